@@ -1,0 +1,3 @@
+"""Video understanding in PyTorch: from mp4 to answer."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,44 @@
+"""Every exception this library raises on purpose.
+
+VideozooError            exit status 1: the user's input is wrong
+├── ConfigError          a configuration value is wrong; names file, key, value, what was expected
+├── DataError            a list or a sample cannot be used; names the file and the line
+│   └── VideoError       one video cannot be read; names the file
+├── WeightsError         weights do not fit the model; lists missing, extra, misshapen
+├── RunError             a run folder, device or process set-up is not usable
+└── UsageError           exit status 2: the command line is wrong
+
+A message says what, where, got, expected and what to do next.
+"""
+
+
+class VideozooError(Exception):
+    """Base class, so that callers can catch everything we raise on purpose."""
+
+    exit_status = 1
+
+
+class ConfigError(VideozooError):
+    """A configuration does not describe a valid run."""
+
+
+class DataError(VideozooError):
+    """A list, an annotation or a sample on disk is missing or malformed."""
+
+
+class VideoError(DataError):
+    """One video cannot be read."""
+
+
+class WeightsError(VideozooError):
+    """A weights file does not fit the model, or is not a weights file."""
+
+
+class RunError(VideozooError):
+    """A run cannot start or go on: its folder, its device or its processes."""
+
+
+class UsageError(VideozooError):
+    """The command line itself is wrong."""
+
+    exit_status = 2
