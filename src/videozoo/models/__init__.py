@@ -6,11 +6,13 @@ import ast
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from videozoo.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from videozoo.types import ModelSpec
 
 
@@ -60,6 +62,21 @@ def model_spec(name: str) -> ModelSpec:
         ConfigError: No such model; the message gives the nearest name.
     """
     return import_module(f"{__name__}.{_file_of(model_name(name)).stem}").SPEC
+
+
+def build_model(name: str, **settings: Any) -> nn.Module:
+    """Make a model with fresh weights.
+
+    Args:
+        name: As `list_models` gives it; any spelling.
+        settings: The keys of the `model:` section, e.g. `num_classes=10, depth=18`.
+
+    Raises:
+        ConfigError: No such model.
+        pydantic.ValidationError: A setting does not fit.
+    """
+    spec = model_spec(name)
+    return spec.build(spec.settings(**settings))
 
 
 def _plain(name: str) -> str:

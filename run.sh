@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The front door. On first use it makes .venv and installs what the commands below need.
+#
+#   bash run.sh setup                         install only
+#   bash run.sh demo                          a first run with nothing to download
+#   bash run.sh test [--slow] [PYTEST ARGS]   the tests
+#   bash run.sh check                         format, lint, types, imports
+#   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library
+#   bash run.sh train   NAME CONFIG [FLAGS]   as in 2019: bash run.sh train STNET ./configs/stnet.yaml
+#   bash run.sh eval    NAME CONFIG [FLAGS]
+#   bash run.sh predict NAME CONFIG [FLAGS]
+#
+# Variables that the 2019 script had inside may be set outside: pretrain, resume, weights, save_dir,
+# use_gpu, fix_random_seed, log_interval, valid_interval. PYTHON names the interpreter to start from.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv="$root/.venv"
+
+usage() { sed -n '2,/^set /{/^#/!d;s/^# \{0,1\}//;p}' "$root/run.sh"; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    local found
+    found=$("${PYTHON:-python3}" -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none)
+    echo "run.sh: videozoo needs Python 3.11 or newer, found $found; install one or set PYTHON=/path/to/python3.11" >&2
+    exit 1
+}
+
+installed() { # what stands in .venv is what pyproject.toml and constraints.txt ask for
+    [ -x "$venv/bin/python" ] && [ "$(cat "$venv/installed" 2>/dev/null)" = "$(wanted)" ]
+}
+
+wanted() { cat "$root/pyproject.toml" "$root/constraints.txt" | cksum; }
+
+setup() {
+    if installed; then return; fi
+    local python
+    python=$(find_python)
+    if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+        echo "run.sh: $python has no venv module; on Debian or Ubuntu: apt-get install python3-venv" >&2
+        exit 1
+    fi
+    echo "run.sh: installing into .venv (PyTorch is large: a few minutes on a slow line)" >&2
+    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --constraint "$root/constraints.txt" --editable "$root[report,tensorboard,dev]"
+    wanted >"$venv/installed"
+}
+
+python() { "$venv/bin/python" "$@"; }
+
+v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
+    local script=$1
+    shift
+    if [ $# -lt 2 ]; then
+        echo "run.sh: expected: bash run.sh ${script%.py} NAME CONFIG, e.g. STNET ./configs/stnet.yaml" >&2
+        exit 2
+    fi
+    local flags=(--model_name="$1" --config="$2" --log_interval="${log_interval:-1}")
+    shift 2
+    if [ -n "${use_gpu:-}" ]; then flags+=(--use_gpu="$use_gpu"); fi
+    case $script in
+    train.py)
+        flags+=(--valid_interval="${valid_interval:-1}" --save_dir="${save_dir:-./data/checkpoints}")
+        flags+=(--fix_random_seed="${fix_random_seed:-False}")
+        if [ -n "${resume:-}" ]; then
+            flags+=(--resume="$resume")
+        elif [ -n "${pretrain:-}" ]; then
+            flags+=(--pretrain="$pretrain")
+        fi
+        ;;
+    *) if [ -n "${weights:-}" ]; then flags+=(--weights="$weights"); fi ;;
+    esac
+    python "$root/$script" "${flags[@]}" "$@"
+}
+
+verb=${1:-help}
+[ $# -eq 0 ] || shift
+case $verb in
+setup)
+    setup
+    python -c 'import torch, videozoo; print(f"videozoo {videozoo.__version__}, PyTorch {torch.__version__}")'
+    ;;
+demo)
+    setup
+    python -m videozoo demo "$@"
+    ;;
+test)
+    setup
+    cd "$root"
+    selection=(-m "not slow and not gpu")
+    if [ "${1:-}" = --slow ]; then
+        selection=(-m "not gpu")
+        shift
+    fi
+    python -m pytest -q "${selection[@]}" "$@"
+    ;;
+check)
+    setup
+    cd "$root"
+    python -m ruff format --check .
+    python -m ruff check .
+    python -m pyright --pythonpath "$venv/bin/python"
+    "$venv/bin/lint-imports"
+    ;;
+parity)
+    setup
+    if [ $# -lt 1 ]; then
+        echo "run.sh: expected: bash run.sh parity FOLDER, where FOLDER holds recorded sets" >&2
+        exit 2
+    fi
+    folder=$(cd "$1" 2>/dev/null && pwd) || {
+        echo "run.sh: $1: no such folder" >&2
+        exit 1
+    }
+    shift
+    cd "$root"
+    python -m tools.parity "$folder" "$@"
+    ;;
+train | eval | predict)
+    setup
+    v1 "$verb.py" "$@"
+    ;;
+help | -h | --help) usage ;;
+*)
+    echo "run.sh: unknown command '$verb'; one of: setup demo test check parity train eval predict" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,235 @@
+"""The 2019 command lines: train.py, eval.py and predict.py with their own flags.
+
+The flags, their defaults and their spelling are those of the PaddlePaddle library; what they do is
+what `videozoo train`, `eval` and `predict` do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoo.cli import Parser, guarded
+from videozoo.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from videozoo.tasks.requests import ConfigSource, Device
+
+
+def train(argv: Sequence[str] | None = None) -> int:
+    """`python train.py ...`; returns the exit status."""
+    return _main("train.py", _train_parser, _run_train, argv)
+
+
+def evaluate(argv: Sequence[str] | None = None) -> int:
+    """`python eval.py ...`; returns the exit status."""
+    return _main("eval.py", _eval_parser, _run_eval, argv)
+
+
+def predict(argv: Sequence[str] | None = None) -> int:
+    """`python predict.py ...`; returns the exit status."""
+    return _main("predict.py", _predict_parser, _run_predict, argv)
+
+
+def _main(
+    program: str,
+    build: Callable[[str], argparse.ArgumentParser],
+    run: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None,
+) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def command() -> None:
+        try:
+            parsed = build(program).parse_args(arguments)
+        except SystemExit:  # --help has printed its answer
+            return
+        run(parsed)
+
+    return guarded(command, debug="--debug" in arguments)
+
+
+def python_bool(text: str) -> bool:
+    """Read a flag's value as the 2019 scripts did: a Python literal.
+
+    >>> python_bool("True"), python_bool("false"), python_bool("0")
+    (True, False, False)
+    """
+    try:
+        value: Any = ast.literal_eval(text.strip().capitalize())
+    except (ValueError, SyntaxError):
+        value = None
+    if value not in (True, False):
+        raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    return bool(value)
+
+
+def _common(program: str, description: str) -> Parser:
+    parser = Parser(prog=program, description=description)
+    parser.add_argument("--model_name", required=True, metavar="NAME")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--use_gpu", type=python_bool, default=True, metavar="True|False")
+    parser.add_argument("--log_interval", type=int, metavar="STEPS")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--drop", action="append", default=[], metavar="PREFIX")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def _train_parser(program: str) -> argparse.ArgumentParser:
+    parser = _common(program, "Train a model (2019 flags; see also `videozoo train`).")
+    parser.set_defaults(log_interval=10)
+    parser.add_argument("--batch_size", type=int, metavar="N", help="over all devices")
+    parser.add_argument("--learning_rate", type=float, metavar="X")
+    parser.add_argument("--pretrain", metavar="WEIGHTS", help="weights to start from")
+    parser.add_argument("--resume", metavar="CHECKPOINT", help="run to go on from")
+    parser.add_argument("--epoch", type=int, metavar="N", help="0: as configured")
+    parser.add_argument("--valid_interval", type=int, default=1, metavar="EPOCHS", help="0: never")
+    parser.add_argument(
+        "--save_dir", type=Path, default=Path("data/checkpoints"), help="run goes to DIR/NAME"
+    )
+    parser.add_argument("--fix_random_seed", type=python_bool, default=False, metavar="True|False")
+    parser.add_argument("--no_memory_optimize", action="store_true", help="no effect")
+    parser.add_argument("--profiler_path", default="./", help="no effect")
+    parser.add_argument("--is_profiler", type=int, default=0, help="no effect")
+    parser.add_argument("--overwrite", action="store_true", help="move an earlier run aside first")
+    return parser
+
+
+def _eval_parser(program: str) -> argparse.ArgumentParser:
+    parser = _common(program, "Evaluate a model (2019 flags; see also `videozoo eval`).")
+    parser.set_defaults(log_interval=1)
+    parser.add_argument("--batch_size", type=int, metavar="N")
+    parser.add_argument("--weights", metavar="FILE")
+    parser.add_argument("--save_dir", type=Path, default=Path("data/evaluate_results"))
+    parser.add_argument("--skip_bad", action="store_true", help="go on without unreadable videos")
+    return parser
+
+
+def _predict_parser(program: str) -> argparse.ArgumentParser:
+    parser = _common(program, "Predict with a model (2019 flags; see also `videozoo predict`).")
+    parser.set_defaults(log_interval=1)
+    parser.add_argument("--batch_size", type=int, default=1, metavar="N")
+    parser.add_argument("--weights", metavar="FILE")
+    parser.add_argument("--filelist", metavar="FILE")
+    parser.add_argument("--infer_topk", type=int, default=20, help="no effect; see predict.top_k")
+    parser.add_argument("--save_dir", type=Path, default=Path("data/predict_results"))
+    parser.add_argument("--video_path", metavar="FILE")
+    parser.add_argument("--skip_bad", action="store_true", help="go on without unreadable videos")
+    return parser
+
+
+def _source(parsed: argparse.Namespace, flags: dict[str, tuple[str, Any]]) -> ConfigSource:
+    from videozoo.tasks.requests import ConfigSource
+
+    return ConfigSource(
+        path=parsed.config,
+        model=parsed.model_name,
+        overrides=tuple(parsed.overrides),
+        flags=flags,
+    )
+
+
+def _device(parsed: argparse.Namespace) -> Device:
+    return "cuda" if parsed.use_gpu else "cpu"
+
+
+def _weights(parsed: argparse.Namespace) -> str:
+    """Return --weights, or the published file where the 2019 scripts kept it."""
+    if parsed.weights:
+        return str(parsed.weights)
+    cached = Path.home() / ".paddle" / "weights" / f"{parsed.model_name}.pdparams"
+    if cached.exists():
+        return str(cached)
+    run = Path("data/checkpoints") / parsed.model_name
+    own = f" (your own run: --weights={run})" if run.exists() else ""
+    raise RunError(
+        f"no --weights given, and no published ones at {cached}; pass --weights=FILE{own}"
+    )
+
+
+def _run_train(parsed: argparse.Namespace) -> None:
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import TrainRequest
+
+    save_dir = parsed.save_dir / parsed.model_name
+    if parsed.resume:
+        save_dir = _run_of(parsed.resume, save_dir)
+    run.train(
+        TrainRequest(
+            source=_source(
+                parsed,
+                {
+                    "train.epochs": ("--epoch", parsed.epoch or None),
+                    "train.batch_size": ("--batch_size", parsed.batch_size),
+                    "train.learning_rate": ("--learning_rate", parsed.learning_rate),
+                    "train.seed": ("--fix_random_seed", 1000 if parsed.fix_random_seed else None),
+                },
+            ),
+            save_dir=save_dir,
+            device=_device(parsed),
+            pretrain=parsed.pretrain or None,
+            drop=tuple(parsed.drop),
+            resume=bool(parsed.resume),
+            overwrite=parsed.overwrite,
+            log_interval=parsed.log_interval,
+            valid_interval=parsed.valid_interval,
+            fixed_seed=parsed.fix_random_seed,
+        )
+    )
+
+
+def _run_of(resume: str, default: Path) -> Path:
+    """The run folder that --resume names: the folder itself, or 2019's SAVE_DIR/NAME_epochN."""
+    given = Path(resume)
+    for folder in (given, default):
+        if (folder / "last").is_dir():
+            if folder != given and given.parent != default.parent:
+                break
+            return folder
+    raise RunError(
+        f"--resume {resume}: no run there; expected a folder that training wrote, e.g. {default}"
+    )
+
+
+def _run_eval(parsed: argparse.Namespace) -> None:
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import EvalRequest
+
+    run.evaluate(
+        EvalRequest(
+            source=_source(parsed, {"eval.batch_size": ("--batch_size", parsed.batch_size)}),
+            weights=_weights(parsed),
+            save_dir=parsed.save_dir,
+            device=_device(parsed),
+            drop=tuple(parsed.drop),
+            skip_bad=parsed.skip_bad,
+            log_interval=parsed.log_interval,
+        )
+    )
+
+
+def _run_predict(parsed: argparse.Namespace) -> None:
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import PredictRequest
+
+    given = parsed.video_path or parsed.filelist
+    if given and not os.path.exists(given):  # noqa: PTH110 - the text is also a flag's value
+        flag = "--video_path" if parsed.video_path else "--filelist"
+        raise UsageError(f"{flag} {given}: no such file")
+    run.predict(
+        PredictRequest(
+            source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),
+            weights=_weights(parsed),
+            inputs=(str(given),) if given else (),
+            save_dir=parsed.save_dir,
+            device=_device(parsed),
+            drop=tuple(parsed.drop),
+            skip_bad=parsed.skip_bad,
+        )
+    )

@@ -1,0 +1,322 @@
+"""A run is one YAML file; this turns it into checked settings, or explains why not.
+
+A value comes from the first of these that gives one: a flag or `--set`, the file, the default in
+the settings class. `RunConfig.origins` remembers which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from videozoo import config_v1
+from videozoo.data.clips import ClipData
+from videozoo.data.views import ClipEval, ClipPredict
+from videozoo.engine.settings import TrainSettings
+from videozoo.errors import ConfigError, UsageError
+from videozoo.models import model_name, model_spec
+from videozoo.types import ModelSpec, Settings
+
+SECTIONS: dict[str, dict[str, type[Settings]]] = {
+    "classification": {"data": ClipData, "eval": ClipEval, "predict": ClipPredict},
+}
+"""Task to the settings of those sections that differ from task to task."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run depends on."""
+
+    name: str
+    """The model, as `videozoo models` lists it."""
+    model: Any
+    data: Any
+    train: TrainSettings
+    eval: Any
+    predict: Any
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where each value that is not a default came from: `train.epochs` to `stnet.yaml`."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the file should know, one line each."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's file."""
+        return model_spec(self.name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every value, defaults too, as plain data that `load_config` reads back."""
+        sections = {
+            key: cast(Settings, getattr(self, key)).model_dump(mode="json")
+            for key in ("model", "data", "train", "eval", "predict")
+        }
+        sections["model"] = {"name": self.name} | sections["model"]
+        return sections
+
+    def to_yaml(self) -> str:
+        """`as_dict` as YAML."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+
+    def replace(self, origin: str, values: Mapping[str, Any]) -> RunConfig:
+        """Return the same run with dotted keys changed, checked again.
+
+        Raises:
+            ConfigError: A key or value does not fit.
+        """
+        layers = [("", self.as_dict()), (origin, _nested(values))]
+        changed = from_layers(layers)
+        origins = {**self.origins, **dict.fromkeys(values, origin)}
+        return RunConfig(**{**vars(changed), "origins": origins, "notes": self.notes})
+
+
+def load_config(
+    path: Path,
+    *,
+    model: str | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, tuple[str, Any]] | None = None,
+) -> RunConfig:
+    """Read and check one run file, ours or one of 2019.
+
+    Args:
+        path: The YAML file.
+        model: The model the command line names; it must agree with the file.
+        overrides: `section.key=value`, the value in YAML.
+        flags: Dotted key to (how the user spelt the flag, value); None values do not count.
+
+    Raises:
+        ConfigError: With one line a problem, each naming the key as written in the file.
+        UsageError: An override is not of the form `section.key=value`.
+    """
+    raw = read_yaml(path)
+    notes: tuple[str, ...] = ()
+    named = model_name(model) if model else None
+    if config_v1.is_v1(raw):
+        translated = config_v1.translate(raw, model=named, source=str(path))
+        layer, origins, notes = translated.sections, translated.origins, translated.notes
+    else:
+        layer = raw
+        origins = {key: str(path) for key, _ in _leaves(raw)}
+        written = cast(dict[str, Any], raw.get("model") or {}).get("name")
+        if named and written and model_name(str(written)) != named:
+            raise ConfigError(
+                f"{path}: describes model {written!r}, but the command line says {model!r}; "
+                f"pass the config of {named} or drop the model name"
+            )
+    layers = [(str(path), layer)]
+    if named:
+        layers.append(("the command line", {"model": {"name": named}}))
+    more, given = override_layers(overrides, flags or {})
+    layers += more
+    origins |= given
+    config = from_layers(layers, origins=origins)
+    return RunConfig(**{**vars(config), "origins": origins, "notes": notes})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        ConfigError: The file is missing, not YAML, or not a mapping of sections.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        near = _near_files(path)
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}{near}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML: {detail}") from None
+    if not isinstance(loaded, dict) or not loaded:
+        raise ConfigError(f"{path}: expected sections such as `model:` and `data:`, got {loaded!r}")
+    return {str(key): value for key, value in cast(dict[Any, Any], loaded).items()}
+
+
+def from_layers(
+    layers: Sequence[tuple[str, Mapping[str, Any]]], *, origins: Mapping[str, str] | None = None
+) -> RunConfig:
+    """Merge plain mappings, later ones winning key by key, and check the result.
+
+    Args:
+        layers: (where it comes from, sections) pairs.
+        origins: Names for error messages: dotted key to the place the user wrote it.
+
+    Raises:
+        ConfigError: With one line a problem.
+    """
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        _merge(merged, layer)
+    source = layers[0][0] or "configuration"
+    sections = dict(merged)
+    model = dict(cast(Mapping[str, Any], sections.pop("model", None) or {}))
+    if "name" not in model:
+        raise ConfigError(f"{source}: model.name is missing; see `videozoo models`")
+    try:
+        name = model_name(str(model.pop("name")))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: model.name: {error}") from None
+    spec = model_spec(name)
+
+    shapes = {"model": spec.settings, "train": TrainSettings, **SECTIONS[spec.task]}
+    places = origins or {}
+    problems = [
+        f"{places.get(key, source)}: {key}: unknown section; {_nearest(key, shapes)}"
+        for key in sections
+        if key not in shapes
+    ]
+    parts: dict[str, Any] = {}
+    for section, settings in shapes.items():
+        values = model if section == "model" else sections.get(section)
+        if values is not None and not isinstance(values, Mapping):
+            problems.append(f"{source}: {section}: expected keys and values, got {values!r}")
+            continue
+        try:
+            parts[section] = settings.model_validate(values or {})
+        except ValidationError as error:
+            problems += [
+                _problem(section, settings, detail, places, source) for detail in error.errors()
+            ]
+    if problems:
+        raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
+    return RunConfig(name=name, **parts)
+
+
+def override_layers(
+    overrides: Sequence[str], flags: Mapping[str, tuple[str, Any]]
+) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, str]]:
+    """Turn the command line's own values into layers for `from_layers`.
+
+    Args:
+        overrides: `section.key=value`, the value in YAML.
+        flags: Dotted key to (how the user spelt the flag, value); None values do not count.
+
+    Returns:
+        The layers, and dotted key to how the user spelt it.
+
+    Raises:
+        UsageError: An override is not of the form `section.key=value`.
+    """
+    given = list(_flag_layers(overrides, flags))
+    layers = [(spelling, _nested({key: value})) for spelling, (key, value) in given]
+    return layers, {key: spelling for spelling, (key, _) in given}
+
+
+def _problem(
+    section: str,
+    settings: type[Settings],
+    detail: ErrorDetails,
+    places: Mapping[str, str],
+    source: str,
+) -> str:
+    key = ".".join(str(part) for part in (section, *detail["loc"]))
+    place = next(
+        (places[key[:end]] for end in _prefix_ends(key) if key[:end] in places),
+        source,
+    )
+    if detail["type"] == "extra_forbidden":
+        hint = _nearest(str(detail["loc"][-1]), settings.model_fields)
+        return f"{place}: {key}: unknown key; {hint}"
+    if detail["type"] == "missing":
+        return f"{place}: {key}: required"
+    expected = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{place}: {key}: {expected}, got {detail['input']!r}"
+
+
+def _prefix_ends(key: str) -> Iterator[int]:
+    """Lengths of the dotted prefixes of `key`, longest first."""
+    end = len(key)
+    while end > 0:
+        yield end
+        end = key.rfind(".", 0, end)
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _near_files(path: Path) -> str:
+    beside = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
+
+
+def _flag_layers(
+    overrides: Sequence[str], flags: Mapping[str, tuple[str, Any]]
+) -> Iterator[tuple[str, tuple[str, Any]]]:
+    for key, (spelling, value) in flags.items():
+        if value is not None:
+            yield spelling, (key, value)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise UsageError(f"--set {text}: expected section.key=value, e.g. train.epochs=3")
+        try:
+            yield f"--set {key}", (key.strip(), yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys to nested mappings.
+
+    >>> _nested({"train.epochs": 3, "data.train": "x"})
+    {'train': {'epochs': 3}, 'data': {'train': 'x'}}
+    """
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = os.fspath(value) if isinstance(value, Path) else value
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        below = into.get(key)
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            _merge(cast(dict[str, Any], below), cast(Mapping[str, Any], value))
+        else:
+            into[key] = (
+                dict(cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else value
+            )
+
+
+def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(cast(Mapping[str, Any], value), f"{at}{key}.")
+        else:
+            yield f"{at}{key}", value
+
+
+def describe(config: RunConfig) -> str:
+    """Every value of a run as YAML, with where it came from beside it.
+
+    Values without a remark are defaults.
+    """
+    lines: list[str] = []
+    for section, values in config.as_dict().items():
+        lines.append(f"{section}:")
+        for key, value in cast(dict[str, Any], values).items():
+            shown = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip()
+            text = f"  {key}: {shown.removesuffix('...').strip()}"
+            origin = _origin_of(f"{section}.{key}", config.origins)
+            lines.append(f"{text:<44}  # {origin}" if origin else text)
+    lines += [f"# {note}" for note in config.notes]
+    return "\n".join(lines)
+
+
+def _origin_of(key: str, origins: Mapping[str, str]) -> str:
+    return next((origins[key[:end]] for end in _prefix_ends(key) if key[:end] in origins), "")

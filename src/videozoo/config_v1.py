@@ -1,0 +1,350 @@
+"""Read the YAML files of the 2019 PaddlePaddle library as they are.
+
+They have the sections MODEL, TRAIN, VALID, TEST and INFER (Non-local also RESNETS and NONLOCAL).
+`parse` checks any of the fourteen that were shipped; `translate` turns one into our sections.
+"""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, cast
+
+from videozoo.errors import ConfigError
+from videozoo.models import list_models, model_name
+
+MODELS = {
+    "attentioncluster": "attention_cluster",
+    "attentionlstm": "attention_lstm",
+    "nextvlad": "nextvlad",
+    "nonlocal": "nonlocal",
+    "stnet": "stnet",
+    "tsm": "tsm",
+    "tsn": "tsn",
+    "ctcn": "ctcn",
+    "bmn": "bmn",
+    "bsntem": "bsn_tem",
+    "bsnpem": "bsn_pem",
+    "ets": "ets",
+    "tall": "tall",
+}
+"""Spelling in the 2019 library, without case, `-` and `_`, to our name."""
+
+SECTION_NAMES = ("MODEL", "RESNETS", "NONLOCAL", "TRAIN", "VALID", "TEST", "INFER")
+
+
+@dataclass(frozen=True)
+class V1Config:
+    """A 2019 file, its values turned into numbers, lists and None as that library did."""
+
+    model: str
+    sections: Mapping[str, Mapping[str, Any]]
+    source: str
+
+
+@dataclass
+class Translation:
+    """Our sections, and how they relate to the file."""
+
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    origins: dict[str, str] = field(default_factory=dict[str, str])
+    """Our dotted key to "FILE: SECTION.key"."""
+    notes: tuple[str, ...] = ()
+    """One line a key of the file that has no effect."""
+
+
+def is_v1(raw: Mapping[str, Any]) -> bool:
+    """Tell a 2019 file from one of ours by its MODEL section.
+
+    >>> is_v1({"MODEL": {"name": "TSN"}}), is_v1({"model": {"name": "tsn"}})
+    (True, False)
+    """
+    return "MODEL" in raw
+
+
+def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "config") -> V1Config:
+    """Check the form of a 2019 file of any of its models.
+
+    Args:
+        raw: What YAML gave.
+        model: The model the command line names; it wins over MODEL.name, as in 2019.
+        source: The file's name, for messages.
+
+    Raises:
+        ConfigError: No such model, or a section that is not keys and values.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for name, values in raw.items():
+        if name not in SECTION_NAMES:
+            close = get_close_matches(name.upper(), SECTION_NAMES, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(SECTION_NAMES)}"
+            problems.append(f"{source}: {name}: unknown section; {hint}")
+        elif not isinstance(values, Mapping):
+            problems.append(f"{source}: {name}: expected keys and values, got {values!r}")
+        else:
+            pairs = cast(Mapping[Any, Any], values).items()
+            sections[name] = {str(key): _literal(value) for key, value in pairs}
+    if problems:
+        raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
+    label = str(model or sections["MODEL"].get("name", ""))
+    plain = label.lower().replace("_", "").replace("-", "")
+    if plain not in MODELS:
+        close = get_close_matches(plain, MODELS, n=1)
+        hint = f"did you mean {MODELS[close[0]]!r}?" if close else f"known: {', '.join(MODELS)}"
+        raise ConfigError(f"{source}: MODEL.name: unknown model {label!r}; {hint}")
+    return V1Config(model=MODELS[plain], sections=sections, source=source)
+
+
+def translate(
+    raw: Mapping[str, Any], *, model: str | None = None, source: str = "config"
+) -> Translation:
+    """Turn a 2019 file into our sections.
+
+    Raises:
+        ConfigError: As `parse`; or this version has no such model yet.
+    """
+    config = parse(raw, model=model, source=source)
+    if config.model not in list_models():
+        raise ConfigError(
+            f"{source}: model {config.model!r} is not in this version of videozoo; "
+            f"it has {', '.join(list_models())}"
+        )
+    reader = _Reader(config)
+    if config.model == "nonlocal":
+        _nonlocal(reader)
+    else:
+        _kinetics(reader)
+    reader.put("model.name", model_name(config.model), "MODEL.name")
+    return reader.finish()
+
+
+def _literal(value: Any) -> Any:
+    """Read text as a Python value where it is one, as the 2019 library did (`1e-4`, `None`)."""
+    if isinstance(value, str):
+        try:
+            return literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value
+    return value
+
+
+class _Reader:
+    """Moves values out of a 2019 file and remembers which keys nobody asked for."""
+
+    def __init__(self, config: V1Config) -> None:
+        self.config = config
+        self.left = {f"{s}.{k}" for s, values in config.sections.items() for k in values}
+        self.translation = Translation()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        section, _, name = key.partition(".")
+        self.left.discard(key)
+        return self.config.sections.get(section, {}).get(name, default)
+
+    def put(self, ours: str, value: Any, theirs: str) -> None:
+        if value is None:
+            return
+        section, _, name = ours.partition(".")
+        self.translation.sections.setdefault(section, {})[name] = value
+        self.translation.origins[ours] = f"{self.config.source}: {theirs}"
+
+    def move(self, theirs: str, ours: str) -> None:
+        self.put(ours, self.get(theirs), theirs)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget keys whose 2019 meaning is kept elsewhere, without a note."""
+        self.left.difference_update(keys)
+
+    def finish(self) -> Translation:
+        self.translation.notes = tuple(
+            f"{self.config.source}: {key} has no effect" for key in sorted(self.left)
+        )
+        return self.translation
+
+
+def _training(reader: _Reader) -> None:
+    """Keys of TRAIN that every clip model shares."""
+    for theirs, ours in (
+        ("epoch", "train.epochs"),
+        ("batch_size", "train.batch_size"),
+        ("learning_rate", "train.learning_rate"),
+        ("momentum", "train.momentum"),
+        ("learning_rate_decay", "train.decay_factor"),
+        ("num_gpus", "train.num_gpus"),
+        ("filelist", "data.train"),
+    ):
+        reader.move(f"TRAIN.{theirs}", ours)
+    reader.move("VALID.filelist", "data.val")
+    reader.move("TEST.filelist", "data.test")
+    reader.move("INFER.filelist", "predict.inputs")
+    reader.move("INFER.kinetics_labels", "data.class_names")
+    reader.put("data.num_workers", _workers(reader), "TRAIN.num_reader_threads")
+    reader.move("TEST.batch_size", "eval.batch_size")
+    reader.move("INFER.batch_size", "predict.batch_size")
+    reader.put("train.schedule", "steps", "MODEL.name")
+    # Flags decide these, or another key says the same.
+    reader.drop(
+        ["TRAIN.use_gpu", "TRAIN.pretrain_base", "MODEL.name", "MODEL.dataset", "INFER.video_path"]
+        + [f"{s}.num_reader_threads" for s in ("VALID", "TEST", "INFER")]
+        + [f"{s}.buf_size" for s in ("TRAIN", "VALID", "TEST", "INFER")]
+    )
+    for section in ("VALID", "TEST", "INFER"):
+        reader.drop([f"{section}.use_gpu", f"{section}.num_gpus"])
+    # Validation has the batch size and the transforms of training; shipped files agree on them.
+    for key in ("batch_size", "crop_size", "target_size", "short_size", "jitter_scales"):
+        train, valid = (reader.config.sections.get(s, {}).get(key) for s in ("TRAIN", "VALID"))
+        if train == valid:
+            reader.drop([f"VALID.{key}"])
+
+
+def _workers(reader: _Reader) -> int | None:
+    """Threads were cheap in 2019; processes are not, so no more of them than cores."""
+    import os
+
+    wanted = reader.get("TRAIN.num_reader_threads")
+    return min(int(wanted), os.cpu_count() or 1) if wanted is not None else None
+
+
+def _kinetics(reader: _Reader) -> None:
+    """TSN, TSM and StNet: the kinetics reader."""
+    _training(reader)
+    model = reader.config.model
+    reader.move("MODEL.num_classes", "model.num_classes")
+    reader.move("MODEL.num_layers", "model.depth")
+    reader.move("MODEL.seglen", "model.frames_per_segment")
+    segments = reader.get("MODEL.seg_num")
+    in_train = reader.get("TRAIN.seg_num") if model != "tsm" else None
+    reader.put(
+        "model.num_segments",
+        in_train or segments,
+        "TRAIN.seg_num" if in_train else "MODEL.seg_num",
+    )
+    reader.move("MODEL.topk", "predict.top_k")
+    reader.move("MODEL.image_mean", "data.mean")
+    reader.move("MODEL.image_std", "data.std")
+    reader.drop(["MODEL.format"])  # told from the files themselves
+    reader.move("TRAIN.short_size", "data.short_side")
+    reader.move("TRAIN.target_size", "data.crop_size")
+    reader.move("TRAIN.l2_weight_decay", "train.weight_decay")
+    reader.move("TRAIN.total_videos", "train.videos_per_epoch")
+    if reader.get("TRAIN.fix_random_seed"):
+        reader.put("train.seed", 0, "TRAIN.fix_random_seed")
+    if model == "tsm":
+        reader.move("TRAIN.decay_epochs", "train.decay_at")
+    else:
+        epochs = reader.config.sections.get("TRAIN", {}).get("epoch")
+        if epochs is not None:
+            reader.put("train.decay_at", [epochs / 3, epochs * 2 / 3], "TRAIN.epoch")
+    if model != "tsm":
+        for section, ours in (("TEST", "eval"), ("INFER", "predict")):
+            reader.move(f"{section}.seg_num", f"{ours}.num_segments")
+        if reader.config.sections.get("VALID", {}).get("seg_num") == (in_train or segments):
+            reader.drop(["VALID.seg_num"])
+    for section, ours in (("TEST", "eval"), ("INFER", "predict")):
+        reader.move(f"{section}.short_size", f"{ours}.short_side")
+        reader.move(f"{section}.target_size", f"{ours}.crop_size")
+    reader.put("data.resize", "fixed_4_3", "MODEL.name")
+    reader.put("data.resize_with", "pillow", "MODEL.name")
+    reader.put("data.crops", "multi_scale" if model == "tsm" else "random", "MODEL.name")
+    reader.put("data.flip", 0.5, "MODEL.name")
+    reader.drop(["TRAIN.num_trainers", "TRAIN.trainer_id"])
+
+
+def _nonlocal(reader: _Reader) -> None:
+    """Non-local: dense clips, Caffe2's pixel scale, Nesterov momentum."""
+    _training(reader)
+    for theirs, ours in (
+        ("MODEL.num_classes", "num_classes"),
+        ("MODEL.fc_init_std", "fc_init_std"),
+        ("MODEL.bn_epsilon", "bn_epsilon"),
+        ("MODEL.bn_init_gamma", "bn_init_gamma"),
+        ("MODEL.use_affine", "use_affine"),
+        ("RESNETS.num_groups", "num_groups"),
+        ("RESNETS.width_per_group", "width_per_group"),
+        ("NONLOCAL.layer_mod", "nonlocal_mod"),
+        ("NONLOCAL.conv3_nonlocal", "nonlocal_res3"),
+        ("NONLOCAL.conv4_nonlocal", "nonlocal_res4"),
+        ("NONLOCAL.conv_init_std", "nonlocal_init_std"),
+        ("NONLOCAL.use_maxpool", "nonlocal_maxpool"),
+        ("NONLOCAL.use_scale", "nonlocal_scale"),
+        ("NONLOCAL.use_bn", "nonlocal_bn"),
+        ("NONLOCAL.use_affine", "nonlocal_affine"),
+        ("NONLOCAL.bn_epsilon", "nonlocal_bn_epsilon"),
+        ("NONLOCAL.bn_init_gamma", "nonlocal_bn_gamma"),
+        ("NONLOCAL.use_zero_init_conv", "nonlocal_zero_init"),
+        ("TRAIN.video_length", "num_frames"),
+        ("TRAIN.dropout_rate", "dropout"),
+    ):
+        reader.move(theirs, f"model.{ours}")
+    without_bias = reader.get("NONLOCAL.no_bias")
+    if without_bias is not None:
+        reader.put("model.nonlocal_bias", not without_bias, "NONLOCAL.no_bias")
+    arc = reader.get("MODEL.video_arc_choice")
+    if arc is not None:
+        if arc not in (1, 2, 3, 4):
+            raise ConfigError(
+                f"{reader.config.source}: MODEL.video_arc_choice: expected 1 C2D-50, 2 I3D-50, "
+                f"3 C2D-101 or 4 I3D-101, got {arc!r}"
+            )
+        depth = 50 if arc in (1, 2) else 101
+        stated = reader.get("MODEL.depth", depth)
+        if stated != depth:
+            raise ConfigError(
+                f"{reader.config.source}: MODEL.depth is {stated}, but MODEL.video_arc_choice "
+                f"{arc} is a network of depth {depth}; change one of them"
+            )
+        reader.put("model.depth", depth, "MODEL.video_arc_choice")
+        reader.put("model.temporal_convs", arc in (2, 4), "MODEL.video_arc_choice")
+    else:
+        reader.move("MODEL.depth", "model.depth")
+    if reader.get("NONLOCAL.use_softmax", True) is not True:
+        raise ConfigError(
+            f"{reader.config.source}: NONLOCAL.use_softmax: only True ever worked; remove the key"
+        )
+    for theirs, ours in (("MODEL.image_mean", "data.mean"), ("MODEL.image_std", "data.std")):
+        value = reader.get(theirs)
+        if value is not None:
+            reader.put(ours, [value / 255.0] * 3, theirs)
+    reader.move("TRAIN.crop_size", "data.crop_size")
+    reader.move("TRAIN.sample_rate", "data.frame_stride")
+    jitter = reader.get("TRAIN.jitter_scales")
+    if jitter is not None:
+        low, high = jitter
+        reader.put("data.short_side", low, "TRAIN.jitter_scales")
+        reader.put("data.short_side_jitter", [low, high], "TRAIN.jitter_scales")
+    reader.put("data.resize", "keep_aspect", "MODEL.name")
+    reader.put("data.resize_with", "plain", "MODEL.name")
+    reader.put("data.flip", 0.5, "MODEL.name")
+    reader.put("train.nesterov", reader.get("TRAIN.nesterov", True), "TRAIN.nesterov")
+    reader.move("TRAIN.weight_decay", "train.weight_decay")
+    reader.move("TRAIN.weight_decay_bn", "train.weight_decay_norms")
+    sizes = reader.get("TRAIN.step_sizes")
+    if sizes is not None:
+        bounds = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        reader.put("train.decay_at", bounds, "TRAIN.step_sizes")
+        reader.put("train.decay_unit", "steps", "TRAIN.step_sizes")
+    for section, ours in (("TEST", "eval"), ("INFER", "predict")):
+        crops = {0: 1, 1: 3, 2: 6}.get(reader.get(f"{section}.use_multi_crop", 0), 1)
+        views = reader.get(f"{section}.num_test_clips")
+        reader.put(f"{ours}.num_crops", crops, f"{section}.use_multi_crop")
+        if views is not None:
+            reader.put(f"{ours}.num_clips", views // crops, f"{section}.num_test_clips")
+        reader.move(f"{section}.crop_size", f"{ours}.crop_size")
+        scales = reader.get(f"{section}.jitter_scales")
+        if scales is not None:
+            reader.put(f"{ours}.short_side", scales[0], f"{section}.jitter_scales")
+    train = reader.config.sections.get("TRAIN", {})
+    for section in ("VALID", "TEST", "INFER"):
+        for key in ("sample_rate", "video_length"):
+            if reader.config.sections.get(section, {}).get(key) == train.get(key):
+                reader.drop([f"{section}.{key}"])
+    # The 2019 test list repeats every video 30 times, without its class; the list with the classes
+    # stands in filename_gt, and the views come from the settings above.
+    if reader.get("TEST.filename_gt"):
+        reader.move("TEST.filename_gt", "data.test")
+    reader.drop(["TEST.dataset_size", "TEST.checkpoint_dir", "INFER.checkpoint_dir"])
+    reader.drop(["MODEL.bn_momentum", "TRAIN.max_iter", "TRAIN.scale_momentum"])
+    reader.drop(["NONLOCAL.bn_momentum", "RESNETS.trans_func"])

@@ -1,0 +1,945 @@
+"""From a list of videos to batches of clips: the `data:` section and the loaders it describes.
+
+A clip leaves here as bytes, 0..255; normalising is left to the device (`ops.pixels.normalize`).
+
+What is drawn for a training video depends on the seed, the epoch and its place in the list only:
+not on the number of workers, and not on whether the run was interrupted.
+"""
+
+import hashlib
+import os
+import random
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from videozoo.data import kinetics, sampling, transforms
+from videozoo.data.kinetics import ClipEntry
+from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
+from videozoo.data.video import VideoReader, open_video
+from videozoo.data.views import ClipViews
+from videozoo.errors import ConfigError, DataError, VideoError
+from videozoo.types import ClipShape, Settings
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_MOST_REPLACEMENTS = 20  # tries in a row before a list counts as unreadable
+_MOST_NAMED = 5  # videos that an error spells out
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Colour = tuple[float, float, float]
+
+
+class ClipData(Settings):
+    """Videos and their classes, and how clips are cut from them."""
+
+    train: Path | None = None
+    """Videos to learn from: a list (`PATH LABEL` a line), the official Kinetics CSV, or a folder
+    with one folder of videos a class."""
+    val: Path | None = None
+    """Videos to check with after each epoch. Where `train` is a folder and this is not set:
+    its `val` subfolder, or `val_share` of its videos."""
+    test: Path | None = None
+    """Videos to evaluate on. By default those of `val`."""
+    root: Path | None = None
+    """Where videos lie that a list names by a relative path and that are not in the current folder.
+    For the Kinetics CSV: the folder to search."""
+    class_names: Path | None = None
+    """Names of the classes by number: JSON or text. By default the names of the class folders."""
+    format: Literal["auto", "list", "csv", "folder"] = "auto"
+    """What `train`, `val` and `test` are. `auto` looks."""
+    val_share: Share = 0.2
+    """Share of a class folder's videos that are kept for checking."""
+    split_seed: int = 0
+    """Another number keeps others."""
+    short_side: int = Field(default=256, ge=1)
+    """Shorter side after the resize, pixels."""
+    short_side_jitter: tuple[int, int] | None = None
+    """In training the shorter side is drawn: from the first number up to, not including, the
+    second. By default it is `short_side`."""
+    crop_size: int = Field(default=224, ge=1)
+    """Side of the square a network sees, pixels."""
+    resize: ResizeRule = "keep_aspect"
+    """`keep_aspect`, or `fixed_4_3`: squeeze every video to 4:3, as the 2019 TSN, TSM, StNet."""
+    resize_with: ResizeWith = "torch"
+    """`torch`: smooth and fast. `pillow`: exactly the pixels of the 2019 TSN, TSM and StNet.
+    `plain`: four nearest pixels only, as the 2019 Non-local."""
+    crops: Literal["random", "multi_scale"] = "random"
+    """In training: a square from anywhere; or first a rectangle of drawn size and shape, scaled to
+    a square (TSN's multi-scale crop)."""
+    flip: Share = 0.5
+    """Chance that a training clip is mirrored. 0 where left and right are different answers."""
+    frame_stride: int = Field(default=8, ge=1)
+    """Distance between the frames of a clip, for models that take them at a fixed stride."""
+    mean: Colour = _IMAGENET_MEAN
+    """Subtracted from red, green, blue, in units of 0..1."""
+    std: Colour = _IMAGENET_STD
+    """What they are divided by, in units of 0..1."""
+    num_workers: int = Field(default=4, ge=0)
+    """Processes that decode, on each training process; never more than the machine has cores.
+    0 decodes in the training process itself."""
+    prefetch_batches: int = Field(default=2, ge=1)
+    """Batches each worker prepares ahead."""
+    bad_video_share: Share = 0.01
+    """Training replaces videos that cannot be read by others, and stops when more than this share
+    of the list was replaced."""
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Self:
+        low, high = self.short_side_jitter or (self.short_side, self.short_side)
+        if low > high:
+            raise ValueError(f"short_side_jitter: {low} is larger than {high}")
+        smallest = self.short_side if self.crops == "multi_scale" else min(low, self.short_side)
+        if smallest < self.crop_size:
+            raise ValueError(
+                f"crop_size {self.crop_size} does not fit into frames with a short side of "
+                f"{smallest}; make crop_size smaller or short_side larger"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers above 0, got {list(self.std)}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewPlan:
+    """Everything that decides which pixels of a video a network sees."""
+
+    sampling: Literal["segments", "dense"] = "segments"
+    num_steps: int = 8
+    frames_per_step: int = 1
+    frame_stride: int = 1
+    """Between frames of dense clips."""
+    num_clips: int = 1
+    num_crops: Literal[1, 3, 6] = 1
+    short_side: int = 256
+    crop_size: int = 224
+    resize: ResizeRule = "keep_aspect"
+    resize_with: ResizeWith = "torch"
+    centre: Literal["auto", "run", "first"] = "auto"
+    """What one evaluation clip centres in each segment (see `segment_frames`). `auto`: as in 2019,
+    the run of frames in pickles and its first frame in videos."""
+    short_side_jitter: tuple[int, int] | None = None
+    """Only in training, like the two below."""
+    crops: Literal["random", "multi_scale"] = "random"
+    flip: float = 0.5
+
+
+def train_plan(shape: ClipShape, data: ClipData) -> ViewPlan:
+    """How training looks at a video.
+
+    >>> train_plan(ClipShape(sampling="segments", num_steps=8), ClipData(crop_size=112)).crop_size
+    112
+    """
+    return ViewPlan(
+        sampling=shape.sampling,
+        num_steps=shape.num_steps,
+        frames_per_step=shape.frames_per_step,
+        frame_stride=data.frame_stride,
+        short_side=data.short_side,
+        crop_size=data.crop_size,
+        resize=data.resize,
+        resize_with=data.resize_with,
+        short_side_jitter=data.short_side_jitter,
+        crops=data.crops,
+        flip=data.flip,
+    )
+
+
+def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) -> ViewPlan:
+    """How evaluation looks at a video: what `views` says, and else what `data` says.
+
+    Raises:
+        ConfigError: The crop does not fit into the frame.
+
+    >>> shape = ClipShape(sampling="segments", num_steps=3)
+    >>> eval_plan(shape, ClipData(), ClipViews(num_segments=7)).num_steps
+    7
+    """
+    views = views or ClipViews()
+    plan = replace(
+        train_plan(shape, data),
+        num_steps=views.num_segments or shape.num_steps,
+        num_clips=views.num_clips,
+        num_crops=views.num_crops,
+        short_side=views.short_side or data.short_side,
+        crop_size=views.crop_size or data.crop_size,
+        short_side_jitter=None,
+    )
+    if plan.crop_size > plan.short_side:
+        raise ConfigError(
+            f"crop_size {plan.crop_size} does not fit into frames with a short side of "
+            f"{plan.short_side}; make crop_size smaller or short_side larger"
+        )
+    return plan
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The two generators of one clip; the 2019 readers used one each, so they stay apart."""
+
+    python: random.Random
+    numpy: np.random.RandomState
+
+    @classmethod
+    def of(cls, *key: int) -> Self:
+        """Generators that depend on `key` alone, the same on every machine."""
+        digest = hashlib.sha256(repr(key).encode()).digest()
+        return cls(
+            random.Random(int.from_bytes(digest[:8], "big")),
+            np.random.RandomState(int.from_bytes(digest[8:12], "big")),
+        )
+
+
+def train_view(
+    reader: VideoReader, plan: ViewPlan, draws: Draws, span: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Cut one training clip: drawn frames, resized, a drawn crop, perhaps mirrored.
+
+    Clips of segments draw from `draws.python` (only the short side from `draws.numpy`): frames,
+    rectangle, crop, mirror. Dense clips draw the frames from `draws.python`, the rest from
+    `draws.numpy`. With the same states as in 2019 these are the same pixels.
+
+    Args:
+        reader: The video.
+        plan: From `train_plan`.
+        draws: Used up in this order.
+        span: First frame and the one after the last that may be used; None: all.
+
+    Returns:
+        (num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
+    """
+    first, last = span or (0, reader.num_frames)
+    if plan.sampling == "segments":
+        numbers = sampling.segment_frames_random(
+            last - first, num_segments=plan.num_steps, run=plan.frames_per_step, rng=draws.python
+        )
+    else:
+        numbers = sampling.dense_frames_random(
+            last - first,
+            length=plan.num_steps * plan.frames_per_step,
+            stride=plan.frame_stride,
+            rng=draws.python,
+        )
+    frames = reader.read([first + number for number in numbers])
+    low, high = plan.short_side_jitter or (plan.short_side, plan.short_side)
+    side = transforms.jittered_short_side(low, high, draws.numpy)
+    frames = _resized(frames, side, plan)
+    if plan.crops == "multi_scale":
+        frames = transforms.multi_scale_crop(
+            frames, plan.short_side, draws.python, backend=plan.resize_with
+        )
+    if plan.sampling == "segments":
+        frames = transforms.random_crop(frames, plan.crop_size, draws.python)
+        mirrored = draws.python.random() < plan.flip
+    else:
+        frames = transforms.random_crop_exclusive(frames, plan.crop_size, draws.numpy)
+        mirrored = draws.numpy.rand() > 1 - plan.flip
+    if mirrored:
+        frames = transforms.mirror(frames)
+    return transforms.side_by_side(frames, plan.frames_per_step)
+
+
+def eval_views(
+    reader: VideoReader,
+    plan: ViewPlan,
+    *,
+    clip: int | None = None,
+    crop: int | None = None,
+    centre: sampling.CentreRule = "first",
+    span: tuple[int, int] | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Cut the crops of one evaluation clip. Nothing is drawn.
+
+    Args:
+        reader: The video.
+        plan: From `eval_plan`.
+        clip: Which of `plan.num_clips`; None: the one in the middle.
+        crop: Only this crop, as `positioned_crop` numbers them; None: `plan.num_crops`.
+        centre: See `segment_frames`; counts where `plan.centre` is `auto`.
+        span: First frame and the one after the last that may be used; None: all.
+
+    Returns:
+        Views of (num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
+    """
+    first, last = span or (0, reader.num_frames)
+    if plan.sampling == "segments":
+        numbers = sampling.segment_frames(
+            last - first,
+            num_segments=plan.num_steps,
+            run=plan.frames_per_step,
+            centre=centre if plan.centre == "auto" else plan.centre,
+            clip=clip or 0,
+            num_clips=plan.num_clips if clip is not None else 1,
+        )
+    else:
+        numbers = sampling.dense_frames(
+            last - first,
+            length=plan.num_steps * plan.frames_per_step,
+            stride=plan.frame_stride,
+            clip=clip,
+            num_clips=plan.num_clips,
+        )
+    frames = reader.read([first + number for number in numbers])
+    frames = _resized(frames, plan.short_side, plan)
+    if crop is not None:
+        cuts = [transforms.positioned_crop(frames, plan.crop_size, crop)]
+    elif plan.num_crops > 1:
+        cuts = [
+            transforms.positioned_crop(frames, plan.crop_size, position)
+            for position in range(plan.num_crops)
+        ]
+    elif plan.sampling == "dense":  # its 2019 reader rounded the other way
+        top, left = ((size - plan.crop_size) // 2 for size in frames.shape[1:3])
+        side = plan.crop_size
+        cuts = [transforms.crop(frames, top=top, left=left, height=side, width=side)]
+    else:
+        cuts = [transforms.centre_crop(frames, plan.crop_size)]
+    return [transforms.side_by_side(cut, plan.frames_per_step) for cut in cuts]
+
+
+def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
+    return transforms.resize_short_side(
+        frames, short_side, rule=plan.resize, backend=plan.resize_with
+    )
+
+
+def _span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
+    """Frames of the part of a video that an entry is about."""
+    count = reader.num_frames
+    if entry.start_seconds is None and entry.end_seconds is None:
+        return 0, count
+    rate = reader.info.frames_per_second
+    if not rate:
+        raise VideoError(f"{entry.path}: has no frame rate, so its seconds cannot be found")
+    first = min(round((entry.start_seconds or 0) * rate), count - 1)
+    end = entry.end_seconds
+    last = count if end is None else min(round(end * rate), count)
+    return max(first, 0), max(last, first + 1)
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Views of some videos, ready for a network but for normalising."""
+
+    clips: Tensor
+    """uint8 (V, T, C, H, W), C = 3 * frames_per_step; channels-last in memory."""
+    labels: Tensor
+    """int64 (V,): class of the video, -1 where unknown."""
+    videos: Tensor
+    """int64 (V,): place of the video in the list (in `videos_of(entries)` for lists of views)."""
+    views: Tensor
+    """int64 (V,): number of the view among those of its video, from 0."""
+    replaced: int = 0
+    """Training: how many of these stand in for a video that could not be read."""
+    skipped: tuple[int, ...] = ()
+    """Evaluation: videos that turned out unreadable. Leave them out of the result, also where an
+    earlier batch held some views of them."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
+        return replace(
+            self,
+            clips=_as_stored(self.clips).to(device, non_blocking=True).permute(0, 1, 4, 2, 3),
+            labels=self.labels.to(device, non_blocking=True),
+            videos=self.videos.to(device, non_blocking=True),
+            views=self.views.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return replace(
+            self,
+            clips=_as_stored(self.clips).pin_memory().permute(0, 1, 4, 2, 3),
+            labels=self.labels.pin_memory(),
+            videos=self.videos.pin_memory(),
+            views=self.views.pin_memory(),
+        )
+
+
+def _as_stored(clips: Tensor) -> Tensor:
+    """(V, T, C, H, W) as it lies in memory, (V, T, H, W, C)."""
+    return clips.permute(0, 1, 3, 4, 2)
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """A video that could not be read. Travels from a worker as data, for a plain message."""
+
+    video: int
+    message: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    """What one entry gave."""
+
+    views: list[NDArray[np.uint8]] = field(default_factory=list[NDArray[np.uint8]])
+    label: int = -1
+    video: int = -1
+    first_view: int = 0
+    bad: tuple[_Bad, ...] = ()
+    fatal: str | None = None
+    """A mistake in the list, after which there is no going on."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What a worker sends."""
+
+    batch: ClipBatch | None
+    """None where no video could be read."""
+    bad: tuple[_Bad, ...]
+    fatal: str | None = None
+
+    def pin_memory(self) -> "_Loaded":
+        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
+
+
+class _LabelError(Exception):
+    pass
+
+
+def _collate(items: Sequence[_Item]) -> _Loaded:
+    fatal = next((item.fatal for item in items if item.fatal), None)
+    if fatal:
+        return _Loaded(None, (), fatal)
+    bad = tuple(problem for item in items for problem in item.bad)
+    good = [item for item in items if item.views]
+    if not good:
+        return _Loaded(None, bad)
+    clips = torch.from_numpy(np.stack([view for item in good for view in item.views]))
+    counts = torch.tensor([len(item.views) for item in good])
+    batch = ClipBatch(
+        clips=clips.permute(0, 1, 4, 2, 3),  # (V, T, H, W, C) -> (V, T, C, H, W)
+        labels=torch.tensor([item.label for item in good]).repeat_interleave(counts),
+        videos=torch.tensor([item.video for item in good]).repeat_interleave(counts),
+        views=torch.cat(
+            [torch.arange(item.first_view, item.first_view + len(item.views)) for item in good]
+        ),
+        replaced=sum(bool(item.bad) for item in good),
+    )
+    return _Loaded(batch, bad)
+
+
+def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) -> int:
+    """Class of a video; 2019 pickles hold it themselves."""
+    label = entry.label
+    if label is None:
+        label = cast("int | None", getattr(reader, "label", None))
+    if label is None:
+        return -1
+    if num_classes is not None and not -1 <= label < num_classes:
+        raise _LabelError(f"{entry.path}: holds label {label}, expected 0 to {num_classes - 1}")
+    return label
+
+
+class _TrainItems(Dataset[_Item]):
+    """Training clips by (epoch, place in the list)."""
+
+    def __init__(
+        self, entries: Sequence[ClipEntry], plan: ViewPlan, seed: int, num_classes: int | None
+    ) -> None:
+        self.entries = entries
+        self.plan = plan
+        self.seed = seed
+        self.num_classes = num_classes
+
+    def __getitem__(self, key: tuple[int, int]) -> _Item:
+        epoch, place = key
+        bad: list[_Bad] = []
+        other = random.Random(f"{self.seed}/{epoch}/{place}")
+        while len(bad) < _MOST_REPLACEMENTS:
+            try:
+                return replace(self._read(place, epoch), bad=tuple(bad))
+            except _LabelError as error:
+                return _Item(fatal=str(error))
+            except DataError as error:
+                bad.append(_Bad(place, str(error)))
+                place = other.randrange(len(self.entries))
+        return _Item(bad=tuple(bad))
+
+    def _read(self, place: int, epoch: int) -> _Item:
+        entry = self.entries[place]
+        with open_video(entry.path) as reader:
+            label = _label_of(entry, reader, self.num_classes)
+            draws = Draws.of(self.seed, epoch, place)
+            with _naming(entry.path):
+                view = train_view(reader, self.plan, draws, _span(entry, reader))
+        return _Item([view], label, place)
+
+
+class _EvalItems(Dataset[_Item]):
+    """Evaluation views by (video, place among its views, entry, clip)."""
+
+    def __init__(self, plan: ViewPlan, num_classes: int | None) -> None:
+        self.plan = plan
+        self.num_classes = num_classes
+
+    def __getitem__(self, key: "_EvalKey") -> _Item:
+        entry = key.entry
+        try:
+            with open_video(entry.path) as reader, _naming(entry.path):
+                label = _label_of(entry, reader, self.num_classes)
+                views = eval_views(
+                    reader,
+                    self.plan,
+                    clip=key.clip,
+                    crop=entry.crop_index,
+                    centre="run" if entry.path.suffix.lower() == ".pkl" else "first",
+                    span=_span(entry, reader),
+                )
+        except _LabelError as error:
+            return _Item(fatal=str(error))
+        except DataError as error:
+            return _Item(bad=(_Bad(key.video, str(error)),))
+        return _Item(views, label, key.video, key.first_view)
+
+
+@dataclass(frozen=True, slots=True)
+class _EvalKey:
+    video: int
+    entry: ClipEntry
+    clip: int | None
+    first_view: int
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Make what the transforms say about frames an error that names the video."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except DataError as error:
+        raise VideoError(f"{path}: {error}") from None
+
+
+class _Order(Sampler[list[Any]]):
+    """The batches of one pass; set before each."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)  # workers share the cores; each decodes on one
+
+
+def _loader(
+    items: Dataset[_Item], order: _Order, data: ClipData, *, num_batches: int, keep: bool
+) -> "DataLoader[_Loaded]":
+    workers = min(data.num_workers, _cores(), num_batches)
+    loader = DataLoader(
+        items,
+        batch_sampler=cast(Any, order),
+        collate_fn=cast(Any, _collate),
+        num_workers=workers,
+        prefetch_factor=data.prefetch_batches if workers else None,
+        persistent_workers=keep and workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_start_worker,
+        generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+    )
+    return cast("DataLoader[_Loaded]", loader)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def epoch_order(
+    num_entries: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> list[int]:
+    """Order in which one of `world` processes takes the training list.
+
+    All processes shuffle alike; the head is repeated so that they get equally many, and process k
+    takes every `world`-th from k on.
+
+    Source:
+        PaddlePaddle/models release/1.8, kinetics reader; the same order with seed 0.
+
+    >>> [epoch_order(3, seed=0, epoch=0, rank=k, world=2) for k in (0, 1)]  # 0 2 1, and 0 again
+    [[0, 1], [2, 0]]
+    """
+    order = list(range(num_entries))
+    random.Random(seed * 1_000_003 + epoch).shuffle(order)
+    each = -(-num_entries // world)
+    return [order[(turn * world + rank) % num_entries] for turn in range(each)]
+
+
+class TrainBatches:
+    """Training batches, epoch by epoch; workers stay alive in between.
+
+    Each epoch holds whole batches: what is left over at its end is dropped, as in 2019, unless it
+    is the only batch.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[ClipEntry],
+        shape: ClipShape,
+        data: ClipData,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        num_classes: int | None = None,
+    ) -> None:
+        """Prepare to read; nothing is opened yet.
+
+        Args:
+            entries: The whole list, the same on every process.
+            shape: What the model eats.
+            data: How clips are cut, and how many workers cut them.
+            batch_size: Clips a batch of this process.
+            seed: Of the order and of what is drawn.
+            rank: Number of this process.
+            world: How many there are.
+            num_classes: Labels in 2019 pickles must be smaller; None does not check.
+
+        Raises:
+            DataError: There are no entries.
+        """
+        if not entries:
+            raise DataError("there are no videos to train on")
+        self._entries = list(entries)
+        self._data = data
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world = world
+        self._order = _Order()
+        self._bad: dict[int, str] = {}
+        self._loader = _loader(
+            _TrainItems(self._entries, train_plan(shape, data), seed, num_classes),
+            self._order,
+            data,
+            num_batches=self.batches_per_epoch,
+            keep=True,
+        )
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this process in one epoch; the same on all."""
+        each = -(-len(self._entries) // self._world)
+        return max(1, each // self._batch_size)
+
+    @property
+    def bad_videos(self) -> dict[int, str]:
+        """Videos that could not be read so far: place in the list, and why."""
+        return dict(self._bad)
+
+    def epoch(self, number: int, *, skip_batches: int = 0) -> "TrainEpoch":
+        """Batches of one epoch, counted from 0; the first `skip_batches` are not even decoded."""
+        order = epoch_order(
+            len(self._entries),
+            seed=self._seed,
+            epoch=number,
+            rank=self._rank,
+            world=self._world,
+        )
+        size = self._batch_size
+        batches = [
+            [(number, place) for place in order[start * size : (start + 1) * size]]
+            for start in range(skip_batches, self.batches_per_epoch)
+        ]
+        return TrainEpoch(self, batches)
+
+    def _read(self, batches: list[list[Any]]) -> Iterator[ClipBatch]:
+        self._order.batches = batches
+        for loaded in self._loader if batches else ():
+            if loaded.fatal:
+                raise DataError(loaded.fatal)
+            self._note(loaded.bad)
+            if loaded.batch is None:
+                raise DataError(
+                    f"no video could be read in {_MOST_REPLACEMENTS} tries; "
+                    f"the last: {loaded.bad[-1].message}"
+                )
+            yield loaded.batch
+
+    def _note(self, bad: Sequence[_Bad]) -> None:
+        for problem in bad:
+            self._bad.setdefault(problem.video, problem.message)
+        share = len(self._bad) / len(self._entries)
+        if share > self._data.bad_video_share:
+            raise DataError(
+                f"{len(self._bad)} of {len(self._entries)} training videos cannot be read, more "
+                f"than data.bad_video_share={self._data.bad_video_share:g} allows; take them off "
+                f"the list, or allow more:\n  {_named_few(self._bad)}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainEpoch:
+    """One epoch of `TrainBatches`; sized, to be iterated once or more."""
+
+    _source: TrainBatches
+    _batches: list[list[Any]]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        return self._source._read(self._batches)
+
+
+def train_batches(
+    entries: Sequence[ClipEntry],
+    shape: ClipShape,
+    data: ClipData,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    skip_batches: int = 0,
+) -> TrainEpoch:
+    """Batches of a single epoch; `TrainBatches` where there are several."""
+    source = TrainBatches(
+        entries, shape, data, batch_size=batch_size, seed=seed, rank=rank, world=world
+    )
+    return source.epoch(epoch, skip_batches=skip_batches)
+
+
+class EvalBatches:
+    """Every view of every video, once, in order, the last incomplete batch too.
+
+    With several processes each takes every `world`-th video, all its views, none twice; so some
+    may have a batch more than others.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[ClipEntry],
+        shape: ClipShape,
+        data: ClipData,
+        views: ClipViews | None = None,
+        *,
+        batch_size: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
+        num_classes: int | None = None,
+    ) -> None:
+        """Prepare to read; nothing is opened yet.
+
+        Args:
+            entries: The whole list, the same on every process. Entries of 2019 test lists, one a
+                view, count as one video where `video` agrees.
+            shape: What the model eats.
+            data: How clips are cut, and how many workers cut them.
+            views: How many views a video; `views.batch_size` bounds the views in a batch.
+            batch_size: In place of `views.batch_size`.
+            rank: Number of this process.
+            world: How many there are.
+            skip_bad: Go on without videos that cannot be read, and report them.
+            num_classes: Labels in 2019 pickles must be smaller; None does not check.
+
+        Raises:
+            ConfigError: The crop does not fit into the frame.
+            DataError: There are no entries.
+        """
+        if not entries:
+            raise DataError("there are no videos to evaluate")
+        views = views or ClipViews()
+        self.plan = eval_plan(shape, data, views)
+        self._data = data
+        self._skip_bad = skip_bad
+        self._num_classes = num_classes
+        self._world = world
+        self._bad: dict[int, str] = {}
+        keys = [
+            key
+            for video, group in list(enumerate(kinetics.views_by_video(entries)))[rank::world]
+            for key in self._keys(video, group)
+        ]
+        size = max(1, (batch_size or views.batch_size) // self.plan.num_crops)
+        self._batches = [keys[start : start + size] for start in range(0, len(keys), size)]
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """Videos that could not be read in the last pass: place in the list, and why."""
+        return dict(self._bad)
+
+    def __len__(self) -> int:
+        """Batches at most; a batch in which no video can be read is left out."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        self._bad = {}
+        if not self._batches:
+            return
+        order = _Order()
+        order.batches = cast(Any, self._batches)
+        items = _EvalItems(self.plan, self._num_classes)
+        ready: ClipBatch | None = None  # held back, to take news of a batch that has no views
+        news: tuple[int, ...] = ()
+        for loaded in _loader(items, order, self._data, num_batches=len(self), keep=False):
+            if loaded.fatal:
+                raise DataError(loaded.fatal)
+            news += self._note(loaded.bad)
+            batch = None if loaded.batch is None else _without(loaded.batch, self._bad)
+            if batch is None:
+                continue
+            if ready is not None:
+                yield ready
+            ready, news = replace(batch, skipped=news), ()
+        if ready is not None:
+            yield replace(ready, skipped=ready.skipped + news)
+        elif self._world == 1:
+            raise DataError(f"none of the videos can be read:\n  {_named_few(self._bad)}")
+
+    def _keys(self, video: int, group: Sequence[ClipEntry]) -> list[_EvalKey]:
+        if group[0].crop_index is not None:  # the list itself says which views
+            return [_EvalKey(video, entry, entry.clip_index, n) for n, entry in enumerate(group)]
+        plan = self.plan
+        clips = [None] if plan.num_clips == 1 else range(plan.num_clips)
+        return [_EvalKey(video, group[0], clip, n * plan.num_crops) for n, clip in enumerate(clips)]
+
+    def _note(self, bad: Sequence[_Bad]) -> tuple[int, ...]:
+        new: list[int] = []
+        for problem in bad:
+            if not self._skip_bad:
+                raise VideoError(problem.message)
+            if problem.video not in self._bad:
+                self._bad[problem.video] = problem.message
+                new.append(problem.video)
+        return tuple(new)
+
+
+def _without(batch: ClipBatch, bad: dict[int, str]) -> ClipBatch | None:
+    """Drop views of videos that turned out unreadable."""
+    kept = [n for n, video in enumerate(batch.videos.tolist()) if video not in bad]
+    if len(kept) == len(batch):
+        return batch
+    if not kept:
+        return None
+    chosen = torch.tensor(kept)
+    return replace(
+        batch,
+        clips=_as_stored(batch.clips)[chosen].permute(0, 1, 4, 2, 3),
+        labels=batch.labels[chosen],
+        videos=batch.videos[chosen],
+        views=batch.views[chosen],
+    )
+
+
+def _named_few(bad: dict[int, str]) -> str:
+    messages = list(bad.values())[:_MOST_NAMED]
+    if len(bad) > _MOST_NAMED:
+        messages.append(f"and {len(bad) - _MOST_NAMED} more")
+    return "\n  ".join(messages)
+
+
+# --- which videos ----------------------------------------------------------------------------
+
+
+def load_entries(
+    data: ClipData, part: Literal["train", "val", "test"], *, num_classes: int | None = None
+) -> list[ClipEntry]:
+    """Read the videos of one part of the `data:` section.
+
+    Without `test` these are those of `val`; without `val`, where `train` is a folder, its
+    validation part.
+
+    Raises:
+        DataError: The part is not set, or its list or folder cannot be used.
+    """
+    path, of_folder = _source(data, part)
+    if path is None:
+        also = " (nor data.val)" if part == "test" else ""
+        raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
+    names = class_names(data)
+    if _is_folder(data, path):
+        return kinetics.read_folder(
+            path,
+            part=of_folder,
+            val_share=data.val_share,
+            split_seed=data.split_seed,
+            class_names=names,
+            num_classes=num_classes,
+        )
+    return kinetics.read_list(
+        path, root=data.root, num_classes=num_classes, class_names=names, kind=_kind(data)
+    )
+
+
+def has_entries(data: ClipData, part: Literal["train", "val", "test"]) -> bool:
+    """Whether the `data:` section says where the videos of this part are."""
+    return _source(data, part)[0] is not None
+
+
+def class_names(data: ClipData) -> list[str] | None:
+    """Names of the classes by number, or None where nothing tells them.
+
+    Raises:
+        DataError: The file with the names, or the folder, cannot be read.
+    """
+    if data.class_names is not None:
+        return kinetics.read_class_names(data.class_names)
+    for path in (data.train, data.val, data.test):
+        if path is None or not path.exists():
+            continue
+        if _is_folder(data, path):
+            return kinetics.folder_class_names(path)
+        is_csv = data.format != "list" and kinetics.is_kinetics_csv(path)
+        return kinetics.csv_class_names(path) if is_csv else None
+    return None
+
+
+def _source(
+    data: ClipData, part: Literal["train", "val", "test"]
+) -> tuple[Path | None, kinetics.Part]:
+    """Where a part is, and which part of that folder."""
+    chosen = getattr(data, part)
+    if chosen is not None:
+        shared = [data.train, data.val, data.test].count(chosen) > 1
+        # a folder that is named alone is used whole, unless it has parts of its own
+        lone: kinetics.Part = "all"
+        if part == "train" and _splits_itself(data):
+            lone = "train"
+        return chosen, part if shared or kinetics.has_parts(chosen) else lone
+    if part == "test" and data.val is not None:
+        return _source(data, "val")
+    if data.train is not None and _splits_itself(data):
+        return data.train, part
+    return None, "all"
+
+
+def _splits_itself(data: ClipData) -> bool:
+    """Whether `train` is a folder that must give the validation videos too."""
+    return data.train is not None and data.val is None and _is_folder(data, data.train)
+
+
+def _is_folder(data: ClipData, path: Path) -> bool:
+    return data.format == "folder" or (data.format == "auto" and path.is_dir())
+
+
+def _kind(data: ClipData) -> Literal["auto", "list", "csv"]:
+    return "auto" if data.format == "folder" else data.format

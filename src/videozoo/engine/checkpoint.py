@@ -1,0 +1,181 @@
+"""Everything it takes to go on with a run as if it had never stopped.
+
+A state is a folder of safetensors and JSON files; nothing in it can run.
+
+    module.safetensors      the module's parameters and buffers
+    optimizer.safetensors   the optimiser's tensors, as PARAMETER//KEY
+    state.json              where the run is, its history, and each process's random generators
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from videozoo.errors import RunError
+
+_FORMAT = 1
+_SPLIT = "//"  # between a parameter's name and its optimiser's key
+
+
+@dataclass(kw_only=True)
+class Position:
+    """How far a run is."""
+
+    epoch: int = 0
+    """The current one, from 0."""
+    step_in_epoch: int = 0
+    """Steps done in the current epoch."""
+    step: int = 0
+    """Steps done since the start."""
+    best: float | None = None
+    best_epoch: int | None = None
+    """From 1, as in file names."""
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The epoch lines of `metrics.jsonl`."""
+
+
+def save_state(
+    folder: Path,
+    *,
+    module: nn.Module,
+    optimizer: Optimizer,
+    position: Position,
+    processes: list[dict[str, Any]],
+    scaler: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run's state into an empty folder.
+
+    Args:
+        folder: Where.
+        module: Not wrapped.
+        optimizer: Over parameters of `module`.
+        position: How far the run is.
+        processes: What each process keeps for itself (JSON values), in the order of ranks.
+        scaler: State of the loss scaler of fp16.
+    """
+    tensors, rest = _optimizer_state(module, optimizer)
+    save_file(_for_file(module.state_dict()), folder / "module.safetensors")
+    save_file(_for_file(tensors), folder / "optimizer.safetensors")
+    state = {
+        "format": _FORMAT,
+        "position": asdict(position),
+        "optimizer": rest,
+        "processes": processes,
+        "scaler": dict(scaler) if scaler is not None else None,
+    }
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What `load_state` leaves to its caller."""
+
+    position: Position
+    processes: list[dict[str, Any]]
+    scaler: dict[str, Any] | None
+
+
+def load_state(folder: Path, *, module: nn.Module, optimizer: Optimizer) -> Restored:
+    """Put a saved state into a module and its optimiser, in place.
+
+    Raises:
+        RunError: The folder holds no readable state, or one of another model or optimiser.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "module.safetensors")
+        moments = load_file(folder / "optimizer.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(
+            f"{folder}: cannot be read ({type(error).__name__}: {error}); "
+            "start from weights/ instead"
+        ) from None
+    if state.get("format") != _FORMAT:
+        raise RunError(
+            f"{folder}: written in format {state.get('format')}, this version reads {_FORMAT}"
+        )
+    _check_fit(folder, "weights", weights, module.state_dict())
+    module.load_state_dict(weights)
+    _restore_optimizer(folder, module, optimizer, moments, state["optimizer"])
+    return Restored(
+        position=Position(**state["position"]),
+        processes=state["processes"],
+        scaler=state["scaler"],
+    )
+
+
+def _optimizer_state(
+    module: nn.Module, optimizer: Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
+    for name, parameter in module.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{name}{_SPLIT}{key}"] = value
+            else:
+                rest[f"{name}{_SPLIT}{key}"] = value
+    return tensors, rest
+
+
+def _restore_optimizer(
+    folder: Path,
+    module: nn.Module,
+    optimizer: Optimizer,
+    tensors: Mapping[str, Tensor],
+    rest: Mapping[str, Any],
+) -> None:
+    parameters = dict(module.named_parameters())
+    optimizer.state.clear()
+    for name, value in {**tensors, **rest}.items():
+        owner, _, key = name.rpartition(_SPLIT)
+        if owner not in parameters:
+            raise RunError(
+                f"{folder}: the optimiser knows {owner!r}, which the model does not have"
+            )
+        parameter = parameters[owner]
+        if isinstance(value, Tensor) and value.dim() > 0:
+            if value.shape != parameter.shape:
+                raise RunError(
+                    f"{folder}: optimiser's {name}: shape {tuple(value.shape)} there, "
+                    f"{tuple(parameter.shape)} here"
+                )
+            # same memory layout as the parameter, which a file does not keep
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        optimizer.state[parameter][key] = value
+
+
+def _check_fit(
+    folder: Path, what: str, saved: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+) -> None:
+    problems = [f"  missing: {name}" for name in sorted(ours.keys() - saved.keys())]
+    problems += [f"  not in the model: {name}" for name in sorted(saved.keys() - ours.keys())]
+    problems += [
+        f"  {name}: shape {tuple(saved[name].shape)} there, {tuple(ours[name].shape)} here"
+        for name in sorted(saved.keys() & ours.keys())
+        if saved[name].shape != ours[name].shape
+    ]
+    if problems:
+        shown = problems[:10] + ([f"  and {len(problems) - 10} more"] if problems[10:] else [])
+        raise RunError(
+            f"{folder}: {what} of another model; was the configuration changed?\n"
+            + "\n".join(shown)
+        )
+
+
+def _for_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # clones, because safetensors refuses tensors that share memory
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }

@@ -1,0 +1,195 @@
+"""Which device a run uses, and how its processes share the work."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from torch import nn
+
+from videozoo.engine.settings import TrainSettings
+from videozoo.errors import RunError
+
+Device = Literal["auto", "cpu", "cuda"]
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def make_accelerator(
+    *,
+    device: Device = "auto",
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    num_gpus: int | None = None,
+) -> Accelerator:
+    """Join the processes of this run, one per device, and pick this process's device.
+
+    `fit` cuts batches for gradient accumulation itself, so the accelerator knows nothing of it.
+
+    Args:
+        device: `auto` takes a GPU where PyTorch sees one.
+        precision: What networks compute in under the accelerator.
+        num_gpus: GPUs the run is meant for, over all processes. Not looked at on a CPU.
+
+    Raises:
+        RunError: The device is not there, cannot compute in that precision, or the processes do
+            not fit `num_gpus`.
+    """
+    kind = _device_kind(device)
+    if kind == "cuda" and num_gpus is not None:
+        _check_num_gpus(num_gpus)
+    if kind == "cpu" and precision == "fp16":
+        raise RunError("precision: fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if kind == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported():
+        name = torch.cuda.get_device_name()
+        raise RunError(f"precision: bf16 is not supported by {name}; use fp32 or fp16")
+    if kind == "cpu" and _world_size() > 1:
+        # Accelerate would choose a number of threads by itself, with a warning
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    # one process may make several runs, each with its own device and precision
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    return Accelerator(cpu=kind == "cpu", mixed_precision=_PRECISIONS[precision])
+
+
+def finish(accelerator: Accelerator) -> None:
+    """Leave the run together with the other processes.
+
+    A process that left while another was still in its last collective would abort it.
+    """
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
+    """Count the clips of one forward pass on one device.
+
+    Raises:
+        RunError: The batch cannot be shared evenly.
+
+    >>> device_batch_size(TrainSettings(batch_size=64, gradient_accumulation=2), 4)
+    8
+    """
+    parts = num_processes * settings.gradient_accumulation
+    share, rest = divmod(settings.batch_size, parts)
+    if rest:
+        by = f"{num_processes} processes"
+        if settings.gradient_accumulation > 1:
+            by += f" x {settings.gradient_accumulation} parts (gradient_accumulation)"
+        lower = settings.batch_size - rest
+        nearest = f"{lower} or {lower + parts}" if lower else str(parts)
+        raise RunError(
+            f"batch_size {settings.batch_size} is for all devices together and cannot be shared "
+            f"evenly by {by}; the nearest that can: {nearest}"
+        )
+    return share
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Lay out the weights of 2D and 3D convolutions with channels last. Values stay the same."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in module.parameters():
+        if parameter.dim() in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global random generators of Python, NumPy and PyTorch on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def keep_random_state() -> Generator[None]:
+    """Put the global random generators back afterwards, whatever drew from them meanwhile."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(before)
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of the global random generators as plain JSON values."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    state: dict[str, Any] = {
+        "python": [version, list(internal), gauss],
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state().numpy().tobytes().hex()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what `random_state` returned."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.asarray(keys, np.uint32), *rest))
+    torch.set_rng_state(_bytes(state["torch"]))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(_bytes(state["cuda"]))
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+
+
+def _device_kind(device: Device) -> Literal["cpu", "cuda", "mps"]:
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise RunError(
+            f"--use_gpu=True, but PyTorch {torch.__version__} sees no CUDA device"
+            f"{_why_no_cuda()}; pass --use_gpu=False to run on the CPU"
+        )
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return " (it was built without CUDA)"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
+
+
+def _check_num_gpus(num_gpus: int) -> None:
+    world, local = _world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and world == local:  # on one machine
+        named = len([name for name in visible.split(",") if name.strip()])
+        if named != num_gpus:
+            raise RunError(
+                f"num_gpus is {num_gpus}, but CUDA_VISIBLE_DEVICES={visible!r} names {named}; "
+                "make them agree"
+            )
+    if num_gpus > world:
+        raise RunError(
+            f"num_gpus is {num_gpus}, but this run was started as {_processes(world)}, and each "
+            f"takes one GPU; start it with `torchrun --nproc_per_node={num_gpus} -m videozoo "
+            "train ...`, or set num_gpus to 1"
+        )
+    if num_gpus < world:
+        raise RunError(
+            f"num_gpus is {num_gpus}, but this run was started as {_processes(world)}, and each "
+            "takes one GPU; make them agree"
+        )
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"

@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM end a run after the step it is in, with its state saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from videozoo.errors import RunError
+
+
+class RunInterrupted(RunError):  # noqa: N818 - nothing went wrong
+    """A run was stopped from outside; its state is saved."""
+
+    exit_status = 130
+
+
+class Interrupts:
+    """Remembers that somebody asked this process to stop. A second Ctrl-C stops it at once."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._at_once = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop at the next good moment."""
+        return self.signal is not None
+
+    @contextmanager
+    def at_once(self) -> Generator[None]:
+        """Within, a signal raises KeyboardInterrupt: nothing is lost by stopping anywhere."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        repeated = self.requested
+        self.signal = signal.Signals(number)
+        if repeated or self._at_once:
+            raise KeyboardInterrupt

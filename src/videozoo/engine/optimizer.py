@@ -1,0 +1,107 @@
+"""Optimisers whose parameters follow different rules: other rates, other weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
+
+from videozoo.engine.settings import TrainSettings
+from videozoo.types import ParameterRule
+
+_COMMON = ParameterRule()
+_NORM = ParameterRule(decay="norms")
+_NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+def build_optimizer(
+    module: nn.Module, rules: Mapping[str, ParameterRule], settings: TrainSettings
+) -> Optimizer:
+    """Make the optimiser of a run over the trainable parameters of `module`.
+
+    Each group carries its `learning_rate_factor`; its rate is `settings.learning_rate` times that
+    until `LearningRate` sets another.
+
+    Args:
+        module: The model.
+        rules: Exceptions by parameter name. Where there is none, normalisation layers take
+            `weight_decay_norms` and the rest `weight_decay`.
+        settings: Which optimiser, and its numbers.
+
+    Raises:
+        ValueError: A rule names a parameter that `module` does not have.
+
+    Source:
+        `sgd` equals the Momentum of PaddlePaddle 1.8: the decay is added to the gradient, then
+        v = momentum * v + g and p = p - rate * v. `adam` and `rmsprop` add their epsilon where
+        torch does, which is not where PaddlePaddle does. `rmsprop` takes the constants of the
+        2019 attention LSTM.
+    """
+    parameters = dict(module.named_parameters())
+    _check_names(rules, parameters)
+    norms = _norm_parameters(module)
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in parameters.items():
+        if not parameter.requires_grad:
+            continue
+        rule = rules.get(name, _NORM if name in norms else _COMMON)
+        key = rule.learning_rate_factor, _decay(rule, settings)
+        group = groups.setdefault(key, _empty_group(*key, settings))
+        group["params"].append(parameter)
+    if not groups:
+        raise ValueError("the module has no trainable parameters")
+    return _make(list(groups.values()), settings)
+
+
+def _make(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
+    rate = settings.learning_rate
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov
+        )
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    return torch.optim.RMSprop(groups, lr=rate, alpha=0.95, eps=1e-6, centered=True)
+
+
+def _empty_group(factor: float, decay: float, settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "params": [],
+        "lr": settings.learning_rate * factor,
+        "weight_decay": decay,
+        "learning_rate_factor": factor,
+    }
+
+
+def _decay(rule: ParameterRule, settings: TrainSettings) -> float:
+    if rule.decay == "none":
+        return 0.0
+    if rule.decay == "norms" and settings.weight_decay_norms is not None:
+        return settings.weight_decay_norms
+    return settings.weight_decay
+
+
+def _norm_parameters(module: nn.Module) -> set[str]:
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, layer in module.named_modules()
+        if isinstance(layer, _NORM_LAYERS)
+        for name, _ in layer.named_parameters(recurse=False)
+    }
+
+
+def _check_names(
+    rules: Mapping[str, ParameterRule], parameters: Mapping[str, nn.Parameter]
+) -> None:
+    for name in rules:
+        if name not in parameters:
+            close = get_close_matches(name, parameters, n=1)
+            hint = f"; the nearest is {close[0]!r}" if close else ""
+            raise ValueError(f"a rule is for {name!r}, which is not a parameter{hint}")

@@ -1,0 +1,100 @@
+"""What a run shows while it trains: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+_HIDDEN = {"kind", "epoch", "step", "total", "eta_seconds"}
+
+
+class RunProgress(AbstractContextManager["RunProgress"]):
+    """Shows the progress of one run. Says nothing when it is not `shown`."""
+
+    def __init__(self, *, epochs: int, shown: bool, console: Console | None = None):
+        self._epochs = epochs
+        self._shown = shown
+        self._console = console or Console(stderr=True)
+        self._task: TaskID | None = None
+        self._bar: Progress | None = None
+        if shown and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=self._console,
+                transient=True,
+            )
+
+    def __enter__(self) -> RunProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin_epoch(self, epoch: int, *, done: int, total: int | None) -> None:
+        """Start an epoch (from 1) of `total` steps, of which `done` are behind."""
+        if self._bar is None:
+            return
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        name = f"epoch {epoch}/{self._epochs}"
+        self._task = self._bar.add_task(name, completed=done, total=total, status="")
+
+    def step(self) -> None:
+        """One step is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def log(self, line: Mapping[str, Any], *, done: int, total: int | None) -> None:
+        """Show a line of `metrics.jsonl` about the steps since the last one."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, status=escape(describe(line)))
+        else:
+            of = f"/{total}" if total else ""
+            self.say(f"epoch {line['epoch']}/{self._epochs} step {done}{of}: {describe(line)}")
+
+    def say(self, text: str) -> None:
+        """Print one line, above the bar if there is one."""
+        if self._shown:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def describe(line: Mapping[str, Any]) -> str:
+    """Write a line of `metrics.jsonl` for people.
+
+    >>> describe({"loss": 1.5, "top1": 0.25, "learning_rate": 0.01, "data_seconds": 0.002,
+    ...           "compute_seconds": 0.1, "examples_per_second": 80.0, "eta_seconds": 3661})
+    'loss 1.5 top1 0.25 lr 0.01 data 2 ms compute 100 ms 80 clips/s ETA 1:01:01'
+    """
+    words: list[str] = []
+    for name, value in line.items():
+        if name in _HIDDEN or value is None:
+            continue
+        if name == "learning_rate":
+            words.append(f"lr {value:.4g}")
+        elif name.endswith("_seconds"):
+            words.append(f"{name.removesuffix('_seconds')} {1000 * value:.0f} ms")
+        elif name == "examples_per_second":
+            words.append(f"{value:.{0 if value >= 10 else 2}f} clips/s")
+        else:
+            words.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+    if line.get("eta_seconds") is not None:
+        words.append(f"ETA {timedelta(seconds=round(line['eta_seconds']))}")
+    return " ".join(words)

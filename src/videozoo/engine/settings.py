@@ -1,0 +1,103 @@
+"""The `train:` section of a run."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from videozoo.types import Settings
+
+
+class TrainSettings(Settings):
+    """How to optimise: length, batch, optimiser, schedule, precision."""
+
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the training list."""
+    batch_size: int = Field(default=16, ge=1)
+    """Clips per optimiser step, over all devices together."""
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    """`adam` adds the decay to the gradient, `adamw` to the weight; `rmsprop` is centred."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """At the start (after the warm-up, if any), for the whole batch over all devices."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """For `sgd`."""
+    nesterov: bool = False
+    """For `sgd`: look one step ahead."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """L2 decay of everything trained."""
+    weight_decay_norms: float | None = Field(default=None, ge=0)
+    """Decay of the scale and offset of normalisation layers; empty: as `weight_decay`."""
+    clip_gradient_norm: float | None = Field(default=None, gt=0)
+    """Scale gradients down to this norm, taken over all parameters; empty: never."""
+
+    schedule: Literal["constant", "steps", "cosine"] = "constant"
+    """How the learning rate changes: not, by `decay_factor` at each `decay_at`, or in half a
+    cosine wave down to `final_learning_rate`."""
+    decay_at: tuple[float, ...] = ()
+    """For `steps`: when the rate drops, in `decay_unit`; fractions are allowed."""
+    decay_unit: Literal["epochs", "steps"] = "epochs"
+    """What `decay_at` counts."""
+    decay_factor: float = Field(default=0.1, gt=0)
+    """For `steps`: what the rate is multiplied by at each drop."""
+    final_learning_rate: float = Field(default=0.0, ge=0)
+    """For `cosine`: the rate at the end."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """The rate rises in a straight line over this many epochs."""
+    videos_per_epoch: int | None = Field(default=None, ge=1)
+    """Length of an epoch as the schedule counts it: int(videos / batch_size + 1) steps, as in
+    2019. Empty: the length of the training list. The data read do not depend on it."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """What the network computes in; weights are kept in fp32. `fp16` needs a GPU."""
+    channels_last: bool = True
+    """Keep the colour channels of a pixel side by side in memory, which convolutions prefer."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Parts a device's share of the batch is cut into when it does not fit in memory whole.
+    The batch and the schedule stay as they are; batch normalisation sees the smaller parts."""
+    num_gpus: int | None = Field(default=None, ge=1)
+    """Devices the run is meant for, checked at the start; empty: as many as it was launched on."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """For fresh weights, the order of the data, augmentation and dropout."""
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        wrong = [*self._schedule_mistakes()]
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            wrong.append("nesterov: needs optimizer: sgd and a momentum above 0")
+        if self.batch_size % self.gradient_accumulation:
+            wrong.append(
+                f"gradient_accumulation: batch_size {self.batch_size} cannot be cut into "
+                f"{self.gradient_accumulation} equal parts"
+            )
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _schedule_mistakes(self) -> list[str]:
+        wrong: list[str] = []
+        if self.schedule == "steps" and not self.decay_at:
+            wrong.append("decay_at: schedule: steps needs at least one moment to drop the rate at")
+        if self.schedule != "steps" and self.decay_at:
+            wrong.append(
+                f"decay_at: has no effect with schedule: {self.schedule}; "
+                "set schedule: steps or decay_at: []"
+            )
+        if any(at <= 0 for at in self.decay_at) or list(self.decay_at) != sorted(
+            set(self.decay_at)
+        ):
+            wrong.append(f"decay_at: must be above 0 and increase, got {list(self.decay_at)}")
+        if self.schedule != "cosine" and self.final_learning_rate:
+            wrong.append(
+                f"final_learning_rate: has no effect with schedule: {self.schedule}; "
+                "it belongs to schedule: cosine"
+            )
+        if self.final_learning_rate > self.learning_rate:
+            wrong.append(
+                f"final_learning_rate: {self.final_learning_rate:g} is above "
+                f"learning_rate {self.learning_rate:g}"
+            )
+        if self.warmup_epochs > self.epochs:
+            wrong.append(
+                f"warmup_epochs: {self.warmup_epochs:g} is more than the {self.epochs} epochs "
+                "of the run"
+            )
+        return wrong

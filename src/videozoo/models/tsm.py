@@ -1,0 +1,138 @@
+"""TSM: shift a few channels along time in a 2D ResNet (Lin et al., ICCV 2019, arXiv:1811.08383).
+
+Reference behaviour: PaddlePaddle/models release/1.8 (shift within the residual branch, offline).
+
+::
+
+                 channels of one block's input
+    frame t-1  | a a | b b | c c c c c c c c c c c |       x ──┬───────────────┐
+                  ↘     ↗                                      │ shift         │ as it is
+    frame t    | a a | b b | c c c c c c c c c c c |           │ 1x1, 3x3, 1x1 │
+                  ↘     ↗                                      └───── + ───────┘
+    frame t+1  | a a | b b | c c c c c c c c c c c |                  │ relu
+
+A frame's branch sees 1/8 of the channels from the frame before, 1/8 from the one after. No weights
+and no multiplications more than in a network for images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from videozoo.models import _resnet
+from videozoo.models._resnet import Depth, ResNet
+from videozoo.ops import DowngradeDropout, temporal_shift
+from videozoo.types import ClipShape, ModelSpec, PaddleName, ParameterRule, Settings
+
+if TYPE_CHECKING:
+    from videozoo.types import FloatArray
+
+
+class TSMSettings(Settings):
+    """Architecture of TSM."""
+
+    num_classes: int = Field(default=400, ge=1)
+    """Classes to tell apart."""
+    depth: Depth = 50
+    """Layers of the ResNet."""
+    width: float = Field(default=1.0, gt=0)
+    """Factor on the channels of every layer; 1 is the paper's."""
+    num_segments: int = Field(default=8, ge=1)
+    """Frames of a clip, one from each of so many equal slices of the video."""
+    frames_per_segment: int = Field(default=1, ge=1)
+    """Neighbouring frames taken from a slice, stacked as channels."""
+    shift_div: int = Field(default=8, ge=2)
+    """1/shift_div of the channels look one frame back, as many look one ahead."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a frame's features dropped in training; evaluation scales by 1 - dropout."""
+
+
+class TSM(nn.Module):
+    """Clip in, class logits out."""
+
+    def __init__(self, settings: TSMSettings) -> None:
+        super().__init__()
+        self.num_segments = settings.num_segments
+        self.backbone = ResNet(
+            settings.depth,
+            width=settings.width,
+            in_channels=3 * settings.frames_per_segment,
+            branch_input=partial(
+                temporal_shift, num_segments=settings.num_segments, shift_div=settings.shift_div
+            ),
+        )
+        self.dropout = DowngradeDropout(settings.dropout)
+        features = self.backbone.num_features
+        self.head = _resnet.classifier(features, settings.num_classes, bound=features**-0.5)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Score each clip.
+
+        Args:
+            clips: (N, num_segments, 3 * frames_per_segment, H, W), RGB, normalised.
+
+        Returns:
+            Logits (N, num_classes); no softmax.
+
+        Raises:
+            ValueError: A clip has another number of frames; neighbours would be shifted wrongly.
+        """
+        if clips.shape[1] != self.num_segments:
+            raise ValueError(
+                f"TSM: clips of shape {tuple(clips.shape)} hold {clips.shape[1]} frames, "
+                f"expected num_segments={self.num_segments}"
+            )
+        features = self.dropout(self.backbone(clips.flatten(0, 1)))  # (N*T, 2048)
+        return self.head(features.unflatten(0, clips.shape[:2]).mean(dim=1))
+
+
+def paddle_names(settings: TSMSettings) -> dict[str, PaddleName]:
+    """Keys of the state_dict to their PaddlePaddle names."""
+    names = {f"backbone.{k}": v for k, v in _resnet.paddle_names(settings.depth).items()}
+    return names | {
+        "head.weight": PaddleName("fc_0.w_0", transpose=True),
+        "head.bias": PaddleName("fc_0.b_0"),
+    }
+
+
+def adapt_pretrained(
+    settings: TSMSettings, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """From an image ResNet: all but its classifier, the first convolution repeated per frame."""
+    kept = _resnet.without_head(arrays)
+    if "conv1_weights" in kept:
+        kept["conv1_weights"] = _resnet.for_stacked_frames(
+            kept["conv1_weights"], settings.frames_per_segment
+        )
+    return kept
+
+
+def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
+    """The classifier's bias learns twice as fast and does not decay."""
+    return {"head.bias": ParameterRule(learning_rate_factor=2.0, decay="none")}
+
+
+def clip_shape(settings: TSMSettings) -> ClipShape:
+    """One frame (or stack of frames) a segment."""
+    return ClipShape(
+        sampling="segments",
+        num_steps=settings.num_segments,
+        frames_per_step=settings.frames_per_segment,
+    )
+
+
+SPEC = ModelSpec(
+    title="TSM",
+    task="classification",
+    settings=TSMSettings,
+    build=TSM,
+    paddle_names=paddle_names,
+    adapt_pretrained=adapt_pretrained,
+    parameter_rules=parameter_rules,
+    clip_shape=clip_shape,
+)

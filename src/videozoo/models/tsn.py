@@ -1,0 +1,116 @@
+"""TSN: average a 2D ResNet over a few distant frames (Wang et al., ECCV 2016, arXiv:1608.00859).
+
+Reference behaviour: PaddlePaddle/models release/1.8 (RGB stream, consensus before the classifier).
+
+::
+
+    video |-----s1-----|-----s2-----|-----s3-----|      num_segments equal slices
+              frame        frame        frame           frames_per_segment from each
+                |            |            |
+              ResNet       ResNet       ResNet          one network, shared
+                 \\           |           /
+                  '------- mean --------'               the order of frames is not seen
+                             |
+                           linear
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from videozoo.models import _resnet
+from videozoo.models._resnet import Depth, ResNet
+from videozoo.types import ClipShape, ModelSpec, PaddleName, ParameterRule, Settings
+
+if TYPE_CHECKING:
+    from videozoo.types import FloatArray
+
+
+class TSNSettings(Settings):
+    """Architecture of TSN."""
+
+    num_classes: int = Field(default=400, ge=1)
+    """Classes to tell apart."""
+    depth: Depth = 50
+    """Layers of the ResNet."""
+    width: float = Field(default=1.0, gt=0)
+    """Factor on the channels of every layer; 1 is the paper's."""
+    num_segments: int = Field(default=3, ge=1)
+    """Equal slices of the video, one snippet from each. More may be used in evaluation."""
+    frames_per_segment: int = Field(default=1, ge=1)
+    """Neighbouring frames in a snippet, stacked as channels."""
+
+
+class TSN(nn.Module):
+    """Clip in, class logits out."""
+
+    def __init__(self, settings: TSNSettings) -> None:
+        super().__init__()
+        self.backbone = ResNet(
+            settings.depth, width=settings.width, in_channels=3 * settings.frames_per_segment
+        )
+        features = self.backbone.num_features
+        self.head = _resnet.classifier(features, settings.num_classes, bound=features**-0.5)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Score each clip.
+
+        Args:
+            clips: (N, T, 3 * frames_per_segment, H, W), RGB, normalised; any T.
+
+        Returns:
+            Logits (N, num_classes); no softmax.
+        """
+        features = self.backbone(clips.flatten(0, 1))  # (N*T, 2048)
+        return self.head(features.unflatten(0, clips.shape[:2]).mean(dim=1))
+
+
+def paddle_names(settings: TSNSettings) -> dict[str, PaddleName]:
+    """Keys of the state_dict to their PaddlePaddle names."""
+    names = {f"backbone.{k}": v for k, v in _resnet.paddle_names(settings.depth).items()}
+    return names | {
+        "head.weight": PaddleName("fc_0.w_0", transpose=True),
+        "head.bias": PaddleName("fc_0.b_0"),
+    }
+
+
+def adapt_pretrained(
+    settings: TSNSettings, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """From an image ResNet: all but its classifier, the first convolution repeated per frame."""
+    kept = _resnet.without_head(arrays)
+    if "conv1_weights" in kept:
+        kept["conv1_weights"] = _resnet.for_stacked_frames(
+            kept["conv1_weights"], settings.frames_per_segment
+        )
+    return kept
+
+
+def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
+    """None: batch norms and biases decay like all else, as in 2019."""
+    return {}
+
+
+def clip_shape(settings: TSNSettings) -> ClipShape:
+    """One snippet a segment."""
+    return ClipShape(
+        sampling="segments",
+        num_steps=settings.num_segments,
+        frames_per_step=settings.frames_per_segment,
+    )
+
+
+SPEC = ModelSpec(
+    title="TSN",
+    task="classification",
+    settings=TSNSettings,
+    build=TSN,
+    paddle_names=paddle_names,
+    adapt_pretrained=adapt_pretrained,
+    parameter_rules=parameter_rules,
+    clip_shape=clip_shape,
+)

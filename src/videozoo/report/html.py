@@ -1,0 +1,277 @@
+"""Write results as one HTML file to send to a colleague.
+
+The file needs no network, no script and no other file: pictures and style stand in it, and it
+forbids the browser to load anything else. Every text is escaped, so class names and file names may
+be anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from videozoo import __version__
+from videozoo.engine._files import written_aside
+from videozoo.errors import RunError
+from videozoo.report.charts import (
+    Confusion,
+    Panel,
+    confusion_svg,
+    curve_svg,
+    worst_pairs,
+)
+
+_MOST_FRAMES = 16
+_FRAME_HEIGHT = 96  # pixels; enough for a strip, small enough to mail dozens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One number to see first."""
+
+    label: str
+    value: str
+    """As it is to be read: "94.5 %"."""
+    note: str = ""
+    share: float | None = None
+    """In [0, 1]: also drawn as a bar."""
+    is_main: bool = False
+    """The one that matters most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionCard:
+    """One video and what a model says of it."""
+
+    name: str
+    frames: NDArray[np.uint8]
+    """RGB (T, H, W, 3), as the model sees them. Of more than 16, 16 evenly spread ones are shown,
+    scaled down to 96 lines."""
+    top: Sequence[tuple[str, float]]
+    """Class and score in [0, 1], best first; at least one."""
+    truth: str | None = None
+    """The true class, where known."""
+    note: str = ""
+
+    @property
+    def is_right(self) -> bool | None:
+        """None where the true class is not known."""
+        return None if self.truth is None else self.top[0][0] == self.truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything on the page, from top to bottom. What is empty is left out."""
+
+    title: str
+    summary: str
+    """One paragraph: what was done and what came out."""
+    headlines: Sequence[Headline] = ()
+    explanation: Sequence[str] = ()
+    """Paragraphs under "What this shows"."""
+    panels: Sequence[Panel] = ()
+    """Training curves."""
+    confusions: Sequence[Confusion] = ()
+    predictions: Sequence[PredictionCard] = ()
+    errors: Sequence[PredictionCard] = ()
+    """The worst ones first."""
+    details: Sequence[tuple[str, str]] = ()
+    """Heading and text, such as the configuration; shown as they are, folded away."""
+    made: str = ""
+    """When and by which command, for the last line."""
+
+
+def write_report(path: Path, report: Report) -> Path:
+    """Write a report as one HTML file; what was at `path` is replaced at once, or kept.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunError: The file cannot be written, or matplotlib, which draws the charts, is missing.
+        ValueError: The arrays of a chart or a card do not fit together.
+    """
+    text = render(report)
+    try:
+        with written_aside(path) as aside:
+            aside.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path}: cannot write the report: {error}") from error
+    return path
+
+
+def render(report: Report) -> str:
+    """Give the page as text."""
+    parts = [
+        f"<h1>{escape(report.title)}</h1>",
+        f'<p class="lead">{escape(report.summary)}</p>',
+        _headlines(report.headlines),
+        _section("What this shows", [f"<p>{escape(text)}</p>" for text in report.explanation]),
+        _section("Training", [_charts(report.panels)]),
+        *map(_confusion_section, report.confusions),
+        _section("Predictions", [_gallery(report.predictions)]),
+        _section("Worst errors", [_gallery(report.errors)]),
+        _section("Details of the run", [_detail(*detail) for detail in report.details]),
+        f"<footer>{escape(' · '.join(filter(None, (report.made, f'videozoo {__version__}'))))}</footer>",
+    ]
+    style = resources.files("videozoo.report").joinpath("page.css").read_text("utf-8")
+    body = "\n".join(part for part in parts if part)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(report.title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _section(title: str, parts: Sequence[str]) -> str:
+    inner = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{escape(title)}</h2>\n{inner}\n</section>" if inner else ""
+
+
+def _headlines(headlines: Sequence[Headline]) -> str:
+    if not headlines:
+        return ""
+    cards: list[str] = []
+    for each in headlines:
+        bar = "" if each.share is None else _bar(each.share)
+        note = f'<div class="note">{escape(each.note)}</div>' if each.note else ""
+        cards.append(
+            f'<div class="card number{" main" if each.is_main else ""}">'
+            f'<div class="label">{escape(each.label)}</div>'
+            f'<div class="value">{escape(each.value)}</div>{bar}{note}</div>'
+        )
+    return '<div class="grid numbers">\n' + "\n".join(cards) + "\n</div>"
+
+
+def _bar(share: float) -> str:
+    """Decoration beside a number that is there as text."""
+    width = 100 * min(max(share, 0.0), 1.0) if share == share else 0.0
+    return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
+
+
+def _charts(panels: Sequence[Panel]) -> str:
+    figures = [
+        f'<figure class="card"><h3>{escape(panel.title)}</h3>{curve_svg(panel)}</figure>'
+        for panel in panels
+        if panel.curves
+    ]
+    return '<div class="grid charts">\n' + "\n".join(figures) + "\n</div>" if figures else ""
+
+
+def _confusion_section(confusion: Confusion) -> str:
+    pairs = worst_pairs(confusion, 8)
+    rows = "\n".join(
+        f'<tr><td>{escape(truth)}</td><td>{escape(guess)}</td><td class="count">{count}</td></tr>'
+        for truth, guess, count in pairs
+    )
+    listed = (
+        '<table><thead><tr><th scope="col">true class</th><th scope="col">answered</th>'
+        f'<th scope="col" class="count">times</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
+        if rows
+        else '<p class="hint">There are none.</p>'
+    )
+    return _section(
+        confusion.title,
+        [
+            '<p class="hint">A row is a true class, a column the answer; on the diagonal the '
+            "answer is right. The deeper the colour, the larger the share of the row.</p>",
+            '<div class="grid matrix">',
+            f'<figure class="card">{confusion_svg(confusion)}</figure>',
+            f'<div class="card"><h3>Commonest errors</h3>{listed}</div>',
+            "</div>",
+        ],
+    )
+
+
+def _gallery(cards: Sequence[PredictionCard]) -> str:
+    if not cards:
+        return ""
+    return '<div class="grid videos">\n' + "\n".join(map(_card, cards)) + "\n</div>"
+
+
+def _card(card: PredictionCard) -> str:
+    if not card.top:
+        raise ValueError(f"video {card.name!r}: a card needs at least one class with its score")
+    picture, count, aspect = _strip(card)
+    scores = "\n".join(
+        _score(card, place, name, score) for place, (name, score) in enumerate(card.top)
+    )
+    note = f'<p class="hint">{escape(card.note)}</p>' if card.note else ""
+    alt = escape(f"{count} frames of {card.name}, in order from left to right")
+    return (
+        f'<article class="card video" style="--count:{count};--aspect:{aspect:.4f};'
+        f'--frames:url({picture})">'
+        f"<header><h3>{escape(card.name)}</h3>{_mark(card)}</header>"
+        '<div class="look"><div class="player" aria-hidden="true"></div>'
+        f'<dl class="scores">\n{scores}\n</dl></div>'
+        f'<div class="strip" role="img" aria-label="{alt}"></div>{note}</article>'
+    )
+
+
+def _mark(card: PredictionCard) -> str:
+    """Right or wrong in a sign and a word, and only then by colour."""
+    if card.is_right is None:
+        return ""
+    if card.is_right:
+        return '<span class="mark right">\N{CHECK MARK} right</span>'
+    return f'<span class="mark wrong">\N{MULTIPLICATION X} is {escape(card.truth or "")}</span>'
+
+
+def _score(card: PredictionCard, place: int, name: str, score: float) -> str:
+    classes = ["best"] if place == 0 else []
+    if name == card.truth:
+        classes.append("true")
+    return (
+        f'<dt class="{" ".join(classes)}" title="{escape(name)}">{escape(name)}</dt>'
+        f'<dd>{_bar(score)}</dd><dd class="value">{score:.3f}</dd>'
+    )
+
+
+def _strip(card: PredictionCard) -> tuple[str, int, float]:
+    """All shown frames side by side as a JPEG data URI, their number, and width / height."""
+    frames = card.frames
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise ValueError(
+            f"video {card.name!r}: frames of shape {frames.shape} and type {frames.dtype}, "
+            "expected (T, H, W, 3) uint8"
+        )
+    if len(frames) > _MOST_FRAMES:
+        frames = frames[np.linspace(0, len(frames) - 1, _MOST_FRAMES).round().astype(int)]
+    height, width = frames.shape[1:3]
+    if height > _FRAME_HEIGHT:
+        size = (max(1, round(width * _FRAME_HEIGHT / height)), _FRAME_HEIGHT)
+        frames = np.stack([np.asarray(Image.fromarray(frame).resize(size)) for frame in frames])
+    side_by_side = np.concatenate(list(frames), axis=1)
+    buffer = io.BytesIO()
+    Image.fromarray(side_by_side).save(buffer, "JPEG", quality=82)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"data:image/jpeg;base64,{data}", len(frames), width / height
+
+
+def _detail(title: str, text: str) -> str:
+    return (
+        f'<details class="card"><summary>{escape(title)}</summary>'
+        f"<pre>{escape(text)}</pre></details>"
+    )

@@ -1,0 +1,163 @@
+"""Results as tables for the terminal. Each function takes data and gives a `rich` table.
+
+Names come from users' files: they are shown as they are, never read as markup, and characters that
+a terminal would obey are replaced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from videozoo.metrics.accuracy import ClassAccuracy
+
+_NAME_WIDTH = 40
+_TITLES = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "mean_class": "mean of the classes",
+    "loss": "loss",
+}
+
+
+def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Table:
+    """Headline numbers, one a line.
+
+    Args:
+        metrics: Shares in [0, 1] (`top1`, `top5`, `mean_class`, or any other name) and `loss`.
+            With `view_` before the name they are of single views and stand in a column of their
+            own, which is left out where it would repeat the first.
+        title: Over the table.
+
+    >>> table = summary_table({"top1": 0.875, "view_top1": 0.5})
+    >>> [column.header for column in table.columns]
+    ['', 'video', 'single view']
+    """
+    whole = {key: value for key, value in metrics.items() if not key.startswith("view_")}
+    views = {key.removeprefix("view_"): v for key, v in metrics.items() if key.startswith("view_")}
+    with_views = any(value != whole.get(key) and value == value for key, value in views.items())
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("video" if with_views else "", justify="right", style="bold")
+    if with_views:
+        table.add_column("single view", justify="right")
+    for key in dict.fromkeys((*whole, *views)):
+        cells = [_value(key, whole.get(key))]
+        if with_views:
+            cells.append(_value(key, views.get(key)))
+        table.add_row(plain(_TITLES.get(key, key)), *cells)
+    return table
+
+
+def _value(key: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if "loss" in key else percent(value)
+
+
+def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most: int = 20) -> Table:
+    """How each class fared; the worst ones only where there are many.
+
+    Args:
+        classes: As `AccuracyCounter.per_class` gives them.
+        names: Of all classes.
+        most: With more classes than this, the worst `most` are shown, worst first. Otherwise all,
+            in their own order. Classes without videos are left out.
+    """
+    seen = [row for row in classes if row.total]
+    shown = seen
+    title = "Accuracy by class"
+    if len(seen) > most:
+        # of equally bad ones, those with more videos: that is surer knowledge
+        shown = sorted(seen, key=lambda row: (row.accuracy, -row.total))[:most]
+        title = f"The {most} worst of {len(seen)} classes"
+    table = Table(title=title, title_justify="left")
+    table.add_column("class", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column("videos", justify="right")
+    table.add_column("right", justify="right")
+    table.add_column("accuracy", justify="right")
+    table.add_column("", width=10, no_wrap=True)
+    for row in shown:
+        table.add_row(
+            plain(names[row.label]),
+            str(row.total),
+            str(row.hits),
+            percent(row.accuracy),
+            _bar(row.accuracy, 10),
+        )
+    if len(seen) < len(classes):
+        missing = len(classes) - len(seen)
+        table.caption = f"{missing} of {len(classes)} classes have no videos here"
+        table.caption_justify = "left"
+    return table
+
+
+def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 2) -> Table:
+    """What a model says of some videos, one a line.
+
+    Args:
+        predictions: Each with `video` (its name), `top` (a list of {`class`, `score`}, best
+            first) and, where it is known, `label` (the name of the true class).
+        others: How many classes after the best are shown.
+    """
+    with_truth = any(row.get("label") is not None for row in predictions)
+    table = Table(title="Predictions", title_justify="left")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column("best", max_width=_NAME_WIDTH, overflow="ellipsis", style="bold")
+    table.add_column("score", justify="right")
+    if with_truth:
+        table.add_column("truth", max_width=_NAME_WIDTH, overflow="ellipsis")
+    if others:
+        table.add_column("then", style="dim", overflow="ellipsis")
+    for row in predictions:
+        best, *rest = row["top"]
+        cells: list[str | Text] = [plain(row["video"]), plain(best["class"])]
+        cells.append(f"{best['score']:.3f}")
+        if with_truth:
+            cells.append(_verdict(row.get("label"), best["class"]))
+        if others:
+            then = (f"{_short(each['class'])} {each['score']:.3f}" for each in rest[:others])
+            cells.append(plain(", ".join(then)))
+        table.add_row(*cells)
+    return table
+
+
+def _verdict(truth: str | None, guess: str) -> Text:
+    """Right or wrong by a word-like mark, not by colour alone."""
+    if truth is None:
+        return Text("unknown", style="dim")
+    if truth == guess:
+        return Text("\N{CHECK MARK} right", style="green")
+    return Text("\N{MULTIPLICATION X} is ", style="red").append(plain(truth))
+
+
+def _short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as people read it.
+
+    >>> percent(0.9375), percent(float("nan"))
+    ('93.75 %', '-')
+    """
+    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+
+
+def plain(text: object) -> Text:
+    """Text without markup, whose control characters cannot reach the terminal.
+
+    >>> plain("a[red]b\\x1b[2J").plain
+    'a[red]b?[2J'
+    """
+    return Text("".join(c if c.isprintable() else "?" for c in str(text)))
+
+
+def _bar(share: float, width: int) -> Text:
+    filled = round(share * width)
+    rest = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (width - filled)
+    return Text("\N{FULL BLOCK}" * filled, style="cyan").append(rest, style="dim")

@@ -1,0 +1,84 @@
+"""What a command asks of a task. Both command lines fill these in; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from videozoo.config import RunConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigSource:
+    """Where a run's configuration comes from, before it is read."""
+
+    path: Path | None = None
+    model: str | None = None
+    overrides: tuple[str, ...] = ()
+    flags: dict[str, tuple[str, Any]] = field(default_factory=dict[str, tuple[str, Any]])
+    """Dotted key to (how the user spelt the flag, value)."""
+
+    def load(self) -> RunConfig:
+        """Read and check it.
+
+        Raises:
+            ConfigError: It does not describe a valid run.
+            UsageError: No file was named.
+        """
+        from videozoo.config import load_config
+        from videozoo.errors import UsageError
+
+        if self.path is None:
+            raise UsageError("no configuration: pass --config FILE, e.g. configs/tsm.yaml")
+        return load_config(self.path, model=self.model, overrides=self.overrides, flags=self.flags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """`videozoo train`."""
+
+    source: ConfigSource
+    save_dir: Path
+    data: Path | None = None
+    """A folder with one folder of videos a class, in place of the lists in the configuration."""
+    device: Device = "auto"
+    pretrain: str | None = None
+    drop: tuple[str, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    log_interval: int = 10
+    valid_interval: int = 1
+    fixed_seed: bool = False
+    """Also ask PyTorch for deterministic algorithms."""
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest:
+    """`videozoo eval`."""
+
+    source: ConfigSource
+    weights: str
+    data: Path | None = None
+    save_dir: Path | None = None
+    device: Device = "auto"
+    drop: tuple[str, ...] = ()
+    skip_bad: bool = False
+    log_interval: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """`videozoo predict`."""
+
+    source: ConfigSource
+    weights: str
+    inputs: tuple[str, ...] = ()
+    save_dir: Path | None = None
+    device: Device = "auto"
+    drop: tuple[str, ...] = ()
+    skip_bad: bool = False

@@ -1,0 +1,193 @@
+"""Weights files: ours (safetensors with a description in the header) and those of others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from videozoo.errors import WeightsError
+from videozoo.weights._files import written_aside
+
+Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]
+
+_KEY = "videozoo"
+_LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
+
+
+def save_weights(
+    path: Path, module_state: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Write a weights file; an older one at `path` is replaced only by a whole new one.
+
+    Args:
+        path: The file, NAME.safetensors by custom.
+        module_state: From `module.state_dict()`, on any device.
+        metadata: What the weights are: JSON values. Stored in the header under "videozoo".
+
+    Raises:
+        WeightsError: The file cannot be written.
+    """
+    tensors = {
+        # clones, because safetensors refuses tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in module_state.items()
+    }
+    header = {"format": "pt", _KEY: json.dumps(metadata)}
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata=header)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a weights file of this library, another safetensors file, or a torch state dict.
+
+    Nothing in the file is run. Wrappers such as {"state_dict": ...} and the prefix "module." of
+    `DataParallel` are taken off.
+
+    Returns:
+        Name to tensor, on the CPU, and the metadata of `save_weights` (empty for other files).
+
+    Raises:
+        WeightsError: The file is missing, damaged, refused, or of another kind.
+    """
+    path = find_weights(path)
+    kind = sniff(path)
+    if kind == "safetensors":
+        return _read_safetensors(path)
+    if kind == "torch":
+        return _read_torch(path), {}
+    raise WeightsError(
+        f"{path}: holds PaddlePaddle parameters, which carry other names; "
+        "expected safetensors or a torch state dict"
+    )
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read only the description of a weights file; empty for files that have none.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
+    path = find_weights(path)
+    if sniff(path) != "safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _decode(path, file.metadata())
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def find_weights(path: Path) -> Path:
+    """Return the file or folder meant by `path`: itself, or with a suffix left out.
+
+    Raises:
+        WeightsError: There is none; the message names what is there.
+    """
+    if path.exists():
+        return path
+    for suffix in (".pdparams", ".safetensors"):
+        with_suffix = path.with_name(path.name + suffix)
+        if with_suffix.exists():
+            return with_suffix
+    there = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    hint = f"{path.parent} holds {', '.join(there[:8])}" if there else f"{path.parent} is empty"
+    if not path.parent.is_dir():
+        hint = f"there is no folder {path.parent}"
+    raise WeightsError(f"{path}: no such weights file; {hint}")
+
+
+def sniff(path: Path) -> Kind:
+    """Tell what a weights file is by its first bytes; names lie.
+
+    Raises:
+        WeightsError: It is none that can be read; the message says what it looks like.
+    """
+    if path.is_dir():
+        return _sniff_folder(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    if path.suffix in (".pdopt", ".pdmodel"):
+        raise WeightsError(
+            f"{path}: holds no weights; they are in {path.with_suffix('.pdparams').name}"
+        )
+    if 8 + int.from_bytes(start[:8], "little") <= size and start[8:9] == b"{":
+        return "safetensors"
+    if start.startswith((b"PK\x03\x04", _LEGACY_TORCH)):
+        return "torch"
+    if start[:4] == b"\0\0\0\0" and size >= 16:
+        return "paddle-combined"
+    if start[:1] in (b"\x80", b"(", b"}", b"c"):
+        return "paddle-pickle"
+    if start[:2] == b"\x1f\x8b" or path.suffix == ".tar":
+        raise WeightsError(f"{path}: an archive; unpack it (tar xf) and pass the folder inside")
+    looks = "is empty" if size == 0 else f"starts with {start[:8]!r}"
+    raise WeightsError(
+        f"{path}: not a weights file ({looks}); expected safetensors, a torch state dict (.pth), "
+        "or PaddlePaddle parameters (.pdparams, a folder, or one combined file)"
+    )
+
+
+def _sniff_folder(path: Path) -> Kind:
+    found = sorted(p.name for p in path.rglob("*.safetensors"))
+    if found:
+        raise WeightsError(f"{path}: a folder; pass one file in it, such as {found[0]}")
+    return "paddle-folder"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = _decode(path, file.metadata())
+            tensors = {name: cast(Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+    return tensors, metadata
+
+
+def _decode(path: Path, header: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        metadata = json.loads((header or {}).get(_KEY, "{}"))
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path}: its description is not a mapping; is it a videozoo file?")
+    return metadata
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile pickle can raise nearly anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise WeightsError(
+            f"{path}: refused or damaged ({type(error).__name__}: {reason}); "
+            "expected a torch state dict, with nothing in it but tensors"
+        ) from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(content)[:5]))
+        raise WeightsError(f"{path}: holds no tensors (keys: {keys}); expected a state dict")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
+    return tensors
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path}: not a whole safetensors file ({error}); was it cut short?")

@@ -1,0 +1,216 @@
+"""Put weights from a file into a module, and say everything that does not fit at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from videozoo.errors import WeightsError
+from videozoo.types import PaddleName
+
+_COUNTER = "num_batches_tracked"  # which no other library keeps
+_LEFTOVER = re.compile(
+    r"@|^learning_rate(_\d+)?$"
+    r"|_(velocity|momentum|moment[12]|beta[12]_pow_acc|mean_square|mean_grad)_\d+$"
+)
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What happened to each tensor."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    """In the module and not in the file; keep their fresh values."""
+    extra: tuple[str, ...] = ()
+    """In the file and not in the module."""
+    dropped: tuple[str, ...] = ()
+    """Kept fresh because they were asked to be."""
+
+    def describe(self) -> str:
+        """Sum up in one line.
+
+        >>> LoadReport(loaded=("a", "b"), dropped=("head.weight",)).describe()
+        '2 tensors loaded, 1 kept fresh (head.weight)'
+        """
+        text = f"{len(self.loaded)} tensors loaded"
+        fresh = (*self.dropped, *self.missing)
+        if fresh:
+            text += f", {len(fresh)} kept fresh ({_some(fresh)})"
+        if self.extra:
+            text += f", {len(self.extra)} of the file not used ({_some(self.extra)})"
+        return text
+
+
+def fit_paddle(
+    arrays: Mapping[str, NDArray[Any]],
+    names: Mapping[str, PaddleName],
+    module_state: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Rename PaddlePaddle parameters to ours and turn them into our layout.
+
+    What does not fit is handed on as it is, for `load_state` to report: arrays of other shapes,
+    and arrays that no name stands for. What an optimiser left behind is left out.
+
+    Args:
+        arrays: From `read_paddle`.
+        names: From the model's `paddle_names`.
+        module_state: Gives the shapes: `module.state_dict()`.
+
+    Returns:
+        Our name (PaddlePaddle's, where we have none) to tensor.
+    """
+    state: dict[str, Tensor] = {}
+    for ours, place in names.items():
+        if place.name in arrays and ours in module_state:
+            state[ours] = _to_our_layout(arrays[place.name], place, module_state[ours])
+    known = {place.name for place in names.values()}
+    for name, array in arrays.items():
+        if name not in known and not _LEFTOVER.search(name):
+            state[name] = torch.from_numpy(np.ascontiguousarray(array))
+    return state
+
+
+def load_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    drop: Sequence[str] = (),
+    strict: bool = True,
+    source: object = "weights",
+    names: Mapping[str, PaddleName] | None = None,
+) -> LoadReport:
+    """Load tensors into a module, all or nothing.
+
+    Args:
+        module: Changed in place.
+        state: Name to tensor.
+        drop: Leading parts of names ("head") whose tensors keep their fresh values.
+        strict: Missing and extra tensors are errors; otherwise only reported.
+        source: What messages call the weights: the file, as a rule.
+        names: Of the PaddlePaddle parameters they came from, for messages.
+
+    Raises:
+        WeightsError: Something does not fit; every problem is listed, and `module` is unchanged.
+    """
+    ours = module.state_dict()
+    _check_drop(drop, ours, source)
+    dropped = [name for name in ours if _starts_with(name, drop)]
+    state = {name: value for name, value in state.items() if not _starts_with(name, drop)}
+    wanted = [name for name in ours if name not in dropped]
+
+    shared = [name for name in wanted if name in state]
+    missing = [name for name in wanted if name not in state and not name.endswith(_COUNTER)]
+    extra = [name for name in state if name not in ours and not name.endswith(_COUNTER)]
+    misshapen = [name for name in shared if state[name].shape != ours[name].shape]
+    broken = [name for name in shared if not _is_finite(state[name])]
+
+    arrow = _Arrows(names or {})
+    problems = [
+        f"{arrow(name)}: file {tuple(state[name].shape)}, model {tuple(ours[name].shape)}"
+        for name in misshapen
+    ]
+    problems += [f"{arrow(name)}: holds values that are not finite" for name in broken]
+    if strict or not shared:
+        problems += [f"missing: {arrow(name)}" for name in missing]
+        problems += [f"not in the model: {name}" for name in extra]
+    if problems:
+        only_shapes = len(problems) == len(misshapen)
+        hint = _hint(misshapen, ours) if only_shapes else ""
+        raise WeightsError(_message(source, problems, hint))
+    module.load_state_dict({name: state[name] for name in shared}, strict=False)
+    return LoadReport(
+        loaded=tuple(shared), missing=tuple(missing), extra=tuple(extra), dropped=tuple(dropped)
+    )
+
+
+class _Arrows:
+    """Writes `our name <- PaddlePaddle's name`."""
+
+    def __init__(self, names: Mapping[str, PaddleName]):
+        self._names = names
+
+    def __call__(self, name: str) -> str:
+        place = self._names.get(name)
+        return name if place is None else f"{name} <- {place.name}"
+
+
+def _to_our_layout(array: NDArray[Any], place: PaddleName, ours: Tensor) -> Tensor:
+    shape = tuple(ours.shape)
+    if place.transpose:
+        array = _as_out_in(array, shape)
+    fits = array.size == ours.numel()
+    if fits and (place.reshape or (place.transpose and _same_but_ones(array.shape, shape))):
+        array = array.reshape(shape)
+    tensor = torch.from_numpy(np.array(array, order="C"))  # a copy: never memory of the file
+    return tensor.to(ours.dtype) if ours.is_floating_point() else tensor
+
+
+def _as_out_in(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Turn a fully connected weight round, unless it is laid out as a 1x1 convolution already.
+
+    The original writes the last layer of Non-local either way: (in, out), or (out, in, 1, 1, 1).
+    """
+    if array.ndim != 2:
+        return array
+    is_turned_already = array.shape == shape and array.shape[0] != array.shape[1]
+    return array if is_turned_already else array.T
+
+
+def _same_but_ones(one: Iterable[int], other: Iterable[int]) -> bool:
+    return [n for n in one if n != 1] == [n for n in other if n != 1]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _starts_with(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _check_drop(drop: Sequence[str], ours: Mapping[str, Tensor], source: object) -> None:
+    parts = {
+        ".".join(name.split(".")[:length]): None
+        for name in ours
+        for length in range(1, name.count(".") + 2)
+    }
+    for prefix in drop:
+        if prefix not in parts:
+            close = get_close_matches(prefix, parts, n=1)
+            tops = list(dict.fromkeys(name.partition(".")[0] for name in ours))
+            hint = f"did you mean {close[0]!r}?" if close else f"the model has {_some(tops)}"
+            raise WeightsError(
+                f"{source}: --drop {prefix}: no part of the model is called so; {hint}"
+            )
+
+
+def _hint(misshapen: Sequence[str], ours: Mapping[str, Tensor]) -> str:
+    """Advise fine-tuning when it is the last layer that does not fit, and nothing else."""
+    layers = {name.rpartition(".")[0] for name in misshapen}
+    last = list(ours)[-1].rpartition(".")[0] if ours else ""
+    if layers == {last} and last:
+        return f"fine-tuning on other classes? pass --drop {last}"
+    return "were they made with other settings of the model?"
+
+
+def _message(source: object, problems: Sequence[str], hint: str) -> str:
+    lines = [f"{source}: does not fit the model"]
+    lines += [f"  {problem}" for problem in problems[:_MOST_LINES]]
+    if len(problems) > _MOST_LINES:
+        lines.append(f"  and {len(problems) - _MOST_LINES} more")
+    return "\n".join(lines + ([hint] if hint else []))
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown}, ..."

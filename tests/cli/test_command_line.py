@@ -1,0 +1,122 @@
+"""What the command line promises before any model is built."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from videozoo import cli, cli_v1
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+
+
+def imported(*arguments: str) -> set[str]:
+    """Top-level modules a command imports."""
+    done = run("-X", "importtime", "-m", "videozoo", *arguments)
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "--help"], ["train", "--cofnig", "x"], ["trian"], ["models"]],
+)
+def test_help_and_mistakes_answer_without_heavy_imports(arguments: list[str]):
+    assert not imported(*arguments) & {"torch", "numpy", "pydantic", "rich", "av", "accelerate"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train", "--cofnig", "x"], "unknown flag --cofnig; did you mean --config?"),
+        (["train", "--config=x.yaml", "--epocs=3"], "unknown flag --epocs; did you mean --epochs?"),
+        (["train"], "the following arguments are required: --config"),
+        (["train", "--config", "x.yaml", "--epochs", "many"], "argument --epochs: invalid int"),
+        (["predict", "--wieghts", "x", "a.mp4"], "unknown flag --wieghts; did you mean --weights?"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_near_and_exits_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(arguments) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("videozoo: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model_name=STNET", "--config=no.yaml"], "no.yaml: cannot be read"),
+        (["--model_name=STENT", "--config=configs/stnet.yaml"], "did you mean 'stnet'?"),
+        (
+            ["--model_name=TSM", "--config=configs/stnet.yaml"],
+            "describes model 'stnet', but the command line says 'TSM'",
+        ),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_1(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(ROOT)
+
+    assert cli_v1.train([*arguments, "--use_gpu=False"]) == 1
+
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_2019_flags_read_python_booleans(capsys: pytest.CaptureFixture[str]):
+    line = ["--model_name=TSN", "--config=configs/tsn.yaml", "--use_gpu=maybe"]
+
+    assert cli_v1.train(line) == 2
+    assert "expected True or False, got 'maybe'" in capsys.readouterr().err
+
+
+def test_the_models_are_listed_with_what_they_do(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["models"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines} >= {"tsn", "tsm", "stnet", "nonlocal"}
+    assert all(re.match(r"\S+ +\S.{20,}", line) for line in lines)
+
+
+def test_the_package_runs_as_a_module_and_as_2019_scripts():
+    assert "COMMAND" in run("-m", "videozoo", "--help").stdout
+    for script in ("train.py", "eval.py", "predict.py"):
+        done = run(script, "--help")
+        assert (done.returncode, "--model_name" in done.stdout) == (0, True)
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]):
+    assert cli.main([]) == 0
+    assert "COMMAND" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("videozoo ")
+
+
+def test_an_unexpected_fault_is_one_message_without_traceback(capsys: pytest.CaptureFixture[str]):
+    def broken() -> None:
+        raise RuntimeError("the disk is on fire")
+
+    assert cli.guarded(broken, debug=False) == 1
+    assert "unexpected RuntimeError: the disk is on fire" in capsys.readouterr().err
+    with pytest.raises(RuntimeError):
+        cli.guarded(broken, debug=True)

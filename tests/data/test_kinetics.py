@@ -1,0 +1,388 @@
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videozoo.data import kinetics
+from videozoo.data.kinetics import ClipEntry, read_class_names, read_folder, read_list
+from videozoo.errors import DataError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"-")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def pairs(entries: list[ClipEntry]) -> list[tuple[str, int | None]]:
+    return [(entry.name, entry.label) for entry in entries]
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+
+def test_a_list_is_read_in_its_order_with_blanks_in_paths(tmp_path: Path):
+    touch(tmp_path, "b.mp4", "long jump/a 1.mp4")
+    path = write(tmp_path / "train.txt", "b.mp4 3\n\nlong jump/a 1.mp4 0\r\n")
+
+    entries = read_list(path, num_classes=4)
+
+    assert pairs(entries) == [("b.mp4", 3), ("long jump/a 1.mp4", 0)]
+    assert [entry.path for entry in entries] == [
+        tmp_path / "b.mp4",
+        tmp_path / "long jump" / "a 1.mp4",
+    ]
+
+
+def test_a_relative_path_is_looked_up_here_then_in_root_then_beside_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, root, beside = (tmp_path / name for name in ("here", "root", "beside"))
+    touch(here, "a.mp4")
+    touch(root, "a.mp4", "b.mp4")
+    touch(beside, "a.mp4", "b.mp4", "c.mp4")
+    monkeypatch.chdir(here)
+    path = write(beside / "list.txt", "a.mp4 0\nb.mp4 0\nc.mp4 0\n")
+
+    found = [entry.path for entry in read_list(path, root=root)]
+
+    assert found == [Path("a.mp4"), root / "b.mp4", beside / "c.mp4"]
+
+
+def test_pickles_and_prediction_lists_need_no_label(tmp_path: Path):
+    touch(tmp_path, "a.pkl", "b.mp4", "my clip.mp4", "c.mp4")
+    pickles = write(tmp_path / "pkl.list", "a.pkl\n")
+    predict = write(tmp_path / "infer.list", "b.mp4 2\nmy clip.mp4\nc.mp4 -1\n")
+
+    assert pairs(read_list(pickles)) == [("a.pkl", None)]
+    assert pairs(read_list(predict, labels="optional")) == [
+        ("b.mp4", 2),
+        ("my clip.mp4", None),
+        ("c.mp4", None),
+    ]
+
+
+def test_every_bad_line_is_named(tmp_path: Path):
+    touch(tmp_path, "a.mp4")
+    lines = ["a.mp4 1", "a.mp4", "a.mp4 x", "a.mp4,1", "a.mp4 5", "a.mp4 6", "a.mp4 -1", "z.mp4 0"]
+    path = write(tmp_path / "bad.txt", "\n".join(lines))
+
+    with pytest.raises(DataError) as error:
+        read_list(path, num_classes=5)
+
+    assert str(error.value).splitlines() == [
+        f"{path}: 7 lines cannot be used:",
+        f"  {path}:2: expected 'PATH LABEL', got 'a.mp4'",
+        f"  {path}:3: expected 'PATH LABEL', got 'a.mp4 x'",
+        f"  {path}:4: expected 'PATH LABEL', got 'a.mp4,1'; "
+        "put a blank, not a comma, before the label",
+        f"  {path}:5: label 5, expected 0 to 4; labels start at 0",
+        f"  {path}:6: label 6, expected 0 to 4",
+        f"  {path}:7: label -1, expected 0 to 4",
+        f"  {path}:8: no such video 'z.mp4' (looked in the current folder, {tmp_path})",
+    ]
+
+
+def test_a_line_that_no_file_can_be_called_is_a_bad_line(tmp_path: Path):
+    path = write(tmp_path / "list.txt", "a" * 9000 + " 0\n")
+
+    with pytest.raises(DataError, match=r"list\.txt:1: no such video 'aaa"):
+        read_list(path)
+
+
+def test_no_more_than_ten_bad_lines_are_shown(tmp_path: Path):
+    path = write(tmp_path / "bad.txt", "x\n" * 25)
+
+    with pytest.raises(DataError) as error:
+        read_list(path)
+
+    lines = str(error.value).splitlines()
+    assert len(lines) == 12
+    assert lines[-1] == "  and 15 more"
+
+
+def test_missing_videos_can_be_left_out_but_not_unnoticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    touch(tmp_path, "a.mp4")
+    path = write(tmp_path / "list.txt", "a.mp4 0\nb.mp4 1\n")
+
+    with caplog.at_level(logging.WARNING):
+        entries = read_list(path, missing="skip")
+
+    assert pairs(entries) == [("a.mp4", 0)]
+    assert "1 of 2 videos do not exist" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "empty; expected one video a line"),
+        (b" \n\n", "empty; expected one video a line"),
+        (b"\x00\x01\x02 1\n", "not a text file"),
+    ],
+)
+def test_unusable_lists_say_why(tmp_path: Path, content: bytes | None, message: str):
+    path = tmp_path / "list.txt"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(DataError, match=re.escape(str(path)) + ".*" + message):
+        read_list(path)
+
+
+def test_a_2019_test_list_is_views_of_numbered_videos(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    truth = read_list(write(tmp_path / "vallist.txt", "a.mp4 7\nb.mp4 9\n"))
+    path = write(tmp_path / "testlist.txt", "a.mp4 0 0 0\na.mp4 0 9 2\nb.mp4 1 0 5\n")
+
+    entries = read_list(path, num_classes=10)
+
+    assert [(e.video, e.clip_index, e.crop_index, e.label) for e in entries] == [
+        (0, 0, 0, None),
+        (0, 9, 2, None),
+        (1, 0, 5, None),
+    ]
+    assert [entry.label for entry in kinetics.with_labels(entries, truth)] == [7, 7, 9]
+    assert [entry.name for entry in kinetics.videos_of(entries)] == ["a.mp4", "b.mp4"]
+    with pytest.raises(DataError, match="video number 1, expected 0 to 0"):
+        kinetics.with_labels(entries, truth[:1])
+
+
+def test_a_2019_prediction_list_may_number_every_video_0(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    path = write(tmp_path / "infer.txt", "a.mp4 0 0 0\nb.mp4 0 0 0\na.mp4 0 1 0\n")
+
+    groups = kinetics.views_by_video(read_list(path))
+
+    assert [[entry.name for entry in group] for group in groups] == [["a.mp4", "a.mp4"], ["b.mp4"]]
+
+
+# --- the official CSV ------------------------------------------------------------------------
+
+
+CSV = """label,youtube_id,time_start,time_end,split,is_cc
+"shaking hands",aa-a,10,20,train,0
+abseiling,b_b,0,10,train,0
+"air drumming",cc,7,17,train,0
+"""
+
+
+def test_the_kinetics_csv_finds_videos_in_any_usual_layout(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    root = tmp_path / "videos"
+    touch(
+        root,
+        "other/aa-a_000010_000020.mp4",
+        "train/shaking_hands/aa-a_000010_000020.mp4",
+        "b_b_000000_000010.mp4",
+    )
+    path = write(tmp_path / "train.csv", CSV)
+
+    with caplog.at_level(logging.WARNING):
+        entries = read_list(path, root=root)
+
+    assert pairs(entries) == [
+        ("train/shaking_hands/aa-a_000010_000020.mp4", 2),
+        ("b_b_000000_000010.mp4", 0),
+    ]
+    assert "1 of 3 videos do not exist and are left out; first: cc_000007_000017.mp4" in caplog.text
+
+
+def test_the_kinetics_csv_numbers_classes_as_told(tmp_path: Path):
+    touch(tmp_path, "cc_000007_000017.MKV")
+    path = write(tmp_path / "val.csv", CSV)
+    names = ["shaking hands", "air drumming", "abseiling"]
+
+    assert [entry.label for entry in read_list(path, class_names=names)] == [1]
+    with pytest.raises(DataError, match=r"val.csv:3: class 'abseiling' is not among"):
+        read_list(path, class_names=names[:2])
+    with pytest.raises(DataError, match="3 classes, but the model has 2"):
+        read_list(path, num_classes=2)
+
+
+def test_a_kinetics_csv_without_its_videos_says_where_it_looked(tmp_path: Path):
+    path = write(tmp_path / "train.csv", CSV)
+
+    with pytest.raises(DataError, match=r"none of its 3 videos is under .*aa-a_000010_000020.mp4"):
+        read_list(path, root=tmp_path)
+    with pytest.raises(DataError, match=r"no such folder; set data\.root"):
+        read_list(path, root=tmp_path / "nowhere")
+
+
+def test_a_bad_row_of_the_csv_is_named(tmp_path: Path):
+    path = write(tmp_path / "train.csv", CSV + "x,y\n")
+
+    with pytest.raises(DataError, match=r"train.csv:5: expected 'label,youtube_id"):
+        read_list(path)
+    with pytest.raises(DataError, match="expected the header"):
+        read_list(write(tmp_path / "list.txt", "a.mp4 1\n"), kind="csv")
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder_a_class(tmp_path: Path):
+    touch(
+        tmp_path,
+        "run/b.MP4",
+        "run/deep/a.avi",
+        "run/notes.txt",
+        "run/.hidden.mp4",
+        "jump up/c.webm",
+        "jump up/frames/1.jpg",
+        "jump up/frames/2.jpg",
+    )
+
+    entries = read_folder(tmp_path)
+
+    assert pairs(entries) == [
+        ("jump up/c.webm", 0),
+        ("jump up/frames", 0),
+        ("run/b.MP4", 1),
+        ("run/deep/a.avi", 1),
+    ]
+    assert kinetics.folder_class_names(tmp_path) == ["jump up", "run"]
+
+
+def test_part_folders_are_the_parts(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "validation/b/3.mp4")
+
+    assert pairs(read_folder(tmp_path, part="train")) == [("a/1.mp4", 0), ("b/2.mp4", 1)]
+    assert pairs(read_folder(tmp_path, part="val")) == [("b/3.mp4", 1)]
+    assert pairs(read_folder(tmp_path, part="test")) == [("b/3.mp4", 1)]
+    assert len(read_folder(tmp_path)) == 3
+
+
+def test_validation_comes_from_training_where_it_has_no_folder(tmp_path: Path):
+    touch(tmp_path, *(f"train/a/{n}.mp4" for n in range(10)), "test/a/x.mp4")
+    train, val, test = (read_folder(tmp_path, part=part) for part in ("train", "val", "test"))
+
+    assert len(train) + len(val) == 10
+    assert {entry.path for entry in train}.isdisjoint(entry.path for entry in val)
+    assert pairs(test) == [("a/x.mp4", 0)]
+
+
+def folder_of(base: Path, classes: dict[str, int]) -> Path:
+    for name, count in classes.items():
+        touch(base, *(f"{name}/{n}.mp4" for n in range(count)))
+    return base
+
+
+def test_adding_videos_moves_no_other_to_another_part(tmp_path: Path):
+    folder_of(tmp_path, {"a": 40, "b": 40})
+    before = {entry.path for entry in read_folder(tmp_path, part="val")}
+    old = {entry.path for entry in read_folder(tmp_path)}
+    touch(tmp_path, *(f"a/new{n}.mp4" for n in range(20)), *(f"c/{n}.mp4" for n in range(20)))
+
+    after = {entry.path for entry in read_folder(tmp_path, part="val")}
+
+    assert after & old == before
+    assert len(after) > len(before)
+
+
+def test_the_seed_and_the_share_decide_the_parts(tmp_path: Path):
+    folder_of(tmp_path, {"a": 200})
+
+    def val(**options: float) -> set[Path]:
+        return {e.path for e in read_folder(tmp_path, part="val", **options)}  # pyright: ignore[reportArgumentType]
+
+    assert 20 <= len(val()) <= 60
+    assert val() == val(split_seed=0)
+    assert val() != val(split_seed=1)
+    assert 80 <= len(val(val_share=0.5)) <= 120
+
+
+@given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_every_class_with_two_videos_is_in_both_parts(counts: list[int], seed: int):
+    for number, count in enumerate(counts):
+        videos = [Path("x", f"{number}-{n}.mp4") for n in range(count)]
+        parts = [
+            kinetics._drawn(Path("x"), videos, "x", part, 0.2, seed) for part in ("train", "val")
+        ]
+        assert sorted(parts[0] + parts[1]) == sorted(videos)
+        assert parts[0]
+        assert bool(parts[1]) == (count > 1)
+
+
+def test_unusable_folders_say_why(tmp_path: Path):
+    flat, empty = tmp_path / "flat", tmp_path / "empty"
+    touch(flat, "a.mp4")
+    touch(empty, "run/a.mp4", "jump/readme.txt")
+
+    with pytest.raises(DataError, match="cannot be read as a folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no class folders; expected one folder of videos a class"):
+        read_folder(flat)
+    with pytest.raises(DataError, match=r"no videos in class folder 'jump'; .*\.mp4"):
+        read_folder(empty)
+
+
+def test_more_folders_than_classes_is_an_error(tmp_path: Path):
+    folder_of(tmp_path, {"a": 1, "b": 1, "c": 1})
+
+    with pytest.raises(DataError, match=r"3 classes, .* has 2; set model\.num_classes=3"):
+        read_folder(tmp_path, num_classes=2)
+    with pytest.raises(DataError, match="class folder 'c' is not among the 2 class names"):
+        read_folder(tmp_path, class_names=["a", "b"])
+
+
+def test_videos_without_classes_are_found(tmp_path: Path):
+    touch(tmp_path, "deep/b.mp4", "a.mkv", "notes.txt")
+
+    assert [entry.path.name for entry in kinetics.find_videos(tmp_path)] == ["a.mkv", "b.mp4"]
+    assert len(kinetics.find_videos(tmp_path / "a.mkv")) == 1
+    with pytest.raises(DataError, match="no such file or folder"):
+        kinetics.find_videos(tmp_path / "nowhere")
+
+
+# --- names of classes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(["air drumming", "run"]),
+        json.dumps({"0": "air drumming", "1": "run"}),
+        json.dumps({"run": 1, "air drumming": 0}),
+        json.dumps({"run": "1", '"air drumming"': "0"}),
+        "air drumming\nrun\n",
+        "air drumming 0\nrun 1\n",
+        "run 1\nair drumming 0\n",
+    ],
+)
+def test_class_names_in_any_of_the_usual_forms(tmp_path: Path, text: str):
+    assert read_class_names(write(tmp_path / "names", text)) == ["air drumming", "run"]
+
+
+def test_names_that_end_in_a_number_stay_whole(tmp_path: Path):
+    assert read_class_names(write(tmp_path / "names.txt", "formula 1\nrun\n")) == [
+        "formula 1",
+        "run",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no class names"),
+        ("[]", "no class names"),
+        ('{"a": 0, "b": 2}', "numbers 0, 1, 2, ... without gaps"),
+        ("[1,", "not valid JSON"),
+    ],
+)
+def test_unusable_class_names_say_why(tmp_path: Path, text: str, message: str):
+    with pytest.raises(DataError, match=message):
+        read_class_names(write(tmp_path / "names.json", text))

@@ -1,0 +1,126 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from videozoo.engine.devices import (
+    device_batch_size,
+    keep_random_state,
+    make_accelerator,
+    seed_everything,
+    use_channels_last,
+)
+from videozoo.engine.settings import TrainSettings
+from videozoo.errors import RunError
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+
+
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_gpu_that_is_not_there_is_an_error_with_a_way_out():
+    with pytest.raises(RunError, match=r"--use_gpu=True, but PyTorch \S+ sees no CUDA device"):
+        make_accelerator(device="cuda")
+    with pytest.raises(RunError, match="pass --use_gpu=False"):
+        make_accelerator(device="cuda")
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_falls_back_to_the_cpu_and_asks_for_no_gpus():
+    assert make_accelerator(device="auto", num_gpus=8).device.type == "cpu"
+
+
+def test_one_process_may_make_runs_of_different_precision():
+    for precision, expected in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
+        accelerator = make_accelerator(device="cpu", precision=precision)  # pyright: ignore[reportArgumentType]
+        assert accelerator.mixed_precision == expected
+
+
+def test_half_precision_needs_a_gpu():
+    with pytest.raises(RunError, match="fp16 needs a GPU; on a CPU use fp32 or bf16"):
+        make_accelerator(device="cpu", precision="fp16")
+
+
+def test_visible_devices_must_agree_with_num_gpus(a_gpu: pytest.MonkeyPatch):
+    a_gpu.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+
+    with pytest.raises(RunError, match="num_gpus is 4, but CUDA_VISIBLE_DEVICES='0,1' names 2"):
+        make_accelerator(device="cuda", num_gpus=4)
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_more_gpus_than_processes_says_how_to_start():
+    with pytest.raises(RunError, match="torchrun --nproc_per_node=4 -m videozoo train"):
+        make_accelerator(device="cuda", num_gpus=4)
+
+
+def test_fewer_gpus_than_processes_is_an_error(a_gpu: pytest.MonkeyPatch):
+    a_gpu.setenv("WORLD_SIZE", "4")
+
+    with pytest.raises(RunError, match="num_gpus is 2, but this run was started as 4 processes"):
+        make_accelerator(device="cuda", num_gpus=2)
+
+
+def test_batch_is_shared_evenly():
+    settings = TrainSettings(batch_size=24, gradient_accumulation=3)
+
+    assert device_batch_size(settings, 1) == 8
+    assert device_batch_size(settings, 4) == 2
+
+
+def test_batch_that_cannot_be_shared_names_those_that_can():
+    with pytest.raises(RunError, match=r"batch_size 10 .* by 4 processes; .* that can: 8 or 12"):
+        device_batch_size(TrainSettings(batch_size=10), 4)
+    with pytest.raises(RunError, match=r"2 processes x 2 parts .* that can: 4$"):
+        device_batch_size(TrainSettings(batch_size=2, gradient_accumulation=2), 2)
+
+
+def test_channels_last_changes_the_layout_and_no_value():
+    flat, solid = nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3)
+    module = nn.Sequential(flat, solid, nn.Linear(2, 2))
+    before = [p.detach().clone() for p in module.parameters()]
+
+    use_channels_last(module)
+
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert solid.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    for parameter, value in zip(module.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.detach(), value, rtol=0, atol=0, check_stride=False)
+
+
+def draws() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def test_seed_settles_every_global_generator():
+    seed_everything(3)
+    first = draws()
+    seed_everything(3)
+
+    assert draws() == first
+
+
+def test_generators_are_put_back():
+    seed_everything(3)
+    expected = draws()
+    seed_everything(3)
+
+    with keep_random_state():
+        np.random.randn()  # keeps half of a pair for later
+        random.gauss()
+        torch.randn(())
+        seed_everything(9)
+
+    assert draws() == expected

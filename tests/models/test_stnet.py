@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from videozoo.models.stnet import SPEC, StNet, StNetSettings
+
+SETTINGS = StNetSettings(num_classes=4, depth=18, width=0.125, num_segments=3, frames_per_segment=2)
+
+
+@pytest.fixture
+def model() -> StNet:
+    torch.manual_seed(0)
+    return StNet(SETTINGS).eval()
+
+
+def test_order_of_super_images_matters(model: StNet):
+    clip = torch.randn(1, 3, 6, 32, 32)
+
+    assert not torch.allclose(model(clip), model(clip[:, [1, 0, 2]]))
+
+
+def test_clips_do_not_leak_into_each_other(model: StNet):
+    clips = torch.randn(2, 3, 6, 32, 32)
+    other = torch.cat([clips[:1], torch.randn(1, 3, 6, 32, 32)])
+
+    torch.testing.assert_close(model(clips)[0], model(other)[0])
+
+
+def test_evaluation_may_see_more_segments_than_training(model: StNet):
+    assert model(torch.randn(1, 25, 6, 32, 32)).shape == (1, 4)
+
+
+def test_a_still_grey_clip_gives_the_adapted_kernel_what_its_frame_gave():
+    kernel = np.random.default_rng(0).standard_normal((8, 3, 7, 7)).astype(np.float32)
+
+    adapted = SPEC.adapt_pretrained(SETTINGS, {"conv1_weights": kernel})["conv1_weights"]
+
+    grey = torch.randn(1, 1, 16, 16)
+    torch.testing.assert_close(
+        torch.nn.functional.conv2d(grey.repeat(1, 6, 1, 1), torch.from_numpy(adapted)),
+        torch.nn.functional.conv2d(grey.repeat(1, 3, 1, 1), torch.from_numpy(kernel)),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    assert (adapted == adapted[:, :1]).all()
+
+
+def test_what_an_image_network_lacks_is_not_taken_from_it():
+    names = ["res2a_branch1_weights", "fc_0.w_0", "batch_norm_24.w_0", "conv3d_0.w_0"]
+    names.append("xception_bn.w_0")
+
+    adapted = SPEC.adapt_pretrained(SETTINGS, dict.fromkeys(names, np.zeros(1, np.float32)))
+
+    assert list(adapted) == ["res2a_branch1_weights"]

@@ -1,0 +1,333 @@
+"""Videos in, answers out: the whole way through the command lines, on tiny made-up clips."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import videozoo
+from videozoo import cli, cli_v1
+from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+model: {name: MODEL, num_classes: 8, depth: 18, width: 0.125 EXTRA}
+data:
+  train: CLIPS/train.list
+  val: CLIPS/val.list
+  class_names: CLIPS/class_names.json
+  short_side: 40
+  crop_size: 32
+  flip: 0
+  num_workers: 0
+  frame_stride: 2
+train: {epochs: 2, batch_size: 4, learning_rate: 0.05}
+"""
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> SyntheticClips:
+    folder = tmp_path_factory.mktemp("clips")
+    return make_clips(folder, num_train=16, num_val=8, num_test=8, seed=0, size=40)
+
+
+@pytest.fixture
+def config(clips: SyntheticClips, tmp_path: Path) -> Path:
+    return write_config(tmp_path / "tiny.yaml", clips, "tsm", ", num_segments: 4")
+
+
+def write_config(path: Path, clips: SyntheticClips, model: str, extra: str) -> Path:
+    text = TINY.replace("MODEL", model).replace("EXTRA", extra).replace("CLIPS", str(clips.folder))
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(clips: SyntheticClips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of a tiny TSM."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = write_config(folder / "tiny.yaml", clips, "tsm", ", num_segments: 4")
+    run = folder / "run"
+    assert cli.main(["train", "--config", str(config), "--save-dir", str(run)]) == 0
+    return run
+
+
+def lines_of(listed: Path) -> list[str]:
+    """Lines of a list, with paths that hold from anywhere."""
+    return [f"{listed.parent / line}" for line in listed.read_text().splitlines()]
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The message of a command that must fail on the user's input."""
+    capsys.readouterr()
+    assert cli.main([str(word) for word in arguments]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("model", "extra"),
+    [
+        ("tsn", ", num_segments: 3"),
+        ("tsm", ", num_segments: 4"),
+        ("stnet", ", num_segments: 3, frames_per_segment: 2"),
+        ("nonlocal", ", num_frames: 4, temporal_convs: true"),
+    ],
+)
+def test_every_clip_model_trains_evaluates_and_predicts(
+    model: str,
+    extra: str,
+    clips: SyntheticClips,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    config = write_config(tmp_path / "run.yaml", clips, model, extra)
+    run, out = tmp_path / "run", tmp_path / "out"
+
+    assert cli.main(["train", "--config", str(config), "--save-dir", str(run)]) == 0
+    assert (run / "best.safetensors").exists()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2]
+
+    views = ["--set", "eval.num_clips=2", "--set", "eval.num_crops=3"]
+    assert cli.main(["eval", "--weights", str(run), "--save-dir", str(out), *views]) == 0
+    facts = json.loads((out / "eval.json").read_text())
+    assert (facts["videos"], facts["views"]) == (8, 48)
+    assert 0 <= facts["metrics"]["top1"] <= facts["metrics"]["top5"] <= 1
+    assert len(facts["classes"]) == 8
+
+    video = clips.unseen[0]
+    capsys.readouterr()
+    assert cli.main(["predict", "--weights", str(run), str(video), "--save-dir", str(out)]) == 0
+    shown = capsys.readouterr().out
+    best = json.loads((out / "predictions.json").read_text())["predictions"][0]["top"][0]
+    assert best["class"] in CLASS_NAMES
+    assert best["class"].split()[0] in shown  # long names may be wrapped
+
+
+def test_the_2019_lines_run_on_lists_of_mp4(
+    clips: SyntheticClips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_config(
+        tmp_path / "stnet.yaml", clips, "stnet", ", num_segments: 2, frames_per_segment: 2"
+    )
+    monkeypatch.chdir(tmp_path)
+    common = ["--model_name=STNET", "--config=./stnet.yaml", "--use_gpu=False"]
+
+    status = cli_v1.train(
+        [
+            *common,
+            "--log_interval=10",
+            "--valid_interval=1",
+            "--save_dir=./data/checkpoints",
+            "--fix_random_seed=False",
+            "--epoch=1",
+            "--batch_size=8",
+        ]
+    )
+
+    assert status == 0
+    for weights in ("STNET", "STNET/best.safetensors", "STNET_epoch0", "STNET.pdparams"):
+        assert cli_v1.evaluate([*common, f"--weights=./data/checkpoints/{weights}"]) == 0
+    weights = "--weights=data/checkpoints/STNET"
+    assert cli_v1.predict([*common, weights, f"--video_path={clips.unseen[0]}"]) == 0
+    assert (tmp_path / "data/evaluate_results/eval.json").exists()
+    assert (tmp_path / "data/predict_results/predictions.json").exists()
+
+
+def test_a_2019_file_trains_on_pickles_and_videos(
+    clips: SyntheticClips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "tsn.yaml").write_text(
+        f"""
+MODEL: {{name: TSN, format: mp4, num_classes: 8, seg_num: 2, seglen: 1, num_layers: 50, topk: 2,
+  image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225]}}
+TRAIN: {{epoch: 1, short_size: 34, target_size: 32, num_reader_threads: 1, batch_size: 4,
+  use_gpu: True, filelist: {clips.val_list}, learning_rate: 1e-2, learning_rate_decay: 0.1,
+  l2_weight_decay: 1e-4, momentum: 0.9, total_videos: 8}}
+VALID: {{short_size: 34, target_size: 32, batch_size: 4, filelist: {clips.val_list}}}
+TEST: {{seg_num: 3, short_size: 34, target_size: 32, batch_size: 4, filelist: {clips.val_list}}}
+INFER: {{short_size: 34, target_size: 32, batch_size: 1, filelist: {clips.val_list}}}
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    common = ["--model_name=TSN", "--config=tsn.yaml", "--use_gpu=False"]
+
+    assert cli_v1.train(common) == 0
+    assert cli_v1.evaluate([*common, "--weights=data/checkpoints/TSN"]) == 0
+    assert cli_v1.predict([*common, "--weights=data/checkpoints/TSN"]) == 0
+
+
+def test_a_folder_per_class_needs_no_list(clips: SyntheticClips, tmp_path: Path):
+    folder = tmp_path / "videos"
+    for number, line in enumerate(lines_of(clips.train_list)):
+        path, label = line.rsplit(" ", 1)
+        target = folder / f"class {int(label) % 2}" / f"{number}.MP4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    config = write_config(tmp_path / "run.yaml", clips, "tsm", ", num_segments: 4")
+    run = tmp_path / "run"
+
+    arguments = ["--config", str(config), "--data", str(folder), "--save-dir", str(run)]
+    assert cli.main(["train", *arguments, "--epochs=1"]) == 0
+    assert cli.main(["eval", "--weights", str(run)]) == 0
+
+    classifier = videozoo.load(run)
+    assert classifier.class_names == ["class 0", "class 1"]
+    result = classifier.predict(folder)[0]
+    assert result.scores.sum() == pytest.approx(1, abs=1e-5)
+    assert [number for number, _ in result.top(2)] == list(np.argsort(-result.scores))
+
+
+def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(
+    config: Path, tmp_path: Path
+):
+    states: list[dict[str, torch.Tensor]] = []
+    for workers in (0, 2):
+        run = tmp_path / f"run{workers}"
+        workers_flag = f"data.num_workers={workers}"
+        line = ["--config", str(config), "--save-dir", str(run), "--set", workers_flag]
+        assert cli.main(["train", *line, "--epochs=1"]) == 0
+        states.append(videozoo.load(run).module.state_dict())
+
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def test_a_resumed_run_ends_as_one_that_never_stopped(config: Path, tmp_path: Path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    line = ["train", "--config", str(config)]
+
+    assert cli.main([*line, "--save-dir", str(whole)]) == 0
+    assert cli.main([*line, "--save-dir", str(parts), "--epochs=1"]) == 0
+    assert cli.main([*line, "--save-dir", str(parts), "--resume"]) == 0
+
+    one, other = (videozoo.load(run).module.state_dict() for run in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_folder_that_holds_a_run_is_not_touched(
+    config: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (trained / "best.safetensors").read_bytes()
+
+    error = failure(capsys, "train", "--config", config, "--save-dir", trained)
+
+    assert "--resume" in error
+    assert "--overwrite" in error
+    assert (trained / "best.safetensors").read_bytes() == before
+
+
+def test_missing_data_is_named(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    common = ["train", "--config", config, "--save-dir", tmp_path / "run"]
+
+    assert "no.list" in failure(capsys, *common, "--set", "data.train=no.list")
+    assert not (tmp_path / "run").exists()
+
+    bad = tmp_path / "bad.list"
+    bad.write_text("a.mp4 0\nb.mp4\n")
+    assert f"{bad}:2" in failure(capsys, *common, "--set", f"data.train={bad}")
+    bad.write_text("a.mp4 8\n")
+    assert f"{bad}:1: label 8" in failure(capsys, *common, "--set", f"data.train={bad}")
+    bad.write_text("")
+    assert "empty" in failure(capsys, *common, "--set", f"data.train={bad}")
+
+
+def test_a_broken_video_stops_evaluation_unless_told_to_go_on(
+    clips: SyntheticClips, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"this is not a video")
+    mixed = tmp_path / "mixed.list"
+    mixed.write_text("\n".join([*lines_of(clips.val_list), f"{broken} 0\n"]))
+    line = ["eval", "--weights", trained, "--data", mixed]
+
+    assert "broken.mp4" in failure(capsys, *line)
+
+    assert cli.main([*map(str, line), "--skip-bad"]) == 0
+    assert "on 8 of 9 videos" in capsys.readouterr().err
+
+
+def test_broken_training_videos_are_replaced_up_to_a_share(
+    clips: SyntheticClips, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"this is not a video")
+    mixed = tmp_path / "mixed.list"
+    mixed.write_text("\n".join([*lines_of(clips.train_list), f"{broken} 0\n"]))
+    common = ["train", "--config", str(config), "--set", f"data.train={mixed}", "--epochs=1"]
+
+    error = failure(capsys, *common, "--save-dir", tmp_path / "a", "--set=data.bad_video_share=0")
+    assert "broken.mp4" in error
+
+    allowed = ["--set", "data.bad_video_share=0.1", "--save-dir", str(tmp_path / "b")]
+    assert cli.main([*common, *allowed]) == 0
+    assert "1 videos could not be read" in capsys.readouterr().err
+
+
+def test_weights_of_another_number_of_classes_need_drop(
+    config: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    common = ["train", "--config", config, "--save-dir", tmp_path / "run", "--epochs=1"]
+    common += ["--set", "model.num_classes=9", "--set", "data.class_names=null"]
+    common += ["--pretrain", trained]
+
+    error = failure(capsys, *common)
+    assert "head.weight" in error
+    assert "--drop head" in error
+
+    assert cli.main([str(word) for word in [*common, "--drop", "head"]]) == 0
+
+
+def test_wrong_weights_are_named(
+    config: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert "no such weights file" in failure(capsys, "eval", "--weights", tmp_path / "nothing")
+    other = tmp_path / "other.yaml"
+    other.write_text(config.read_text().replace("tsm", "tsn"))
+    error = failure(capsys, "eval", "--weights", trained, "--config", other)
+    assert "made for model 'tsm'" in error
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
+def test_a_gpu_that_is_not_there_is_said_at_once(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    line = ["--model_name=TSM", f"--config={config}", f"--save_dir={tmp_path}", "--use_gpu=True"]
+
+    assert cli_v1.train(line) == 1
+    assert "--use_gpu=False" in capsys.readouterr().err
+
+
+def test_inputs_of_prediction_that_are_not_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert "nothing matches" in failure(capsys, "predict", "--weights", trained, "no/*.mp4")
+    assert "no such file" in failure(capsys, "predict", "--weights", trained, "gone.mp4")
+    (tmp_path / "empty").mkdir()
+    assert "no videos" in failure(capsys, "predict", "--weights", trained, tmp_path / "empty")
+
+
+def test_real_surveillance_videos_train_evaluate_and_predict(tmp_path: Path):
+    real = ROOT.parent / "shared" / "data" / "fight_surveillance"
+    if not real.is_dir():
+        pytest.skip("the real CCTV clips are not beside this checkout")
+    some = tmp_path / "videos"
+    for name in ("fight", "noFight"):
+        (some / name).mkdir(parents=True)
+        for video in sorted((real / name).glob("*.mp4"))[:6]:
+            shutil.copy(video, some / name)
+    run = tmp_path / "run"
+    config = ROOT / "configs" / "demo" / "folder.yaml"
+    small = ["--set", "model.width=0.125", "--set", "data.crop_size=56", "--set"]
+    small += ["data.short_side=64", "--set", "data.num_workers=0", "--epochs=1", "--batch-size=4"]
+
+    line = ["train", "--config", str(config), "--data", str(some), "--save-dir", str(run), *small]
+    assert cli.main(line) == 0
+    assert cli.main(["eval", "--weights", str(run)]) == 0
+    assert cli.main(["predict", "--weights", str(run), str(some / "fight")]) == 0

@@ -1,0 +1,213 @@
+"""A run is one YAML file: what is accepted, what is refused, and how it says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from videozoo.config import RunConfig, describe, load_config
+from videozoo.config_v1 import parse
+from videozoo.errors import ConfigError, UsageError
+from videozoo.models import list_models, model_spec
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+SHIPPED = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_config_loads_and_builds(path: Path):
+    config = load_config(path)
+
+    assert config.spec.settings.model_validate(config.model.model_dump()) == config.model
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_has_a_config_of_its_name(name: str):
+    assert load_config(ROOT / "configs" / f"{name}.yaml").name == name
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_what_is_written_down_reads_back_the_same(path: Path, tmp_path: Path):
+    config = load_config(path)
+
+    again = load_config(write(tmp_path, config.to_yaml()))
+
+    assert again.as_dict() == config.as_dict()
+
+
+def test_every_mistake_is_listed_at_once_with_the_nearest_key(tmp_path: Path):
+    path = write(
+        tmp_path,
+        "model: {name: tsm, num_segment: 8}\ntrain: {epochs: many, learning_rate: 1e-2}\n"
+        "dta: {train: x}\n",
+    )
+
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+
+    message = str(error.value)
+    assert f"{path}: model.num_segment: unknown key; did you mean 'num_segments'?" in message
+    assert f"{path}: train.epochs:" in message
+    assert "got 'many'" in message
+    assert f"{path}: dta: unknown section; did you mean 'data'?" in message
+
+
+def test_overrides_win_and_are_remembered(tmp_path: Path):
+    path = write(tmp_path, "model: {name: tsn, num_classes: 7}\ntrain: {epochs: 3}\n")
+
+    config = load_config(
+        path,
+        overrides=["train.epochs=5", "data.flip=0", "train.learning_rate=1e-3"],
+        flags={"train.batch_size": ("--batch_size", 4), "train.seed": ("--seed", None)},
+    )
+
+    assert (config.train.epochs, config.train.batch_size, config.data.flip) == (5, 4, 0.0)
+    assert config.train.learning_rate == 1e-3
+    assert config.origins["train.epochs"] == "--set train.epochs"
+    shown = describe(config)
+    assert "batch_size: 4" in shown
+    assert "# --batch_size" in shown
+    assert f"# {path}" in shown
+
+
+def test_a_bad_override_names_itself(tmp_path: Path):
+    path = write(tmp_path, "model: {name: tsn}\n")
+
+    with pytest.raises(UsageError, match=r"--set epochs: expected section\.key=value"):
+        load_config(path, overrides=["epochs"])
+    with pytest.raises(ConfigError, match=r"--set train\.epoch: train\.epoch: unknown key"):
+        load_config(path, overrides=["train.epoch=3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected sections"),
+        ("- a\n", "expected sections"),
+        ("model: [\n", "not valid YAML"),
+        ("model: {depth: 50}\n", "model.name is missing"),
+        ("model: {name: tms}\n", "unknown model 'tms'; did you mean 'ts"),
+        ("model: {name: tsm, depth: 51}\n", "model.depth"),
+        ("model: {name: tsm}\ntrain: 3\n", "train: expected keys and values"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, text: str, message: str):
+    path = write(tmp_path, text)
+
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_misspelt_file_name_gets_its_neighbour():
+    with pytest.raises(ConfigError, match=r"did you mean .*tsm\.yaml"):
+        load_config(ROOT / "configs" / "tsmm.yaml")
+
+
+def v1_of(recorded: str) -> RunConfig:
+    """The configuration stored with a recorded set, through the reader of 2019 files."""
+    meta = json.loads((GOLDEN / recorded / "meta.json").read_text())
+    folder = GOLDEN / recorded
+    assert folder.exists()
+    from videozoo import config_v1
+    from videozoo.config import from_layers
+
+    translated = config_v1.translate(meta["config"], source=recorded)
+    return from_layers([(recorded, translated.sections)], origins=translated.origins)
+
+
+def test_a_2019_tsn_file_keeps_its_meaning():
+    config = v1_of("tsn")
+
+    assert config.name == "tsn"
+    assert (config.model.depth, config.model.num_segments, config.model.num_classes) == (50, 3, 11)
+    assert config.eval.num_segments == 7
+    assert config.train.decay_at == (15.0, 30.0)
+    assert config.train.videos_per_epoch == 224684
+    assert (config.data.resize, config.data.resize_with) == ("fixed_4_3", "pillow")
+
+
+def test_a_2019_nonlocal_file_keeps_its_meaning():
+    config = v1_of("nonlocal_arc2_affine")
+
+    assert config.name == "nonlocal"
+    assert config.model.temporal_convs
+    assert config.model.use_affine
+    assert config.train.nesterov
+    assert config.train.weight_decay_norms == 0.0
+    assert config.train.decay_at == (150000.0, 300000.0, 400000.0)
+    assert (config.eval.num_clips, config.eval.num_crops) == (10, 3)
+    assert config.data.mean == pytest.approx((0.45, 0.45, 0.45))
+
+
+def test_2019_text_values_become_numbers():
+    raw = yaml.safe_load("MODEL: {name: ETS}\nTRAIN: {l2_weight_decay: 1e-4, pretrain: 'None'}\n")
+
+    assert parse(raw).sections["TRAIN"] == {"l2_weight_decay": 1e-4, "pretrain": None}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AttentionCluster",
+        "AttentionLSTM",
+        "NEXTVLAD",
+        "NONLOCAL",
+        "STNET",
+        "TSM",
+        "TSN",
+        "CTCN",
+        "BMN",
+        "BSNTEM",
+        "BSNPEM",
+        "ETS",
+        "TALL",
+        "BsnTem",
+        "BsnPem",
+    ],
+)
+def test_every_2019_model_name_is_known(name: str):
+    assert parse({"MODEL": {"name": name}, "TRAIN": {}}).model
+
+
+def test_2019_mistakes_name_the_files_own_key(tmp_path: Path):
+    path = write(
+        tmp_path,
+        "MODEL: {name: TSN, seg_num: three}\nTRAIN: {epoch: 45, learning_rate: fast}\n",
+    )
+
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+
+    assert f"{path}: MODEL.seg_num: model.num_segments" in str(error.value)
+    assert f"{path}: TRAIN.learning_rate: train.learning_rate" in str(error.value)
+
+
+def test_2019_keys_without_effect_are_noted_once(tmp_path: Path):
+    path = write(tmp_path, "MODEL: {name: TSN}\nTRAIN: {epoch: 3, use_dali: True, use_gpu: True}\n")
+
+    assert load_config(path).notes == (f"{path}: TRAIN.use_dali has no effect",)
+
+
+def test_a_2019_model_that_is_not_here_yet_says_so(tmp_path: Path):
+    missing = {"bmn", "ets"} - set(list_models())
+    for name in missing:
+        path = write(tmp_path, f"MODEL: {{name: {name.upper()}}}\nTRAIN: {{epoch: 1}}\n")
+        with pytest.raises(ConfigError, match="not in this version of videozoo"):
+            load_config(path)
+
+
+def test_settings_are_documented_field_by_field():
+    for name in list_models():
+        fields = model_spec(name).settings.model_fields
+        assert all(field.description for field in fields.values()), name
