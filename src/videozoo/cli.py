@@ -74,7 +74,9 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError with the usage one step away."""
         raise UsageError(f"{message}\ntry `{self.prog} --help`")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Refuse unknown flags first: a misspelt one is why a required one seems missing."""
         words = list(sys.argv[1:] if args is None else args)
         if self._subparsers is None:

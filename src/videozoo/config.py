@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -74,7 +74,7 @@ class RunConfig:
         layers = [("", self.as_dict()), (origin, _nested(values))]
         changed = from_layers(layers)
         origins = {**self.origins, **dict.fromkeys(values, origin)}
-        return RunConfig(**{**vars(changed), "origins": origins, "notes": self.notes})
+        return replace(changed, origins=origins, notes=self.notes)
 
 
 def load_config(
@@ -118,7 +118,7 @@ def load_config(
     layers += more
     origins |= given
     config = from_layers(layers, origins=origins)
-    return RunConfig(**{**vars(config), "origins": origins, "notes": notes})
+    return replace(config, origins=origins, notes=notes)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

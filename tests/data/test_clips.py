@@ -518,3 +518,14 @@ def test_a_part_that_is_not_named_says_so(folder: Path, tmp_path: Path):
         load_entries(data, "val")
     with pytest.raises(DataError, match=r"data\.test is not set \(nor data\.val\)"):
         load_entries(data, "test")
+
+
+def test_the_centre_of_dense_clips_is_the_middle_of_three_crops(entries: list[ClipEntry]):
+    plan = eval_plan(DENSE, HERE, ClipViews(short_side=23))  # half a pixel to round: 1.5
+    with open_video(entries[0].path) as reader:
+        (centre,) = eval_views(reader, plan)
+        (middle,) = eval_views(reader, plan, crop=1)
+        (rounded,) = eval_views(reader, replace(plan, sampling="segments", num_steps=4))
+
+    np.testing.assert_array_equal(centre, middle)
+    assert rounded.shape == centre.shape

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from videozoo.models.stnet import SPEC, StNet, StNetSettings
+from videozoo.models.stnet import SPEC, StNet, StNetSettings, TemporalBlock
 
 SETTINGS = StNetSettings(num_classes=4, depth=18, width=0.125, num_segments=3, frames_per_segment=2)
 
@@ -17,6 +17,16 @@ def test_order_of_super_images_matters(model: StNet):
     clip = torch.randn(1, 3, 6, 32, 32)
 
     assert not torch.allclose(model(clip), model(clip[:, [1, 0, 2]]))
+
+
+def test_temporal_blocks_see_the_neighbours_and_no_further():
+    block = TemporalBlock(8).eval()
+    x = torch.randn(4, 8, 2, 2, requires_grad=True)
+
+    block(x, num_segments=4)[0].sum().backward()
+
+    assert x.grad is not None
+    assert [bool(frame.any()) for frame in x.grad] == [True, True, False, False]
 
 
 def test_clips_do_not_leak_into_each_other(model: StNet):

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 _HIDDEN = {"kind", "epoch", "step", "total", "eta_seconds"}
 
@@ -25,13 +26,17 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._task: TaskID | None = None
         self._bar: Progress | None = None
         if shown and self._console.is_terminal:
+            rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # cut where it is narrow
             self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
+                TextColumn(
+                    "{task.description}", table_column=Column(min_width=len(f"{epochs}") * 2 + 7)
+                ),
+                BarColumn(bar_width=12, table_column=Column(min_width=12)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[status]}", table_column=rest),
                 console=self._console,
                 transient=True,
+                expand=True,
             )
 
     def __enter__(self) -> RunProgress:
@@ -65,7 +70,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
     def log(self, line: Mapping[str, Any], *, done: int, total: int | None) -> None:
         """Show a line of `metrics.jsonl` about the steps since the last one."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, status=escape(describe(line)))
+            self._bar.update(self._task, status=escape(describe(line, eta_first=True)))
         else:
             of = f"/{total}" if total else ""
             self.say(f"epoch {line['epoch']}/{self._epochs} step {done}{of}: {describe(line)}")
@@ -76,8 +81,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def describe(line: Mapping[str, Any]) -> str:
-    """Write a line of `metrics.jsonl` for people.
+def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
+    """Write a line of `metrics.jsonl` for people, on request with the time left in front.
 
     >>> describe({"loss": 1.5, "top1": 0.25, "learning_rate": 0.01, "data_seconds": 0.002,
     ...           "compute_seconds": 0.1, "examples_per_second": 80.0, "eta_seconds": 3661})
@@ -96,5 +101,7 @@ def describe(line: Mapping[str, Any]) -> str:
         else:
             words.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
     if line.get("eta_seconds") is not None:
-        words.append(f"ETA {timedelta(seconds=round(line['eta_seconds']))}")
+        words.insert(
+            0 if eta_first else len(words), f"ETA {timedelta(seconds=round(line['eta_seconds']))}"
+        )
     return " ".join(words)

@@ -10,7 +10,8 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -89,36 +90,39 @@ def curve_svg(panel: Panel) -> str:
         RunError: Matplotlib is not installed.
         ValueError: A curve's x and y differ in length.
     """
-    figure, axes = _new_figure(5.0, 3.0)
-    most = 0.0
-    for curve, (colour, dashes) in zip(panel.curves, _styles(panel.curves), strict=True):
-        if len(curve.x) != len(curve.y):
-            raise ValueError(f"curve {curve.name!r}: {len(curve.x)} x for {len(curve.y)} y")
-        y = np.asarray(curve.y, np.float64)
-        most = max(most, float(np.max(y[np.isfinite(y)], initial=0.0)))
-        axes.plot(
-            np.asarray(curve.x, np.float64),
-            np.where(np.isfinite(y), y, np.nan),
-            color=_LINES[colour % len(_LINES)],
-            linestyle=_DASHES[dashes % len(_DASHES)],
-            linewidth=1.8,
-            marker="o" if len(y) == 1 else None,
-            label=_plain(curve.name),
-        )
-    if panel.level is not None:
-        name, value = panel.level
-        axes.axhline(value, color=_FAINT, linewidth=1.2, linestyle=":", label=_plain(name))
-    axes.set_xlabel(_plain(panel.x_label))
-    axes.grid(axis="y")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    if panel.is_share:
-        axes.set_ylim(0, 1.03)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    elif most > 0:
-        axes.set_ylim(0, most * 1.05)
-    if len(panel.curves) + (panel.level is not None) > 1:
-        axes.legend(loc="best", frameon=False)
-    return _svg(figure, _spoken(panel))
+    with _page_style():
+        from matplotlib.ticker import MaxNLocator
+
+        figure, axes = _new_figure(5.0, 3.0)
+        most = 0.0
+        for curve, (colour, dashes) in zip(panel.curves, _styles(panel.curves), strict=True):
+            if len(curve.x) != len(curve.y):
+                raise ValueError(f"curve {curve.name!r}: {len(curve.x)} x for {len(curve.y)} y")
+            y = np.asarray(curve.y, np.float64)
+            most = max(most, float(np.max(y[np.isfinite(y)], initial=0.0)))
+            axes.plot(
+                np.asarray(curve.x, np.float64),
+                np.where(np.isfinite(y), y, np.nan),
+                color=_LINES[colour % len(_LINES)],
+                linestyle=_DASHES[dashes % len(_DASHES)],
+                linewidth=1.8,
+                marker="o" if len(y) == 1 else None,
+                label=_plain(curve.name),
+            )
+        if panel.level is not None:
+            name, value = panel.level
+            axes.axhline(value, color=_FAINT, linewidth=1.2, linestyle=":", label=_plain(name))
+        axes.set_xlabel(_plain(panel.x_label))
+        axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        if panel.is_share:
+            axes.set_ylim(0, 1.03)
+            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        elif most > 0:
+            axes.set_ylim(0, most * 1.05)
+        if len(panel.curves) + (panel.level is not None) > 1:
+            axes.legend(loc="best", frameon=False)
+        return _svg(figure, _spoken(panel))
 
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[int, int]]:
@@ -168,36 +172,43 @@ def confusion_svg(confusion: Confusion) -> str:
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     few = classes <= _FEW_CLASSES
     side = min(7.2, 2.6 + 0.42 * classes) if few else 6.0
-    figure, axes = _new_figure(side, side)
-
-    # the share of a row is the opacity: suits every page
-    heat = np.empty((*counts.shape, 4))
-    heat[..., :3] = np.array(_HEAT) / 255
-    heat[..., 3] = shares**0.7  # errors are few: let them be seen
-    axes.imshow(heat, interpolation="nearest", aspect="equal")
-    axes.set_xlabel("answered")
-    axes.set_ylabel("true class")
-    axes.tick_params(length=0)
-    if few:
-        names = [_plain(_short(name)) for name in confusion.class_names]
-        axes.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(classes), names)
-        edges = np.arange(classes + 1) - 0.5
-        axes.hlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
-        axes.vlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.45 else _INK
-            text = f"{counts[row, column]}"
-            axes.text(
-                column, row, text, color=colour, ha="center", va="center", fontsize=_size(classes)
-            )
-    for spine in axes.spines.values():
-        spine.set_visible(not few)
-        spine.set_color(_GRID)
     total = int(counts.sum())
     right = int(np.trace(counts))
     spoken = f"{confusion.title}. {right} of {total} right. {_worst_pairs(confusion)}"
-    return _svg(figure, spoken)
+    with _page_style():
+        figure, axes = _new_figure(side, side)
+
+        # the share of a row is the opacity: suits every page
+        heat = np.empty((*counts.shape, 4))
+        heat[..., :3] = np.array(_HEAT) / 255
+        heat[..., 3] = shares**0.7  # errors are few: let them be seen
+        axes.imshow(heat, interpolation="nearest", aspect="equal")
+        axes.set_xlabel("answered")
+        axes.set_ylabel("true class")
+        axes.tick_params(length=0)
+        if few:
+            names = [_plain(_short(name)) for name in confusion.class_names]
+            axes.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(classes), names)
+            edges = np.arange(classes + 1) - 0.5
+            axes.hlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
+            axes.vlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
+            for row, column in np.argwhere(counts > 0):
+                colour = "white" if shares[row, column] > 0.45 else _INK
+                text = f"{counts[row, column]}"
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    color=colour,
+                    ha="center",
+                    va="center",
+                    fontsize=_size(classes),
+                )
+        for spine in axes.spines.values():
+            spine.set_visible(not few)
+            spine.set_color(_GRID)
+        return _svg(figure, spoken)
 
 
 def _size(classes: int) -> float:
@@ -214,10 +225,10 @@ def worst_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, int
     errors = np.array(confusion.counts)
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind="stable")[:most]
-    names = confusion.class_names
+    names = list(confusion.class_names)
     return [
         (names[row], names[column], int(errors[row, column]))
-        for row, column in zip(*np.unravel_index(order, errors.shape), strict=True)
+        for row, column in (divmod(int(place), len(names)) for place in order)
         if errors[row, column]
     ]
 
@@ -228,28 +239,32 @@ def _worst_pairs(confusion: Confusion) -> str:
     return f"Commonest errors: {said}." if said else "No errors."
 
 
-def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of its own, apart from matplotlib's global state, in inches of 72 points."""
+@contextmanager
+def _page_style() -> Generator[None]:
+    """Make matplotlib draw with the stand-ins for the page's colours, inside the block only."""
     try:
         from matplotlib import rc_context
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
     except ImportError as error:
         raise RunError(
             "drawing charts needs matplotlib, which is not installed; "
             "get it with: pip install 'videozoo[report]'"
         ) from error
     with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+        yield
+
+
+def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of its own, apart from matplotlib's list of open ones; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
     axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "videozoo",  # the same numbers make the same page
     "font.family": "sans-serif",
@@ -274,14 +289,9 @@ _STYLE: dict[str, Any] = {
 
 def _svg(figure: Figure, spoken: str) -> str:
     """Finish a figure: an `<svg>` element that keeps to itself within a page."""
-    from matplotlib import rc_context
-
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with rc_context(_STYLE):
-        figure.savefig(
-            buffer, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.03
-        )
+    figure.savefig(buffer, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.03)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for unwanted in (r"<metadata>.*?</metadata>", r"<style[^>]*>.*?</style>", r"<!--.*?-->"):

@@ -121,7 +121,7 @@ def render(report: Report) -> str:
         _section("Predictions", [_gallery(report.predictions)]),
         _section("Worst errors", [_gallery(report.errors)]),
         _section("Details of the run", [_detail(*detail) for detail in report.details]),
-        f"<footer>{escape(' · '.join(filter(None, (report.made, f'videozoo {__version__}'))))}</footer>",
+        f"<footer>{escape(f'{report.made} · ' if report.made else '')}videozoo {__version__}</footer>",
     ]
     style = resources.files("videozoo.report").joinpath("page.css").read_text("utf-8")
     body = "\n".join(part for part in parts if part)
@@ -236,7 +236,7 @@ def _mark(card: PredictionCard) -> str:
         return ""
     if card.is_right:
         return '<span class="mark right">\N{CHECK MARK} right</span>'
-    return f'<span class="mark wrong">\N{MULTIPLICATION X} is {escape(card.truth or "")}</span>'
+    return f'<span class="mark wrong">\N{MULTIPLICATION X} truth: {escape(card.truth or "")}</span>'
 
 
 def _score(card: PredictionCard, place: int, name: str, score: float) -> str:

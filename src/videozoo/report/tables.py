@@ -127,12 +127,12 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
 
 
 def _verdict(truth: str | None, guess: str) -> Text:
-    """Right or wrong by a word-like mark, not by colour alone."""
+    """The true class, marked as told right or wrong by more than colour."""
     if truth is None:
         return Text("unknown", style="dim")
     if truth == guess:
-        return Text("\N{CHECK MARK} right", style="green")
-    return Text("\N{MULTIPLICATION X} is ", style="red").append(plain(truth))
+        return Text("\N{CHECK MARK} ", style="green").append(plain(truth))
+    return Text("\N{MULTIPLICATION X} ", style="red").append(plain(truth))
 
 
 def _short(name: str, most: int = 24) -> str:

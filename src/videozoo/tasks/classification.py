@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -654,7 +654,7 @@ def _views_line(config: RunConfig, num_videos: int, views: ClipViews) -> str:
 
 
 @contextmanager
-def _progress(total: int, accelerator: Accelerator) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, accelerator: Accelerator) -> Generator[Callable[[int], None]]:
     """Show how far this process is; the others are about as far."""
     share = -(-total // accelerator.num_processes)
     shown = accelerator.is_main_process and sys.stderr.isatty()
