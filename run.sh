@@ -15,6 +15,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$root/.venv"
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} # idle threads that spin take the decoders' cores
 
 usage() { sed -n '2,/^set /{/^#/!d;s/^# \{0,1\}//;p}' "$root/run.sh"; }
 

@@ -28,7 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    let_threads_sleep()
     return guarded(lambda: _run(arguments), debug="--debug" in arguments)
+
+
+def let_threads_sleep() -> None:
+    """Make idle threads of the network wait asleep; to be called before torch is imported.
+
+    By default they spin, and take the cores from the processes that decode: on two busy cores a
+    step took 0.20 s this way and 3.3 s the other.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def guarded(command: Callable[[], None], *, debug: bool) -> int:

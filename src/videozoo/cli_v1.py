@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli import Parser, guarded
-from videozoo.errors import RunError, UsageError
+from videozoo.cli import Parser, guarded, let_threads_sleep
+from videozoo.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource, Device
@@ -43,6 +43,7 @@ def _main(
     argv: Sequence[str] | None,
 ) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    let_threads_sleep()
 
     def command() -> None:
         try:
@@ -221,7 +222,7 @@ def _run_predict(parsed: argparse.Namespace) -> None:
     given = parsed.video_path or parsed.filelist
     if given and not os.path.exists(given):  # noqa: PTH110 - the text is also a flag's value
         flag = "--video_path" if parsed.video_path else "--filelist"
-        raise UsageError(f"{flag} {given}: no such file")
+        raise DataError(f"{flag} {given}: no such file")
     run.predict(
         PredictRequest(
             source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),

@@ -102,7 +102,7 @@ def test_the_actor_does_what_the_class_is_called(label: int):
         "spins counter-clockwise": ("angle", -1),
     }
     # less than this is trembling
-    least = {"x": 0.2, "y": 0.2, "radius": 0.04, "angle": 2.0}
+    least = {"x": 0.2, "y": 0.2, "radius": 0.04, "angle": 1.5}
     active, sign = rising[CLASS_NAMES[label]]
 
     for seed in range(20):
@@ -253,6 +253,14 @@ def test_a_half_made_set_is_made_anew(tmp_path: Path):
 
     assert not small(tmp_path).reused
     assert small(tmp_path).reused
+
+
+def test_a_set_whose_end_was_not_reached_is_not_trusted_though_all_files_are_there(tmp_path: Path):
+    small(tmp_path)
+    manifest = tmp_path / "synthetic.json"
+    manifest.write_text(manifest.read_text().replace("true", "false"))
+
+    assert not small(tmp_path).reused
 
 
 def test_a_set_with_a_video_missing_is_made_anew(tmp_path: Path):

@@ -43,7 +43,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] != ["style"]:
+            self.text += data
 
     def attributes(self, name: str) -> list[str]:
         return [value for _, found in self.elements if (value := found.get(name)) is not None]
@@ -307,7 +308,9 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
 def test_drawing_leaves_the_users_own_settings_alone():
     import matplotlib
 
-    before = dict(matplotlib.rcParams)
-    curve_svg(panel())
+    with matplotlib.rc_context({"text.color": "red", "font.size": 31}):
+        before = dict(matplotlib.rcParams)
+        svg = curve_svg(panel())
 
-    assert dict(matplotlib.rcParams) == before
+        assert dict(matplotlib.rcParams) == before
+    assert svg == curve_svg(panel())

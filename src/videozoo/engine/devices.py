@@ -90,6 +90,20 @@ def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
     return share
 
 
+def share_cores(device: torch.device, num_workers: int) -> None:
+    """Leave a core to each process that decodes, where the network runs on the CPU too.
+
+    Threads beyond the cores only wait for each other. OMP_NUM_THREADS, where set, decides instead.
+    """
+    if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores - num_workers)))
+
+
 def use_channels_last(module: nn.Module) -> None:
     """Lay out the weights of 2D and 3D convolutions with channels last. Values stay the same."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}

@@ -121,7 +121,7 @@ def render(report: Report) -> str:
         _section("Predictions", [_gallery(report.predictions)]),
         _section("Worst errors", [_gallery(report.errors)]),
         _section("Details of the run", [_detail(*detail) for detail in report.details]),
-        f"<footer>{escape(f'{report.made} · ' if report.made else '')}videozoo {__version__}</footer>",
+        _footer(report.made),
     ]
     style = resources.files("videozoo.report").joinpath("page.css").read_text("utf-8")
     body = "\n".join(part for part in parts if part)
@@ -143,6 +143,11 @@ def render(report: Report) -> str:
 </body>
 </html>
 """
+
+
+def _footer(made: str) -> str:
+    version = f"videozoo {__version__}"
+    return f"<footer>{escape(f'{made} · {version}' if made else version)}</footer>"
 
 
 def _section(title: str, parts: Sequence[str]) -> str:

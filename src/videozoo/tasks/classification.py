@@ -53,6 +53,7 @@ from videozoo.engine.devices import (
     finish,
     make_accelerator,
     seed_everything,
+    share_cores,
     use_channels_last,
 )
 from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
@@ -88,6 +89,7 @@ def train(
     accelerator = make_accelerator(
         device=request.device, precision=settings.precision, num_gpus=settings.num_gpus
     )
+    share_cores(accelerator.device, data.num_workers)
     say = _speaker(out, accelerator)
     for note in config.notes:
         say(f"note: {note}")
