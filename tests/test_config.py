@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from videozoo.config import RunConfig, describe, load_config
+from videozoo.config import RunConfig, describe, describe_file, load_config
 from videozoo.config_v1 import parse
 from videozoo.errors import ConfigError, UsageError
 from videozoo.models import list_models, model_spec
@@ -205,6 +205,7 @@ def test_a_2019_model_that_is_not_here_yet_says_so(tmp_path: Path):
         path = write(tmp_path, f"MODEL: {{name: {name.upper()}}}\nTRAIN: {{epoch: 1}}\n")
         with pytest.raises(ConfigError, match="not in this version of videozoo"):
             load_config(path)
+        assert "epoch: 1" in describe_file(path)
 
 
 def test_settings_are_documented_field_by_field():

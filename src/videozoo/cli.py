@@ -334,10 +334,9 @@ def run_models(parsed: argparse.Namespace) -> None:
 
 def run_config_show(parsed: argparse.Namespace) -> None:
     """Print every value a run will use, and where it came from."""
-    from videozoo.config import describe, load_config
+    from videozoo.config import describe_file
 
-    config = load_config(parsed.config, model=parsed.model, overrides=parsed.overrides)
-    print(describe(config))
+    print(describe_file(parsed.config, model=parsed.model, overrides=parsed.overrides))
 
 
 def run_demo(parsed: argparse.Namespace) -> None:

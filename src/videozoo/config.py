@@ -22,7 +22,7 @@ from videozoo.data.clips import ClipData
 from videozoo.data.views import ClipEval, ClipPredict
 from videozoo.engine.settings import TrainSettings
 from videozoo.errors import ConfigError, UsageError
-from videozoo.models import model_name, model_spec
+from videozoo.models import list_models, model_name, model_spec
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
@@ -299,6 +299,22 @@ def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]
             yield from _leaves(cast(Mapping[str, Any], value), f"{at}{key}.")
         else:
             yield f"{at}{key}", value
+
+
+def describe_file(path: Path, *, model: str | None = None, overrides: Sequence[str] = ()) -> str:
+    """What a run would use; for a 2019 file of a model that is not here yet, what it says.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+    raw = read_yaml(path)
+    if config_v1.is_v1(raw):
+        parsed = config_v1.parse(raw, model=model, source=str(path))
+        if parsed.model not in list_models():
+            said = yaml.safe_dump(dict(parsed.sections), sort_keys=False, allow_unicode=True)
+            note = f"a 2019 file of {parsed.model!r}, which this version of videozoo does not have"
+            return f"# {path}: {note}\n{said}".rstrip()
+    return describe(load_config(path, model=model, overrides=overrides))
 
 
 def describe(config: RunConfig) -> str:

@@ -2,8 +2,9 @@
 
 A scene is a still background with actors in front of it, back to front. An actor is a shape whose
 place, size and angle are given frame by frame, so one actor can do several things after another.
-Each shape is two-toned, half of it in a second tone, because a plain circle that spins looks like
-one that rests.
+Each shape is shaded like a propeller of two blades: going round its centre, its colour runs into a
+second tone and jumps back, twice. A plain circle that spins would look like one that rests; with
+this shading every part of a shape gets slowly darker, or slowly lighter, as it spins.
 
 Lengths are fractions of the picture, so that one scene can be drawn at any size.
 """
@@ -42,7 +43,8 @@ class Actor:
     """A key of `SHAPES`."""
     colour: Colour
     second_colour: Colour
-    """Tone of the half that the actor's own x axis points to."""
+    """What the colour runs into, going clockwise from the actor's own x axis, and from the
+    opposite side."""
     x: FloatArray
     """Centre, as a fraction of the width from the left."""
     y: FloatArray
@@ -117,11 +119,19 @@ def _paint(frames: FloatArray, actor: Actor, when: slice) -> None:
     # a distance in pixels, turned into the share of the pixel that is covered: smooth edges
     pixels = radius[:, None, None]
     cover = np.clip(0.5 - SHAPES[actor.shape](u, v) * pixels, 0, 1)[..., None]
-    second = np.clip(0.5 + u * pixels, 0, 1)[..., None]
+    second = _shading(u, v, pixels)[..., None]
     tone = np.asarray(actor.colour, np.float32) * (1 - second)
     tone += np.asarray(actor.second_colour, np.float32) * second
     window = frames[:, top:bottom, left:right]
     window += cover * (tone - window)
+
+
+def _shading(u: FloatArray, v: FloatArray, pixels: FloatArray) -> FloatArray:
+    """Share of the second tone: twice round the centre from 0 to 1, with smooth jumps."""
+    turns = np.arctan2(v, u) * np.float32(1 / np.pi)
+    share = turns - np.floor(turns)
+    beyond = np.where(u > 0, v, -v) * pixels  # how far behind the nearer jump, in pixels
+    return np.where(np.abs(beyond) < 0.5, 0.5 - beyond, share)
 
 
 def _window(centres: FloatArray, margin: float, length: int) -> tuple[int, int]:

@@ -236,7 +236,7 @@ def _draw_paths(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     paths["radius"] = (middle - ratio / 2, middle + ratio / 2)
     turn = rng.uniform(0, 2 * np.pi)
     # slow enough that, seen at a few moments, a pentagon does not seem to turn the other way
-    paths["angle"] = (turn, turn + rng.uniform(0.7, 1.2) * np.pi)
+    paths["angle"] = (turn, turn + rng.uniform(0.9, 1.5) * np.pi)
     return paths
 
 
@@ -261,8 +261,7 @@ def _draw_look(rng: np.random.Generator, colour: str) -> dict[str, Any]:
     return {
         "shape": list(SHAPES)[rng.integers(len(SHAPES))],
         "colour": cast(Colour, tuple(tone)),
-        # darker in every colour: with lighter halves too, spinning took twice as long to learn
-        "second_colour": cast(Colour, tuple(0.3 * tone)),
+        "second_colour": cast(Colour, tuple(0.2 * tone)),
     }
 
 
