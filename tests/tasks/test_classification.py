@@ -238,6 +238,18 @@ def test_missing_data_is_named(config: Path, tmp_path: Path, capsys: pytest.Capt
     assert "empty" in failure(capsys, *common, "--set", f"data.train={bad}")
 
 
+def test_class_names_that_are_not_there_are_only_missed(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config.write_text(config.read_text().replace("class_names.json", "gone.json"))
+    line = ["train", "--config", str(config), "--epochs=1"]
+
+    assert cli.main([*line, "--save-dir", str(tmp_path / "run")]) == 0
+    assert "classes go by their numbers" in capsys.readouterr().err
+    asked = ["--save-dir", tmp_path / "other", "--set", "data.class_names=gone.json"]
+    assert "gone.json" in failure(capsys, *line, *asked)
+
+
 def test_a_broken_video_stops_evaluation_unless_told_to_go_on(
     clips: SyntheticClips, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

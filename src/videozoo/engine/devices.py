@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -51,6 +52,8 @@ def make_accelerator(
     if kind == "cpu" and _world_size() > 1:
         # Accelerate would choose a number of threads by itself, with a warning
         os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    # a 1x1 convolution has two names for one layout, and DDP minds which
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # one process may make several runs, each with its own device and precision
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def train(
         VideozooError: The data, the weights, the folder or the machine do not fit.
     """
     out = console or Console(stderr=True)
-    config = for_folder(config, request.data) if request.data else config
+    config = _without_absent_names(for_folder(config, request.data) if request.data else config)
     settings, data = config.train, config.data
     accelerator = make_accelerator(
         device=request.device, precision=settings.precision, num_gpus=settings.num_gpus
@@ -214,11 +214,23 @@ def _validation_entries(config: RunConfig, request: TrainRequest) -> list[ClipEn
     return load_entries(config.data, "val", num_classes=config.model.num_classes)
 
 
-def _class_names(config: RunConfig) -> list[str] | None:
-    """Names of the classes; None, with nothing lost, where the configured file is not there."""
+def _without_absent_names(config: RunConfig) -> RunConfig:
+    """Go on with bare numbers where a configuration file names class names that are not there.
+
+    They are only for people. A file that the command line names must exist.
+    """
     data: ClipData = config.data
-    if data.class_names is not None and not data.class_names.exists():
-        return None
+    asked = config.origins.get("data.class_names", "").startswith("--")
+    if data.class_names is None or data.class_names.exists() or asked:
+        return config
+    changed = config.replace("", {"data.class_names": None})
+    note = f"no class names at {data.class_names}; classes go by their numbers"
+    return replace(changed, notes=(*config.notes, note))
+
+
+def _class_names(config: RunConfig) -> list[str] | None:
+    """Names of the classes, where anything tells them."""
+    data: ClipData = config.data
     names = class_names(data)
     if names is not None and len(names) != config.model.num_classes:
         where = data.class_names or data.train
@@ -409,7 +421,7 @@ def evaluate(
         VideozooError: The data, the weights or the machine do not fit.
     """
     out = console or Console()
-    config = trained.config
+    config = _without_absent_names(trained.config)
     if request.data is not None:
         config = config.replace("--data", {"data.test": request.data})
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
@@ -494,7 +506,7 @@ def predict(
         VideozooError: A video, the weights or the machine do not fit.
     """
     out = console or Console()
-    config = trained.config
+    config = _without_absent_names(trained.config)
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
     say = _speaker(Console(stderr=True), accelerator)
     for note in config.notes:
@@ -589,7 +601,8 @@ class Classifier:
             device=device,  # type: ignore[arg-type]
             precision=trained.config.train.precision,
         )
-        self.config = _with_views(trained.config, trained.config.predict)
+        config = _without_absent_names(trained.config)
+        self.config = _with_views(config, config.predict)
         self.class_names = _names(trained, self.config)
         self.module = _ready(build_trained(trained, self.config), self._accelerator)
 
