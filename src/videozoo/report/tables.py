@@ -115,7 +115,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
         table.add_column("then", style="dim", overflow="ellipsis")
     for row in predictions:
         best, *rest = row["top"]
-        cells: list[str | Text] = [plain(row["video"]), plain(best["class"])]
+        cells: list[str | Text] = [plain(_end_of(row["video"])), plain(best["class"])]
         cells.append(f"{best['score']:.3f}")
         if with_truth:
             cells.append(_verdict(row.get("label"), best["class"]))
@@ -133,6 +133,15 @@ def _verdict(truth: str | None, guess: str) -> Text:
     if truth == guess:
         return Text("\N{CHECK MARK} ", style="green").append(plain(truth))
     return Text("\N{MULTIPLICATION X} ", style="red").append(plain(truth))
+
+
+def _end_of(path: str, most: int = _NAME_WIDTH) -> str:
+    """The end of a long path: there the names differ.
+
+    >>> _end_of("/a/very/long/way/to/clip_7.mp4", 14)
+    '\u2026to/clip_7.mp4'
+    """
+    return path if len(path) <= most else f"\N{HORIZONTAL ELLIPSIS}{path[-most + 1 :]}"
 
 
 def _short(name: str, most: int = 24) -> str:

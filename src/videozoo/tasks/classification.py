@@ -448,7 +448,10 @@ def evaluate(
     facts = _eval_facts(trained, config, scored, seconds=time.monotonic() - started)
     if accelerator.is_main_process:
         names = _names(trained, config)
-        out.print(summary_table(facts["metrics"]))
+        metrics: dict[str, float] = dict(facts["metrics"])
+        if config.model.num_classes <= 5:
+            metrics.pop("top5")  # always right
+        out.print(summary_table(metrics))
         out.print(class_table(scored.counter.per_class(), names))
         if scored.skipped:
             num = len(scored.skipped)
