@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from videozoo.data.video import open_video as open_video
     from videozoo.models import build_model as build_model
     from videozoo.models import list_models as list_models
-    from videozoo.tasks.loading import load as load
+    from videozoo.tasks.run import load as load
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "build_model": "videozoo.models",
     "list_models": "videozoo.models",
-    "load": "videozoo.tasks.loading",
+    "load": "videozoo.tasks.run",
     "load_config": "videozoo.config",
     "open_video": "videozoo.data.video",
 }

@@ -148,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data", type=Path, metavar="PATH", help="list or folder to use instead of data.test"
     )
-    evaluate.add_argument("--save-dir", type=Path, metavar="DIR", help="also write results here")
+    evaluate.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/eval"))
     evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
     evaluate.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
     _drop_flag(evaluate)
@@ -158,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
     _config_flags(predict, required=False)
     predict.add_argument("--weights", metavar="RUN|FILE", required=True)
-    predict.add_argument("--save-dir", type=Path, metavar="DIR", help="also write JSON here")
+    predict.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/predict"))
     predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
     predict.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
     _drop_flag(predict)

@@ -21,16 +21,24 @@ _ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "scalar"),
     ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),  # how Python 3 writes bytes in protocol 2
     ("collections", "OrderedDict"),
 }
 
 
 class _DataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _encode_latin1
         if (module, name) not in _ALLOWED:
             raise _ForbiddenError(f"{module}.{name}")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """Undo how Python 3 writes bytes in protocol 2; other codecs could inflate a small file."""
+    if encoding != "latin1":
+        raise _ForbiddenError(f"_codecs.encode(..., {encoding!r})")
+    return text.encode("latin1")
 
 
 class _ForbiddenError(Exception):

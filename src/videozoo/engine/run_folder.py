@@ -21,8 +21,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
-from videozoo.engine._files import sync, written_aside
 from videozoo.errors import RunError
+from videozoo.safe_write import sync, written_aside
 
 _CONFIG, _METRICS, _WEIGHTS, _BEST = "config.yaml", "metrics.jsonl", "weights", "best.safetensors"
 _LAST, _NEW, _OLD = "last", "last.new", "last.old"

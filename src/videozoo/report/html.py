@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo import __version__
-from videozoo.engine._files import written_aside
 from videozoo.errors import RunError
 from videozoo.report.charts import (
     Confusion,
@@ -29,6 +28,7 @@ from videozoo.report.charts import (
     curve_svg,
     worst_pairs,
 )
+from videozoo.safe_write import written_aside
 
 _MOST_FRAMES = 16
 _FRAME_HEIGHT = 96  # pixels; enough for a strip, small enough to mail dozens

@@ -60,13 +60,14 @@ from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule
-from videozoo.errors import ConfigError, DataError
+from videozoo.errors import ConfigError, DataError, RunError
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.pixels import normalize
 from videozoo.report.tables import class_table, prediction_table, summary_table
+from videozoo.safe_write import written_aside
 from videozoo.tasks.loading import Trained, build_trained, initialise, save_trained
-from videozoo.tasks.requests import EvalRequest, PredictRequest, TrainRequest
+from videozoo.tasks.requests import Device, EvalRequest, PredictRequest, TrainRequest
 from videozoo.types import ClipShape
 
 Scores = NDArray[np.floating[Any]]
@@ -598,12 +599,10 @@ class Classifier:
     `predict:` section says.
     """
 
-    def __init__(self, trained: Trained, *, device: str = "auto") -> None:
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self._trained = trained
-        self._accelerator = make_accelerator(
-            device=device,  # type: ignore[arg-type]
-            precision=trained.config.train.precision,
-        )
+        precision = trained.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
         config = _without_absent_names(trained.config)
         self.config = _with_views(config, config.predict)
         self.class_names = _names(trained, self.config)
@@ -631,7 +630,7 @@ class Classifier:
         ).results
 
 
-def load(trained: Trained, *, device: str = "auto") -> Classifier:
+def load(trained: Trained, *, device: Device = "auto") -> Classifier:
     """Make the Python object for `videozoo.load`."""
     return Classifier(trained, device=device)
 
@@ -690,8 +689,10 @@ def _progress(total: int, accelerator: Accelerator) -> Generator[Callable[[int],
 
 
 def _write_json(path: Path, facts: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    try:
+        with written_aside(path) as aside:
+            text = json.dumps(facts, indent=1, ensure_ascii=False)
+            aside.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
     return path

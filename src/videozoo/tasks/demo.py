@@ -99,13 +99,15 @@ def run(*, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, An
     out.rule("1/4  making videos")
     clips = _make_clips(folder / "clips", seed, out)
     evaluated: dict[str, dict[str, Any]] = {}
+    is_new = not clips.reused
     for number, model in enumerate(_MODELS, start=2):
         out.rule(f"{number}/4  {model.upper()}: learning from {NUM_TRAIN} clips")
-        _train(model, folder, seed, device, out)
+        is_new = _train(model, folder, seed, device, out) and is_new
         evaluated[model] = _evaluate(model, folder, device)
     out.rule(f"4/4  {len(clips.unseen)} clips that nobody has seen")
     results = _predict(folder, clips, device)
-    report = _report(folder, clips, evaluated, results, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    report = _report(folder, clips, evaluated, results, seconds=seconds, is_new=is_new)
     scores = {model: float(facts["metrics"]["top1"]) for model, facts in evaluated.items()}
     _say_goodbye(scores, folder, report, seconds=time.monotonic() - started)
     return {**scores, "report": report}
@@ -129,7 +131,8 @@ def _make_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
     return clips
 
 
-def _train(model: str, folder: Path, seed: int, device: Device, out: Console) -> None:
+def _train(model: str, folder: Path, seed: int, device: Device, out: Console) -> bool:
+    """Train a network, or go on with what an earlier demo has left; False then."""
     config = demo_config(model, folder).replace("--seed", {"train.seed": seed})
     run_folder = RunFolder(folder / model)
     same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
@@ -144,6 +147,7 @@ def _train(model: str, folder: Path, seed: int, device: Device, out: Console) ->
         log_interval=25,
     )
     classification.train(config, request, console=out)
+    return not resume
 
 
 def _evaluate(model: str, folder: Path, device: Device) -> dict[str, Any]:
@@ -178,6 +182,7 @@ def _report(
     results: list[classification.VideoResult],
     *,
     seconds: float,
+    is_new: bool,
 ) -> Path:
     tsm, tsn = (float(evaluated[model]["metrics"]["top1"]) for model in ("tsm", "tsn"))
     config = demo_config("tsm", folder)
@@ -188,8 +193,8 @@ def _report(
         summary=(
             f"{NUM_TRAIN} made-up clips of {len(CLASS_NAMES)} actions taught two networks of the "
             f"same size. On {NUM_TEST} held-out clips TSM is right {percent(tsm)} of the time, "
-            f"TSN {percent(tsn)}; guessing gives {percent(CHANCE)}. All of it took "
-            f"{seconds / 60:.1f} minutes on this machine."
+            f"TSN {percent(tsn)}; guessing gives {percent(CHANCE)}."
+            + (f" All of it took {seconds / 60:.1f} minutes on this machine." if is_new else "")
         ),
         headlines=[
             Headline(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -25,9 +25,6 @@ from videozoo.weights.files import (
 from videozoo.weights.fit import fit_paddle, load_state
 from videozoo.weights.paddle import read_paddle
 
-if TYPE_CHECKING:
-    from videozoo.tasks.classification import Classifier
-
 _V1_NAME = re.compile(r"(?P<model>.+?)(_epoch(?P<epoch>\d+))?(\.pdparams)?$")
 
 
@@ -39,28 +36,6 @@ class Trained:
     path: Path
     class_names: tuple[str, ...] | None = None
     """As stored with the weights."""
-
-
-def load(
-    weights: str | Path, *, config: str | Path | None = None, device: str = "auto"
-) -> Classifier:
-    """Make a trained model ready to use from Python.
-
-    Args:
-        weights: A run folder, one of its `.safetensors` files, or a PaddlePaddle file.
-        config: The YAML file; not needed for weights that we wrote.
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        WeightsError: The weights are missing or do not fit.
-        ConfigError: There is no configuration, or it does not describe a run.
-    """
-    from importlib import import_module
-
-    source = ConfigSource(path=Path(config) if config else None)
-    trained = config_for_weights(source, str(weights))
-    task = import_module(f"videozoo.tasks.{trained.config.spec.task}")
-    return task.load(trained, device=device)
 
 
 def resolve_weights(text: str) -> Path:

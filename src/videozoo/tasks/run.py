@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from videozoo.tasks.requests import EvalRequest, PredictRequest, TrainRequest
+from videozoo.tasks.requests import (
+    ConfigSource,
+    Device,
+    EvalRequest,
+    PredictRequest,
+    TrainRequest,
+)
+
+if TYPE_CHECKING:
+    from videozoo.tasks.classification import Classifier
 
 
 def train(request: TrainRequest) -> None:
@@ -40,6 +50,27 @@ def predict(request: PredictRequest) -> None:
 
     loaded = config_for_weights(request.source, request.weights)
     _task(loaded.config.spec.task).predict(loaded, request)
+
+
+def load(
+    weights: str | Path, *, config: str | Path | None = None, device: Device = "auto"
+) -> Classifier:
+    """Make a trained model ready to use from Python.
+
+    Args:
+        weights: A run folder, one of its `.safetensors` files, or a PaddlePaddle file.
+        config: The YAML file; not needed for weights that videozoo wrote.
+        device: `auto` takes a GPU where PyTorch sees one.
+
+    Raises:
+        WeightsError: The weights are missing or do not fit.
+        ConfigError: There is no configuration, or it does not describe a run.
+    """
+    from videozoo.tasks.loading import config_for_weights
+
+    source = ConfigSource(path=Path(config) if config else None)
+    trained = config_for_weights(source, str(weights))
+    return _task(trained.config.spec.task).load(trained, device=device)
 
 
 def _task(name: str) -> Any:

@@ -1,14 +1,14 @@
-"""Files that are either whole and on the disk, or as they were."""
+"""Weights files are either whole and on the disk, or as they were."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from videozoo import safe_write
 from videozoo.errors import WeightsError
 
 
@@ -19,17 +19,9 @@ def written_aside(path: Path) -> Generator[Path]:
     Raises:
         WeightsError: The disk refused; `path` is as it was.
     """
-    aside = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with safe_write.written_aside(path) as aside:
+            yield aside
     except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else error
         raise WeightsError(f"{path}: cannot be written: {reason}") from error
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,66 @@
+"""The front door answers before it installs anything."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BASH = shutil.which("bash")
+pytestmark = pytest.mark.skipif(BASH is None, reason="there is no bash")
+
+
+def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a copy of run.sh in a folder without `.venv`."""
+    for name in ("run.sh", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    return subprocess.run(
+        ["bash", str(folder / "run.sh"), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", **variables},
+    )
+
+
+def fake_python(folder: Path, script: str) -> str:
+    path = folder / "fakepython"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_help_lists_every_command(tmp_path: Path):
+    done = run(tmp_path)
+
+    assert done.returncode == 0
+    for verb in ("setup", "demo", "test", "check", "parity", "train", "eval", "predict"):
+        assert f"run.sh {verb}" in done.stdout
+
+
+def test_an_unknown_command_says_which_there_are(tmp_path: Path):
+    done = run(tmp_path, "tran")
+
+    assert done.returncode == 2
+    assert "unknown command 'tran'" in done.stderr
+
+
+def test_an_old_python_is_said_in_one_line(tmp_path: Path):
+    old = fake_python(tmp_path, 'case "$*" in *version_info*) exit 1;; *) echo 3.9.2;; esac')
+
+    done = run(tmp_path, "setup", PYTHON=old)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "needs Python 3.11 or newer, found 3.9.2" in done.stderr
+
+
+def test_a_missing_venv_module_is_said_in_one_line(tmp_path: Path):
+    bare = fake_python(tmp_path, 'case "$*" in *ensurepip*) exit 1;; *) exit 0;; esac')
+
+    done = run(tmp_path, "setup", PYTHON=bare)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no venv module" in done.stderr
