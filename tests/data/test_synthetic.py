@@ -133,12 +133,32 @@ def test_a_growing_angle_turns_clockwise_as_seen():
         rows, columns = np.nonzero(frame[0, ..., 0] > 128)
         return float(columns.mean() - 15.5), float(rows.mean() - 15.5)
 
-    right, below = second_tone_at(0), second_tone_at(np.pi / 2)
+    above, right = second_tone_at(0), second_tone_at(np.pi / 2)
 
+    assert above[1] < -3
+    assert abs(above[0]) < 0.5
     assert right[0] > 3
     assert abs(right[1]) < 0.5
-    assert below[1] > 3
-    assert abs(below[0]) < 0.5
+
+
+def test_a_spinning_circle_does_not_look_like_one_that_rests():
+    scene = replace(scene_of(CLASS_NAMES.index("spins clockwise"), 8, size=48), noise=0.0)
+    circle = replace(scene.actors[-1], shape="circle")
+
+    def change(actor: Actor) -> float:
+        frames = draw(replace(scene, actors=(actor,)), np.random.default_rng(0)).astype(int)
+        return float(np.abs(np.diff(frames, axis=0)).mean())
+
+    assert change(circle) > 2 * change(replace(circle, angle=np.zeros_like(circle.angle)))
+
+
+def test_a_scene_without_actors_is_one_frame_of_its_background():
+    background = make_background(np.random.default_rng(0), height=20, width=24)
+
+    frames = draw(Scene(background=background, actors=(), noise=0), np.random.default_rng(0))
+
+    assert frames.shape == (1, 20, 24, 3)
+    assert np.abs(frames[0] - background).max() <= 0.5
 
 
 @pytest.mark.parametrize("shape", SHAPES)

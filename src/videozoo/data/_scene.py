@@ -2,9 +2,9 @@
 
 A scene is a still background with actors in front of it, back to front. An actor is a shape whose
 place, size and angle are given frame by frame, so one actor can do several things after another.
-Each shape is shaded like a propeller of two blades: going round its centre, its colour runs into a
-second tone and jumps back, twice. A plain circle that spins would look like one that rests; with
-this shading every part of a shape gets slowly darker, or slowly lighter, as it spins.
+Each shape is shaded like the sweep of a radar: going round its centre, its colour runs into a
+second tone and jumps back. A plain circle that spins would look like one that rests; with this
+shading most of a shape gets slowly darker, or slowly lighter, as it spins.
 
 Lengths are fractions of the picture, so that one scene can be drawn at any size.
 """
@@ -43,8 +43,7 @@ class Actor:
     """A key of `SHAPES`."""
     colour: Colour
     second_colour: Colour
-    """What the colour runs into, going clockwise from the actor's own x axis, and from the
-    opposite side."""
+    """What the colour runs into, going once round clockwise from the actor's own x axis."""
     x: FloatArray
     """Centre, as a fraction of the width from the left."""
     y: FloatArray
@@ -113,8 +112,8 @@ def _paint(frames: FloatArray, actor: Actor, when: slice) -> None:
     dx = ((pixel_x - centre_x[:, None]) / radius[:, None])[:, None, :]  # (T, 1, w)
     dy = ((pixel_y - centre_y[:, None]) / radius[:, None])[:, :, None]  # (T, h, 1)
     cos, sin = np.cos(actor.angle[when])[:, None, None], np.sin(actor.angle[when])[:, None, None]
-    u = cos * dx + sin * dy  # (T, h, w)
-    v = cos * dy - sin * dx
+    u = np.asarray(cos * dx + sin * dy, np.float32)  # (T, h, w)
+    v = np.asarray(cos * dy - sin * dx, np.float32)
 
     # a distance in pixels, turned into the share of the pixel that is covered: smooth edges
     pixels = radius[:, None, None]
@@ -127,11 +126,12 @@ def _paint(frames: FloatArray, actor: Actor, when: slice) -> None:
 
 
 def _shading(u: FloatArray, v: FloatArray, pixels: FloatArray) -> FloatArray:
-    """Share of the second tone: twice round the centre from 0 to 1, with smooth jumps."""
-    turns = np.arctan2(v, u) * np.float32(1 / np.pi)
+    """Share of the second tone: from 0 to 1 once round the centre, with a smooth jump."""
+    turns = np.arctan2(v, u) * np.float32(0.5 / np.pi)
     share = turns - np.floor(turns)
-    beyond = np.where(u > 0, v, -v) * pixels  # how far behind the nearer jump, in pixels
-    return np.where(np.abs(beyond) < 0.5, 0.5 - beyond, share)
+    beyond = v * pixels  # how far past the jump, in pixels
+    np.copyto(share, 0.5 - beyond, where=(np.abs(beyond) < 0.5) & (u > 0))
+    return share
 
 
 def _window(centres: FloatArray, margin: float, length: int) -> tuple[int, int]:

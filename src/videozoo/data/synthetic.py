@@ -197,7 +197,7 @@ def _action_scene(
     return Scene(
         background=make_background(rng, height=height, width=width),
         actors=actors,
-        noise=float(rng.uniform(2, 7)),
+        noise=float(rng.uniform(1, 4)),
     )
 
 
@@ -232,11 +232,11 @@ def _draw_paths(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     for name in ("x", "y"):
         middle, length = rng.uniform(0.42, 0.58), rng.uniform(0.36, 0.54)
         paths[name] = (middle - length / 2, middle + length / 2)
-    middle, ratio = np.log(rng.uniform(0.17, 0.22)), np.log(rng.uniform(1.8, 2.6))
+    middle, ratio = np.log(rng.uniform(0.22, 0.28)), np.log(rng.uniform(1.7, 2.2))
+    # large: on smaller shapes a small network takes long to see which way they spin
     paths["radius"] = (middle - ratio / 2, middle + ratio / 2)
     turn = rng.uniform(0, 2 * np.pi)
-    # slow enough that, seen at a few moments, a pentagon does not seem to turn the other way
-    paths["angle"] = (turn, turn + rng.uniform(0.9, 1.5) * np.pi)
+    paths["angle"] = (turn, turn + rng.uniform(1.2, 2.0) * np.pi)
     return paths
 
 
@@ -261,7 +261,7 @@ def _draw_look(rng: np.random.Generator, colour: str) -> dict[str, Any]:
     return {
         "shape": list(SHAPES)[rng.integers(len(SHAPES))],
         "colour": cast(Colour, tuple(tone)),
-        "second_colour": cast(Colour, tuple(0.2 * tone)),
+        "second_colour": cast(Colour, tuple(0.1 * tone)),
     }
 
 

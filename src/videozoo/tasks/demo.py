@@ -68,9 +68,9 @@ def demo_config(model: str, folder: Path) -> RunConfig:
             "num_workers": 1,
         },
         "train": {
-            "epochs": 18,
+            "epochs": 10,
             "batch_size": 16,
-            "learning_rate": 0.1,
+            "learning_rate": 0.03,
             "nesterov": True,
             "schedule": "cosine",
             "warmup_epochs": 1,
@@ -242,7 +242,7 @@ def _report(
                 f"{torch.get_num_threads()} threads",
             ),
         ],
-        made=f"videozoo {__version__}, {time.strftime('%Y-%m-%d %H:%M')}, videozoo demo",
+        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo demo",
     )
     return write_report(folder / "report.html", report)
 
