@@ -49,7 +49,7 @@ setup() {
     fi
     echo "run.sh: installing into .venv (PyTorch is large: a few minutes on a slow line)" >&2
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         --constraint "$root/constraints.txt" --editable "$root[report,tensorboard,dev]"
     wanted >"$venv/installed"
 }

@@ -24,13 +24,13 @@ CHECKERS = (nets, readers, metrics, containers)
 
 def covered(name: str) -> bool:
     """Tell whether some checker knows the set called `name`."""
-    return any(checker.COVERS(name) for checker in CHECKERS)
+    return any(checker.covers(name) for checker in CHECKERS)
 
 
 def check(folder: Path) -> Iterator[Row]:
     """Compare one recorded set; its checker follows from its folder's name."""
     for checker in CHECKERS:
-        if checker.COVERS(folder.name):
+        if checker.covers(folder.name):
             yield from checker.check(folder)
 
 

@@ -11,7 +11,7 @@ from videozoo.weights.files import sniff
 from videozoo.weights.paddle import Arrays, read_paddle
 
 
-def COVERS(name: str) -> bool:  # noqa: N802 - the name every checker has
+def covers(name: str) -> bool:
     """Tell whether the recorded set holds containers."""
     return name.startswith("param_formats")
 

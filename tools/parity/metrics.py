@@ -28,7 +28,7 @@ PRINTED = 0.006
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
-def COVERS(name: str) -> bool:  # noqa: N802 - the name every checker has
+def covers(name: str) -> bool:
     """Whether a recorded set of this name is one of a metric here."""
     return name.startswith(("metrics_kinetics", "nonlocal_multicrop"))
 

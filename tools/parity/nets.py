@@ -77,7 +77,7 @@ their last bit are run too. Their largest distance from our run, times this, is 
 if it is more; the row's note says so."""
 
 
-def COVERS(name: str) -> bool:  # noqa: N802 - the checkers' common interface
+def covers(name: str) -> bool:
     """Tell whether a folder of this name holds a recorded clip network."""
     return name.split("_")[0] in {"tsn", "tsm", "stnet"} or name.startswith("nonlocal_arc")
 

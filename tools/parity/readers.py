@@ -48,7 +48,7 @@ _KINETICS_SEEDS = (21, 22)
 _NONLOCAL_SEEDS = (31, 32)
 
 
-def COVERS(name: str) -> bool:  # noqa: N802 - the name every checker has
+def covers(name: str) -> bool:
     """Whether a recorded set of this name is one of a reader of videos."""
     return name.startswith(("reader_kinetics", "reader_nonlocal"))
 
