@@ -74,7 +74,12 @@ def _common(program: str, description: str) -> Parser:
     parser = Parser(prog=program, description=description)
     parser.add_argument("--model_name", required=True, metavar="NAME")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--use_gpu", type=python_bool, default=True, metavar="True|False")
+    parser.add_argument(
+        "--use_gpu",
+        type=python_bool,
+        metavar="True|False",
+        help="by default a GPU is used where there is one",
+    )
     parser.add_argument("--log_interval", type=int, metavar="STEPS")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--drop", action="append", default=[], metavar="PREFIX")
@@ -137,6 +142,8 @@ def _source(parsed: argparse.Namespace, flags: dict[str, tuple[str, Any]]) -> Co
 
 
 def _device(parsed: argparse.Namespace) -> Device:
+    if parsed.use_gpu is None:
+        return "auto"
     return "cuda" if parsed.use_gpu else "cpu"
 
 

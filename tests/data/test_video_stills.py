@@ -16,7 +16,7 @@ from tests.data.make_clips import moving_frames
 from videozoo.data.video import FrameFolder, JpegPickle, open_video
 from videozoo.errors import VideoError
 
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def jpeg(frame: Any, **options: Any) -> bytes:
@@ -179,7 +179,6 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 # --- Recorded in 2019's own reader ----------------------------------------------------------------
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the recorded arrays are not beside the code")
 @pytest.mark.parametrize("name", ["reader_kinetics", "reader_nonlocal"])
 def test_frames_are_those_recorded_from_the_original_reader(name: str) -> None:
     folder = GOLDEN / name
@@ -196,7 +195,6 @@ def test_frames_are_those_recorded_from_the_original_reader(name: str) -> None:
     assert checked
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the recorded arrays are not beside the code")
 def test_labels_are_those_recorded_from_the_original_reader() -> None:
     meta = json.loads((GOLDEN / "reader_kinetics" / "meta.json").read_text())
     labels: list[int | None] = []

@@ -9,6 +9,7 @@ not on the number of workers, and not on whether the run was interrupted.
 import hashlib
 import os
 import random
+import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -544,6 +545,7 @@ class _Order(Sampler[list[Any]]):
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)  # workers share the cores; each decodes on one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
 
 
 def _loader(
