@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def let_threads_sleep() -> None:
     """Make idle threads of the network wait asleep; to be called before torch is imported.
 
-    By default they spin, and take the cores from the processes that decode: on two busy cores a
-    step took 0.20 s this way and 3.3 s the other.
+    By default they spin, and take the cores from the processes that decode; on a busy machine a
+    training step then takes many times as long.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

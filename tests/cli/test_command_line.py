@@ -1,5 +1,6 @@
 """What the command line promises before any model is built."""
 
+import os
 import re
 import subprocess
 import sys
@@ -120,3 +121,14 @@ def test_an_unexpected_fault_is_one_message_without_traceback(capsys: pytest.Cap
     assert "unexpected RuntimeError: the disk is on fire" in capsys.readouterr().err
     with pytest.raises(RuntimeError):
         cli.guarded(broken, debug=True)
+
+
+def test_waiting_threads_sleep_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "to be put back")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    cli.let_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    cli.let_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
