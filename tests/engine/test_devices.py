@@ -127,20 +127,16 @@ def test_generators_are_put_back():
     assert draws() == expected
 
 
-def test_networks_too_narrow_for_channels_last_are_left_alone():
-    narrow = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 3))
-
-    use_channels_last(narrow)
-
-    assert all(weight.is_contiguous() for weight in narrow.parameters())
-
-
 def test_decoding_processes_get_cores_of_their_own(monkeypatch: pytest.MonkeyPatch):
     chosen: list[int] = []
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
     monkeypatch.setattr("torch.set_num_threads", chosen.append)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+    def eight_cores(process: int) -> set[int]:
+        return set(range(8))
+
+    monkeypatch.setattr("os.sched_getaffinity", eight_cores, raising=False)
 
     for workers in (0, 3, 20):
         share_cores(torch.device("cpu"), workers)

@@ -42,7 +42,7 @@ def test_width_scales_the_features(depth: int, width: float):
 
     features = trunk(torch.zeros(1, 3, 32, 32))
 
-    base = max(1, round(64 * width))
+    base = max(8, round(64 * width))
     assert features.shape == (1, trunk.num_features) == (1, base * (32 if depth == 50 else 8))
 
 

@@ -44,8 +44,15 @@ def is_bottleneck(depth: int) -> bool:
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, whole and at least 1."""
-    return max(1, round(channels * width))
+    """`channels` times `width`, whole and at least 8.
+
+    On a CPU, PyTorch 2.13 damages memory when it trains convolutions of fewer channels in the
+    channels-last layout, which batches of frames have.
+
+    >>> scaled(64, 0.25), scaled(64, 0.01)
+    (16, 8)
+    """
+    return max(8, round(channels * width))
 
 
 class ConvBN(nn.Module):

@@ -51,7 +51,7 @@ class NonLocalSettings(Settings):
     depth: Literal[18, 34, 50, 101] = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
-    """Factor on the channels of every layer; 1 is the paper's."""
+    """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
     temporal_convs: bool = False
     """True: convolutions along time as well ("I3D"). False: only the attention and the pools see
     time ("C2D")."""

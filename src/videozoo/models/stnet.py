@@ -42,7 +42,7 @@ class StNetSettings(Settings):
     depth: Depth = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
-    """Factor on the channels of every layer; 1 is the paper's."""
+    """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
     num_segments: int = Field(default=7, ge=1)
     """Equal slices of the video, one super-image from each. More may be used in evaluation."""
     frames_per_segment: int = Field(default=5, ge=1)

@@ -41,7 +41,7 @@ class TSMSettings(Settings):
     depth: Depth = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
-    """Factor on the channels of every layer; 1 is the paper's."""
+    """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
     num_segments: int = Field(default=8, ge=1)
     """Frames of a clip, one from each of so many equal slices of the video."""
     frames_per_segment: int = Field(default=1, ge=1)
