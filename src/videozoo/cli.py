@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -89,17 +90,28 @@ class Parser(argparse.ArgumentParser):
     ) -> Any:
         """Refuse unknown flags first: a misspelt one is why a required one seems missing."""
         words = list(sys.argv[1:] if args is None else args)
-        if self._subparsers is None:
-            for word in words:
-                flag = word.partition("=")[0]
-                is_flag = word.startswith("-") and not word[1:2].isdigit() and word != "-"
-                if is_flag and flag not in self._flags():
-                    self.error(f"unknown flag {flag}{_nearest(flag, self._flags())}")
+        for word in takewhile(self._is_own, words):
+            flag = word.partition("=")[0]
+            is_flag = word.startswith("-") and not word[1:2].isdigit() and word != "-"
+            if is_flag and flag not in self._flags():
+                self.error(f"unknown flag {flag}{_nearest(flag, self._flags())}")
         known, extra = super().parse_known_args(words, namespace)
         if isinstance(getattr(known, "inputs", None), list):  # `predict a.mp4 --top-k 3 b.mp4`
             known.inputs += extra
             extra = []
         return known, extra
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest of the words that there are."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            flag = next(iter(action.option_strings), None)
+            what = f"value of {flag}" if flag else "command"
+            self.error(f"unknown {what} {value!r}{_nearest(str(value), known)}")
+
+    def _is_own(self, word: str) -> bool:
+        """Whether flags may still follow: `--` ends them, and a command has its own."""
+        return word != "--" and (self._subparsers is None or word.startswith("-"))
 
     def _flags(self) -> list[str]:
         return [flag for action in self._actions for flag in action.option_strings]
@@ -117,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Understand video: from mp4 to answer.",
         epilog="First run: videozoo demo",
     )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
 
@@ -182,10 +195,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(arguments: Sequence[str]) -> None:
     parser = build_parser()
-    words = [word for word in arguments if not word.startswith("-")]
-    commands = [*COMMANDS]
-    if words and words[0] not in commands and not set(arguments) & {"-h", "--help", "--version"}:
-        parser.error(f"unknown command {words[0]!r}{_nearest(words[0], commands)}")
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit:  # --help and --version have printed their answer
@@ -194,9 +203,6 @@ def _run(arguments: Sequence[str]) -> None:
         parser.print_help()
         return
     parsed.run(parsed)
-
-
-COMMANDS = ("train", "eval", "predict", "models", "config", "demo")
 
 
 def _command(

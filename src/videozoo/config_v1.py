@@ -6,6 +6,7 @@ They have the sections MODEL, TRAIN, VALID, TEST and INFER (Non-local also RESNE
 
 from __future__ import annotations
 
+import os
 from ast import literal_eval
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from difflib import get_close_matches
 from typing import Any, cast
 
 from videozoo.errors import ConfigError
-from videozoo.models import list_models, model_name
+from videozoo.models import list_models
 
 MODELS = {
     "attentioncluster": "attention_cluster",
@@ -117,7 +118,7 @@ def translate(
         _nonlocal(reader)
     else:
         _kinetics(reader)
-    reader.put("model.name", model_name(config.model), "MODEL.name")
+    reader.put("model.name", config.model, "MODEL.name")
     return reader.finish()
 
 
@@ -202,8 +203,6 @@ def _training(reader: _Reader) -> None:
 
 def _workers(reader: _Reader) -> int | None:
     """Threads were cheap in 2019; processes are not, so no more of them than cores."""
-    import os
-
     wanted = reader.get("TRAIN.num_reader_threads")
     return min(int(wanted), os.cpu_count() or 1) if wanted is not None else None
 
@@ -260,6 +259,7 @@ def _nonlocal(reader: _Reader) -> None:
         ("MODEL.num_classes", "num_classes"),
         ("MODEL.fc_init_std", "fc_init_std"),
         ("MODEL.bn_epsilon", "bn_epsilon"),
+        ("MODEL.bn_momentum", "bn_momentum"),
         ("MODEL.bn_init_gamma", "bn_init_gamma"),
         ("MODEL.use_affine", "use_affine"),
         ("RESNETS.num_groups", "num_groups"),
@@ -273,6 +273,7 @@ def _nonlocal(reader: _Reader) -> None:
         ("NONLOCAL.use_bn", "nonlocal_bn"),
         ("NONLOCAL.use_affine", "nonlocal_affine"),
         ("NONLOCAL.bn_epsilon", "nonlocal_bn_epsilon"),
+        ("NONLOCAL.bn_momentum", "nonlocal_bn_momentum"),
         ("NONLOCAL.bn_init_gamma", "nonlocal_bn_gamma"),
         ("NONLOCAL.use_zero_init_conv", "nonlocal_zero_init"),
         ("TRAIN.video_length", "num_frames"),
@@ -346,5 +347,4 @@ def _nonlocal(reader: _Reader) -> None:
     if reader.get("TEST.filename_gt"):
         reader.move("TEST.filename_gt", "data.test")
     reader.drop(["TEST.dataset_size", "TEST.checkpoint_dir", "INFER.checkpoint_dir"])
-    reader.drop(["MODEL.bn_momentum", "TRAIN.max_iter", "TRAIN.scale_momentum"])
-    reader.drop(["NONLOCAL.bn_momentum", "RESNETS.trans_func"])
+    reader.drop(["TRAIN.max_iter", "TRAIN.scale_momentum", "RESNETS.trans_func"])

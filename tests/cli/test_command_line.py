@@ -39,6 +39,12 @@ def test_help_and_mistakes_answer_without_heavy_imports(arguments: list[str]):
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["train", "--cofnig", "x"], "unknown flag --cofnig; did you mean --config?"),
         (["train", "--config=x.yaml", "--epocs=3"], "unknown flag --epocs; did you mean --epochs?"),
+        (["--hlep"], "unknown flag --hlep; did you mean --help?"),
+        (["config", "shw", "x.yaml"], "unknown command 'shw'; did you mean show?"),
+        (
+            ["train", "--config", "x.yaml", "--device", "cuad"],
+            "unknown value of --device 'cuad'; did you mean cuda?",
+        ),
         (["train"], "the following arguments are required: --config"),
         (["train", "--config", "x.yaml", "--epochs", "many"], "argument --epochs: invalid int"),
         (["predict", "--wieghts", "x", "a.mp4"], "unknown flag --wieghts; did you mean --weights?"),
@@ -79,6 +85,12 @@ def test_wrong_input_is_one_message_and_exit_1(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_video_may_have_the_name_of_a_flag(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["predict", "--weights", "gone", "--", "-odd.mp4"]) == 1
+
+    assert "gone: no such weights file" in capsys.readouterr().err
 
 
 def test_2019_flags_read_python_booleans(capsys: pytest.CaptureFixture[str]):

@@ -22,11 +22,11 @@ from videozoo.data.clips import (
     Draws,
     EvalBatches,
     TrainBatches,
+    TrainEpoch,
     epoch_order,
     eval_plan,
     eval_views,
     load_entries,
-    train_batches,
     train_plan,
     train_view,
 )
@@ -35,6 +35,20 @@ from videozoo.data.video import open_video
 from videozoo.data.views import ClipViews
 from videozoo.errors import ConfigError, DataError, VideoError
 from videozoo.types import ClipShape
+
+
+def train_batches(
+    entries: Sequence[ClipEntry],
+    shape: ClipShape,
+    data: ClipData,
+    *,
+    epoch: int = 0,
+    skip_batches: int = 0,
+    **options: Any,
+) -> TrainEpoch:
+    """Batches of a single epoch."""
+    return TrainBatches(entries, shape, data, **options).epoch(epoch, skip_batches=skip_batches)
+
 
 SEGMENTS = ClipShape(sampling="segments", num_steps=3)
 RUNS = ClipShape(sampling="segments", num_steps=2, frames_per_step=3)
@@ -427,9 +441,9 @@ def test_pickles_bring_their_label_and_centre_their_runs(tmp_path: Path):
 
     (batch,) = EvalBatches([entry], RUNS, HERE)
     steps = batch.clips[0].float().mean(dim=(2, 3)).view(2, 3, 3).mean(dim=2)
-    first = eval_plan(RUNS, HERE)
+    plan = eval_plan(RUNS, HERE)
     with open_video(path) as reader:
-        (other,) = eval_views(reader, replace(first, centre="first"))
+        (other,) = eval_views(reader, plan, centre="first")
 
     assert batch.labels.tolist() == [2]
     assert torch.allclose(steps, torch.tensor([[30.0, 40, 50], [120, 130, 140]]), atol=1)

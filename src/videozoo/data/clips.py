@@ -125,9 +125,6 @@ class ViewPlan:
     crop_size: int = 224
     resize: ResizeRule = "keep_aspect"
     resize_with: ResizeWith = "torch"
-    centre: Literal["auto", "run", "first"] = "auto"
-    """What one evaluation clip centres in each segment (see `segment_frames`). `auto`: as in 2019,
-    the run of frames in pickles and its first frame in videos."""
     short_side_jitter: tuple[int, int] | None = None
     """Only in training, like the two below."""
     crops: Literal["random", "multi_scale"] = "random"
@@ -265,7 +262,7 @@ def eval_views(
         plan: From `eval_plan`.
         clip: Which of `plan.num_clips`; None: the one in the middle.
         crop: Only this crop, as `positioned_crop` numbers them; None: `plan.num_crops`.
-        centre: See `segment_frames`; counts where `plan.centre` is `auto`.
+        centre: See `segment_frames`.
         span: First frame and the one after the last that may be used; None: all.
 
     Returns:
@@ -277,7 +274,7 @@ def eval_views(
             last - first,
             num_segments=plan.num_steps,
             run=plan.frames_per_step,
-            centre=centre if plan.centre == "auto" else plan.centre,
+            centre=centre,
             clip=clip or 0,
             num_clips=plan.num_clips if clip is not None else 1,
         )
@@ -710,25 +707,6 @@ class TrainEpoch:
         return self._source._read(self._batches)
 
 
-def train_batches(
-    entries: Sequence[ClipEntry],
-    shape: ClipShape,
-    data: ClipData,
-    *,
-    batch_size: int,
-    seed: int = 0,
-    epoch: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    skip_batches: int = 0,
-) -> TrainEpoch:
-    """Batches of a single epoch; `TrainBatches` where there are several."""
-    source = TrainBatches(
-        entries, shape, data, batch_size=batch_size, seed=seed, rank=rank, world=world
-    )
-    return source.epoch(epoch, skip_batches=skip_batches)
-
-
 class EvalBatches:
     """Every view of every video, once, in order, the last incomplete batch too.
 
@@ -863,12 +841,23 @@ def _named_few(bad: dict[int, str]) -> str:
 
 
 def load_entries(
-    data: ClipData, part: Literal["train", "val", "test"], *, num_classes: int | None = None
+    data: ClipData,
+    part: Literal["train", "val", "test"],
+    *,
+    num_classes: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[ClipEntry]:
     """Read the videos of one part of the `data:` section.
 
     Without `test` these are those of `val`; without `val`, where `train` is a folder, its
     validation part.
+
+    Args:
+        data: The section.
+        part: Which videos.
+        num_classes: Labels must be smaller; None does not check.
+        names: What a trained model calls its classes, in order. By default `class_names(data)`,
+            which may look at other folders than those the model was trained on.
 
     Raises:
         DataError: The part is not set, or its list or folder cannot be used.
@@ -877,7 +866,7 @@ def load_entries(
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
-    names = class_names(data)
+    names = names or class_names(data)
     if _is_folder(data, path):
         return kinetics.read_folder(
             path,

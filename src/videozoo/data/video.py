@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,18 +135,20 @@ def open_video(path: Path) -> VideoReader:
     return VideoFile(path)
 
 
-class _Reader:
+class _Reader(ABC):
     """What all readers share: checking frame numbers, closing, pickling."""
 
     path: Path
 
     @property
+    @abstractmethod
     def info(self) -> VideoInfo:
-        raise NotImplementedError
+        """As `VideoReader.info`."""
 
     @property
+    @abstractmethod
     def num_frames(self) -> int:
-        raise NotImplementedError
+        """As `VideoReader.num_frames`."""
 
     def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Frames `indices` as RGB (len(indices), H, W, 3); any order, repeats allowed.
@@ -163,10 +166,11 @@ class _Reader:
         frames = self._read(sorted(set(wanted)))
         return np.stack([frames[index] for index in wanted])
 
+    @abstractmethod
     def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-        raise NotImplementedError
+        """Frames by number; `indices` increase and exist."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of files and memory. Reading is over."""
 
     def __enter__(self) -> Self:
