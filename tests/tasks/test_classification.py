@@ -184,6 +184,72 @@ def test_a_folder_per_class_needs_no_list(clips: SyntheticClips, tmp_path: Path)
     assert [number for number, _ in result.top(2)] == list(np.argsort(-result.scores))
 
 
+def test_a_folder_of_some_classes_is_judged_by_the_classes_learnt(
+    clips: SyntheticClips, tmp_path: Path
+):
+    learnt, other = tmp_path / "learnt", tmp_path / "other"
+    for number, line in enumerate(lines_of(clips.train_list)):
+        name = "abc"[number % 3]
+        (learnt / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(line.rsplit(" ", 1)[0], learnt / name)
+    config = write_config(tmp_path / "run.yaml", clips, "tsm", ", num_segments: 4")
+    run, out = tmp_path / "run", tmp_path / "out"
+    line = ["train", "--config", str(config), "--data", str(learnt), "--save-dir", str(run)]
+    assert cli.main([*line, "--epochs=1"]) == 0
+    other.mkdir()
+    (learnt / "b").rename(other / "b")
+    (learnt / "c").rename(other / "c")
+    shutil.rmtree(learnt)  # trained elsewhere, as it were
+
+    line = ["eval", "--weights", str(run), "--data", str(other), "--save-dir", str(out)]
+    assert cli.main(line) == 0
+
+    facts = json.loads((out / "eval.json").read_text())
+    assert [row["videos"] > 0 for row in facts["classes"]] == [False, True, True]
+    assert {Path(row["video"]).parent.name: row["label"] for row in facts["results"]} == {
+        "b": 1,
+        "c": 2,
+    }
+
+
+def test_going_on_with_another_model_changes_nothing(
+    clips: SyntheticClips, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (trained / "config.yaml").read_bytes()
+    other = write_config(tmp_path / "other.yaml", clips, "tsn", ", num_segments: 4")
+    wider = other.read_text().replace("width: 0.125", "width: 0.25")
+    other.write_text(wider)
+
+    failure(capsys, "train", "--config", other, "--save-dir", trained, "--resume")
+
+    assert (trained / "config.yaml").read_bytes() == before
+
+
+def test_the_schedule_counts_the_steps_that_are_taken(config: Path, tmp_path: Path):
+    """16 clips as 5 batches of 3, two batches a step: 3 steps, the last one smaller."""
+    run = tmp_path / "run"
+    line = ["train", "--config", str(config), "--save-dir", str(run), "--log-interval=1"]
+    sizes = ["--epochs=2", "--batch-size=6", "--set=train.gradient_accumulation=2"]
+    decay = ["--set=train.schedule=steps", "--set=train.decay_at=[1]"]
+
+    assert cli.main([*line, *sizes, *decay]) == 0
+
+    lines = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+    rates = [(row["epoch"], row["learning_rate"]) for row in lines if row["kind"] == "train"]
+    assert [epoch for epoch, _ in rates] == [1, 1, 1, 2, 2, 2]
+    assert [rate for _, rate in rates] == pytest.approx([0.05] * 3 + [0.005] * 3)
+
+
+def test_a_label_outside_the_classes_is_named_in_prediction_too(
+    clips: SyntheticClips, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    listed = tmp_path / "videos.list"
+    listed.write_text(f"{clips.unseen[0]} 8\n")
+
+    error = failure(capsys, "predict", "--weights", trained, listed)
+    assert f"{listed}:1: label 8" in error
+
+
 def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(
     config: Path, tmp_path: Path
 ):

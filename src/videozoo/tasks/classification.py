@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -59,7 +60,8 @@ from videozoo.engine.devices import (
 from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.run_folder import RunFolder
-from videozoo.engine.schedule import make_schedule
+from videozoo.engine.schedule import make_schedule, steps_per_epoch
+from videozoo.engine.settings import TrainSettings
 from videozoo.errors import ConfigError, DataError, RunError
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
@@ -112,8 +114,12 @@ def train(
         overwrite=request.overwrite,
         accelerator=accelerator,
     )
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not request.resume:
         folder.write_config(config.to_yaml())
+
+    def on_event(name: str, _facts: Mapping[str, Any]) -> None:
+        if name == "resumed":  # not before: the state may belong to another model
+            folder.write_config(config.to_yaml())
 
     batches = TrainBatches(
         entries,
@@ -125,7 +131,7 @@ def train(
         world=accelerator.num_processes,
         num_classes=config.model.num_classes,
     )
-    schedule = make_schedule(settings, _steps_per_epoch(config, batches))
+    schedule = make_schedule(settings, _steps_in_epoch(settings, batches))
     say(_opening_line(config, module, accelerator, len(entries), held_out))
 
     def loss_of(model: nn.Module, batch: ClipBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -163,6 +169,7 @@ def train(
         ),
         resume=request.resume,
         console=out,
+        on_event=on_event,
     )
     if batches.bad_videos:
         say(f"{len(batches.bad_videos)} videos could not be read and were replaced, such as:")
@@ -183,6 +190,7 @@ def for_folder(config: RunConfig, folder: Path) -> RunConfig:
     """
     names = folder_class_names(folder)
     changes: dict[str, Any] = {
+        "data.format": "folder",
         "data.train": folder,
         "data.val": None,
         "data.test": None,
@@ -202,11 +210,12 @@ def clip_shape(config: RunConfig) -> ClipShape:
     return shape_of(config.model)
 
 
-def _steps_per_epoch(config: RunConfig, batches: TrainBatches) -> int:
-    settings = config.train
-    if settings.videos_per_epoch is not None:
-        return int(settings.videos_per_epoch / settings.batch_size + 1)
-    return max(1, batches.batches_per_epoch // settings.gradient_accumulation)
+def _steps_in_epoch(settings: TrainSettings, batches: TrainBatches) -> int:
+    """Steps of an epoch as the schedule counts them: those that are taken, or as configured."""
+    if settings.videos_per_epoch is None:
+        return math.ceil(batches.batches_per_epoch / settings.gradient_accumulation)
+    videos = settings.videos_per_epoch
+    return steps_per_epoch(videos, settings.batch_size, videos_per_epoch=videos)
 
 
 def _validation_entries(config: RunConfig, request: TrainRequest) -> list[ClipEntry] | None:
@@ -259,7 +268,7 @@ def _opening_line(
     )
 
 
-def _speaker(console: Console, accelerator: Accelerator) -> Any:
+def _speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]:
     def say(text: str) -> None:
         if accelerator.is_main_process:
             console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -295,8 +304,8 @@ class Scored:
     """Of videos: their views averaged."""
     num_views: int
     """Of all videos together."""
-    results: list[VideoResult]
-    """In the order of the list; empty unless asked for."""
+    results: dict[int, VideoResult]
+    """By place in the list; empty unless asked for."""
     skipped: dict[int, str]
     """Videos that could not be read: place in the list, and why."""
 
@@ -310,7 +319,7 @@ def score_videos(
     views: ClipViews,
     skip_bad: bool = False,
     keep: bool = False,
-    on_video: Any = None,
+    on_video: Callable[[int], None] | None = None,
 ) -> Scored:
     """Run a model over every view of every video, the work shared by all processes.
 
@@ -331,7 +340,7 @@ def score_videos(
         VideoError: A video cannot be read, and `skip_bad` is not set.
     """
     classes = config.model.num_classes
-    mine = Scored(AccuracyCounter(classes), 0, [], {})
+    mine = Scored(AccuracyCounter(classes), 0, {}, {})
     videos = videos_of(entries)
     batches = EvalBatches(
         entries,
@@ -356,11 +365,11 @@ def score_videos(
         if keep:
             known = label if label >= 0 else None
             entry = videos[video]
-            mine.results.append(VideoResult(entry.name, str(entry.path), known, scores))
+            mine.results[video] = VideoResult(entry.name, str(entry.path), known, scores)
         if on_video is not None:
             on_video(done)
     mine.skipped.update(batches.skipped)
-    return _merged(mine, accelerator, [entry.name for entry in videos])
+    return _merged(mine, accelerator)
 
 
 def _scored_views(
@@ -392,7 +401,7 @@ def _views_per_video(entries: Sequence[ClipEntry], batches: EvalBatches) -> Call
     return lambda video: planned if groups[video][0].crop_index is None else len(groups[video])
 
 
-def _merged(mine: Scored, accelerator: Accelerator, names: Sequence[str]) -> Scored:
+def _merged(mine: Scored, accelerator: Accelerator) -> Scored:
     """Add up what the processes have found; results come back in the order of the list."""
     if accelerator.num_processes > 1:
         parts: list[Scored] = gather_object([mine])
@@ -400,11 +409,37 @@ def _merged(mine: Scored, accelerator: Accelerator, names: Sequence[str]) -> Sco
         for part in parts[1:]:
             mine.counter.merge(part.counter)
             mine.num_views += part.num_views
-            mine.results += part.results
+            mine.results |= part.results
             mine.skipped |= part.skipped
-    place = {name: number for number, name in enumerate(names)}
-    mine.results.sort(key=lambda result: place[result.name])
+    mine.results = dict(sorted(mine.results.items()))
     return mine
+
+
+def _run_views(
+    trained: Trained,
+    config: RunConfig,
+    views: ClipViews,
+    entries: Sequence[ClipEntry],
+    request: EvalRequest | PredictRequest,
+    accelerator: Accelerator,
+) -> tuple[Scored, RunConfig]:
+    """Build the model for these views and score the videos, in sight of the user."""
+    config = _with_views(config, views)
+    module = _ready(build_trained(trained, config, drop=request.drop), accelerator)
+    count = len(videos_of(entries))
+    _speaker(Console(stderr=True), accelerator)(_views_line(config, count, views))
+    with _progress(count, accelerator) as advance:
+        scored = score_videos(
+            module,
+            config,
+            entries,
+            accelerator=accelerator,
+            views=views,
+            skip_bad=request.skip_bad,
+            keep=True,
+            on_video=advance,
+        )
+    return scored, config
 
 
 # --- evaluate ------------------------------------------------------------------------------------
@@ -429,26 +464,14 @@ def evaluate(
     say = _speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
-    entries = load_entries(config.data, "test", num_classes=config.model.num_classes)
-    views: ClipViews = config.eval
-    config = _with_views(config, views)
-    module = _ready(build_trained(trained, config, drop=request.drop), accelerator)
-    say(_views_line(config, len(videos_of(entries)), views))
+    entries = load_entries(
+        config.data, "test", num_classes=config.model.num_classes, names=trained.class_names
+    )
     started = time.monotonic()
-    with _progress(len(videos_of(entries)), accelerator) as advance:
-        scored = score_videos(
-            module,
-            config,
-            entries,
-            accelerator=accelerator,
-            views=views,
-            skip_bad=request.skip_bad,
-            keep=True,
-            on_video=advance,
-        )
-    facts = _eval_facts(trained, config, scored, seconds=time.monotonic() - started)
+    scored, config = _run_views(trained, config, config.eval, entries, request, accelerator)
+    names = _names(trained, config)
+    facts = _eval_facts(trained, config, scored, names, seconds=time.monotonic() - started)
     if accelerator.is_main_process:
-        names = _names(trained, config)
         metrics: dict[str, float] = dict(facts["metrics"])
         if config.model.num_classes <= 5:
             metrics.pop("top5")  # always right
@@ -466,9 +489,8 @@ def evaluate(
 
 
 def _eval_facts(
-    trained: Trained, config: RunConfig, scored: Scored, *, seconds: float
+    trained: Trained, config: RunConfig, scored: Scored, names: Sequence[str], *, seconds: float
 ) -> dict[str, Any]:
-    names = _names(trained, config)
     return {
         "model": config.name,
         "weights": str(trained.path),
@@ -490,7 +512,7 @@ def _eval_facts(
                 "label": result.label,
                 "top": [[number, score] for number, score in result.top(5)],
             }
-            for result in scored.results
+            for result in scored.results.values()
         ],
         "config": config.as_dict(),
     }
@@ -517,23 +539,12 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     entries = input_entries(request.inputs, config)
-    views: ClipViews = config.predict
-    config = _with_views(config, views)
-    module = _ready(build_trained(trained, config, drop=request.drop), accelerator)
-    with _progress(len(videos_of(entries)), accelerator) as advance:
-        scored = score_videos(
-            module,
-            config,
-            entries,
-            accelerator=accelerator,
-            views=views,
-            skip_bad=request.skip_bad,
-            keep=True,
-            on_video=advance,
-        )
+    scored, config = _run_views(trained, config, config.predict, entries, request, accelerator)
     if accelerator.is_main_process:
         names = _names(trained, config)
-        found = [_prediction(result, names, config.predict.top_k) for result in scored.results]
+        found = [
+            _prediction(result, names, config.predict.top_k) for result in scored.results.values()
+        ]
         out.print(prediction_table(found))
         for problem in scored.skipped.values():
             say(f"skipped: {problem}")
@@ -547,7 +558,7 @@ def predict(
             }
             say(f"written: {_write_json(request.save_dir / 'predictions.json', facts)}")
     finish(accelerator)
-    return scored.results
+    return list(scored.results.values())
 
 
 def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
@@ -572,7 +583,12 @@ def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
                 raise DataError(f"{text}: nothing matches this pattern")
             entries += [entry for match in matches for entry in find_videos(Path(match))]
         elif path.suffix.lower() in (".txt", ".list", ".csv"):
-            entries += read_list(path, root=config.data.root, labels="optional")
+            entries += read_list(
+                path,
+                root=config.data.root,
+                labels="optional",
+                num_classes=config.model.num_classes,
+            )
         else:
             entries += find_videos(path)
     return entries
@@ -621,14 +637,15 @@ class Classifier:
         """
         entries = input_entries([str(path) for path in paths], self.config)
         views: ClipViews = self.config.predict
-        return score_videos(
+        scored = score_videos(
             self.module,
             self.config,
             entries,
             accelerator=self._accelerator,
             views=views,
             keep=True,
-        ).results
+        )
+        return list(scored.results.values())
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Classifier:
