@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli import Parser, guarded, let_threads_sleep
+from videozoo.cli.parser import Parser, guarded, let_threads_sleep
 from videozoo.errors import DataError, RunError
 
 if TYPE_CHECKING:

@@ -1,0 +1,53 @@
+"""The `videozoo` command. Each file here adds its commands; a command is one short function.
+
+Nothing here imports torch or numpy before it must: help and a wrong flag answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from videozoo import __version__
+from videozoo.cli import config, demo, models, runs
+from videozoo.cli.parser import Parser, guarded, let_threads_sleep
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit status: 0 done, 1 the user's input is wrong, 2 the command line is wrong,
+        130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    let_threads_sleep()
+    return guarded(lambda: _run(arguments), debug="--debug" in arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and flag."""
+    parser = Parser(
+        prog="videozoo",
+        description="Understand video: from mp4 to answer.",
+        epilog="First run: videozoo demo",
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
+    for room in (runs, models, config, demo):
+        room.add(commands)
+    return parser
+
+
+def _run(arguments: Sequence[str]) -> None:
+    parser = build_parser()
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit:  # --help and --version have printed their answer
+        return
+    if parsed.command is None:
+        parser.print_help()
+        return
+    parsed.run(parsed)

@@ -1,0 +1,24 @@
+"""videozoo demo: a first run with nothing to download."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command, device_flag
+
+
+def add(commands: Any) -> None:
+    """Describe the command and its flags."""
+    demo = command(commands, "demo", run_demo)
+    demo.add_argument("--folder", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument("--seed", type=int, default=0, metavar="N")
+    device_flag(demo)
+
+
+def run_demo(parsed: argparse.Namespace) -> None:
+    """Make videos, train on them, predict on new ones: a first run with nothing to download."""
+    from videozoo.tasks.demo import run
+
+    run(folder=parsed.folder, seed=parsed.seed, device=parsed.device)

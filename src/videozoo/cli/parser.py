@@ -1,0 +1,171 @@
+"""What every command line shares: a parser that helps, exit statuses, common flags.
+
+Nothing here imports torch or numpy: help and a wrong flag answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from videozoo.errors import UsageError, VideozooError
+
+if TYPE_CHECKING:
+    from videozoo.tasks.requests import ConfigSource
+
+
+def let_threads_sleep() -> None:
+    """Make idle threads of the network wait asleep; to be called before torch is imported.
+
+    By default they spin, and take the cores from the processes that decode; on a busy machine a
+    training step then takes many times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def guarded(command: Callable[[], None], *, debug: bool) -> int:
+    """Call `command`; turn what it raises into one message and an exit status.
+
+    Args:
+        command: Prints its own results.
+        debug: Let exceptions through, so that the traceback shows.
+    """
+    try:
+        command()
+    except VideozooError as error:
+        if debug:
+            raise
+        print(f"videozoo: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("videozoo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `videozoo models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"videozoo: unexpected {type(error).__name__}: {error}\n"
+            "this is a fault of videozoo; run again with --debug to see where, and report it",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that names the nearest flag or command, and raises instead of leaving."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with the usage one step away."""
+        raise UsageError(f"{message}\ntry `{self.prog} --help`")
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Refuse unknown flags first: a misspelt one is why a required one seems missing."""
+        words = list(sys.argv[1:] if args is None else args)
+        for word in takewhile(self._is_own, words):
+            flag = word.partition("=")[0]
+            is_flag = word.startswith("-") and not word[1:2].isdigit() and word != "-"
+            if is_flag and flag not in self._flags():
+                self.error(f"unknown flag {flag}{_nearest(flag, self._flags())}")
+        known, extra = super().parse_known_args(words, namespace)
+        if isinstance(getattr(known, "inputs", None), list):  # `predict a.mp4 --top-k 3 b.mp4`
+            known.inputs += extra
+            extra = []
+        return known, extra
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest of the words that there are."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            flag = next(iter(action.option_strings), None)
+            what = f"value of {flag}" if flag else "command"
+            self.error(f"unknown {what} {value!r}{_nearest(str(value), known)}")
+
+    def _is_own(self, word: str) -> bool:
+        """Whether flags may still follow: `--` ends them, and a command has its own."""
+        return word != "--" and (self._subparsers is None or word.startswith("-"))
+
+    def _flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None] | None, *, help_: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command; its help is the first line of what runs it."""
+    text = help_ or ((run.__doc__ or "").strip().partition("\n")[0] if run else "")
+    added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    added.add_argument("--debug", action="store_true", help="show tracebacks")
+    if run is not None:
+        added.set_defaults(run=run)
+    return added
+
+
+def config_flags(command: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add --config, --model and --set."""
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        required=required,
+        help="a YAML file such as configs/tsm.yaml"
+        + ("" if required else "; by default the one stored with the weights"),
+    )
+    command.add_argument("--model", metavar="NAME", help="must agree with the file")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change any value: --set train.epochs=3 (repeatable)",
+    )
+
+
+def drop_flag(command: argparse.ArgumentParser) -> None:
+    """Add --drop."""
+    command.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="leave parameters under this name as they start (--drop head)",
+    )
+
+
+def device_flag(command: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def config_source(parsed: argparse.Namespace, flags: dict[str, str]) -> ConfigSource:
+    """Gather --config, --set and the flags that stand for one key."""
+    from videozoo.tasks.requests import ConfigSource
+
+    given = {
+        key: (flag, getattr(parsed, flag.strip("-").replace("-", "_")))
+        for flag, key in flags.items()
+    }
+    return ConfigSource(
+        path=parsed.config, model=parsed.model, overrides=tuple(parsed.overrides), flags=given
+    )

@@ -1,0 +1,121 @@
+"""videozoo train | eval | predict."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command, config_flags, config_source, device_flag, drop_flag
+
+
+def add(commands: Any) -> None:
+    """Describe the commands and their flags."""
+    train = command(commands, "train", run_train)
+    config_flags(train, required=True)
+    train.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/train"))
+    train.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder with one folder of videos a class"
+    )
+    train.add_argument("--pretrain", metavar="WEIGHTS", help="weights to start from")
+    drop_flag(train)
+    train.add_argument("--resume", action="store_true", help="go on from DIR/last")
+    train.add_argument("--overwrite", action="store_true", help="move a run in DIR aside first")
+    train.add_argument("--epochs", type=int, metavar="N")
+    train.add_argument("--batch-size", type=int, metavar="N", help="over all devices")
+    train.add_argument("--learning-rate", type=float, metavar="X")
+    train.add_argument("--seed", type=int, metavar="N")
+    train.add_argument(
+        "--deterministic", action="store_true", help="only algorithms that repeat exactly"
+    )
+    train.add_argument("--log-interval", type=int, metavar="STEPS", default=10)
+    train.add_argument("--valid-interval", type=int, metavar="EPOCHS", default=1, help="0: never")
+    train.add_argument("--tensorboard", action="store_true")
+    device_flag(train)
+
+    evaluate = command(commands, "eval", run_eval)
+    config_flags(evaluate, required=False)
+    evaluate.add_argument("--weights", metavar="RUN|FILE", required=True)
+    evaluate.add_argument(
+        "--data", type=Path, metavar="PATH", help="list or folder to use instead of data.test"
+    )
+    evaluate.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/eval"))
+    evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
+    evaluate.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    drop_flag(evaluate)
+    device_flag(evaluate)
+
+    predict = command(commands, "predict", run_predict)
+    predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
+    config_flags(predict, required=False)
+    predict.add_argument("--weights", metavar="RUN|FILE", required=True)
+    predict.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/predict"))
+    predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
+    predict.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    drop_flag(predict)
+    device_flag(predict)
+
+
+def run_train(parsed: argparse.Namespace) -> None:
+    """Train a model; writes a run folder."""
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import TrainRequest
+
+    flags = {
+        "--epochs": "train.epochs",
+        "--batch-size": "train.batch_size",
+        "--learning-rate": "train.learning_rate",
+        "--seed": "train.seed",
+    }
+    run.train(
+        TrainRequest(
+            source=config_source(parsed, flags),
+            save_dir=parsed.save_dir,
+            data=parsed.data,
+            device=parsed.device,
+            pretrain=parsed.pretrain,
+            drop=tuple(parsed.drop),
+            resume=parsed.resume,
+            overwrite=parsed.overwrite,
+            log_interval=parsed.log_interval,
+            valid_interval=parsed.valid_interval,
+            fixed_seed=parsed.deterministic,
+            tensorboard=parsed.tensorboard,
+        )
+    )
+
+
+def run_eval(parsed: argparse.Namespace) -> None:
+    """Score a trained model on labelled videos."""
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import EvalRequest
+
+    run.evaluate(
+        EvalRequest(
+            source=config_source(parsed, {"--batch-size": "eval.batch_size"}),
+            weights=parsed.weights,
+            data=parsed.data,
+            save_dir=parsed.save_dir,
+            device=parsed.device,
+            drop=tuple(parsed.drop),
+            skip_bad=parsed.skip_bad,
+        )
+    )
+
+
+def run_predict(parsed: argparse.Namespace) -> None:
+    """Say what happens in videos."""
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import PredictRequest
+
+    run.predict(
+        PredictRequest(
+            source=config_source(parsed, {"--top-k": "predict.top_k"}),
+            weights=parsed.weights,
+            inputs=tuple(parsed.inputs),
+            save_dir=parsed.save_dir,
+            device=parsed.device,
+            drop=tuple(parsed.drop),
+            skip_bad=parsed.skip_bad,
+        )
+    )

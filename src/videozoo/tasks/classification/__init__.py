@@ -1,0 +1,20 @@
+"""Classify clips: where models, videos, metrics and the training loop meet."""
+
+from videozoo.tasks.classification.common import clip_shape
+from videozoo.tasks.classification.evaluation import evaluate
+from videozoo.tasks.classification.prediction import Classifier, input_entries, load, predict
+from videozoo.tasks.classification.scoring import VideoResult, score_videos
+from videozoo.tasks.classification.training import for_folder, train
+
+__all__ = [
+    "Classifier",
+    "VideoResult",
+    "clip_shape",
+    "evaluate",
+    "for_folder",
+    "input_entries",
+    "load",
+    "predict",
+    "score_videos",
+    "train",
+]

@@ -1,0 +1,178 @@
+"""Say what happens in videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.kinetics import (
+    ClipEntry,
+    find_videos,
+    read_list,
+)
+from videozoo.data.views import ClipViews
+from videozoo.engine.devices import (
+    finish,
+    make_accelerator,
+)
+from videozoo.errors import DataError
+from videozoo.report.tables import prediction_table
+from videozoo.tasks.classification.common import (
+    names_of_classes,
+    speaker,
+    without_absent_names,
+    write_json,
+)
+from videozoo.tasks.classification.scoring import (
+    ModuleScorer,
+    VideoResult,
+    run_views,
+    score_videos,
+    scorer_of,
+    with_views,
+)
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import Device, PredictRequest
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[VideoResult]:
+    """Say what happens in videos; print a table, write `predictions.json`.
+
+    Returns:
+        One result a video, in the order of the inputs.
+
+    Raises:
+        VideozooError: A video, the weights or the machine do not fit.
+    """
+    out = console or Console()
+    config = without_absent_names(trained.config)
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    entries = input_entries(request.inputs, config)
+    scored, config = run_views(trained, config, config.predict, entries, request, accelerator)
+    if accelerator.is_main_process:
+        names = names_of_classes(trained, config)
+        found = [
+            _prediction(result, names, config.predict.top_k) for result in scored.results.values()
+        ]
+        out.print(prediction_table(found))
+        for problem in scored.skipped.values():
+            say(f"skipped: {problem}")
+        if request.save_dir is not None:
+            facts = {
+                "model": config.name,
+                "weights": str(trained.path),
+                "videozoo": __version__,
+                "predictions": found,
+                "skipped": list(scored.skipped.values()),
+            }
+            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
+    finish(accelerator)
+    return list(scored.results.values())
+
+
+def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
+    """Videos to predict on: files, folders, patterns (`clips/*.mp4`) and lists, in any mixture.
+
+    Without inputs, those of `predict.inputs` in the configuration.
+
+    Raises:
+        DataError: Something named is not there, or holds no video.
+    """
+    if not inputs:
+        listed: Path | None = config.predict.inputs
+        if listed is None:
+            raise DataError("no videos: name files, folders or lists, or set predict.inputs")
+        inputs = (str(listed),)
+    entries: list[ClipEntry] = []
+    for text in inputs:
+        path = Path(text)
+        if not path.exists() and any(character in text for character in "*?["):
+            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - any pattern, as a shell
+            if not matches:
+                raise DataError(f"{text}: nothing matches this pattern")
+            entries += [entry for match in matches for entry in find_videos(Path(match))]
+        elif path.suffix.lower() in (".txt", ".list", ".csv"):
+            entries += read_list(
+                path,
+                root=config.data.root,
+                labels="optional",
+                num_classes=config.model.num_classes,
+            )
+        else:
+            entries += find_videos(path)
+    return entries
+
+
+def _prediction(result: VideoResult, names: Sequence[str], k: int) -> dict[str, Any]:
+    return {
+        "video": result.name,
+        "path": result.path,
+        "label": None if result.label is None else names[result.label],
+        "top": [
+            {"class": names[number], "label": number, "score": round(score, 6)}
+            for number, score in result.top(k)
+        ],
+    }
+
+
+class Classifier:
+    """A trained clip model that takes video files.
+
+    Made by `videozoo.load`. Frames are picked, scaled and normalised as in training, or as the
+    `predict:` section says.
+    """
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self._trained = trained
+        precision = trained.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        config = without_absent_names(trained.config)
+        self.config = with_views(config, config.predict)
+        self.class_names = names_of_classes(trained, self.config)
+        self._score = scorer_of(trained, self.config, self._accelerator)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network: normalised clips (N, T, C, H, W) to logits."""
+        if not isinstance(self._score, ModuleScorer):
+            raise AttributeError("an exported model holds no module")
+        return self._score.module
+
+    def predict(self, *paths: str | Path) -> list[VideoResult]:
+        """Score videos; each result's `.top(k)` lists the best classes.
+
+        Args:
+            paths: Files, folders, patterns or lists.
+
+        Raises:
+            DataError: Something named is not there.
+            VideoError: A video cannot be read.
+        """
+        entries = input_entries([str(path) for path in paths], self.config)
+        views: ClipViews = self.config.predict
+        scored = score_videos(
+            self._score,
+            self.config,
+            entries,
+            accelerator=self._accelerator,
+            views=views,
+            keep=True,
+        )
+        return list(scored.results.values())
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Classifier:
+    """Make the Python object for `videozoo.load`."""
+    return Classifier(trained, device=device)
