@@ -273,10 +273,6 @@ def _open_pt2(path: Path, device: str, device_index: int) -> GraphScorer:
 
         program = move_to_device_pass(program, place)
     module = program.module()
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}  # that of the clips; faster
-    for weight in module.parameters():
-        if weight.dim() in layouts:
-            weight.data = weight.data.contiguous(memory_format=layouts[weight.dim()])
 
     def score(clips: Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
