@@ -113,10 +113,11 @@ class AttentionCluster(nn.Module):
     def frame_weights(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
         """Where each stream looks: (N, T), the mean over its clusters; each row sums to 1."""
         mask = frame_mask(lengths, streams[0].shape[1])
-        return [
-            attention.attention(frames, mask).mean(dim=2)
-            for attention, frames in zip(self.attentions, streams, strict=True)
-        ]
+        weights: list[Tensor] = []
+        for attention, frames in zip(self.attentions, streams, strict=True):
+            assert isinstance(attention, ShiftingAttention)
+            weights.append(attention.attention(frames, mask).mean(dim=2))
+        return weights
 
 
 def _hidden(c_in: int, c_out: int) -> nn.Linear:

@@ -126,10 +126,11 @@ class Vlad(nn.Module):
 class NeXtVLAD(nn.Module):
     """Feature sequences in, tag logits out."""
 
+    eigen_scale: Tensor
+
     def __init__(self, settings: NeXtVLADSettings) -> None:
         super().__init__()
-        eigen_scale = torch.ones(settings.streams[0].dim)
-        self.register_buffer("eigen_scale", eigen_scale)
+        self.register_buffer("eigen_scale", torch.ones(settings.streams[0].dim))
         self.vlads = nn.ModuleList(Vlad(stream, settings) for stream in settings.streams)
         self.dropout = DowngradeDropout(settings.dropout)
         features = sum(vlad.num_features for vlad in self.vlads if isinstance(vlad, Vlad))
