@@ -12,7 +12,7 @@ Video Classification", ECCV Workshops 2018. Reference behaviour: PaddlePaddle/mo
                                                │ a(t, g, k): how much group g of frame t says of k
        vlad(k) = sum over t, g of a(t, g, k) (x(t, g) - centre(k))        (N, K, F)
                                                │ each of length 1, norm
-    every stream's K * F values ── dropout ── hidden layer, norm ── * sigmoid gate ── a score a class
+    every stream's K * F values ── dropout ── hidden layer, norm ── * sigmoid gate ── class scores
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NeXtVLADSettings(Settings):
     """Features of a video: name, dim, size."""
     cluster_size: int = Field(default=128, ge=1)
     """K, learnt centres."""
-    groups: int = Field(default=16, ge=1)
+    groups: int = Field(default=8, ge=1)
     """G, parts a frame's vector is cut into; each part finds its centres by itself."""
     expansion: int = Field(default=2, ge=1)
     """E, how much wider a frame's vector is made first."""
