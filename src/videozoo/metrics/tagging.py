@@ -8,7 +8,7 @@ Equal scores never flatter, and never depend on the order in which videos arrive
 - within a video the class with the smaller number is the better one;
 - where the videos' classes are pooled (GAP and MAP), misses come before hits.
 
-A score that is not a number is worse than any other.
+A score that is not a number counts as minus infinity.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def average_precision(
 
     >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1])
     0.8333333333333333
-    >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1], positives=4)
-    0.4166666666666667
+    >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1], k=2)
+    0.5
     """
     right = np.asarray(hits) > 0
     found, missed = np.asarray(scores)[right], np.asarray(scores)[~right]
@@ -92,7 +92,7 @@ class TaggingCounter:
     >>> counter = TaggingCounter(num_classes=3)
     >>> counter.update([[0.1, 0.6, 0.3], [0.5, 0.4, 0.1]], [[1], [1, 2]])
     >>> counter.hit_at_one, counter.perr, round(counter.gap, 3)
-    (0.5, 0.75, 0.711)
+    (0.5, 0.75, 0.722)
     """
 
     def __init__(self, num_classes: int, k: int = 20) -> None:
@@ -241,12 +241,17 @@ class TaggingCounter:
         (C,); nan for a class that no video has (2019: 0).
         """
         classes = np.concatenate(self._classes).ravel()
-        order = np.argsort(classes, kind="stable")
-        cuts = np.cumsum(np.bincount(classes, minlength=self.num_classes))[:-1]
-        scores = np.split(np.concatenate(self._scores).ravel()[order], cuts)
-        hits = np.split(np.concatenate(self._hits).ravel()[order], cuts)
-        groups = zip(scores, hits, self._positives.tolist(), strict=True)
-        return np.array([average_precision(s, h, positives=n) for s, h, n in groups])
+        hits = np.concatenate(self._hits).ravel()
+        # class by class, best first, of equal ones misses first
+        order = np.lexsort((hits, -np.concatenate(self._scores).ravel(), classes))
+        classes, hits = classes[order], hits[order]
+        starts = np.searchsorted(classes, np.arange(self.num_classes))
+        ranks = np.arange(1, len(hits) + 1) - starts[classes]
+        found = np.cumsum(np.append(False, hits))  # before each
+        precisions = (found[1:] - found[starts][classes]) / ranks
+        sums = np.bincount(classes[hits], precisions[hits], minlength=self.num_classes)
+        with np.errstate(invalid="ignore"):
+            return sums / self._positives
 
     @property
     def class_positives(self) -> IntArray:
