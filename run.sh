@@ -6,12 +6,15 @@
 #   bash run.sh test [--slow] [PYTEST ARGS]   the tests
 #   bash run.sh check                         format, lint, types, imports
 #   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library
-#   bash run.sh train   NAME CONFIG [FLAGS]   as in 2019: bash run.sh train STNET ./configs/stnet.yaml
-#   bash run.sh eval    NAME CONFIG [FLAGS]
-#   bash run.sh predict NAME CONFIG [FLAGS]
+#   bash run.sh bench [NAME ...]              measure speed against the targets
+#   bash run.sh train     NAME CONFIG [FLAGS] as in 2019: bash run.sh train STNET ./configs/stnet.yaml
+#   bash run.sh eval      NAME CONFIG [FLAGS]
+#   bash run.sh predict   NAME CONFIG [FLAGS]
+#   bash run.sh inference NAME CONFIG [FLAGS] export for onnxruntime
 #
 # Variables that the 2019 script had inside may be set outside: pretrain, resume, weights, save_dir,
-# use_gpu, fix_random_seed, log_interval, valid_interval. PYTHON names the interpreter to start from.
+# save_inference_dir, use_gpu, fix_random_seed, log_interval, valid_interval. PYTHON names the
+# interpreter to start from.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$root/.venv"
@@ -63,8 +66,9 @@ v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
         echo "run.sh: expected: bash run.sh ${script%.py} NAME CONFIG, e.g. STNET ./configs/stnet.yaml" >&2
         exit 2
     fi
-    local flags=(--model_name="$1" --config="$2" --log_interval="${log_interval:-1}")
+    local flags=(--model_name="$1" --config="$2")
     shift 2
+    if [ "$script" != inference_model.py ]; then flags+=(--log_interval="${log_interval:-1}"); fi
     if [ -n "${use_gpu:-}" ]; then flags+=(--use_gpu="$use_gpu"); fi
     case $script in
     train.py)
@@ -78,6 +82,9 @@ v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
         ;;
     *) if [ -n "${weights:-}" ]; then flags+=(--weights="$weights"); fi ;;
     esac
+    if [ "$script" = inference_model.py ]; then
+        flags+=(--save_dir="${save_inference_dir:-./data/inference_model}")
+    fi
     python "$root/$script" "${flags[@]}" "$@"
 }
 
@@ -124,13 +131,22 @@ parity)
     cd "$root"
     python -m tools.parity "$folder" "$@"
     ;;
+bench)
+    setup
+    cd "$root"
+    python -m benchmarks "$@"
+    ;;
 train | eval | predict)
     setup
     v1 "$verb.py" "$@"
     ;;
+inference)
+    setup
+    v1 inference_model.py "$@"
+    ;;
 help | -h | --help) usage ;;
 *)
-    echo "run.sh: unknown command '$verb'; one of: setup demo test check parity train eval predict" >&2
+    echo "run.sh: unknown command '$verb'; one of: setup demo test check parity bench train eval predict inference" >&2
     exit 2
     ;;
 esac

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -212,3 +213,20 @@ def test_settings_are_documented_field_by_field():
     for name in list_models():
         fields = model_spec(name).settings.model_fields
         assert all(field.description for field in fields.values()), name
+
+
+def test_a_batch_changed_on_the_command_line_is_told_about_its_rate(tmp_path: Path):
+    path = write(tmp_path, "model: {name: tsm}\ntrain: {batch_size: 128, learning_rate: 0.01}\n")
+
+    def notes(**flags: Any) -> tuple[str, ...]:
+        given = {f"train.{key}": (f"--{key}", value) for key, value in flags.items()}
+        return load_config(path, flags=given).notes
+
+    assert notes(batch_size=16) == (
+        "train.batch_size is 16 in place of 128, and the learning rate stays 0.01; "
+        "to scale it with the batch: --set train.learning_rate_batch_size=128",
+    )
+    assert notes(batch_size=128) == ()
+    assert notes(batch_size=16, learning_rate=0.1) == ()
+    assert notes(batch_size=16, learning_rate_batch_size=128) == ()
+    assert notes(epochs=3) == ()

@@ -35,7 +35,7 @@ def test_help_lists_every_command(tmp_path: Path):
     done = run(tmp_path)
 
     assert done.returncode == 0
-    for verb in ("setup", "demo", "test", "check", "parity", "train", "eval", "predict"):
+    for verb in ("setup", "demo", "test", "check", "parity", "bench", "train", "eval", "inference"):
         assert f"run.sh {verb}" in done.stdout
 
 

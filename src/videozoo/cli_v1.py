@@ -1,7 +1,7 @@
-"""The 2019 command lines: train.py, eval.py and predict.py with their own flags.
+"""The 2019 command lines: train.py, eval.py, predict.py, inference_model.py, their own flags.
 
 The flags, their defaults and their spelling are those of the PaddlePaddle library; what they do is
-what `videozoo train`, `eval` and `predict` do.
+what `videozoo train`, `eval`, `predict` and `export` do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.parser import Parser, guarded, let_threads_sleep
-from videozoo.errors import DataError, RunError
+from videozoo.errors import DataError, RunError, UsageError
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource, Device
@@ -34,6 +34,11 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 def predict(argv: Sequence[str] | None = None) -> int:
     """`python predict.py ...`; returns the exit status."""
     return _main("predict.py", _predict_parser, _run_predict, argv)
+
+
+def inference(argv: Sequence[str] | None = None) -> int:
+    """`python inference_model.py ...`; returns the exit status."""
+    return _main("inference_model.py", _inference_parser, _run_inference, argv)
 
 
 def _main(
@@ -92,7 +97,11 @@ def _train_parser(program: str) -> argparse.ArgumentParser:
     parser.set_defaults(log_interval=10)
     parser.add_argument("--batch_size", type=int, metavar="N", help="over all devices")
     parser.add_argument("--learning_rate", type=float, metavar="X")
-    parser.add_argument("--pretrain", metavar="WEIGHTS", help="weights to start from")
+    parser.add_argument(
+        "--pretrain",
+        metavar="WEIGHTS",
+        help="weights to start from; by default those of 2019, downloaded; none: fresh ones",
+    )
     parser.add_argument("--resume", metavar="CHECKPOINT", help="run to go on from")
     parser.add_argument("--epoch", type=int, metavar="N", help="0: as configured")
     parser.add_argument("--valid_interval", type=int, default=1, metavar="EPOCHS", help="0: never")
@@ -130,6 +139,20 @@ def _predict_parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _inference_parser(program: str) -> argparse.ArgumentParser:
+    parser = _common(
+        program,
+        "Write a trained model as one file that runs without its code (2019 flags; see also "
+        "`videozoo export`). DIR/NAME_model.onnx takes the place of 2019's NAME_model.pdmodel and "
+        "NAME_params.pdparams; it takes pixels and holds the weights and the class names.",
+    )
+    parser.set_defaults(log_interval=1)
+    parser.add_argument("--batch_size", type=int, default=1, help="no effect; any batch will do")
+    parser.add_argument("--weights", metavar="FILE")
+    parser.add_argument("--save_dir", type=Path, default=Path())
+    return parser
+
+
 def _source(parsed: argparse.Namespace, flags: dict[str, tuple[str, Any]]) -> ConfigSource:
     from videozoo.tasks.requests import ConfigSource
 
@@ -147,18 +170,14 @@ def _device(parsed: argparse.Namespace) -> Device:
     return "cuda" if parsed.use_gpu else "cpu"
 
 
-def _weights(parsed: argparse.Namespace) -> str:
-    """Return --weights, or the published file where the 2019 scripts kept it."""
+def _weights(parsed: argparse.Namespace) -> str | None:
+    """Return --weights; without it the published file is meant, as in 2019."""
     if parsed.weights:
         return str(parsed.weights)
-    cached = Path.home() / ".paddle" / "weights" / f"{parsed.model_name}.pdparams"
-    if cached.exists():
-        return str(cached)
     run = Path("data/checkpoints") / parsed.model_name
     own = f" (your own run: --weights={run})" if run.exists() else ""
-    raise RunError(
-        f"no --weights given, and no published ones at {cached}; pass --weights=FILE{own}"
-    )
+    print(f"note: no --weights: taking the published ones, as in 2019{own}", file=sys.stderr)
+    return None
 
 
 def _run_train(parsed: argparse.Namespace) -> None:
@@ -181,7 +200,8 @@ def _run_train(parsed: argparse.Namespace) -> None:
             ),
             save_dir=save_dir,
             device=_device(parsed),
-            pretrain=parsed.pretrain or None,
+            pretrain=parsed.pretrain or "default",
+            pretrain_or_fresh=not parsed.pretrain,
             drop=tuple(parsed.drop),
             resume=bool(parsed.resume),
             overwrite=parsed.overwrite,
@@ -239,5 +259,21 @@ def _run_predict(parsed: argparse.Namespace) -> None:
             device=_device(parsed),
             drop=tuple(parsed.drop),
             skip_bad=parsed.skip_bad,
+        )
+    )
+
+
+def _run_inference(parsed: argparse.Namespace) -> None:
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import ExportRequest
+
+    if parsed.drop:
+        raise UsageError("--drop: a model is exported with all of its parameters; leave it out")
+    run.export(
+        ExportRequest(
+            source=_source(parsed, {}),
+            weights=_weights(parsed),
+            output=parsed.save_dir / f"{parsed.model_name}_model.onnx",
+            overwrite=True,  # as in 2019
         )
     )

@@ -46,11 +46,13 @@ class RunConfig:
     """Where each value that is not a default came from: `train.epochs` to `stnet.yaml`."""
     notes: tuple[str, ...] = ()
     """What the reader of the file should know, one line each."""
+    exported: ModelSpec | None = None
+    """Stands in for the model's file where an exported graph is run."""
 
     @property
     def spec(self) -> ModelSpec:
         """The model's file."""
-        return model_spec(self.name)
+        return self.exported or model_spec(self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """Every value, defaults too, as plain data that `load_config` reads back."""
@@ -72,7 +74,7 @@ class RunConfig:
             ConfigError: A key or value does not fit.
         """
         layers = [("", self.as_dict()), (origin, _nested(values))]
-        changed = from_layers(layers)
+        changed = from_layers(layers, exported=self.exported)
         origins = {**self.origins, **dict.fromkeys(values, origin)}
         return replace(changed, origins=origins, notes=self.notes)
 
@@ -117,8 +119,27 @@ def load_config(
     more, given = override_layers(overrides, flags or {})
     layers += more
     origins |= given
-    config = from_layers(layers, origins=origins)
-    return replace(config, origins=origins, notes=notes)
+    config = replace(from_layers(layers, origins=origins), origins=origins)
+    return replace(config, notes=(*notes, *_rate_notes(config, layer)))
+
+
+def _rate_notes(config: RunConfig, file: Mapping[str, Any]) -> Iterator[str]:
+    """Tell whoever changes the batch of a file that its learning rate does not follow."""
+    train = config.train
+    written = cast(dict[str, Any], file.get("train") or {})
+    batch = int(written.get("batch_size", TrainSettings().batch_size))
+    on_command_line = {key for key, origin in config.origins.items() if origin.startswith("--")}
+    if (
+        "train.batch_size" in on_command_line
+        and "train.learning_rate" not in on_command_line
+        and train.learning_rate_batch_size is None
+        and train.batch_size != batch
+    ):
+        yield (
+            f"train.batch_size is {train.batch_size} in place of {batch}, and the learning rate "
+            f"stays {train.learning_rate:g}; to scale it with the batch: "
+            f"--set train.learning_rate_batch_size={batch}"
+        )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -141,13 +162,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def from_layers(
-    layers: Sequence[tuple[str, Mapping[str, Any]]], *, origins: Mapping[str, str] | None = None
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    origins: Mapping[str, str] | None = None,
+    exported: ModelSpec | None = None,
 ) -> RunConfig:
     """Merge plain mappings, later ones winning key by key, and check the result.
 
     Args:
         layers: (where it comes from, sections) pairs.
         origins: Names for error messages: dotted key to the place the user wrote it.
+        exported: What stands in for the model's file, which is then not imported.
 
     Raises:
         ConfigError: With one line a problem.
@@ -164,7 +189,7 @@ def from_layers(
         name = model_name(str(model.pop("name")))
     except ConfigError as error:
         raise ConfigError(f"{source}: model.name: {error}") from None
-    spec = model_spec(name)
+    spec = exported or model_spec(name)
 
     shapes = {"model": spec.settings, "train": TrainSettings, **SECTIONS[spec.task]}
     places = origins or {}
@@ -187,7 +212,7 @@ def from_layers(
             ]
     if problems:
         raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
-    return RunConfig(name=name, **parts)
+    return RunConfig(name=name, exported=exported, **parts)
 
 
 def override_layers(

@@ -27,7 +27,14 @@ def imported(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["train", "--cofnig", "x"], ["trian"], ["models"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "--cofnig", "x"],
+        ["trian"],
+        ["models"],
+        ["weights", "list"],
+    ],
 )
 def test_help_and_mistakes_answer_without_heavy_imports(arguments: list[str]):
     assert not imported(*arguments) & {"torch", "numpy", "pydantic", "rich", "av", "accelerate"}

@@ -195,3 +195,15 @@ def test_a_sliver_is_refused_before_it_fills_the_memory():
 def test_a_crop_outside_the_frame_is_refused():
     with pytest.raises(ValueError, match=r"a crop of 40x40 .* frames of 30x20"):
         transforms.centre_crop(noise(20, 30), 40)
+
+
+def test_mirroring_takes_any_view_and_leaves_the_frames_alone():
+    frames = noise(20, 30)
+    before = frames.copy()
+    locked = frames.copy()
+    locked.flags.writeable = False
+    turned = frames.transpose(0, 2, 1, 3)
+
+    for view in (frames, frames[:, 3:9, 2:20], frames[:, :, ::-1], locked, turned):
+        np.testing.assert_array_equal(transforms.mirror(view), view[:, :, ::-1])
+    np.testing.assert_array_equal(frames, before)

@@ -1,7 +1,9 @@
 import io
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -487,10 +489,50 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path):
 
     text = out.getvalue().splitlines()
     assert text[0].startswith("epoch 1/3 step 2/6: loss ")
+    assert re.search(r"data \d+ ms \(\d+ %\) compute \d+ ms", text[0])
     for word in ("top1", "lr 0.1", "data", "compute", "clips/s", "ETA 0:00:0"):
         assert word in text[0]
     assert text[3].startswith("epoch 1/3 done: loss ")
     assert text[3].endswith("valid_top1 0.25 (best so far)")
+
+
+@pytest.mark.parametrize(("waits", "says"), [(2.0, 1), (0.2, 0)])
+def test_training_that_waits_for_its_data_is_told_once(
+    tmp_path: Path, waits: float, says: int, monkeypatch: pytest.MonkeyPatch
+):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    class Slow(ToyBatches):
+        def __iter__(self) -> Any:
+            clock[0] += 100  # workers start; that tells nothing about later batches
+            for batch in super().__iter__():
+                clock[0] += waits
+                yield batch
+
+    def loss_of(module: nn.Module, batch: Any) -> Any:
+        clock[0] += 2
+        return toy_loss(module, batch)
+
+    out, accelerator = io.StringIO(), make_accelerator(device="cpu")
+    train_toy(
+        tmp_path / "a",
+        SETTINGS.model_copy(update={"epochs": 12}),
+        accelerator=accelerator,
+        batches=lambda epoch, skip: Slow(SETTINGS, accelerator, epoch, skip),
+        loss_of=loss_of,
+        console=Console(file=out, width=200),
+        options=FitOptions(slow_data_advice="buy a disk"),
+    )
+
+    hints = [line for line in out.getvalue().splitlines() if "waits for its data" in line]
+    assert hints == ["training waits for its data 50 % of the time; buy a disk"] * says
+
+
+def test_zero_means_no_lines_within_epochs(tmp_path: Path):
+    train_toy(tmp_path / "a", SETTINGS, options=FitOptions(log_interval=0))
+
+    assert [line["kind"] for line in lines(tmp_path / "a")] == ["epoch"] * 3
 
 
 def test_live_bar_in_a_terminal(tmp_path: Path):

@@ -128,3 +128,11 @@ def test_parameter_without_gradient_is_not_touched():
 def test_nothing_to_train_is_an_error():
     with pytest.raises(ValueError, match="no trainable parameters"):
         build_optimizer(nn.ReLU(), {}, TrainSettings())
+
+
+def test_the_rate_suits_the_batch_from_the_first_step():
+    settings = TrainSettings(learning_rate=0.08, batch_size=16, learning_rate_batch_size=128)
+
+    optimizer = build_optimizer(nn.Linear(2, 2), {}, settings)
+
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01]

@@ -227,3 +227,29 @@ def test_kill_at_any_moment_leaves_a_whole_state(
     fresh.save_last(state("three"))
     assert saved_state(fresh) == "three"
     assert not list(run.path.glob("last.*"))
+
+
+def test_what_a_kill_left_half_written_is_gone_after_going_on(tmp_path: Path):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.save_last(lambda path: (path / "state.json").touch())
+    weights = tmp_path / "run" / "weights"
+    half = tmp_path / "run" / "last.new"
+    for made in (weights, half):
+        made.mkdir()
+    left = [
+        tmp_path / "run" / "best.safetensors.new",
+        tmp_path / "run" / "metrics.jsonl.new",
+        weights / "epoch_3.safetensors.new",
+        weights / "epoch_3.safetensors.new.new",
+        half / "module.safetensors",
+    ]
+    kept = [tmp_path / "run" / "mine.new", weights / "epoch_2.safetensors"]
+    for file in (*left, *kept):
+        file.write_text("half")
+
+    RunFolder.create(tmp_path / "run", resume=True)
+
+    assert [file for file in left if file.exists()] == []
+    assert not half.exists()
+    assert [file for file in kept if not file.exists()] == []
+    assert folder.last() == tmp_path / "run" / "last"

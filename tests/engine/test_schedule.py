@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,16 @@ def test_new_groups_start_at_their_own_rate():
 
     assert {group["lr"] for group in optimizer.param_groups} == {0.01, 0.02}
     assert all(isinstance(group["params"][0], torch.Tensor) for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "steps"])
+def test_rates_meant_for_another_batch_are_scaled_to_this_one(schedule: Any):
+    values = dict[str, Any](learning_rate=0.08, epochs=4, warmup_epochs=1, schedule=schedule)
+    values |= {"decay_at": (2, 3)} if schedule == "steps" else {}
+    values |= {"final_learning_rate": 0.008} if schedule == "cosine" else {}
+    plain = make_schedule(TrainSettings(**values, batch_size=16), 5)
+    scaled = make_schedule(TrainSettings(**values, batch_size=16, learning_rate_batch_size=128), 5)
+
+    assert [scaled(step) for step in range(25)] == pytest.approx(
+        [plain(step) / 8 for step in range(25)]
+    )

@@ -42,7 +42,7 @@ def test_the_python_lines_run(
 
 def test_every_command_line_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch):
     """Flags are parsed; nothing is run."""
-    known = "setup|demo|test|check|parity|train|eval|predict"
+    known = "setup|demo|test|check|parity|bench|train|eval|predict|inference"
     text = "\n".join(blocks("bash")).replace("\\\n", " ")
     lines = [line.partition("#")[0].split() for line in text.splitlines() if line.strip()]
     assert lines

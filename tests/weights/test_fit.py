@@ -1,11 +1,18 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from videozoo.config import from_layers
+from videozoo.config_v1 import translate
 from videozoo.errors import WeightsError
 from videozoo.types import PaddleName
-from videozoo.weights.fit import fit_paddle, load_state
+from videozoo.weights.fit import as_paddle, classifier_of_others, fit_paddle, load_state
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 NAMES = {
     "stem.weight": PaddleName("conv1_weights"),
@@ -218,3 +225,50 @@ def test_lenient_loading_still_refuses_weights_of_another_model():
 def test_long_lists_are_cut():
     with pytest.raises(WeightsError, match="and 8 more"):
         load_state(nn.ParameterList(nn.Parameter(torch.zeros(1)) for _ in range(20)), {})
+
+
+def test_to_paddle_and_back_is_the_identity():
+    net, arrays = Net(), paddle_arrays()
+    load_state(net, fit_paddle(arrays, NAMES, net.state_dict()))
+
+    back = as_paddle(net.state_dict(), NAMES)
+
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize(
+    "name", ["tsn", "tsm", "stnet", "nonlocal_arc1", "nonlocal_arc2_affine", "nonlocal_arc3"]
+)
+def test_paddle_gets_the_names_and_shapes_that_it_recorded(name: str):
+    recorded = json.loads((GOLDEN / name / "meta.json").read_text())
+    config = from_layers([("", translate(recorded["config"], source=name).sections)])
+    with torch.device("meta"):  # only the shapes matter
+        module = config.spec.build(config.model)
+    state = {key: torch.zeros(value.shape) for key, value in module.state_dict().items()}
+
+    arrays = as_paddle(state, config.spec.paddle_names(config.model))
+
+    shapes = {key: tuple(facts["shape"]) for key, facts in recorded["params"].items()}
+    assert {key: array.shape for key, array in arrays.items()} == shapes
+
+
+def test_tensors_that_paddle_has_no_name_for_are_named():
+    state = Net().state_dict()
+    del state["bn.bias"]
+    state["extra"] = torch.zeros(1)
+
+    with pytest.raises(WeightsError, match=r"(?s)missing: bn\.bias.*stands for extra"):
+        as_paddle(state, NAMES)
+
+
+def test_only_a_classifier_of_other_classes_counts_as_such():
+    ours = Net(classes=101).state_dict()
+
+    assert classifier_of_others(ours, Net(classes=5).state_dict()) == "head"
+    assert classifier_of_others(ours, ours) is None
+    other_trunk = Net().state_dict() | {"stem.weight": torch.zeros(4, 15, 3, 3)}
+    assert classifier_of_others(ours, other_trunk) is None
+    other_inputs = Net().state_dict() | {"head.weight": torch.zeros(5, 7)}
+    assert classifier_of_others(ours, other_inputs) is None

@@ -72,12 +72,19 @@ def check(folder: Path) -> Iterator[Row]:
 class _Watched:
     """A reader that remembers which frames were asked for; over an array or another reader."""
 
-    frames: NDArray[np.uint8]
+    recorded: NDArray[np.uint8]
     asked: list[int]
 
     @property
     def num_frames(self) -> int:
-        return len(self.frames)
+        return len(self.recorded)
+
+    @property
+    def frame_seconds(self) -> None:
+        return None
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        return iter(self.recorded)
 
     @property
     def info(self) -> VideoInfo:
@@ -85,7 +92,7 @@ class _Watched:
 
     def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         self.asked = list(indices)
-        return self.frames[list(indices)]
+        return self.recorded[list(indices)]
 
     def close(self) -> None: ...
     def __enter__(self) -> Self:

@@ -121,15 +121,19 @@ def command(
     return added
 
 
-def config_flags(command: argparse.ArgumentParser, *, required: bool) -> None:
+def config_flags(
+    command: argparse.ArgumentParser,
+    *,
+    required: bool,
+    default: str = "by default the one stored with the weights",
+) -> None:
     """Add --config, --model and --set."""
     command.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         required=required,
-        help="a YAML file such as configs/tsm.yaml"
-        + ("" if required else "; by default the one stored with the weights"),
+        help="a YAML file such as configs/tsm.yaml" + ("" if required else f"; {default}"),
     )
     command.add_argument("--model", metavar="NAME", help="must agree with the file")
     command.add_argument(
@@ -150,6 +154,16 @@ def drop_flag(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PREFIX",
         help="leave parameters under this name as they start (--drop head)",
+    )
+
+
+def weights_flag(command: argparse.ArgumentParser) -> None:
+    """Add --weights."""
+    command.add_argument(
+        "--weights",
+        metavar="RUN|FILE|NAME",
+        help="run folder, file, name of `videozoo weights list`, or hf://OWNER/REPO/FILE; "
+        "by default those published for the model of --config",
     )
 
 

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from videozoo.cli.parser import command, config_flags, config_source, device_flag, drop_flag
+from videozoo.cli.parser import (
+    command,
+    config_flags,
+    config_source,
+    device_flag,
+    drop_flag,
+    weights_flag,
+)
 
 
 def add(commands: Any) -> None:
@@ -17,7 +24,12 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with one folder of videos a class"
     )
-    train.add_argument("--pretrain", metavar="WEIGHTS", help="weights to start from")
+    train.add_argument(
+        "--pretrain",
+        metavar="WEIGHTS",
+        help="weights to start from: file, name of `videozoo weights list`, hf://OWNER/REPO/FILE, "
+        "or `default` for what 2019 started from",
+    )
     drop_flag(train)
     train.add_argument("--resume", action="store_true", help="go on from DIR/last")
     train.add_argument("--overwrite", action="store_true", help="move a run in DIR aside first")
@@ -28,32 +40,63 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--deterministic", action="store_true", help="only algorithms that repeat exactly"
     )
-    train.add_argument("--log-interval", type=int, metavar="STEPS", default=10)
-    train.add_argument("--valid-interval", type=int, metavar="EPOCHS", default=1, help="0: never")
+    train.add_argument("--log-interval", type=_count, metavar="STEPS", default=10, help="0: never")
+    train.add_argument(
+        "--valid-interval", type=_count, metavar="EPOCHS", default=1, help="0: never"
+    )
+    train.add_argument(
+        "--save-every",
+        type=_count,
+        metavar="STEPS",
+        help="save within epochs too, for --resume; by default at their ends",
+    )
     train.add_argument("--tensorboard", action="store_true")
     device_flag(train)
 
     evaluate = command(commands, "eval", run_eval)
     config_flags(evaluate, required=False)
-    evaluate.add_argument("--weights", metavar="RUN|FILE", required=True)
+    weights_flag(evaluate)
     evaluate.add_argument(
         "--data", type=Path, metavar="PATH", help="list or folder to use instead of data.test"
     )
     evaluate.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/eval"))
     evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
     evaluate.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    evaluate.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="write report.html too; by default where matplotlib is installed",
+    )
     drop_flag(evaluate)
     device_flag(evaluate)
 
     predict = command(commands, "predict", run_predict)
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
     config_flags(predict, required=False)
-    predict.add_argument("--weights", metavar="RUN|FILE", required=True)
+    weights_flag(predict)
     predict.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/predict"))
     predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
     predict.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    predict.add_argument(
+        "--annotate",
+        action="store_true",
+        help="write each video with the answer on it (mp4 without sound) and a picture",
+    )
+    predict.add_argument(
+        "--explain",
+        action="store_true",
+        help="write a picture of where the network looked in each video (Grad-CAM)",
+    )
     drop_flag(predict)
     device_flag(predict)
+
+
+def _count(text: str) -> int:
+    """Read a number of steps or epochs."""
+    number = int(text) if text.isdecimal() else -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return number
 
 
 def run_train(parsed: argparse.Namespace) -> None:
@@ -79,6 +122,7 @@ def run_train(parsed: argparse.Namespace) -> None:
             overwrite=parsed.overwrite,
             log_interval=parsed.log_interval,
             valid_interval=parsed.valid_interval,
+            save_every_steps=parsed.save_every or None,
             fixed_seed=parsed.deterministic,
             tensorboard=parsed.tensorboard,
         )
@@ -99,6 +143,7 @@ def run_eval(parsed: argparse.Namespace) -> None:
             device=parsed.device,
             drop=tuple(parsed.drop),
             skip_bad=parsed.skip_bad,
+            report=parsed.report,
         )
     )
 
@@ -117,5 +162,7 @@ def run_predict(parsed: argparse.Namespace) -> None:
             device=parsed.device,
             drop=tuple(parsed.drop),
             skip_bad=parsed.skip_bad,
+            annotate=parsed.annotate,
+            explain=parsed.explain,
         )
     )

@@ -268,6 +268,33 @@ def eval_views(
     Returns:
         Views of (num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
     """
+    numbers = eval_frames(reader, plan, clip=clip, centre=centre, span=span)
+    frames = _resized(reader.read(numbers), plan.short_side, plan)
+    if crop is not None:
+        cuts = [transforms.positioned_crop(frames, plan.crop_size, crop)]
+    elif plan.num_crops > 1:
+        cuts = [
+            transforms.positioned_crop(frames, plan.crop_size, position)
+            for position in range(plan.num_crops)
+        ]
+    elif plan.sampling == "dense":  # its 2019 reader rounded the other way
+        top, left = ((size - plan.crop_size) // 2 for size in frames.shape[1:3])
+        side = plan.crop_size
+        cuts = [transforms.crop(frames, top=top, left=left, height=side, width=side)]
+    else:
+        cuts = [transforms.centre_crop(frames, plan.crop_size)]
+    return [transforms.side_by_side(cut, plan.frames_per_step) for cut in cuts]
+
+
+def eval_frames(
+    reader: VideoReader,
+    plan: ViewPlan,
+    *,
+    clip: int | None = None,
+    centre: sampling.CentreRule = "first",
+    span: tuple[int, int] | None = None,
+) -> list[int]:
+    """Numbers of the frames that one evaluation clip is made of; arguments as of `eval_views`."""
     first, last = span or (0, reader.num_frames)
     if plan.sampling == "segments":
         numbers = sampling.segment_frames(
@@ -286,22 +313,7 @@ def eval_views(
             clip=clip,
             num_clips=plan.num_clips,
         )
-    frames = reader.read([first + number for number in numbers])
-    frames = _resized(frames, plan.short_side, plan)
-    if crop is not None:
-        cuts = [transforms.positioned_crop(frames, plan.crop_size, crop)]
-    elif plan.num_crops > 1:
-        cuts = [
-            transforms.positioned_crop(frames, plan.crop_size, position)
-            for position in range(plan.num_crops)
-        ]
-    elif plan.sampling == "dense":  # its 2019 reader rounded the other way
-        top, left = ((size - plan.crop_size) // 2 for size in frames.shape[1:3])
-        side = plan.crop_size
-        cuts = [transforms.crop(frames, top=top, left=left, height=side, width=side)]
-    else:
-        cuts = [transforms.centre_crop(frames, plan.crop_size)]
-    return [transforms.side_by_side(cut, plan.frames_per_step) for cut in cuts]
+    return [first + number for number in numbers]
 
 
 def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
@@ -310,8 +322,13 @@ def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
     )
 
 
-def _span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
-    """Frames of the part of a video that an entry is about."""
+def centre_rule(entry: ClipEntry) -> sampling.CentreRule:
+    """What the 2019 readers put in the middle of a segment: it differed with the kind of file."""
+    return "run" if entry.path.suffix.lower() == ".pkl" else "first"
+
+
+def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
+    """Frames of the part of a video that an entry is about: the first, and after the last."""
     count = reader.num_frames
     if entry.start_seconds is None and entry.end_seconds is None:
         return 0, count
@@ -477,7 +494,7 @@ class _TrainItems(Dataset[_Item]):
             label = _label_of(entry, reader, self.num_classes)
             draws = Draws.of(self.seed, epoch, place)
             with _naming(entry.path):
-                view = train_view(reader, self.plan, draws, _span(entry, reader))
+                view = train_view(reader, self.plan, draws, entry_span(entry, reader))
         return _Item([view], label, place)
 
 
@@ -498,8 +515,8 @@ class _EvalItems(Dataset[_Item]):
                     self.plan,
                     clip=key.clip,
                     crop=entry.crop_index,
-                    centre="run" if entry.path.suffix.lower() == ".pkl" else "first",
-                    span=_span(entry, reader),
+                    centre=centre_rule(entry),
+                    span=entry_span(entry, reader),
                 )
         except _LabelError as error:
             return _Item(fatal=str(error))
@@ -543,6 +560,9 @@ class _Order(Sampler[list[Any]]):
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)  # workers share the cores; each decodes on one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
+    # process still wants to save. One more comes from the main process if it cannot wait.
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
 
 
 def _loader(

@@ -99,6 +99,57 @@ def read_list(
     Raises:
         DataError: The list is missing, empty or malformed; every bad line is named, up to ten.
     """
+    lines = list_lines(
+        path,
+        root=root,
+        num_classes=num_classes,
+        class_names=class_names,
+        labels=labels,
+        kind=kind,
+    )
+    problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
+    absent = [line for line in lines if line.entry is not None and line.is_absent]
+    entries = [line.entry for line in lines if line.entry is not None and not line.is_absent]
+    if kind != "list" and is_kinetics_csv(path):
+        _check_csv(path, root or path.parent, class_names, num_classes, problems, lines)
+    elif absent and missing == "error":
+        problems += [f"{path}:{line.number}: {line.problem}" for line in absent]
+        places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
+        problems[-1] += f" (looked in {', '.join(places)})"
+    _raise_all(path, problems)
+    if absent:
+        _warn_absent(path, [line.problem for line in absent], len(lines))
+    if not entries:
+        raise DataError(f"{path}: none of its videos exist; is `root` right?")
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """One line of a list: the video it names, or what is wrong with it."""
+
+    number: int
+    """In the file, from 1."""
+    entry: ClipEntry | None
+    """None: the line cannot be used. Where its video is absent, `path` is as the list writes it."""
+    problem: str = ""
+    is_absent: bool = False
+
+
+def list_lines(
+    path: Path,
+    *,
+    root: Path | None = None,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    labels: Literal["required", "optional"] = "required",
+    kind: Literal["auto", "list", "csv"] = "auto",
+) -> list[ListLine]:
+    """Read a list as `read_list` does, but report on every line instead of raising.
+
+    Raises:
+        DataError: The list as a whole cannot be read, or is empty.
+    """
     lines = _lines_of(path)
     if kind == "csv" and not _is_csv(lines[0][1]):
         raise DataError(
@@ -106,12 +157,8 @@ def read_list(
             f"got {lines[0][1]!r}"
         )
     if kind != "list" and _is_csv(lines[0][1]):
-        entries = _read_csv(path, root or path.parent, class_names, num_classes)
-    else:
-        entries = _read_lines(path, lines, root, num_classes, labels, missing)
-    if not entries:
-        raise DataError(f"{path}: none of its videos exist; is `root` right?")
-    return entries
+        return list(_csv_lines(path, root or path.parent, class_names))
+    return list(_plain_lines(path, lines, root, num_classes, labels))
 
 
 def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> list[ClipEntry]:
@@ -211,6 +258,15 @@ def read_folder(
 def has_parts(folder: Path) -> bool:
     """Whether a folder is divided into `train`, `val` and `test` itself."""
     return folder.is_dir() and bool(_part_folders(folder))
+
+
+def part_of_name(name: str) -> Part | None:
+    """The part that a folder of this name holds.
+
+    >>> part_of_name("Validation"), part_of_name("cats")
+    ('val', None)
+    """
+    return _PART_FOLDERS.get(name.lower())
 
 
 def folder_class_names(folder: Path) -> list[str]:
@@ -319,36 +375,24 @@ def _lines_of(path: Path) -> list[tuple[int, str]]:
     return lines
 
 
-def _read_lines(
+def _plain_lines(
     path: Path,
     lines: Sequence[tuple[int, str]],
     root: Path | None,
     num_classes: int | None,
     labels: Literal["required", "optional"],
-    missing: Literal["error", "skip"],
-) -> list[ClipEntry]:
+) -> Iterable[ListLine]:
     are_views = all(_view_fields(line) is not None for _, line in lines)
-    entries: list[ClipEntry] = []
-    problems: list[str] = []
-    absent: list[str] = []
     for number, line in lines:
         parsed = _view_of(line) if are_views else _entry_of(line, labels, num_classes)
         if isinstance(parsed, str):
-            problems.append(f"{path}:{number}: {parsed}")
+            yield ListLine(number, None, parsed)
             continue
         found = _locate(parsed.path, root, path.parent)
         if found is None:
-            absent.append(f"{path}:{number}: no such video {parsed.name!r}")
-            continue
-        entries.append(replace(parsed, path=found))
-    if absent and missing == "error":
-        places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
-        problems += absent
-        problems[-1] += f" (looked in {', '.join(places)})"
-    elif absent:
-        _warn_absent(path, [line.partition(": ")[2] for line in absent], len(lines))
-    _raise_all(path, problems)
-    return entries
+            yield ListLine(number, parsed, f"no such video {parsed.name!r}", is_absent=True)
+        else:
+            yield ListLine(number, replace(parsed, path=found))
 
 
 def _entry_of(
@@ -437,46 +481,52 @@ def _is_csv(header: str) -> bool:
     }
 
 
-def _read_csv(
-    path: Path, root: Path, class_names: Sequence[str] | None, num_classes: int | None
-) -> list[ClipEntry]:
-    rows = list(csv.DictReader(_text_of(path).splitlines(), skipinitialspace=True))
+def _csv_lines(path: Path, root: Path, class_names: Sequence[str] | None) -> Iterable[ListLine]:
     names = list(class_names or csv_class_names(path))
     number = {name: label for label, name in enumerate(names)}
     files = _files_by_stem(root)
-    entries: list[ClipEntry] = []
-    absent: list[str] = []
-    problems: list[str] = []
-    if num_classes is not None and len(names) > num_classes:
-        problems.append(f"{path}: {len(names)} classes, but the model has {num_classes}")
+    rows = csv.DictReader(_text_of(path).splitlines(), skipinitialspace=True)
     for line, row in enumerate(rows, start=2):
         label_name = (row.get("label") or "").strip()
         try:
             stem = _kinetics_stem(row)
         except (KeyError, TypeError, ValueError):
-            problems.append(
-                f"{path}:{line}: expected 'label,youtube_id,time_start,time_end,...', got "
-                f"{','.join(str(value) for value in row.values() if value is not None)!r}"
-            )
+            got = ",".join(str(value) for value in row.values() if value is not None)
+            expected = "expected 'label,youtube_id,time_start,time_end,...'"
+            yield ListLine(line, None, f"{expected}, got {got!r}")
             continue
         if label_name and label_name not in number:
-            problems.append(f"{path}:{line}: class {label_name!r} is not among the class names")
+            problem = f"class {label_name!r} is not among the class names"
+            yield ListLine(line, None, problem)
             continue
+        label = number[label_name] if label_name else None
         found = _best_match(files.get(stem) or files.get(row["youtube_id"].strip()), label_name)
         if found is None:
-            absent.append(f"{stem}.mp4")
+            name = f"{stem}.mp4"
+            yield ListLine(line, ClipEntry(Path(name), label, name), name, is_absent=True)
         else:
-            label = number[label_name] if label_name else None
-            entries.append(ClipEntry(found, label, found.relative_to(root).as_posix()))
+            yield ListLine(line, ClipEntry(found, label, found.relative_to(root).as_posix()))
+
+
+def _check_csv(
+    path: Path,
+    root: Path,
+    class_names: Sequence[str] | None,
+    num_classes: int | None,
+    problems: list[str],
+    lines: Sequence[ListLine],
+) -> None:
+    """Raise for what is wrong with the CSV as a whole."""
+    names = class_names or csv_class_names(path)
+    if num_classes is not None and len(names) > num_classes:
+        problems.insert(0, f"{path}: {len(names)} classes, but the model has {num_classes}")
     _raise_all(path, problems)
-    if not entries:
+    if all(line.is_absent for line in lines):
+        first = lines[0].problem if lines else "ID_000010_000020.mp4"
         raise DataError(
-            f"{path}: none of its {len(rows)} videos is under {root}; expected files such as "
-            f"{absent[0] if absent else 'ID_000010_000020.mp4'}; set data.root to their folder"
+            f"{path}: none of its {len(lines)} videos is under {root}; expected files such as "
+            f"{first}; set data.root to their folder"
         )
-    if absent:
-        _warn_absent(path, absent, len(rows))
-    return entries
 
 
 def is_kinetics_csv(path: Path) -> bool:
@@ -625,8 +675,21 @@ def _check_classes(
 
 def _walk(folder: Path) -> Iterable[Path]:
     for base, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and not leads_back(Path(base, name))
+        )
         yield from (Path(base, name) for name in sorted(files) if not name.startswith("."))
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that a walk would never end."""
+    if not folder.is_symlink():
+        return False
+    try:
+        target = folder.stat()
+        return any(os.path.samestat(target, above.stat()) for above in folder.absolute().parents)
+    except OSError:  # leads nowhere
+        return False
 
 
 def _videos_under(folder: Path) -> list[Path]:

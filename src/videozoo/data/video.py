@@ -98,6 +98,19 @@ class VideoReader(Protocol):
         """
         ...
 
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame in order, RGB (H, W, 3), one in memory at a time.
+
+        Raises:
+            VideoError: The frames cannot be read.
+        """
+        ...
+
+    @property
+    def frame_seconds(self) -> list[float] | None:
+        """When each frame is shown, seconds after the first; None where nothing tells."""
+        ...
+
     def close(self) -> None:
         """Let go of files and memory. Reading is over."""
         ...
@@ -165,6 +178,20 @@ class _Reader(ABC):
             return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         frames = self._read(sorted(set(wanted)))
         return np.stack([frames[index] for index in wanted])
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame in order, RGB (H, W, 3), one in memory at a time.
+
+        Raises:
+            VideoError: The frames cannot be read.
+        """
+        for index in range(self.num_frames):
+            yield self.read([index])[0]
+
+    @property
+    def frame_seconds(self) -> list[float] | None:
+        """When each frame is shown, seconds after the first; None where nothing tells."""
+        return None
 
     @abstractmethod
     def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
@@ -250,11 +277,14 @@ class VideoFile(_Reader):
         """Every packet, kept for later while they are not too many."""
         self._packets: list[VideoPacket] | None = []
         self._num_packets = 0
+        self._times: list[int | None] = []
+        self._time_base = stream.time_base
         num_bytes = 0
         try:
             for packet in container.demux(stream):
                 if not packet.size:  # to a decoder it would mean the end
                     continue
+                self._times.append(packet.pts)  # `_tag` puts another number in its place
                 yield packet
                 num_bytes += packet.size
                 if self._packets is not None and num_bytes <= _MAX_KEPT_BYTES:
@@ -285,6 +315,48 @@ class VideoFile(_Reader):
             container=self._container_name,
             rotation=self._turn.degrees,
         )
+
+    def decode_all(self) -> None:
+        """Decode every frame and keep none; `num_frames` and `damage` are then the whole truth.
+
+        Raises:
+            VideoError: No frame comes out, or the file cannot be read.
+        """
+        promised, num_frames, num_damaged = self._num_frames, 0, 0
+        with _errors_of(self.path):
+            for frame in self._all_frames():
+                num_frames += 1
+                num_damaged += frame.is_corrupt
+        if not num_frames:
+            raise VideoError(self._why_nothing())
+        if promised != num_frames:
+            self._index = None
+            self._num_frames = num_frames
+            self.damage = self.damage or f"of {promised} frames, {num_frames} came out"
+        if num_damaged and not self.damage:
+            self.damage = f"{num_damaged} of {num_frames} frames are damaged"
+
+    @property
+    def frame_seconds(self) -> list[float] | None:
+        """When each frame is shown, seconds after the first; None where nothing tells."""
+        times = sorted(time for time in self._times if time is not None)
+        whole = len(times) == len(set(times)) == len(self._times) == self._num_frames
+        if not whole or not self._time_base:
+            return None
+        return [float((time - times[0]) * self._time_base) for time in times]
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame in order, RGB (H, W, 3), one in memory at a time.
+
+        Where pictures are damaged, these are the frames that come out, perhaps fewer than promised.
+        """
+        if self._is_closed:
+            raise VideoError(f"{self.path}: read after close")
+        _ = self.info  # which way is up
+        convert = _Converter()
+        with _errors_of(self.path):
+            for frame in self._all_frames():
+                yield self._upright(frame, convert)
 
     def close(self) -> None:
         """Let go of files and memory. Reading is over."""

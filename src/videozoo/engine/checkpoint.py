@@ -4,6 +4,7 @@ A state is a folder of safetensors and JSON files; nothing in it can run.
 
     module.safetensors      the module's parameters and buffers
     optimizer.safetensors   the optimiser's tensors, as PARAMETER//KEY
+    average.safetensors     the averaged weights, where a run keeps some
     state.json              where the run is, its history, and each process's random generators
 """
 
@@ -21,9 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from videozoo.engine.averaging import AveragedWeights
 from videozoo.errors import RunError
 
 _FORMAT = 1
+_AVERAGE = "average.safetensors"
 _SPLIT = "//"  # between a parameter's name and its optimiser's key
 
 
@@ -52,6 +55,7 @@ def save_state(
     position: Position,
     processes: list[dict[str, Any]],
     scaler: Mapping[str, Any] | None = None,
+    average: AveragedWeights | None = None,
 ) -> None:
     """Write a run's state into an empty folder.
 
@@ -62,16 +66,20 @@ def save_state(
         position: How far the run is.
         processes: What each process keeps for itself (JSON values), in the order of ranks.
         scaler: State of the loss scaler of fp16.
+        average: The averaged weights of the run.
     """
     tensors, rest = _optimizer_state(module, optimizer)
     save_file(_for_file(module.state_dict()), folder / "module.safetensors")
     save_file(_for_file(tensors), folder / "optimizer.safetensors")
+    if average is not None:
+        save_file(_for_file(average.tensors), folder / _AVERAGE)
     state = {
         "format": _FORMAT,
         "position": asdict(position),
         "optimizer": rest,
         "processes": processes,
         "scaler": dict(scaler) if scaler is not None else None,
+        "averaged_steps": None if average is None else average.updates,
     }
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
@@ -85,8 +93,16 @@ class Restored:
     scaler: dict[str, Any] | None
 
 
-def load_state(folder: Path, *, module: nn.Module, optimizer: Optimizer) -> Restored:
-    """Put a saved state into a module and its optimiser, in place.
+def load_state(
+    folder: Path,
+    *,
+    module: nn.Module,
+    optimizer: Optimizer,
+    average: AveragedWeights | None = None,
+) -> Restored:
+    """Put a saved state into a module, its optimiser and its averaged weights, in place.
+
+    Where the state holds no averaged weights, `average` starts from the restored module.
 
     Raises:
         RunError: The folder holds no readable state, or one of another model or optimiser.
@@ -95,6 +111,8 @@ def load_state(folder: Path, *, module: nn.Module, optimizer: Optimizer) -> Rest
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "module.safetensors")
         moments = load_file(folder / "optimizer.safetensors")
+        updates = state.get("averaged_steps")
+        averaged = load_file(folder / _AVERAGE) if average is not None and updates else None
     except (OSError, ValueError, SafetensorError) as error:
         raise RunError(
             f"{folder}: cannot be read ({type(error).__name__}: {error}); "
@@ -107,11 +125,23 @@ def load_state(folder: Path, *, module: nn.Module, optimizer: Optimizer) -> Rest
     _check_fit(folder, "weights", weights, module.state_dict())
     module.load_state_dict(weights)
     _restore_optimizer(folder, module, optimizer, moments, state["optimizer"])
+    if average is not None:
+        _restore_average(folder, average, averaged, updates)
     return Restored(
         position=Position(**state["position"]),
         processes=state["processes"],
         scaler=state["scaler"],
     )
+
+
+def _restore_average(
+    folder: Path, average: AveragedWeights, saved: Mapping[str, Tensor] | None, updates: int
+) -> None:
+    if saved is None:
+        average.restart()
+        return
+    _check_fit(folder, "averaged weights", saved, average.tensors)
+    average.load(saved, updates)
 
 
 def _optimizer_state(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from videozoo.engine.settings import TrainSettings
 from videozoo.errors import RunError
 
 Device = Literal["auto", "cpu", "cuda"]
+_PATIENCE = timedelta(hours=2)  # a process may validate or write for long while others wait
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -57,16 +61,27 @@ def make_accelerator(
     # one process may make several runs, each with its own device and precision
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    return Accelerator(cpu=kind == "cpu", mixed_precision=_PRECISIONS[precision])
+    return Accelerator(
+        cpu=kind == "cpu",
+        mixed_precision=_PRECISIONS[precision],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
 
 
 def finish(accelerator: Accelerator) -> None:
-    """Leave the run together with the other processes.
+    """End the run together with the other processes.
 
-    A process that left while another was still in its last collective would abort it.
+    A process that left while another was still in its last collective would abort it. They stay
+    connected until the process ends: the next run of these processes needs that, for torchrun's
+    store still holds the addresses of now, and a second connection would wait for them in vain.
     """
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
@@ -100,11 +115,14 @@ def share_cores(device: torch.device, num_workers: int) -> None:
     """
     if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() - num_workers)))
+
+
+def usable_cores() -> int:
+    """Count the cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores - num_workers)))
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def use_channels_last(module: nn.Module) -> None:

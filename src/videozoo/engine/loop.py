@@ -14,7 +14,7 @@ import math
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from videozoo.engine.averaging import AveragedWeights
 from videozoo.engine.checkpoint import Position, load_state, save_state
+from videozoo.engine.compiling import compiled
 from videozoo.engine.devices import (
     keep_random_state,
     random_state,
@@ -35,12 +37,15 @@ from videozoo.engine.devices import (
     set_random_state,
     use_channels_last,
 )
+from videozoo.engine.freezing import FrozenBatchNorms
 from videozoo.engine.interrupts import Interrupts, RunInterrupted
 from videozoo.engine.meter import TOTAL, Meter, pack, sum_over
 from videozoo.engine.progress import RunProgress, describe
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import LearningRate, Schedule
 from videozoo.engine.settings import TrainSettings
+from videozoo.engine.stopping import check_early_stop, has_stalled
+from videozoo.engine.waiting import DataWait
 from videozoo.errors import RunError
 
 Batch = TypeVar("Batch")
@@ -87,11 +92,13 @@ class FitOptions:
     valid_interval: int = 1
     """Validate after every so many epochs; 0: never."""
     log_interval: int = 10
-    """A line every so many steps."""
+    """A line every so many steps; 0: none within epochs."""
     save_every_steps: int | None = None
     """Save `last/` within epochs too, every so many steps."""
     tensorboard: bool = False
     """Write TensorBoard files beside `metrics.jsonl`."""
+    slow_data_advice: str = ""
+    """What to do when training waits for its data; the loop does not know where they come from."""
 
 
 def fit(
@@ -131,7 +138,8 @@ def fit(
             other count is reported as a share of `total`.
         folder: From `RunFolder.create`.
         save_weights: From a path and facts (`epoch`, `step` and the metrics) to a file of the
-            module's weights. Called in the main process.
+            module's weights. Called in the main process. Where `settings.ema_decay` is set, the
+            module holds the averaged weights meanwhile, as it does in `validate`.
         validate: From the epoch to metrics, for all processes together; called in each of them,
             with `module` in evaluation mode and gradients off.
         best: The metric of `validate` by which `best.safetensors` is chosen.
@@ -142,8 +150,9 @@ def fit(
             the main process.
 
     Raises:
-        RunError: The loss or the weights are no longer finite, no batch came, or the saved state
-            does not fit. What was saved before is untouched.
+        RunError: The loss or the weights are no longer finite, no batch came, the saved state
+            does not fit, or the settings ask for what this run or machine does not have. What was
+            saved before is untouched.
         RunInterrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     run = _Run(
@@ -188,11 +197,9 @@ class _Run(Generic[Batch]):
         self.at = Position()
         self.epoch_meter, self.window = Meter(), Meter()
         self.pending: list[tuple[list[_Vector], int]] = []
-        self.step_seconds = _RunningMean()
-        if self.settings.channels_last:
-            use_channels_last(self.module)
-        # the wrapped pair is for stepping; saving and validating use the bare module
-        self.model, self.stepper = self.accelerator.prepare(self.module, self.optimizer)
+        self.step_seconds, self.wait = _RunningMean(), DataWait()
+        check_early_stop(self.settings, validates=self._validates())
+        self._prepare()
         self.rate = LearningRate(self.optimizer, self.schedule)
         with ExitStack() as stack:
             self.interrupts = stack.enter_context(Interrupts())
@@ -205,12 +212,25 @@ class _Run(Generic[Batch]):
             )
             self.board = stack.enter_context(self._tensorboard())
             self._restore() if resume else self._start()
-            while self.at.epoch < self.settings.epochs:
+            while not self._is_done():
                 self._train_epoch()
                 self._end_epoch()
         return self._result()
 
     # --- beginning
+
+    def _prepare(self) -> None:
+        """Make what steps the weights; saving and validating use the bare module."""
+        if self.settings.channels_last:
+            use_channels_last(self.module)
+        # before the processes agree on which gradients they share
+        self.frozen = FrozenBatchNorms(self.module, self.settings.freeze_batch_norm)
+        self.wrapped, self.stepper = self.accelerator.prepare(self.module, self.optimizer)
+        self.model: nn.Module = self.wrapped
+        if self.settings.compile:
+            self.model = compiled(self.wrapped, self.accelerator.device)
+        decay = self.settings.ema_decay
+        self.average = None if decay is None else AveragedWeights(self.module, decay)
 
     def _start(self) -> None:
         if self.accelerator.process_index > 0:  # else every process drops the same activations
@@ -222,7 +242,9 @@ class _Run(Generic[Batch]):
             raise RunError(
                 f"{self.folder.path}: holds no state to go on from; run without --resume"
             )
-        restored = load_state(last, module=self.module, optimizer=self.optimizer)
+        restored = load_state(
+            last, module=self.module, optimizer=self.optimizer, average=self.average
+        )
         self.at = restored.position
         if restored.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(restored.scaler)
@@ -230,12 +252,18 @@ class _Run(Generic[Batch]):
         if self.accelerator.is_main_process:
             self.folder.rewind_metrics(self._is_past)
         self.accelerator.wait_for_everyone()
-        self.progress.say(
-            f"going on at epoch {self.at.epoch + 1}/{self.settings.epochs}, step {self.at.step}"
-            if self.at.epoch < self.settings.epochs
-            else f"nothing left to do: {self.at.epoch} of {self.settings.epochs} epochs are done"
-        )
+        if self.average is not None and not self.average.updates and self.at.step:
+            self.progress.say("the saved state holds no averaged weights: they start here")
+        self.progress.say(self._where_it_goes_on())
         self._tell("resumed", {"epoch": self.at.epoch + 1, "step": self.at.step})
+
+    def _where_it_goes_on(self) -> str:
+        done = f"{self.at.epoch} of {self.settings.epochs} epochs are done"
+        if self._has_stalled():
+            return f"nothing left to do: {done}, and {self._why_it_stops()}"
+        if self._is_done():
+            return f"nothing left to do: {done}"
+        return f"going on at epoch {self.at.epoch + 1}/{self.settings.epochs}, step {self.at.step}"
 
     def _restore_process(self, processes: list[dict[str, Any]]) -> None:
         rank = self.accelerator.process_index
@@ -258,7 +286,7 @@ class _Run(Generic[Batch]):
     # --- one epoch
 
     def _train_epoch(self) -> None:
-        self.model.train()
+        self._train_mode()
         parts = self.settings.gradient_accumulation
         done = self.at.step_in_epoch
         # seeded by the epoch, and put back: going on within an epoch draws what staying would
@@ -275,14 +303,20 @@ class _Run(Generic[Batch]):
                 f"of {self.settings.batch_size}?"
             )
         self.progress.begin_epoch(self.at.epoch + 1, done=done, total=total)
+        is_first = True
         while group:
             fetched = time.perf_counter()
             rate = self._step(group)
-            self._note_times(fetched - started, time.perf_counter() - fetched)
+            self._note_times(fetched - started, time.perf_counter() - fetched, is_first=is_first)
+            is_first = False
             self._after_step(rate, total)
             started = time.perf_counter()
             group = self._fetch(iterator, parts)
         self._settle()
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        self.frozen.hold()
 
     def _fetch(self, iterator: Iterator[Batch], parts: int) -> list[Batch]:
         try:
@@ -314,7 +348,7 @@ class _Run(Generic[Batch]):
         for index, batch in enumerate(group):
             is_last = index == len(group) - 1
             # processes exchange gradients only once per step
-            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+            with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
                 loss, counts = self.loss_of(self.model, batch)
                 vectors.append(_Vector(loss, counts))
                 self.accelerator.backward(loss / len(group))
@@ -324,6 +358,8 @@ class _Run(Generic[Batch]):
             )
         self._settle()  # of the step before: by now its numbers have arrived
         self.stepper.step()
+        if self.average is not None:
+            self.average.update()
         self.pending.append((vectors, self.at.step))
         self.at.step += 1
         self.at.step_in_epoch += 1
@@ -351,14 +387,16 @@ class _Run(Generic[Batch]):
                 self.window.add(vector.names, values)
         self.pending.clear()
 
-    def _note_times(self, data: float, compute: float) -> None:
+    def _note_times(self, data: float, compute: float, *, is_first: bool) -> None:
         for name, value in zip(_TIMES, (data, compute, 1.0), strict=True):
             self.window.add_sum(name, value)
         self.step_seconds.add(data + compute)
+        if not is_first:
+            self.wait.add(data, compute)
 
     def _after_step(self, rate: float, total: int | None) -> None:
         done, every = self.at.step_in_epoch, self.options.save_every_steps
-        if done % self.options.log_interval == 0:
+        if self.options.log_interval and done % self.options.log_interval == 0:
             self._log(rate, total)
         if self._asked_to_stop():
             self._stop()
@@ -386,7 +424,13 @@ class _Run(Generic[Batch]):
         }
         self.folder.log(line)
         self.progress.log(line, done=self.at.step_in_epoch, total=total)
+        self._complain()
         self._tell("log", line)
+
+    def _complain(self) -> None:
+        complaint = self.wait.complaint(self.options.slow_data_advice)
+        if complaint is not None:
+            self.progress.say(complaint)
 
     def _eta(self, total: int | None) -> float | None:
         if total is None:
@@ -410,43 +454,78 @@ class _Run(Generic[Batch]):
         self.at.history.append(line)
         self._check_weights()
         if self.accelerator.is_main_process:
-            path = self.folder.save_epoch(
-                self.at.epoch + 1,
-                lambda aside: self.save_weights(
-                    aside, {"epoch": self.at.epoch + 1, "step": self.at.step, **metrics}
-                ),
-                is_best=is_best,
-            )
+            facts = {"epoch": self.at.epoch + 1, "step": self.at.step, **metrics}
+            with self._averaged():
+                path = self.folder.save_epoch(
+                    self.at.epoch + 1,
+                    lambda aside: self.save_weights(aside, facts),
+                    is_best=is_best,
+                )
             self.folder.log(line)
             mark = " (best so far)" if is_best else ""
             self.progress.say(
                 f"epoch {line['epoch']}/{self.settings.epochs} done: {describe(line)}{mark}"
             )
+            self._complain()
             self._tell("epoch", line)
             self._tell("saved", {"path": path, "is_best": is_best})
         self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
         self.epoch_meter, self.window = Meter(), Meter()
         self._save_state()
-        if self._asked_to_stop(now=True) and self.at.epoch < self.settings.epochs:
+        if self._has_stalled() and self.at.epoch < self.settings.epochs:
+            self.progress.say(f"stopping early: {self._why_it_stops()}")
+        if self._asked_to_stop(now=True) and not self._is_done():
             self._stop(is_saved=True)
+
+    def _is_done(self) -> bool:
+        return self.at.epoch >= self.settings.epochs or self._has_stalled()
+
+    def _has_stalled(self) -> bool:
+        return (
+            self.best is not None
+            and self.at.step_in_epoch == 0
+            and has_stalled(self.at, self.best.name, self.settings.early_stop_epochs)
+        )
+
+    def _why_it_stops(self) -> str:
+        assert self.best is not None
+        epochs = self.at.epoch - (self.at.best_epoch or 0)
+        since = "" if self.at.best is None else f" than {self.at.best:.4g}"
+        return (
+            f"{self.best.name} has not got better{since} for {epochs} epochs "
+            f"(early_stop_epochs: {self.settings.early_stop_epochs})"
+        )
 
     def _validated(self) -> dict[str, float]:
         every = self.options.valid_interval
         if self.validate is None or every <= 0 or (self.at.epoch + 1) % every:
             return {}
         self._save_state()  # so that an interrupted validation costs no training
-        self._share_buffers()
-        self.module.eval()
         try:
-            # validating must not change how training goes on
-            with self.interrupts.at_once(), keep_random_state(), torch.no_grad():
-                metrics = dict(self.validate(self.at.epoch))
+            with self._averaged():
+                self._share_buffers()
+                self.module.eval()
+                # validating must not change how training goes on
+                with self.interrupts.at_once(), keep_random_state(), torch.no_grad():
+                    metrics = dict(self.validate(self.at.epoch))
         except KeyboardInterrupt:
             self._stop(is_saved=True)
         finally:
-            self.module.train()
+            self._train_mode()
         self.accelerator.wait_for_everyone()
         return metrics
+
+    def _validates(self) -> bool:
+        every = self.options.valid_interval
+        return (
+            self.validate is not None
+            and self.best is not None
+            and 0 < every <= self.settings.epochs
+        )
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Within, the module holds the averaged weights, where there are any."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _share_buffers(self) -> None:
         """Validate with the running statistics that are saved: those of the main process."""
@@ -498,6 +577,7 @@ class _Run(Generic[Batch]):
                     position=self.at,
                     processes=processes,
                     scaler=None if scaler is None else scaler.state_dict(),
+                    average=self.average,
                 )
             )
         self.accelerator.wait_for_everyone()
@@ -508,7 +588,7 @@ class _Run(Generic[Batch]):
             return self.interrupts.requested
         # agreeing costs a GPU a wait, so there it happens with the log lines
         often = now or self.accelerator.device.type == "cpu"
-        if not often and self.at.step_in_epoch % self.options.log_interval:
+        if not often and self.at.step_in_epoch % (self.options.log_interval or 10):
             return False
         return sum_over(self.accelerator, [float(self.interrupts.requested)])[0] > 0
 

@@ -24,8 +24,8 @@ def build_optimizer(
 ) -> Optimizer:
     """Make the optimiser of a run over the trainable parameters of `module`.
 
-    Each group carries its `learning_rate_factor`; its rate is `settings.learning_rate` times that
-    until `LearningRate` sets another.
+    Each group carries its `learning_rate_factor`; its rate is `settings.learning_rate`, scaled to
+    the batch, times that until `LearningRate` sets another.
 
     Args:
         module: The model.
@@ -59,7 +59,7 @@ def build_optimizer(
 
 
 def _make(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
-    rate = settings.learning_rate
+    rate = settings.learning_rate  # of groups that name none; ours all do
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
             groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov
@@ -114,7 +114,7 @@ class CentredRMSprop(Optimizer):
 def _empty_group(factor: float, decay: float, settings: TrainSettings) -> dict[str, Any]:
     return {
         "params": [],
-        "lr": settings.learning_rate * factor,
+        "lr": settings.learning_rate * settings.learning_rate_scale * factor,
         "weight_decay": decay,
         "learning_rate_factor": factor,
     }

@@ -86,7 +86,7 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
 
     >>> describe({"loss": 1.5, "top1": 0.25, "learning_rate": 0.01, "data_seconds": 0.002,
     ...           "compute_seconds": 0.1, "examples_per_second": 80.0, "eta_seconds": 3661})
-    'loss 1.5 top1 0.25 lr 0.01 data 2 ms compute 100 ms 80 clips/s ETA 1:01:01'
+    'loss 1.5 top1 0.25 lr 0.01 data 2 ms (2 %) compute 100 ms 80 clips/s ETA 1:01:01'
     """
     words: list[str] = []
     for name, value in line.items():
@@ -96,6 +96,8 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
             words.append(f"lr {value:.4g}")
         elif name.endswith("_seconds"):
             words.append(f"{name.removesuffix('_seconds')} {1000 * value:.0f} ms")
+            if name == "data_seconds":
+                words.append(f"({_share_of_waiting(line)})")
         elif name == "examples_per_second":
             words.append(f"{value:.{0 if value >= 10 else 2}f} clips/s")
         else:
@@ -105,3 +107,9 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
             0 if eta_first else len(words), f"ETA {timedelta(seconds=round(line['eta_seconds']))}"
         )
     return " ".join(words)
+
+
+def _share_of_waiting(line: Mapping[str, Any]) -> str:
+    """How much of a step goes into waiting for its data."""
+    seconds = line["data_seconds"] + line["compute_seconds"]
+    return f"{100 * line['data_seconds'] / max(seconds, 1e-9):.0f} %"

@@ -207,9 +207,21 @@ def _prepare(path: Path, *, resume: bool, overwrite: bool) -> None:
             "  keep it, start anew:  --save-dir ANOTHER_FOLDER\n"
             f"  set it aside:         --overwrite (moves it to {_free_name(path)})"
         )
+    if resume:
+        _drop_leftovers(path)
     if held and overwrite:
         path.rename(_free_name(path))
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _drop_leftovers(path: Path) -> None:
+    """Remove what a kill left half written; the state to go on from does without it."""
+    shutil.rmtree(path / _NEW, ignore_errors=True)
+    whole = {_CONFIG, _METRICS, _BEST}
+    for file in [*path.glob("*.new"), *(path / _WEIGHTS).glob("epoch_*.new")]:
+        name = file.name.removesuffix(".new").removesuffix(".new")
+        if name in whole or name.startswith("epoch_"):
+            file.unlink()
 
 
 def _over(held: str) -> str:

@@ -104,7 +104,8 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
     >>> [round(rate(step), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
     """
-    base = settings.learning_rate
+    scale = settings.learning_rate_scale
+    base, final = scale * settings.learning_rate, scale * settings.final_learning_rate
     unit = steps_in_epoch if settings.decay_unit == "epochs" else 1
     boundaries = [at * unit for at in settings.decay_at]
     rates = [base * settings.decay_factor**drops for drops in range(len(boundaries) + 1)]
@@ -120,7 +121,7 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
                 step - math.ceil(warmup_steps),
                 total_steps=wave_steps,
                 start=base,
-                end=settings.final_learning_rate,
+                end=final,
             )
         return factor * base
 

@@ -19,6 +19,9 @@ class TrainSettings(Settings):
     with its epsilon inside the root."""
     learning_rate: float = Field(default=0.01, gt=0)
     """At the start (after the warm-up, if any), for the whole batch over all devices."""
+    learning_rate_batch_size: int | None = Field(default=None, ge=1)
+    """The batch that `learning_rate` and `final_learning_rate` are meant for. Another batch scales
+    both in proportion; empty: they are used as they are."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For `sgd`."""
     nesterov: bool = False
@@ -29,6 +32,20 @@ class TrainSettings(Settings):
     """Decay of the scale and offset of normalisation layers; empty: as `weight_decay`."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     """Scale gradients down to this norm, taken over all parameters; empty: never."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label that is spread evenly over all classes."""
+    mixup_alpha: float = Field(default=0.0, ge=0)
+    """Blend every example with another of its batch, in a share drawn from Beta(alpha, alpha);
+    0: never. The logged train top-1 then counts a hit on either label by its share."""
+    freeze_batch_norm: Literal["none", "statistics", "all", "all_but_first"] = "none"
+    """What batch norms keep as they start: their running statistics, which are then used in
+    training too; `all`: scale and offset as well; `all_but_first`: as `all`, but for the first
+    one (TSN's "partial BN")."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Keep an exponential moving average of the weights, such as 0.999, lower at the start; it is
+    what is validated and saved in `weights/`. Empty: the weights themselves are."""
+    early_stop_epochs: int | None = Field(default=None, ge=1)
+    """Stop once the validation metric has not got better for so many epochs; empty: never."""
 
     schedule: Literal["constant", "steps", "cosine"] = "constant"
     """How the learning rate changes: not, by `decay_factor` at each `decay_at`, or in half a
@@ -54,10 +71,18 @@ class TrainSettings(Settings):
     gradient_accumulation: int = Field(default=1, ge=1)
     """Parts a device's share of the batch is cut into when it does not fit in memory whole.
     The batch and the schedule stay as they are; batch normalisation sees the smaller parts."""
+    compile: bool = False
+    """Let `torch.compile` translate the training step: minutes at the start, faster steps after.
+    Needs a C++ compiler, or Triton on a GPU. Validation runs the model as it is."""
     num_gpus: int | None = Field(default=None, ge=1)
     """Devices the run is meant for, checked at the start; empty: as many as it was launched on."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """For fresh weights, the order of the data, augmentation and dropout."""
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """What rates are multiplied by to suit the batch."""
+        return self.batch_size / (self.learning_rate_batch_size or self.batch_size)
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:

@@ -58,6 +58,8 @@ def scaled(channels: int, width: float) -> int:
 class ConvBN(nn.Module):
     """Convolution without bias, then batch norm."""
 
+    folds = (("conv", "bn"),)
+
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
@@ -96,7 +98,9 @@ class Residual(nn.Module):
         *layers, last = self.branch
         for layer in layers:
             y = F.relu(layer(y), inplace=True)
-        return F.relu(last(y) + self.shortcut(x), inplace=True)
+        y = last(y)
+        y += self.shortcut(x)  # in place: a fresh buffer would cost more than the sum
+        return F.relu(y, inplace=True)
 
 
 class ResNet(nn.Module):

@@ -139,6 +139,8 @@ class Affine(nn.Module):
 class ConvNorm(nn.Module):
     """3D convolution without bias, then batch norm (or what stands for it)."""
 
+    folds = (("conv", "bn"),)
+
     def __init__(
         self,
         settings: NonLocalSettings,
@@ -176,6 +178,8 @@ class NonLocal(nn.Module):
         settings: The `nonlocal_...` ones.
         group_size: Frames that see each other; None: all of the clip.
     """
+
+    folds = (("out", "bn"),)
 
     def __init__(
         self, channels: int, settings: NonLocalSettings, group_size: int | None = None

@@ -2,6 +2,7 @@
 
 from videozoo.ops.dequantize import dequantize as dequantize
 from videozoo.ops.dropout import DowngradeDropout as DowngradeDropout
+from videozoo.ops.folding import fold_batch_norms as fold_batch_norms
 from videozoo.ops.frames import FrameBatchNorm as FrameBatchNorm
 from videozoo.ops.frames import frame_mask as frame_mask
 from videozoo.ops.frames import l2_normalize as l2_normalize

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.errors import RunError
+from videozoo.metrics.calibration import ConfidenceBin, expected_calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,8 +60,22 @@ class Confusion:
 
     title: str
     counts: NDArray[np.int64]
-    """(C, C): row the true class, column the class that was answered."""
+    """(R, C): row the true class, column the class that was answered. Mostly R = C; with fewer
+    rows, these are the first R classes, and the rest only appear as answers."""
     class_names: Sequence[str]
+    """Of the C columns."""
+    pairs: Sequence[tuple[str, str, int]] | None = None
+    """The commonest errors (true class, answer, times), where `counts` shows only a part."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How often a model is right, by how sure it is."""
+
+    title: str
+    bins: Sequence[ConfidenceBin]
+    note: str = ""
 
 
 # Matplotlib knows no CSS. These colours stand for the page's and are replaced in its output.
@@ -74,7 +89,7 @@ _OF_PAGE = {
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.5)), (0, (6, 2, 1.2, 2)))
 _HEAT = (0x2B, 0x6C, 0xD4)
-_FEW_CLASSES = 24  # as many as can be labelled and read
+_FEW_CLASSES = 32  # as many as can be labelled and read
 
 
 def curve_svg(panel: Panel) -> str:
@@ -120,6 +135,8 @@ def curve_svg(panel: Panel) -> str:
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         elif most > 0:
             axes.set_ylim(0, most * 1.05)
+            if most < 0.01:
+                axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         if len(panel.curves) + (panel.level is not None) > 1:
             axes.legend(loc="best", frameon=False)
         return _svg(figure, _spoken(panel))
@@ -157,16 +174,17 @@ def _number(panel: Panel, value: float) -> str:
 def confusion_svg(confusion: Confusion) -> str:
     """A table as a heat map: each row sums to all videos of its class.
 
-    With up to 24 classes, cells carry their counts and the axes the names; with more, only the
+    With up to 32 classes, cells carry their counts and the axes the names; with more, only the
     picture is shown.
 
     Raises:
         RunError: Matplotlib is not installed.
-        ValueError: The table is not square, or the names are not as many.
+        ValueError: There are more rows than columns, or not as many names as columns.
     """
     counts = np.asarray(confusion.counts)
     classes = len(confusion.class_names)
-    if counts.shape != (classes, classes) or not classes:
+    rows = len(counts)
+    if counts.shape != (rows, classes) or not 0 < rows <= classes:
         raise ValueError(f"confusion of shape {counts.shape} for {classes} class names")
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -176,7 +194,7 @@ def confusion_svg(confusion: Confusion) -> str:
     right = int(np.trace(counts))
     spoken = f"{confusion.title}. {right} of {total} right. {_worst_pairs(confusion)}"
     with _page_style():
-        figure, axes = _new_figure(side, side)
+        figure, axes = _new_figure(side, side * (rows + 6) / (classes + 6))
 
         # the share of a row is the opacity: suits every page
         heat = np.empty((*counts.shape, 4))
@@ -188,11 +206,15 @@ def confusion_svg(confusion: Confusion) -> str:
         axes.tick_params(length=0)
         if few:
             names = [_plain(_short(name)) for name in confusion.class_names]
-            axes.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
-            axes.set_yticks(range(classes), names)
-            edges = np.arange(classes + 1) - 0.5
-            axes.hlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
-            axes.vlines(edges, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
+            slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+            dense = classes > 16
+            turn: dict[str, Any] = {"rotation": 90} if dense else slanted
+            axes.set_xticks(range(classes), names, minor=False, **turn)
+            axes.tick_params(labelsize=8 if dense else 10)
+            axes.set_yticks(range(rows), names[:rows])
+            across, down = np.arange(classes + 1) - 0.5, np.arange(rows + 1) - 0.5
+            axes.hlines(down, -0.5, classes - 0.5, color=_GRID, linewidth=0.6)
+            axes.vlines(across, -0.5, rows - 0.5, color=_GRID, linewidth=0.6)
             for row, column in np.argwhere(counts > 0):
                 colour = "white" if shares[row, column] > 0.45 else _INK
                 text = f"{counts[row, column]}"
@@ -212,7 +234,50 @@ def confusion_svg(confusion: Confusion) -> str:
 
 
 def _size(classes: int) -> float:
-    return 10.0 if classes <= 12 else 7.5
+    return 10.0 if classes <= 12 else 7.5 if classes <= 24 else 6.5
+
+
+def reliability_svg(reliability: Reliability) -> str:
+    """Bars of how often a model is right where it is so sure, against the line where both agree.
+
+    Raises:
+        RunError: Matplotlib is not installed.
+    """
+    seen = [each for each in reliability.bins if each.total]
+    total = sum(each.total for each in seen)
+    error = expected_calibration_error(reliability.bins)
+    said = "; ".join(
+        f"{100 * each.confidence:.0f} % sure, {100 * each.accuracy:.0f} % right "
+        f"({each.total} videos)"
+        for each in seen
+    )
+    with _page_style():
+        figure, axes = _new_figure(5.0, 3.6)
+        width = reliability.bins[0].high - reliability.bins[0].low if reliability.bins else 0.1
+        for each in seen:
+            middle = (each.low + each.high) / 2
+            axes.bar(middle, each.accuracy, width * 0.9, color=_LINES[0], alpha=0.75)
+            axes.text(
+                middle,
+                each.accuracy + 0.015,
+                f"{each.total}",
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                color=_FAINT,
+            )
+            axes.plot(each.confidence, each.accuracy, "o", color=_INK, markersize=4)
+        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1.2, linestyle=":")
+        ticks, labels = [0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"]
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.1)
+        axes.set_xticks(ticks, labels)
+        axes.set_yticks(ticks, labels)
+        axes.set_xlabel("how sure it is (best score)")
+        axes.set_ylabel("how often it is right")
+        axes.grid(axis="y")
+        spoken = f"{reliability.title}, {total} videos. Mean gap {100 * error:.1f} %. {said}"
+        return _svg(figure, spoken)
 
 
 def worst_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, int]]:
@@ -223,7 +288,7 @@ def worst_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, int
     [('cat', 'dog', 2)]
     """
     errors = np.array(confusion.counts)
-    np.fill_diagonal(errors, 0)
+    np.fill_diagonal(errors, 0)  # what is not square has fewer rows
     order = np.argsort(-errors, axis=None, kind="stable")[:most]
     names = list(confusion.class_names)
     return [

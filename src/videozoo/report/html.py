@@ -24,10 +24,13 @@ from videozoo.errors import RunError
 from videozoo.report.charts import (
     Confusion,
     Panel,
+    Reliability,
     confusion_svg,
     curve_svg,
+    reliability_svg,
     worst_pairs,
 )
+from videozoo.report.tables import percent
 from videozoo.safe_write import written_aside
 
 _MOST_FRAMES = 16
@@ -68,6 +71,21 @@ class PredictionCard:
         return None if self.truth is None else self.top[0][0] == self.truth
 
 
+Cell = str | int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A section of rows. Text stands left, whole numbers right; a float is a share in [0, 1] and
+    is drawn as percent with a bar, or as a dash where it is not a number."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    """Each as long as `columns`."""
+    note: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page, from top to bottom. What is empty is left out."""
@@ -81,9 +99,13 @@ class Report:
     panels: Sequence[Panel] = ()
     """Training curves."""
     confusions: Sequence[Confusion] = ()
+    tables: Sequence[Table] = ()
+    reliability: Reliability | None = None
     predictions: Sequence[PredictionCard] = ()
     errors: Sequence[PredictionCard] = ()
     """The worst ones first."""
+    skipped: Sequence[str] = ()
+    """What was left out, and why."""
     details: Sequence[tuple[str, str]] = ()
     """Heading and text, such as the configuration; shown as they are, folded away."""
     made: str = ""
@@ -118,8 +140,11 @@ def render(report: Report) -> str:
         _section("What this shows", [f"<p>{escape(text)}</p>" for text in report.explanation]),
         _section("Training", [_charts(report.panels)]),
         *map(_confusion_section, report.confusions),
+        *map(_table_section, report.tables),
+        _reliability_section(report.reliability),
         _section("Predictions", [_gallery(report.predictions)]),
         _section("Worst errors", [_gallery(report.errors)]),
+        _section("Left out", [_list(report.skipped)]),
         _section("Details of the run", [_detail(*detail) for detail in report.details]),
         _footer(report.made),
     ]
@@ -186,28 +211,74 @@ def _charts(panels: Sequence[Panel]) -> str:
 
 
 def _confusion_section(confusion: Confusion) -> str:
-    pairs = worst_pairs(confusion, 8)
-    rows = "\n".join(
-        f'<tr><td>{escape(truth)}</td><td>{escape(guess)}</td><td class="count">{count}</td></tr>'
-        for truth, guess, count in pairs
-    )
+    pairs = worst_pairs(confusion, 8) if confusion.pairs is None else confusion.pairs
     listed = (
-        '<table><thead><tr><th scope="col">true class</th><th scope="col">answered</th>'
-        f'<th scope="col" class="count">times</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
-        if rows
+        _table(("true class", "answered", "times"), pairs)
+        if pairs
         else '<p class="hint">There are none.</p>'
     )
+    note = f'<p class="hint">{escape(confusion.note)}</p>' if confusion.note else ""
     return _section(
         confusion.title,
         [
             '<p class="hint">A row is a true class, a column the answer; on the diagonal the '
             "answer is right. The deeper the colour, the larger the share of the row.</p>",
+            note,
             '<div class="grid matrix">',
             f'<figure class="card">{confusion_svg(confusion)}</figure>',
-            f'<div class="card"><h3>Commonest errors</h3>{listed}</div>',
+            f'<div class="card tall"><h3>Commonest errors</h3>{listed}</div>',
             "</div>",
         ],
     )
+
+
+def _table_section(table: Table) -> str:
+    note = f'<p class="hint">{escape(table.note)}</p>' if table.note else ""
+    inner = _table(table.columns, table.rows) if table.rows else ""
+    return _section(table.title, [note, f'<div class="card tall">{inner}</div>' if inner else ""])
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Numbers stand right, as their headings do."""
+    first = rows[0] if rows else [""] * len(columns)
+    heads = "".join(
+        f'<th scope="col"{_align(cell)}>{escape(name)}</th>'
+        for name, cell in zip(columns, first, strict=True)
+    )
+    lines = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table><thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>"
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return f"<td{_align(cell)}>{_bar(cell)}<span>{percent(cell)}</span></td>"
+    return f"<td{_align(cell)}>{escape(str(cell))}</td>"
+
+
+def _align(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return ' class="share"'
+    return ' class="count"' if isinstance(cell, int) else ""
+
+
+def _reliability_section(reliability: Reliability | None) -> str:
+    if reliability is None or not any(each.total for each in reliability.bins):
+        return ""
+    return _section(
+        reliability.title,
+        [
+            '<p class="hint">Where a bar ends at the dotted line, the model is right as often as '
+            "it says; below it, it is too sure. The dot stands at the mean of the bar's scores; "
+            "the number over a bar counts its videos.</p>",
+            f'<p class="hint">{escape(reliability.note)}</p>' if reliability.note else "",
+            f'<figure class="card narrow">{reliability_svg(reliability)}</figure>',
+        ],
+    )
+
+
+def _list(lines: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<div class="card tall"><ul>\n{items}\n</ul></div>' if items else ""
 
 
 def _gallery(cards: Sequence[PredictionCard]) -> str:

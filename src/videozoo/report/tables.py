@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from videozoo.metrics.accuracy import ClassAccuracy
+if TYPE_CHECKING:
+    from videozoo.metrics.accuracy import ClassAccuracy
 
 _NAME_WIDTH = 40
 _TITLES = {
@@ -124,6 +125,110 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
             cells.append(plain(", ".join(then)))
         table.add_row(*cells)
     return table
+
+
+_COUNT_MEANINGS = {
+    "readable": "frames come out",
+    "damaged": "of these, some frames lost or doubtful",
+    "unreadable": "should be a video, but none comes out",
+    "empty": "no bytes in it",
+    "hung": "took too long",
+    "crashed": "ended the process that read it",
+    "missing": "named, but not there",
+    "unlisted": "a folder that cannot be looked into",
+    "not a video": "and not named like one; left alone",
+}
+
+
+def check_counts_table(counts: Mapping[str, int]) -> Table:
+    """How many files turned out how; what there is none of is left out.
+
+    >>> check_counts_table({"readable": 3, "empty": 0, "hung": 1}).row_count
+    2
+    """
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column("status")
+    table.add_column("files", justify="right")
+    table.add_column("", style="dim")
+    for status, meaning in _COUNT_MEANINGS.items():
+        if counts.get(status):
+            style = "" if status in ("readable", "not a video") else "yellow"
+            table.add_row(Text(status, style=style), f"{counts[status]:,}", meaning)
+    return table
+
+
+def check_spread_table(spreads: Mapping[str, tuple[float, float, float]]) -> Table:
+    """Smallest, middle and largest of each quantity.
+
+    Args:
+        spreads: Name to (smallest, median, largest).
+    """
+    table = Table(box=None, padding=(0, 2))
+    for header in ("", "least", "median", "most"):
+        table.add_column(header, justify="right" if header else "left")
+    for name, values in spreads.items():
+        table.add_row(name, *(_brief(value) for value in values))
+    return table
+
+
+def check_parts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """How videos spread over classes, one part a line.
+
+    Args:
+        rows: Each with `part`, `videos`, `classes`, `median`, and `least` and `most`: (name of
+            the class, its videos), or None.
+    """
+    table = Table(box=None, padding=(0, 2))
+    for header in ("part", "videos", "classes", "fewest", "median", "most"):
+        is_text = header in ("part", "fewest", "most")
+        table.add_column(header, justify="left" if is_text else "right", no_wrap=True)
+    for row in rows:
+        least, most = (
+            plain(f"{end[1]:,} {_short(end[0], 18)}" if end else "")
+            for end in (row["least"], row["most"])
+        )
+        table.add_row(
+            plain(row["part"]),
+            f"{row['videos']:,}",
+            f"{row['classes']:,}",
+            least,
+            _brief(row["median"]),
+            most,
+        )
+    return table
+
+
+_MARKS = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def doctor_table(findings: Sequence[Mapping[str, Any]]) -> Table:
+    """What an examination found, one thing a line.
+
+    Args:
+        findings: Each with `group`, `name`, `mark` ("ok", "note" or "problem") and `value`.
+    """
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column("", overflow="fold")
+    group = None
+    for finding in findings:
+        if group not in (None, finding["group"]):
+            table.add_row()
+        group = finding["group"]
+        mark = Text(finding["mark"], style=_MARKS[finding["mark"]])
+        table.add_row(mark, plain(finding["name"]), plain(finding["value"]))
+    return table
+
+
+def _brief(value: float) -> str:
+    """A number in few digits.
+
+    >>> [_brief(value) for value in (12345, 29.97, 0.0123, 8.0)]
+    ['12,345', '29.97', '0.0123', '8']
+    """
+    if value >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 1 else f"{value:.2f}"
 
 
 def _verdict(truth: str | None, guess: str) -> Text:

@@ -7,27 +7,25 @@ them is what temporal modelling is for.
 
 from __future__ import annotations
 
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo import __version__
 from videozoo.config import RunConfig, from_layers
-from videozoo.data.clips import EvalBatches
+from videozoo.data.clips import load_entries
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
-from videozoo.report.charts import Confusion, Curve, Panel
-from videozoo.report.html import Headline, PredictionCard, Report, write_report
+from videozoo.report.charts import Confusion
+from videozoo.report.html import Headline, Report, write_report
 from videozoo.report.tables import percent
 from videozoo.tasks import classification
+from videozoo.tasks.classification import pages
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -153,7 +151,11 @@ def _train(model: str, folder: Path, seed: int, device: Device, out: Console) ->
 def _evaluate(model: str, folder: Path, device: Device) -> dict[str, Any]:
     weights = str(folder / model)
     request = EvalRequest(
-        source=ConfigSource(), weights=weights, save_dir=folder / model, device=device
+        source=ConfigSource(),
+        weights=weights,
+        save_dir=folder / model,
+        device=device,
+        report=False,  # one page tells of both
     )
     return classification.evaluate(config_for_weights(ConfigSource(), weights), request)
 
@@ -187,7 +189,17 @@ def _report(
     tsm, tsn = (float(evaluated[model]["metrics"]["top1"]) for model in ("tsm", "tsn"))
     config = demo_config("tsm", folder)
     truths = dict(zip(map(str, clips.unseen), clips.unseen_labels, strict=True))
-    cards = [_card(result, truths[result.path], config) for result in results]
+    cards = [
+        pages.card(
+            [ClipEntry(Path(result.path), None, Path(result.path).name)],
+            result.top(3),
+            truths[result.path],
+            config,
+            config.predict,
+            CLASS_NAMES,
+        )
+        for result in results
+    ]
     report = Report(
         title="Which way does it move?",
         summary=(
@@ -221,7 +233,9 @@ def _report(
             "comes from the frame before and an eighth from the frame after. That costs no "
             "multiplication, and it is enough to see motion.",
         ],
-        panels=_panels(folder),
+        panels=pages.curves(
+            {model.upper(): RunFolder(folder / model) for model in _MODELS}, chance=CHANCE
+        ),
         confusions=[
             Confusion(
                 title=f"{model.upper()} on held-out clips",
@@ -231,90 +245,22 @@ def _report(
             for model, facts in evaluated.items()
         ],
         predictions=cards,
-        errors=_worst_errors(folder, evaluated["tsm"], config),
+        errors=pages.worst_errors(
+            evaluated["tsm"]["results"],
+            load_entries(config.data, "test"),
+            config,
+            config.eval,
+            CLASS_NAMES,
+            most=4,
+        ),
         details=[
             ("Configuration of TSM", yaml.safe_dump(config.as_dict(), sort_keys=False)),
             ("Configuration of TSN", demo_config("tsn", folder).to_yaml()),
-            (
-                "Versions",
-                f"videozoo {__version__}, PyTorch {torch.__version__}, "
-                f"Python {platform.python_version()}, {platform.platform()}, "
-                f"{torch.get_num_threads()} threads",
-            ),
+            ("Versions", pages.versions()),
         ],
         made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo demo",
     )
     return write_report(folder / "report.html", report)
-
-
-def _panels(folder: Path) -> list[Panel]:
-    loss: list[Curve] = []
-    top1: list[Curve] = []
-    for model in _MODELS:
-        lines = RunFolder(folder / model).read_metrics()
-        epochs = [line for line in lines if line["kind"] == "epoch"]
-        checked = [line for line in epochs if line.get("valid_top1") is not None]
-        name = model.upper()
-        loss.append(Curve(name=name, x=_column(epochs, "epoch"), y=_column(epochs, "loss")))
-        top1 += [
-            Curve(
-                name=f"{name} training",
-                group=name,
-                x=_column(epochs, "epoch"),
-                y=_column(epochs, "top1"),
-            ),
-            Curve(
-                name=f"{name} validation",
-                group=name,
-                x=_column(checked, "epoch"),
-                y=_column(checked, "valid_top1"),
-            ),
-        ]
-    return [
-        Panel(title="Training loss", curves=loss),
-        Panel(title="Top-1 accuracy", curves=top1, is_share=True, level=("chance", CHANCE)),
-    ]
-
-
-def _column(lines: list[dict[str, Any]], key: str) -> list[float]:
-    return [float("nan") if line[key] is None else float(line[key]) for line in lines]
-
-
-def _card(result: classification.VideoResult, truth: int, config: RunConfig) -> PredictionCard:
-    entry = ClipEntry(Path(result.path), None, result.name)
-    return PredictionCard(
-        name=Path(result.path).name,
-        frames=_seen(entry, config),
-        top=[(CLASS_NAMES[number], score) for number, score in result.top(3)],
-        truth=CLASS_NAMES[truth],
-    )
-
-
-def _seen(entry: ClipEntry, config: RunConfig) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Frames (T, H, W, 3) of a video as the model gets them."""
-    data = config.data.model_copy(update={"num_workers": 0})
-    batches = EvalBatches([entry], classification.clip_shape(config), data, config.predict)
-    return next(iter(batches)).clips[0].permute(0, 2, 3, 1).numpy()
-
-
-def _worst_errors(
-    folder: Path, facts: dict[str, Any], config: RunConfig, most: int = 4
-) -> list[PredictionCard]:
-    """Held-out clips on which the network was surest and wrong."""
-    wrong = [row for row in facts["results"] if row["top"][0][0] != row["label"]]
-    wrong.sort(key=lambda row: -row["top"][0][1])
-    cards: list[PredictionCard] = []
-    for row in wrong[:most]:
-        path = folder / "clips" / row["video"]
-        cards.append(
-            PredictionCard(
-                name=row["video"],
-                frames=_seen(ClipEntry(path, None, row["video"]), config),
-                top=[(CLASS_NAMES[number], score) for number, score in row["top"][:3]],
-                truth=CLASS_NAMES[row["label"]],
-            )
-        )
-    return cards
 
 
 def _say_goodbye(scores: dict[str, float], folder: Path, report: Path, *, seconds: float) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from videozoo import __version__
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
-from videozoo.errors import ConfigError, WeightsError
+from videozoo.errors import ConfigError, UsageError, WeightsError
+from videozoo.models import model_name
 from videozoo.tasks.requests import ConfigSource
+from videozoo.weights.exported import exported_kind, read_description, spec_of
 from videozoo.weights.files import (
     find_weights,
     read_metadata,
@@ -24,6 +26,9 @@ from videozoo.weights.files import (
 )
 from videozoo.weights.fit import fit_paddle, load_state
 from videozoo.weights.paddle import read_paddle
+from videozoo.weights.registry import default_for, nearest
+from videozoo.weights.sources import fetch_named, fetch_published, is_remote, unpacked
+from videozoo.weights.torchvision import recognise
 
 _V1_NAME = re.compile(r"(?P<model>.+?)(_epoch(?P<epoch>\d+))?(\.pdparams)?$")
 
@@ -43,11 +48,36 @@ def resolve_weights(text: str) -> Path:
 
     A run folder means its best weights, or the newest where nothing was compared. The names that
     the 2019 scripts gave (`DIR/STNET`, `DIR/STNET_epoch3`, with or without `.pdparams`) mean the
-    same weights of the run in `DIR/STNET`.
+    same weights of the run in `DIR/STNET`. A name of `videozoo weights list` or of the hub (`hf://`)
+    is downloaded once. An archive is unpacked into the cache.
 
     Raises:
         WeightsError: There are none.
     """
+    path = fetch_named(text, say=tell) if is_remote(text) else _on_this_machine(text)
+    return unpacked(path)
+
+
+def default_weights(model: str, kind: Literal["weights", "pretrain"]) -> Path:
+    """Return what the 2019 scripts took for a model when told nothing.
+
+    Raises:
+        WeightsError: Nothing was published for it, or it cannot be had.
+    """
+    entry = default_for(model, kind)
+    if entry is None:
+        what = "no weights were" if kind == "weights" else "nothing to start training from was"
+        flag = "--weights" if kind == "weights" else "--pretrain"
+        raise WeightsError(f"{what} published for {model}; pass {flag}")
+    return unpacked(fetch_published(entry, say=tell))
+
+
+def tell(line: str) -> None:
+    """Say on standard error what takes its time."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _on_this_machine(text: str) -> Path:
     path = Path(text)
     if (found := _in_run_folder(path)) is not None:
         return found
@@ -61,7 +91,11 @@ def resolve_weights(text: str) -> Path:
                 return weights
         elif (found := _in_run_folder(run)) is not None:
             return found
-    return find_weights(path)
+    try:
+        return find_weights(path)
+    except WeightsError as error:
+        near = nearest(text)
+        raise WeightsError(f"{error}; did you mean {near}?" if near else str(error)) from None
 
 
 def _in_run_folder(path: Path) -> Path | None:
@@ -79,14 +113,23 @@ def _in_run_folder(path: Path) -> Path | None:
     return max(epochs)[1]
 
 
-def config_for_weights(source: ConfigSource, weights: str) -> Trained:
+def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
     """Read the weights' description, and the configuration: the one given, else the stored one.
+
+    Args:
+        source: Where a configuration may come from.
+        weights: As the user named them; None for those published for the configuration's model.
 
     Raises:
         WeightsError: There are no such weights, or they belong to another model.
         ConfigError: No configuration is given, and none is stored.
+        UsageError: Neither weights nor a configuration are given.
     """
+    if weights is None:
+        return _published(source)
     path = resolve_weights(weights)
+    if exported_kind(path) is not None:
+        return _exported(source, path)
     metadata = read_metadata(path)
     if source.path is None:
         config = _stored_config(metadata, source, path)
@@ -104,6 +147,16 @@ def config_for_weights(source: ConfigSource, weights: str) -> Trained:
     return Trained(config=config, path=path, class_names=tuple(names) if names else None)
 
 
+def _published(source: ConfigSource) -> Trained:
+    if source.path is None:
+        raise UsageError(
+            "no weights: pass --weights RUN|FILE|NAME, or --config FILE for the published weights "
+            "of its model (`videozoo weights list`)"
+        )
+    config = source.load()
+    return Trained(config=config, path=default_weights(config.name, "weights"))
+
+
 def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path) -> RunConfig:
     stored = metadata.get("config")
     if not isinstance(stored, dict):
@@ -113,6 +166,45 @@ def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path
     layers, origins = override_layers(source.overrides, source.flags)
     config = from_layers([(str(path), stored), *layers], origins=origins)
     return replace(config, origins=origins)
+
+
+def _exported(source: ConfigSource, path: Path) -> Trained:
+    """As `config_for_weights`, without the model's file: the graph carries what it needs."""
+    about = read_description(path)
+    exported = spec_of(about)
+    stored, notes = (str(path), about.config), tuple[str, ...]()
+    if source.path is None:
+        layers, origins = override_layers(source.overrides, source.flags)
+        named = model_name(source.model) if source.model else about.model
+    else:
+        given = load_config(
+            source.path, model=source.model, overrides=source.overrides, flags=source.flags
+        )
+        layers, origins = [(str(source.path), given.as_dict())], dict(given.origins)
+        named, notes = given.name, given.notes
+    if named != about.model:
+        raise WeightsError(f"{path}: made for model {about.model!r}, not for {named!r}")
+    config = from_layers([stored, *layers], origins=origins, exported=exported)
+    _refuse_changes(from_layers([stored], exported=exported), config, path)
+    names = about.class_names
+    return Trained(
+        config=replace(config, origins=origins, notes=notes),
+        path=path,
+        class_names=tuple(names) if names else None,
+    )
+
+
+def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:
+    """Raise ConfigError where a value was changed that is fixed in an exported graph."""
+    before, after = stored.as_dict(), config.as_dict()
+    for section, keys in (("model", after["model"]), ("data", ("mean", "std"))):
+        for key in keys:
+            was, now = before[section].get(key), after[section].get(key)
+            if was != now:
+                raise ConfigError(
+                    f"{path}: {section}.{key} is {was!r} in this exported graph and cannot be "
+                    f"{now!r}; leave it out, or export again with --set {section}.{key}={now}"
+                )
 
 
 def build_trained(
@@ -137,50 +229,18 @@ def build_trained(
         load_state(module, state, drop=drop, source=trained.path, names=names)
     else:
         state, _ = read_weights(trained.path)
+        _refuse_image_net(state, trained.path, config)
         load_state(module, state, drop=drop, source=trained.path)
     return module
 
 
-def initialise(
-    module: nn.Module, config: RunConfig, weights: str, *, drop: Sequence[str] = ()
-) -> str:
-    """Start a new training from weights that may be another model's.
-
-    PaddlePaddle weights go through the model's own rule (`ModelSpec.adapt_pretrained`): heads are
-    left fresh, first convolutions or kernels inflated. Others must fit but for what `drop` names.
-
-    Returns:
-        One line that says what was taken.
-
-    Raises:
-        WeightsError: The weights are missing, do not fit, or nothing in them has a place.
-    """
-    path = resolve_weights(weights)
-    if not sniff(path).startswith("paddle"):
-        state, metadata = read_weights(path)
-        made_for = metadata.get("model", config.name)
-        if made_for != config.name:
-            raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
-        report = load_state(module, state, drop=drop, source=path)
-        return f"starting from {path}: {report.describe()}"
-    names = config.spec.paddle_names(config.model)
-    arrays = read_paddle(path, {place.name for place in names.values()})
-    floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    adapted = config.spec.adapt_pretrained(config.model, floats)
-    wanted = {place.name for place in names.values()}
-    state = fit_paddle(
-        {name: array for name, array in adapted.items() if name in wanted},
-        names,
-        module.state_dict(),
-    )
-    if not state:
-        some = ", ".join(list(arrays)[:4])
+def _refuse_image_net(state: Mapping[str, Tensor], path: Path, config: RunConfig) -> None:
+    net = recognise(state)
+    if net is not None:
         raise WeightsError(
-            f"{path}: none of its {len(arrays)} parameters ({some}, ...) has a place in "
-            f"{config.name}; expected a ResNet of depth {getattr(config.model, 'depth', '?')}"
+            f"{path}: a torchvision {net.title}, which knows images and not the classes of "
+            f"{config.spec.title}; train from it: videozoo train --pretrain {path}"
         )
-    report = load_state(module, state, drop=drop, strict=False, source=path, names=names)
-    return f"starting from {path}: {report.describe()}"
 
 
 def save_trained(

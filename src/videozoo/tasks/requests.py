@@ -47,11 +47,17 @@ class TrainRequest:
     """A folder with one folder of videos a class, in place of the lists in the configuration."""
     device: Device = "auto"
     pretrain: str | None = None
+    """Weights to start from: a path, a name, `hf://`; "default": what 2019 started from; None or
+    "none": fresh ones."""
+    pretrain_or_fresh: bool = False
+    """Where `pretrain` cannot be had, warn and start from fresh weights."""
     drop: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
     log_interval: int = 10
     valid_interval: int = 1
+    save_every_steps: int | None = None
+    """Save the state within epochs too."""
     fixed_seed: bool = False
     """Also ask PyTorch for deterministic algorithms."""
     tensorboard: bool = False
@@ -62,13 +68,16 @@ class EvalRequest:
     """`videozoo eval`."""
 
     source: ConfigSource
-    weights: str
+    weights: str | None = None
+    """A path, a name, `hf://`; None: those published for the configuration's model."""
     data: Path | None = None
     save_dir: Path | None = None
     device: Device = "auto"
     drop: tuple[str, ...] = ()
     skip_bad: bool = False
     log_interval: int = 10
+    report: bool | None = None
+    """Also write `report.html`. None: where matplotlib, which draws it, is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +85,32 @@ class PredictRequest:
     """`videozoo predict`."""
 
     source: ConfigSource
-    weights: str
+    weights: str | None = None
+    """A path, a name, `hf://`; None: those published for the configuration's model."""
     inputs: tuple[str, ...] = ()
     save_dir: Path | None = None
     device: Device = "auto"
     drop: tuple[str, ...] = ()
     skip_bad: bool = False
+    annotate: bool = False
+    """Also write each video with the answer on it, and a picture of what the model saw."""
+    explain: bool = False
+    """Also write a picture of what in each video speaks for the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """`videozoo export`."""
+
+    source: ConfigSource
+    weights: str | None = None
+    """None: those published for the model."""
+    output: Path | None = None
+    """By default beside the weights, with their name and the format's suffix."""
+    format: Literal["onnx", "torch-export"] | None = None
+    """By default what the suffix of `output` says, else ONNX."""
+    video: Path | None = None
+    """A video, or a folder of them, to compare the graph on."""
+    overwrite: bool = False
+    check: bool = True
+    """Compare the graph's scores with the model's before the file is kept."""

@@ -10,6 +10,7 @@ from videozoo.tasks.requests import (
     ConfigSource,
     Device,
     EvalRequest,
+    ExportRequest,
     PredictRequest,
     TrainRequest,
 )
@@ -52,13 +53,33 @@ def predict(request: PredictRequest) -> None:
     _task(loaded.config.spec.task).predict(loaded, request)
 
 
+def export(request: ExportRequest) -> Path:
+    """Write a trained model as one file that runs without its Python code.
+
+    Returns:
+        The file.
+
+    Raises:
+        VideozooError: As `train`; or the file's scores are not the model's.
+    """
+    from videozoo.tasks.loading import config_for_weights
+
+    loaded = config_for_weights(request.source, request.weights)
+    return _task(loaded.config.spec.task).export(loaded, request)
+
+
 def load(
-    weights: str | Path, *, config: str | Path | None = None, device: Device = "auto"
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
 ) -> Classifier:
     """Make a trained model ready to use from Python.
 
     Args:
-        weights: A run folder, one of its `.safetensors` files, or a PaddlePaddle file.
+        weights: A run folder, one of its `.safetensors` files, a PaddlePaddle file, a file that
+            `videozoo export` wrote, a name of `videozoo weights list`, or
+            `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
         config: The YAML file; not needed for weights that videozoo wrote.
         device: `auto` takes a GPU where PyTorch sees one.
 
@@ -69,7 +90,7 @@ def load(
     from videozoo.tasks.loading import config_for_weights
 
     source = ConfigSource(path=Path(config) if config else None)
-    trained = config_for_weights(source, str(weights))
+    trained = config_for_weights(source, None if weights is None else str(weights))
     return _task(trained.config.spec.task).load(trained, device=device)
 
 

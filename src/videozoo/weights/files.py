@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,6 +20,7 @@ Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle
 
 _KEY = "videozoo"
 _LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_ASKS_TO_RUN = re.compile(r"\bGLOBAL (\S+?\.\S+)")
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
 
 
@@ -131,7 +133,7 @@ def sniff(path: Path) -> Kind:
     if start[:1] in (b"\x80", b"(", b"}", b"c"):
         return "paddle-pickle"
     if start[:2] == b"\x1f\x8b" or path.suffix == ".tar":
-        raise WeightsError(f"{path}: an archive; unpack it (tar xf) and pass the folder inside")
+        raise WeightsError(f"{path}: an archive; expected a file or folder of weights")
     looks = "is empty" if size == 0 else f"starts with {start[:8]!r}"
     raise WeightsError(
         f"{path}: not a weights file ({looks}); expected safetensors, a torch state dict (.pth), "
@@ -170,11 +172,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can raise nearly anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise WeightsError(
-            f"{path}: refused or damaged ({type(error).__name__}: {reason}); "
-            "expected a torch state dict, with nothing in it but tensors"
-        ) from None
+        raise _unreadable_torch(path, error) from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -187,6 +185,23 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
     return tensors
+
+
+def _unreadable_torch(path: Path, error: Exception) -> WeightsError:
+    """Say what is wrong, and never PyTorch's advice to load the file with its code."""
+    text = str(error)
+    if asked := _ASKS_TO_RUN.search(text):
+        return WeightsError(
+            f"{path}: refused: this pickle asks to run {asked[1]}, and a weights file holds only "
+            "tensors; if it is a whole checkpoint, save its state dict by itself"
+        )
+    reason = next((line for line in text.splitlines() if line.strip()), "")
+    if "weights_only" in reason:
+        reason = "it is not a plain pickle of tensors"
+    return WeightsError(
+        f"{path}: refused or damaged ({type(error).__name__}: {reason}); "
+        "expected a torch state dict, with nothing in it but tensors"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:

@@ -80,6 +80,59 @@ def fit_paddle(
     return state
 
 
+def as_paddle(
+    module_state: Mapping[str, Tensor], names: Mapping[str, PaddleName]
+) -> dict[str, NDArray[Any]]:
+    """Turn a module's tensors into PaddlePaddle parameters; `fit_paddle` the other way round.
+
+    Args:
+        module_state: Our name to tensor; the counters of batch norms are left out.
+        names: From the model's `paddle_names`.
+
+    Returns:
+        PaddlePaddle's name to array, in the shape that library gave it.
+
+    Raises:
+        WeightsError: A tensor has no name there, or one is missing.
+    """
+    missing = [name for name in names if name not in module_state]
+    nameless = [n for n in module_state if n not in names and not n.endswith(_COUNTER)]
+    if missing or nameless:
+        problems = [f"missing: {name}" for name in missing]
+        problems += [f"no PaddlePaddle parameter stands for {name}" for name in nameless]
+        raise WeightsError(_message("weights", problems, ""))
+    arrays: dict[str, NDArray[Any]] = {}
+    for ours, place in names.items():
+        array = module_state[ours].detach().cpu().numpy()
+        if place.transpose:
+            array = array.reshape(array.shape[:2]).T
+        elif place.reshape and array.ndim == 3:  # convolutions along time were 2D there
+            array = array[..., None]
+        arrays[place.name] = np.array(array, order="C")
+    return arrays
+
+
+def classifier_of_others(
+    module_state: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> str | None:
+    """Name the last layer, if it is all that does not fit because it tells other classes apart.
+
+    Args:
+        module_state: What the module has.
+        state: What the file has, under the same names.
+    """
+    misshapen = [
+        name
+        for name in module_state
+        if name in state and state[name].shape != module_state[name].shape
+    ]
+    last = _last_layer(module_state)
+    if not misshapen or {name.rpartition(".")[0] for name in misshapen} != {last}:
+        return None
+    same_inputs = all(state[n].shape[1:] == module_state[n].shape[1:] for n in misshapen)
+    return last if same_inputs else None
+
+
 def load_state(
     module: nn.Module,
     state: Mapping[str, Tensor],
@@ -197,10 +250,14 @@ def _check_drop(drop: Sequence[str], ours: Mapping[str, Tensor], source: object)
 def _hint(misshapen: Sequence[str], ours: Mapping[str, Tensor]) -> str:
     """Advise fine-tuning when it is the last layer that does not fit, and nothing else."""
     layers = {name.rpartition(".")[0] for name in misshapen}
-    last = list(ours)[-1].rpartition(".")[0] if ours else ""
+    last = _last_layer(ours)
     if layers == {last} and last:
         return f"fine-tuning on other classes? pass --drop {last}"
     return "were they made with other settings of the model?"
+
+
+def _last_layer(ours: Mapping[str, Tensor]) -> str:
+    return list(ours)[-1].rpartition(".")[0] if ours else ""
 
 
 def _message(source: object, problems: Sequence[str], hint: str) -> str:

@@ -138,8 +138,17 @@ def _only_record(file: Path) -> NDArray[Any]:
     return records[0]
 
 
+def read_records(path: Path) -> list[NDArray[Any]]:
+    """Read the arrays of a combined file, which have no names, in their order.
+
+    Raises:
+        WeightsError: The file is missing, damaged or cut short.
+    """
+    return list(_records(path))
+
+
 def _read_combined(path: Path, names: Collection[str] | None) -> Arrays:
-    records = list(_records(path))
+    records = read_records(path)
     if names is None:
         raise WeightsError(
             f"{path}: {len(records)} parameters without names; which model are they of?"

@@ -2,6 +2,7 @@
 
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.evaluation import evaluate
+from videozoo.tasks.classification.export import export
 from videozoo.tasks.classification.prediction import Classifier, input_entries, load, predict
 from videozoo.tasks.classification.scoring import VideoResult, score_videos
 from videozoo.tasks.classification.training import for_folder, train
@@ -11,6 +12,7 @@ __all__ = [
     "VideoResult",
     "clip_shape",
     "evaluate",
+    "export",
     "for_folder",
     "input_entries",
     "load",

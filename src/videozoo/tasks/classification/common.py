@@ -83,12 +83,14 @@ def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]
 
 
 @contextmanager
-def progress_bar(total: int, accelerator: Accelerator) -> Generator[Callable[[int], None]]:
+def progress_bar(
+    total: int, accelerator: Accelerator, what: str = "videos"
+) -> Generator[Callable[[int], None]]:
     """Show how far this process is; the others are about as far."""
     share = -(-total // accelerator.num_processes)
     shown = accelerator.is_main_process and sys.stderr.isatty()
     with Progress(
-        TextColumn("videos"),
+        TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -96,7 +98,7 @@ def progress_bar(total: int, accelerator: Accelerator) -> Generator[Callable[[in
         disable=not shown,
         transient=True,
     ) as progress:
-        bar = progress.add_task("videos", total=share)
+        bar = progress.add_task(what, total=share)
         yield lambda done: progress.update(bar, completed=done)
 
 

@@ -13,18 +13,18 @@ from videozoo.config import RunConfig
 from videozoo.data.clips import (
     load_entries,
 )
-from videozoo.engine.devices import (
-    finish,
-    make_accelerator,
-)
+from videozoo.engine.devices import finish
+from videozoo.errors import RunError
+from videozoo.report.html import write_report
 from videozoo.report.tables import class_table, summary_table
+from videozoo.tasks.classification import pages
 from videozoo.tasks.classification.common import (
     names_of_classes,
     speaker,
     without_absent_names,
     write_json,
 )
-from videozoo.tasks.classification.scoring import Scored, run_views
+from videozoo.tasks.classification.scoring import Scored, accelerator_for, run_views
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 
@@ -32,7 +32,7 @@ from videozoo.tasks.requests import EvalRequest
 def evaluate(
     trained: Trained, request: EvalRequest, *, console: Console | None = None
 ) -> dict[str, Any]:
-    """Score a trained model on labelled videos; print tables, write `eval.json`.
+    """Score a trained model on labelled videos; print tables, write `eval.json`, `report.html`.
 
     Returns:
         What the JSON file holds.
@@ -44,10 +44,13 @@ def evaluate(
     config = without_absent_names(trained.config)
     if request.data is not None:
         config = config.replace("--data", {"data.test": request.data})
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    with_report = pages.can_draw() if request.report is None else request.report
+    if with_report and not pages.can_draw():
+        raise RunError(pages.CHARTS_HINT)
     entries = load_entries(
         config.data, "test", num_classes=config.model.num_classes, names=trained.class_names
     )
@@ -68,6 +71,11 @@ def evaluate(
                 say(f"  {problem}")
         if request.save_dir is not None:
             say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
+            if with_report:
+                page = pages.evaluation_page(facts, scored, entries, config, config.eval, names)
+                say(f"report: {write_report(request.save_dir / 'report.html', page)}")
+            elif request.report is None:
+                say(f"note: {pages.CHARTS_HINT}")
     finish(accelerator)
     return facts
 

@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
@@ -18,11 +19,8 @@ from videozoo.data.kinetics import (
     read_list,
 )
 from videozoo.data.views import ClipViews
-from videozoo.engine.devices import (
-    finish,
-    make_accelerator,
-)
-from videozoo.errors import DataError
+from videozoo.engine.devices import finish
+from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.classification.common import (
     names_of_classes,
@@ -30,16 +28,19 @@ from videozoo.tasks.classification.common import (
     without_absent_names,
     write_json,
 )
+from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     ModuleScorer,
     VideoResult,
+    accelerator_for,
     run_views,
     score_videos,
     scorer_of,
     with_views,
 )
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.weights.exported import exported_kind
 
 
 def predict(
@@ -55,31 +56,72 @@ def predict(
     """
     out = console or Console()
     config = without_absent_names(trained.config)
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
     entries = input_entries(request.inputs, config)
+    if request.annotate or request.explain:
+        check_outputs(entries, request)
+    if request.explain and exported_kind(trained.path) is not None:
+        raise WeightsError(
+            f"{trained.path}: an exported graph gives no gradients to explain it by; "
+            "pass the weights it was made from (a run folder or a .safetensors file)"
+        )
     scored, config = run_views(trained, config, config.predict, entries, request, accelerator)
+    names = names_of_classes(trained, config)
+    found = {
+        place: _prediction(result, names, config.predict.top_k)
+        for place, result in scored.results.items()
+    }
+    facts: dict[str, Any] = {
+        "model": config.name,
+        "weights": str(trained.path),
+        "videozoo": __version__,
+        "predictions": list(found.values()),
+        "skipped": list(scored.skipped.values()),
+    }
     if accelerator.is_main_process:
-        names = names_of_classes(trained, config)
-        found = [
-            _prediction(result, names, config.predict.top_k) for result in scored.results.values()
-        ]
-        out.print(prediction_table(found))
+        out.print(prediction_table(facts["predictions"]))
         for problem in scored.skipped.values():
             say(f"skipped: {problem}")
         if request.save_dir is not None:
-            facts = {
-                "model": config.name,
-                "weights": str(trained.path),
-                "videozoo": __version__,
-                "predictions": found,
-                "skipped": list(scored.skipped.values()),
-            }
             say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
+    if request.save_dir is not None and (request.annotate or request.explain):
+        module = _module_to_explain(trained, config, request, accelerator)
+        drawn = draw_predictions(
+            entries,
+            scored.results,
+            config,
+            request,
+            accelerator,
+            class_names=names,
+            module=module,
+        )
+        for place, more in drawn.items():
+            found[place] |= more
+        if accelerator.is_main_process:
+            write_json(request.save_dir / "predictions.json", facts)
+            say(_what_was_drawn(request, len(drawn)))
     finish(accelerator)
     return list(scored.results.values())
+
+
+def _module_to_explain(
+    trained: Trained, config: RunConfig, request: PredictRequest, accelerator: Accelerator
+) -> nn.Module | None:
+    if not request.explain:
+        return None
+    return build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+
+
+def _what_was_drawn(request: PredictRequest, count: int) -> str:
+    kinds: list[str] = []
+    if request.annotate:
+        kinds.append("NAME_annotated.mp4 (without sound) and NAME.png")
+    if request.explain:
+        kinds.append("NAME_explained.png")
+    return f"written: {', '.join(kinds)} for {count} videos in {request.save_dir}"
 
 
 def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
@@ -136,18 +178,20 @@ class Classifier:
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self._trained = trained
-        precision = trained.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
+        self._accelerator = accelerator_for(trained, device)
         config = without_absent_names(trained.config)
         self.config = with_views(config, config.predict)
         self.class_names = names_of_classes(trained, self.config)
-        self._score = scorer_of(trained, self.config, self._accelerator)
+        self._score = scorer_of(trained, self.config, self._accelerator, device=device)
 
     @property
     def module(self) -> nn.Module:
         """The network: normalised clips (N, T, C, H, W) to logits."""
         if not isinstance(self._score, ModuleScorer):
-            raise AttributeError("an exported model holds no module")
+            raise AttributeError(
+                f"{self._trained.path} is an exported graph and has no module; load the weights "
+                "it was made from"
+            )
         return self._score.module
 
     def predict(self, *paths: str | Path) -> list[VideoResult]:

@@ -15,26 +15,23 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.clips import (
-    ClipData,
-    EvalBatches,
-)
+from videozoo.data.clips import ClipData, EvalBatches, eval_plan
 from videozoo.data.kinetics import (
     ClipEntry,
     videos_of,
     views_by_video,
 )
-from videozoo.data.views import ClipViews
-from videozoo.engine.devices import (
-    use_channels_last,
-)
-from videozoo.errors import ConfigError
+from videozoo.data.views import ClipPredict, ClipViews
+from videozoo.engine.devices import make_accelerator, use_channels_last
+from videozoo.errors import ConfigError, WeightsError
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
+from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import clip_shape, progress_bar, speaker
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import EvalRequest, PredictRequest
+from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
+from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
 
 Scores = NDArray[np.floating[Any]]
 ClipScorer = Callable[[Tensor], Scores]
@@ -179,7 +176,7 @@ def run_views(
 ) -> tuple[Scored, RunConfig]:
     """Build the model for these views and score the videos, in sight of the user."""
     config = with_views(config, views)
-    score = scorer_of(trained, config, accelerator, drop=request.drop)
+    score = scorer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     count = len(videos_of(entries))
     speaker(Console(stderr=True), accelerator)(_views_line(config, count, views))
     with progress_bar(count, accelerator) as advance:
@@ -197,7 +194,14 @@ def run_views(
 
 
 def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
-    """Build the model for another number of segments where the views ask for it."""
+    """Build the model for another number of segments where the views ask for it.
+
+    Raises:
+        ConfigError: The model has no segments, or is an exported graph for other clips.
+    """
+    if isinstance(config.spec, ExportedSpec):
+        _fit_exported(config.spec.description.clips, config, views)
+        return config
     if views.num_segments is None:
         return config
     if "num_segments" not in type(config.model).model_fields:
@@ -205,16 +209,72 @@ def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
     return config.replace("views", {"model.num_segments": views.num_segments})
 
 
-def scorer_of(
-    trained: Trained, config: RunConfig, accelerator: Accelerator, *, drop: Sequence[str] = ()
-) -> ClipScorer:
-    """Load the weights, ready to score.
+def _fit_exported(clips: ExportedClips, config: RunConfig, views: ClipViews) -> None:
+    """Make sure that these views are cut to the clips that an exported graph takes."""
+    section = "predict" if isinstance(views, ClipPredict) else "eval"
+    plan = eval_plan(clip_shape(config), config.data, views)
+    for key, asked, fixed in (
+        ("num_segments", plan.num_steps, clips.num_steps),
+        ("crop_size", plan.crop_size, clips.crop_size),
+    ):
+        if asked != fixed:
+            raise ConfigError(
+                f"{section}.{key} is {asked}, but this graph was exported for {fixed}; "
+                f"pass --set {section}.{key}={fixed}, or export again with "
+                f"--set predict.{key}={asked}"
+            )
+
+
+def accelerator_for(trained: Trained, device: Device) -> Accelerator:
+    """Join the processes of this run on the device that suits its weights.
+
+    ONNX files leave the device to onnxruntime, which may see a GPU where PyTorch does not.
 
     Raises:
-        WeightsError: They do not fit; every mismatch is listed.
+        RunError: The device is not there.
     """
+    kind = exported_kind(trained.path)
+    if kind is None:
+        return make_accelerator(device=device, precision=trained.config.train.precision)
+    if kind == "onnx" or (device == "auto" and not torch.cuda.is_available()):
+        device = "cpu"
+    return make_accelerator(device=device)
+
+
+def scorer_of(
+    trained: Trained,
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    drop: Sequence[str] = (),
+    device: Device = "auto",
+) -> ClipScorer:
+    """Load the weights, or the exported graph, ready to score.
+
+    Args:
+        trained: What the user named.
+        config: For the views that will come.
+        accelerator: From `accelerator_for`.
+        drop: Leading parts of parameter names that keep their fresh values.
+        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
+
+    Raises:
+        WeightsError: They do not fit; every mismatch is listed. Or the graph is damaged.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
+    kind = exported_kind(trained.path)
+    if kind is not None:
+        if drop:
+            raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")
+        on_gpu = accelerator.device.type == "cuda" or (kind == "onnx" and device == "cuda")
+        return open_exported(
+            trained.path,
+            device="cuda" if on_gpu else "cpu",
+            device_index=accelerator.local_process_index,
+        )
     module = build_trained(trained, config, drop=drop)
     module.to(accelerator.device).eval()
+    fold_batch_norms(module)  # its weights are not saved from here
     use_channels_last(module)
     return ModuleScorer(module, config.data, accelerator)
 

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videozoo.config import RunConfig
 from videozoo.data.clips import (
@@ -31,12 +30,15 @@ from videozoo.engine.devices import (
     make_accelerator,
     seed_everything,
     share_cores,
+    usable_cores,
 )
 from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
+from videozoo.engine.stopping import check_early_stop
+from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import (
     clip_shape,
@@ -45,8 +47,9 @@ from videozoo.tasks.classification.common import (
     without_absent_names,
 )
 from videozoo.tasks.classification.scoring import ModuleScorer, score_videos
-from videozoo.tasks.loading import initialise, save_trained
+from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.starting import start
 
 
 def train(
@@ -72,13 +75,14 @@ def train(
     names = configured_class_names(config)
     entries = load_entries(data, "train", num_classes=config.model.num_classes)
     held_out = _validation_entries(config, request)
+    validates = held_out is not None and request.valid_interval <= settings.epochs
+    check_early_stop(settings, validates=validates)  # before a folder is made
 
     seed_everything(settings.seed)
     if request.fixed_seed:
         torch.use_deterministic_algorithms(True, warn_only=True)
     module = config.spec.build(config.model)
-    if request.pretrain and not request.resume:
-        say(initialise(module, config, request.pretrain, drop=request.drop))
+    start(module, config, request, say=say)
     folder = RunFolder.create(
         request.save_dir,
         resume=request.resume,
@@ -104,15 +108,18 @@ def train(
     )
     schedule = make_schedule(settings, _steps_in_epoch(settings, batches))
     say(_opening_line(config, module, accelerator, len(entries), held_out))
+    if settings.learning_rate_batch_size is not None:
+        say(_rate_line(settings))
 
     def loss_of(model: nn.Module, batch: ClipBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
+        clips = normalize(batch.clips, data.mean, data.std)
+        clips, labels = mixup(clips, batch.labels, settings.mixup_alpha)
         with accelerator.autocast():
-            logits = model(normalize(batch.clips, data.mean, data.std))
+            logits = model(clips)
         # cross-entropy in fp32: in bf16 its small differences drown
-        loss = F.cross_entropy(logits.float(), batch.labels)
-        hits = (logits.argmax(1) == batch.labels).sum()
-        return loss, {"total": float(len(batch)), "top1": hits}
+        loss = mixed_cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        return loss, {"total": float(len(batch)), "top1": mixed_hits(logits, labels)}
 
     def validate(epoch: int) -> dict[str, float]:
         assert held_out is not None
@@ -140,7 +147,9 @@ def train(
         options=FitOptions(
             valid_interval=request.valid_interval,
             log_interval=request.log_interval,
+            save_every_steps=request.save_every_steps,
             tensorboard=request.tensorboard,
+            slow_data_advice=_slow_data_advice(data.num_workers),
         ),
         resume=request.resume,
         console=out,
@@ -206,3 +215,19 @@ def _opening_line(
         f"{num_train} videos to learn from, {checked}; {config.train.epochs} epochs of batches of "
         f"{config.train.batch_size} on {where}, {config.train.precision}"
     )
+
+
+def _rate_line(settings: TrainSettings) -> str:
+    """Say which learning rate the batch makes of the configured one."""
+    used = settings.learning_rate * settings.learning_rate_scale
+    return (
+        f"learning rate {settings.learning_rate:g} for batches of "
+        f"{settings.learning_rate_batch_size} -> {used:g} for {settings.batch_size}"
+    )
+
+
+def _slow_data_advice(num_workers: int) -> str:
+    cores = usable_cores()
+    if num_workers < cores:
+        return f"raise data.num_workers (now {num_workers}; this machine has {cores} cores)"
+    return "store the videos smaller, near data.short_side: then they decode faster"

@@ -1,0 +1,71 @@
+"""videozoo doctor | check-data: what is wrong with this machine, or with these videos."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command, config_flags, config_source
+
+
+def add(commands: Any) -> None:
+    """Describe the commands and their flags."""
+    doctor = command(commands, "doctor", run_doctor)
+    doctor.add_argument(
+        "weights", nargs="?", metavar="RUN|FILE", help="also see whether these weights can be used"
+    )
+    doctor.add_argument("--json", action="store_true", help="print everything, for a bug report")
+
+    check = command(commands, "check-data", run_check_data)
+    check.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="folder, list or video; by default what --config names",
+    )
+    config_flags(check, required=False, default="then also what it needs is checked")
+    check.add_argument("--deep", action="store_true", help="decode every frame, not only three")
+    check.add_argument("--workers", type=int, metavar="N", help="processes; by default one a core")
+    check.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="for a small file; large ones get more (default 60)",
+    )
+    check.add_argument("--json", type=Path, metavar="FILE", help="write everything, file by file")
+    check.add_argument(
+        "--write-good", type=Path, metavar="FILE", help="write a list of what can be used"
+    )
+    check.add_argument("--no-cache", action="store_true", help="open files that did not change too")
+
+
+def run_doctor(parsed: argparse.Namespace) -> None:
+    """Say what is installed, what works, and what to do about the rest."""
+    from videozoo.tasks.doctor import run
+
+    run(weights=parsed.weights, as_json=parsed.json)
+
+
+def run_check_data(parsed: argparse.Namespace) -> None:
+    """Open every video of a data set; count, compare, and name what cannot be used."""
+    from videozoo.errors import UsageError
+    from videozoo.tasks.check_data import CheckRequest, run
+
+    if parsed.workers is not None and parsed.workers < 1:
+        raise UsageError(f"--workers {parsed.workers}: expected 1 or more")
+    if parsed.timeout is not None and not parsed.timeout > 0:
+        raise UsageError(f"--timeout {parsed.timeout:g}: expected more than 0 seconds")
+    run(
+        CheckRequest(
+            path=parsed.path,
+            source=config_source(parsed, {}),
+            deep=parsed.deep,
+            workers=parsed.workers,
+            base_seconds=parsed.timeout,
+            json_path=parsed.json,
+            write_good=parsed.write_good,
+            use_cache=not parsed.no_cache,
+        )
+    )

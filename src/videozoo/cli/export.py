@@ -1,0 +1,50 @@
+"""videozoo export: a trained model as one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command, config_flags, config_source, weights_flag
+
+
+def add(commands: Any) -> None:
+    """Describe the command and its flags."""
+    export = command(commands, "export", run_export)
+    weights_flag(export)
+    config_flags(export, required=False)
+    export.add_argument(
+        "--format",
+        choices=("onnx", "torch-export"),
+        help="onnx (the default): runs in onnxruntime; torch-export: a .pt2 file for PyTorch",
+    )
+    export.add_argument("--output", type=Path, metavar="FILE", help="by default beside the weights")
+    export.add_argument(
+        "--video",
+        type=Path,
+        metavar="PATH",
+        help="video or folder to compare on; by default the first of the configured list",
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    export.add_argument(
+        "--no-check", action="store_true", help="keep the file without comparing its scores"
+    )
+
+
+def run_export(parsed: argparse.Namespace) -> None:
+    """Write a trained model as one file that runs without its Python code."""
+    from videozoo.tasks import run
+    from videozoo.tasks.requests import ExportRequest
+
+    run.export(
+        ExportRequest(
+            source=config_source(parsed, {}),
+            weights=parsed.weights,
+            output=parsed.output,
+            format=parsed.format,
+            video=parsed.video,
+            overwrite=parsed.overwrite,
+            check=not parsed.no_check,
+        )
+    )

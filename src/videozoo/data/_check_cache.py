@@ -1,0 +1,126 @@
+"""What is known of files from earlier checks, kept in one small database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_COMMIT_SECONDS = 2.0
+_LAYOUT = """
+CREATE TABLE IF NOT EXISTS facts (
+    path BLOB, question TEXT, stamp TEXT, answer TEXT, PRIMARY KEY (path, question)
+)
+"""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What changes when a file does."""
+
+    num_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    """Also changes with permissions, and when an old file is put in place of another."""
+
+    def __str__(self) -> str:
+        return f"{self.num_bytes}/{self.mtime_ns}/{self.ctime_ns}"
+
+
+def stamp_of(path: Path, suffixes: frozenset[str]) -> Stamp:
+    """The stamp of a file, or of a folder with all its files that end in `suffixes`.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    inside = [file.stat() for file in path.iterdir() if file.suffix.lower() in suffixes]
+    return Stamp(
+        sum(file.st_size for file in inside),
+        max((file.st_mtime_ns for file in inside), default=0),
+        max((file.st_ctime_ns for file in inside), default=0),
+    )
+
+
+class FactCache:
+    """Answers to questions about files, as long as the files stay the same.
+
+    A disk that refuses only makes the cache useless, never the check; `trouble` then says why.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Open the database in `folder`, made where missing; None remembers nothing."""
+        self.trouble = ""
+        self._base: sqlite3.Connection | None = None
+        self._committed = time.monotonic()
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(folder / "facts.sqlite", timeout=10)
+            self._base.execute(_LAYOUT)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def get(self, path: Path, stamp: Stamp, *questions: str) -> dict[str, Any] | None:
+        """The answer to the first question that is answered."""
+        for question in questions:
+            row = self._run(
+                "SELECT answer FROM facts WHERE path = ? AND question = ? AND stamp = ?",
+                (_key(path), question, str(stamp)),
+            )
+            if row:
+                return json.loads(row[0])
+        return None
+
+    def put(self, path: Path, stamp: Stamp, question: str, answer: Mapping[str, Any]) -> None:
+        """Remember an answer."""
+        self._run(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)",
+            (_key(path), question, str(stamp), json.dumps(answer)),
+        )
+        if self._base is not None and time.monotonic() - self._committed > _COMMIT_SECONDS:
+            self._commit()
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._base is not None:
+            self._commit()
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def _run(self, command: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self._base is None:
+            return None
+        try:
+            return self._base.execute(command, values).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+
+    def _commit(self) -> None:
+        try:
+            if self._base is not None:
+                self._base.commit()
+        except sqlite3.Error as error:
+            self._give_up(error)
+        self._committed = time.monotonic()
+
+    def _give_up(self, error: Exception) -> None:
+        self.trouble = getattr(error, "strerror", None) or str(error)
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+
+def _key(path: Path) -> bytes:
+    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named

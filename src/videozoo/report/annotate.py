@@ -1,0 +1,432 @@
+"""Write answers where people look: onto the video itself, and into one picture of it.
+
+The mp4 shows the whole video with its best classes in a band, and at the lower edge a timeline with
+a tick at every frame that the model saw. Sound is not kept.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from videozoo.data.video import VideoReader
+from videozoo.errors import RunError
+from videozoo.report import drawing
+from videozoo.report.drawing import BAD, FAINT, GOOD, INK, PAPER, Colour, Frame
+from videozoo.safe_write import written_aside
+
+_MOST_SHOWN = 24  # frames in a contact sheet
+_STILLS_RATE = 25  # frames a second for folders and pickles, which tell none
+_TICKS = 90_000  # a second, where frames do not come evenly
+_MOST_NAME_BYTES = 180  # file systems allow 255, endings included
+
+_WHITE: Colour = (255, 255, 255)
+_SEEN: Colour = (255, 205, 60)
+_BEST: Colour = (43, 108, 212)
+_OTHER: Colour = (96, 108, 124)
+_LIGHT_BAD: Colour = (255, 150, 138)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model says of one video."""
+
+    name: str
+    top: Sequence[tuple[str, float]]
+    """Class and score in [0, 1], best first; at least one."""
+    truth: str | None = None
+    """The true class, where known."""
+
+    @property
+    def is_right(self) -> bool | None:
+        """None where the true class is not known."""
+        return None if self.truth is None else self.top[0][0] == self.truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenFrames:
+    """Frames of a video that a model looked at."""
+
+    numbers: Sequence[int]
+    """Of the frames, in the order in which the model got them."""
+    pictures: NDArray[np.uint8]
+    """RGB (len(numbers), H, W, 3), cropped and scaled as the model got them."""
+
+
+# --- the video -----------------------------------------------------------------------------------
+
+
+def annotate_video(reader: VideoReader, path: Path, answer: Answer, seen: Sequence[int]) -> int:
+    """Write a video again, upright, with what the model says of it; one frame in memory at a time.
+
+    Args:
+        reader: The video.
+        path: The mp4 to write: H.264 (MPEG-4 where FFmpeg has no encoder for it), of the size of
+            the video, made even, with its frames at their times, without sound.
+        answer: Goes into a band over the picture; as many classes as there is room for.
+        seen: Numbers of the frames the model looked at, for the timeline.
+
+    Returns:
+        Frames written.
+
+    Raises:
+        VideoError: The video cannot be read.
+        RunError: The file cannot be written.
+    """
+    info = reader.info
+    rate = Fraction(info.frames_per_second or _STILLS_RATE).limit_denominator(100_000)
+    times = _uneven_times(reader, rate)
+    band = Band((info.height, info.width), answer, seen, info.num_frames)
+    count = 0
+    try:
+        with written_aside(path) as aside, av.open(aside, "w", format="mp4") as container:
+            stream = _video_stream(container, rate, info.height, info.width)
+            if times is not None:
+                stream.codec_context.time_base = Fraction(1, _TICKS)
+            for count, frame in enumerate(_encodable(band, reader.frames()), start=1):
+                frame.pts = count - 1 if times is None else _tick(times, count - 1, rate)
+                frame.time_base = 1 / rate if times is None else Fraction(1, _TICKS)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    except (OSError, FFmpegError) as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return count
+
+
+def _encodable(band: Band, pictures: Iterator[Frame]) -> Iterator[av.VideoFrame]:
+    convert = VideoReformatter()
+    for number, picture in enumerate(pictures):
+        drawn = band.draw(picture, number)
+        height, width = drawn.shape[:2]
+        even = np.pad(drawn, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        yield convert.reformat(
+            av.VideoFrame.from_ndarray(even, format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            threads=1,
+        )
+
+
+def _video_stream(
+    container: OutputContainer, rate: Fraction, height: int, width: int
+) -> VideoStream:
+    h264 = "libx264" in av.codecs_available
+    options = {"preset": "veryfast", "crf": "20"} if h264 else {"qmin": "2", "qmax": "5"}
+    codec = "libx264" if h264 else "mpeg4"
+    stream = container.add_stream(codec, rate=rate, options=options)
+    stream.height, stream.width = height + height % 2, width + width % 2
+    stream.pix_fmt = "yuv420p"
+    coder = stream.codec_context  # BT.709 throughout; untagged, players would guess by the size
+    coder.colorspace = coder.color_primaries = coder.color_trc = 1
+    coder.color_range = 1
+    return stream
+
+
+def _uneven_times(reader: VideoReader, rate: Fraction) -> list[float] | None:
+    """Seconds of the frames where they do not come at an even rate; None where they do."""
+    times = reader.frame_seconds
+    if times is None:
+        return None
+    step = float(1 / rate)
+    slack = 0.1 * step + 0.001  # some containers round to milliseconds
+    even = all(abs(time - number * step) <= slack for number, time in enumerate(times))
+    return None if even else times
+
+
+def _tick(times: Sequence[float], number: int, rate: Fraction) -> int:
+    """When frame `number` is shown; those nobody foresaw follow the last at the average rate."""
+    extra = max(0, number - len(times) + 1)
+    return round((times[number - extra] + extra / rate) * _TICKS)
+
+
+class Band:
+    """Draws the classes and the timeline on the frames of one video."""
+
+    def __init__(
+        self, size: tuple[int, int], answer: Answer, seen: Sequence[int], num_frames: int
+    ) -> None:
+        """Prepare everything that is the same on all frames.
+
+        Args:
+            size: Height and width of the frames; text scales with it.
+            answer: What to write.
+            seen: Frames to mark on the timeline.
+            num_frames: Its length.
+        """
+        self._height, self._width = size
+        short = min(size)
+        self._text_size = round(max(short / 28, min(11, max(9, short / 12))))
+        self._strip = max(3, round(0.5 * self._text_size))  # height of the timeline
+        self._num_frames = max(1, num_frames)
+        self._seen = frozenset(seen)
+        self._timeline = self._drawn_timeline()
+        panel = np.asarray(self._drawn_panel(answer))
+        opacity = panel[..., 3:].astype(np.uint16)
+        self._keep = 255 - opacity
+        self._add = panel[..., :3].astype(np.uint16) * opacity
+
+    def draw(self, picture: Frame, number: int) -> Frame:
+        """A copy of frame `number`, written on."""
+        drawn = picture.copy()
+        height, width = self._keep.shape[:2]
+        bottom = self._height - self._strip
+        under = drawn[bottom - height : bottom, :width]
+        under[:] = (under * self._keep + self._add + 127) // 255
+        drawn[bottom:] = self._timeline
+        centre = self._column(number)
+        half = max(1, self._width // 250)
+        colour = _SEEN if number in self._seen else _WHITE
+        drawn[bottom - half :, max(0, centre - half) : centre + half + 1] = colour
+        return drawn
+
+    def _column(self, number: int) -> int:
+        return min(self._width - 1, int((number + 0.5) / self._num_frames * self._width))
+
+    def _drawn_timeline(self) -> Frame:
+        strip = np.full((self._strip, self._width, 3), 40, np.uint8)
+        half = max(0, self._width // 500)
+        for number in self._seen:
+            centre = self._column(number)
+            strip[1:, max(0, centre - half) : centre + half + 1] = _SEEN
+        return strip
+
+    def _drawn_panel(self, answer: Answer) -> Image.Image:
+        size = self._text_size
+        line = round(1.45 * size)
+        width = min(self._width, 26 * size)
+        rows = _rows(answer, is_narrow=width < 12 * size)
+        rows = rows[: max(1, int(0.5 * self._height - self._strip) // line)]
+        height = min(line * len(rows), self._height - self._strip)
+        panel = Image.new("RGBA", (width, height), (14, 18, 24, 176))
+        canvas = ImageDraw.Draw(panel)
+        gap, left = max(1, round(0.12 * size)), round(0.4 * size)
+        for place, row in enumerate(rows):
+            top, middle = place * line, place * line + line / 2
+            filled = round(width * min(max(row.share, 0.0), 1.0))
+            if filled:
+                box = (0, top + gap, filled - 1, top + line - gap - 1)
+                canvas.rectangle(box, fill=(*row.fill, 235))
+            room = width - 2 * left
+            if row.number:
+                write = partial(drawing.write, canvas, size=size, width=width, colour=_WHITE)
+                write((width - left, middle), row.number, anchor="rm")
+                room -= drawing.font_for(row.number, size).getlength(row.number) + left
+            drawing.write(
+                canvas, (left, middle), row.text, size=size, width=room, colour=row.colour
+            )
+        return panel
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the band."""
+
+    text: str
+    number: str = ""
+    """At the right end."""
+    share: float = 0.0
+    """Of the line that its bar fills."""
+    fill: Colour = _OTHER
+    colour: Colour = _WHITE
+
+
+def _rows(answer: Answer, *, is_narrow: bool) -> list[_Row]:
+    """Lines of the band, those to keep where there is little room first."""
+    (best, score), *others = answer.top
+    sign, fill = {
+        None: ("", _BEST),
+        True: ("\N{CHECK MARK} ", GOOD),
+        False: ("\N{MULTIPLICATION X} ", BAD),
+    }[answer.is_right]
+    percent = f"{100 * score:.0f} %"
+    if is_narrow:  # no room for a number beside a name
+        rows = [_Row(sign + best, "", score, fill), _Row(percent)]
+    else:
+        rows = [_Row(sign + best, percent, score, fill)]
+    if answer.is_right is False:
+        rows.append(_Row(f"truth: {answer.truth}", colour=_LIGHT_BAD))
+    if is_narrow:
+        return rows + [_Row(name, "", share) for name, share in others]
+    return rows + [_Row(name, f"{100 * share:.0f} %", share) for name, share in others]
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def contact_sheet(
+    seen: SeenFrames, answer: Answer, *, frames_per_second: float | None = None
+) -> Image.Image:
+    """The frames that a model saw, and beside them what it says.
+
+    Args:
+        seen: Of more than 24, 24 evenly spread ones are shown.
+        answer: The classes.
+        frames_per_second: To write seconds under the frames.
+    """
+    shown = drawing.spread(len(seen.numbers), _MOST_SHOWN)
+    columns = drawing.columns_for(len(shown))
+    cell = 168
+    pictures = [drawing.resized(seen.pictures[place], cell) for place in shown]
+    gap, caption, margin, side = 8, 20, 20, 340
+    step = pictures[0].height + caption + gap
+    rows = -(-len(shown) // columns)
+    grid = columns * (cell + gap) - gap
+    height = max(rows * step - gap, 70 + 46 * len(answer.top)) + 2 * margin
+    sheet = Image.new("RGB", (grid + side + 3 * margin, height), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    for turn, (place, picture) in enumerate(zip(shown, pictures, strict=True)):
+        left = margin + turn % columns * (cell + gap)
+        top = margin + turn // columns * step
+        sheet.paste(picture, (left, top))
+        text = _moment(seen.numbers[place], frames_per_second)
+        drawing.write(
+            canvas, (left, top + picture.height + caption / 2), text,
+            size=12, width=cell, colour=FAINT,
+        )  # fmt: skip
+    _write_answer(canvas, answer, left=grid + 2 * margin, top=margin, width=side)
+    return sheet
+
+
+def explained_sheet(
+    seen: SeenFrames,
+    heat: NDArray[np.float32],
+    shares: Sequence[float],
+    *,
+    title: str,
+    name: str,
+    frames_per_second: float | None = None,
+) -> Image.Image:
+    """The frames that a model saw, under each where it looked, and how much the frame weighs.
+
+    Args:
+        seen: Of more than 24, 24 evenly spread ones are shown.
+        heat: (T, h, w) in [0, 1], for each of those frames.
+        shares: Of each frame in all the heat.
+        title: Which class this is about.
+        name: Of the video.
+        frames_per_second: To write seconds over the frames.
+    """
+    shown = drawing.spread(len(seen.numbers), _MOST_SHOWN)
+    columns = min(8, len(shown))
+    cell, gap, margin, caption, head, meter = 144, 8, 20, 20, 66, 26
+    originals = [drawing.resized(seen.pictures[place], cell) for place in shown]
+    tall = originals[0].height
+    step = caption + 2 * tall + 4 + meter + 2 * gap
+    rows = -(-len(shown) // columns)
+    width = max(columns * (cell + gap) - gap, 460) + 2 * margin
+    sheet = Image.new("RGB", (width, head + rows * step + margin), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    drawing.write(canvas, (margin, margin + 8), title, size=18, width=width - 2 * margin)
+    _legend(sheet, canvas, (width - margin, margin + 34))
+    drawing.write(
+        canvas, (margin, margin + 34), name, size=13, width=width - 2 * margin - 230, colour=FAINT
+    )
+    largest = max(shares, default=0.0) or 1.0
+    for turn, (place, picture) in enumerate(zip(shown, originals, strict=True)):
+        left = margin + turn % columns * (cell + gap)
+        top = head + turn // columns * step
+        text = _moment(seen.numbers[place], frames_per_second)
+        drawing.write(canvas, (left, top + caption / 2), text, size=12, width=cell, colour=FAINT)
+        sheet.paste(picture, (left, top + caption))
+        warm = drawing.with_heat(np.asarray(picture), heat[place])
+        sheet.paste(Image.fromarray(warm), (left, top + caption + tall + 4))
+        middle = top + caption + 2 * tall + 4 + meter / 2
+        share = shares[place]
+        drawing.bar(canvas, (left, middle - 4, left + cell - 46, middle + 4), share / largest)
+        drawing.write(
+            canvas, (left + cell, middle), f"{100 * share:.0f} %", size=12, width=44, anchor="rm"
+        )
+    return sheet
+
+
+def _legend(sheet: Image.Image, canvas: ImageDraw.ImageDraw, place: tuple[int, int]) -> None:
+    right, middle = place
+    ramp = np.broadcast_to(np.linspace(0, 1, 100, dtype=np.float32), (10, 100))
+    drawing.write(canvas, (right, middle), "most", size=12, width=60, colour=FAINT, anchor="rm")
+    sheet.paste(Image.fromarray(drawing.heat_colours(ramp)), (right - 140, middle - 5))
+    drawing.write(
+        canvas, (right - 148, middle), "none", size=12, width=60, colour=FAINT, anchor="rm"
+    )
+
+
+def _moment(number: int, frames_per_second: float | None) -> str:
+    if not frames_per_second:
+        return f"frame {number}"
+    return f"frame {number}, {number / frames_per_second:.2f} s"
+
+
+def _write_answer(
+    canvas: ImageDraw.ImageDraw, answer: Answer, *, left: int, top: int, width: int
+) -> None:
+    drawing.write(canvas, (left, top + 8), answer.name, size=15, width=width)
+    if answer.is_right is not None:
+        right, wrong = "\N{CHECK MARK} right", f"\N{MULTIPLICATION X} truth: {answer.truth}"
+        verdict, colour = (right, GOOD) if answer.is_right else (wrong, BAD)
+        drawing.write(canvas, (left, top + 32), verdict, size=14, width=width, colour=colour)
+    for place, (name, score) in enumerate(answer.top):
+        line = top + 66 + 46 * place
+        drawing.write(
+            canvas,
+            (left, line),
+            name,
+            size=15,
+            width=width - 74,
+            colour=INK if not place else FAINT,
+        )
+        number = f"{100 * score:.1f} %"
+        drawing.write(canvas, (left + width, line), number, size=15, width=72, anchor="rm")
+        fill = drawing.ACCENT if not place else FAINT
+        drawing.bar(canvas, (left, line + 12, left + width, line + 20), score, fill)
+
+
+def write_picture(path: Path, picture: Image.Image) -> Path:
+    """Write a picture as PNG, whole or not at all.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    try:
+        with written_aside(path) as aside:
+            picture.save(aside, "PNG")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
+
+
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """Names for what is written of each video: short, and none twice on any file system.
+
+    >>> picture_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("b/y.mp4"), Path("b/Y.avi")])
+    ['a_x', 'b_x', 'b_y', 'b_Y_2']
+    """
+
+    def known(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()  # as macOS and Windows compare
+
+    stems = [path.stem if path.suffix else path.name for path in paths]
+    often = Counter(map(known, stems))
+    names: list[str] = []
+    used: set[str] = set()  # a video may be called as another's explanation
+    for path, stem in zip(paths, stems, strict=True):
+        name = stem if often[known(stem)] == 1 else f"{path.absolute().parent.name}_{stem}"
+        name = name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
+        base, number = name, 2
+        while used & {known(name), known(f"{name}_explained")}:
+            name, number = f"{base}_{number}", number + 1
+        used |= {known(name), known(f"{name}_explained")}
+        names.append(name)
+    return names

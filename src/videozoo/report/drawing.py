@@ -1,0 +1,185 @@
+"""Text, bars and heat on pictures, with Pillow. Sizes are pixels, colours (red, green, blue)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Frame = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (27, 36, 48)
+FAINT: Colour = (91, 102, 117)
+TRACK: Colour = (226, 231, 238)
+ACCENT: Colour = (43, 108, 212)
+GOOD: Colour = (23, 121, 74)
+BAD: Colour = (179, 53, 43)
+
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+# By what they can write: DejaVu (with matplotlib, or installed) most alphabets; Chinese, Japanese
+# and Korean only where the system has a font for them.
+_FACES = (
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-zenhei.ttc",
+    "msyh.ttc",
+    "msgothic.ttc",
+    "malgun.ttf",
+    "PingFang.ttc",
+)
+_HEAT = np.array(  # none, some, much, most: dark to bright, so that it reads without colour too
+    [[20, 11, 53], [127, 30, 108], [229, 92, 48], [252, 255, 164]], np.float32
+)
+
+
+def printable(text: str) -> str:
+    """Text without what cannot be drawn on one line.
+
+    >>> printable("a\\nb\\x00")
+    'a b?'
+    """
+    shown = " ".join(text.split())
+    return "".join(character if character.isprintable() else "?" for character in shown)
+
+
+def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """The first font at hand that has every character of `text`; else the first of all."""
+    fonts = _fonts(size)
+    return next((font for font in fonts if all(_has(font, each) for each in text)), fonts[0])
+
+
+@lru_cache(maxsize=32)
+def _fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
+    own = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
+    found: list[ImageFont.FreeTypeFont] = []
+    for name in _FACES:
+        for place in (_of_matplotlib(name), name):
+            try:
+                found.append(ImageFont.truetype(place, size))
+                break
+            except OSError:
+                continue
+    return (*found, own)
+
+
+def _of_matplotlib(name: str) -> str:
+    """Where matplotlib keeps a font, found without importing it."""
+    package = importlib.util.find_spec("matplotlib")
+    if package is None or package.origin is None:
+        return name
+    return str(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / name)
+
+
+@lru_cache(maxsize=4096)
+def _has(font: ImageFont.FreeTypeFont, character: str) -> bool:
+    """Whether a font draws a character as something else than its box for unknown ones."""
+    if character.isspace():
+        return True
+    drawn, unknown = (bytes(cast(Any, font.getmask(each))) for each in (character, "\U0010fffe"))
+    return drawn != unknown
+
+
+def fitted(text: str, size: int, width: float) -> str:
+    """As much of `text` as fits into `width`, with an ellipsis where something is left out.
+
+    >>> fitted("short", 12, 200)
+    'short'
+    >>> fitted("a name that is much too long", 12, 80).endswith("\u2026")
+    True
+    """
+    shown = printable(text)
+    font = font_for(shown, size)
+    if font.getlength(shown) <= width:
+        return shown
+    low, high = 0, len(shown)  # the longest beginning that fits
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(shown[:middle].rstrip() + _ELLIPSIS) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    kept = shown[:low].rstrip()  # accents have no width: they stay with their letter
+    return kept + _ELLIPSIS if kept else ""
+
+
+def write(
+    canvas: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    *,
+    size: int,
+    width: float,
+    colour: Colour = INK,
+    anchor: Literal["lm", "mm", "rm"] = "lm",
+) -> None:
+    """Write one line, cut to `width`; `place` is its middle height, left, middle or right."""
+    shown = fitted(text, size, width)
+    canvas.text(place, shown, fill=colour, font=font_for(shown, size), anchor=anchor)
+
+
+def bar(
+    canvas: ImageDraw.ImageDraw,
+    box: tuple[float, float, float, float],
+    share: float,
+    colour: Colour = ACCENT,
+) -> None:
+    """A share in [0, 1] as a bar in a track."""
+    left, top, right, bottom = box
+    canvas.rectangle((left, top, right - 1, bottom - 1), fill=TRACK)
+    filled = left + (right - left) * min(max(share, 0.0), 1.0)
+    if filled >= left + 1:
+        canvas.rectangle((left, top, filled - 1, bottom - 1), fill=colour)
+
+
+def resized(frame: Frame, width: int) -> Image.Image:
+    """A frame at another width, its shape kept."""
+    height = max(1, round(frame.shape[0] * width / frame.shape[1]))
+    return Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def heat_colours(heat: NDArray[np.float32]) -> Frame:
+    """Colours (H, W, 3) of heat (H, W) in [0, 1]."""
+    stops = np.linspace(0, 1, len(_HEAT))
+    channels = [np.interp(heat, stops, _HEAT[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def with_heat(frame: Frame, heat: NDArray[np.float32]) -> Frame:
+    """Lay heat (h, w) in [0, 1] over a frame (H, W, 3): glowing over a grey and dimmed picture."""
+    height, width = frame.shape[:2]
+    map_ = Image.fromarray(np.ascontiguousarray(heat, np.float32))
+    fine = np.asarray(map_.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
+    grey = frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    under = 0.55 * grey[..., None] + 0.2 * frame
+    opacity = 0.75 * fine[..., None] ** 0.8
+    mixed = under * (1 - opacity) + heat_colours(fine) * opacity
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def columns_for(cells: int) -> int:
+    """Columns of a grid that is wider than high.
+
+    >>> [columns_for(cells) for cells in (1, 3, 8, 24)]
+    [1, 3, 4, 6]
+    """
+    return min(cells, max(3, int(np.ceil(np.sqrt(1.5 * cells)))))
+
+
+def spread(count: int, most: int) -> Sequence[int]:
+    """At most `most` of `count` places, evenly spread, first and last among them.
+
+    >>> list(spread(3, 5)), list(spread(9, 3))
+    ([0, 1, 2], [0, 4, 8])
+    """
+    if count <= most:
+        return range(count)
+    return np.linspace(0, count - 1, most).round().astype(int).tolist()

@@ -1,0 +1,252 @@
+"""Which videos there are to check: lists, folders, or what a configuration names."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from videozoo.data import kinetics
+from videozoo.data.check import Found, scan_folder
+from videozoo.data.kinetics import ClipEntry
+from videozoo.errors import DataError, UsageError
+from videozoo.tasks.requests import ConfigSource
+
+if TYPE_CHECKING:
+    from videozoo.config import RunConfig
+
+_LIST_SUFFIXES = frozenset((".txt", ".list", ".lst", ".csv"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRequest:
+    """`videozoo check-data`."""
+
+    path: Path | None = None
+    """A folder, a list or one video; None: what the configuration names."""
+    source: ConfigSource = field(default_factory=ConfigSource)
+    deep: bool = False
+    """Decode every frame, not only the first, middle and last."""
+    workers: int | None = None
+    """Processes; by default one a core."""
+    base_seconds: float | None = None
+    """How long a small file may take."""
+    json_path: Path | None = None
+    write_good: Path | None = None
+    """Where to write a list of the videos that can be used."""
+    use_cache: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One video as a list or folder names it."""
+
+    file: Found
+    name: str
+    label: int | None = None
+    line: int | None = None
+    """In its list, from 1."""
+    may_be_absent: bool = False
+    """The Kinetics CSV may name videos that were never downloaded."""
+
+
+@dataclass(kw_only=True)
+class Part:
+    """One list, or one part of a folder."""
+
+    name: str
+    source: Path
+    items: list[Item]
+    problems: list[str] = field(default_factory=list[str])
+    class_names: Sequence[str] | None = None
+    is_folder: bool = False
+    num_classes: int | None = None
+    """Of the model, which labels must stay below."""
+    is_labelled: bool = True
+    remarks: list[str] = field(default_factory=list[str])
+
+
+def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
+    """The parts, and how many frames a clip takes (0: unknown)."""
+    path, config, frames = request.path, None, 0
+    if request.source.path is not None:
+        config = request.source.load()
+        frames = _frames_of_clip(config)
+    if path is None:
+        if config is None:
+            raise UsageError("nothing to check: name a folder, a list or a video, or --config FILE")
+        return _configured_parts(config), frames
+    if path.is_dir():
+        return list(_folder_parts(path)), frames
+    if not os.path.lexists(path):
+        raise DataError(f"{path}: no such file or folder")
+    if path.suffix.lower() in _LIST_SUFFIXES:
+        data = config.data if config is not None else None
+        names = None
+        if data is not None and data.class_names is not None and data.class_names.exists():
+            names = kinetics.read_class_names(data.class_names)
+        part = _list_part("list", path, root=data.root if data else None, names=names)
+        part.num_classes = config.model.num_classes if config is not None else None
+        part.remarks += _unlabelled(part)
+        return [part], frames
+    item = Item(Found(path), str(path))
+    return [Part(name="file", source=path, items=[item], is_labelled=False)], frames
+
+
+def _frames_of_clip(config: RunConfig) -> int:
+    shape_of = config.spec.clip_shape
+    if shape_of is None:
+        return 0
+    shape = shape_of(config.model)
+    stride = config.data.frame_stride if shape.sampling == "dense" else 1
+    return shape.num_steps * shape.frames_per_step * stride
+
+
+def _configured_parts(config: RunConfig) -> list[Part]:
+    """What a run with this configuration would read."""
+    from videozoo.data import clips
+
+    data: clips.ClipData = config.data
+    names, problems = None, list[str]()
+    try:
+        if data.class_names is None or data.class_names.exists():
+            names = clips.class_names(data)
+    except DataError as error:
+        problems.append(str(error))
+    if data.train is None and data.val is None and data.test is None:
+        raise DataError(
+            "this configuration names no videos; name a folder or a list: "
+            "videozoo check-data PATH, or --set data.train=PATH"
+        )
+    parts: list[Part] = []
+    for name in ("train", "val", "test"):
+        if not clips.has_entries(data, name) or (name == "test" and data.test is None):
+            continue
+        source = cast(Path, getattr(data, name) or data.train)
+        is_folder = data.format == "folder" or (data.format == "auto" and source.is_dir())
+        part = Part(name=name, source=source, items=[], class_names=names, is_folder=is_folder)
+        try:
+            if is_folder:
+                entries = clips.load_entries(data, name, names=names)
+                part.items = [_item(entry) for entry in entries]
+            else:
+                kind = "auto" if data.format == "folder" else data.format
+                part = _list_part(name, source, root=data.root, names=names, kind=kind)
+                part.problems += _unlabelled(part)
+        except DataError as error:
+            part.problems.append(str(error))
+        part.num_classes = config.model.num_classes
+        part.is_labelled = part.is_labelled and bool(part.items)
+        parts.append(part)
+    parts[0].problems[:0] = [problem for problem in problems if problem not in parts[0].problems]
+    return parts
+
+
+def _item(entry: ClipEntry) -> Item:
+    return Item(Found(entry.path), entry.name, entry.label)
+
+
+def _list_part(
+    name: str,
+    path: Path,
+    *,
+    root: Path | None,
+    names: Sequence[str] | None,
+    kind: Any = "auto",
+) -> Part:
+    lines = kinetics.list_lines(path, root=root, class_names=names, labels="optional", kind=kind)
+    is_csv = kind != "list" and kinetics.is_kinetics_csv(path)
+    part = Part(name=name, source=path, items=[], class_names=names)
+    if is_csv and names is None:
+        part.class_names = kinetics.csv_class_names(path)
+    seen: set[tuple[Path, int | None]] = set()
+    for line in lines:
+        entry = line.entry
+        if entry is None:
+            part.problems.append(f"{path}:{line.number}: {line.problem}")
+            continue
+        if entry.video is not None:  # one line a view; its number is not a class
+            if (entry.path, entry.video) in seen:
+                continue
+            seen.add((entry.path, entry.video))
+        item_path = entry.path
+        if line.is_absent and not is_csv and not item_path.is_absolute():
+            item_path = path.parent / item_path
+        part.items.append(
+            Item(
+                Found(item_path),
+                entry.name,
+                entry.label,
+                line.number,
+                may_be_absent=line.is_absent and is_csv,
+            )
+        )
+    part.is_labelled = any(item.label is not None for item in part.items)
+    return part
+
+
+def _unlabelled(part: Part) -> list[str]:
+    """Lines without a class; 2019 pickles hold theirs."""
+    bare = [
+        item
+        for item in part.items
+        if item.label is None and item.file.path.suffix.lower() != ".pkl"
+    ]
+    if not bare or not part.is_labelled:
+        return []
+    return [f"{part.source}:{bare[0].line}: no class after the video ({len(bare)} such lines)"]
+
+
+def _folder_parts(folder: Path) -> Iterator[Part]:
+    """Everything in a folder: by part where it is divided, by class where it has class folders."""
+    is_divided = kinetics.has_parts(folder)
+    found: dict[str, list[Found]] = defaultdict(list)
+    for file in scan_folder(folder):
+        steps = file.path.relative_to(folder).parts
+        part = kinetics.part_of_name(steps[0]) if is_divided and len(steps) > 1 else None
+        found[part or ("beside the parts" if is_divided else "folder")].append(file)
+    depth = 1 if is_divided else 0
+    # those of the training part, as a run takes them
+    names = sorted(_class_folders(folder, found.get("train") or found.get("folder") or (), depth))
+    for part, files in found.items():
+        used = names if part != "beside the parts" else []
+        number = {name: label for label, name in enumerate(used)}
+        items = [
+            Item(file, str(file.path.relative_to(folder)), number.get(_step(folder, file, depth)))
+            for file in files
+        ]
+        made = Part(name=part, source=folder, items=items, class_names=used or None, is_folder=True)
+        made.is_labelled = bool(used)
+        if used and part in ("train", "folder"):
+            filled = {item.label for item in items if item.file.is_expected}
+            made.problems += [
+                f"{folder}: no videos in class folder {name!r}"
+                for label, name in enumerate(used)
+                if label not in filled
+            ]
+        yield made
+
+
+def _class_folders(folder: Path, files: Iterable[Found], depth: int) -> set[str]:
+    """Names of the class folders, or none where videos lie beside them or there is only one."""
+    names: set[str] = set()
+    for file in files:
+        steps = file.path.relative_to(folder).parts
+        if file.is_expected and not file.remark and len(steps) <= depth + 1:
+            return set()
+        if len(steps) > depth + 1 and not steps[depth].startswith((".", "__")):
+            names.add(steps[depth])
+    return names if len(names) > 1 else set()
+
+
+def _step(folder: Path, file: Found, depth: int) -> str:
+    steps = file.path.relative_to(folder).parts
+    return steps[depth] if len(steps) > depth + 1 else ""
+
+
+def path_key(path: Path) -> str:
+    """The path by which a file is known here: absolute, with links as they are named."""
+    return os.path.abspath(path)  # noqa: PTH100 - links stay as they are named

@@ -1,0 +1,259 @@
+"""What a check found: reports put together, compared, and put into words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from videozoo.data.check import FileReport
+from videozoo.tasks.check_data.parts import Item, Part, path_key
+
+
+@dataclass(kw_only=True)
+class CheckResult:
+    """What `check` found."""
+
+    parts: list[Part]
+    reports: dict[str, FileReport]
+    """By absolute path."""
+    copies: list[list[tuple[str, Item, str]]] = field(default_factory=list[Any])
+    """Files with the same content: (part, item, sha256)."""
+    repeats: list[tuple[str, list[Item]]] = field(default_factory=list[Any])
+    notes: list[str] = field(default_factory=list[str])
+    seconds: float = 0.0
+
+    def report_of(self, item: Item) -> FileReport:
+        """The report on the file of an item."""
+        return self.reports[path_key(item.file.path)]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Files by status; `damaged` ones are readable too."""
+        counts: Counter[str] = Counter(report.status for report in self.reports.values())
+        counts["damaged"] = sum(bool(report.damage) for report in self.reports.values())
+        counts["from_cache"] = sum(report.from_cache for report in self.reports.values())
+        counts["bad"] = len(self.bad)
+        return counts
+
+    @property
+    def bad(self) -> list[FileReport]:
+        """Files that should be videos and cannot be used."""
+        excused = {
+            path_key(item.file.path)
+            for part in self.parts
+            for item in part.items
+            if item.may_be_absent
+        }
+        return [
+            report
+            for key, report in self.reports.items()
+            if report.is_bad and not (report.status == "missing" and key in excused)
+        ]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the lists themselves."""
+        return [problem for part in self.parts for problem in part.problems]
+
+
+def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
+    """Find paths named twice, and files with the same content."""
+    by_hash: dict[str, list[tuple[str, Item, str]]] = defaultdict(list)
+    for part in result.parts:
+        by_path: dict[str, list[Item]] = defaultdict(list)
+        for item in part.items:
+            by_path[path_key(item.file.path)].append(item)
+        result.repeats += [(part.name, same) for same in by_path.values() if len(same) > 1]
+        for same in by_path.values():
+            digest = hashes.get(result.report_of(same[0]).path)
+            # a path that two parts name is a copy too, though no other file is as large
+            key = digest or f"path {path_key(same[0].file.path)}"
+            if result.report_of(same[0]).is_readable:
+                by_hash[key].append((part.name, same[0], digest or ""))
+    result.copies = [group for group in by_hash.values() if len(group) > 1]
+
+
+def check_labels(part: Part, result: CheckResult) -> None:
+    """Report labels that no model could use, and guess why."""
+    count = part.num_classes
+    if part.class_names is not None and not part.is_folder:
+        count = min(count or len(part.class_names), len(part.class_names))
+    labelled = [
+        (label, item) for item in part.items if (label := label_of(item, result)) is not None
+    ]
+    if not labelled or count is None:
+        return
+    wrong = [(label, item) for label, item in labelled if not 0 <= label < count]
+    if not wrong:
+        return
+    label, item = wrong[0]
+    where = f"{part.source}:{item.line}" if item.line else str(item.file.path)
+    low, high = min(label for label, _ in labelled), max(label for label, _ in labelled)
+    problem = f"{where}: label {label}, expected 0 to {count - 1}"
+    if len(wrong) > 1:
+        problem += f" ({len(wrong)} videos; labels run from {low} to {high})"
+    if low == 1 and high == count:
+        problem += "; labels start at 0: subtract 1 from all"
+    elif part.num_classes is not None and high >= part.num_classes:
+        problem += f"; or set model.num_classes={high + 1}"
+    part.problems.append(problem)
+
+
+def label_of(item: Item, result: CheckResult) -> int | None:
+    """The class of a video: as listed, or as a 2019 pickle says itself."""
+    return item.label if item.label is not None else result.report_of(item).label
+
+
+def class_counts(part: Part, result: CheckResult) -> Counter[int]:
+    """Readable videos by label."""
+    return Counter(
+        label
+        for item in part.items
+        if result.report_of(item).is_readable and (label := label_of(item, result)) is not None
+    )
+
+
+def all_labels(part: Part, result: CheckResult) -> list[int]:
+    """Every class that there should be."""
+    counts = class_counts(part, result)
+    names = range(len(part.class_names)) if part.class_names is not None else ()
+    known = range(part.num_classes) if part.num_classes is not None and not part.is_folder else ()
+    return sorted({*counts, *names, *known})
+
+
+def class_name(part: Part, label: int) -> str:
+    """What a part calls a class: its number, where nothing names it."""
+    names = part.class_names
+    return names[label] if names is not None and 0 <= label < len(names) else str(label)
+
+
+def find_notes(result: CheckResult, frames_needed: int) -> list[str]:
+    """What a person should know beside what is plainly wrong, most telling first.
+
+    Args:
+        result: With `copies` and `repeats` filled in.
+        frames_needed: Frames a clip takes; 0: unknown.
+    """
+    notes = [
+        *_copy_notes(result),
+        *_class_notes(result),
+        *_ending_notes(result),
+    ]
+    readable = [report for report in result.reports.values() if report.is_readable]
+    if frames_needed:
+        short = [report for report in readable if (report.num_frames or 0) < frames_needed]
+        if short:
+            notes.append(
+                f"{counted(len(short), 'video')} shorter than a clip ({frames_needed} frames); "
+                f"frames are repeated: {_few(report.path for report in short)}"
+            )
+    absent = sum(
+        item.may_be_absent and result.report_of(item).status == "missing"
+        for part in result.parts
+        for item in part.items
+    )
+    if absent:
+        total = sum(len(part.items) for part in result.parts)
+        notes.append(f"{absent} of {total} videos of the CSV are not there; runs leave them out")
+    return notes
+
+
+def _copy_notes(result: CheckResult) -> Iterator[str]:
+    leaks: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    within, conflicts = list[str](), list[str]()
+    for group in result.copies:
+        parts = list(dict.fromkeys(part for part, _, _ in group))
+        first = {part: item for part, item, _ in reversed(group)}
+        for pair in combinations(parts, 2):
+            leaks[pair] += 1
+            examples.setdefault(pair, " = ".join(first[part].name for part in pair))
+        if len(group) > len(parts):
+            same = [item for part in parts for name, item, _ in group if name == part]
+            within.append(" = ".join(item.name for item in same[:2]))
+        if len({label_of(item, result) for _, item, _ in group} - {None}) > 1:
+            conflicts.append(" = ".join(item.name for _, item, _ in group[:2]))
+    for (one, other), count in leaks.items():
+        yield (
+            f"leak: {counted(count, 'video')} in both {one} and {other}, "
+            f"e.g. {examples[one, other]}"
+        )
+    if within:
+        yield f"copies: {counted(len(within), 'video')} under several names, e.g. {within[0]}"
+    repeated = [(part, same) for part, same in result.repeats]
+    if repeated:
+        part, same = repeated[0]
+        lines = " and ".join(str(item.line) for item in same[:2])
+        yield (
+            f"repeats: {counted(len(repeated), 'path')} more than once in a list, "
+            f"e.g. {same[0].name} ({part}, lines {lines})"
+        )
+        conflicts += [
+            f"{same[0].name} (lines {', '.join(str(item.line) for item in same[:3])})"
+            for _, same in repeated
+            if len({label_of(item, result) for item in same} - {None}) > 1
+        ]
+    if conflicts:
+        yield f"{counted(len(conflicts), 'video')} with two different classes, e.g. {conflicts[0]}"
+
+
+def _class_notes(result: CheckResult) -> Iterator[str]:
+    trained: set[int] | None = None
+    for part in result.parts:
+        if not part.is_labelled:
+            continue
+        counts = class_counts(part, result)
+        if part.name == "train":
+            trained = set(counts)
+        empty = [class_name(part, label) for label in all_labels(part, result) if not counts[label]]
+        if empty and not any("no videos in class" in problem for problem in part.problems):
+            named = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+            classes = f"{len(empty)} classes have" if len(empty) > 1 else "1 class has"
+            yield f"{part.name}: {classes} no usable video: {named}"
+        if trained is not None and part.name in ("val", "test"):
+            new = sorted(set(counts) - trained)
+            if new:
+                names = ", ".join(class_name(part, label) for label in new[:3])
+                yield f"{part.name}: classes that train has no video of: {names}"
+        starts_at_1 = counts and min(counts) == 1 and part.class_names is None
+        if starts_at_1 and part.num_classes is None:
+            yield (
+                f"{part.name}: labels run from 1 to {max(counts)}; "
+                "they should start at 0: subtract 1 from all"
+            )
+
+
+def _ending_notes(result: CheckResult) -> Iterator[str]:
+    """Videos that a run over the folder would not see, for their ending."""
+    hidden = [
+        report.path
+        for part in result.parts
+        if part.is_folder
+        for item in part.items
+        if not item.file.is_expected and (report := result.report_of(item)).is_readable
+        if report.path.suffix.lower() != ".pkl"
+    ]
+    if hidden:
+        endings = ", ".join(sorted({path.suffix or "none" for path in hidden})[:5])
+        yield (
+            f"{counted(len(hidden), 'video')} with an ending that runs over folders pass by "
+            f"({endings}): {_few(hidden)}"
+        )
+
+
+def _few(paths: Iterable[Path], most: int = 2) -> str:
+    names = [path.name for path in paths]
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def counted(count: int, word: str) -> str:
+    """A count and its word.
+
+    >>> counted(1, "video"), counted(1200, "video")
+    ('1 video', '1,200 videos')
+    """
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

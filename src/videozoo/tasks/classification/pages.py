@@ -1,0 +1,306 @@
+"""The parts of a report on clip models, and the page that evaluation writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.kinetics import ClipEntry, views_by_video
+from videozoo.data.views import ClipViews
+from videozoo.engine.run_folder import RunFolder
+from videozoo.errors import DataError
+from videozoo.metrics.calibration import confidence_bins, expected_calibration_error
+from videozoo.report.charts import Confusion, Curve, Panel, Reliability, worst_pairs
+from videozoo.report.html import Headline, PredictionCard, Report, Table
+from videozoo.report.tables import percent
+from videozoo.tasks.classification.pictures import seen_frames
+from videozoo.tasks.classification.scoring import Scored
+
+CHARTS_HINT = (
+    "no report.html: drawing its charts needs matplotlib; "
+    "get it with: pip install 'videozoo[report]'"
+)
+_MOST_CLASSES = 32  # rows of a confusion matrix that can be read
+_MOST_SHOWN_CLASSES = 30  # of more than `_MOST_CLASSES`
+_MOST_PAIRS = 20
+_MOST_ERRORS = 8
+_OTHERS = "(all others)"
+
+
+def can_draw() -> bool:
+    """Whether matplotlib, which draws the charts, is there. Does not import it."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def evaluation_page(
+    facts: Mapping[str, Any],
+    scored: Scored,
+    entries: Sequence[ClipEntry],
+    config: RunConfig,
+    views: ClipViews,
+    names: Sequence[str],
+) -> Report:
+    """Everything about one evaluation.
+
+    Args:
+        facts: What `eval.json` holds.
+        scored: With the results of every video.
+        entries: The whole list.
+        config: Made for these views.
+        views: The `eval:` section.
+        names: Of all classes.
+    """
+    labelled = [result for result in scored.results.values() if result.label is not None]
+    sure = [float(result.scores.max()) for result in labelled]
+    right = [result.top(1)[0][0] == result.label for result in labelled]
+    bins = confidence_bins(sure, right)
+    error = expected_calibration_error(bins)
+    run = run_of(Path(facts["weights"]))
+    total, num_skipped = int(facts["videos"]), len(facts["skipped"])
+    top1 = float(facts["metrics"]["top1"])
+    looks = (
+        f"{facts['views'] // max(1, total)} views each" if facts["views"] > total else "one view"
+    )
+    summary = (
+        f"{config.spec.title} is right on {sum(right)} of {total} videos, {percent(top1)}; "
+        f"guessing one of {len(names)} classes would give {percent(1 / len(names))}."
+    )
+    if num_skipped:
+        more = "One more video" if num_skipped == 1 else f"{num_skipped} more videos"
+        summary += f" {more} could not be read and did not count."
+    return Report(
+        title=f"{config.spec.title}: evaluation",
+        summary=summary,
+        headlines=_headlines(facts, error, looks, len(names)),
+        panels=curves({config.spec.title: run}, chance=1 / len(names)) if run else (),
+        confusions=[confusion_of(scored.counter.confusion, names)] if total else (),
+        tables=[_class_table(scored, names)] if total else (),
+        reliability=_reliability(bins, error),
+        errors=worst_errors(facts["results"], entries, config, views, names),
+        skipped=facts["skipped"],
+        details=[
+            ("Configuration", config.to_yaml()),
+            ("Weights", str(facts["weights"])),
+            ("Versions", versions()),
+        ],
+        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+    )
+
+
+def _headlines(
+    facts: Mapping[str, Any], error: float, looks: str, num_classes: int
+) -> list[Headline]:
+    metrics = facts["metrics"]
+    total, num_skipped = int(facts["videos"]), len(facts["skipped"])
+    of_all = f"of {total + num_skipped} videos, " if num_skipped else "videos, "
+    headlines = [
+        Headline(
+            label="top-1 accuracy",
+            value=percent(metrics["top1"]),
+            note=f"{total} {of_all}{looks}",
+            share=metrics["top1"],
+            is_main=True,
+        )
+    ]
+    if num_classes > 5:
+        headlines.append(
+            Headline(
+                label="top-5 accuracy",
+                value=percent(metrics["top5"]),
+                note="the true class is among the best 5",
+                share=metrics["top5"],
+            )
+        )
+    headlines += [
+        Headline(
+            label="mean of the classes",
+            value=percent(metrics["mean_class"]),
+            note="every class counts alike",
+            share=metrics["mean_class"],
+        ),
+        Headline(
+            label="calibration error",
+            value=percent(error),
+            note="mean gap between how sure and how right; 0 is best",
+        ),
+    ]
+    return headlines
+
+
+def _class_table(scored: Scored, names: Sequence[str]) -> Table:
+    """All classes that have videos: in their own order, or the worst first where there are many."""
+    seen = [row for row in scored.counter.per_class() if row.total]
+    note = (
+        f"{len(names) - len(seen)} classes have no videos here." if len(seen) < len(names) else ""
+    )
+    if len(seen) > _MOST_CLASSES:
+        seen.sort(key=lambda row: (row.accuracy, -row.total))
+        note = f"Worst first. {note}"
+    return Table(
+        title="Classes",
+        columns=("class", "videos", "right", "accuracy"),
+        rows=[(names[row.label], row.total, row.hits, row.accuracy) for row in seen],
+        note=note,
+    )
+
+
+def _reliability(bins: Sequence[Any], error: float) -> Reliability:
+    return Reliability(
+        title="How sure, and how right",
+        bins=bins,
+        note=f"Expected calibration error: {percent(error)}, over ten bins of the best score.",
+    )
+
+
+def confusion_of(
+    counts: NDArray[np.int64], names: Sequence[str], title: str = "Which for which"
+) -> Confusion:
+    """The whole table, or with many classes the worst of them, and the commonest errors of all.
+
+    Args:
+        counts: (C, C), row the true class, column the answer.
+        names: Of the C classes.
+        title: Of the section.
+    """
+    whole = Confusion(title=title, counts=counts, class_names=names)
+    if len(names) <= _MOST_CLASSES:
+        return whole
+    pairs = worst_pairs(whole, _MOST_PAIRS)
+    wrong = counts.sum(1) - np.diag(counts)
+    chosen = np.argsort(-wrong, kind="stable")[:_MOST_SHOWN_CLASSES]
+    chosen.sort()
+    part = counts[np.ix_(chosen, chosen)]
+    others = counts[chosen].sum(1) - part.sum(1)
+    return Confusion(
+        title=title,
+        counts=np.column_stack([part, others]),
+        class_names=[*(names[int(label)] for label in chosen), _OTHERS],
+        pairs=pairs,
+        note=f"Of {len(names)} classes, the {len(chosen)} with the most errors.",
+    )
+
+
+# --- parts that other pages share ----------------------------------------------------------------
+
+
+def run_of(weights: Path) -> RunFolder | None:
+    """The run that weights belong to, where they lie in its folder."""
+    for folder in (weights.parent, weights.parent.parent):
+        run = RunFolder(folder)
+        if run.config.is_file() and run.metrics.is_file():
+            return run
+    return None
+
+
+def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
+    """Loss, top-1 accuracy and learning rate by epoch, of one run or of several to compare.
+
+    Args:
+        runs: By the name to show.
+        chance: Accuracy of guessing.
+    """
+    loss: list[Curve] = []
+    top1: list[Curve] = []
+    rate: list[Curve] = []
+    for name, run in runs.items():
+        lines = run.read_metrics()
+        epochs = [line for line in lines if line["kind"] == "epoch"]
+        steps = [line for line in lines if line["kind"] == "train"]
+        for part, prefix in (("training", ""), ("validation", "valid_")):
+            for curve_list, key in ((loss, "loss"), (top1, "top1")):
+                found = [line for line in epochs if line.get(prefix + key) is not None]
+                if found:
+                    x, y = _column(found, "epoch"), _column(found, prefix + key)
+                    curve_list.append(Curve(name=f"{name} {part}", group=name, x=x, y=y))
+        if steps:
+            x, y = _column(steps, "step"), _column(steps, "learning_rate")
+            rate.append(Curve(name=name, x=x, y=y))
+    return [
+        Panel(title="Loss", curves=loss),
+        Panel(title="Top-1 accuracy", curves=top1, is_share=True, level=("chance", chance)),
+        Panel(title="Learning rate", curves=rate, x_label="step"),
+    ]
+
+
+def _column(lines: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [float("nan") if line.get(key) is None else float(line[key]) for line in lines]
+
+
+def card(
+    views_of_video: Sequence[ClipEntry],
+    top: Sequence[tuple[int, float]],
+    truth: int | None,
+    config: RunConfig,
+    views: ClipViews,
+    names: Sequence[str],
+) -> PredictionCard:
+    """One video, what the model saw of it and says of it.
+
+    Args:
+        views_of_video: From `views_by_video`.
+        top: Classes with their scores, best first.
+        truth: The true class, where known.
+        config: Made for these views.
+        views: The section with them.
+        names: Of all classes.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+    return PredictionCard(
+        name=views_of_video[0].name,
+        frames=seen_frames(views_of_video, config, views).seen.pictures,
+        top=[(names[number], score) for number, score in top[:3]],
+        truth=None if truth is None else names[truth],
+    )
+
+
+def worst_errors(
+    results: Sequence[Mapping[str, Any]],
+    entries: Sequence[ClipEntry],
+    config: RunConfig,
+    views: ClipViews,
+    names: Sequence[str],
+    *,
+    most: int = _MOST_ERRORS,
+) -> list[PredictionCard]:
+    """Videos on which the model was surest and wrong, surest first; see `card`.
+
+    Args:
+        results: As in `eval.json`: `video`, `label`, `top`.
+        entries: The whole list.
+        config: Made for these views.
+        views: The section with them.
+        names: Of all classes.
+        most: As many at most.
+    """
+    wrong = [row for row in results if row["label"] not in (None, row["top"][0][0])]
+    wrong.sort(key=lambda row: -row["top"][0][1])
+    groups = {group[0].name: group for group in views_by_video(entries)}
+    cards: list[PredictionCard] = []
+    for row in wrong[:most]:
+        group, top = groups[row["video"]], [(number, score) for number, score in row["top"]]
+        try:
+            cards.append(card(group, top, row["label"], config, views, names))
+        except DataError:  # it was there a moment ago; the numbers stand
+            continue
+    return cards
+
+
+def versions() -> str:
+    """What a result was made with."""
+    return (
+        f"videozoo {__version__}, PyTorch {torch.__version__}, "
+        f"Python {platform.python_version()}, {platform.platform()}, "
+        f"{torch.get_num_threads()} threads"
+    )

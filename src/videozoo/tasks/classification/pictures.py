@@ -1,0 +1,239 @@
+"""What a clip model saw of a video, and pictures of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import nn
+
+from videozoo.config import RunConfig
+from videozoo.data.clips import (
+    ViewPlan,
+    centre_rule,
+    entry_span,
+    eval_frames,
+    eval_plan,
+    eval_views,
+)
+from videozoo.data.kinetics import ClipEntry, views_by_video
+from videozoo.data.video import VideoReader, open_video
+from videozoo.data.views import ClipViews
+from videozoo.errors import RunError, UsageError
+from videozoo.report.annotate import (
+    Answer,
+    SeenFrames,
+    annotate_video,
+    contact_sheet,
+    explained_sheet,
+    picture_names,
+    write_picture,
+)
+from videozoo.tasks.classification.common import clip_shape, progress_bar
+from videozoo.tasks.classification.explain import explain
+from videozoo.tasks.classification.scoring import VideoResult
+from videozoo.tasks.requests import PredictRequest
+
+
+def seen_frames(views_of_video: Sequence[ClipEntry], config: RunConfig, views: ClipViews) -> Look:
+    """Frames of a video as a model gets them: every clip of it, the centre crop of each.
+
+    Args:
+        views_of_video: From `views_by_video`.
+        config: Made for these views (`with_views`).
+        views: The `eval:` or `predict:` section.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+    plan = replace(eval_plan(clip_shape(config), config.data, views), num_crops=1)
+    with open_video(views_of_video[0].path) as reader:
+        clips = _clips_of(views_of_video, plan)
+        parts = [look_at(reader, entry, plan, clip) for entry, clip in clips]
+        rate = reader.info.frames_per_second
+    numbers = [number for part in parts for number in part.numbers]
+    return Look(
+        SeenFrames(numbers=numbers, pictures=np.concatenate([p.pictures for p in parts])), rate
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """Frames that a model saw, and how fast they follow each other in the video."""
+
+    seen: SeenFrames
+    frames_per_second: float | None
+
+
+def _clips_of(
+    views_of_video: Sequence[ClipEntry], plan: ViewPlan
+) -> list[tuple[ClipEntry, int | None]]:
+    """Entry and clip number of each clip; those that differ only in their crop count once."""
+    first = views_of_video[0]
+    if first.crop_index is not None:  # a 2019 list, which says itself which views
+        listed = {entry.clip_index: entry for entry in views_of_video}
+        return [(entry, clip) for clip, entry in listed.items()]
+    if plan.num_clips == 1:
+        return [(first, None)]
+    return [(first, clip) for clip in range(plan.num_clips)]
+
+
+def look_at(
+    reader: VideoReader, entry: ClipEntry, plan: ViewPlan, clip: int | None = None
+) -> SeenFrames:
+    """One clip of a video, frame by frame, its first crop."""
+    rule, span = centre_rule(entry), entry_span(entry, reader)
+    numbers = eval_frames(reader, plan, clip=clip, centre=rule, span=span)
+    view = eval_views(reader, plan, clip=clip, centre=rule, span=span)[0]
+    return SeenFrames(numbers=numbers, pictures=one_by_one(view))
+
+
+def one_by_one(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Stacked frames (T, H, W, 3 * run) as (T * run, H, W, 3)."""
+    steps, height, width, channels = view.shape
+    frames = view.reshape(steps, height, width, channels // 3, 3)
+    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2, 4)).reshape(-1, height, width, 3)
+
+
+# --- pictures of predictions ---------------------------------------------------------------------
+
+
+def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list[str]:
+    """Name what will be written of each video, before any work is done.
+
+    Raises:
+        UsageError: There is no folder to write to.
+        RunError: Something written would take the place of something to read.
+    """
+    if request.save_dir is None:
+        raise UsageError("annotated or explained videos need a folder to go to: --save-dir DIR")
+    paths = [views[0].path for views in views_by_video(entries)]
+    names = picture_names(paths)
+    inputs = {path.resolve() for path in paths}
+    for name in names:
+        outputs = [request.save_dir / f"{name}{end}" for end in ("_annotated.mp4", ".png")]
+        taken = next((each for each in outputs if each.resolve() in inputs), None)
+        if taken is not None or request.save_dir.resolve() in inputs:
+            raise RunError(
+                f"{taken or request.save_dir}: is itself one of the videos to predict on, and "
+                "would be written over; pass another --save-dir"
+            )
+    return names
+
+
+def draw_predictions(
+    entries: Sequence[ClipEntry],
+    results: dict[int, VideoResult],
+    config: RunConfig,
+    request: PredictRequest,
+    accelerator: Accelerator,
+    *,
+    class_names: Sequence[str],
+    module: nn.Module | None,
+) -> dict[int, dict[str, Any]]:
+    """Write the annotated videos, contact sheets and explanations, shared by all processes.
+
+    Args:
+        entries: The whole list.
+        results: By place of the video.
+        config: Made for the views of prediction.
+        request: Says what to write, and where to.
+        accelerator: The processes.
+        class_names: Of all classes.
+        module: To explain; None: not asked for.
+
+    Returns:
+        By place of the video, on every process: what was written, for `predictions.json`.
+
+    Raises:
+        VideoError: A video cannot be read.
+        RunError: A file cannot be written.
+    """
+    groups = views_by_video(entries)
+    names = check_outputs(entries, request)
+    mine = list(results)[accelerator.process_index :: accelerator.num_processes]
+    written: dict[int, dict[str, Any]] = {}
+    with progress_bar(len(results), accelerator, "pictures") as advance:
+        for done, place in enumerate(mine, start=1):
+            answer = _answer(results[place], class_names, config.predict.top_k)
+            job = _Job(groups[place], names[place], answer, config, request)
+            facts = job.annotated() if request.annotate else {}
+            if module is not None:
+                label, score = results[place].top(1)[0]
+                facts |= job.explained(module, label, class_names[label], score)
+            written[place] = facts
+            advance(done)
+    if accelerator.num_processes > 1:
+        parts: list[dict[int, dict[str, Any]]] = gather_object([written])
+        written = {place: facts for part in parts for place, facts in part.items()}
+    return written
+
+
+def _answer(result: VideoResult, names: Sequence[str], k: int) -> Answer:
+    return Answer(
+        name=Path(result.path).name,
+        top=[(names[number], score) for number, score in result.top(k)],
+        truth=None if result.label is None else names[result.label],
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything to write of one video."""
+
+    views: Sequence[ClipEntry]
+    name: str
+    answer: Answer
+    config: RunConfig
+    request: PredictRequest
+
+    def _path(self, end: str) -> Path:
+        folder = self.request.save_dir
+        assert folder is not None, "check_outputs looks"
+        return folder / f"{self.name}{end}"
+
+    def annotated(self) -> dict[str, Any]:
+        """The mp4 and the contact sheet."""
+        look = seen_frames(self.views, self.config, self.config.predict)
+        film, sheet = self._path("_annotated.mp4"), self._path(".png")
+        with open_video(self.views[0].path) as reader:
+            annotate_video(reader, film, self.answer, look.seen.numbers)
+        rate = look.frames_per_second
+        write_picture(sheet, contact_sheet(look.seen, self.answer, frames_per_second=rate))
+        return {
+            "annotated": film.name,
+            "picture": sheet.name,
+            "seen_frames": sorted(set(look.seen.numbers)),
+        }
+
+    def explained(
+        self, module: nn.Module, label: int, class_name: str, score: float
+    ) -> dict[str, Any]:
+        """The picture of where the network looked, and the share of each frame."""
+        found = explain(module, self.views[0], self.config, label)
+        path = self._path("_explained.png")
+        sheet = explained_sheet(
+            found.seen,
+            found.heat,
+            found.shares,
+            title=f"What speaks for: {class_name} ({100 * score:.1f} %)",
+            name=self.answer.name,
+            frames_per_second=found.frames_per_second,
+        )
+        write_picture(path, sheet)
+        return {
+            "explained": {
+                "picture": path.name,
+                "class": class_name,
+                "frames": [
+                    {"frame": number, "share": round(share, 6)}
+                    for number, share in zip(found.seen.numbers, found.shares, strict=True)
+                ],
+            }
+        }

@@ -1,0 +1,385 @@
+"""What a model costs: parameters, multiplications, memory, time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from videozoo.config import RunConfig, from_layers, load_config, override_layers
+from videozoo.errors import ConfigError
+from videozoo.models import model_name, model_summary
+from videozoo.report.tables import percent, plain
+from videozoo.tasks.requests import Device
+from videozoo.types import Settings
+from videozoo.weights.registry import PUBLISHED, Published
+
+_SHARE_TO_OPEN = 0.3  # parts with more of the parameters are shown by their own parts
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a network."""
+
+    name: str
+    parameters: int
+    macs: int
+    """Multiplications with an addition, of one clip."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one clip takes on this machine."""
+
+    milliseconds: float
+    """Median."""
+    quartiles: tuple[float, float]
+    runs: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one clip costs in one forward pass, in 32 bit."""
+
+    config: RunConfig
+    clip: tuple[int, ...]
+    """(T, C, H, W)."""
+    parts: tuple[Part, ...]
+    parameters: int
+    weights_bytes: int
+    """Of a weights file: parameters and running statistics."""
+    macs: int
+    inference_bytes: int
+    """Peak of the activations of one clip without gradients, its input included; weights not."""
+    training_bytes: int
+    """Activations that one clip keeps for the backward pass."""
+    timing: Timing | None = None
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions counted apart."""
+        return 2 * self.macs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the `model:` section."""
+
+    key: str
+    default: str
+    value: str
+    """As configured here."""
+    help: str
+
+
+def configured(
+    name: str,
+    *,
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    clip: tuple[int, int, int] | None = None,
+) -> RunConfig:
+    """The configuration of a model: its defaults, or a file's; then `overrides`, then `clip`.
+
+    Args:
+        name: Any spelling of the model's.
+        path: A run's YAML file.
+        overrides: `section.key=value`.
+        clip: Frames (or steps), height and width to look at; a square.
+
+    Raises:
+        ConfigError: The model or a setting is not known, or does not fit.
+    """
+    named = model_name(name)
+    if path is not None:
+        config = load_config(path, model=named, overrides=overrides)
+    else:
+        layers, origins = override_layers(overrides, {})
+        config = from_layers([("", {"model": {"name": named}}), *layers], origins=origins)
+    if clip is None:
+        return config
+    steps, height, width = clip
+    if height != width:
+        raise ConfigError(f"--input {steps}x{height}x{width}: clips are squares, height = width")
+    key = next(
+        (key for key in ("num_segments", "num_frames") if key in type(config.model).model_fields),
+        None,
+    )
+    values: dict[str, Any] = {"data.crop_size": height}
+    values["data.short_side"] = max(height, config.data.short_side)
+    return config.replace("--input", values | ({f"model.{key}": steps} if key else {}))
+
+
+def model_cost(config: RunConfig) -> Cost:
+    """Count what a model costs, without computing: shapes flow through it, not numbers.
+
+    Multiplications are those of convolutions, linear layers and attention; norms, pooling and
+    activations are not counted, as is the custom. Memory follows every buffer of a forward pass;
+    what the convolution library takes for itself is not in it.
+
+    Raises:
+        ConfigError: The model does not take clips, or not of this size.
+    """
+    if config.spec.clip_shape is None:
+        raise ConfigError(f"model {config.name!r} does not take video clips")
+    shape = config.spec.clip_shape(config.model)
+    side = int(config.data.crop_size)
+    clip = (shape.num_steps, 3 * shape.frames_per_step, side, side)
+    with torch.device("meta"):
+        module = config.spec.build(config.model).eval()
+        clips = torch.empty(1, *clip)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, PeakBytes() as memory:
+            memory.hold(clips)
+            module(clips)
+        kept = _kept_bytes(module, torch.empty(2, *clip, device="meta")) // 2
+    except (RuntimeError, ValueError) as error:
+        size = "x".join(map(str, clip))
+        raise ConfigError(f"{config.spec.title} does not take clips of {size}: {error}") from None
+    counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    root = type(module).__name__
+    state = module.state_dict().values()
+    return Cost(
+        config=config,
+        clip=clip,
+        parts=tuple(
+            Part(name, _num_parameters(part), _flops(f"{root}.{name}", part, counts) // 2)
+            for name, part in _parts(module)
+        ),
+        parameters=_num_parameters(module),
+        weights_bytes=sum(each.numel() * each.element_size() for each in state),
+        macs=counter.get_total_flops() // 2,
+        inference_bytes=memory.peak,
+        training_bytes=kept,
+    )
+
+
+def _num_parameters(module: nn.Module) -> int:
+    return sum(each.numel() for each in module.parameters())
+
+
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of a network that hold parameters; large ones are shown by their own parts."""
+    total = _num_parameters(module)
+
+    def opened(name: str, part: nn.Module) -> list[tuple[str, nn.Module]]:
+        is_large = _num_parameters(part) > _SHARE_TO_OPEN * total
+        inner = list(part.named_children())
+        if not is_large or not inner or isinstance(part, nn.Sequential):
+            return [(name, part)]
+        return [each for key, below in inner for each in opened(f"{name}.{key}", below)]
+
+    found = [each for key, part in module.named_children() for each in opened(key, part)]
+    return [(name, part) for name, part in found if _num_parameters(part)]
+
+
+def _flops(name: str, part: nn.Module, counts: Mapping[str, int]) -> int:
+    """Counted under a part's name; lists of parts are never called and have no count."""
+    if name in counts:
+        return counts[name]
+    return sum(_flops(f"{name}.{key}", below, counts) for key, below in part.named_children())
+
+
+class PeakBytes(TorchDispatchMode):
+    """Follows the buffers of every tensor made while active: how many bytes lived at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._now = 0
+        self._known: set[int] = set()
+
+    def hold(self, tensor: Tensor) -> None:
+        """Count a tensor's buffer while it lives."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._let_go, key, size)
+
+    def _let_go(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._now -= size
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.hold(leaf)
+        return out
+
+
+def _kept_bytes(module: nn.Module, clips: Tensor) -> int:
+    """Bytes that a training step keeps between forward and backward; parameters not counted."""
+    own = {each.untyped_storage()._cdata for each in module.parameters()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage  # alive, so that no other gets its number
+        return tensor
+
+    module.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = module(clips)
+    module.eval()
+    del logits
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def time_model(config: RunConfig, clip: Sequence[int], *, device: Device = "auto") -> Timing:
+    """Measure a forward pass of one clip: the median of several, about two seconds of them.
+
+    Args:
+        config: The model.
+        clip: (T, C, H, W).
+        device: Where.
+
+    Raises:
+        RunError: The device is not there.
+    """
+    from videozoo.engine.devices import make_accelerator, use_channels_last  # slow to import
+
+    place = make_accelerator(device=device, precision="fp32").device
+    module = config.spec.build(config.model).to(place).eval()
+    use_channels_last(module)
+    clips = torch.randn(1, *clip, device=place)
+    times: list[float] = []
+    with torch.inference_mode():
+        module(clips)  # the first pass also sets things up
+        while len(times) < 5 or (sum(times) < 2 and len(times) < 50):
+            _wait(place)
+            started = time.perf_counter()
+            module(clips)
+            _wait(place)
+            times.append(time.perf_counter() - started)
+    low, middle, high = (1000 * each for each in statistics.quantiles(times, n=4))
+    threads = f", {torch.get_num_threads()} threads" if place.type == "cpu" else ""
+    return Timing(middle, (low, high), len(times), f"{place}{threads}")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def settings_of(config: RunConfig) -> list[Setting]:
+    """The keys of the `model:` section, with their help."""
+    kind: type[Settings] = type(config.model)
+    found: list[Setting] = []
+    for key, field in kind.model_fields.items():
+        default = "" if field.default is PydanticUndefined else str(field.default)
+        text = " ".join((field.description or "").split())
+        found.append(Setting(key, default, str(getattr(config.model, key)), text))
+    return found
+
+
+def published_weights(name: str) -> list[Published]:
+    """The published files that a model can use."""
+    return [each for each in PUBLISHED if name in each.models]
+
+
+# --- for the terminal ----------------------------------------------------------------------------
+
+
+def show(cost: Cost, console: Console) -> None:
+    """Print everything about a model."""
+    config = cost.config
+    console.print(plain(model_summary(config.name)), style="bold", soft_wrap=True)
+    clip = "x".join(map(str, cost.clip))
+    console.print(f"one clip of {clip} (frames, channels, height, width), 32 bit\n", soft_wrap=True)
+    console.print(_cost_table(cost))
+    console.print(_part_table(cost))
+    console.print(_setting_table(config))
+    published = published_weights(config.name)
+    for each in published:
+        what = "trained" if each.kind == "weights" else "to start from"
+        facts = ", ".join(part for part in (what, each.score, each.note) if part)
+        console.print(plain(f"published: {each.name} ({facts})"), soft_wrap=True)
+    if not published:
+        console.print("published weights: none")
+
+
+def _cost_table(cost: Cost) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    steps = f"{cost.clip[0]} steps of {cost.macs / cost.clip[0] / 1e9:.2f}"
+    rows = [
+        ("parameters", f"{cost.parameters / 1e6:.2f} M"),
+        ("weights file", f"about {_megabytes(cost.weights_bytes)}"),
+        ("multiplications", f"{cost.macs / 1e9:.2f} GMAC ({steps})"),
+        ("the same as FLOPs", f"{cost.flops / 1e9:.2f} GFLOP (product and sum count apart)"),
+        ("memory to predict", f"{_megabytes(cost.inference_bytes)} and the weights"),
+        (
+            "memory to train",
+            f"{_megabytes(cost.training_bytes)} a clip, kept for the backward pass",
+        ),
+    ]
+    if cost.timing is not None:
+        low, high = cost.timing.quartiles
+        rows.append(
+            (
+                "time here",
+                f"{cost.timing.milliseconds:.1f} ms (quartiles {low:.1f} to {high:.1f}, "
+                f"{cost.timing.runs} runs, {cost.timing.device})",
+            )
+        )
+    for name, value in rows:
+        table.add_row(name, value)
+    table.caption = (
+        "Memory is computed from the buffers of a forward pass; libraries take some more."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _part_table(cost: Cost) -> Table:
+    table = Table(title="Parts", title_justify="left")
+    table.add_column("part", overflow="fold")
+    for name in ("parameters", "GMAC", "share"):
+        table.add_column(name, justify="right")
+    for part in cost.parts:
+        share = percent(part.macs / cost.macs) if cost.macs else "-"
+        table.add_row(part.name, f"{part.parameters:,}", f"{part.macs / 1e9:.3f}", share)
+    return table
+
+
+def _setting_table(config: RunConfig) -> Table:
+    table = Table(
+        title="Settings: model.KEY in a file, --set model.KEY=VALUE", title_justify="left"
+    )
+    table.add_column("key", style="bold", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    table.add_column("what it is")
+    for each in settings_of(config):
+        value = each.value if each.value == each.default else f"{each.value} (not {each.default})"
+        table.add_row(each.key, plain(value), plain(each.help))
+    return table
+
+
+def _megabytes(count: int) -> str:
+    """Bytes as people read them.
+
+    >>> _megabytes(94_000_000), _megabytes(12_000)
+    ('94 MB', '0.012 MB')
+    """
+    return f"{count / 1e6:.0f} MB" if count >= 10_000_000 else f"{count / 1e6:.2g} MB"

@@ -1,0 +1,175 @@
+"""What a training starts from: fresh weights, weights of the same model, or an image network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.errors import WeightsError
+from videozoo.tasks.loading import default_weights, resolve_weights
+from videozoo.tasks.requests import TrainRequest
+from videozoo.types import FloatArray, PaddleName
+from videozoo.weights.files import read_weights, sniff
+from videozoo.weights.fit import classifier_of_others, fit_paddle, load_state
+from videozoo.weights.paddle import read_paddle
+from videozoo.weights.torchvision import ImageNet, recognise, to_paddle_names
+
+FRESH, DEFAULT = "none", "default"
+"""Values of --pretrain that are no weights: fresh ones; those that 2019 started from."""
+
+
+def start(
+    module: nn.Module, config: RunConfig, request: TrainRequest, *, say: Callable[[str], None]
+) -> None:
+    """Give a new training the weights it was asked to start from; a resumed one has its own.
+
+    Raises:
+        WeightsError: They cannot be had or do not fit, and the request insists on them.
+    """
+    pretrain = request.pretrain
+    if request.resume or pretrain in (None, FRESH):
+        return
+    if not request.pretrain_or_fresh:
+        say(initialise(module, config, pretrain, drop=request.drop))
+        return
+    if misfit := _default_misfit(config):
+        say(f"note: {misfit}; starting from fresh weights")
+        return
+    try:
+        path = default_weights(config.name, "pretrain")
+    except WeightsError as error:
+        said = str(error).replace("\n", "\n  ")
+        say(
+            f"WARNING: {said}\n  in 2019 this training started from there; this one starts from "
+            "FRESH weights. Pass --pretrain=FILE, or --pretrain=none where fresh ones are meant"
+        )
+        return
+    say(initialise(module, config, str(path), drop=request.drop))
+
+
+def initialise(
+    module: nn.Module, config: RunConfig, weights: str, *, drop: Sequence[str] = ()
+) -> str:
+    """Start a new training from weights that may be another model's.
+
+    - videozoo's own, of the same model: all of them. A classifier of other classes is left fresh.
+    - a ResNet with torchvision's names, or PaddlePaddle parameters: through the model's own rule
+      (`ModelSpec.adapt_pretrained`): heads are left fresh, first convolutions or kernels inflated.
+
+    Args:
+        module: Changed in place.
+        config: The run's.
+        weights: As the user named them; "default" for what 2019 started from.
+        drop: Leading parts of parameter names that keep their fresh values.
+
+    Returns:
+        One line that says what was taken.
+
+    Raises:
+        WeightsError: The weights are missing, do not fit, or nothing in them has a place.
+    """
+    path = default_weights(config.name, "pretrain") if weights == DEFAULT else None
+    path = path or resolve_weights(weights)
+    if sniff(path).startswith("paddle"):
+        names = config.spec.paddle_names(config.model)
+        arrays = read_paddle(path, {place.name for place in names.values()})
+        floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        return _from_paddle(module, config, floats, drop, path)
+    state, metadata = read_weights(path)
+    if (net := recognise(state)) is not None:
+        _check_depth(net, config, path)
+        arrays = to_paddle_names(state, net, source=path)
+        return _from_paddle(module, config, arrays, drop, path, f" (torchvision {net.title})")
+    made_for = metadata.get("model", config.name)
+    if made_for != config.name:
+        raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
+    return _from_same_model(module, state, drop, path)
+
+
+def _from_same_model(
+    module: nn.Module, state: Mapping[str, Tensor], drop: Sequence[str], path: Path
+) -> str:
+    classifier = classifier_of_others(module.state_dict(), state)
+    if classifier is None or classifier in drop:
+        return _line(path, load_state(module, state, drop=drop, source=path).describe())
+    there, here = (
+        next(values.shape[0] for name, values in of.items() if name.startswith(f"{classifier}."))
+        for of in (state, module.state_dict())
+    )
+    report = load_state(module, state, drop=(*drop, classifier), source=path)
+    reason = f"its {there} classes are not this run's {here}, so {classifier} starts fresh"
+    return _line(path, f"{report.describe()}; {reason}")
+
+
+def _from_paddle(
+    module: nn.Module,
+    config: RunConfig,
+    arrays: Mapping[str, FloatArray],
+    drop: Sequence[str],
+    path: Path,
+    kind: str = "",
+) -> str:
+    names = config.spec.paddle_names(config.model)
+    wanted = {place.name for place in names.values()}
+    adapted = config.spec.adapt_pretrained(config.model, arrays)
+    if _is_same_model(module, arrays, names):  # then only its classifier has to go
+        head = wanted - adapted.keys()
+        adapted = {n: a for n, a in arrays.items() if n not in head or not _is_head(n, names)}
+    kept = {name: array for name, array in adapted.items() if name in wanted}
+    state = fit_paddle(kept, names, module.state_dict())
+    if not state:
+        some = ", ".join(list(arrays)[:4])
+        raise WeightsError(
+            f"{path}: none of its {len(arrays)} parameters ({some}, ...) has a place in "
+            f"{config.name}; expected a ResNet of depth {getattr(config.model, 'depth', '?')}"
+        )
+    report = load_state(module, state, drop=drop, strict=False, source=path, names=names)
+    return _line(path, report.describe(), kind)
+
+
+def _is_same_model(
+    module: nn.Module, arrays: Mapping[str, FloatArray], names: Mapping[str, PaddleName]
+) -> bool:
+    """Whether the file holds all of this very model, but for a classifier of other classes."""
+    ours = {k: v for k, v in module.state_dict().items() if k in names}
+    if not all(place.name in arrays for place in names.values()):
+        return False
+    state = fit_paddle(arrays, names, ours)
+    misshapen = [name for name in ours if state[name].shape != ours[name].shape]
+    return not misshapen or classifier_of_others(ours, state) is not None
+
+
+def _is_head(name: str, names: Mapping[str, PaddleName]) -> bool:
+    layer = list(names)[-1].rpartition(".")[0]
+    return any(place.name == name for key, place in names.items() if key.startswith(f"{layer}."))
+
+
+def _check_depth(net: ImageNet, config: RunConfig, path: Path) -> None:
+    wanted = getattr(config.model, "depth", None)
+    if wanted is None:
+        raise WeightsError(
+            f"{path}: a torchvision {net.title}, and {config.spec.title} has no ResNet inside"
+        )
+    if wanted != net.depth:
+        raise WeightsError(
+            f"{path}: a torchvision {net.title}, of depth {net.depth}, and this run's model.depth "
+            f"is {wanted}; pass a ResNet-{wanted}, or --set model.depth={net.depth}"
+        )
+
+
+def _default_misfit(config: RunConfig) -> str:
+    """Why what 2019 started from cannot fit this architecture; nothing, if it can."""
+    depth, width = getattr(config.model, "depth", None), getattr(config.model, "width", 1.0)
+    if depth is None:
+        return f"nothing to start {config.name} from was published"
+    if (depth, width) != (50, 1.0):
+        return f"pretrained weights were published for depth 50 only, this is {depth} x {width:g}"
+    return ""
+
+
+def _line(path: Path, said: str, kind: str = "") -> str:
+    return f"starting from {path}{kind}: {said}"

@@ -1,0 +1,285 @@
+"""Look into weights files of every kind, and turn one kind into another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from videozoo.config import RunConfig, from_layers, override_layers
+from videozoo.errors import ConfigError, UsageError, WeightsError
+from videozoo.models import list_models, model_name, model_spec
+from videozoo.safe_write import written_aside
+from videozoo.tasks.classification.common import configured_class_names, without_absent_names
+from videozoo.tasks.loading import (
+    Trained,
+    build_trained,
+    config_for_weights,
+    resolve_weights,
+    save_trained,
+)
+from videozoo.tasks.requests import ConfigSource
+from videozoo.types import PaddleName
+from videozoo.weights import registry
+from videozoo.weights.exported import exported_kind, read_description
+from videozoo.weights.files import read_metadata, read_weights, sniff
+from videozoo.weights.fit import as_paddle
+from videozoo.weights.paddle import read_paddle, read_records, write_pdparams
+from videozoo.weights.torchvision import recognise
+
+_KINDS = {
+    "safetensors": "safetensors",
+    "torch": "PyTorch state dict",
+    "paddle-pickle": "PaddlePaddle parameters (.pdparams)",
+    "paddle-folder": "PaddlePaddle parameters, a folder with one file each",
+    "paddle-combined": "PaddlePaddle parameters in one file, without names",
+}
+_FIRST, _LAST = 8, 3
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class _Content:
+    kind: str
+    tensors: Mapping[str, tuple[tuple[int, ...], str]]
+    """Name to shape and element type."""
+    looks_like: str = ""
+
+
+def show(text: str, *, all_tensors: bool = False) -> str:
+    """Describe weights: what they are of, what is in them, and what was stored with them.
+
+    Args:
+        text: As for --weights.
+        all_tensors: List every tensor, not only the first and the last.
+
+    Raises:
+        WeightsError: They cannot be had or read.
+    """
+    path = resolve_weights(text)
+    lines = [f"{path}"]
+    if (graph := exported_kind(path)) is not None:
+        about = read_description(path, graph)
+        lines += [f"kind     exported graph ({graph})"]
+        lines += _described(about.model_dump())
+        return _printable([*lines, f"sha256   {_sha256(path)}"])
+    content = _content(path)
+    metadata = _metadata_of(path)
+    written = f", written by videozoo {metadata['videozoo']}" if "videozoo" in metadata else ""
+    lines.append(f"kind     {content.kind}{written}")
+    if metadata:
+        lines += _described(metadata)
+    elif content.looks_like:
+        lines.append(f"content  {content.looks_like}")
+    numbers = sum(int(np.prod(shape, dtype=np.int64)) for shape, _ in content.tensors.values())
+    lines.append(f"size     {numbers / 1e6:.2f} M numbers in {len(content.tensors)} tensors")
+    if path.is_file():
+        lines.append(f"sha256   {_sha256(path)}")
+    return _printable([*lines, *_table(content.tensors, all_tensors)])
+
+
+def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = False) -> str:
+    """Write weights of any kind as a `.safetensors` of ours, or as a `.pdparams` of 2019.
+
+    What was written is read back and compared, bit for bit, before it gets its name.
+
+    Args:
+        text: As for --weights.
+        out: NAME.safetensors or NAME.pdparams.
+        source: The configuration, where the weights have none: a file, or a model's name.
+        overwrite: A file at `out` may be replaced.
+
+    Returns:
+        One line that says what was written.
+
+    Raises:
+        WeightsError: The weights cannot be read, do not fit, or `out` exists.
+        ConfigError: Nothing says which model they are of.
+        UsageError: `out` ends in something else.
+    """
+    if out.suffix not in (".safetensors", ".pdparams"):
+        raise UsageError(f"{out}: expected NAME.safetensors or NAME.pdparams")
+    path = resolve_weights(text)
+    if out.exists() and (not overwrite or out.resolve() == path.resolve()):
+        raise WeightsError(f"{out}: is there already; pass another name, or --overwrite")
+    trained = _with_config(text, path, source)
+    config = trained.config
+    module = build_trained(trained)
+    state = module.state_dict()
+    names = config.spec.paddle_names(config.model)
+    try:
+        with written_aside(out) as aside:
+            if out.suffix == ".pdparams":
+                write_pdparams(aside, as_paddle(state, names))
+            else:
+                save_trained(aside, module, config, _class_names(trained), _origin(path))
+            again = build_trained(replace(trained, path=aside)).state_dict()
+            _compare(out, state, again)
+    except OSError as error:
+        raise WeightsError(f"{out}: cannot be written: {error.strerror}") from None
+    classes = getattr(config.model, "num_classes", None)
+    of = f"{config.name}, {classes} classes" if classes else config.name
+    return f"{out}: {of}, {len(state)} tensors; read back, bit for bit the same"
+
+
+def guess_models(names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Tell which models have just these tensors, by our names or PaddlePaddle's.
+
+    Returns:
+        Models, each with the settings (the depth) that it takes.
+    """
+    wanted = {name for name in names if not name.endswith(_COUNTER)}
+    found: list[tuple[str, dict[str, Any]]] = []
+    for model in list_models():
+        for settings, places in _variants(model):
+            theirs = {place.name for place in places.values()}
+            if wanted in (set(places), theirs):
+                found.append((model, settings))
+    return found
+
+
+def _variants(model: str) -> Iterator[tuple[dict[str, Any], Mapping[str, PaddleName]]]:
+    """The names of a model's tensors at each of its depths."""
+    spec = model_spec(model)
+    field = spec.settings.model_fields.get("depth")
+    depths = get_args(field.annotation) if field is not None else ()
+    for changes in [{"depth": depth} for depth in depths] or [{}]:
+        yield changes, spec.paddle_names(spec.settings(**changes))
+
+
+def _content(path: Path) -> _Content:
+    kind = sniff(path)
+    if kind == "paddle-combined":
+        records = read_records(path)
+        tensors = {f"number {i + 1}": _shape(array) for i, array in enumerate(records)}
+        return _Content(_KINDS[kind], tensors, "pass --config to `weights convert` for the names")
+    if kind.startswith("paddle"):
+        arrays = read_paddle(path)
+        tensors = {name: _shape(array) for name, array in arrays.items()}
+        return _Content(_KINDS[kind], tensors, _as_models(arrays))
+    state, _ = read_weights(path)
+    tensors = {name: _shape(tensor) for name, tensor in state.items()}
+    if (net := recognise(state)) is not None:
+        classes = f", {net.num_classes} classes" if net.num_classes else ", no classifier"
+        return _Content(_KINDS[kind], tensors, f"torchvision {net.title}{classes} (for --pretrain)")
+    return _Content(_KINDS[kind], tensors, _as_models(state))
+
+
+def _as_models(names: Collection[str]) -> str:
+    models = [
+        f"{model}{''.join(f', {key} {value}' for key, value in settings.items())}"
+        for model, settings in guess_models(names)
+    ]
+    return f"the tensors of {' or '.join(models)}" if models else "of no model that videozoo knows"
+
+
+def _described(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """What was stored with the weights, a line each."""
+    model = metadata.get("model")
+    config: Any = metadata.get("config") or {}
+    classes = config.get("model", {}).get("num_classes") if isinstance(config, dict) else None
+    named = metadata.get("class_names") or []
+    some = f": {', '.join(map(str, named[:5]))}{', ...' if len(named) > 5 else ''}" if named else ""
+    if model:
+        yield f"model    {model}" + (f", {classes} classes{some}" if classes else "")
+    for section, values in config.items() if isinstance(config, dict) else ():
+        shown = yaml.safe_dump(values, default_flow_style=True, width=10_000, sort_keys=False)
+        yield f"{section:<8} {shown.strip()}"
+    known = {"videozoo", "model", "config", "class_names"}
+    for key, value in metadata.items():
+        if key not in known and value:
+            yield f"{key:<8} {value}"
+
+
+def _table(tensors: Mapping[str, tuple[tuple[int, ...], str]], everything: bool) -> list[str]:
+    rows = [(name, kind, str(shape)) for name, (shape, kind) in tensors.items()]
+    left_out = len(rows) - _FIRST - _LAST
+    if not everything and left_out > 1:
+        rows = [*rows[:_FIRST], (f"... {left_out} more (--all)", "", ""), *rows[-_LAST:]]
+    width = max((len(name) for name, _, _ in rows), default=0)
+    return [f"  {name:<{width}}  {kind:<8} {shape}".rstrip() for name, kind, shape in rows]
+
+
+def _with_config(text: str, path: Path, source: ConfigSource) -> Trained:
+    """The configuration given, else stored, else the defaults of the model, fitted to the file."""
+    if exported_kind(path) is not None:
+        raise WeightsError(f"{path}: an exported graph; convert the weights it was made from")
+    if source.path is not None or _metadata_of(path).get("config"):
+        return config_for_weights(source, str(path))
+    published = registry.is_name(text)
+    named = source.model or (registry.find(text).models[0] if published else None)
+    if named is None:
+        known = _content(path).looks_like
+        raise ConfigError(
+            f"{path}: nothing says which model it is of ({known}); pass --config FILE or "
+            "--model NAME"
+        )
+    name = model_name(named)
+    layers, origins = override_layers(source.overrides, source.flags)
+    start = from_layers([("--model", {"model": {"name": name}}), *layers], origins=origins)
+    fitted = {"model": {"name": name, **_found_settings(path, start)}}
+    return Trained(config=from_layers([("--model", fitted), *layers], origins=origins), path=path)
+
+
+def _metadata_of(path: Path) -> dict[str, Any]:
+    """As `read_metadata`; empty for folders."""
+    return read_metadata(path) if path.is_file() else {}
+
+
+def _found_settings(path: Path, start: RunConfig) -> dict[str, Any]:
+    """Depth and number of classes, as far as the tensors tell them."""
+    places = start.spec.paddle_names(start.model)
+    if sniff(path).startswith("paddle"):
+        arrays: Mapping[str, Any] = read_paddle(path, {place.name for place in places.values()})
+        last = list(places.values())[-1].name
+    else:
+        arrays, _ = read_weights(path)
+        last = list(places)[-1]
+    found: dict[str, Any] = {}
+    for model, settings in guess_models(arrays):
+        if model == start.name:
+            found |= settings
+    if last in arrays and "num_classes" in type(start.model).model_fields:
+        found["num_classes"] = int(np.prod(arrays[last].shape))
+    return found
+
+
+def _class_names(trained: Trained) -> list[str] | None:
+    if trained.class_names or trained.config.spec.task != "classification":
+        return list(trained.class_names) if trained.class_names else None
+    return configured_class_names(without_absent_names(trained.config))
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    facts = dict(_metadata_of(path).get("facts") or {})
+    facts["converted_from"] = path.name
+    if path.is_file():
+        facts["converted_from_sha256"] = _sha256(path)
+    return facts
+
+
+def _compare(out: Path, state: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if not name.endswith(_COUNTER) and not torch.equal(tensor, again[name]):
+            raise WeightsError(f"{out}: {name} was not read back as it was; nothing is kept")
+
+
+def _shape(array: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(array.shape), str(array.dtype).removeprefix("torch.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _printable(lines: list[str]) -> str:
+    """Without the characters that a terminal would obey: names come from strangers' files."""
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)

@@ -1,0 +1,226 @@
+"""One request for a file, or for the rest of it; what went wrong, by whether to try again."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+_CHUNK = 2**16
+_LATER = (408, 425, 429, 500, 502, 503, 504)
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+class Refused(Exception):  # noqa: N818 - never leaves this room
+    """Asking again will not help."""
+
+
+class Unreachable(Exception):  # noqa: N818
+    """No server answered."""
+
+
+class Again(Exception):  # noqa: N818
+    """Another try may succeed."""
+
+    def __init__(self, reason: str, wait_seconds: float | None = None):
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+        """As the server asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to wait for a server, and how often."""
+
+    answer_seconds: float = 10.0
+    """Until the first line of an answer, name look-up and connection included."""
+    stall_seconds: float = 30.0
+    """Between two pieces of it."""
+    tries: int = 5
+    """Times in a row without anything new."""
+    first_wait_seconds: float = 1.0
+    """Doubled at every try."""
+
+    def wait_seconds(self, tries: int, asked: float | None) -> float:
+        """How long to wait after so many tries in vain."""
+        wait = self.first_wait_seconds * 2 ** max(0, tries - 1)
+        wait = max(wait, asked or 0.0) * (1 + random.random() / 4)  # many clients, not in step
+        return min(wait, _LONGEST_WAIT_SECONDS)
+
+
+class Answer:
+    """What a server said, its content still to be read."""
+
+    def __init__(self, response: Any | None, asked_start: int):
+        self._response = response
+        self.is_past_the_end = response is None
+        """The file has no bytes from the asked start on."""
+        headers = {} if response is None else response.headers
+        self.etag: str | None = headers.get("ETag")
+        self.is_whole = False
+        """Whether `chunks` came to the end that the server gave it."""
+        self.start, self.total = 0, _number(headers.get("Content-Length"))
+        if response is not None and response.status == 206:
+            self.start, self.total = _content_range(headers.get("Content-Range"), asked_start)
+        is_weak = self.etag is None or self.etag.startswith("W/")
+        self.validator: str | None = headers.get("Last-Modified") if is_weak else self.etag
+        """For `If-Range`."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content, as it comes.
+
+        Raises:
+            Again: The connection broke off or fell silent.
+        """
+        if self._response is None:
+            return
+        while True:
+            try:
+                chunk = self._response.read1(_CHUNK)
+            except TimeoutError:
+                raise Again("the server fell silent") from None
+            except (OSError, http.client.HTTPException) as error:
+                raise Again(f"the connection broke off ({type(error).__name__})") from None
+            if not chunk:
+                break
+            yield chunk
+        self.is_whole = True
+
+
+@contextmanager
+def get(url: str, *, start: int, validator: str | None, patience: Patience) -> Generator[Answer]:
+    """Ask for a file from byte `start` on.
+
+    Args:
+        url: http or https. Proxies come from the environment.
+        start: 0 for all of it.
+        validator: What the server called the file when it sent the first bytes; if that is no
+            longer so, all of it comes.
+        patience: How long to wait.
+
+    Raises:
+        Refused, Unreachable, Again: See there.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise Refused("only http and https addresses are fetched")
+    headers = {"User-Agent": "videozoo", "Accept-Encoding": "identity"}
+    if start and validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = _open_within(request, patience)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and start:
+                yield Answer(None, start)
+                return
+            reason = f"the server says {error.code} {error.reason}"
+            if error.code in _LATER:
+                raise Again(reason, _number(error.headers.get("Retry-After"))) from None
+            raise Refused(reason) from None
+    with response:
+        yield Answer(response, start)
+
+
+def is_reachable(url: str, patience: Patience | None = None) -> bool:
+    """Whether any server answers there, whatever it says."""
+    request = urllib.request.Request(url, headers={"User-Agent": "videozoo"}, method="HEAD")
+    try:
+        response = _open_within(request, patience or Patience())
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except (Again, Refused):
+        return True
+    except Unreachable:
+        return False
+    response.close()
+    return True
+
+
+def _open_within(request: urllib.request.Request, patience: Patience) -> Any:
+    """Open a request; give up in time even where the look-up of the name hangs."""
+    outcome: list[Any] = []
+    abandoned = threading.Event()
+
+    def ask() -> None:
+        try:
+            outcome.append(_opener().open(request, timeout=patience.stall_seconds))
+        except Exception as error:
+            outcome.append(error)
+        if abandoned.is_set() and hasattr(outcome[0], "close"):
+            outcome[0].close()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience.answer_seconds)
+    if not outcome:
+        abandoned.set()
+        raise Unreachable(f"no answer within {patience.answer_seconds:g} s")
+    answer = outcome[0]
+    if isinstance(answer, Exception):
+        _raise_as_ours(answer)
+    return answer
+
+
+def _raise_as_ours(error: Exception) -> None:
+    if isinstance(error, urllib.error.HTTPError):
+        raise error
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        raise Refused(f"its certificate is not trusted ({cause.verify_message})") from None
+    if isinstance(error, http.client.RemoteDisconnected):
+        raise Again("the server hung up") from None
+    if isinstance(error, http.client.HTTPException | ValueError):
+        raise Refused(f"not a usable answer ({type(error).__name__}: {error})") from None
+    if isinstance(cause, OSError):
+        raise Unreachable(f"no connection ({cause.strerror or cause})") from None
+    raise Refused(str(cause)) from None
+
+
+class _HttpRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        schemes = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if schemes not in (("http", "http"), ("http", "https"), ("https", "https")):
+            fp.close()
+            raise urllib.error.URLError(f"it sends on to {newurl}, which is less safe")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Make an opener for http and https; urllib's own also reads files and ftp."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _HttpRedirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.strip().isdigit() else None
+
+
+def _content_range(text: str | None, asked_start: int) -> tuple[int, int | None]:
+    """First byte and length of the whole file, from `bytes 10-99/100`."""
+    unit, _, rest = (text or "").partition(" ")
+    span, _, total = rest.partition("/")
+    start = _number(span.partition("-")[0])
+    if unit != "bytes" or start != asked_start:
+        raise Refused(f"the server sent another part than asked for ({text!r})")
+    return asked_start, _number(total)

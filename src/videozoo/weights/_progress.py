@@ -1,0 +1,56 @@
+"""A bar for a download, where somebody looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+class Bar:
+    """Drawn on standard error when that is a terminal; otherwise nothing.
+
+    Args:
+        target: The file that is being fetched; its name stands before the bar.
+        done: Bytes that are here already.
+        total: Bytes it will have; None where the server does not say.
+    """
+
+    def __init__(self, target: Path, *, done: int, total: int | None):
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(target.name, completed=done, total=total)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, num_bytes: int) -> None:
+        """Say that so many more bytes have come."""
+        self._progress.advance(self._task, num_bytes)

@@ -1,0 +1,46 @@
+"""Where downloaded weights lie, and whether anything may be downloaded at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_YES = ("1", "true", "yes", "on")
+
+
+def cache_folder() -> Path:
+    """Return `$VIDEOZOO_CACHE`, or ~/.cache/videozoo. It need not exist."""
+    given = os.environ.get("VIDEOZOO_CACHE")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "videozoo"
+
+
+def weights_folder() -> Path:
+    """Where files lie as they were downloaded, each with NAME.json beside it."""
+    return cache_folder() / "weights"
+
+
+def unpacked_folder() -> Path:
+    """Where archives of weights are unpacked to."""
+    return cache_folder() / "unpacked"
+
+
+def left_by_2019(file_name: str) -> Path | None:
+    """Find what the 2019 library downloaded: ~/.paddle/weights/NAME, archives as a folder.
+
+    Args:
+        file_name: As published, e.g. "TSM.pdparams" or "ResNet50_pretrained.tar.gz".
+    """
+    folder = Path.home() / ".paddle" / "weights"
+    for name in (file_name, file_name.removesuffix(".tar.gz")):
+        found = folder / name
+        if found.is_file() or (found.is_dir() and any(found.iterdir())):
+            return found
+    return None
+
+
+def is_offline() -> bool:
+    """Whether the user forbids downloads: VIDEOZOO_OFFLINE=1 or HF_HUB_OFFLINE=1."""
+    return any(
+        os.environ.get(name, "").strip().lower() in _YES
+        for name in ("VIDEOZOO_OFFLINE", "HF_HUB_OFFLINE")
+    )

@@ -1,0 +1,323 @@
+"""Fetch one file into the cache: once, whole, and the same bytes ever after.
+
+NAME            the file; it has this name only when it is whole and is weights
+NAME.json       where it came from, its size and its sha256, compared at every later use
+NAME.part       what has arrived so far; a later attempt goes on from there
+NAME.part.json  which file that is a part of
+NAME.lock       held by the process that downloads; the others wait and then find the file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from filelock import FileLock, Timeout
+
+from videozoo import safe_write
+from videozoo.errors import WeightsError
+from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
+from videozoo.weights._progress import Bar
+from videozoo.weights.cache import is_offline
+
+Say = Callable[[str], None]
+
+
+def fetch(
+    url: str,
+    target: Path,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    patience: Patience | None = None,
+    say: Say = lambda _: None,
+) -> Path:
+    """Return `target`, downloaded from `url` if it is not there yet.
+
+    Safe to call from several processes at once: one downloads.
+
+    Args:
+        url: http or https.
+        target: Where the file shall lie.
+        size: Bytes, where known.
+        sha256: Where known; otherwise that of the first download is trusted from then on.
+        patience: How long to wait, how often to try again.
+        say: Takes one line for the user.
+
+    Raises:
+        WeightsError: The file cannot be had, is not weights, or is no longer what it was.
+    """
+    if target.exists():
+        return verified(target, sha256=sha256)
+    if is_offline():
+        raise WeightsError(
+            f"{target.name}: not downloaded yet, and downloads are switched off "
+            f"(VIDEOZOO_OFFLINE or HF_HUB_OFFLINE); get {url} on another machine and put it "
+            f"at {target}"
+        )
+    _make_folder(target)
+    started = time.time()
+    with _alone(target, say):
+        if target.exists():
+            return verified(target, sha256=sha256)
+        if failed := _failed_since(target, started):
+            raise WeightsError(failed)
+        download = _Download(url, target, size, sha256, patience or Patience(), say)
+        try:
+            download.run()
+        except WeightsError as error:
+            _beside(target, "failed").write_text(str(error), encoding="utf-8")
+            raise
+        _beside(target, "failed").unlink(missing_ok=True)
+    return target
+
+
+def verified(path: Path, *, sha256: str | None = None) -> Path:
+    """Return `path` if it holds the bytes that it held when it was downloaded.
+
+    A file without a record (put there by hand) is checked for what it holds and gets one.
+
+    Raises:
+        WeightsError: It does not.
+    """
+    record = _read_json(_beside(path, "json"))
+    expected = sha256 or record.get("sha256")
+    found = _sha256(path)
+    if expected and found != expected:
+        source = f"; delete it to download {record['url']} again" if "url" in record else ""
+        raise WeightsError(
+            f"{path}: has changed since it was downloaded, or is another file: sha256 {found}, "
+            f"expected {expected}{source}"
+        )
+    if not record:
+        _check_content(path)
+        _remember(path, {"url": None, "size": path.stat().st_size, "sha256": found, "etag": None})
+    return path
+
+
+class _Download:
+    def __init__(
+        self,
+        url: str,
+        target: Path,
+        size: int | None,
+        sha256: str | None,
+        patience: Patience,
+        say: Say,
+    ):
+        self.url = url
+        self.target = target
+        self.size = size
+        self.sha256 = sha256
+        self.patience = patience
+        self.say = say
+        self.part = _beside(target, "part")
+        self.about_part = _beside(target, "part.json")
+        self.etag: str | None = None
+
+    def run(self) -> None:
+        """Fetch, check, and only then give the file its name."""
+        try:
+            if not self._is_all_here():
+                self.say(f"downloading {self.url} to {self.target}")
+                self._fetch_all()
+            self._check()
+        except OSError as error:
+            raise WeightsError(
+                f"{self.target}: cannot be written: {error.strerror or error}"
+            ) from None
+        self.part.replace(self.target)
+        self.about_part.unlink(missing_ok=True)
+        safe_write.sync(self.target.parent)
+
+    def _fetch_all(self) -> None:
+        """Ask again, from where the last answer broke off, until all is here."""
+        farthest, tries, received = 0, 0, False
+        while True:
+            wait: float | None = None
+            try:
+                if self._fetch_some():
+                    return
+                reason = "the connection broke off"
+            except Unreachable as error:
+                if not received:
+                    raise self._failure(f"{error}; is there a network?") from None
+                reason = str(error)
+            except Again as error:
+                reason, wait = str(error), error.wait_seconds
+            except Refused as error:
+                raise self._failure(str(error)) from None
+            here = self._here()
+            received = received or here > 0
+            tries = 0 if here > farthest else tries + 1
+            farthest = max(farthest, here)
+            if tries >= self.patience.tries:
+                raise self._failure(f"{reason}, {self._how_far()}, {tries} times")
+            time.sleep(self.patience.wait_seconds(tries, wait))
+
+    def _fetch_some(self) -> bool:
+        """Take one answer; whether the file is complete then."""
+        start, validator = self._resume_point()
+        with get(self.url, start=start, validator=validator, patience=self.patience) as answer:
+            if answer.is_past_the_end:
+                self._forget_part()
+                raise Again("the server now says that the file ends there")
+            start = answer.start  # 0, where it sends all of it again
+            self._check_total(answer)
+            self._note_part(answer)
+            bar = Bar(self.target, done=start, total=answer.total)
+            with self.part.open("r+b" if start else "wb") as file, bar:
+                file.seek(start)
+                file.truncate()
+                for chunk in answer.chunks():
+                    file.write(chunk)
+                    bar.advance(len(chunk))
+        here = self._here()
+        if answer.total is not None and here > answer.total:
+            self._forget_part()
+            raise Again(f"the server sent more than the {answer.total} bytes it announced")
+        return here == answer.total if answer.total is not None else answer.is_whole
+
+    def _check_total(self, answer: Answer) -> None:
+        total = answer.total
+        if self.size is not None and total is not None and total != self.size:
+            raise Refused(f"the server offers {total} bytes, the file has {self.size}")
+        needed = (total or 0) - answer.start
+        free = shutil.disk_usage(self.target.parent).free
+        if needed > free:
+            raise Refused(f"{needed} bytes to come, and the disk has {free} left")
+
+    def _resume_point(self) -> tuple[int, str | None]:
+        """Bytes that are here already, and how the server can tell that its file is the same."""
+        here = self._here()
+        about = _read_json(self.about_part)
+        validator = about.get("validator")
+        if not here or about.get("url") != self.url or not isinstance(validator, str):
+            return 0, None
+        return here, validator
+
+    def _is_all_here(self) -> bool:
+        """Whether an earlier process was stopped between the last byte and the check."""
+        about = _read_json(self.about_part)
+        here = self._here()
+        return here > 0 and (about.get("url"), about.get("total")) == (self.url, here)
+
+    def _note_part(self, answer: Answer) -> None:
+        self.etag = answer.etag
+        about = {"url": self.url, "validator": answer.validator, "total": answer.total}
+        self.about_part.write_text(json.dumps(about), encoding="utf-8")
+
+    def _forget_part(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.about_part.unlink(missing_ok=True)
+
+    def _here(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _check(self) -> None:
+        found = _sha256(self.part)
+        try:
+            if self.sha256 and found != self.sha256:
+                raise WeightsError(f"sha256 {found}, expected {self.sha256}")
+            _check_content(self.part)
+        except WeightsError as error:
+            self._forget_part()
+            said = str(error).replace(str(self.part), self.part.name)
+            said = said.replace(f"{self.part.name}: ", "").replace(self.part.name, "it")
+            raise self._failure(f"what the server sent is not the file: {said}") from None
+        size = self._here()
+        safe_write.sync(self.part)
+        facts = {"url": self.url, "size": size, "sha256": found, "etag": self.etag}
+        _remember(self.target, facts)
+
+    def _how_far(self) -> str:
+        total = _read_json(self.about_part).get("total")
+        of = f" of the {total} announced" if isinstance(total, int) else ""
+        return f"after {self._here()} bytes{of}"
+
+    def _failure(self, reason: str) -> WeightsError:
+        return WeightsError(
+            f"{self.url}: cannot be downloaded: {reason}\n"
+            f"get it by other means and put it at {self.target}"
+        )
+
+
+@contextmanager
+def _alone(target: Path, say: Say) -> Generator[None]:
+    """Hold the lock of a file; say so where another process has it."""
+    lock = FileLock(_beside(target, "lock"))
+    try:
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            say(f"waiting for the process that downloads {target.name}")
+            lock.acquire()
+    except OSError as error:
+        raise WeightsError(
+            f"{target.parent}: cannot be written: {error.strerror or error}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _failed_since(target: Path, started: float) -> str:
+    """What another process was told while this one waited; asking again would take as long."""
+    note = _beside(target, "failed")
+    try:
+        return note.read_text(encoding="utf-8") if note.stat().st_mtime > started else ""
+    except OSError:
+        return ""
+
+
+def _check_content(path: Path) -> None:
+    # importing torch takes a second, which those who find a known file need not spend
+    from videozoo.weights.content import check_content
+
+    check_content(path)
+
+
+def _make_folder(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{target.parent}: cannot be made: {error.strerror}; VIDEOZOO_CACHE names another"
+        ) from None
+
+
+def _remember(path: Path, facts: dict[str, Any]) -> None:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with safe_write.written_aside(_beside(path, "json")) as aside:
+            aside.write_text(json.dumps(facts | {"when": when}, indent=1), encoding="utf-8")
+    except OSError:  # a cache that others fill, and that may only be read
+        return
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast(dict[str, Any], content) if isinstance(content, dict) else {}
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,381 @@
+"""Exported models: what an `.onnx` or `.pt2` file says of itself, and how it is run.
+
+Such a file holds the whole way from pixels to scores, normalising included, and a description in
+JSON: the configuration it came from, the class names, the clips it takes. Nothing else is needed
+to use it, the model's own file least of all.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from videozoo.errors import RunError, WeightsError
+from videozoo.types import ClipShape, ModelSpec, Settings
+from videozoo.weights import _pt2
+
+Kind = Literal["onnx", "torch-export"]
+GraphScorer = Callable[[Tensor], NDArray[np.float32]]
+"""From uint8 clips (N, T, C, H, W) to scores (N, num_classes)."""
+
+SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+INPUT, OUTPUT = "clips", "scores"
+ONNX_KEY = "videozoo"
+PT2_KEY = "videozoo.json"
+FORMAT = 1
+"""Of the description. A reader refuses files of a later one."""
+
+_METADATA_PROPS = 14  # field of ONNX's ModelProto
+_MOST_METADATA = 64 * 2**20  # bytes; class names and a configuration need thousands
+
+
+class ExportedClips(BaseModel):
+    """The clips a graph takes: uint8 (N, T, C, H, W), RGB, any N."""
+
+    model_config = ConfigDict(frozen=True)
+
+    num_steps: int = Field(ge=1)
+    """T."""
+    frames_per_step: int = Field(ge=1)
+    """Neighbouring frames side by side as channels: C = 3 * frames_per_step."""
+    crop_size: int = Field(ge=1)
+    """H and W, pixels."""
+    sampling: Literal["segments", "dense"]
+    """See `ClipShape`."""
+    frame_stride: int
+    """Between the frames of dense clips."""
+    short_side: int
+    """Of a frame before the crop, pixels."""
+    resize: str
+    """The rule of `data.resize`."""
+    resize_with: str
+    """The method of `data.resize_with`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W)."""
+        return (self.num_steps, 3 * self.frames_per_step, self.crop_size, self.crop_size)
+
+
+class Description(BaseModel):
+    """What an exported file says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int
+    videozoo: str
+    """Version that wrote the file."""
+    torch: str
+    """Version that traced the graph."""
+    model: str
+    """Our name, e.g. "tsm"."""
+    title: str
+    """As the paper writes it."""
+    task: str
+    config: dict[str, Any]
+    """The whole configuration, as `RunConfig.as_dict` gives it."""
+    class_names: list[str] | None
+    source: dict[str, str]
+    """File name and SHA-256 of the weights."""
+    clips: ExportedClips
+    opset: int | None
+    """ONNX operator set."""
+    check: dict[str, Any] | None
+    """How far the scores were from the original's, or None where this was not looked at."""
+
+
+class ExportedModel(Settings):
+    """The `model:` section of an exported file. It is in the graph and cannot change."""
+
+    model_config = ConfigDict(extra="allow")
+
+    num_classes: int = Field(ge=1)
+    """Classes to tell apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedSpec(ModelSpec):
+    """What the rest of the library asks of a model's file, told by the exported file instead."""
+
+    description: Description
+
+
+def exported_kind(path: Path) -> Kind | None:
+    """Tell exported files, by their suffix, from weights.
+
+    >>> exported_kind(Path("runs/tsm.onnx")), exported_kind(Path("best.safetensors"))
+    ('onnx', None)
+    """
+    suffix = path.suffix.lower()
+    return next((kind for kind, known in SUFFIXES.items() if known == suffix), None)
+
+
+def read_description(path: Path, kind: Kind | None = None) -> Description:
+    """Read what an exported file says of itself; the graph is not loaded.
+
+    Args:
+        path: The file.
+        kind: Where the suffix does not tell.
+
+    Raises:
+        WeightsError: The file is missing, damaged, from another program, or from a later version.
+    """
+    kind = kind or exported_kind(path)
+    try:
+        text = _onnx_text(path) if kind == "onnx" else _pt2_text(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        content = json.loads(text)
+        written = int(content["format"])
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(f"{path}: its description is damaged; export it again") from None
+    if written > FORMAT:
+        by = content.get("videozoo", "?")
+        raise WeightsError(f"{path}: written by videozoo {by}, which is newer; update videozoo")
+    try:
+        return Description.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WeightsError(
+            f"{path}: its description is damaged ({where}: {first['msg']})"
+        ) from None
+
+
+def spec_of(description: Description) -> ExportedSpec:
+    """Stand in for the model's file, which is then not imported."""
+    clips = description.clips
+    shape = ClipShape(
+        sampling=clips.sampling,
+        num_steps=clips.num_steps,
+        frames_per_step=clips.frames_per_step,
+    )
+
+    def absent(_: object) -> NoReturn:
+        raise WeightsError(
+            f"an exported {description.title} is a fixed graph; name the weights it was made from"
+        )
+
+    return ExportedSpec(
+        title=description.title,
+        task=description.task,
+        settings=ExportedModel,
+        build=absent,
+        paddle_names=absent,
+        adapt_pretrained=lambda _settings, _arrays: absent(None),
+        parameter_rules=absent,
+        clip_shape=lambda _: shape,
+        description=description,
+    )
+
+
+def open_exported(
+    path: Path,
+    *,
+    kind: Kind | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    device_index: int = 0,
+) -> GraphScorer:
+    """Load an exported graph, ready to score.
+
+    ONNX files run in onnxruntime, with as many threads as PyTorch has; `.pt2` files in PyTorch.
+
+    Args:
+        path: The file.
+        kind: Where the suffix does not tell.
+        device: Where it runs.
+        device_index: Which GPU.
+
+    Raises:
+        WeightsError: The file is damaged, or holds what no export wrote.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
+    kind = kind or exported_kind(path)
+    if kind == "onnx":
+        return _open_onnx(path, device, device_index)
+    return _open_pt2(path, device, device_index)
+
+
+def need_packages(*names: str) -> None:
+    """Check that optional packages are installed.
+
+    Raises:
+        RunError: With the line that installs them.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise RunError(
+            f"{' and '.join(missing)} not installed, needed for ONNX files; "
+            "run: pip install 'videozoo[export]'"
+        )
+
+
+def _open_onnx(path: Path, device: str, device_index: int) -> GraphScorer:
+    need_packages("onnxruntime")
+    ort: Any = import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+    options.log_severity_level = 3  # errors, which are raised as well
+    try:
+        session = ort.InferenceSession(
+            str(path), options, providers=_providers(ort, device, device_index)
+        )
+        names = [[node.name for node in session.get_inputs()]]
+        names += [[node.name for node in session.get_outputs()]]
+    except RunError:
+        raise
+    except Exception as error:  # onnxruntime has a class of its own for each status
+        raise _damaged(path, error) from None
+    if names != [[INPUT], [OUTPUT]]:
+        raise WeightsError(
+            f"{path}: takes {names[0]} and gives {names[1]}, "
+            f"expected [{INPUT!r}] and [{OUTPUT!r}]; export it again"
+        )
+
+    def score(clips: Tensor) -> NDArray[np.float32]:
+        return session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips.cpu().numpy())})[0]
+
+    return score
+
+
+def _providers(ort: Any, device: str, device_index: int) -> list[Any]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    there = ort.get_available_providers()
+    if "CUDAExecutionProvider" not in there:
+        raise RunError(
+            f"--device cuda: onnxruntime {ort.__version__} has no CUDA provider here "
+            f"(it has {', '.join(there)}); install onnxruntime-gpu, or pass --device cpu"
+        )
+    return [("CUDAExecutionProvider", {"device_id": device_index}), "CPUExecutionProvider"]
+
+
+def _open_pt2(path: Path, device: str, device_index: int) -> GraphScorer:
+    program = _pt2.load_program(path)
+    place = torch.device(device, device_index) if device == "cuda" else torch.device("cpu")
+    if place.type != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, place)
+    module = program.module()
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}  # that of the clips; faster
+    for weight in module.parameters():
+        if weight.dim() in layouts:
+            weight.data = weight.data.contiguous(memory_format=layouts[weight.dim()])
+
+    def score(clips: Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return module(clips.to(place, non_blocking=True)).float().cpu().numpy()
+
+    return score
+
+
+def _pt2_text(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.filename.endswith(f"/extra/{PT2_KEY}") and info.file_size < _MOST_METADATA:
+                    return archive.read(info).decode()
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+        raise _damaged(path, error) from None
+    raise _foreign(path)
+
+
+def _onnx_text(path: Path) -> str:
+    """Find our entry among the fields of the file's outermost message.
+
+    Source: protobuf's encoding, and ModelProto and StringStringEntryProto of onnx.proto.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        try:
+            found = _entries(file, size)
+        except (ValueError, EOFError) as error:
+            raise _damaged(path, error) from None
+    if ONNX_KEY not in found:
+        raise _foreign(path)
+    return found[ONNX_KEY]
+
+
+def _entries(file: IO[bytes], size: int) -> dict[str, str]:
+    """Read the metadata of an ONNX file; the graph is skipped."""
+    found: dict[str, str] = {}
+    while file.tell() < size:
+        number, length = _field(file, size)
+        if number != _METADATA_PROPS:
+            file.seek(length, 1)
+            continue
+        if length > _MOST_METADATA:
+            raise ValueError(f"{length} bytes of metadata")
+        end = file.tell() + length
+        pair = {1: "", 2: ""}
+        while file.tell() < end:
+            part, part_length = _field(file, end)
+            pair[part] = file.read(part_length).decode()
+        found[pair[1]] = pair[2]
+    return found
+
+
+def _field(file: IO[bytes], end: int) -> tuple[int, int]:
+    """Return the number of a field and the bytes that its value takes from here."""
+    number, wire = divmod(_varint(file), 8)
+    if wire == 0:
+        start = file.tell()
+        _varint(file)
+        length = file.tell() - start
+        file.seek(start)
+    elif wire == 2:
+        length = _varint(file)
+    elif wire in (1, 5):
+        length = 8 if wire == 1 else 4
+    else:
+        raise ValueError(f"a field of wire type {wire}")
+    if number == 0 or file.tell() + length > end:
+        raise EOFError("it ends within a field")
+    return number, length
+
+
+def _varint(file: IO[bytes]) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise EOFError("it ends within a number")
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    raise ValueError("a number of more than 10 bytes")
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split())[:200]
+    kind = "ONNX" if exported_kind(path) == "onnx" else ".pt2"
+    return WeightsError(f"{path}: not a whole {kind} file ({reason}); was it cut short?")
+
+
+def _foreign(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path}: has no description by videozoo, so its classes and the clips it takes are not "
+        "known; expected a file that `videozoo export` wrote"
+    )
+
+
+def describe(description: Description) -> Mapping[str, Any]:
+    """Return the description as plain JSON values."""
+    return description.model_dump(mode="json")

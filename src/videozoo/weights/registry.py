@@ -1,0 +1,167 @@
+"""The weights that were published for these models, and where they lie.
+
+All are those of the PaddlePaddle library of 2019; the scores are the ones it published. Sizes and
+checksums are not known to us yet: what the first download brings is remembered beside the file.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from videozoo.errors import WeightsError
+from videozoo.weights.cache import left_by_2019, weights_folder
+
+BASE_URL = "https://paddlemodels.bj.bcebos.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One file."""
+
+    name: str
+    """What the user types."""
+    path: str
+    """Under the base address."""
+    models: tuple[str, ...]
+    """The models that can use it, by our names."""
+    kind: Literal["weights", "pretrain"]
+    """`weights`: a trained model. `pretrain`: what its training started from."""
+    score: str = ""
+    """As its makers published it."""
+    note: str = ""
+    size: int | None = None
+    """Bytes, where known."""
+    sha256: str | None = None
+    """Where known."""
+
+    @property
+    def url(self) -> str:
+        """Full address; `$VIDEOZOO_WEIGHTS_URL` puts a mirror in place of the original host."""
+        base = os.environ.get("VIDEOZOO_WEIGHTS_URL") or BASE_URL
+        return f"{base.rstrip('/')}/{self.path}"
+
+    @property
+    def file_name(self) -> str:
+        """Last part of the address.
+
+        >>> find("tsm-kinetics400-2019").file_name
+        'TSM.pdparams'
+        """
+        return self.path.rpartition("/")[2]
+
+
+def _trained(model: str, path: str, data: str, score: str, note: str = "") -> Published:
+    name = f"{model.replace('_', '-')}-{data}-2019"
+    return Published(name=name, path=path, models=(model,), kind="weights", score=score, note=note)
+
+
+PUBLISHED = (
+    _trained(
+        "attention_cluster",
+        "video_classification/AttentionCluster.pdparams",
+        "youtube8m",
+        "GAP 0.84",
+    ),
+    _trained(
+        "attention_lstm", "video_classification/AttentionLSTM.pdparams", "youtube8m", "GAP 0.86"
+    ),
+    _trained("nextvlad", "video_classification/NEXTVLAD.pdparams", "youtube8m", "GAP 0.87"),
+    _trained("nonlocal", "video_classification/NONLOCAL.pdparams", "kinetics400", "top-1 0.74"),
+    _trained("stnet", "video_classification/STNET.pdparams", "kinetics400", "top-1 0.69"),
+    _trained("tsm", "video_classification/TSM.pdparams", "kinetics400", "top-1 0.70"),
+    _trained("tsn", "video_classification/TSN.pdparams", "kinetics400", "top-1 0.67"),
+    _trained("ctcn", "video_detection/CTCN.pdparams", "activitynet", "mAP 0.31"),
+    _trained("bmn", "video_detection/BMN.pdparams", "activitynet", "AUC 67.19"),
+    _trained(
+        "bsn_tem",
+        "video_detection/BsnTem.pdparams",
+        "activitynet",
+        "AUC 66.64",
+        "with bsn-pem-activitynet-2019",
+    ),
+    _trained(
+        "bsn_pem",
+        "video_detection/BsnPem.pdparams",
+        "activitynet",
+        "AUC 66.64",
+        "with bsn-tem-activitynet-2019",
+    ),
+    _trained("ets", "video_caption/ETS.pdparams", "activitynet", "METEOR 9.8"),
+    _trained("tall", "video_grounding/TALL.pdparams", "tacos", "R@1 0.13, R@5 0.24", "tIoU 0.5"),
+    Published(
+        name="resnet50-imagenet-2019",
+        path="video_classification/ResNet50_pretrained.tar.gz",
+        models=("stnet", "tsm", "tsn"),
+        kind="pretrain",
+        note="depth 50, ImageNet",
+    ),
+    Published(
+        name="nonlocal-resnet50-imagenet-2019",
+        path="video_classification/Nonlocal_ResNet50_pretrained.tar.gz",
+        models=("nonlocal",),
+        kind="pretrain",
+        note="depth 50, ImageNet",
+    ),
+)
+
+
+def find(name: str) -> Published:
+    """Return the file that is called `name`.
+
+    Raises:
+        WeightsError: There is none; the message gives the nearest name.
+    """
+    for entry in PUBLISHED:
+        if entry.name == name.lower():
+            return entry
+    near = nearest(name)
+    hint = f"did you mean {near}?" if near else "see `videozoo weights list`"
+    raise WeightsError(f"{name}: no published weights are called so; {hint}")
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` is the name of published weights."""
+    return any(entry.name == text.lower() for entry in PUBLISHED)
+
+
+def nearest(text: str) -> str:
+    """Return the name that looks most like `text`, or nothing."""
+    close = get_close_matches(text.lower(), [entry.name for entry in PUBLISHED], n=1, cutoff=0.7)
+    return close[0] if close else ""
+
+
+def published_for(model: str | None) -> list[Published]:
+    """What one model can use; all there is, where none is named.
+
+    Raises:
+        WeightsError: Nothing was published for such a model.
+    """
+    if model is None:
+        return list(PUBLISHED)
+    plain = _plain(model)
+    found = [e for e in PUBLISHED if plain in map(_plain, e.models)]
+    if not found:
+        known = sorted({name for entry in PUBLISHED for name in entry.models})
+        raise WeightsError(f"nothing was published for a model {model!r}; for {', '.join(known)}")
+    return found
+
+
+def _plain(model: str) -> str:
+    return model.lower().replace("_", "").replace("-", "")
+
+
+def find_published(entry: Published) -> Path | None:
+    """Where published weights lie on this machine, if they do; nothing is downloaded."""
+    ours = weights_folder() / entry.file_name
+    return ours if ours.exists() else left_by_2019(entry.file_name)
+
+
+def default_for(model: str, kind: Literal["weights", "pretrain"]) -> Published | None:
+    """What the 2019 scripts took for a model when told nothing."""
+    return next(
+        (entry for entry in PUBLISHED if model in entry.models and entry.kind == kind), None
+    )

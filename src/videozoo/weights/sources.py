@@ -1,0 +1,74 @@
+"""From what a user can type to a file on this machine: a name, an address on the hub, a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from videozoo.errors import WeightsError
+from videozoo.weights import hub, registry
+from videozoo.weights.archive import is_archive, unpack
+from videozoo.weights.cache import unpacked_folder, weights_folder
+from videozoo.weights.download import fetch
+from videozoo.weights.registry import Published
+
+Say = Callable[[str], None]
+
+
+def is_remote(text: str) -> bool:
+    """Whether `text` means a file that may have to be downloaded, and no path on this machine."""
+    return not Path(text).exists() and (
+        text.startswith(hub.PREFIX) or "://" in text or registry.is_name(text)
+    )
+
+
+def fetch_named(text: str, *, say: Say = lambda _: None) -> Path:
+    """Return the file behind a registry name or an `hf://` name; see `is_remote`.
+
+    Raises:
+        WeightsError: It cannot be had; the message says what to do by hand.
+    """
+    if text.startswith(hub.PREFIX):
+        return hub.fetch(text)
+    if "://" in text:
+        raise WeightsError(
+            f"{text}: addresses are not taken; download the file and pass its path, or use a name "
+            "of `videozoo weights list`, or hf://OWNER/REPOSITORY/FILE"
+        )
+    return fetch_published(registry.find(text), say=say)
+
+
+def fetch_published(entry: Published, *, say: Say = lambda _: None) -> Path:
+    """Return published weights: from the cache, from what the 2019 library left, or downloaded.
+
+    Raises:
+        WeightsError: They cannot be had.
+    """
+    if (here := registry.find_published(entry)) is not None and here.parent != weights_folder():
+        return here
+    return fetch(
+        entry.url,
+        weights_folder() / entry.file_name,
+        size=entry.size,
+        sha256=entry.sha256,
+        say=say,
+    )
+
+
+def fetch_all(names: Collection[str], *, say: Say = lambda _: None) -> list[Path]:
+    """Return the published files of these names, those downloaded that are not there yet.
+
+    Raises:
+        WeightsError: A name is unknown (then nothing is downloaded), or a file cannot be had.
+    """
+    entries = [registry.find(name) for name in names]
+    return [fetch_published(entry, say=say) for entry in entries]
+
+
+def unpacked(path: Path) -> Path:
+    """Return `path`, or for an archive the folder it was unpacked to, in the cache.
+
+    Raises:
+        WeightsError: The archive is damaged or refused.
+    """
+    return unpack(path, unpacked_folder()) if is_archive(path) else path

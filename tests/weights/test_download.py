@@ -1,0 +1,405 @@
+"""What a download promises, against a server that breaks off, lies and sends other things."""
+
+import hashlib
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.weights.server import FileServer, Reply, serve
+from videozoo.errors import WeightsError
+from videozoo.weights._http import Patience
+from videozoo.weights.download import _alone, _Download, fetch, verified
+from videozoo.weights.paddle import write_pdparams
+
+QUICK = Patience(answer_seconds=20, stall_seconds=20, tries=3, first_wait_seconds=0.01)
+"""Quick to try again; the machine may be busy."""
+
+
+class _Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return vars(os)["system"], ("touch hacked",)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("content") / "TSM.pdparams"
+    noise = np.random.default_rng(0).random((200, 100), np.float32)
+    write_pdparams(path, {"fc_0.w_0": noise})
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.delenv("VIDEOZOO_OFFLINE")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(content) as running:
+        yield running
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "weights" / "TSM.pdparams"
+
+
+def get(server: FileServer, target: Path, patience: Patience = QUICK, **more: Any) -> Path:
+    return fetch(f"{server.url}/TSM.pdparams", target, patience=patience, **more)
+
+
+def failure(server: FileServer, target: Path, **more: Any) -> str:
+    """The message of a download that must fail, and leave nothing that looks like weights."""
+    with pytest.raises(WeightsError) as caught:
+        get(server, target, **more)
+    assert not target.exists()
+    return str(caught.value)
+
+
+def test_a_file_arrives_whole_once_and_with_its_record(server: FileServer, target: Path):
+    said: list[str] = []
+
+    assert get(server, target, say=said.append) == target
+    assert get(server, target, say=said.append) == target
+
+    assert target.read_bytes() == server.content
+    assert server.asked == [""]
+    assert said == [f"downloading {server.url}/TSM.pdparams to {target}"]
+    record = json.loads((target.parent / "TSM.pdparams.json").read_text())
+    assert record["url"] == f"{server.url}/TSM.pdparams"
+    assert record["size"] == len(server.content)
+    assert record["sha256"] == hashlib.sha256(server.content).hexdigest()
+    assert (record["etag"], record["when"][:2]) == ('"one"', "20")
+    left = {path.name for path in target.parent.iterdir()} - {"TSM.pdparams.lock"}
+    assert left == {"TSM.pdparams", "TSM.pdparams.json"}
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(server: FileServer, target: Path):
+    server.replies = [Reply(send_at_most=30_000), Reply(send_at_most=20_000)]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", "bytes=30000-", "bytes=50000-"]
+
+
+def test_a_stopped_process_is_taken_up_by_the_next(server: FileServer, target: Path):
+    server.always = Reply(send_at_most=0)
+    server.replies = [Reply(send_at_most=30_000)]
+    assert "after 30000 bytes of the" in failure(server, target)
+
+    server.always, server.asked = Reply(), []
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["bytes=30000-"]
+
+
+def test_a_process_stopped_before_the_check_downloads_nothing_again(
+    server: FileServer, target: Path
+):
+    url = f"{server.url}/TSM.pdparams"
+    target.parent.mkdir()
+    (target.parent / "TSM.pdparams.part").write_bytes(server.content)
+    about = {"url": url, "validator": '"one"', "total": len(server.content)}
+    (target.parent / "TSM.pdparams.part.json").write_text(json.dumps(about))
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == []
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(server: FileServer, target: Path):
+    server.replies = [Reply(send_at_most=30_000)]
+    server.always = Reply(takes_ranges=False)
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", "bytes=30000-"]
+
+
+def test_parts_of_two_files_are_never_joined(server: FileServer, target: Path):
+    old = bytes(reversed(server.content))
+    server.replies = [Reply(content=old, etag='"old"', send_at_most=30_000)]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+
+
+def test_a_part_that_the_server_cannot_vouch_for_is_fetched_again(server: FileServer, target: Path):
+    server.replies = [Reply(etag=None, send_at_most=30_000)]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", ""]
+
+
+@pytest.mark.parametrize("takes_ranges", [True, False])
+def test_a_server_that_announces_too_much_is_an_error(
+    server: FileServer, target: Path, takes_ranges: bool
+):
+    server.always = Reply(announce_more=1000, takes_ranges=takes_ranges)
+
+    assert "cannot be downloaded" in failure(server, target)
+    assert len(server.asked) <= 8
+
+
+def test_a_server_that_announces_too_little_is_an_error(server: FileServer, target: Path):
+    server.always = Reply(announce_more=-1000)
+
+    assert "is it complete?" in failure(server, target)
+
+
+def test_a_known_length_is_compared_before_anything_is_read(server: FileServer, target: Path):
+    error = failure(server, target, size=99)
+
+    assert f"offers {len(server.content)} bytes, the file has 99" in error
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>log in", b"\n <HTML><body>404"])
+def test_a_web_page_is_not_taken_for_weights(server: FileServer, target: Path, page: bytes):
+    server.always = Reply(content=page)
+
+    error = failure(server, target)
+    assert "a web page, not weights" in error
+    assert f"put it at {target}" in error
+    server.always = Reply()
+    get(server, target)  # nothing of the page is left to go on from
+    assert target.read_bytes() == server.content
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (b"", "is empty"),
+        (b'{"error": "no such file"}', "not a weights file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
+        (b"\x1f\x8b" + bytes(60), "not a whole tar archive"),
+        (b"PK\x03\x04" + bytes(60), "refused or damaged"),
+    ],
+)
+def test_other_files_are_not_taken_for_weights(
+    server: FileServer, target: Path, wrong: bytes, says: str
+):
+    server.always = Reply(content=wrong)
+
+    assert says in failure(server, target)
+
+
+def test_a_hostile_pickle_runs_nothing_and_is_not_kept(
+    server: FileServer, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    server.always = Reply(content=pickle.dumps({"w": _Hostile()}, protocol=2))
+
+    error = failure(server, target)
+
+    assert "this pickle asks to run" in error
+    assert "system" in error
+    assert not (tmp_path / "hacked").exists()
+    assert not (target.parent / "TSM.pdparams.part").exists()
+
+
+def test_other_bytes_than_the_known_ones_are_refused(server: FileServer, target: Path):
+    known = hashlib.sha256(server.content[::-1]).hexdigest()
+
+    assert f"expected {known}" in failure(server, target, sha256=known)
+
+
+def test_a_file_that_changed_since_its_download_is_refused(server: FileServer, target: Path):
+    get(server, target)
+    with target.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\1\2")
+
+    with pytest.raises(WeightsError, match=r"has changed since it was downloaded.*delete it"):
+        get(server, target)
+
+
+def test_a_file_put_there_by_hand_is_remembered(target: Path, content: bytes):
+    target.parent.mkdir()
+    target.write_bytes(content)
+    assert fetch("https://example.org/TSM.pdparams", target) == target
+
+    target.write_bytes(content[:-1] + b"x")
+    with pytest.raises(WeightsError, match="has changed"):
+        verified(target)
+
+
+def test_a_web_page_put_there_by_hand_is_refused(target: Path):
+    target.parent.mkdir()
+    target.write_bytes(b"<html>")
+
+    with pytest.raises(WeightsError, match="a web page"):
+        fetch("https://example.org/TSM.pdparams", target)
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_a_file_that_is_gone_is_asked_for_once(server: FileServer, target: Path, status: int):
+    server.always = Reply(status=status)
+
+    error = failure(server, target)
+
+    assert f"the server says {status}" in error
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [503, 429, 500])
+def test_a_server_that_is_busy_is_asked_again(server: FileServer, target: Path, status: int):
+    server.replies = [Reply(status=status, headers={"Retry-After": "0"}), Reply(status=status)]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_stays_busy_is_given_up(server: FileServer, target: Path):
+    server.always = Reply(status=503)
+
+    assert "the server says 503" in failure(server, target)
+    assert len(server.asked) == QUICK.tries
+
+
+def test_a_silent_server_is_asked_again_for_the_rest(server: FileServer, target: Path):
+    server.replies = [Reply(send_at_most=30_000, stall=True)]
+
+    get(server, target, patience=replace(QUICK, stall_seconds=0.5))
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", "bytes=30000-"]
+
+
+def test_a_server_that_never_answers_is_given_up_in_time(server: FileServer, target: Path):
+    server.always = Reply(wait=True)
+    patience = Patience(answer_seconds=0.3)
+    started = time.monotonic()
+
+    with pytest.raises(WeightsError, match=r"no answer within 0\.3 s"):
+        fetch(f"{server.url}/a", target, patience=patience)
+
+    assert time.monotonic() - started < 10
+
+
+def test_no_server_is_said_at_once(server: FileServer, target: Path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/TSM.pdparams"
+        started = time.monotonic()
+        with pytest.raises(WeightsError, match=r"no connection .*is there a network\?"):
+            fetch(url, target)
+
+    assert time.monotonic() - started < 10
+    assert Patience().answer_seconds <= 10
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/a", "file:///etc/passwd"])
+def test_only_http_is_spoken(server: FileServer, target: Path, url: str):
+    with pytest.raises(WeightsError, match="only http and https"):
+        fetch(url, target)
+
+    server.always = Reply(redirect=url)
+    assert "cannot be downloaded" in failure(server, target)
+    assert len(server.asked) == 1
+
+
+def test_redirections_are_followed(server: FileServer, target: Path):
+    server.replies = [Reply(redirect=f"{server.url}/elsewhere")]
+
+    get(server, target)
+
+    assert server.paths == ["/TSM.pdparams", "/elsewhere"]
+    assert target.read_bytes() == server.content
+
+
+@pytest.mark.parametrize("name", ["VIDEOZOO_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_says_what_to_fetch_and_where_to_put_it(
+    server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setenv(name, "1")
+
+    error = failure(server, target)
+
+    assert f"{server.url}/TSM.pdparams" in error
+    assert f"put it at {target}" in error
+    assert server.asked == []
+    assert not target.parent.exists()
+
+
+def test_a_full_disk_is_known_before_it_is_full(
+    server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def almost_full(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr("videozoo.weights.download.shutil.disk_usage", almost_full)
+
+    assert "the disk has 1000 left" in failure(server, target)
+
+
+def test_several_processes_download_once(server: FileServer, target: Path):
+    script = (
+        "import sys; from pathlib import Path; from videozoo.weights.download import fetch\n"
+        "say = lambda line: print(line, flush=True)\n"
+        "print(fetch(sys.argv[1], Path(sys.argv[2]), say=say))\n"
+        "assert 'torch' not in sys.modules, 'who only waits need not load it'\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "VIDEOZOO_OFFLINE"}
+    url = f"{server.url}/TSM.pdparams"
+    line = [sys.executable, "-c", script, url, str(target)]
+    target.parent.mkdir()
+    with ExitStack() as stack:
+        with _alone(target, print):
+            processes = [
+                stack.enter_context(
+                    subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True)
+                )
+                for _ in range(2)
+            ]
+            for process in processes:
+                assert process.stdout is not None
+                assert "waiting for the process" in process.stdout.readline()
+            _Download(url, target, None, None, QUICK, print).run()
+        said = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said == [f"{target}\n"] * 2
+    assert len(server.asked) == 1
+
+
+def test_processes_that_waited_in_vain_do_not_try_again(server: FileServer, target: Path):
+    server.always = Reply(wait=True)
+    patience = Patience(answer_seconds=1.5)
+    said: list[str] = []
+
+    def attempt() -> None:
+        try:
+            fetch(f"{server.url}/a", target, patience=patience)
+        except WeightsError as error:
+            said.append(str(error))
+
+    threads = [Thread(target=attempt) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(said) == 3
+    assert len(server.asked) == 1
