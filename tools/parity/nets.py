@@ -221,7 +221,7 @@ def _read_features(
             assert array is not None, stream.name
             frames = dequantize(torch.from_numpy(array), half_step=stream.half_step)
             if lengths is not None:
-                frames = pad_sequence(frames.split(lengths.tolist()), batch_first=True)
+                frames = pad_sequence(list(frames.split(lengths.tolist())), batch_first=True)
             streams.append(frames)
         if lengths is None:
             lengths = np.full(len(streams[0]), streams[0].shape[1])
@@ -641,7 +641,8 @@ class _Masked(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mask = self._masks.pop(0)
         if x.dim() == 3:
-            return x * pad_sequence(mask.split(self._last.tolist()), batch_first=True)
+            parts = list(mask.split(self._last.tolist()))
+            return x * pad_sequence(parts, batch_first=True)
         return x * mask.flatten(1)
 
 

@@ -12,9 +12,12 @@ _MOST_NAMED = 5  # videos that an error spells out
 
 
 def start_worker(_: int) -> None:
-    """Make a worker one that leaves cores and Ctrl-C to others."""
+    """Make a worker one that leaves cores and signals to others."""
     torch.set_num_threads(1)  # workers share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
+    # process still wants to save. One more comes from the main process if it cannot wait.
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
 
 
 def num_cores() -> int:

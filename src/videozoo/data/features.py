@@ -685,12 +685,12 @@ def read_class_names(path: Path) -> list[str]:
     Raises:
         DataError: The file is missing or empty, or the numbers are not 0, 1, 2, ... without gaps.
     """
-    rows = csv.DictReader(kinetics._text_of(path).splitlines())
+    rows = csv.DictReader(kinetics.text_of(path).splitlines())
     if not {"Index", "Name"} <= set(rows.fieldnames or ()):
         return kinetics.read_class_names(path)
     named: dict[int, str] = {}
     for row in cast("Iterable[Mapping[str, str | None]]", rows):
-        index = kinetics._integer((row["Index"] or "").strip())
+        index = kinetics.integer((row["Index"] or "").strip())
         if index is None or index in named:
             raise DataError(
                 f"{path}:{rows.line_num}: Index {row['Index']!r}, expected another number each row"

@@ -316,8 +316,8 @@ def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list
     """Files that a list names, one a line."""
     paths: list[Path] = []
     absent: list[str] = []
-    for number, line in kinetics._lines_of(path):
-        found = kinetics._locate(Path(line), root, path.parent)
+    for number, line in kinetics.lines_of(path):
+        found = kinetics.locate(Path(line), root, path.parent)
         if found is None:
             absent.append(f"{path}:{number}: no such file {line!r}")
         elif found.is_dir():
@@ -327,7 +327,7 @@ def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list
     if absent:
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
         absent[-1] += f" (looked in {', '.join(places)})"
-    kinetics._raise_all(path, absent)
+    kinetics.raise_all(path, absent)
     return paths
 
 
