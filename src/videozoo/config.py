@@ -19,6 +19,8 @@ from pydantic_core import ErrorDetails
 
 from videozoo import config_v1
 from videozoo.data.clips import ClipData
+from videozoo.data.feature_views import FeatureEval, FeaturePredict
+from videozoo.data.features import FeatureData
 from videozoo.data.views import ClipEval, ClipPredict
 from videozoo.engine.settings import TrainSettings
 from videozoo.errors import ConfigError, UsageError
@@ -27,8 +29,11 @@ from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
     "classification": {"data": ClipData, "eval": ClipEval, "predict": ClipPredict},
+    "tagging": {"data": FeatureData, "eval": FeatureEval, "predict": FeaturePredict},
 }
 """Task to the settings of those sections that differ from task to task."""
+
+_BATCH_SIZE = "train.batch_size"
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,9 @@ def load_config(
     notes: tuple[str, ...] = ()
     named = model_name(model) if model else None
     if config_v1.is_v1(raw):
-        translated = config_v1.translate(raw, model=named, source=str(path))
+        translated = config_v1.translate(
+            raw, model=named, source=str(path), batch_size=_batch_size(overrides, flags or {})
+        )
         layer, origins, notes = translated.sections, translated.origins, translated.notes
     else:
         layer = raw
@@ -140,6 +147,12 @@ def _rate_notes(config: RunConfig, file: Mapping[str, Any]) -> Iterator[str]:
             f"stays {train.learning_rate:g}; to scale it with the batch: "
             f"--set train.learning_rate_batch_size={batch}"
         )
+
+
+def _batch_size(overrides: Sequence[str], flags: Mapping[str, tuple[str, Any]]) -> int | None:
+    """The training batch, where the command line sets it."""
+    given = [value for _, (key, value) in _flag_layers(overrides, flags) if key == _BATCH_SIZE]
+    return given[-1] if given and isinstance(given[-1], int) and given[-1] > 0 else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

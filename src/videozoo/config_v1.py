@@ -100,9 +100,19 @@ def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "co
 
 
 def translate(
-    raw: Mapping[str, Any], *, model: str | None = None, source: str = "config"
+    raw: Mapping[str, Any],
+    *,
+    model: str | None = None,
+    source: str = "config",
+    batch_size: int | None = None,
 ) -> Translation:
     """Turn a 2019 file into our sections.
+
+    Args:
+        raw: What YAML gave.
+        model: The model the command line names; it wins over MODEL.name, as in 2019.
+        source: The file's name, for messages.
+        batch_size: For training, where the command line sets it; some schedules count videos.
 
     Raises:
         ConfigError: As `parse`; or this version has no such model yet.
@@ -116,6 +126,8 @@ def translate(
     reader = _Reader(config)
     if config.model == "nonlocal":
         _nonlocal(reader)
+    elif config.model in ("attention_cluster", "attention_lstm", "nextvlad"):
+        _tagging(reader, batch_size)
     else:
         _kinetics(reader)
     reader.put("model.name", config.model, "MODEL.name")
@@ -167,7 +179,7 @@ class _Reader:
 
 
 def _training(reader: _Reader) -> None:
-    """Keys of TRAIN that every clip model shares."""
+    """Keys that every model shares."""
     for theirs, ours in (
         ("epoch", "train.epochs"),
         ("batch_size", "train.batch_size"),
@@ -181,11 +193,9 @@ def _training(reader: _Reader) -> None:
     reader.move("VALID.filelist", "data.val")
     reader.move("TEST.filelist", "data.test")
     reader.move("INFER.filelist", "predict.inputs")
-    reader.move("INFER.kinetics_labels", "data.class_names")
     reader.put("data.num_workers", _workers(reader), "TRAIN.num_reader_threads")
     reader.move("TEST.batch_size", "eval.batch_size")
     reader.move("INFER.batch_size", "predict.batch_size")
-    reader.put("train.schedule", "steps", "MODEL.name")
     # Flags decide these, or another key says the same.
     reader.drop(
         ["TRAIN.use_gpu", "TRAIN.pretrain_base", "MODEL.name", "MODEL.dataset", "INFER.video_path"]
@@ -210,6 +220,8 @@ def _workers(reader: _Reader) -> int | None:
 def _kinetics(reader: _Reader) -> None:
     """TSN, TSM and StNet: the kinetics reader."""
     _training(reader)
+    reader.move("INFER.kinetics_labels", "data.class_names")
+    reader.put("train.schedule", "steps", "MODEL.name")
     model = reader.config.model
     reader.move("MODEL.num_classes", "model.num_classes")
     reader.move("MODEL.num_layers", "model.depth")
@@ -255,6 +267,8 @@ def _kinetics(reader: _Reader) -> None:
 def _nonlocal(reader: _Reader) -> None:
     """Non-local: dense clips, Caffe2's pixel scale, Nesterov momentum."""
     _training(reader)
+    reader.move("INFER.kinetics_labels", "data.class_names")
+    reader.put("train.schedule", "steps", "MODEL.name")
     for theirs, ours in (
         ("MODEL.num_classes", "num_classes"),
         ("MODEL.fc_init_std", "fc_init_std"),
@@ -348,3 +362,99 @@ def _nonlocal(reader: _Reader) -> None:
         reader.move("TEST.filename_gt", "data.test")
     reader.drop(["TEST.dataset_size", "TEST.checkpoint_dir", "INFER.checkpoint_dir"])
     reader.drop(["TRAIN.max_iter", "TRAIN.scale_momentum", "RESNETS.trans_func"])
+
+
+def _tagging(reader: _Reader, batch_size: int | None) -> None:
+    """Attention Cluster, Attention LSTM, NeXtVLAD: the feature reader of YouTube-8M."""
+    _training(reader)
+    model = reader.config.model
+    reader.move("MODEL.num_classes", "model.num_classes")
+    reader.move("MODEL.drop_rate", "model.dropout")
+    reader.move("MODEL.topk", "predict.top_k")
+    reader.drop(["MODEL.bone_network", "MODEL.bone_nework", "MODEL.UNIQUE"])
+    batch = batch_size or reader.config.sections.get("TRAIN", {}).get("batch_size")
+    if model == "nextvlad":
+        _nextvlad(reader, batch)
+        return
+    streams = _streams(reader)
+    if model == "attention_cluster":
+        _add_clusters(reader, streams)
+        reader.move("MODEL.seg_num", "model.num_frames")
+        reader.put("train.optimizer", "adam", "MODEL.name")
+        reader.put("train.weight_decay", 0.0, "MODEL.name")
+    else:
+        reader.move("MODEL.embedding_size", "model.embedding_size")
+        reader.move("MODEL.lstm_size", "model.lstm_size")
+        reader.put("train.optimizer", "rmsprop", "MODEL.name")
+        reader.put(
+            "train.weight_decay", reader.get("TRAIN.weight_decay", 8e-4), "TRAIN.weight_decay"
+        )
+        _lstm_schedule(reader, batch)
+    reader.put("model.streams", streams, "MODEL.feature_names")
+
+
+def _streams(reader: _Reader) -> list[dict[str, Any]]:
+    names, dims = reader.get("MODEL.feature_names"), reader.get("MODEL.feature_dims")
+    if not (isinstance(names, list) and isinstance(dims, list) and len(names) == len(dims)):
+        raise ConfigError(
+            f"{reader.config.source}: MODEL.feature_names and MODEL.feature_dims: expected two "
+            f"lists of one length, got {names!r} and {dims!r}"
+        )
+    stated = reader.get("MODEL.feature_num", len(names))
+    if stated != len(names):
+        raise ConfigError(
+            f"{reader.config.source}: MODEL.feature_num is {stated}, but MODEL.feature_names "
+            f"names {len(names)}; make them agree"
+        )
+    return [{"name": name, "dim": dim} for name, dim in zip(names, dims, strict=True)]
+
+
+def _add_clusters(reader: _Reader, streams: list[dict[str, Any]]) -> None:
+    clusters = reader.get("MODEL.cluster_nums")
+    if not isinstance(clusters, list) or len(clusters) != len(streams):
+        raise ConfigError(
+            f"{reader.config.source}: MODEL.cluster_nums: expected {len(streams)} numbers, one a "
+            f"feature, got {clusters!r}"
+        )
+    for stream, number in zip(streams, clusters, strict=True):
+        stream["clusters"] = number
+
+
+def _lstm_schedule(reader: _Reader, batch: int | None) -> None:
+    """The rate drops at epochs of `num_samples` videos, whatever the length of the list."""
+    epochs, videos = reader.get("TRAIN.decay_epochs", [5]), reader.get("TRAIN.num_samples", 5000000)
+    factor = reader.get("TRAIN.decay_gamma", 0.1)
+    if batch is None:
+        return
+    reader.put("train.schedule", "steps", "TRAIN.decay_epochs")
+    reader.put(
+        "train.decay_at", [epoch * (videos / batch) for epoch in epochs], "TRAIN.decay_epochs"
+    )
+    reader.put("train.decay_unit", "steps", "TRAIN.decay_epochs")
+    reader.put("train.decay_factor", factor, "TRAIN.decay_gamma")
+
+
+def _nextvlad(reader: _Reader, batch: int | None) -> None:
+    video, audio = reader.get("MODEL.video_feature_size"), reader.get("MODEL.audio_feature_size")
+    # the sizes that frames are brought to were fixed, whatever the features
+    streams = [
+        {"name": "rgb", "dim": video or 1024, "size": 1024, "half_step": False},
+        {"name": "audio", "dim": audio or 128, "size": 128, "half_step": True},
+    ]
+    reader.put("model.streams", streams, "MODEL.video_feature_size")
+    for key in ("cluster_size", "hidden_size", "groups", "expansion", "gating_reduction"):
+        reader.move(f"MODEL.{key}", f"model.{key}")
+    reader.move("MODEL.eigen_file", "model.eigen_file")
+    reader.put("train.optimizer", "adam", "MODEL.name")
+    reader.move("TRAIN.l2_penalty", "train.weight_decay")
+    factor = reader.get("TRAIN.learning_rate_decay", 0.8)
+    examples, most = reader.get("TRAIN.lr_boundary_examples"), reader.get("TRAIN.max_iter")
+    if batch is None or examples is None or most is None:
+        return
+    every = max(int(examples) // batch, 1)
+    drops = [float(at) for at in range(every, int(most), every)]
+    if drops:
+        reader.put("train.schedule", "steps", "TRAIN.lr_boundary_examples")
+        reader.put("train.decay_at", drops, "TRAIN.lr_boundary_examples")
+        reader.put("train.decay_unit", "steps", "TRAIN.lr_boundary_examples")
+        reader.put("train.decay_factor", factor, "TRAIN.learning_rate_decay")

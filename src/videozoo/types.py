@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,6 +61,29 @@ class ClipShape:
     frames_per_step: int = 1
 
 
+class Stream(Settings):
+    """One sequence of features of a video, a vector a frame."""
+
+    name: str
+    """As the records call it: rgb, audio."""
+    dim: int = Field(ge=1)
+    """Length of a vector."""
+    half_step: bool = True
+    """For features stored as bytes: a byte means the middle of its step, else its lower end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureShape:
+    """Which features of a video a model reads.
+
+    The model's input is one (N, T, dim) tensor a stream and the lengths (N,).
+    """
+
+    streams: Sequence[Stream]
+    num_frames: int | None = None
+    """So many frames drawn from each video; None: all of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What the rest of the library needs to know about one model file."""
@@ -82,3 +105,7 @@ class ModelSpec:
     """Exceptions to the common rule, by parameter name. May be empty."""
     clip_shape: Callable[[Any], ClipShape] | None = None
     """For models that eat frames: the clip they were built for."""
+    feature_shape: Callable[[Any], FeatureShape] | None = None
+    """For models that eat features: which."""
+    loss_over_batch: Literal["mean", "sum"] = "mean"
+    """How the losses of a batch's videos become one number. `sum` is over all devices."""

@@ -1,6 +1,7 @@
 """Promises every model keeps. A new file in videozoo/models is covered without a line here.
 
-A model is built at its smallest: whichever of these settings it has are made small.
+A model is built at its smallest: whichever of these settings it has are made small. What it eats,
+clips or features, follows from its SPEC.
 """
 
 import copy
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from videozoo.models import list_models, model_spec, model_summary
-from videozoo.types import ClipShape, ModelSpec, Settings
+from videozoo.ops.frames import multi_label_loss
+from videozoo.types import ClipShape, FeatureShape, ModelSpec, Settings
 
 SMALL: dict[str, Any] = {
     "num_classes": 5,
@@ -21,9 +23,37 @@ SMALL: dict[str, Any] = {
     "num_segments": 2,
     "frames_per_segment": 2,
     "num_frames": 4,
+    "streams": ({"name": "rgb", "dim": 6}, {"name": "audio", "dim": 4}),
+    "embedding_size": 3,
+    "lstm_size": 5,
+    "hidden_sizes": (7, 6),
+    "cluster_size": 3,
+    "groups": 2,
+    "hidden_size": 8,
 }
 
-every_model = pytest.mark.parametrize("name", list_models())
+IMPOSSIBLE: dict[str, Any] = {
+    "num_classes": 0,
+    "depth": 49,
+    "width": 0,
+    "streams": (),
+    "dropout": 1.0,
+    "lstm_size": 0,
+    "cluster_size": 0,
+    "groups": 0,
+}
+
+Inputs = tuple[Any, ...]
+
+EATS_FEATURES = {name: model_spec(name).feature_shape is not None for name in list_models()}
+
+every_model = pytest.mark.parametrize("name", EATS_FEATURES)
+every_clip_model = pytest.mark.parametrize(
+    "name", [n for n, yes in EATS_FEATURES.items() if not yes]
+)
+every_feature_model = pytest.mark.parametrize(
+    "name", [n for n, yes in EATS_FEATURES.items() if yes]
+)
 
 
 def small(name: str, **changes: Any) -> tuple[ModelSpec, Settings]:
@@ -52,6 +82,38 @@ def clip_shape(name: str, **changes: Any) -> ClipShape:
     return spec.clip_shape(settings)
 
 
+def feature_shape(name: str, **changes: Any) -> FeatureShape:
+    spec, settings = small(name, **changes)
+    assert spec.feature_shape is not None
+    return spec.feature_shape(settings)
+
+
+def features_for(shape: FeatureShape, *, lengths: tuple[int, ...] = (4, 3)) -> Inputs:
+    """Streams, and lengths of which not all are the longest."""
+    generator = torch.Generator().manual_seed(1)
+    streams = [
+        torch.randn(len(lengths), max(lengths), stream.dim, generator=generator)
+        for stream in shape.streams
+    ]
+    return streams, torch.tensor(lengths)
+
+
+def inputs_for(name: str, *, size: int = 32) -> Inputs:
+    """What the model is called with for two videos."""
+    if EATS_FEATURES[name]:
+        return features_for(feature_shape(name))
+    return (clips_for(clip_shape(name), size=size),)
+
+
+def video(number: int, inputs: Inputs) -> Inputs:
+    """One video's part of the inputs."""
+    part = slice(number, number + 1)
+    if len(inputs) == 1:
+        return (inputs[0][part],)
+    streams, lengths = inputs
+    return [stream[part] for stream in streams], lengths[part]
+
+
 @every_model
 def test_has_one_line_that_says_what_it_is(name: str):
     summary = model_summary(name)
@@ -75,16 +137,16 @@ def test_paddle_names_cover_every_tensor_once(name: str, depth: int):
 
 @every_model
 @pytest.mark.parametrize("training", [True, False])
-def test_clips_in_class_logits_out(name: str, training: bool):
+def test_videos_in_class_logits_out(name: str, training: bool):
     module = build(name).train(training)
 
-    logits = module(clips_for(clip_shape(name)))
+    logits = module(*inputs_for(name))
 
     assert logits.shape == (2, 5)
     assert logits.isfinite().all()
 
 
-@every_model
+@every_clip_model
 @pytest.mark.parametrize("size", [32, 64, 96, 112])
 def test_small_frames_are_welcome(name: str, size: int):
     module = build(name).eval()
@@ -92,7 +154,7 @@ def test_small_frames_are_welcome(name: str, size: int):
     assert module(clips_for(clip_shape(name), size=size)).isfinite().all()
 
 
-@every_model
+@every_clip_model
 def test_frames_need_not_be_square(name: str):
     module = build(name).eval()
 
@@ -100,11 +162,11 @@ def test_frames_need_not_be_square(name: str):
 
 
 @every_model
-def test_a_clip_is_scored_the_same_alone_and_in_a_batch(name: str):
-    module, clips = build(name).eval(), clips_for(clip_shape(name))
+def test_a_video_is_scored_the_same_alone_and_in_a_batch(name: str):
+    module, inputs = build(name).eval(), inputs_for(name)
 
-    together = module(clips)
-    apart = torch.cat([module(clips[:1]), module(clips[1:])])
+    together = module(*inputs)
+    apart = torch.cat([module(*video(number, inputs)) for number in range(2)])
 
     torch.testing.assert_close(together, apart)
 
@@ -113,14 +175,13 @@ def test_a_clip_is_scored_the_same_alone_and_in_a_batch(name: str):
 def test_every_parameter_is_trained(name: str):
     module = build(name, bn_init_gamma=1.0, nonlocal_bn_gamma=1.0, dropout=0.0)
 
-    nn.functional.cross_entropy(
-        module(clips_for(clip_shape(name), size=64)), torch.tensor([0, 3])
-    ).backward()
+    labels = nn.functional.one_hot(torch.tensor([0, 3]), 5).float()
+    multi_label_loss(module(*inputs_for(name, size=64)), labels).sum().backward()
 
     assert [n for n, p in module.named_parameters() if p.grad is None] == []
 
 
-@every_model
+@every_clip_model
 def test_weights_may_be_laid_out_channels_last(name: str):
     module, clips = build(name).eval(), clips_for(clip_shape(name), size=64)
     layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -132,7 +193,7 @@ def test_weights_may_be_laid_out_channels_last(name: str):
     torch.testing.assert_close(other(clips), module(clips))
 
 
-@every_model
+@every_clip_model
 def test_can_be_exported(name: str):
     module, clips = build(name).eval(), clips_for(clip_shape(name))
 
@@ -154,13 +215,18 @@ def test_unknown_settings_are_refused(name: str):
         model_spec(name).settings.model_validate({"num_segment_s": 3})
 
 
-@every_model
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 49}, {"num_classes": 0}, {"width": 0}], ids=lambda wrong: next(iter(wrong))
+    ("name", "key", "value"),
+    [
+        (name, key, value)
+        for name in list_models()
+        for key, value in IMPOSSIBLE.items()
+        if key in model_spec(name).settings.model_fields
+    ],
 )
-def test_impossible_settings_are_refused(name: str, wrong: dict[str, Any]):
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        model_spec(name).settings.model_validate(wrong)
+def test_impossible_settings_are_refused(name: str, key: str, value: Any):
+    with pytest.raises(ValidationError, match=key):
+        model_spec(name).settings.model_validate({key: value})
 
 
 @every_model
@@ -177,7 +243,7 @@ def test_rules_are_for_parameters_that_exist(name: str):
     assert set(model_spec(name).parameter_rules(module)) <= set(dict(module.named_parameters()))
 
 
-@every_model
+@every_clip_model
 def test_pretrained_arrays_have_the_shapes_of_the_model(name: str):
     spec, settings = small(name, depth=50, width=1.0)
     image_settings = model_spec("tsn").settings.model_validate({"num_classes": 1000})
@@ -197,3 +263,80 @@ def test_pretrained_arrays_have_the_shapes_of_the_model(name: str):
     assert {n: a.shape for n, a in adapted.items()} == {n: shapes[n] for n in adapted}
     assert len(adapted) == 265  # all of a ResNet-50 but its classifier
     assert all(array.dtype == "float32" for array in adapted.values())
+
+
+@every_feature_model
+@pytest.mark.parametrize("filler", [1e4, -1e4])
+def test_padding_never_changes_an_answer(name: str, filler: float):
+    module = build(name).eval()
+    streams, lengths = features_for(feature_shape(name), lengths=(4, 1, 6))
+    padding = torch.arange(6 + 3) >= lengths[:, None]
+    padded = [
+        nn.functional.pad(stream, (0, 0, 0, 3)).masked_fill(padding[:, :, None], filler)
+        for stream in streams
+    ]
+
+    torch.testing.assert_close(module(padded, lengths), module(streams, lengths))
+
+
+@every_feature_model
+def test_padding_never_changes_what_is_learnt(name: str):
+    # in double precision: norms of three videos enlarge rounding
+    plain, filled = (build(name, dropout=0.0).double() for _ in range(2))
+    streams, lengths = features_for(feature_shape(name), lengths=(4, 1, 6))
+    streams = [stream.double() for stream in streams]
+    padding = torch.arange(6) >= lengths[:, None]
+    noisy = [stream.masked_fill(padding[:, :, None], 1e3) for stream in streams]
+
+    for module, given in ((plain, streams), (filled, noisy)):
+        module(given, lengths).square().sum().backward()
+
+    ours, theirs = dict(plain.named_parameters()), dict(filled.named_parameters())
+    for key in ours:
+        torch.testing.assert_close(ours[key].grad, theirs[key].grad, msg=key)
+    torch.testing.assert_close(plain.state_dict(), filled.state_dict())  # norms' statistics too
+
+
+@every_feature_model
+@pytest.mark.parametrize("dims", [(6,), (6, 4), (3, 6, 2)])
+def test_any_number_of_streams_will_do(name: str, dims: tuple[int, ...]):
+    streams = [{"name": f"stream_{i}", "dim": dim} for i, dim in enumerate(dims)]
+    spec, settings = small(name, streams=streams)
+    module = build(name, streams=streams).eval()
+
+    assert module(*features_for(feature_shape(name, streams=streams))).shape == (2, 5)
+    names = spec.paddle_names(settings)
+    tensors = {key for key in module.state_dict() if "num_batches_tracked" not in key}
+    assert set(names) == tensors
+    assert len({place.name for place in names.values()}) == len(names)
+
+
+@every_feature_model
+def test_frame_weights_sum_to_1_and_padding_has_none(name: str):
+    module: Any = build(name).eval()
+    streams, lengths = features_for(feature_shape(name), lengths=(4, 1, 6))
+
+    weights = module.frame_weights(streams, lengths)
+
+    assert len(weights) == len(streams)
+    padding = torch.arange(6) >= lengths[:, None]
+    for rows in weights:
+        torch.testing.assert_close(rows.sum(1), torch.ones(3))
+        assert not rows[padding].any()
+        assert (rows >= 0).all()
+
+
+@every_feature_model
+def test_another_classifier_is_left_behind(name: str):
+    spec, settings = small(name)
+    arrays = {
+        place.name: build(name).state_dict()[key].numpy()
+        for key, place in spec.paddle_names(settings).items()
+    }
+
+    same = spec.adapt_pretrained(settings, arrays)
+    other = spec.adapt_pretrained(small(name, num_classes=9)[1], arrays)
+
+    assert same.keys() == arrays.keys()
+    names = spec.paddle_names(settings)
+    assert arrays.keys() - other.keys() == {names["head.weight"].name, names["head.bias"].name}

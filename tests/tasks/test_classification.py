@@ -11,6 +11,7 @@ import torch
 import videozoo
 from videozoo import cli, cli_v1
 from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
+from videozoo.tasks.classification import Classifier
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,6 +179,7 @@ def test_a_folder_per_class_needs_no_list(clips: SyntheticClips, tmp_path: Path)
     assert cli.main(["eval", "--weights", str(run)]) == 0
 
     classifier = videozoo.load(run)
+    assert isinstance(classifier, Classifier)
     assert classifier.class_names == ["class 0", "class 1"]
     result = classifier.predict(folder)[0]
     assert result.scores.sum() == pytest.approx(1, abs=1e-5)

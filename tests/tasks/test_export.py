@@ -21,6 +21,7 @@ from videozoo.data.synthetic import SyntheticClips, make_clips
 from videozoo.errors import ConfigError, RunError, UsageError, VideoError, WeightsError
 from videozoo.ops.pixels import normalize
 from videozoo.tasks import run
+from videozoo.tasks.classification import Classifier
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import ConfigSource, EvalRequest, ExportRequest, PredictRequest
 from videozoo.weights.exported import open_exported, read_description
@@ -198,6 +199,8 @@ def videos(clips: SyntheticClips) -> list[Path]:
 def test_predict_gives_the_same_top_5(suffix: str, tsm: Path, clips: SyntheticClips):
     exported, original = videozoo.load(tsm.with_suffix(suffix)), videozoo.load(tsm)
 
+    assert isinstance(exported, Classifier)
+    assert isinstance(original, Classifier)
     got = exported.predict(*videos(clips))
     expected = original.predict(*videos(clips))
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from tools.parity import containers, metrics, nets, readers
+from tools.parity import containers, feature_readers, metrics, nets, readers, tagging_metrics
 from tools.parity.rows import Row
 
-CHECKERS = (nets, readers, metrics, containers)
+CHECKERS = (nets, readers, feature_readers, metrics, tagging_metrics, containers)
 
 
 def covered(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Clip networks: outputs, losses, gradients, running statistics and optimiser steps.
+"""Networks: outputs, losses, gradients, running statistics and optimiser steps.
 
 The weights are made by the set's rule, renamed through `paddle_names` and run through the code
 that users run: the model, the optimiser's groups and the schedule. Tolerances are what float32 on
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.rnn import pad_sequence
 
 from tools.parity import golden
 from tools.parity.golden import Arrays
@@ -27,6 +28,8 @@ from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.schedule import LearningRate, make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.models import model_spec
+from videozoo.ops import FrameBatchNorm, dequantize
+from videozoo.ops.frames import multi_label_loss
 from videozoo.types import ModelSpec, PaddleName, Settings
 
 
@@ -47,12 +50,19 @@ class Limits:
     """After an update, relative: the noise of the gradients is now in the weights."""
     later_norms: float
     """L2 norm of every parameter after a later step, of itself."""
+    updates: float | None = None
+    """Changes after one step, where they may differ more than gradients do: Adam and RMSprop make
+    as large a step of a tiny gradient as of a large one, and so of its noise."""
 
 
 OUTPUTS, LOSS = 1e-5, 1e-5
 """In evaluation, of the largest one: two orders of summation differ by 2e-6."""
 CALM = Limits(prob=1e-4, loss=1e-5, late=1e-3, early=3e-2, later_loss=2e-2, later_norms=1e-2)
 """2D networks, and 3D ones without batch norms. Seen: 1e-5, 2e-6, 5e-5, 1.5e-2, 5e-3, 2e-3."""
+EXACT = Limits(
+    prob=1e-4, loss=1e-5, late=1e-3, early=1e-3, later_loss=1e-4, later_norms=1e-3, updates=5e-2
+)
+"""Networks over features, which are shallow. Seen: 4e-6, 1e-6, 3e-5, 3e-5, 1e-6, 1e-4, 4e-2."""
 CHAOTIC = Limits(prob=1e-3, loss=1e-4, late=2e-2, early=2e-1, later_loss=2e-1, later_norms=1e-1)
 """Non-local with batch norms. Here float64 is as far from what was recorded as float32 is, and our
 own numbers move by 2e-4, 2e-5, 1.6e-2, 1.9e-1, 1.6e-1, 6e-2 when each weight moves by half its last
@@ -78,8 +88,9 @@ if it is more; the row's note says so."""
 
 
 def covers(name: str) -> bool:
-    """Tell whether a folder of this name holds a recorded clip network."""
-    return name.split("_")[0] in {"tsn", "tsm", "stnet"} or name.startswith("nonlocal_arc")
+    """Tell whether a folder of this name holds a recorded network."""
+    plain = name.split("_")[0] in {"tsn", "tsm", "stnet", "nextvlad"}
+    return plain or name.startswith(("nonlocal_arc", "attention_cluster", "attention_lstm"))
 
 
 def check(folder: Path) -> Iterator[Row]:
@@ -99,9 +110,10 @@ def check(folder: Path) -> Iterator[Row]:
 class Forward:
     """A batch, and what the original made of it."""
 
-    clips: NDArray[np.float32]
-    """(N, T, C, H, W)."""
-    labels: NDArray[np.int64] | None = None
+    inputs: tuple[Any, ...]
+    """What the module takes: clips (N, T, C, H, W), or streams and lengths."""
+    labels: NDArray[Any] | None = None
+    """Of one class, or a row of zeros and ones."""
     loss: float | None = None
     prob: NDArray[np.float32] | None = None
     logits: NDArray[np.float32] | None = None
@@ -131,7 +143,8 @@ class Dropout:
     """A training forward with known masks."""
 
     forward: Forward
-    mask: NDArray[np.uint8]
+    masks: list[NDArray[np.uint8]]
+    """In the order in which the layers drop."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,8 @@ class Recorded:
     batches: list[Forward]
     """What each step was fed."""
     dropout: Dropout | None = None
+    loss_factor: float = 1.0
+    """By which the recorded loss exceeds ours: 2019 counted devices in."""
 
 
 def _read(folder: Path) -> Recorded:
@@ -164,6 +179,8 @@ def _read(folder: Path) -> Recorded:
     }
     if spec.title == "Non-local":
         return _read_nonlocal(common, description, inputs, outputs, train)
+    if spec.feature_shape is not None:
+        return _read_features(common, description, inputs, outputs, train, folder)
     return _read_segments(common, description, inputs, outputs, train, folder)
 
 
@@ -176,11 +193,59 @@ def _read_segments(
     folder: Path,
 ) -> Recorded:
     """TSN, TSM, StNet."""
+
+    def taken(arrays: Arrays, prefix: str = "") -> tuple[Tensor]:
+        return (torch.from_numpy(arrays.get(f"{prefix}image", inputs["image"])),)
+
+    return _read_common(common, description, outputs, train, folder, inputs, taken)
+
+
+def _read_features(
+    common: dict[str, Any],
+    description: Mapping[str, Any],
+    inputs: Arrays,
+    outputs: Arrays,
+    train: Arrays,
+    folder: Path,
+) -> Recorded:
+    """Attention Cluster, Attention LSTM, NeXtVLAD: frames of all videos lie one after another."""
+    shape = common["spec"].feature_shape(common["settings"])
+
+    def taken(arrays: Arrays, prefix: str = "") -> tuple[list[Tensor], Tensor]:
+        def find(name: str) -> NDArray[Any] | None:
+            return arrays.get(prefix + name, inputs.get(name))
+
+        lengths, streams = find("lengths"), list[Tensor]()
+        for stream in shape.streams:
+            array = find(stream.name)
+            assert array is not None, stream.name
+            frames = dequantize(torch.from_numpy(array), half_step=stream.half_step)
+            if lengths is not None:
+                frames = pad_sequence(list(frames.split(lengths.tolist())), batch_first=True)
+            streams.append(frames)
+        if lengths is None:
+            lengths = np.full(len(streams[0]), streams[0].shape[1])
+        return streams, torch.from_numpy(lengths)
+
+    recorded = _read_common(common, description, outputs, train, folder, inputs, taken)
+    if common["spec"].loss_over_batch == "mean":
+        return recorded
+    return replace(recorded, loss_factor=float(description["config"]["TRAIN"]["num_gpus"]))
+
+
+def _read_common(
+    common: dict[str, Any],
+    description: Mapping[str, Any],
+    outputs: Arrays,
+    train: Arrays,
+    folder: Path,
+    inputs: Arrays,
+    taken: Callable[..., tuple[Any, ...]],
+) -> Recorded:
     settings = common["settings"]
 
-    def batch(number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        clips = train.get(f"batch{number}/image", inputs["image"])
-        return clips, train[f"batch{number}/label"]
+    def batch(number: int) -> tuple[tuple[Any, ...], NDArray[Any]]:
+        return taken(train, f"batch{number}/"), train[f"batch{number}/label"]
 
     numbers = range(1, len(train["lr"]) + 1)
     training = Training(
@@ -189,16 +254,17 @@ def _read_segments(
         gradients=_under("grad/", train),
         gradient_norms=description["grad_l2_norms"],
         statistics=_under("bn_after_forward/", train),
-        losses=[float(train[f"step{k}/loss"][0]) for k in numbers],
+        losses=[float(train[f"step{k}/loss"].ravel()[0]) for k in numbers],
         rates=train["lr"].tolist(),
         parameters=[_under(f"step{k}/param/", train) for k in numbers],
         parameter_norms=[description["param_l2_norm_after_step"][str(k)] for k in numbers],
     )
-    evaluation = {"infer": Forward(inputs["image"], None, None, *_both(outputs, ""))}
+    evaluation = {"infer": Forward(taken(inputs), None, None, *_both(outputs, ""))}
     if "test_loss" in outputs:
-        clips, labels = inputs.get("test/image", inputs["image"]), inputs["test/label"]
-        loss = float(outputs["test_loss"][0])
-        evaluation["test"] = Forward(clips, labels, loss, *_both(outputs, "test_"))
+        loss = float(outputs["test_loss"].ravel()[0])
+        evaluation["test"] = Forward(
+            taken(inputs, "test/"), inputs["test/label"], loss, *_both(outputs, "test_")
+        )
     dropped = golden.arrays(folder, "dropout")
     return Recorded(
         **common,
@@ -206,7 +272,8 @@ def _read_segments(
         training=training,
         batches=[Forward(*batch(2 - k % 2)) for k in numbers],  # 1, 2, 1, ...
         dropout=Dropout(
-            Forward(*batch(1), float(dropped["loss"][0]), dropped["prob"]), dropped["mask0"]
+            Forward(*batch(1), float(dropped["loss"].ravel()[0]), dropped["prob"]),
+            [dropped[f"mask{i}"] for i in range(sum(k.startswith("mask") for k in dropped))],
         )
         if dropped
         else None,
@@ -222,11 +289,11 @@ def _read_nonlocal(
 ) -> Recorded:
     config = description["config"]
 
-    def clips(name: str, section: str) -> NDArray[np.float32]:
+    def clips(name: str, section: str) -> tuple[Tensor]:
         clip = golden.coarse_clip(inputs[name], config[section]["crop_size"])
-        return np.ascontiguousarray(clip.swapaxes(1, 2))  # frames first
+        return (torch.from_numpy(np.ascontiguousarray(clip.swapaxes(1, 2))),)  # frames first
 
-    def batch(number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def batch(number: int) -> tuple[tuple[Tensor], NDArray[np.int64]]:
         return clips(f"train_coarse_{number}", "TRAIN"), inputs[f"train_label_{number}"]
 
     names, numbers = sorted(description["params"]), range(1, len(train["step_loss"]) + 1)
@@ -276,21 +343,23 @@ def _evaluation(recorded: Recorded, weights: Arrays) -> Iterator[Row]:
     for mode, (settings, forward) in recorded.evaluation.items():
         module = _network(recorded.spec, settings, weights).eval()
         with torch.inference_mode():
-            logits = module(torch.from_numpy(forward.clips))
+            logits = module(*forward.inputs)
             if forward.logits is not None and forward.logits.ndim == 5:
-                ours = getattr(module, "position_logits")(torch.from_numpy(forward.clips))  # noqa: B009
+                ours = getattr(module, "position_logits")(*forward.inputs)  # noqa: B009
                 yield Row(f"{mode} logits by position", _of_largest(ours, forward.logits), OUTPUTS)
-            yield from _compare_forward(mode, logits, forward, OUTPUTS, LOSS)
+            yield from _compare_forward(recorded.spec, mode, logits, forward, OUTPUTS, LOSS)
 
 
 def _one_dropout(recorded: Recorded, weights: Arrays, dropout: Dropout) -> Iterator[Row]:
     module = _network(recorded.spec, recorded.settings, weights).train()
-    mask = torch.from_numpy(dropout.mask.astype(np.float32)).flatten(1)
-    module.register_module("dropout", _Masked(mask))
+    module.register_module("dropout", _Masked(dropout))
     with torch.no_grad():
-        logits = module(torch.from_numpy(dropout.forward.clips))
+        logits = module(*dropout.forward.inputs)
+    forward = dropout.forward
+    if forward.loss is not None:
+        forward = replace(forward, loss=forward.loss / recorded.loss_factor)
     yield from _compare_forward(
-        "train, recorded dropout:", logits, dropout.forward, CALM.prob, CALM.loss
+        recorded.spec, "train, recorded dropout:", logits, forward, CALM.prob, CALM.loss
     )
 
 
@@ -336,8 +405,8 @@ def _run(recorded: Recorded, weights: Arrays) -> Training:
     ours = Training(None, theirs.prob, {}, {}, {}, [], [], [], [])
     for number, batch in enumerate(recorded.batches):
         ours.rates.append(rate.set(number))
-        logits = module(torch.from_numpy(batch.clips))
-        loss = _loss(logits, batch.labels)
+        logits = module(*batch.inputs)
+        loss = _loss(spec, logits, batch.labels) * recorded.loss_factor
         optimizer.zero_grad()
         loss.backward()
         running.correct()
@@ -346,11 +415,12 @@ def _run(recorded: Recorded, weights: Arrays) -> Training:
             ours = replace(
                 ours,
                 logits=logits.detach().numpy(),
-                prob=logits.detach().softmax(dim=1).numpy(),
+                prob=_scores(spec, logits.detach()).numpy(),
                 gradients=_parts(theirs.gradients, tensors.gradient),
                 gradient_norms={n: _norm(tensors.gradient(n)) for n in theirs.gradient_norms},
                 statistics=_parts(theirs.statistics, tensors.value),
             )
+        _paddle_epsilon(optimizer, number + 1)
         optimizer.step()
         ours.parameters.append(_parts(theirs.parameters[number], tensors.value))
         norms = theirs.parameter_norms[number]
@@ -364,6 +434,8 @@ def _parts(like: Arrays, whole: Callable[[str], NDArray[Any]]) -> Arrays:
 
 
 def _limits(recorded: Recorded) -> Limits:
+    if recorded.spec.feature_shape is not None:
+        return EXACT
     is_3d = recorded.spec.title == "Non-local"
     return CHAOTIC if is_3d and not getattr(recorded.settings, "use_affine", False) else CALM
 
@@ -381,7 +453,8 @@ def _compare(ours: Training, theirs: Training, recorded: Recorded, start: Arrays
         step = f"step {i + 1}"
         loss = abs(our_loss / their_loss - 1)
         yield Row(f"{step} loss", loss, limits.later_loss if i else limits.loss)
-        norms = _relative(ours.parameter_norms[i], theirs.parameter_norms[i])
+        moved = {n: v for n, v in theirs.parameter_norms[i].items() if n not in zero}
+        norms = _relative(ours.parameter_norms[i], moved)
         yield Row(f"{step} parameter norms", norms, limits.later_norms if i else FIRST_NORMS)
         if i == 0 or falls:
             for where, wanted in LAYERS:
@@ -394,21 +467,21 @@ def _compare(ours: Training, theirs: Training, recorded: Recorded, start: Arrays
                     _update_error(ours.parameters[i][n], theirs.parameters[i][n], start[n])
                     for n in chosen
                 ]
-                limit = LATER_UPDATES if i else getattr(limits, where)
+                limit = LATER_UPDATES if i else limits.updates or getattr(limits, where)
                 yield Row(f"{step} updates, {where} layers", max(errors, default=0.0), limit)
     rates = np.array(ours.rates) / np.array(theirs.rates) - 1
     yield Row("learning rates", float(np.abs(rates).max()), RATE)
 
 
 def _compare_forward(
-    mode: str, logits: Tensor, forward: Forward, outputs: float, loss: float
+    spec: ModelSpec, mode: str, logits: Tensor, forward: Forward, outputs: float, loss: float
 ) -> Iterator[Row]:
     if forward.logits is not None and forward.logits.ndim == 2:
         yield Row(f"{mode} logits", _of_largest(logits, forward.logits), outputs)
     if forward.prob is not None:
-        yield Row(f"{mode} prob", _of_largest(logits.softmax(dim=1), forward.prob), outputs)
+        yield Row(f"{mode} prob", _of_largest(_scores(spec, logits), forward.prob), outputs)
     if forward.loss is not None and forward.labels is not None:
-        error = abs(_loss(logits, forward.labels).item() / forward.loss - 1)
+        error = abs(_loss(spec, logits, forward.labels).item() / forward.loss - 1)
         yield Row(f"{mode} loss", error, loss)
 
 
@@ -475,9 +548,16 @@ def _norm(array: NDArray[Any]) -> float:
     return float(np.linalg.norm(array.astype(np.float64)))
 
 
-def _loss(logits: Tensor, labels: NDArray[np.int64] | None) -> Tensor:
-    """Mean cross entropy; label -1 adds nothing, and the mean still counts it."""
+def _scores(spec: ModelSpec, logits: Tensor) -> Tensor:
+    return logits.sigmoid() if spec.task == "tagging" else logits.softmax(dim=1)
+
+
+def _loss(spec: ModelSpec, logits: Tensor, labels: NDArray[Any] | None) -> Tensor:
+    """Mean cross entropy; label -1 adds nothing, and the mean still counts it. Or that of tags."""
     assert labels is not None
+    if spec.task == "tagging":
+        losses = multi_label_loss(logits, torch.from_numpy(labels))
+        return losses.mean() if spec.loss_over_batch == "mean" else losses.sum()
     target = torch.from_numpy(labels).flatten()
     return F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
 
@@ -536,7 +616,10 @@ class _BiasedVariance:
         assert isinstance(layer, _BatchNorm)
         assert layer.running_var is not None
         self._before[layer] = layer.running_var.clone()
-        self._counts[layer] = args[0].numel() // args[0].shape[1]
+        if isinstance(layer, FrameBatchNorm):
+            self._counts[layer] = int(args[1].sum())
+        else:
+            self._counts[layer] = args[0].numel() // args[0].shape[1]
 
     def correct(self) -> None:
         for layer, before in self._before.items():
@@ -547,14 +630,27 @@ class _BiasedVariance:
 
 
 class _Masked(nn.Module):
-    """Dropout that drops what the original dropped."""
+    """Dropout that drops what the original dropped, call by call."""
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, dropout: Dropout) -> None:
         super().__init__()
-        self.mask = mask
+        self._masks = [torch.from_numpy(mask.astype(np.float32)) for mask in dropout.masks]
+        *_, self._last = dropout.forward.inputs
+        """Lengths, where frames were recorded one video after another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.mask
+        mask = self._masks.pop(0)
+        if x.dim() == 3:
+            parts = list(mask.split(self._last.tolist()))
+            return x * pad_sequence(parts, batch_first=True)
+        return x * mask.flatten(1)
+
+
+def _paddle_epsilon(optimizer: torch.optim.Optimizer, step: int) -> None:
+    """PaddlePaddle's Adam adds its epsilon to a root that is not corrected for its start yet."""
+    if isinstance(optimizer, torch.optim.Adam):
+        for group in optimizer.param_groups:
+            group["eps"] = 1e-8 / (1 - group["betas"][1] ** step) ** 0.5
 
 
 def _no_dropout(settings: Settings) -> dict[str, float]:

@@ -7,9 +7,7 @@ not on the number of workers, and not on whether the run was interrupted.
 """
 
 import hashlib
-import os
 import random
-import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from videozoo.data import kinetics, sampling, transforms
+from videozoo.data._workers import MOST_REPLACEMENTS, named_few, num_cores, start_worker
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
 from videozoo.data.video import VideoReader, open_video
@@ -33,8 +32,6 @@ from videozoo.types import ClipShape, Settings
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-_MOST_REPLACEMENTS = 20  # tries in a row before a list counts as unreadable
-_MOST_NAMED = 5  # videos that an error spells out
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Colour = tuple[float, float, float]
@@ -478,7 +475,7 @@ class _TrainItems(Dataset[_Item]):
         epoch, place = key
         bad: list[_Bad] = []
         other = random.Random(f"{self.seed}/{epoch}/{place}")
-        while len(bad) < _MOST_REPLACEMENTS:
+        while len(bad) < MOST_REPLACEMENTS:
             try:
                 return replace(self._read(place, epoch), bad=tuple(bad))
             except _LabelError as error:
@@ -557,18 +554,10 @@ class _Order(Sampler[list[Any]]):
         return len(self.batches)
 
 
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)  # workers share the cores; each decodes on one
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
-    # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
-    # process still wants to save. One more comes from the main process if it cannot wait.
-    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
-
-
 def _loader(
     items: Dataset[_Item], order: _Order, data: ClipData, *, num_batches: int, keep: bool
 ) -> "DataLoader[_Loaded]":
-    workers = min(data.num_workers, _cores(), num_batches)
+    workers = min(data.num_workers, num_cores(), num_batches)
     loader = DataLoader(
         items,
         batch_sampler=cast(Any, order),
@@ -577,16 +566,10 @@ def _loader(
         prefetch_factor=data.prefetch_batches if workers else None,
         persistent_workers=keep and workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
     )
     return cast("DataLoader[_Loaded]", loader)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def epoch_order(
@@ -696,7 +679,7 @@ class TrainBatches:
             self._note(loaded.bad)
             if loaded.batch is None:
                 raise DataError(
-                    f"no video could be read in {_MOST_REPLACEMENTS} tries; "
+                    f"no video could be read in {MOST_REPLACEMENTS} tries; "
                     f"the last: {loaded.bad[-1].message}"
                 )
             yield loaded.batch
@@ -709,7 +692,7 @@ class TrainBatches:
             raise DataError(
                 f"{len(self._bad)} of {len(self._entries)} training videos cannot be read, more "
                 f"than data.bad_video_share={self._data.bad_video_share:g} allows; take them off "
-                f"the list, or allow more:\n  {_named_few(self._bad)}"
+                f"the list, or allow more:\n  {named_few(self._bad)}"
             )
 
 
@@ -813,7 +796,7 @@ class EvalBatches:
         if ready is not None:
             yield replace(ready, skipped=ready.skipped + news)
         elif self._world == 1:
-            raise DataError(f"none of the videos can be read:\n  {_named_few(self._bad)}")
+            raise DataError(f"none of the videos can be read:\n  {named_few(self._bad)}")
 
     def _keys(self, video: int, group: Sequence[ClipEntry]) -> list[_EvalKey]:
         if group[0].crop_index is not None:  # the list itself says which views
@@ -848,13 +831,6 @@ def _without(batch: ClipBatch, bad: dict[int, str]) -> ClipBatch | None:
         videos=batch.videos[chosen],
         views=batch.views[chosen],
     )
-
-
-def _named_few(bad: dict[int, str]) -> str:
-    messages = list(bad.values())[:_MOST_NAMED]
-    if len(bad) > _MOST_NAMED:
-        messages.append(f"and {len(bad) - _MOST_NAMED} more")
-    return "\n  ".join(messages)
 
 
 # --- which videos ----------------------------------------------------------------------------

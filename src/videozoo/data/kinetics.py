@@ -116,7 +116,7 @@ def read_list(
         problems += [f"{path}:{line.number}: {line.problem}" for line in absent]
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
         problems[-1] += f" (looked in {', '.join(places)})"
-    _raise_all(path, problems)
+    raise_all(path, problems)
     if absent:
         _warn_absent(path, [line.problem for line in absent], len(lines))
     if not entries:
@@ -150,7 +150,7 @@ def list_lines(
     Raises:
         DataError: The list as a whole cannot be read, or is empty.
     """
-    lines = _lines_of(path)
+    lines = lines_of(path)
     if kind == "csv" and not _is_csv(lines[0][1]):
         raise DataError(
             f"{path}:{lines[0][0]}: expected the header 'label,youtube_id,time_start,time_end', "
@@ -306,7 +306,7 @@ def read_class_names(path: Path) -> list[str]:
     Raises:
         DataError: The file is missing or empty, or the numbers are not 0, 1, 2, ... without gaps.
     """
-    text = _text_of(path)
+    text = text_of(path)
     names: list[str] | None
     if not text.strip():
         names = None
@@ -315,7 +315,7 @@ def read_class_names(path: Path) -> list[str]:
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         pairs = [line.rsplit(None, 1) for line in lines]
-        numbered = all(len(pair) == 2 and _integer(pair[1]) is not None for pair in pairs)
+        numbered = all(len(pair) == 2 and integer(pair[1]) is not None for pair in pairs)
         names = _in_order((int(pair[1]), pair[0]) for pair in pairs) if numbered else None
         names = lines if names is None else names
     if not names:
@@ -333,9 +333,9 @@ def _names_from_json(path: Path, text: str) -> list[str]:
     names: list[str] | None = None
     if isinstance(content, dict):
         items = [(str(k), v) for k, v in cast(dict[Any, Any], content).items()]
-        if all(_integer(str(value)) is not None for _, value in items):
+        if all(integer(str(value)) is not None for _, value in items):
             names = _in_order((int(value), key.strip('"')) for key, value in items)
-        elif all(_integer(key) is not None for key, _ in items):
+        elif all(integer(key) is not None for key, _ in items):
             names = _in_order((int(key), str(value)) for key, value in items)
     if names is None:
         raise DataError(
@@ -355,7 +355,8 @@ def _in_order(pairs: Iterable[tuple[int, str]]) -> list[str] | None:
 # --- lists -----------------------------------------------------------------------------------
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a list; a DataError where it cannot be read."""
     try:
         # surrogates carry file names that are not UTF-8
         return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
@@ -365,8 +366,9 @@ def _text_of(path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _lines_of(path: Path) -> list[tuple[int, str]]:
-    lines = [(n, line.strip()) for n, line in enumerate(_text_of(path).split("\n"), start=1)]
+def lines_of(path: Path) -> list[tuple[int, str]]:
+    """Lines that are not empty, with their numbers from 1."""
+    lines = [(n, line.strip()) for n, line in enumerate(text_of(path).split("\n"), start=1)]
     lines = [(n, line) for n, line in lines if line]
     if not lines:
         raise DataError(f"{path}: empty; expected one video a line")
@@ -388,7 +390,7 @@ def _plain_lines(
         if isinstance(parsed, str):
             yield ListLine(number, None, parsed)
             continue
-        found = _locate(parsed.path, root, path.parent)
+        found = locate(parsed.path, root, path.parent)
         if found is None:
             yield ListLine(number, parsed, f"no such video {parsed.name!r}", is_absent=True)
         else:
@@ -400,7 +402,7 @@ def _entry_of(
 ) -> ClipEntry | str:
     """Parse `PATH LABEL` or `PATH`; a text is what is wrong with it."""
     head, _, tail = line.rpartition(" ") if " " in line else line.rpartition("\t")
-    head, label = head.strip(), _integer(tail)
+    head, label = head.strip(), integer(tail)
     if not head or label is None:
         if labels == "optional" or line.lower().endswith(".pkl"):
             return ClipEntry(Path(line), None, line)
@@ -419,7 +421,7 @@ def _view_fields(line: str) -> tuple[str, int, int, int] | None:
     fields = line.split()
     if len(fields) != 4:
         return None
-    video, clip, crop = (_integer(text) for text in fields[1:])
+    video, clip, crop = (integer(text) for text in fields[1:])
     if video is None or clip is None or crop is None:
         return None
     return fields[0], video, clip, crop
@@ -434,7 +436,8 @@ def _view_of(line: str) -> ClipEntry | str:
     return ClipEntry(Path(name), None, name, clip_index=clip, crop_index=crop, video=video)
 
 
-def _locate(video: Path, root: Path | None, beside: Path) -> Path | None:
+def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
+    """Find what a list names: as it is, under `root`, or beside the list."""
     try:
         if video.exists():
             return video
@@ -447,7 +450,8 @@ def _locate(video: Path, root: Path | None, beside: Path) -> Path | None:
     return None
 
 
-def _integer(text: str) -> int | None:
+def integer(text: str) -> int | None:
+    """Read a whole number; None for anything else."""
     digits = text[1:] if text[:1] == "-" else text
     return int(text) if digits.isascii() and digits.isdigit() else None
 
@@ -462,7 +466,8 @@ def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
     )
 
 
-def _raise_all(path: Path, problems: Sequence[str]) -> None:
+def raise_all(path: Path, problems: Sequence[str]) -> None:
+    """Raise one DataError that names the first few problems, if there are any."""
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
@@ -485,7 +490,7 @@ def _csv_lines(path: Path, root: Path, class_names: Sequence[str] | None) -> Ite
     names = list(class_names or csv_class_names(path))
     number = {name: label for label, name in enumerate(names)}
     files = _files_by_stem(root)
-    rows = csv.DictReader(_text_of(path).splitlines(), skipinitialspace=True)
+    rows = csv.DictReader(text_of(path).splitlines(), skipinitialspace=True)
     for line, row in enumerate(rows, start=2):
         label_name = (row.get("label") or "").strip()
         try:
@@ -520,7 +525,7 @@ def _check_csv(
     names = class_names or csv_class_names(path)
     if num_classes is not None and len(names) > num_classes:
         problems.insert(0, f"{path}: {len(names)} classes, but the model has {num_classes}")
-    _raise_all(path, problems)
+    raise_all(path, problems)
     if all(line.is_absent for line in lines):
         first = lines[0].problem if lines else "ID_000010_000020.mp4"
         raise DataError(
@@ -531,12 +536,12 @@ def _check_csv(
 
 def is_kinetics_csv(path: Path) -> bool:
     """Whether a file starts with the header of the official Kinetics CSV."""
-    return _is_csv(_lines_of(path)[0][1])
+    return _is_csv(lines_of(path)[0][1])
 
 
 def csv_class_names(path: Path) -> list[str]:
     """Classes of an official Kinetics CSV, sorted as the 2019 tools did."""
-    rows = csv.DictReader(_text_of(path).splitlines(), skipinitialspace=True)
+    rows = csv.DictReader(text_of(path).splitlines(), skipinitialspace=True)
     return sorted({name for row in rows if (name := (row.get("label") or "").strip())})
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -148,9 +148,10 @@ def make_clips(
         if _is_complete(folder, recipe):
             return _result(folder, recipe, reused=True)
         _clear(folder)
-        _write_manifest(folder, recipe, complete=False)
+        manifest = {"made by": "videozoo.data.synthetic", **asdict(recipe)}
+        write_manifest(folder, manifest, complete=False)
         _write_all(folder, recipe, on_progress)
-        _write_manifest(folder, recipe, complete=True)
+        write_manifest(folder, manifest, complete=True)
     except (OSError, FFmpegError) as error:
         raise DataError(f"{folder}: cannot write the synthetic clips here: {error}") from error
     return _result(folder, recipe, reused=False)
@@ -185,7 +186,7 @@ def _action_scene(
     names = list(COLOURS)
     first, other = rng.choice(len(names), 2, replace=False)
     actor = Actor(
-        **_draw_look(rng, names[first]),
+        **draw_look(rng, names[first]),
         x=track["x"],
         y=track["y"],
         radius=track["radius"],
@@ -247,7 +248,7 @@ def _draw_bystander(rng: np.random.Generator, colour: str, num_frames: int) -> A
         return np.full(num_frames, rng.uniform(low, high), np.float32)
 
     return Actor(
-        **_draw_look(rng, colour),
+        **draw_look(rng, colour),
         x=still(0.1, 0.9),
         y=still(0.1, 0.9),
         radius=still(0.1, 0.2),
@@ -255,7 +256,7 @@ def _draw_bystander(rng: np.random.Generator, colour: str, num_frames: int) -> A
     )
 
 
-def _draw_look(rng: np.random.Generator, colour: str) -> dict[str, Any]:
+def draw_look(rng: np.random.Generator, colour: str) -> dict[str, Any]:
     """Shape and the two tones of an actor of a named colour."""
     tone = np.clip(np.asarray(COLOURS[colour]) + rng.uniform(-12, 12, 3), 0, 255)
     return {
@@ -379,11 +380,11 @@ def _write_list(path: Path, videos: Sequence[Path], labels: Sequence[int]) -> No
     path.write_text("".join(lines), "utf-8")
 
 
-def _write_manifest(folder: Path, recipe: _Recipe, *, complete: bool) -> None:
-    """Aside, then renamed: the word "complete" is never half written."""
+def write_manifest(folder: Path, facts: Mapping[str, Any], *, complete: bool) -> None:
+    """Say in a folder what was made there. Aside, then renamed: never half written."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{_MANIFEST}.partial"
-    content = {"made by": "videozoo.data.synthetic", "complete": complete, **asdict(recipe)}
+    content = {**facts, "complete": complete}
     with aside.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
         file.flush()
@@ -391,7 +392,7 @@ def _write_manifest(folder: Path, recipe: _Recipe, *, complete: bool) -> None:
     aside.replace(folder / _MANIFEST)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What the folder says about itself; None where it is not one of ours."""
     try:
         content = json.loads((folder / _MANIFEST).read_text("utf-8"))
@@ -402,7 +403,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _is_complete(folder: Path, recipe: _Recipe) -> bool:
     """Is this very set there, with all its files?"""
-    content = _read_manifest(folder)
+    content = read_manifest(folder)
     if content is None or content.get("complete") is not True:
         return False
     if any(content.get(key) != value for key, value in asdict(recipe).items()):
@@ -414,7 +415,7 @@ def _is_complete(folder: Path, recipe: _Recipe) -> bool:
 def _clear(folder: Path) -> None:
     """Remove an older or half-made set, and nothing that is not ours."""
     found = [name for name in _OURS if (folder / name).exists()]
-    if found and _read_manifest(folder) is None:
+    if found and read_manifest(folder) is None:
         raise DataError(
             f"{folder}: already holds {', '.join(found)}, which were not made here "
             f"(no {_MANIFEST}); name another folder"

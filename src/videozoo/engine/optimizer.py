@@ -39,8 +39,8 @@ def build_optimizer(
     Source:
         `sgd` equals the Momentum of PaddlePaddle 1.8: the decay is added to the gradient, then
         v = momentum * v + g and p = p - rate * v. `adam` and `rmsprop` add their epsilon where
-        torch does, which is not where PaddlePaddle does. `rmsprop` takes the constants of the
-        2019 attention LSTM.
+        torch does, a little off PaddlePaddle's place. `rmsprop` is `CentredRMSprop`, with the
+        constants of the 2019 attention LSTM.
     """
     parameters = dict(module.named_parameters())
     _check_names(rules, parameters)
@@ -68,7 +68,47 @@ def _make(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
         return torch.optim.Adam(groups, lr=rate)
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate)
-    return torch.optim.RMSprop(groups, lr=rate, alpha=0.95, eps=1e-6, centered=True)
+    return CentredRMSprop(groups, lr=rate)
+
+
+class CentredRMSprop(Optimizer):
+    """RMSprop whose epsilon stands inside the root, as in PaddlePaddle and TensorFlow.
+
+    ::
+
+        m = 0.95 m + 0.05 g^2      a = 0.95 a + 0.05 g      p = p - rate * g / sqrt(m - a^2 + eps)
+
+    `torch.optim.RMSprop` adds epsilon to the root, so that there the smallest gradient moves a
+    weight by a whole step; here a gradient well below sqrt(eps) = 1e-3 moves it in proportion.
+
+    Source: fluid.optimizer.RMSProp(centered=True, rho=0.95, epsilon=1e-6).
+    """
+
+    def __init__(self, params: Any, *, lr: float, rho: float = 0.95, eps: float = 1e-6) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+
+    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["square_avg"] = torch.zeros_like(parameter)
+            state["grad_avg"] = torch.zeros_like(parameter)
+        gradient = parameter.grad
+        assert gradient is not None
+        if group["weight_decay"]:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        rho, square, mean = group["rho"], state["square_avg"], state["grad_avg"]
+        square.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
+        mean.mul_(rho).add_(gradient, alpha=1 - rho)
+        spread = torch.addcmul(square, mean, mean, value=-1).add_(group["eps"]).sqrt_()
+        parameter.addcdiv_(gradient, spread, value=-group["lr"])
 
 
 def _empty_group(factor: float, decay: float, settings: TrainSettings) -> dict[str, Any]:

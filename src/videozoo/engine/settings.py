@@ -15,7 +15,8 @@ class TrainSettings(Settings):
     batch_size: int = Field(default=16, ge=1)
     """Clips per optimiser step, over all devices together."""
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
-    """`adam` adds the decay to the gradient, `adamw` to the weight; `rmsprop` is centred."""
+    """`adam` adds the decay to the gradient, `adamw` to the weight; `rmsprop` is centred,
+    with its epsilon inside the root."""
     learning_rate: float = Field(default=0.01, gt=0)
     """At the start (after the warm-up, if any), for the whole batch over all devices."""
     learning_rate_batch_size: int | None = Field(default=None, ge=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +30,8 @@ def model_summary(name: str) -> str:
     >>> model_summary("tsm").startswith("TSM")
     True
     """
-    source = _file_of(model_name(name)).read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    with _file_of(model_name(name)).open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
 
 
 def model_name(spelling: str) -> str:
@@ -48,6 +46,8 @@ def model_name(spelling: str) -> str:
     names = {_plain(name): name for name in list_models()}
     if _plain(spelling) in names:
         return names[_plain(spelling)]
+    from difflib import get_close_matches  # here: a listing does without
+
     close = get_close_matches(_plain(spelling), names, n=1)
     hint = f"did you mean {names[close[0]]!r}?" if close else "see `videozoo models`"
     raise ConfigError(

@@ -21,6 +21,10 @@ _TITLES = {
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
     "mean_class": "mean of the classes",
+    "gap": "GAP",
+    "hit_at_one": "Hit@1",
+    "perr": "PERR",
+    "map": "MAP",
     "loss": "loss",
 }
 
@@ -94,6 +98,30 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
         missing = len(classes) - len(seen)
         table.caption = f"{missing} of {len(classes)} classes have no videos here"
         table.caption_justify = "left"
+    return table
+
+
+def tag_table(classes: Sequence[Mapping[str, Any]], *, most: int = 20) -> Table:
+    """Average precision of the commonest tags.
+
+    Args:
+        classes: Rows with `class`, `videos` and `ap` (in [0, 1]).
+        most: Rows shown.
+    """
+    table = Table(title="Tags", title_justify="left")
+    table.add_column("tag")
+    table.add_column("videos", justify="right")
+    table.add_column("average precision", justify="right")
+    rows = sorted(classes, key=lambda row: -row["videos"])
+    for row in rows[:most]:
+        precision = row["ap"]
+        table.add_row(
+            plain(_short(row["class"])),
+            f"{row['videos']:,}",
+            "-" if precision is None else f"{precision:.3f}",
+        )
+    if len(rows) > most:
+        table.caption = f"the {most} commonest of {len(rows)}"
     return table
 
 

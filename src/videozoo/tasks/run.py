@@ -17,6 +17,7 @@ from videozoo.tasks.requests import (
 
 if TYPE_CHECKING:
     from videozoo.tasks.classification import Classifier
+    from videozoo.tasks.tagging import Tagger
 
 
 def train(request: TrainRequest) -> None:
@@ -73,7 +74,7 @@ def load(
     *,
     config: str | Path | None = None,
     device: Device = "auto",
-) -> Classifier:
+) -> Classifier | Tagger:
     """Make a trained model ready to use from Python.
 
     Args:

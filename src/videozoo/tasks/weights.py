@@ -17,7 +17,8 @@ from videozoo.config import RunConfig, from_layers, override_layers
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_write import written_aside
-from videozoo.tasks.classification.common import configured_class_names, without_absent_names
+from videozoo.tasks.classification.common import configured_class_names
+from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.loading import (
     Trained,
     build_trained,

@@ -33,13 +33,9 @@ from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, RunError, UsageError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
-from videozoo.tasks.classification.common import (
-    clip_shape,
-    configured_class_names,
-    speaker,
-    without_absent_names,
-)
+from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, with_views
+from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights._files import written_aside

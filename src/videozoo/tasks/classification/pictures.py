@@ -35,9 +35,10 @@ from videozoo.report.annotate import (
     picture_names,
     write_picture,
 )
-from videozoo.tasks.classification.common import clip_shape, progress_bar
+from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.explain import explain
 from videozoo.tasks.classification.scoring import VideoResult
+from videozoo.tasks.common import progress_bar
 from videozoo.tasks.requests import PredictRequest
 
 

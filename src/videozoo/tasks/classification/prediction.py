@@ -22,12 +22,7 @@ from videozoo.data.views import ClipViews
 from videozoo.engine.devices import finish
 from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.classification.common import (
-    names_of_classes,
-    speaker,
-    without_absent_names,
-    write_json,
-)
+from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     ModuleScorer,
@@ -38,6 +33,7 @@ from videozoo.tasks.classification.scoring import (
     scorer_of,
     with_views,
 )
+from videozoo.tasks.common import speaker, without_absent_names, write_json
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.weights.exported import exported_kind

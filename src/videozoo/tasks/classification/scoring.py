@@ -28,7 +28,8 @@ from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
-from videozoo.tasks.classification.common import clip_shape, progress_bar, speaker
+from videozoo.tasks.classification.common import clip_shape
+from videozoo.tasks.common import progress_bar, speaker
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported

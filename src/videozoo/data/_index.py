@@ -1,0 +1,60 @@
+"""What had to be read of a large file to find its records, remembered for the next run.
+
+Kept in `$VIDEOZOO_CACHE` or `~/.cache/videozoo`, one small file for each data file; anything in
+there may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_VERSION = 1
+_HEAD = 3  # version, size and time of change come first
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again."""
+    chosen = os.environ.get("VIDEOZOO_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "videozoo"
+
+
+def remembered(path: Path, kind: str, make: Callable[[], NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return `make()`, or what it gave when `path` last had its size and time of change.
+
+    Where nothing can be written it is made each time.
+    """
+    state = path.stat()
+    head = np.array([_VERSION, state.st_size, state.st_mtime_ns], np.int64)
+    key = hashlib.sha256(f"{kind}:{path.resolve()}".encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        kept = cache_folder() / "records" / f"{key[:40]}.npy"
+        found = _load(kept)
+    except RuntimeError:  # there is no home folder
+        return make()
+    if found is not None and np.array_equal(found[:_HEAD], head):
+        return found[_HEAD:]
+    made = make()
+    aside = kept.with_name(f"{kept.stem}.{os.getpid()}.npy")  # several processes may be here
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.save(aside, np.concatenate([head, made]))
+        aside.replace(kept)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return made
+
+
+def _load(kept: Path) -> NDArray[np.int64] | None:
+    try:
+        found = np.load(kept, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.dtype == np.int64 and found.ndim == 1 and len(found) >= _HEAD else None

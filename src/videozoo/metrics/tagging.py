@@ -1,0 +1,340 @@
+"""How well videos are tagged: GAP, Hit@1, PERR and MAP, counted while scores arrive.
+
+A video has any number of tags, and a model gives every class a score. Of each video the k best
+classes are kept and nothing else, so memory does not depend on the number of classes.
+
+Equal scores never flatter, and never depend on the order in which videos arrive:
+
+- within a video the class with the smaller number is the better one;
+- where the videos' classes are pooled (GAP and MAP), misses come before hits.
+
+A score that is not a number counts as minus infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Scores = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+_CHUNK = 256
+"""Videos looked at together: their scores fit into a processor's cache."""
+
+
+def average_precision(
+    scores: ArrayLike, hits: ArrayLike, *, k: int | None = None, positives: int | None = None
+) -> float:
+    """Mean over all there is to find of the precision at which it was found.
+
+    Args:
+        scores: (M,), larger is better. Of equal scores, misses count as the better ones.
+        hits: (M,), 1 or True where the score is that of a right answer.
+        k: Stop after so many of the best; at most k can then be found.
+        positives: Right answers in all, those without a score included; by default, those of
+            `hits`.
+
+    Returns:
+        In [0, 1]; nan where there is nothing to find.
+
+    Source: PaddlePaddle/models release/1.8, metrics/youtube8m.
+
+    >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1])
+    0.8333333333333333
+    >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1], k=2)
+    0.5
+    """
+    right = np.asarray(hits) > 0
+    found, missed = np.asarray(scores)[right], np.asarray(scores)[~right]
+    total = len(found) if positives is None else positives
+    if k is not None:
+        total = min(total, k)
+    if not total:
+        return float("nan")
+    found = np.sort(found)[::-1]
+    counts = np.arange(1, len(found) + 1)
+    ranks = counts + len(missed) - np.searchsorted(np.sort(missed), found)
+    precisions = (counts / ranks)[: None if k is None else np.searchsorted(ranks, k, "right")]
+    return float(precisions.sum()) / total
+
+
+def hit_at_one_2019(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Hit@1 of one batch as 2019's log lines give it: wrong, and too low.
+
+    It looks every video's best class up in the labels of every video of the batch, not in its
+    own, so the value depends on which videos come together. Kept to compare with old logs;
+    `TaggingCounter.hit_at_one` is right.
+
+    Args:
+        scores: (N, C).
+        labels: (N, C), 1 for a video's tags.
+
+    Source: PaddlePaddle/models release/1.8, metrics/youtube8m.
+
+    >>> hit_at_one_2019([[0.9, 0.1], [0.2, 0.8]], [[1, 0], [0, 1]])  # both are right
+    0.5
+    """
+    table = np.asarray(labels, np.float64)
+    return float(table[:, np.asarray(scores).argmax(1)].mean())
+
+
+class TaggingCounter:
+    """Gather what the metrics need while scores arrive, and merge that of several processes.
+
+    The metrics are the same however the videos are cut into batches, spread over processes and
+    ordered. A video takes 9k bytes.
+
+    >>> counter = TaggingCounter(num_classes=3)
+    >>> counter.update([[0.1, 0.6, 0.3], [0.5, 0.4, 0.1]], [[1], [1, 2]])
+    >>> counter.hit_at_one, counter.perr, round(counter.gap, 3)
+    (0.5, 0.75, 0.722)
+    """
+
+    def __init__(self, num_classes: int, k: int = 20) -> None:
+        """Start from nothing.
+
+        Args:
+            num_classes: C.
+            k: Classes of a video that enter GAP and MAP; more than C means C.
+        """
+        if num_classes < 1 or k < 1:
+            raise ValueError(
+                f"TaggingCounter: num_classes is {num_classes} and k is {k}, expected 1 or more"
+            )
+        self.num_classes, self.k = num_classes, min(k, num_classes)
+        self._scores = [np.zeros((0, self.k), np.float32)]
+        self._classes = [np.zeros((0, self.k), np.int32)]
+        self._hits = [np.zeros((0, self.k), np.bool_)]
+        self._positives = np.zeros(num_classes, np.int64)
+        self._retrieved = np.zeros(num_classes + 1, np.int64)
+        """By a video's number of tags n: how many were among its n best classes."""
+        self._videos = 0
+        self._loss_sum = 0.0
+        self._loss_total = 0
+
+    def update(
+        self,
+        scores: ArrayLike,
+        labels: ArrayLike | Sequence[Collection[int]],
+        *,
+        loss: ArrayLike | None = None,
+    ) -> None:
+        """Count some videos.
+
+        Args:
+            scores: (N, C), larger is better; taken as float32. PERR takes a class of score 0 or
+                less as not retrieved, so give probabilities.
+            labels: An array (N, C), 1 for a video's tags and 0 elsewhere; or a list of N lists
+                with the numbers of the tags.
+            loss: Of each video (N,), or the mean over the batch.
+
+        Raises:
+            ValueError: Shapes do not fit, or a label is out of range. Nothing is counted then.
+        """
+        table = np.asarray(scores, np.float32)
+        if table.ndim != 2 or table.shape[1] != self.num_classes:
+            raise ValueError(
+                f"TaggingCounter: scores of shape {table.shape}, expected (N, {self.num_classes})"
+            )
+        tags = _tags(labels, table.shape)
+        self._add_loss(loss, len(table))
+        for start in range(0, len(table), _CHUNK):
+            stop = min(start + _CHUNK, len(table))
+            first, last = np.searchsorted(tags, (start * table.shape[1], stop * table.shape[1]))
+            self._add(table[start:stop], tags[first:last] - start * table.shape[1])
+        self._videos += len(table)
+
+    def _add(self, table: Scores, tags: IntArray) -> None:
+        """Count (N, C) scores of videos whose tags are at these places of the flat table."""
+        best, classes = _best(table, self.k)
+        hits = _looked_up(classes, tags, self.num_classes)
+        self._scores.append(best)
+        self._classes.append(classes)
+        self._hits.append(hits)
+        self._positives += np.bincount(tags % self.num_classes, minlength=self.num_classes)
+
+        counts = np.bincount(tags // self.num_classes, minlength=len(table))
+        retrieved = (hits & (best > 0) & (np.arange(self.k) < counts[:, None])).sum(1)
+        for row in np.flatnonzero(counts > self.k):
+            more, numbers = _best(table[row : row + 1], counts[row])
+            own = tags[tags // self.num_classes == row] - row * self.num_classes
+            retrieved[row] = (_looked_up(numbers, own, self.num_classes) & (more > 0)).sum()
+        np.add.at(self._retrieved, counts, retrieved)
+
+    def _add_loss(self, loss: ArrayLike | None, videos: int) -> None:
+        if loss is None:
+            return
+        values = np.asarray(loss, np.float64)
+        if values.shape != (videos,) and values.size != 1:
+            raise ValueError(f"TaggingCounter: loss of shape {values.shape} for {videos} videos")
+        whole = values.shape == (videos,)
+        self._loss_sum += float(values.sum()) if whole else float(values.reshape(())) * videos
+        self._loss_total += videos
+
+    def merge(self, other: TaggingCounter) -> None:
+        """Add what another counter has seen of other videos.
+
+        Raises:
+            ValueError: The other one counts other classes, or keeps another number of them.
+        """
+        ours, theirs = (self.num_classes, self.k), (other.num_classes, other.k)
+        if ours != theirs:
+            raise ValueError(
+                f"TaggingCounter: cannot merge the best {theirs[1]} of {theirs[0]} classes into "
+                f"the best {ours[1]} of {ours[0]}"
+            )
+        self._scores += other._scores
+        self._classes += other._classes
+        self._hits += other._hits
+        self._positives += other._positives
+        self._retrieved += other._retrieved
+        self._videos += other._videos
+        self._loss_sum += other._loss_sum
+        self._loss_total += other._loss_total
+
+    @property
+    def videos(self) -> int:
+        """Videos so far."""
+        return self._videos
+
+    @property
+    def gap(self) -> float:
+        """Global average precision: of every video's k best classes, all in one list.
+
+        Divided by all tags there are, also those that are not among the k best. nan without any.
+        """
+        return average_precision(
+            np.concatenate(self._scores).ravel(),
+            np.concatenate(self._hits).ravel(),
+            positives=int(self._positives.sum()),
+        )
+
+    @property
+    def hit_at_one(self) -> float:
+        """Share of videos whose best class is one of their tags; nan before the first."""
+        return self._share(int(sum(hits[:, 0].sum() for hits in self._hits)))
+
+    @property
+    def perr(self) -> float:
+        """Precision at equal recall rate: the share of a video's n tags among its n best classes.
+
+        Mean over videos; one without tags counts as 0, as in 2019. nan before the first.
+        """
+        counts = np.arange(1, self.num_classes + 1)
+        return self._share(float((self._retrieved[1:] / counts).sum()))
+
+    @property
+    def mean_ap(self) -> float:
+        """MAP: mean of `class_ap` over the classes that some video has; nan where none has."""
+        known = self.class_ap[self._positives > 0]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def class_ap(self) -> NDArray[np.float64]:
+        """Average precision of each class over the videos with it among their k best.
+
+        (C,); nan for a class that no video has (2019: 0).
+        """
+        classes = np.concatenate(self._classes).ravel()
+        hits = np.concatenate(self._hits).ravel()
+        # class by class, best first, of equal ones misses first
+        order = np.lexsort((hits, -np.concatenate(self._scores).ravel(), classes))
+        classes, hits = classes[order], hits[order]
+        starts = np.searchsorted(classes, np.arange(self.num_classes))
+        ranks = np.arange(1, len(hits) + 1) - starts[classes]
+        found = np.cumsum(np.append(False, hits))  # before each
+        precisions = (found[1:] - found[starts][classes]) / ranks
+        sums = np.bincount(classes[hits], precisions[hits], minlength=self.num_classes)
+        with np.errstate(invalid="ignore"):
+            return sums / self._positives
+
+    @property
+    def class_positives(self) -> IntArray:
+        """(C,), how many videos have each class."""
+        return self._positives.copy()
+
+    @property
+    def loss(self) -> float | None:
+        """Mean loss of a video; None unless every one came with its loss."""
+        if not self._videos or self._loss_total != self._videos:
+            return None
+        return self._loss_sum / self._videos
+
+    def summary(self) -> dict[str, float]:
+        """`gap`, `hit_at_one`, `perr` and `map` in [0, 1]; and `loss` where it is known."""
+        found = {
+            "gap": self.gap,
+            "hit_at_one": self.hit_at_one,
+            "perr": self.perr,
+            "map": self.mean_ap,
+        }
+        return found if self.loss is None else {**found, "loss": self.loss}
+
+    def _share(self, amount: SupportsFloat) -> float:
+        return float(amount) / self._videos if self._videos else float("nan")
+
+
+def _tags(labels: Any, shape: tuple[int, ...]) -> IntArray:
+    """Places of all tags in the flat (N, C) table, ascending, each once."""
+    videos, classes = shape
+    if hasattr(labels, "__array__"):
+        table = np.asarray(labels)
+        if table.shape != shape:
+            raise ValueError(f"TaggingCounter: labels of shape {table.shape}, expected {shape}")
+        places = np.flatnonzero(table != 0)
+        if len(odd := places[table.reshape(-1)[places] != 1]):
+            raise ValueError(
+                f"TaggingCounter: label {table.flat[odd[0]]} of video {odd[0] // classes}, "
+                "expected 0 or 1"
+            )
+        return places
+    if len(labels) != videos:
+        raise ValueError(f"TaggingCounter: labels of {len(labels)} videos, scores of {videos}")
+    rows = np.repeat(np.arange(videos), [len(tags) for tags in labels])
+    numbers = np.array([tag for tags in labels for tag in tags], np.int64)
+    if len(odd := np.flatnonzero((numbers < 0) | (numbers >= classes))):
+        raise ValueError(
+            f"TaggingCounter: label {numbers[odd[0]]} of video {rows[odd[0]]} is not in "
+            f"0..{classes - 1}"
+        )
+    return np.unique(rows * classes + numbers)
+
+
+def _looked_up(classes: NDArray[np.int32], tags: IntArray, num_classes: int) -> BoolArray:
+    """Which of (N, k) classes are tags of their video."""
+    places = classes + num_classes * np.arange(len(classes))[:, None]
+    return np.append(tags, -1)[np.searchsorted(tags, places)] == places
+
+
+def _best(table: Scores, k: int) -> tuple[Scores, NDArray[np.int32]]:
+    """Scores and classes (N, k) of each row's best, best first."""
+    if np.isnan(table).any():
+        table = np.where(np.isnan(table), np.float32(-np.inf), table)
+    places = np.flatnonzero(table >= _floor(table, k)[:, None])  # np.nonzero is slower by far
+    rows, classes = np.divmod(places, table.shape[1])
+    # side by side, filled up with nothing; classes ascend, and a stable sort keeps it so
+    counts = np.bincount(rows, minlength=len(table))
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    best = np.full((len(table), counts.max()), -np.inf, np.float32)
+    numbers = np.zeros(best.shape, np.int32)
+    best[rows, columns], numbers[rows, columns] = table[rows, classes], classes
+    order = np.argsort(-best, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(best, order, 1), np.take_along_axis(numbers, order, 1)
+
+
+def _floor(table: Scores, k: int) -> Scores:
+    """A score (N,) that at least k, and seldom many more, classes of each row reach.
+
+    The k-th best of the maxima of many small sets of classes: taking maxima is several times
+    faster than looking for the k-th best of all.
+    """
+    rows, classes = table.shape
+    size = max(1, min(32, classes // k))
+    sets = classes // size
+    maxima = table[:, : size * sets].reshape(rows, size, sets).max(1)
+    return np.partition(maxima, sets - k, axis=1)[:, sets - k]

@@ -1,0 +1,84 @@
+"""What every task shares: how it speaks, counts and writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from videozoo.config import RunConfig
+from videozoo.errors import RunError
+from videozoo.safe_write import written_aside
+
+
+def without_absent_names(config: RunConfig) -> RunConfig:
+    """Go on with bare numbers where a configuration file names class names that are not there.
+
+    They are only for people. A file that the command line names must exist.
+    """
+    data = config.data
+    asked = config.origins.get("data.class_names", "").startswith("--")
+    if data.class_names is None or data.class_names.exists() or asked:
+        return config
+    changed = config.replace("", {"data.class_names": None})
+    note = f"no class names at {data.class_names}; classes go by their numbers"
+    return replace(changed, notes=(*config.notes, note))
+
+
+def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]:
+    """Return a function that prints a line, once for all processes."""
+
+    def say(text: str) -> None:
+        if accelerator.is_main_process:
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
+@contextmanager
+def progress_bar(
+    total: int, accelerator: Accelerator, what: str = "videos"
+) -> Generator[Callable[[int], None]]:
+    """Show how far this process is; the others are about as far."""
+    share = -(-total // accelerator.num_processes)
+    shown = accelerator.is_main_process and sys.stderr.isatty()
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task(what, total=share)
+        yield lambda done: progress.update(bar, completed=done)
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
+    """Write a JSON file whole, or not at all.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    try:
+        with written_aside(path) as aside:
+            text = json.dumps(facts, indent=1, ensure_ascii=False)
+            aside.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+    return path

@@ -1,0 +1,212 @@
+"""The part of a training that is the same whatever the model eats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.engine.devices import (
+    finish,
+    make_accelerator,
+    seed_everything,
+    share_cores,
+    usable_cores,
+)
+from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
+from videozoo.engine.optimizer import build_optimizer
+from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.schedule import make_schedule, steps_per_epoch
+from videozoo.engine.settings import TrainSettings
+from videozoo.engine.stopping import check_early_stop
+from videozoo.tasks.common import speaker
+from videozoo.tasks.loading import save_trained
+from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.starting import start
+
+
+class Batches(Protocol):
+    """This process's share of the training data."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """As many in every process."""
+        ...
+
+    @property
+    def bad_videos(self) -> Mapping[int, str]:
+        """Videos that others stood in for, and why."""
+        ...
+
+    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> Iterable[Any]:
+        """The batches of an epoch, without the first ones."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a model learns from, and how it is told how well it does."""
+
+    batches: Batches
+    num_train: int
+    """Videos to learn from."""
+    num_held_out: int | None
+    """Videos to check with; None: no validation."""
+    loss_of: Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor | float]]]
+    """See `engine.loop.fit`."""
+    validate: Callable[[nn.Module], Mapping[str, float]]
+    """From the module in evaluation mode to metrics of all processes together."""
+    best: Best
+    metric_title: str
+    """What people call the metric that decides, e.g. "top-1"."""
+    class_names: Sequence[str] | None
+    prepare: Callable[[nn.Module], None] = lambda _module: None
+    """What a fresh module is given before anything is loaded into it."""
+
+
+def open_run(
+    config: RunConfig, request: TrainRequest, console: Console | None
+) -> tuple[Accelerator, Console, Callable[[str], None]]:
+    """Join the processes of a training; give the accelerator, a console and a way to speak once."""
+    out = console or Console(stderr=True)
+    settings = config.train
+    accelerator = make_accelerator(
+        device=request.device, precision=settings.precision, num_gpus=settings.num_gpus
+    )
+    share_cores(accelerator.device, config.data.num_workers)
+    say = speaker(out, accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    return accelerator, out, say
+
+
+def run_lesson(
+    config: RunConfig,
+    request: TrainRequest,
+    lesson: Lesson,
+    *,
+    accelerator: Accelerator,
+    console: Console,
+) -> TrainResult:
+    """Train the configured model into the folder of `request`.
+
+    Raises:
+        VideozooError: The weights, the folder or the machine do not fit.
+    """
+    say = speaker(console, accelerator)
+    settings = config.train
+    can_validate = lesson.num_held_out is not None
+    validates = can_validate and request.valid_interval <= settings.epochs
+    check_early_stop(settings, validates=validates)  # before a folder is made
+
+    seed_everything(settings.seed)
+    if request.fixed_seed:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    module = config.spec.build(config.model)
+    lesson.prepare(module)
+    start(module, config, request, say=say)
+    folder = RunFolder.create(
+        request.save_dir,
+        resume=request.resume,
+        overwrite=request.overwrite,
+        accelerator=accelerator,
+    )
+    if accelerator.is_main_process and not request.resume:
+        folder.write_config(config.to_yaml())
+
+    def on_event(name: str, _facts: Mapping[str, Any]) -> None:
+        if name == "resumed":  # not before: the state may belong to another model
+            folder.write_config(config.to_yaml())
+
+    def save(path: Path, facts: Mapping[str, Any]) -> None:
+        save_trained(path, module, config, lesson.class_names, facts)
+
+    say(_opening_line(config, module, accelerator, lesson))
+    if settings.learning_rate_batch_size is not None:
+        say(_rate_line(settings))
+    result = fit(
+        accelerator=accelerator,
+        module=module,
+        optimizer=build_optimizer(module, config.spec.parameter_rules(module), settings),
+        schedule=make_schedule(settings, _steps_in_epoch(settings, lesson.batches)),
+        settings=settings,
+        batches=lambda epoch, skip: lesson.batches.epoch(epoch, skip_batches=skip),
+        loss_of=lesson.loss_of,
+        folder=folder,
+        save_weights=save,
+        validate=(lambda _epoch: lesson.validate(module)) if can_validate else None,
+        best=lesson.best,
+        options=FitOptions(
+            valid_interval=request.valid_interval,
+            log_interval=request.log_interval,
+            save_every_steps=request.save_every_steps,
+            tensorboard=request.tensorboard,
+            slow_data_advice=_slow_data_advice(config.data.num_workers),
+        ),
+        resume=request.resume,
+        console=console,
+        on_event=on_event,
+    )
+    _say_result(result, lesson, folder, say)
+    finish(accelerator)
+    return result
+
+
+def _say_result(
+    result: TrainResult, lesson: Lesson, folder: RunFolder, say: Callable[[str], None]
+) -> None:
+    bad = lesson.batches.bad_videos
+    if bad:
+        say(f"{len(bad)} videos could not be read and were replaced, such as:")
+        say(f"  {next(iter(bad.values()))}")
+    if result.best is not None:
+        say(f"best {lesson.metric_title} {result.best:.3f} after epoch {result.best_epoch}")
+    say(f"weights: {result.weights}")
+    say(f"next: videozoo eval --weights {folder.path}")
+    say(f"      videozoo predict --weights {folder.path} VIDEO")
+
+
+def _steps_in_epoch(settings: TrainSettings, batches: Batches) -> int:
+    """Steps of an epoch as the schedule counts them: those that are taken, or as configured."""
+    if settings.videos_per_epoch is None:
+        return math.ceil(batches.batches_per_epoch / settings.gradient_accumulation)
+    videos = settings.videos_per_epoch
+    return steps_per_epoch(videos, settings.batch_size, videos_per_epoch=videos)
+
+
+def _opening_line(
+    config: RunConfig, module: nn.Module, accelerator: Accelerator, lesson: Lesson
+) -> str:
+    size = sum(p.numel() for p in module.parameters()) / 1e6
+    held_out = lesson.num_held_out
+    checked = f"{held_out} to check with" if held_out else "no validation"
+    where = f"{accelerator.num_processes} x {accelerator.device.type}"
+    return (
+        f"{config.spec.title}: {size:.1f} M parameters, {config.model.num_classes} classes; "
+        f"{lesson.num_train} videos to learn from, {checked}; {config.train.epochs} epochs of "
+        f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
+    )
+
+
+def _rate_line(settings: TrainSettings) -> str:
+    """Say which learning rate the batch makes of the configured one."""
+    used = settings.learning_rate * settings.learning_rate_scale
+    return (
+        f"learning rate {settings.learning_rate:g} for batches of "
+        f"{settings.learning_rate_batch_size} -> {used:g} for {settings.batch_size}"
+    )
+
+
+def _slow_data_advice(num_workers: int) -> str:
+    cores = usable_cores()
+    if num_workers < cores:
+        return f"raise data.num_workers (now {num_workers}; this machine has {cores} cores)"
+    return "store the videos smaller, near data.short_side: then they decode faster"

@@ -1,0 +1,8 @@
+"""Tag videos: where feature models, records, metrics and the training loop meet."""
+
+from videozoo.tasks.tagging.evaluation import evaluate
+from videozoo.tasks.tagging.prediction import Tagger, load, predict
+from videozoo.tasks.tagging.scoring import VideoTags
+from videozoo.tasks.tagging.training import train
+
+__all__ = ["Tagger", "VideoTags", "evaluate", "load", "predict", "train"]

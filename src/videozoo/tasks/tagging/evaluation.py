@@ -1,0 +1,103 @@
+"""Score a trained tagging model on labelled videos."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.data.features import EvalFeatures
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.metrics.tagging import TaggingCounter
+from videozoo.report.tables import summary_table, tag_table
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.tagging.scoring import feature_shape, names_of_classes, score_videos
+
+
+def evaluate(
+    trained: Trained, request: EvalRequest, *, console: Console | None = None
+) -> dict[str, Any]:
+    """Score a trained model on labelled videos; print tables, write `eval.json`.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        VideozooError: The data, the weights or the machine do not fit.
+    """
+    out = console or Console()
+    config = without_absent_names(trained.config)
+    if request.data is not None:
+        config = config.replace("--data", {"data.test": request.data})
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    shape, classes = feature_shape(config), int(config.model.num_classes)
+    batches = EvalFeatures(
+        shape,
+        config.data,
+        part="test",
+        batch_size=config.eval.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=request.skip_bad,
+        num_classes=classes,
+    )
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    say(f"{config.spec.title}: {len(batches.records)} videos")
+    started = time.monotonic()
+    with progress_bar(len(batches.records), accelerator) as advance:
+        scored = score_videos(
+            module,
+            batches,
+            shape.streams,
+            accelerator=accelerator,
+            num_classes=classes,
+            top_k=config.eval.top_k,
+            on_video=advance,
+        )
+    names = names_of_classes(trained, config)
+    metrics = scored.counter.summary()
+    facts: dict[str, Any] = {
+        "model": config.name,
+        "weights": str(trained.path),
+        "videozoo": __version__,
+        "videos": scored.counter.videos,
+        "seconds": round(time.monotonic() - started, 3),
+        "metrics": metrics,
+        "classes": _classes(scored.counter, names),
+        "skipped": list(scored.skipped.values()),
+        "config": config.as_dict(),
+    }
+    if accelerator.is_main_process:
+        out.print(summary_table(metrics))
+        out.print(tag_table(facts["classes"]))
+        if scored.skipped:
+            total = scored.counter.videos + len(scored.skipped)
+            say(f"on {scored.counter.videos} of {total} videos; not usable:")
+            for problem in scored.skipped.values():
+                say(f"  {problem}")
+        if request.save_dir is not None:
+            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
+    finish(accelerator)
+    return facts
+
+
+def _classes(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:
+    """Average precision of each class that some video has."""
+    positives, precision = counter.class_positives, counter.class_ap
+    return [
+        {
+            "class": names[number],
+            "videos": int(positives[number]),
+            "ap": None if math.isnan(precision[number]) else round(float(precision[number]), 6),
+        }
+        for number in np.flatnonzero(positives).tolist()
+    ]

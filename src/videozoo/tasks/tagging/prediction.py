@@ -1,0 +1,159 @@
+"""Say what videos are about, from their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from torch import nn
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.features import EvalFeatures
+from videozoo.data.records import RecordSet, find_records
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import DataError, UsageError
+from videozoo.report.tables import prediction_table
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.tagging.scoring import (
+    Scored,
+    VideoTags,
+    feature_shape,
+    names_of_classes,
+    score_videos,
+)
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[VideoTags]:
+    """Say what videos are about; print a table, write `predictions.json`.
+
+    Returns:
+        One result a video, in the order of the inputs.
+
+    Raises:
+        VideozooError: The features, the weights or the machine do not fit.
+    """
+    if request.annotate or request.explain:
+        raise UsageError("--annotate and --explain need a model that sees the videos themselves")
+    out = console or Console()
+    config = without_absent_names(trained.config)
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    records = input_records(request.inputs, config)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    with progress_bar(len(records), accelerator) as advance:
+        scored = _scored(module, config, records, accelerator, request.skip_bad, advance)
+    names = names_of_classes(trained, config)
+    found = [_prediction(result, names) for result in scored.results.values()]
+    if accelerator.is_main_process:
+        out.print(prediction_table(found))
+        for problem in scored.skipped.values():
+            say(f"skipped: {problem}")
+        if request.save_dir is not None:
+            facts = {
+                "model": config.name,
+                "weights": str(trained.path),
+                "videozoo": __version__,
+                "predictions": found,
+                "skipped": list(scored.skipped.values()),
+            }
+            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
+    finish(accelerator)
+    return list(scored.results.values())
+
+
+def input_records(inputs: Sequence[str], config: RunConfig) -> RecordSet:
+    """Features to predict on: shards, pickles, packs, folders, patterns and lists.
+
+    Without inputs, those of `predict.inputs` in the configuration.
+
+    Raises:
+        DataError: Something named is not there, or holds no features.
+    """
+    if not inputs:
+        listed: Path | None = config.predict.inputs
+        if listed is None:
+            raise DataError("no features: name files, folders or lists, or set predict.inputs")
+        inputs = (str(listed),)
+    data = config.data
+    found = [find_records(Path(text), root=data.root, kind=data.format) for text in inputs]
+    return RecordSet([file for records in found for file in records.files])
+
+
+def _scored(
+    module: nn.Module,
+    config: RunConfig,
+    records: RecordSet,
+    accelerator: Accelerator,
+    skip_bad: bool = False,
+    on_video: Any = None,
+) -> Scored:
+    shape = feature_shape(config)
+    batches = EvalFeatures(
+        shape,
+        config.data,
+        batch_size=config.predict.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=skip_bad,
+        records=records,
+    )
+    return score_videos(
+        module,
+        batches,
+        shape.streams,
+        accelerator=accelerator,
+        num_classes=config.model.num_classes,
+        top_k=config.predict.top_k,
+        keep=config.predict.top_k,
+        on_video=on_video,
+    )
+
+
+def _prediction(result: VideoTags, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "video": result.name,
+        "path": result.name,
+        "label": None,
+        "top": [
+            {"class": names[number], "label": number, "score": round(score, 6)}
+            for number, score in result.tags
+        ],
+    }
+
+
+class Tagger:
+    """A trained tagging model that takes files of features. Made by `videozoo.load`."""
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self.config = without_absent_names(trained.config)
+        precision = self.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        self.class_names = names_of_classes(trained, self.config)
+        self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
+
+    def predict(self, *paths: str | Path) -> list[VideoTags]:
+        """Score videos by their features.
+
+        Args:
+            paths: Shards, pickles, packs, folders, patterns or lists.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        records = input_records([str(path) for path in paths], self.config)
+        return list(_scored(self.module, self.config, records, self._accelerator).results.values())
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Tagger:
+    """Make the Python object for `videozoo.load`."""
+    return Tagger(trained, device=device)

@@ -1,0 +1,140 @@
+"""Train a tagging model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.features import (
+    EvalFeatures,
+    FeatureBatch,
+    TrainFeatures,
+    has_records,
+    load_records,
+)
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import Best, TrainResult
+from videozoo.errors import DataError, UsageError
+from videozoo.ops.frames import multi_label_loss
+from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.tagging.scoring import (
+    configured_class_names,
+    feature_shape,
+    model_inputs,
+    score_videos,
+)
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train a model as `config` says, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    if request.data is not None:
+        raise UsageError(
+            f"--data is for folders of videos; {config.spec.title} learns from features: "
+            "--set data.train=PATH"
+        )
+    config = _with_eigenvalues(without_absent_names(config))
+    accelerator, out, _ = open_run(config, request, console)
+    settings, data, shape = config.train, config.data, feature_shape(config)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    share = device_batch_size(settings, world)
+    classes: int = config.model.num_classes
+    batches = TrainFeatures(
+        shape,
+        data,
+        batch_size=share,
+        seed=settings.seed,
+        rank=rank,
+        world=world,
+        num_classes=classes,
+    )
+    validates = request.valid_interval > 0 and has_records(data, "val")
+    held_out = load_records(data, "val") if validates else None
+    over_batch = config.spec.loss_over_batch
+
+    def loss_of(model: nn.Module, batch: FeatureBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            logits = model(*model_inputs(batch, shape.streams))
+        assert batch.labels is not None
+        labels = batch.labels
+        if settings.label_smoothing:
+            labels = labels * (1 - settings.label_smoothing) + settings.label_smoothing / 2
+        loss = multi_label_loss(logits.float(), labels).mean()
+        if over_batch == "sum":
+            # over all devices, whose gradients are averaged
+            loss = loss * (share * world * settings.gradient_accumulation)
+        hits = batch.labels.gather(1, logits.argmax(1, keepdim=True)).sum()
+        return loss, {"total": float(len(batch)), "hit_at_one": hits}
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        scored = score_videos(
+            module,
+            EvalFeatures(
+                shape,
+                data,
+                batch_size=config.eval.batch_size,
+                rank=rank,
+                world=world,
+                num_classes=classes,
+                records=held_out,
+            ),
+            shape.streams,
+            accelerator=accelerator,
+            num_classes=classes,
+            top_k=config.eval.top_k,
+        )
+        return scored.counter.summary() if scored.counter.videos else {}
+
+    lesson = Lesson(
+        batches=batches,
+        num_train=len(batches.records),
+        num_held_out=None if held_out is None else len(held_out),
+        loss_of=loss_of,
+        validate=validate,
+        best=Best(name="gap"),
+        metric_title="GAP",
+        class_names=configured_class_names(config),
+        prepare=lambda module: _set_eigenvalues(module, config),
+    )
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+
+
+def _with_eigenvalues(config: RunConfig) -> RunConfig:
+    """Refuse to train where a file of eigenvalues is configured and not there."""
+    path = getattr(config.model, "eigen_file", None)
+    if path is not None and not path.is_file():
+        raise DataError(
+            f"{path}: no such file; model.eigen_file is eigenvals.npy of YouTube-8M's PCA "
+            "(yt8m_pca.tgz of the data set's site). Features that were not whitened by it do "
+            "without: --set model.eigen_file=null"
+        )
+    return config
+
+
+def _set_eigenvalues(module: nn.Module, config: RunConfig) -> None:
+    """Give NeXtVLAD the scale of its first stream: sqrt(eigenvalue) + 1e-4."""
+    path = getattr(config.model, "eigen_file", None)
+    if path is None:
+        return
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a .npy file of numbers ({error})") from None
+    scale = module.get_buffer("eigen_scale")
+    values = np.asarray(values, np.float64).reshape(len(values), -1)[: len(scale), 0]
+    if len(values) != len(scale) or not (values >= 0).all():
+        raise DataError(
+            f"{path}: expected at least {len(scale)} eigenvalues of 0 or more, got {len(values)}"
+        )
+    scale.copy_(torch.from_numpy(np.sqrt(values) + 1e-4))

@@ -1,0 +1,206 @@
+"""Tagging from features: train, evaluate and predict, with both command lines."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import videozoo
+from videozoo import cli, cli_v1
+from videozoo.data.records import FeatureRecord, write_shard
+from videozoo.weights.files import read_weights
+
+CLASSES = 6
+STREAMS = {"rgb": 16, "audio": 8}
+SMALL: dict[str, dict[str, Any]] = {
+    "attention_cluster": {"num_frames": 6, "hidden_sizes": [32, 32]},
+    "attention_lstm": {"embedding_size": 16, "lstm_size": 16, "hidden_sizes": [32, 32]},
+    "nextvlad": {"cluster_size": 4, "groups": 4, "expansion": 1, "hidden_size": 32},
+}
+CLUSTERS = {"attention_cluster": {"clusters": 4}}
+
+
+def make_videos(count: int, seed: int) -> list[FeatureRecord]:
+    """Videos whose frames are noise, some of them with the mark of one of its tags."""
+    marks = np.random.default_rng(7).normal(size=(CLASSES, sum(STREAMS.values()))) * 45
+    rng = np.random.default_rng(seed)
+    videos: list[FeatureRecord] = []
+    for number in range(count):
+        tags = np.flatnonzero(rng.random(CLASSES) < 0.3)
+        frames = rng.normal(128, 12, (int(rng.integers(6, 14)), marks.shape[1]))
+        for row in range(len(frames)):
+            if len(tags):
+                frames[row] += marks[tags[row % len(tags)]]
+        features = frames.clip(0, 255).astype(np.uint8)
+        videos.append(
+            FeatureRecord(
+                name=f"v{number:03d}",
+                streams={"rgb": features[:, :16].copy(), "audio": features[:, 16:].copy()},
+                labels=tuple(tags.tolist()),
+            )
+        )
+    return videos
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records")
+    for part, count, seed in (("train", 160, 1), ("val", 24, 2), ("test", 40, 3)):
+        videos = make_videos(count, seed)
+        (folder / part).mkdir()
+        for shard in range(2):
+            write_shard(folder / part / f"{part}{shard}.tfrecord", videos[shard::2])
+    return folder
+
+
+def write_config(folder: Path, records: Path, model: str, **train: Any) -> Path:
+    extra = CLUSTERS.get(model, {})
+    config = {
+        "model": {
+            "name": model,
+            "num_classes": CLASSES,
+            "dropout": 0.0,
+            "streams": [{"name": n, "dim": d, **extra} for n, d in STREAMS.items()],
+            **SMALL[model],
+        },
+        "data": {
+            **{part: str(records / part) for part in ("train", "val", "test")},
+            "num_workers": 0,
+        },
+        "train": {
+            "epochs": 8,
+            "batch_size": 16,
+            "optimizer": "adam",
+            "learning_rate": 0.01,
+            "weight_decay": 0.0,
+            **train,
+        },
+    }
+    path = folder / f"{model}.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_a_model_learns_evaluates_and_predicts(model: str, records: Path, tmp_path: Path):
+    rate = 0.003 if model == "attention_lstm" else 0.01
+    config = write_config(tmp_path, records, model, learning_rate=rate)
+    run = tmp_path / "run"
+
+    assert cli.main(["train", "--config", str(config), "--save-dir", str(run)]) == 0
+    assert cli.main(["eval", "--weights", str(run), "--save-dir", str(tmp_path / "eval")]) == 0
+
+    facts = json.loads((tmp_path / "eval" / "eval.json").read_text())
+    assert facts["videos"] == 40
+    assert facts["metrics"]["gap"] > 0.85  # frequencies alone give about 0.4
+    shard = records / "test" / "test0.tfrecord"
+    words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path / "p"), "--top-k", "3"]
+    assert cli.main([*words, str(shard)]) == 0
+    found = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
+    assert len(found) == 20
+    assert [len(row["top"]) for row in found] == [3] * 20
+    result = videozoo.load(run).predict(str(shard))[0]
+    assert result.name == found[0]["video"]
+    assert [number for number, _ in result.top(3)] == [t["label"] for t in found[0]["top"]]
+
+
+def test_a_resumed_run_ends_as_one_that_never_stopped(records: Path, tmp_path: Path):
+    config = str(write_config(tmp_path, records, "attention_lstm", ema_decay=0.9, epochs=4))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert cli.main(["train", "--config", config, "--save-dir", str(whole)]) == 0
+
+    words = ["train", "--config", config, "--save-dir", str(parts)]
+    assert cli.main([*words, "--epochs", "2"]) == 0
+    assert cli.main([*words, "--resume"]) == 0
+
+    one, other = (
+        read_weights(run / "weights" / "epoch_4.safetensors")[0] for run in (whole, parts)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_2019_lines_run_on_pickles(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for part, seed in (("train", 1), ("test", 3)):
+        videos = [
+            {
+                b"video": video.name.encode(),
+                b"nframes": np.int32(len(video.streams["rgb"])),
+                b"feature": video.streams["rgb"],
+                b"audio": video.streams["audio"],
+                b"label": list(video.labels or ()),
+            }
+            for video in make_videos(12, seed)
+        ]
+        Path(f"{part}.pkl").write_bytes(pickle.dumps(videos, protocol=2))
+        Path(f"{part}.list").write_text(f"{part}.pkl\n")
+    np.save("eigenvals.npy", np.linspace(2, 0.1, 16)[:, None])
+    sections = {
+        "MODEL": {
+            "name": "NEXTVLAD",
+            "num_classes": CLASSES,
+            "topk": 4,
+            "video_feature_size": 16,
+            "audio_feature_size": 8,
+            "cluster_size": 2,
+            "hidden_size": 16,
+            "groups": 16,
+            "expansion": 1,
+            "drop_rate": 0.5,
+            "gating_reduction": 8,
+            "eigen_file": "./eigenvals.npy",
+        },
+        "TRAIN": {
+            "epoch": 1,
+            "learning_rate": 0.0002,
+            "lr_boundary_examples": 2000000,
+            "max_iter": 700000,
+            "learning_rate_decay": 0.8,
+            "l2_penalty": "1e-5",
+            "gradient_clip_norm": 1.0,
+            "use_gpu": False,
+            "num_gpus": 1,
+            "batch_size": 4,
+            "filelist": "train.list",
+        },
+        "VALID": {"batch_size": 4, "filelist": "test.list"},
+        "TEST": {"batch_size": 4, "filelist": "test.list"},
+        "INFER": {"batch_size": 1, "filelist": "test.list"},
+    }
+    Path("nextvlad.yaml").write_text(yaml.safe_dump(sections))
+    words = ["--model_name=NEXTVLAD", "--config=./nextvlad.yaml", "--use_gpu=False"]
+
+    assert cli_v1.train([*words, "--save_dir=./checkpoints", "--pretrain=none"]) == 0
+    assert cli_v1.evaluate([*words, "--weights=./checkpoints/NEXTVLAD"]) == 0
+    assert cli_v1.predict([*words, "--weights=./checkpoints/NEXTVLAD"]) == 0
+
+    state, metadata = read_weights(Path("checkpoints/NEXTVLAD/best.safetensors"))
+    np.testing.assert_allclose(
+        state["eigen_scale"].numpy(), np.sqrt(np.linspace(2, 0.1, 16)) + 1e-4, rtol=1e-6
+    )
+    assert metadata["config"]["train"]["decay_at"] == [500000.0]
+    found = json.loads(Path("data/predict_results/predictions.json").read_text())["predictions"]
+    assert [len(row["top"]) for row in found] == [4] * 12
+
+
+def test_a_missing_file_of_eigenvalues_is_named_before_anything_is_made(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = write_config(tmp_path, records, "nextvlad")
+    words = ["train", "--config", str(config), "--save-dir", str(tmp_path / "run")]
+
+    status = cli.main([*words, "--set", "model.eigen_file=nowhere.npy"])
+
+    assert status == 1
+    assert "nowhere.npy: no such file; model.eigen_file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
