@@ -47,12 +47,12 @@ def test_adam_adds_the_decay_to_the_gradient_and_adamw_to_the_weight():
     assert first_step("adamw") == pytest.approx(0.85, abs=1e-5)  # and 0.1 * 0.5 * 1 more
 
 
-def test_rmsprop_is_the_centred_one():
+@pytest.mark.parametrize("gradient", [0.5, 1e-4])  # a step in proportion where it is tiny
+def test_rmsprop_is_the_centred_one_with_epsilon_inside_the_root(gradient: float):
     settings = TrainSettings(optimizer="rmsprop", learning_rate=0.01, weight_decay=0)
-    gradient = 0.5
     mean, square = 0.05 * gradient, 0.05 * gradient**2
 
-    expected = 1 - 0.01 * gradient / ((square - mean**2) ** 0.5 + 1e-6)
+    expected = 1 - 0.01 * gradient / (square - mean**2 + 1e-6) ** 0.5
 
     assert weight_after(settings, [gradient])[0] == pytest.approx(expected, rel=1e-6)
 

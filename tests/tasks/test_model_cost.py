@@ -10,7 +10,7 @@ from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.errors import ConfigError
-from videozoo.models import build_model, list_models
+from videozoo.models import build_model, list_models, model_spec
 from videozoo.tasks.model_cost import (
     PeakBytes,
     configured,
@@ -21,6 +21,8 @@ from videozoo.tasks.model_cost import (
 )
 
 MB = 1 << 20
+CLIP_MODELS = [name for name in list_models() if model_spec(name).clip_shape]
+FEATURE_MODELS = [name for name in list_models() if model_spec(name).feature_shape]
 
 
 def test_tsn_costs_a_resnet50_a_frame():
@@ -40,7 +42,7 @@ def test_the_shift_of_tsm_is_free():
     assert (tsm.macs, tsm.parameters) == (tsn.macs, tsn.parameters)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", CLIP_MODELS)
 def test_parts_add_up_for_every_model(name: str):
     config = configured(name, overrides=["model.depth=18", "model.width=0.25"], clip=None)
 
@@ -56,7 +58,7 @@ def test_parts_add_up_for_every_model(name: str):
     assert 0 < cost.inference_bytes < cost.training_bytes
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", CLIP_MODELS)
 def test_a_count_without_numbers_is_that_of_a_real_pass(name: str):
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -66,7 +68,7 @@ def test_a_count_without_numbers_is_that_of_a_real_pass(name: str):
     key = "num_frames" if name == "nonlocal" else "num_segments"
     module = build_model(name, **small, **{key: 4}).eval()
 
-    with torch.no_grad(), PeakBytes() as memory, FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), PeakBytes(module) as memory, FlopCounterMode(display=False) as counter:
         clips = torch.zeros(1, *cost.clip)
         module(clips)
 
@@ -89,7 +91,7 @@ def test_training_keeps_what_the_backward_pass_needs():
 
     with torch.device("meta"):
         module = nn.Sequential(nn.Linear(64, 64), nn.Sigmoid(), nn.Linear(64, 64))
-        kept = _kept_bytes(module, torch.empty(MB, 64))
+        kept = _kept_bytes(module, (torch.empty(MB, 64),))
 
     assert kept == 2 * MB * 64 * 4  # the input, and the output of the sigmoid (seen twice)
 
@@ -117,7 +119,7 @@ def test_what_does_not_fit_is_said():
         configured("tsm", clip=(8, 224, 200))
     with pytest.raises(ConfigError, match="depht"):
         configured("tsm", overrides=["model.depht=18"])
-    with pytest.raises(ConfigError, match="does not take clips of 8x3x8x8"):
+    with pytest.raises(ConfigError, match="does not take one clip of 8x3x8x8"):
         model_cost(configured("nonlocal", clip=(8, 8, 8)))
 
 
@@ -138,8 +140,21 @@ def test_published_weights_of_a_model_are_known():
 def test_time_is_measured():
     config = configured("tsn", overrides=["model.depth=18", "model.width=0.125"], clip=(2, 32, 32))
 
-    timing = time_model(config, (2, 3, 32, 32), device="cpu")
+    timing = time_model(config, device="cpu")
 
     assert timing.quartiles[0] <= timing.milliseconds <= timing.quartiles[1]
     assert timing.runs >= 5
     assert "cpu" in timing.device
+
+
+@pytest.mark.parametrize("name", FEATURE_MODELS)
+def test_models_of_features_are_counted_too(name: str):
+    streams = "model.streams=[{name: rgb, dim: 32}, {name: audio, dim: 16}]"
+    config = configured(name, overrides=[streams, "data.max_frames=20", "model.num_classes=5"])
+
+    cost = model_cost(config)
+
+    assert cost.subject.endswith("frames of features (rgb 32, audio 16)")
+    assert sum(part.parameters for part in cost.parts) == cost.parameters
+    assert cost.macs > cost.parameters / 2
+    assert min(cost.inference_bytes, cost.training_bytes) > 20 * (32 + 16) * 4  # its input

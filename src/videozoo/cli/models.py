@@ -59,7 +59,7 @@ def run_models(parsed: argparse.Namespace) -> None:
     )
     cost = model_cost.model_cost(config)
     if parsed.time:
-        timing = model_cost.time_model(config, cost.clip, device=parsed.device)
+        timing = model_cost.time_model(config, device=parsed.device)
         cost = replace(cost, timing=timing)
     model_cost.show(cost, Console())
 

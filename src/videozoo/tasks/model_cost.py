@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError
-from videozoo.models import model_name, model_summary
+from videozoo.models import model_name, model_spec, model_summary
 from videozoo.report.tables import percent, plain
 from videozoo.tasks.requests import Device
 from videozoo.types import Settings
@@ -53,11 +53,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one clip costs in one forward pass, in 32 bit."""
+    """What one clip, or the features of one video, cost in one forward pass, in 32 bit."""
 
     config: RunConfig
+    subject: str
+    """What goes in, in words."""
+    steps: int
+    """Of time."""
     clip: tuple[int, ...]
-    """(T, C, H, W)."""
+    """(T, C, H, W); empty for models that take features."""
     parts: tuple[Part, ...]
     parameters: int
     weights_bytes: int
@@ -112,6 +116,8 @@ def configured(
         config = from_layers([("", {"model": {"name": named}}), *layers], origins=origins)
     if clip is None:
         return config
+    if model_spec(named).clip_shape is None:
+        raise ConfigError(f"--input is for models that take clips, which {named} does not")
     steps, height, width = clip
     if height != width:
         raise ConfigError(f"--input {steps}x{height}x{width}: clips are squares, height = width")
@@ -132,30 +138,34 @@ def model_cost(config: RunConfig) -> Cost:
     what the convolution library takes for itself is not in it.
 
     Raises:
-        ConfigError: The model does not take clips, or not of this size.
+        ConfigError: The model does not take input of this size.
     """
-    if config.spec.clip_shape is None:
-        raise ConfigError(f"model {config.name!r} does not take video clips")
-    shape = config.spec.clip_shape(config.model)
-    side = int(config.data.crop_size)
-    clip = (shape.num_steps, 3 * shape.frames_per_step, side, side)
-    with torch.device("meta"):
+    sample = _Sample.of(config)
+    # sequences have lengths, which must be numbers; their models are cheap to really run
+    device = torch.device("meta" if sample.clip else "cpu")
+    with device:
         module = config.spec.build(config.model).eval()
-        clips = torch.empty(1, *clip)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter, PeakBytes() as memory:
-            memory.hold(clips)
-            module(clips)
-        kept = _kept_bytes(module, torch.empty(2, *clip, device="meta")) // 2
+        inputs = sample.inputs(1, device)
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False) as counter,
+            PeakBytes(module) as memory,
+        ):
+            for tensor in tree_leaves(inputs):
+                memory.hold(tensor)
+            module(*inputs)
+        kept = _kept_bytes(module, sample.inputs(2, device)) // 2
     except (RuntimeError, ValueError) as error:
-        size = "x".join(map(str, clip))
-        raise ConfigError(f"{config.spec.title} does not take clips of {size}: {error}") from None
+        raise ConfigError(f"{config.spec.title} does not take {sample.subject}: {error}") from None
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(module).__name__
     state = module.state_dict().values()
     return Cost(
         config=config,
-        clip=clip,
+        subject=sample.subject,
+        steps=sample.steps,
+        clip=sample.clip,
         parts=tuple(
             Part(name, _num_parameters(part), _flops(f"{root}.{name}", part, counts) // 2)
             for name, part in _parts(module)
@@ -166,6 +176,40 @@ def model_cost(config: RunConfig) -> Cost:
         inference_bytes=memory.peak,
         training_bytes=kept,
     )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Made-up input of the size a model is configured for."""
+
+    subject: str
+    steps: int
+    clip: tuple[int, ...] = ()
+    dims: tuple[int, ...] = ()
+    """Of the streams of features."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> _Sample:
+        if config.spec.feature_shape is not None:
+            shape = config.spec.feature_shape(config.model)
+            steps = shape.num_frames or config.data.max_frames or 300
+            dims = tuple(stream.dim for stream in shape.streams)
+            named = ", ".join(f"{stream.name} {stream.dim}" for stream in shape.streams)
+            return cls(f"{steps} frames of features ({named})", steps, dims=dims)
+        if config.spec.clip_shape is None:
+            raise ConfigError(f"model {config.name!r} takes neither clips nor features")
+        shape = config.spec.clip_shape(config.model)
+        side = int(config.data.crop_size)
+        clip = (shape.num_steps, 3 * shape.frames_per_step, side, side)
+        size = "x".join(map(str, clip))
+        subject = f"one clip of {size} (frames, channels, height, width)"
+        return cls(subject, shape.num_steps, clip=clip)
+
+    def inputs(self, count: int, device: torch.device) -> tuple[Any, ...]:
+        if self.clip:
+            return (torch.zeros(count, *self.clip, device=device),)
+        streams = [torch.zeros(count, self.steps, dim, device=device) for dim in self.dims]
+        return streams, torch.full((count,), self.steps, device=device)
 
 
 def _num_parameters(module: nn.Module) -> int:
@@ -195,10 +239,16 @@ def _flops(name: str, part: nn.Module, counts: Mapping[str, int]) -> int:
 
 
 class PeakBytes(TorchDispatchMode):
-    """Follows the buffers of every tensor made while active: how many bytes lived at once."""
+    """Follows the buffers of every tensor made while active: how many bytes lived at once.
 
-    def __init__(self) -> None:
+    Args:
+        module: Its parameters and buffers are not counted.
+    """
+
+    def __init__(self, module: nn.Module | None = None) -> None:
         super().__init__()
+        own = module.state_dict(keep_vars=True).values() if module is not None else ()
+        self._own = {each.untyped_storage()._cdata for each in own}
         self.peak = 0
         self._now = 0
         self._known: set[int] = set()
@@ -207,7 +257,7 @@ class PeakBytes(TorchDispatchMode):
         """Count a tensor's buffer while it lives."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
+        if key in self._known or key in self._own:
             return
         self._known.add(key)
         self._now += size
@@ -228,7 +278,7 @@ class PeakBytes(TorchDispatchMode):
         return out
 
 
-def _kept_bytes(module: nn.Module, clips: Tensor) -> int:
+def _kept_bytes(module: nn.Module, inputs: tuple[Any, ...]) -> int:
     """Bytes that a training step keeps between forward and backward; parameters not counted."""
     own = {each.untyped_storage()._cdata for each in module.parameters()}
     kept: dict[int, Any] = {}
@@ -241,18 +291,17 @@ def _kept_bytes(module: nn.Module, clips: Tensor) -> int:
 
     module.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = module(clips)
+        logits = module(*inputs)
     module.eval()
     del logits
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def time_model(config: RunConfig, clip: Sequence[int], *, device: Device = "auto") -> Timing:
-    """Measure a forward pass of one clip: the median of several, about two seconds of them.
+def time_model(config: RunConfig, *, device: Device = "auto") -> Timing:
+    """Measure a forward pass: the median of several, about two seconds of them.
 
     Args:
-        config: The model.
-        clip: (T, C, H, W).
+        config: The model, and the size of its input.
         device: Where.
 
     Raises:
@@ -263,14 +312,14 @@ def time_model(config: RunConfig, clip: Sequence[int], *, device: Device = "auto
     place = make_accelerator(device=device, precision="fp32").device
     module = config.spec.build(config.model).to(place).eval()
     use_channels_last(module)
-    clips = torch.randn(1, *clip, device=place)
+    inputs = _Sample.of(config).inputs(1, place)
     times: list[float] = []
     with torch.inference_mode():
-        module(clips)  # the first pass also sets things up
+        module(*inputs)  # the first pass also sets things up
         while len(times) < 5 or (sum(times) < 2 and len(times) < 50):
             _wait(place)
             started = time.perf_counter()
-            module(clips)
+            module(*inputs)
             _wait(place)
             times.append(time.perf_counter() - started)
     low, middle, high = (1000 * each for each in statistics.quantiles(times, n=4))
@@ -306,8 +355,8 @@ def show(cost: Cost, console: Console) -> None:
     """Print everything about a model."""
     config = cost.config
     console.print(plain(model_summary(config.name)), style="bold", soft_wrap=True)
-    clip = "x".join(map(str, cost.clip))
-    console.print(f"one clip of {clip} (frames, channels, height, width), 32 bit\n", soft_wrap=True)
+    console.print(plain(f"{cost.subject}, 32 bit"), soft_wrap=True)
+    console.print()
     console.print(_cost_table(cost))
     console.print(_part_table(cost))
     console.print(_setting_table(config))
@@ -322,7 +371,7 @@ def show(cost: Cost, console: Console) -> None:
 
 def _cost_table(cost: Cost) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    steps = f"{cost.clip[0]} steps of {cost.macs / cost.clip[0] / 1e9:.2f}"
+    steps = f"{cost.steps} steps of {cost.macs / cost.steps / 1e9:.3g}"
     rows = [
         ("parameters", f"{cost.parameters / 1e6:.2f} M"),
         ("weights file", f"about {_megabytes(cost.weights_bytes)}"),
@@ -331,7 +380,7 @@ def _cost_table(cost: Cost) -> Table:
         ("memory to predict", f"{_megabytes(cost.inference_bytes)} and the weights"),
         (
             "memory to train",
-            f"{_megabytes(cost.training_bytes)} a clip, kept for the backward pass",
+            f"{_megabytes(cost.training_bytes)} a video, kept for the backward pass",
         ),
     ]
     if cost.timing is not None:
