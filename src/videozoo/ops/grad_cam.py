@@ -35,7 +35,8 @@ def grad_cam(module: nn.Module, clips: Tensor, classes: Tensor) -> Evidence:
         classes: int64 (N,), which logit of each clip to explain.
 
     Returns:
-        T' is T for networks that see frames one by one, fewer where they pool along time.
+        Both on the CPU. T' is T for networks that see frames one by one, fewer where they pool
+        along time.
 
     Raises:
         ValueError: The module is in training mode (its batch norms would change), or nothing in
@@ -77,7 +78,7 @@ def grad_cam(module: nn.Module, clips: Tensor, classes: Tensor) -> Evidence:
         chosen = logits.gather(1, classes[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, leaves)
     maps, slopes = (_by_clip(each.detach().float(), len(clips)) for each in (leaves[0], gradient))
-    heat = (maps * slopes.mean(dim=(3, 4), keepdim=True)).sum(dim=2).relu()  # (N, T', h, w)
+    heat = (maps * slopes.mean(dim=(3, 4), keepdim=True)).sum(dim=2).relu().cpu()  # (N, T', h, w)
     return Evidence(_scaled(heat, heat.amax(dim=(1, 2, 3))), _shares(heat))
 
 
@@ -115,11 +116,12 @@ def _by_clip(maps: Tensor, num_clips: int) -> Tensor:
 
 
 def _shares(heat: Tensor) -> Tensor:
-    steps = heat.sum(dim=(2, 3))
+    steps = heat.double().sum(dim=(2, 3))
     return _scaled(steps, steps.sum(dim=1))
 
 
 def _scaled(values: Tensor, by: Tensor) -> Tensor:
     """Divide each clip's values; clips of zeros stay so."""
-    by = by.view(-1, *[1] * (values.ndim - 1))
-    return torch.where(by > 0, values / by.clamp_min(torch.finfo(by.dtype).tiny), 0.0)
+    # in float64, for the faintest heat there is loses its digits in float32
+    values, by = values.double(), by.double().view(-1, *[1] * (values.ndim - 1))
+    return torch.where(by > 0, values / by.clamp_min(torch.finfo(by.dtype).tiny), 0.0).float()
