@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from videozoo.config import RunConfig
-from videozoo.errors import RunError
+from videozoo.errors import ConfigError, RunError
 from videozoo.safe_write import written_aside
 
 
@@ -37,6 +37,21 @@ def without_absent_names(config: RunConfig) -> RunConfig:
     changed = config.replace("", {"data.class_names": None})
     note = f"no class names at {data.class_names}; classes go by their numbers"
     return replace(changed, notes=(*config.notes, note))
+
+
+def agreeing_names(names: list[str] | None, config: RunConfig) -> list[str] | None:
+    """Hand on the names of the classes, which must be as many as the model has.
+
+    Raises:
+        ConfigError: They are more or fewer.
+    """
+    if names is not None and len(names) != config.model.num_classes:
+        where = config.data.class_names or config.data.train
+        raise ConfigError(
+            f"{where}: names {len(names)} classes, but model.num_classes is "
+            f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"
+        )
+    return names
 
 
 def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]:

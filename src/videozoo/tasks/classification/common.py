@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from videozoo.config import RunConfig
 from videozoo.data.clips import (
-    ClipData,
     class_names,
 )
 from videozoo.errors import ConfigError
+from videozoo.tasks.common import agreeing_names
 from videozoo.tasks.loading import Trained
 from videozoo.types import ClipShape
 
@@ -22,15 +22,7 @@ def clip_shape(config: RunConfig) -> ClipShape:
 
 def configured_class_names(config: RunConfig) -> list[str] | None:
     """Names of the classes, where anything tells them."""
-    data: ClipData = config.data
-    names = class_names(data)
-    if names is not None and len(names) != config.model.num_classes:
-        where = data.class_names or data.train
-        raise ConfigError(
-            f"{where}: names {len(names)} classes, but model.num_classes is "
-            f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"
-        )
-    return names
+    return agreeing_names(class_names(config.data), config)
 
 
 def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:

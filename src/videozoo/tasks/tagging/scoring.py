@@ -19,6 +19,7 @@ from videozoo.errors import ConfigError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
+from videozoo.tasks.common import agreeing_names
 from videozoo.tasks.loading import Trained
 from videozoo.types import FeatureShape, Stream
 
@@ -121,13 +122,7 @@ def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
 
 def configured_class_names(config: RunConfig) -> list[str] | None:
     """Names of the classes, where anything tells them."""
-    names = class_names(config.data)
-    if names is not None and len(names) != config.model.num_classes:
-        raise ConfigError(
-            f"{config.data.class_names}: names {len(names)} classes, but model.num_classes is "
-            f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"
-        )
-    return names
+    return agreeing_names(class_names(config.data), config)
 
 
 def _best(scores: Scores, k: int) -> tuple[tuple[int, float], ...]:
