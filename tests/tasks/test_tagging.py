@@ -204,3 +204,16 @@ def test_a_missing_file_of_eigenvalues_is_named_before_anything_is_made(
     assert status == 1
     assert "nowhere.npy: no such file; model.eigen_file" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_tagging_cannot_do_yet_is_said(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config, run = str(write_config(tmp_path, records, "nextvlad")), str(tmp_path / "run")
+    assert cli.main(["train", "--config", config, "--save-dir", run, "--epochs", "1"]) == 0
+    capsys.readouterr()
+
+    assert cli.main(["export", "--weights", run]) == 1
+    assert "NeXtVLAD: models that tag features cannot be exported yet" in capsys.readouterr().err
+    assert cli.main(["eval", "--weights", run, "--report"]) == 2
+    assert cli.main(["predict", "--weights", run, "--annotate", str(records / "test")]) == 2

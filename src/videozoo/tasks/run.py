@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoo.errors import RunError
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
@@ -66,7 +67,14 @@ def export(request: ExportRequest) -> Path:
     from videozoo.tasks.loading import config_for_weights
 
     loaded = config_for_weights(request.source, request.weights)
-    return _task(loaded.config.spec.task).export(loaded, request)
+    spec = loaded.config.spec
+    task = _task(spec.task)
+    if not hasattr(task, "export"):
+        raise RunError(
+            f"{spec.title}: models that tag features cannot be exported yet; use the weights "
+            f"themselves: videozoo predict --weights {loaded.path}"
+        )
+    return task.export(loaded, request)
 
 
 def load(

@@ -12,6 +12,7 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.data.features import EvalFeatures
 from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
@@ -31,6 +32,8 @@ def evaluate(
     Raises:
         VideozooError: The data, the weights or the machine do not fit.
     """
+    if request.report:
+        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
     out = console or Console()
     config = without_absent_names(trained.config)
     if request.data is not None:
