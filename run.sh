@@ -107,7 +107,8 @@ test)
         selection=(-m "not gpu")
         shift
     fi
-    python -m pytest -q "${selection[@]}" "$@"
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one core for each of pytest's processes
+    python -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" "$@"
     ;;
 check)
     setup

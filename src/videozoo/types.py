@@ -85,6 +85,29 @@ class FeatureShape:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SequenceShape:
+    """Features of a whole video, brought to one length, that a localiser reads.
+
+    The model's input is (N, feature_dim, num_steps).
+    """
+
+    feature_dim: int
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Segments of one video that may hold an action, before duplicates are removed."""
+
+    segments: NDArray[np.float64]
+    """(P, 2): start and end as shares of the video's length; may lie beyond it."""
+    scores: NDArray[np.float64]
+    """(P,), higher is better."""
+    labels: NDArray[np.int64] | None = None
+    """(P,): classes from 0, for detectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What the rest of the library needs to know about one model file."""
 
@@ -107,5 +130,7 @@ class ModelSpec:
     """For models that eat frames: the clip they were built for."""
     feature_shape: Callable[[Any], FeatureShape] | None = None
     """For models that eat features: which."""
+    sequence_shape: Callable[[Any], SequenceShape] | None = None
+    """For models that localise: which features of a video they read."""
     loss_over_batch: Literal["mean", "sum"] = "mean"
     """How the losses of a batch's videos become one number. `sum` is over all devices."""

@@ -92,7 +92,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             flag = next(iter(action.option_strings), None)
-            what = f"value of {flag}" if flag else "command"
+            plain = "command" if isinstance(action, argparse._SubParsersAction) else action.dest
+            what = f"value of {flag}" if flag else plain
             self.error(f"unknown {what} {value!r}{_nearest(str(value), known)}")
 
     def _is_own(self, word: str) -> bool:

@@ -126,7 +126,7 @@ def find_records(
         DataError: A file is missing or not usable; a folder mixes kinds; features of different
             origin are mixed; there is no video.
     """
-    paths = _expand(path, kind) or _listed(path, root, kind)
+    paths = expand_records(path, root=root, kind=kind)
     kinds: list[Kind | None] = [_kind_of(one) if kind == "auto" else kind for one in paths]
     if set(kinds) == {"tfrecord"}:
         with ThreadPoolExecutor(8) as pool:  # finding where records start waits for the disk
@@ -137,6 +137,17 @@ def find_records(
     if not len(records):
         raise DataError(f"{path}: holds no video")
     return records
+
+
+def expand_records(
+    path: Path, *, root: Path | None = None, kind: Kind | Literal["auto"] = "auto"
+) -> list[Path]:
+    """Files and packs that `path` names, as `find_records` takes it.
+
+    Raises:
+        DataError: A file is missing; a folder mixes kinds.
+    """
+    return _expand(path, kind) or _listed(path, root, kind)
 
 
 class RecordSet:
