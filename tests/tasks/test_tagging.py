@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import videozoo
 from videozoo import cli, cli_v1
-from videozoo.data.records import FeatureRecord, write_shard
+from videozoo.data.records import FeatureRecord, PackWriter, write_shard
+from videozoo.engine.devices import make_accelerator
+from videozoo.tasks.loading import build_trained, config_for_weights
+from videozoo.tasks.requests import ConfigSource
+from videozoo.tasks.tagging.prediction import _scored, input_records
 from videozoo.weights.files import read_weights
 
 CLASSES = 6
@@ -102,13 +107,78 @@ def test_a_model_learns_evaluates_and_predicts(model: str, records: Path, tmp_pa
     assert facts["metrics"]["gap"] > 0.85  # frequencies alone give about 0.4
     shard = records / "test" / "test0.tfrecord"
     words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path / "p"), "--top-k", "3"]
-    assert cli.main([*words, str(shard)]) == 0
+    assert cli.main([*words, "--explain", str(shard)]) == 0
     found = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
     assert len(found) == 20
+    for row in found:
+        with Image.open(tmp_path / "p" / row["explained"]) as picture:
+            assert picture.height > 150
     assert [len(row["top"]) for row in found] == [3] * 20
     result = videozoo.load(run).predict(str(shard))[0]
     assert result.name == found[0]["video"]
     assert [number for number, _ in result.top(3)] == [t["label"] for t in found[0]["top"]]
+
+
+def test_attention_is_a_share_of_each_frame_and_finds_what_speaks(records: Path, tmp_path: Path):
+    config = write_config(tmp_path, records, "attention_lstm", learning_rate=0.003)
+    run = tmp_path / "run"
+    assert cli.main(["train", "--config", str(config), "--save-dir", str(run)]) == 0
+    trained = config_for_weights(ConfigSource(), str(run))
+    records_ = input_records([str(records / "test")], trained.config)
+
+    scored = _scored(
+        build_trained(trained).eval(),
+        trained.config,
+        records_,
+        make_accelerator(device="cpu"),
+        attention=True,
+    )
+
+    for number, result in scored.results.items():
+        length = len(records_.read(number).streams["rgb"])
+        for weights in result.attention:
+            assert len(weights) == length
+            assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_features_of_another_extractor_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    packs: dict[int, Path] = {}
+    for rate in (1, 2):
+        packs[rate] = tmp_path / f"rate{rate}"
+        with PackWriter(packs[rate], extractor={"model": "tsm", "rate": rate}) as pack:
+            for video in make_videos(16, seed=rate):
+                pack.write(video)
+    config = str(write_config(tmp_path, tmp_path, "nextvlad"))
+    run = str(tmp_path / "run")
+    words = ["train", "--config", config, "--save-dir", run, "--epochs", "1", "--overwrite"]
+    data = [f"data.{part}={packs[1]}" for part in ("train", "val", "test")]
+    sets = [word for line in data for word in ("--set", line)]
+    assert cli.main([*words, *sets]) == 0
+    capsys.readouterr()
+
+    assert cli.main(["predict", "--weights", run, "--save-dir", run, str(packs[1])]) == 0
+    assert cli.main(["predict", "--weights", run, "--save-dir", run, str(packs[2])]) == 1
+    assert "mixed features: these features have fingerprint" in (error := capsys.readouterr().err)
+    assert "rate 2 instead of 1" in error
+    assert cli.main(["eval", "--weights", run, "--set", f"data.test={packs[2]}"]) == 1
+    assert cli.main([*words, *sets, "--set", f"data.val={packs[2]}"]) == 1
+    assert "mixed features: data.val have fingerprint" in capsys.readouterr().err
+
+
+def test_hit_at_one_of_2019_comes_only_when_asked_for(records: Path, tmp_path: Path):
+    config = str(write_config(tmp_path, records, "nextvlad", epochs=1))
+    run = str(tmp_path / "run")
+    assert cli.main(["train", "--config", config, "--save-dir", run]) == 0
+    words = ["eval", "--weights", run, "--save-dir", str(tmp_path / "eval")]
+    found = list[dict[str, float]]()
+    for asked in (False, True):
+        assert cli.main([*words, "--set", f"eval.hit_at_one_2019={asked}"]) == 0
+        found.append(json.loads((tmp_path / "eval" / "eval.json").read_text())["metrics"])
+
+    assert "hit_at_one_2019" not in found[0]
+    assert 0 < found[1]["hit_at_one_2019"] < found[1]["hit_at_one"]
 
 
 def test_a_resumed_run_ends_as_one_that_never_stopped(records: Path, tmp_path: Path):

@@ -85,7 +85,8 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--explain",
         action="store_true",
-        help="write a picture of where the network looked in each video (Grad-CAM)",
+        help="write a picture of where (clips: Grad-CAM) or when (features: attention) the network "
+        "looked in each video",
     )
     drop_flag(predict)
     device_flag(predict)

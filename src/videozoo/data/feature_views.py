@@ -14,6 +14,9 @@ class FeatureEval(Settings):
     """Videos in one forward pass."""
     top_k: int = Field(default=20, ge=1)
     """Tags of each video that count in GAP and in the average precision of a class."""
+    hit_at_one_2019: bool = False
+    """Also give Hit@1 as the 2019 library logged it: each video's best tag is looked up among the
+    tags of every video of its batch, which is wrong and depends on `batch_size`."""
 
 
 class FeaturePredict(Settings):

@@ -68,6 +68,8 @@ class Lesson:
     metric_title: str
     """What people call the metric that decides, e.g. "top-1"."""
     class_names: Sequence[str] | None
+    features: Mapping[str, Any] | None = None
+    """What made the features that the model learns from; stored with the weights."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
     """What a fresh module is given before anything is loaded into it."""
 
@@ -127,7 +129,7 @@ def run_lesson(
             folder.write_config(config.to_yaml())
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
-        save_trained(path, module, config, lesson.class_names, facts)
+        save_trained(path, module, config, lesson.class_names, facts, lesson.features)
 
     say(_opening_line(config, module, accelerator, lesson))
     if settings.learning_rate_batch_size is not None:

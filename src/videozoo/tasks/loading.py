@@ -41,6 +41,8 @@ class Trained:
     path: Path
     class_names: tuple[str, ...] | None = None
     """As stored with the weights."""
+    features: Mapping[str, Any] | None = None
+    """What made the features that the model learnt from, as stored with the weights."""
 
 
 def resolve_weights(text: str) -> Path:
@@ -144,7 +146,12 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
                 f"{config.name!r}; pass the configuration they were trained with, or none"
             )
     names = metadata.get("class_names")
-    return Trained(config=config, path=path, class_names=tuple(names) if names else None)
+    return Trained(
+        config=config,
+        path=path,
+        class_names=tuple(names) if names else None,
+        features=metadata.get("features"),
+    )
 
 
 def _published(source: ConfigSource) -> Trained:
@@ -249,6 +256,7 @@ def save_trained(
     config: RunConfig,
     class_names: Sequence[str] | None,
     facts: Mapping[str, Any],
+    features: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the weights with everything that is needed to use them.
 
@@ -258,6 +266,7 @@ def save_trained(
         config: Stored whole: model, preprocessing, views.
         class_names: In order of their numbers.
         facts: Epoch, step, metrics.
+        features: What made the features that the model learnt from, where that is known.
     """
     save_weights(
         path,
@@ -268,5 +277,6 @@ def save_trained(
             "config": config.as_dict(),
             "class_names": list(class_names) if class_names else None,
             "facts": dict(facts),
+            **({} if features is None else {"features": dict(features)}),
         },
     )

@@ -16,6 +16,7 @@ from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.tagging.scoring import feature_shape, names_of_classes, score_videos
@@ -53,6 +54,7 @@ def evaluate(
         skip_bad=request.skip_bad,
         num_classes=classes,
     )
+    check_features(batches.records.extractor, trained, say)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     say(f"{config.spec.title}: {len(batches.records)} videos")
     started = time.monotonic()
@@ -68,6 +70,8 @@ def evaluate(
         )
     names = names_of_classes(trained, config)
     metrics = scored.counter.summary()
+    if config.eval.hit_at_one_2019 and scored.counter.videos:
+        metrics["hit_at_one_2019"] = scored.hits_2019 / scored.counter.videos
     facts: dict[str, Any] = {
         "model": config.name,
         "weights": str(trained.path),

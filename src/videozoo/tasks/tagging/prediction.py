@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from videozoo.engine.devices import finish, make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
     Scored,
     VideoTags,
@@ -40,8 +42,10 @@ def predict(
     Raises:
         VideozooError: The features, the weights or the machine do not fit.
     """
-    if request.annotate or request.explain:
-        raise UsageError("--annotate and --explain need a model that sees the videos themselves")
+    if request.annotate:
+        raise UsageError("--annotate needs a model that sees the videos themselves")
+    if request.explain and request.save_dir is None:
+        raise UsageError("explained videos need a folder to go to: --save-dir DIR")
     out = console or Console()
     config = without_absent_names(trained.config)
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
@@ -49,13 +53,29 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     records = input_records(request.inputs, config)
+    check_features(records.extractor, trained, say)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     with progress_bar(len(records), accelerator) as advance:
-        scored = _scored(module, config, records, accelerator, request.skip_bad, advance)
+        scored = _scored(
+            module,
+            config,
+            records,
+            accelerator,
+            skip_bad=request.skip_bad,
+            attention=request.explain,
+            on_video=advance,
+        )
     names = names_of_classes(trained, config)
     found = [_prediction(result, names) for result in scored.results.values()]
     if accelerator.is_main_process:
         out.print(prediction_table(found))
+        if request.explain and request.save_dir is not None:
+            pictures = draw_attention(
+                scored.results, names, records, config, request.save_dir
+            )
+            for facts, picture in zip(found, pictures, strict=True):
+                facts["explained"] = picture.name
+            say(f"written: {len(pictures)} pictures of attention in {request.save_dir}")
         for problem in scored.skipped.values():
             say(f"skipped: {problem}")
         if request.save_dir is not None:
@@ -94,8 +114,10 @@ def _scored(
     config: RunConfig,
     records: RecordSet,
     accelerator: Accelerator,
+    *,
     skip_bad: bool = False,
-    on_video: Any = None,
+    attention: bool = False,
+    on_video: Callable[[int], None] | None = None,
 ) -> Scored:
     shape = feature_shape(config)
     batches = EvalFeatures(
@@ -115,6 +137,7 @@ def _scored(
         num_classes=config.model.num_classes,
         top_k=config.predict.top_k,
         keep=config.predict.top_k,
+        attention=attention,
         on_video=on_video,
     )
 

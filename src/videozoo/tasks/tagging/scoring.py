@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from videozoo.config import RunConfig
 from videozoo.data.features import EvalFeatures, FeatureBatch, class_names
 from videozoo.errors import ConfigError
-from videozoo.metrics.tagging import TaggingCounter
+from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
 from videozoo.tasks.common import agreeing_names
@@ -33,6 +33,9 @@ class VideoTags:
     name: str
     tags: tuple[tuple[int, float], ...]
     """The best classes with their scores in [0, 1], best first."""
+    attention: tuple[NDArray[np.float32], ...] = ()
+    """A stream: how much each frame that was read weighs, (T,), summing to 1. Empty unless asked
+    for."""
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k best classes with their scores; no more than `predict.top_k` are kept."""
@@ -44,6 +47,8 @@ class Scored:
     """Scores of many videos, over all processes."""
 
     counter: TaggingCounter
+    hits_2019: float = 0.0
+    """Sum over labelled videos of what 2019 took for Hit@1."""
     results: dict[int, VideoTags] = field(default_factory=dict[int, VideoTags])
     """By number of the video; empty unless asked for."""
     skipped: dict[int, str] = field(default_factory=dict[int, str])
@@ -76,6 +81,7 @@ def score_videos(
     num_classes: int,
     top_k: int,
     keep: int = 0,
+    attention: bool = False,
     on_video: Callable[[int], None] | None = None,
 ) -> Scored:
     """Run a model over every video.
@@ -88,6 +94,7 @@ def score_videos(
         num_classes: Of the model.
         top_k: Tags of a video that count in GAP.
         keep: Return so many tags of each video.
+        attention: Return what each frame weighs too.
         on_video: Called with the number of videos done by this process.
 
     Raises:
@@ -97,16 +104,27 @@ def score_videos(
     done = 0
     for batch in batches:
         on_device = batch.to(accelerator.device)
+        weights: list[Tensor] = []
         with torch.inference_mode(), accelerator.autocast():
-            logits = module(*model_inputs(on_device, streams)).float()
+            inputs = model_inputs(on_device, streams)
+            logits = module(*inputs).float()
+            if attention:
+                weights = cast(Any, module).frame_weights(*inputs)
         scores = logits.sigmoid().cpu().numpy()
         if on_device.labels is not None:
             losses = multi_label_loss(logits, on_device.labels).cpu().numpy()
             assert batch.labels is not None
-            mine.counter.update(scores, batch.labels.numpy(), loss=losses)
+            labels = batch.labels.numpy()
+            mine.counter.update(scores, labels, loss=losses)
+            mine.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
         if keep:
-            for number, name, row in zip(batch.videos.tolist(), batch.names, scores, strict=True):
-                mine.results[number] = VideoTags(name, _best(row, keep))
+            for place, number in enumerate(batch.videos.tolist()):
+                length = int(batch.lengths[place])
+                mine.results[number] = VideoTags(
+                    batch.names[place],
+                    _best(scores[place], keep),
+                    tuple(each[place, :length].float().cpu().numpy() for each in weights),
+                )
         done += len(batch)
         if on_video is not None:
             on_video(done)

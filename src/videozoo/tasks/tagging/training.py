@@ -20,6 +20,7 @@ from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import DataError, UsageError
 from videozoo.ops.frames import multi_label_loss
 from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.tagging.scoring import (
@@ -60,6 +61,10 @@ def train(
     )
     validates = request.valid_interval > 0 and has_records(data, "val")
     held_out = load_records(data, "val") if validates else None
+    if held_out is not None:
+        refuse_other_features(
+            held_out.extractor, batches.records.extractor, "data.val", "data.train"
+        )
     over_batch = config.spec.loss_over_batch
 
     def loss_of(model: nn.Module, batch: FeatureBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -105,6 +110,7 @@ def train(
         best=Best(name="gap"),
         metric_title="GAP",
         class_names=configured_class_names(config),
+        features=batches.records.extractor,
         prepare=lambda module: _set_eigenvalues(module, config),
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

@@ -1,0 +1,55 @@
+"""Features must be of the kind that a model learnt from: same extractor, layer, rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from videozoo.data.records import fingerprint
+from videozoo.errors import DataError
+from videozoo.tasks.loading import Trained
+
+_MOST_SHOWN = 4  # facts that differ
+
+
+def check_features(
+    extractor: Mapping[str, Any] | None, trained: Trained, say: Callable[[str], None]
+) -> None:
+    """Compare what made some features with what made those that a model learnt from.
+
+    Where either is unknown, as for features of others, that is said and nothing is refused.
+
+    Args:
+        extractor: Of the features at hand.
+        trained: The model.
+        say: Told where nothing can be compared.
+
+    Raises:
+        DataError: They differ; the message names the facts.
+    """
+    if trained.features is None and extractor is None:
+        return
+    if trained.features is None or extractor is None:
+        silent = "the weights" if trained.features is None else "the features"
+        say(f"note: {silent} do not say what made the features; they must be of the same kind")
+        return
+    refuse_other_features(extractor, trained.features, "these features", str(trained.path))
+
+
+def refuse_other_features(
+    extractor: Mapping[str, Any] | None, other: Mapping[str, Any] | None, name: str, other_name: str
+) -> None:
+    """Raise DataError where both sides are known and differ."""
+    if extractor is None or other is None or fingerprint(extractor) == fingerprint(other):
+        return
+    different = [
+        f"{key} {extractor.get(key)!r} instead of {other.get(key)!r}"
+        for key in sorted({*extractor, *other})
+        if extractor.get(key) != other.get(key)
+    ]
+    if len(different) > _MOST_SHOWN:
+        different[_MOST_SHOWN:] = [f"and {len(different) - _MOST_SHOWN} more"]
+    raise DataError(
+        f"mixed features: {name} have fingerprint {fingerprint(extractor)}, but {other_name} "
+        f"{fingerprint(other)}: {', '.join(different)}; extract them again with one extractor"
+    )

@@ -1,0 +1,56 @@
+"""Pictures of when a tagging model looks at a video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from videozoo.config import RunConfig
+from videozoo.data.records import RecordSet
+from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
+from videozoo.tasks.tagging.scoring import VideoTags, feature_shape
+
+_MOST_TAGS = 5  # above the rows
+
+
+def draw_attention(
+    results: Mapping[int, VideoTags],
+    class_names: Sequence[str],
+    records: RecordSet,
+    config: RunConfig,
+    folder: Path,
+) -> list[Path]:
+    """Write one picture a video: its tags, and what each moment weighs in each stream.
+
+    Args:
+        results: By number of the video among the records, with `attention`.
+        class_names: Of all classes.
+        records: What was read. Where it tells the extractor's `rate` (vectors a second), the axis
+            is in seconds.
+        config: Of the run.
+        folder: Where `VIDEO_attention.png` goes.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    rate = (records.extractor or {}).get("rate")
+    streams = [stream.name for stream in feature_shape(config).streams]
+    files = picture_names([Path(result.name) for result in results.values()])
+    written: list[Path] = []
+    for (number, result), name in zip(results.items(), files, strict=True):
+        count = max(len(frames) for frames in records.read(number).streams.values())
+        if config.data.max_frames is not None:
+            count = min(count, config.data.max_frames)
+        timeline = Timeline(
+            title=result.name,
+            length=count / rate if rate else count,
+            unit="s" if rate else "frames",
+            rows=[
+                HeatRow(name=stream, values=weights)
+                for stream, weights in zip(streams, result.attention, strict=True)
+            ],
+            bars=[(class_names[number], score) for number, score in result.top(_MOST_TAGS)],
+        )
+        written.append(write_picture(folder / f"{name}_attention.png", timeline_picture(timeline)))
+    return written

@@ -1,0 +1,75 @@
+"""Pictures of what happens when."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videozoo.report.drawing import ACCENT, GOOD
+from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, _lanes, timeline_picture
+
+LEFT, PLOT = 190, 700  # where the rows lie
+
+
+def test_heat_is_brightest_where_the_value_is_largest():
+    values = np.zeros(10)
+    values[7] = 0.4
+
+    picture = np.asarray(
+        timeline_picture(Timeline(title="a", length=10, rows=[HeatRow(name="rgb", values=values)]))
+    )
+
+    row = picture[60 + 17, LEFT : LEFT + PLOT].astype(int).sum(axis=1)
+    assert set(np.flatnonzero(row == row.max()) // 70) == {7}
+
+
+def test_a_single_peak_among_many_values_is_not_lost():
+    values = np.zeros(5000)
+    values[4321] = 1
+
+    picture = np.asarray(
+        timeline_picture(Timeline(title="a", length=10, rows=[HeatRow(name="rgb", values=values)]))
+    )
+
+    row = picture[60 + 17, LEFT : LEFT + PLOT].astype(int).sum(axis=1)
+    assert abs(int(row.argmax()) - 4321 / 5000 * PLOT) <= 1
+
+
+def test_spans_stand_where_they_are_in_time():
+    rows = [
+        SpanRow(name="truth", spans=[Span(start=2, end=4)], kind="truth"),
+        SpanRow(name="found", spans=[Span(start=5, end=10, score=1.0)]),
+    ]
+
+    picture = np.asarray(timeline_picture(Timeline(title="a", length=10, rows=rows)))
+
+    truth = np.flatnonzero((picture[60 + 12, LEFT:] == GOOD).all(axis=1))
+    found = np.flatnonzero((picture[60 + 24 + 14 + 12, LEFT:] == ACCENT).all(axis=1))
+    assert (truth.min(), truth.max()) == (140, 279)
+    assert (found.min(), found.max()) == (350, 699)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 100), st.floats(0.01, 50)).map(
+            lambda pair: Span(start=pair[0], end=pair[0] + pair[1])
+        ),
+        max_size=12,
+    )
+)
+def test_spans_of_one_lane_never_overlap(spans: list[Span]):
+    lanes = _lanes(SpanRow(name="", spans=spans))
+
+    assert sum(map(len, lanes)) == len(spans)
+    for lane in lanes:
+        ordered = sorted(lane, key=lambda span: span.start)
+        assert all(a.end <= b.start for a, b in pairwise(ordered))
+
+
+def test_nothing_to_show_is_a_picture_too():
+    empty = [SpanRow(name="found", spans=[]), HeatRow(name="rgb", values=np.zeros(0))]
+
+    picture = timeline_picture(Timeline(title="", length=0.5, unit="frames", rows=empty))
+
+    assert picture.height > 100
