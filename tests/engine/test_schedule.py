@@ -12,6 +12,7 @@ from videozoo.engine.schedule import (
     LearningRate,
     cosine,
     make_schedule,
+    noam,
     piecewise,
     steps_per_epoch,
     warm_up,
@@ -105,6 +106,23 @@ def test_cosine_takes_over_where_the_warm_up_ends():
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[16] == pytest.approx(0.25)
+
+
+@given(size=st.integers(1, 600), warmup=st.integers(1, 40))
+def test_noam_rises_in_a_line_and_falls_as_a_root(size: int, warmup: int):
+    rates = [noam(step, size=size, warmup_steps=warmup) for step in range(4 * warmup)]
+
+    assert rates[0] == pytest.approx(rates[warmup - 1] / warmup)
+    assert max(rates) == rates[warmup - 1] == pytest.approx((size * warmup) ** -0.5)
+    assert rates[-1] == pytest.approx(rates[warmup - 1] / 2)
+
+
+def test_noam_sets_the_rate_whatever_learning_rate_says():
+    settings = TrainSettings(schedule="noam", noam_size=512, learning_rate=7.0, batch_size=4)
+    rate = make_schedule(settings, 10)
+
+    assert rate(0) == pytest.approx(512**-0.5 * 1000**-1.5)
+    assert rate(999) == pytest.approx(1 / 512_000**0.5)
 
 
 def test_each_group_follows_by_its_own_factor():

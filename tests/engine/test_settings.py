@@ -16,6 +16,16 @@ from videozoo.engine.settings import TrainSettings
         ({"final_learning_rate": 0.001}, "belongs to schedule: cosine"),
         ({"schedule": "cosine", "final_learning_rate": 1.0}, "is above learning_rate"),
         ({"warmup_epochs": 3}, "more than the 1 epochs"),
+        ({"schedule": "noam"}, "noam_size: schedule: noam needs"),
+        ({"noam_size": 512}, "noam_size: has no effect with schedule: constant"),
+        (
+            {"schedule": "noam", "noam_size": 4, "warmup_epochs": 1},
+            "warmup_epochs: schedule: noam has a warm-up",
+        ),
+        (
+            {"schedule": "noam", "noam_size": 4, "learning_rate_batch_size": 8},
+            "learning_rate_batch_size: has no effect with schedule: noam",
+        ),
         ({"optimizer": "adam", "nesterov": True}, "nesterov: needs optimizer: sgd"),
         ({"batch_size": 10, "gradient_accumulation": 4}, "cannot be cut into 4 equal parts"),
         ({"ema_decay": 1.0}, "less than 1"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from videozoo.config import load_config
-from videozoo.tasks import demo
+from videozoo.tasks.demos import clips as demo
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def test_it_runs_and_a_second_call_takes_up_what_is_there(
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(demo, name, count)
 
-    scores = demo.run(folder=tmp_path / "demo", device="cpu")
+    scores = demo.run("tsm", folder=tmp_path / "demo", device="cpu")
 
     page = (tmp_path / "demo" / "report.html").read_text()
     assert page.count("unseen_0000") >= 8
@@ -41,7 +41,7 @@ def test_it_runs_and_a_second_call_takes_up_what_is_there(
     assert f"TSM top-1 {scores['tsm']:.3f}" in said
     assert f"TSN top-1 {scores['tsn']:.3f}" in said
 
-    again = demo.run(folder=tmp_path / "demo", device="cpu")
+    again = demo.run("tsm", folder=tmp_path / "demo", device="cpu")
 
     assert (again["tsm"], again["tsn"]) == (scores["tsm"], scores["tsn"])
     assert "All of it took" not in (tmp_path / "demo" / "report.html").read_text()

@@ -12,6 +12,14 @@ from videozoo.cli.parser import command, device_flag
 def add(commands: Any) -> None:
     """Describe the command and its flags."""
     demo = command(commands, "demo", run_demo)
+    demo.add_argument(
+        "model",
+        nargs="?",
+        default="tsm",
+        metavar="MODEL",
+        help="what to show: tsm and tsn (the default, both in one), attention_cluster, "
+        "attention_lstm, nextvlad",
+    )
     demo.add_argument("--folder", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--seed", type=int, default=0, metavar="N")
     device_flag(demo)
@@ -19,6 +27,6 @@ def add(commands: Any) -> None:
 
 def run_demo(parsed: argparse.Namespace) -> None:
     """Make videos, train on them, predict on new ones: a first run with nothing to download."""
-    from videozoo.tasks.demo import run
+    from videozoo.tasks.demos import run
 
-    run(folder=parsed.folder, seed=parsed.seed, device=parsed.device)
+    run(parsed.model, folder=parsed.folder, seed=parsed.seed, device=parsed.device)

@@ -23,7 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Protocol, Self, cast
@@ -43,6 +43,10 @@ Kind = Literal["tfrecord", "pickle", "pack", "npz"]
 Facts = Mapping[str, Any]
 
 MANIFEST = "manifest.json"
+EXTRACTOR = "extractor.json"
+"""Beside features that `videozoo extract` wrote: what made them. Not `manifest.json`: a folder with
+one of those is a pack."""
+EXTRACTOR_FORMAT = "videozoo-feature-folder"
 _VIDEOS = "videos.jsonl"
 _MOST_OPEN = 64  # files held open by one process
 MOST_LOADED_BYTES = 1 << 30
@@ -64,6 +68,10 @@ class FeatureRecord:
     """(T, dim) each: uint8 as YouTube-8M stores them, or floats. May be views; do not write."""
     labels: tuple[int, ...] | None = None
     """Its classes; None where the file does not say."""
+    duration_seconds: float | None = None
+    """Length of the video. Only packs keep it."""
+    facts: Facts = field(default_factory=dict[str, Any])
+    """What else is known of the video, plain data. Only packs keep it."""
 
 
 class RecordFile(Protocol):
@@ -219,6 +227,30 @@ def fingerprint(extractor: Facts) -> str:
     """
     text = json.dumps(extractor, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_extractor(folder: Path) -> dict[str, Any] | None:
+    """What made the features in a folder; None where it does not say.
+
+    For the single files in it; packs carry it themselves.
+    """
+    manifest = read_extractor_file(folder)
+    return None if manifest is None else cast("dict[str, Any] | None", manifest.get("extractor"))
+
+
+def read_extractor_file(folder: Path) -> dict[str, Any] | None:
+    """All that `videozoo extract` wrote of a folder beside its features; None where it did not."""
+    path = folder / EXTRACTOR
+    if not path.is_file():
+        return None
+    try:
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    if not isinstance(manifest, dict):
+        return None
+    manifest = cast("dict[str, Any]", manifest)
+    return manifest if manifest.get("format") == EXTRACTOR_FORMAT else None
 
 
 def _common_extractor(files: Sequence[RecordFile]) -> Facts | None:
@@ -391,10 +423,10 @@ class TFRecords:
     """
 
     loaded_bytes = 0
-    extractor: Facts | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.extractor: Facts | None = read_extractor(path.parent)
         self._file = TFRecordFile(path)
 
     def __len__(self) -> int:
@@ -522,10 +554,10 @@ class NpzFile:
     """One video: an array (T, dim) a stream, and perhaps `labels`. Its name is that of the file."""
 
     loaded_bytes = 0
-    extractor: Facts | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.extractor: Facts | None = read_extractor(path.parent)
 
     def __len__(self) -> int:
         return 1
@@ -594,6 +626,8 @@ class PackFile:
             line = json.loads(self._lines[start : int(self._ends[number])].tobytes())
             first, length = int(line["start"]), int(line["length"])
             name, labels = line["name"], line["labels"]
+            duration, facts = line.get("duration_seconds"), dict(line.get("facts", {}))
+            duration = None if duration is None else float(duration)
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{self.path / _VIDEOS}:{number + 1}: not a video of a pack") from None
         if min(first, length) < 0 or first + length > self.num_frames:
@@ -601,7 +635,8 @@ class PackFile:
                 f"{where}: frames {first} to {first + length}, but the pack has {self.num_frames}"
             )
         views = {stream: frames[first : first + length] for stream, frames in streams.items()}
-        return _record(where, name, views, labels)
+        record = _record(where, name, views, labels)
+        return replace(record, duration_seconds=duration, facts=facts)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -764,12 +799,16 @@ class PackWriter:
             raise DataError(
                 f"{record.name}: holds {_shown(streams)}, but the pack {_shown(self._streams)}"
             )
-        line = {
+        line: dict[str, Any] = {
             "name": record.name,
             "start": self.num_frames,
             "length": length,
             "labels": None if record.labels is None else list(record.labels),
         }
+        if record.duration_seconds is not None:
+            line["duration_seconds"] = record.duration_seconds
+        if record.facts:
+            line["facts"] = dict(record.facts)
         self._files[_VIDEOS].write(json.dumps(line).encode() + b"\n")
         for name, frames in record.streams.items() if length else ():
             little = frames.astype(frames.dtype.newbyteorder("<"), copy=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch.optim import Optimizer
 
@@ -65,6 +66,19 @@ def warm_up(step: int, warmup_steps: float) -> float:
     return min((step + 1) / warmup_steps, 1.0) if warmup_steps > 0 else 1.0
 
 
+def noam(step: int, *, size: int, warmup_steps: int) -> float:
+    """Raise the rate in a straight line, then let it fall as 1 / sqrt(step).
+
+    Source:
+        Vaswani et al., arXiv:1706.03762, section 5.3; PaddlePaddle 1.8 `noam_decay`. Steps count
+        from 1 there.
+
+    >>> [round(noam(step, size=4, warmup_steps=4), 4) for step in (0, 1, 3, 15)]
+    [0.0625, 0.125, 0.25, 0.125]
+    """
+    return size**-0.5 * min((step + 1) ** -0.5, (step + 1) * warmup_steps**-1.5)
+
+
 def steps_per_epoch(
     num_videos: int,
     batch_size: int,
@@ -104,6 +118,9 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
     >>> [round(rate(step), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
     """
+    if settings.schedule == "noam":
+        assert settings.noam_size is not None  # the settings see to it
+        return partial(noam, size=settings.noam_size, warmup_steps=settings.noam_warmup_steps)
     scale = settings.learning_rate_scale
     base, final = scale * settings.learning_rate, scale * settings.final_learning_rate
     unit = steps_in_epoch if settings.decay_unit == "epochs" else 1

@@ -47,9 +47,10 @@ class TrainSettings(Settings):
     early_stop_epochs: int | None = Field(default=None, ge=1)
     """Stop once the validation metric has not got better for so many epochs; empty: never."""
 
-    schedule: Literal["constant", "steps", "cosine"] = "constant"
-    """How the learning rate changes: not, by `decay_factor` at each `decay_at`, or in half a
-    cosine wave down to `final_learning_rate`."""
+    schedule: Literal["constant", "steps", "cosine", "noam"] = "constant"
+    """How the learning rate changes: not, by `decay_factor` at each `decay_at`, in half a cosine
+    wave down to `final_learning_rate`; or `noam`, which sets the rate itself, whatever
+    `learning_rate` says: up in a straight line, then down as 1 / sqrt(step)."""
     decay_at: tuple[float, ...] = ()
     """For `steps`: when the rate drops, in `decay_unit`; fractions are allowed."""
     decay_unit: Literal["epochs", "steps"] = "epochs"
@@ -58,6 +59,10 @@ class TrainSettings(Settings):
     """For `steps`: what the rate is multiplied by at each drop."""
     final_learning_rate: float = Field(default=0.0, ge=0)
     """For `cosine`: the rate at the end."""
+    noam_size: int | None = Field(default=None, ge=1)
+    """For `noam`: units of the layer that the rate is for; more means a lower rate."""
+    noam_warmup_steps: int = Field(default=1000, ge=1)
+    """For `noam`: steps until the rate is highest, at 1 / sqrt(noam_size * noam_warmup_steps)."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """The rate rises in a straight line over this many epochs."""
     videos_per_epoch: int | None = Field(default=None, ge=1)
@@ -86,7 +91,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        wrong = [*self._schedule_mistakes()]
+        wrong = [*self._schedule_mistakes(), *self._noam_mistakes()]
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             wrong.append("nesterov: needs optimizer: sgd and a momentum above 0")
         if self.batch_size % self.gradient_accumulation:
@@ -127,3 +132,68 @@ class TrainSettings(Settings):
                 "of the run"
             )
         return wrong
+
+    def _noam_mistakes(self) -> list[str]:
+        if self.schedule != "noam":
+            if self.noam_size is None:
+                return []
+            return [
+                f"noam_size: has no effect with schedule: {self.schedule}; "
+                "it belongs to schedule: noam"
+            ]
+        wrong: list[str] = []
+        if self.noam_size is None:
+            wrong.append("noam_size: schedule: noam needs the size of the layer its rate is for")
+        if self.learning_rate_batch_size is not None:
+            wrong.append(
+                "learning_rate_batch_size: has no effect with schedule: noam, whose rate does not "
+                "depend on the batch"
+            )
+        if self.warmup_epochs:
+            wrong.append("warmup_epochs: schedule: noam has a warm-up; set noam_warmup_steps")
+        return wrong
+
+
+class SecondStage(Settings):
+    """What differs in the training of the second of two networks; see `TrainSettings`."""
+
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the training list."""
+    batch_size: int = Field(default=16, ge=1)
+    """Videos per optimiser step, over all devices together."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """At the start."""
+    weight_decay: float = Field(default=1e-5, ge=0)
+    """L2 decay of everything trained."""
+    schedule: Literal["constant", "steps", "cosine"] = "constant"
+    """How the learning rate changes."""
+    decay_at: tuple[float, ...] = ()
+    """For `steps`: when the rate drops, in `decay_unit`."""
+    decay_unit: Literal["epochs", "steps"] = "epochs"
+    """What `decay_at` counts."""
+    decay_factor: float = Field(default=0.1, gt=0)
+    """For `steps`: what the rate is multiplied by at each drop."""
+
+
+class TwoStageTrainSettings(TrainSettings):
+    """How to optimise two networks, one after the other."""
+
+    second_stage: SecondStage = SecondStage()
+    """What differs in the second one."""
+
+    def stages(self) -> tuple[TrainSettings, TrainSettings]:
+        """The settings of both.
+
+        Raises:
+            pydantic.ValidationError: Those of the second do not fit together.
+        """
+        first = self.model_dump(exclude={"second_stage"})
+        second = first | {"learning_rate_batch_size": None, "warmup_epochs": 0.0}
+        second |= {"final_learning_rate": 0.0, "videos_per_epoch": None}
+        second |= self.second_stage.model_dump()
+        return TrainSettings(**first), TrainSettings(**second)
+
+    @model_validator(mode="after")
+    def _second_stage_fits(self) -> Self:
+        self.stages()
+        return self

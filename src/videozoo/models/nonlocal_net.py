@@ -256,6 +256,11 @@ class NonLocalNet(nn.Module):
         nn.init.normal_(self.head.weight, std=settings.fc_init_std)
         nn.init.zeros_(self.head.bias)
 
+    @property
+    def feature_dim(self) -> int:
+        """Length of a clip's features."""
+        return self.head.in_features
+
     def forward(self, clips: Tensor) -> Tensor:
         """Score each clip.
 
@@ -287,6 +292,22 @@ class NonLocalNet(nn.Module):
         Raises:
             ValueError: Clips are shorter than the network was built for.
         """
+        x = self.dropout(self._position_features(clips))
+        return self.head(x.movedim(1, -1)).movedim(-1, 1)
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the classifier reads, before dropout: (N, feature_dim), the mean over positions.
+
+        Args:
+            clips: As for `forward`.
+
+        Raises:
+            ValueError: As `position_logits`.
+        """
+        return self._position_features(clips).mean(dim=(2, 3, 4))
+
+    def _position_features(self, clips: Tensor) -> Tensor:
+        """(N, 2048, T', H', W'), a position as in `position_logits`."""
         x = self._features(clips.transpose(1, 2))  # (N, 2048, T/2, H/32, W/32)
         steps, height, width = x.shape[2:]
         if steps < self.pool_steps:
@@ -296,8 +317,7 @@ class NonLocalNet(nn.Module):
             )
         # 7x7 is the whole map of a 224 pixel crop; smaller crops have smaller maps.
         window = (self.pool_steps, min(7, height), min(7, width))
-        x = self.dropout(F.avg_pool3d(x, window, stride=1))
-        return self.head(x.movedim(1, -1)).movedim(-1, 1)
+        return F.avg_pool3d(x, window, stride=1)
 
     def _features(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x), inplace=True)

@@ -105,6 +105,11 @@ class StNet(nn.Module):
         # The bound is 2019's: from the trunk's features, not from the head's inputs.
         self.head = _resnet.classifier(features // 2, settings.num_classes, bound=features**-0.5)
 
+    @property
+    def feature_dim(self) -> int:
+        """Length of a clip's features."""
+        return self.head.in_features
+
     def forward(self, clips: Tensor) -> Tensor:
         """Score each clip.
 
@@ -114,6 +119,14 @@ class StNet(nn.Module):
         Returns:
             Logits (N, num_classes); no softmax.
         """
+        return self.head(self.features(clips))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the classifier reads: (N, feature_dim), the maxima over time of the temporal head.
+
+        Args:
+            clips: As for `forward`.
+        """
         num_segments = clips.shape[1]
         res2, res3, res4, res5 = self.backbone.stages
         temporal_3, temporal_4 = self.temporal
@@ -122,7 +135,7 @@ class StNet(nn.Module):
         x = res4(temporal_3(x, num_segments))  # (N*T, 1024, H/16, W/16)
         x = res5(temporal_4(x, num_segments))  # (N*T, 2048, H/32, W/32)
         features = x.mean(dim=(2, 3)).unflatten(0, (-1, num_segments))  # (N, T, 2048)
-        return self.head(self.temporal_head(features.transpose(1, 2)))
+        return self.temporal_head(features.transpose(1, 2))
 
 
 def _init_uniform(conv: nn.Conv1d | nn.Conv3d) -> None:

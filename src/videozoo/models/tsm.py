@@ -70,6 +70,11 @@ class TSM(nn.Module):
         features = self.backbone.num_features
         self.head = _resnet.classifier(features, settings.num_classes, bound=features**-0.5)
 
+    @property
+    def feature_dim(self) -> int:
+        """Length of a clip's features."""
+        return self.head.in_features
+
     def forward(self, clips: Tensor) -> Tensor:
         """Score each clip.
 
@@ -82,13 +87,28 @@ class TSM(nn.Module):
         Raises:
             ValueError: A clip has another number of frames; neighbours would be shifted wrongly.
         """
+        features = self.dropout(self._frame_features(clips))
+        return self.head(features.unflatten(0, clips.shape[:2]).mean(dim=1))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the classifier reads, before dropout: (N, feature_dim), the mean over frames.
+
+        Args:
+            clips: As for `forward`.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        return self._frame_features(clips).unflatten(0, clips.shape[:2]).mean(dim=1)
+
+    def _frame_features(self, clips: Tensor) -> Tensor:
+        """(N*T, 2048), the frames of a clip next to each other."""
         if clips.shape[1] != self.num_segments:
             raise ValueError(
                 f"TSM: clips of shape {tuple(clips.shape)} hold {clips.shape[1]} frames, "
                 f"expected num_segments={self.num_segments}"
             )
-        features = self.dropout(self.backbone(clips.flatten(0, 1)))  # (N*T, 2048)
-        return self.head(features.unflatten(0, clips.shape[:2]).mean(dim=1))
+        return self.backbone(clips.flatten(0, 1))
 
 
 def paddle_names(settings: TSMSettings) -> dict[str, PaddleName]:

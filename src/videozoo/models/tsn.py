@@ -56,6 +56,11 @@ class TSN(nn.Module):
         features = self.backbone.num_features
         self.head = _resnet.classifier(features, settings.num_classes, bound=features**-0.5)
 
+    @property
+    def feature_dim(self) -> int:
+        """Length of a clip's features."""
+        return self.head.in_features
+
     def forward(self, clips: Tensor) -> Tensor:
         """Score each clip.
 
@@ -65,8 +70,16 @@ class TSN(nn.Module):
         Returns:
             Logits (N, num_classes); no softmax.
         """
+        return self.head(self.features(clips))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the classifier reads: (N, feature_dim), the mean over frames and places.
+
+        Args:
+            clips: As for `forward`.
+        """
         features = self.backbone(clips.flatten(0, 1))  # (N*T, 2048)
-        return self.head(features.unflatten(0, clips.shape[:2]).mean(dim=1))
+        return features.unflatten(0, clips.shape[:2]).mean(dim=1)
 
 
 def paddle_names(settings: TSNSettings) -> dict[str, PaddleName]:

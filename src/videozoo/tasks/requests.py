@@ -114,3 +114,26 @@ class ExportRequest:
     overwrite: bool = False
     check: bool = True
     """Compare the graph's scores with the model's before the file is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractRequest:
+    """`videozoo extract`."""
+
+    source: ConfigSource
+    output: Path
+    """A folder; made where missing, gone on with where the same extractor wrote it."""
+    weights: str | None = None
+    """A path, a name, `hf://`; None: those published for the configuration's model."""
+    inputs: tuple[str, ...] = ()
+    rate: float = 2.0
+    """Vectors a second of video."""
+    window_seconds: float | None = None
+    """Stretch of video that a vector is made from; None: 1 / rate, or as the model was trained."""
+    format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
+    labels: Path | None = None
+    """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""
+    device: Device = "auto"
+    overwrite: bool = False
+    """Remove what an extraction left in `output` and start anew."""
+    skip_bad: bool = False

@@ -78,8 +78,8 @@ def demo_config(model: str, folder: Path) -> RunConfig:
     return from_layers([("the demo", settings)])
 
 
-def run(*, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
-    """Run the demo into `folder`; a second call takes up what is already there.
+def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
+    """Run the demo of both clip models into `folder`; a second call takes up what is there.
 
     Args:
         folder: Gets `clips/`, `tsm/`, `tsn/`, `predictions/` and `report.html`.
@@ -95,12 +95,12 @@ def run(*, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, An
     started = time.monotonic()
     out = Console(stderr=True)
     out.rule("1/4  making videos")
-    clips = _make_clips(folder / "clips", seed, out)
+    clips = made_clips(folder / "clips", seed, out)
     evaluated: dict[str, dict[str, Any]] = {}
     is_new = not clips.reused
     for number, model in enumerate(_MODELS, start=2):
         out.rule(f"{number}/4  {model.upper()}: learning from {NUM_TRAIN} clips")
-        is_new = _train(model, folder, seed, device, out) and is_new
+        is_new = trained_net(model, folder, seed, device, out) and is_new
         evaluated[model] = _evaluate(model, folder, device)
     out.rule(f"4/4  {len(clips.unseen)} clips that nobody has seen")
     results = _predict(folder, clips, device)
@@ -111,7 +111,8 @@ def run(*, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, An
     return {**scores, "report": report}
 
 
-def _make_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
+def made_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
+    """Make the clips, or find them."""
     total = NUM_TRAIN + NUM_VAL + NUM_TEST
     columns = (TextColumn("clips"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
@@ -129,7 +130,7 @@ def _make_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
     return clips
 
 
-def _train(model: str, folder: Path, seed: int, device: Device, out: Console) -> bool:
+def trained_net(model: str, folder: Path, seed: int, device: Device, out: Console) -> bool:
     """Train a network, or go on with what an earlier demo has left; False then."""
     config = demo_config(model, folder).replace("--seed", {"train.seed": seed})
     run_folder = RunFolder(folder / model)

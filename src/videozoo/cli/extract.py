@@ -1,0 +1,68 @@
+"""videozoo extract."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command, config_flags, config_source, device_flag, weights_flag
+
+
+def add(commands: Any) -> None:
+    """Describe the command and its flags."""
+    extract = command(commands, "extract", run_extract)
+    extract.add_argument("inputs", nargs="+", metavar="VIDEO", help="video, folder, glob or list")
+    extract.add_argument(
+        "--output", type=Path, metavar="DIR", required=True, help="gone on with where it exists"
+    )
+    config_flags(extract, required=False)
+    weights_flag(extract)
+    extract.add_argument(
+        "--rate", type=float, metavar="X", default=2.0, help="vectors a second (default 2)"
+    )
+    extract.add_argument(
+        "--window-seconds",
+        type=float,
+        metavar="X",
+        help="stretch of video behind each vector; by default 1 / rate, and for models of dense "
+        "clips as in training",
+    )
+    extract.add_argument(
+        "--format",
+        choices=("pack", "tfrecord", "npz", "npy", "csv"),
+        default="pack",
+        help="pack, tfrecord: many videos a file; the others: one (default pack)",
+    )
+    extract.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="classes: lines `PATH LABEL[,LABEL...]`, or JSON {PATH: [LABEL, ...]}",
+    )
+    extract.add_argument("--batch-size", type=int, metavar="N", help="windows in one forward pass")
+    extract.add_argument("--overwrite", action="store_true", help="remove what DIR holds first")
+    extract.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    device_flag(extract)
+
+
+def run_extract(parsed: argparse.Namespace) -> None:
+    """Turn videos into sequences of features, with a trained clip model."""
+    from videozoo.tasks.extraction import extract_all
+    from videozoo.tasks.requests import ExtractRequest
+
+    extract_all(
+        ExtractRequest(
+            source=config_source(parsed, {"--batch-size": "predict.batch_size"}),
+            weights=parsed.weights,
+            inputs=tuple(parsed.inputs),
+            output=parsed.output,
+            rate=parsed.rate,
+            window_seconds=parsed.window_seconds,
+            format=parsed.format,
+            labels=parsed.labels,
+            device=parsed.device,
+            overwrite=parsed.overwrite,
+            skip_bad=parsed.skip_bad,
+        )
+    )

@@ -1,0 +1,95 @@
+"""What the demos of feature models stand on: long videos, and features made of them.
+
+::
+
+    FOLDER/clips/        short clips of eight actions
+    FOLDER/tsm/          a TSM that learnt those actions: the extractor
+    FOLDER/world/        long videos in which several things happen, with every annotation
+    FOLDER/features/     what the extractor sees of each long video, two vectors a second
+
+All of it is made once and shared by the demos in a folder; the first two are those of the demo of
+the clip models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from videozoo.data.synthetic_world import World, make_world
+from videozoo.tasks.demos import clips
+from videozoo.tasks.extraction import extract_all
+from videozoo.tasks.requests import ConfigSource, Device, ExtractRequest
+
+SPLITS = ("train", "val", "test")
+NUM_VIDEOS = {"train": 240, "val": 40, "test": 80}
+RATE = 2.0
+"""Vectors a second."""
+WINDOW_SECONDS = 2.0
+"""As long as the clips that the extractor learnt from."""
+DIM = 128
+"""Length of a vector: channels of a quarter-width ResNet."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where things are."""
+
+    world: World
+    features: dict[str, Path]
+    """A pack for each split."""
+
+
+def prepare(folder: Path, *, seed: int, device: Device, out: Console) -> Ground:
+    """Make what is not there yet.
+
+    Raises:
+        VideozooError: The folder cannot be written, or it holds something else.
+    """
+    out.rule("1/4  a TSM learns eight actions from short clips")
+    clips.made_clips(folder / "clips", seed, out)
+    clips.trained_net("tsm", folder, seed, device, out)
+    out.rule("2/4  long videos in which several things happen")
+    world = _made_world(folder / "world", seed, out)
+    out.rule("3/4  what the TSM sees of them, twice a second")
+    features = {split: _features(folder, world, split, device, out) for split in SPLITS}
+    return Ground(world, features)
+
+
+def _made_world(folder: Path, seed: int, out: Console) -> World:
+    total = sum(NUM_VIDEOS.values())
+    columns = (TextColumn("videos"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
+        bar = progress.add_task("videos", total=total)
+        world = make_world(
+            folder,
+            num_train=NUM_VIDEOS["train"],
+            num_val=NUM_VIDEOS["val"],
+            num_test=NUM_VIDEOS["test"],
+            seed=seed,
+            on_progress=lambda done, _: progress.update(bar, completed=done),
+        )
+    verb = "found" if world.reused else "made"
+    minutes = sum(video.duration_seconds for video in world.videos) / 60
+    out.print(f"{verb} {total} videos, {minutes:.0f} minutes of them, in {folder}")
+    return world
+
+
+def _features(folder: Path, world: World, split: str, device: Device, out: Console) -> Path:
+    """The pack of a split; made anew where its videos or the extractor are new."""
+    pack = folder / "features" / split
+    request = ExtractRequest(
+        source=ConfigSource(flags={"predict.batch_size": ("the demo", 32)}),
+        output=pack,
+        weights=str(folder / "tsm"),
+        inputs=tuple(str(video.path) for video in world.split(split)),
+        rate=RATE,
+        window_seconds=WINDOW_SECONDS,
+        device=device,
+        overwrite=not world.reused,
+    )
+    extract_all(request, console=out)
+    return pack

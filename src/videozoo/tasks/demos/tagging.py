@@ -1,0 +1,200 @@
+"""From mp4 to tags: which actions does a long video show?
+
+The features say what happens from moment to moment; a tagging model learns from them which actions
+a whole video shows. Compared with it is a model that knows only how common each action is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from videozoo.config import RunConfig, from_layers
+from videozoo.data.records import FeatureRecord, PackWriter, RecordSet, find_records
+from videozoo.data.synthetic import CLASS_NAMES
+from videozoo.engine.run_folder import RunFolder
+from videozoo.errors import RunError
+from videozoo.metrics.tagging import TaggingCounter
+from videozoo.tasks import tagging
+from videozoo.tasks.demos import ground
+from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.loading import config_for_weights
+from videozoo.tasks.requests import (
+    ConfigSource,
+    Device,
+    EvalRequest,
+    PredictRequest,
+    TrainRequest,
+)
+
+MARGIN = 0.2
+"""By so much at least is GAP above that of the prior; `configs/demo/` says the same."""
+NUM_EXPLAINED = 3
+
+_STREAM = {"name": "rgb", "dim": ground.DIM}
+_MODELS: dict[str, dict[str, Any]] = {
+    "attention_cluster": {
+        "streams": [_STREAM | {"clusters": 8}],
+        "num_frames": 40,
+        "hidden_sizes": [128, 64],
+        "dropout": 0.2,
+    },
+    "attention_lstm": {
+        "streams": [_STREAM],
+        "embedding_size": 64,
+        "lstm_size": 64,
+        "hidden_sizes": [128, 64],
+        "dropout": 0.2,
+    },
+    "nextvlad": {
+        "streams": [_STREAM],
+        "cluster_size": 16,
+        "groups": 4,
+        "hidden_size": 128,
+        "dropout": 0.2,
+    },
+}
+
+
+def demo_config(model: str, folder: Path) -> RunConfig:
+    """Settings of the demo; `configs/demo/` holds the same.
+
+    Args:
+        model: A tagging model.
+        folder: The demo's folder.
+    """
+    records = folder / "records"
+    settings = {
+        "model": {"name": model, "num_classes": len(CLASS_NAMES), **_MODELS[model]},
+        "data": {
+            **{split: records / split for split in ground.SPLITS},
+            "class_names": records / "class_names.json",
+            "num_workers": 0,
+        },
+        "train": {
+            "epochs": 30,
+            "batch_size": 16,
+            "optimizer": "adam",
+            "learning_rate": 0.002,
+            "weight_decay": 0.0,
+            "schedule": "cosine",
+            "warmup_epochs": 2,
+        },
+        "predict": {"top_k": 5},
+    }
+    return from_layers([("the demo", settings)])
+
+
+def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
+    """Run the demo of a tagging model; see `demos.run`."""
+    started = time.monotonic()
+    out = Console(stderr=True)
+    made = ground.prepare(folder, seed=seed, device=device, out=out)
+    records = _write_records(folder / "records", made)
+    config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
+    out.rule(f"4/4  {config.spec.title} learns which actions a video shows")
+    save_dir = folder / name
+    _train(config, save_dir, device, out)
+    weights = str(save_dir)
+    facts = tagging.evaluate(
+        config_for_weights(ConfigSource(), weights),
+        EvalRequest(source=ConfigSource(), weights=weights, save_dir=save_dir, device=device),
+        console=out,
+    )
+    shown = _explain(made, folder, name, device, out)
+    gap = float(facts["metrics"]["gap"])
+    baseline = prior_gap(records["train"], records["test"])
+    seconds = time.monotonic() - started
+    print(
+        f"\n{config.spec.title} GAP {gap:.3f}\n"
+        f"prior only GAP {baseline:.3f}   every video gets the tags that are common in training\n"
+        f"margin {gap - baseline:.3f}, expected at least {MARGIN:g}\n"
+        f"on {len(records['test'])} held-out videos, after {seconds / 60:.1f} minutes\n\n"
+        f"when it looks where: {shown}\n\n"
+        "What to try next:\n"
+        f"  videozoo extract --weights {folder / 'tsm'} --rate {ground.RATE:g} "
+        f"--window-seconds {ground.WINDOW_SECONDS:g} --output FEATURES SOME_VIDEO.mp4\n"
+        f"  videozoo predict --weights {save_dir} --explain FEATURES"
+    )
+    if gap - baseline < MARGIN:
+        raise RunError(
+            f"{config.spec.title}: GAP {gap:.3f} is less than {MARGIN:g} above the prior's "
+            f"{baseline:.3f}; please report it with {save_dir}"
+        )
+    return {"gap": gap, "baseline": baseline, "pictures": shown}
+
+
+def _write_records(folder: Path, made: Ground) -> dict[str, RecordSet]:
+    """Features with the actions of each video as its labels."""
+    records: dict[str, RecordSet] = {}
+    for split, features in made.features.items():
+        actions = {
+            video.name: tuple(sorted({event.label for event in video.events}))
+            for video in made.world.split(split)
+        }
+        source = find_records(features)
+        with PackWriter(folder / split, extractor=source.extractor, overwrite=True) as pack:
+            for number in range(len(source)):
+                record = source.read(number)
+                pack.write(FeatureRecord(record.name, record.streams, actions[record.name]))
+        records[split] = find_records(folder / split)
+    (folder / "class_names.json").write_text(json.dumps(CLASS_NAMES), encoding="utf-8")
+    return records
+
+
+def prior_gap(train: RecordSet, test: RecordSet) -> float:
+    """GAP where every video gets the same scores: how often each tag is given in training."""
+    counter = TaggingCounter(len(CLASS_NAMES))
+    frequencies = _labels(train).mean(axis=0)
+    truth = _labels(test)
+    counter.update(np.tile(frequencies, (len(truth), 1)), truth)
+    return counter.gap
+
+
+def _labels(records: RecordSet) -> np.ndarray[Any, np.dtype[np.float64]]:
+    table = np.zeros((len(records), len(CLASS_NAMES)))
+    for number in range(len(records)):
+        table[number, list(records.read(number).labels or ())] = 1
+    return table
+
+
+def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> None:
+    """Train, or go on with what an earlier demo has left."""
+    run_folder = RunFolder(save_dir)
+    same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
+    resume = same and run_folder.last() is not None
+    request = TrainRequest(
+        source=ConfigSource(),
+        save_dir=save_dir,
+        device=device,
+        resume=resume,
+        overwrite=not resume,
+        valid_interval=5,
+        log_interval=0,
+    )
+    tagging.train(config, request, console=out)
+
+
+def _explain(made: Ground, folder: Path, name: str, device: Device, out: Console) -> Path:
+    """Predict on a few held-out videos and draw when the model looks."""
+    some = folder / name / "some_videos"
+    records = find_records(made.features["test"])
+    with PackWriter(some, extractor=records.extractor, overwrite=True) as pack:
+        for number in range(min(NUM_EXPLAINED, len(records))):
+            pack.write(records.read(number))
+    predictions = folder / name / "predictions"
+    request = PredictRequest(
+        source=ConfigSource(),
+        weights=str(folder / name),
+        inputs=(str(some),),
+        save_dir=predictions,
+        device=device,
+        explain=True,
+    )
+    tagging.predict(config_for_weights(ConfigSource(), str(folder / name)), request, console=out)
+    return predictions

@@ -1,0 +1,571 @@
+"""From videos to sequences of features: a clip model looked through along the whole video.
+
+    extractor = Extractor(config_for_weights(ConfigSource(), "runs/tsm"), rate=2)
+    record = extractor.extract("match.mp4")  # record.streams["rgb"]: (T, dim), two rows a second
+
+`extract_all` is the command: many videos into a folder, gone on with where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from glob import glob
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.clips import eval_plan
+from videozoo.data.feature_folder import STREAM, FeatureFolder
+from videozoo.data.kinetics import ClipEntry, find_videos, read_list, videos_of
+from videozoo.data.records import FeatureRecord, fingerprint
+from videozoo.data.video import open_video
+from videozoo.data.video_labels import VideoLabels, absolute, read_labels, video_name
+from videozoo.data.windows import FrameTimes, WindowPlan, read_windows, window_frames
+from videozoo.engine.devices import finish, make_accelerator, use_channels_last
+from videozoo.errors import ConfigError, DataError, UsageError, VideoError, WeightsError
+from videozoo.ops.folding import fold_batch_norms
+from videozoo.ops.pixels import normalize
+from videozoo.tasks.classification.common import clip_shape
+from videozoo.tasks.classification.scoring import with_views
+from videozoo.tasks.common import speaker
+from videozoo.tasks.loading import Trained, build_trained, config_for_weights
+from videozoo.tasks.requests import Device, ExtractRequest
+from videozoo.tasks.starting import initialise
+from videozoo.weights.exported import exported_kind
+from videozoo.weights.files import read_weights, sniff
+from videozoo.weights.torchvision import recognise
+
+MOST_VECTORS_A_SECOND = 1000.0
+_MOST_NAMED = 5
+
+
+class ClipModel(Protocol):
+    """What a model file offers for this: see `TSN.features`."""
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def features(self, clips: Tensor) -> Tensor:
+        """(N, T, C, H, W) to (N, feature_dim)."""
+        ...
+
+
+class Extractor:
+    """A trained clip model that turns a video into a sequence of vectors, evenly spaced in time.
+
+    A vector is what the model's classifier reads for a window of the video; windows are chosen as
+    `data.windows` says, frames are scaled and normalised as in the model's evaluation.
+
+    Attributes:
+        facts: All that the features depend on, plain data; equal facts, equal features.
+        dim: Length of a vector.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        *,
+        rate: float = 2.0,
+        window_seconds: float | None = None,
+        device: Device = "auto",
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        """Load the weights.
+
+        Args:
+            trained: From `config_for_weights`. A torchvision ResNet will do for TSN.
+            rate: Vectors a second of video.
+            window_seconds: Stretch of video behind a vector. None: 1 / rate; for models of dense
+                clips (Non-local) as many frames as they were trained on, at that stride.
+            device: Where to compute.
+            accelerator: In place of `device`, where processes share the work.
+
+        Raises:
+            UsageError: `rate` or `window_seconds` is out of range.
+            ConfigError: The model does not look at videos.
+            WeightsError: They do not fit, or are an exported graph, which gives scores only.
+        """
+        _check_rate(rate, window_seconds)
+        config = _clip_config(trained)
+        views = config.predict
+        config = with_views(config, views)
+        view = replace(eval_plan(clip_shape(config), config.data, views), num_clips=1, num_crops=1)
+        if window_seconds is None and view.sampling == "segments":
+            window_seconds = 1 / rate
+        self._config = config
+        self._plan = WindowPlan(view=view, rate=rate, window_seconds=window_seconds)
+        self._accelerator = accelerator or make_accelerator(
+            device=device, precision=config.train.precision
+        )
+        module = _built(trained, config)
+        self.dim = cast(ClipModel, module).feature_dim
+        self.facts = _facts(config, self._plan, module)
+        module.to(self._accelerator.device).eval()
+        fold_batch_norms(module)  # its weights are not saved from here
+        use_channels_last(module)
+        self._module = module
+        self._batch_size: int = views.batch_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Two extractors share it only where their features are the same."""
+        return fingerprint(self.facts)
+
+    def extract(
+        self, path: str | Path, *, on_windows: Callable[[int, int], None] | None = None
+    ) -> FeatureRecord:
+        """Turn one video into vectors.
+
+        The video is decoded once, in order; memory does not grow with its length, but for the
+        vectors.
+
+        Args:
+            path: A video file.
+            on_windows: Called with (windows done, windows in all) after each batch.
+
+        Returns:
+            `streams["rgb"]` is float32 (T, dim); row k is centred on (k + 0.5) / rate seconds.
+            `duration_seconds` is the video's; `facts` name its path and bytes, and what was found
+            damaged.
+
+        Raises:
+            VideoError: The video cannot be read, or does not tell its frame rate.
+        """
+        path = Path(path)
+        with open_video(path) as reader:
+            times = FrameTimes.of(reader, str(path))
+            numbers = window_frames(times, self._plan)
+            rows = np.empty((len(numbers), self.dim), np.float32)
+            done, computed = 0, None
+            for windows in read_windows(
+                reader, numbers, self._plan, batch_size=self._batch_size, name=str(path)
+            ):
+                # a GPU computes these while the frames of the next ones are decoded
+                following = self._features(windows)
+                if computed is not None:
+                    done = _store(computed, rows, done)
+                    if on_windows is not None:
+                        on_windows(done, len(rows))
+                computed = following
+            assert computed is not None  # a video has at least one window
+            _store(computed, rows, done)
+            if on_windows is not None:
+                on_windows(len(rows), len(rows))
+            damage = str(getattr(reader, "damage", ""))
+        facts: dict[str, Any] = {"path": str(path), "bytes": _size_of(path)}
+        if damage:
+            facts["damage"] = damage
+        return FeatureRecord(
+            video_name(path),
+            {STREAM: rows},
+            duration_seconds=round(times.duration_seconds, 6),
+            facts=facts,
+        )
+
+    def _features(self, windows: NDArray[np.uint8]) -> Tensor:
+        """(N, T, H, W, C) pixels to (N, dim), on the device and perhaps not ready yet."""
+        pixels = torch.from_numpy(windows)
+        if self._accelerator.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        clips = pixels.to(self._accelerator.device, non_blocking=True).permute(0, 1, 4, 2, 3)
+        data = self._config.data
+        with torch.inference_mode(), self._accelerator.autocast():
+            features = cast(ClipModel, self._module).features(normalize(clips, data.mean, data.std))
+        return features.float()
+
+
+def _store(features: Tensor, rows: NDArray[np.float32], start: int) -> int:
+    end = start + len(features)
+    rows[start:end] = features.cpu().numpy()
+    return end
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+def _check_rate(rate: float, window_seconds: float | None) -> None:
+    if not 0 < rate <= MOST_VECTORS_A_SECOND:
+        raise UsageError(
+            f"--rate {rate:g}: expected vectors a second, more than 0 and at most "
+            f"{MOST_VECTORS_A_SECOND:g}"
+        )
+    if window_seconds is not None and not 0 < window_seconds < float("inf"):
+        raise UsageError(f"--window-seconds {window_seconds:g}: expected more than 0 seconds")
+
+
+def _clip_config(trained: Trained) -> RunConfig:
+    config = trained.config
+    if exported_kind(trained.path) is not None:
+        raise WeightsError(
+            f"{trained.path}: an exported graph gives scores and no features; pass the weights it "
+            "was made from (a run folder or a .safetensors file)"
+        )
+    if config.spec.clip_shape is None:
+        raise ConfigError(
+            f"{trained.path}: {config.spec.title} reads features itself; features are extracted "
+            "with a model that looks at videos (tsn, tsm, stnet, nonlocal)"
+        )
+    return config
+
+
+def _built(trained: Trained, config: RunConfig) -> nn.Module:
+    path = trained.path
+    net = None if sniff(path).startswith("paddle") else recognise(read_weights(path)[0])
+    if net is None:
+        return build_trained(trained, config)
+    if config.name != "tsn":
+        raise WeightsError(
+            f"{path}: a torchvision {net.title}, which knows nothing of what {config.spec.title} "
+            "does along time; extract with it as a TSN (--config configs/tsn.yaml), or train first"
+        )
+    module = config.spec.build(config.model)
+    initialise(module, config, str(path))  # all but the classifier, which features do without
+    return module
+
+
+def _facts(config: RunConfig, plan: WindowPlan, module: nn.Module) -> dict[str, Any]:
+    view = plan.view
+    facts = {
+        "model": config.name,
+        "title": config.spec.title,
+        "settings": config.model.model_dump(
+            mode="json", exclude_defaults=True, exclude={"num_classes", "dropout"}
+        ),
+        "weights_sha256": _weights_sha256(module),
+        "layer": "classifier input",
+        "dim": cast(ClipModel, module).feature_dim,
+        "rate": plan.rate,
+        "window_seconds": plan.window_seconds,
+        "frame_stride": view.frame_stride if plan.window_seconds is None else None,
+        "frames_per_window": plan.frames_per_window,
+        "short_side": view.short_side,
+        "crop_size": view.crop_size,
+        "resize": view.resize,
+        "resize_with": view.resize_with,
+        "mean": config.data.mean,
+        "std": config.data.std,
+        "precision": config.train.precision,
+    }
+    return json.loads(json.dumps(facts))  # tuples and lists are one
+
+
+def _weights_sha256(module: nn.Module) -> str:
+    """Of all that the features depend on: the same in whatever file the weights came.
+
+    The classifier comes after the features, and counters of batches change nothing.
+    """
+    digest = hashlib.sha256()
+    for name, values in sorted(module.state_dict().items()):
+        if name.startswith("head.") or name.endswith("num_batches_tracked"):
+            continue
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        flat = values.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+# --- the videos ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Video:
+    """One video to extract."""
+
+    path: Path
+    name: str
+    labels: tuple[int, ...] | None
+
+
+def _size_of(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEntry]:
+    """Videos that the user names: files, folders, patterns (`clips/*.mp4`) and lists.
+
+    Each comes once, however often it is named.
+
+    Raises:
+        DataError: Something named is not there, holds no video, or two videos have one name.
+    """
+    entries: list[ClipEntry] = []
+    for text in inputs:
+        path = Path(text)
+        if not path.exists() and any(character in text for character in "*?["):
+            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - any pattern, as a shell
+            if not matches:
+                raise DataError(f"{text}: nothing matches this pattern")
+            entries += [entry for match in matches for entry in find_videos(Path(match))]
+        elif path.suffix.lower() in (".txt", ".list", ".csv"):
+            entries += videos_of(read_list(path, root=root, labels="optional"))
+        else:
+            entries += find_videos(path)
+    by_file: dict[str, ClipEntry] = {}
+    by_name: dict[str, Path] = {}
+    collisions: list[str] = []
+    for entry in entries:
+        if by_file.setdefault(absolute(entry.path), entry) is not entry:
+            continue
+        other = by_name.setdefault(video_name(entry.path), entry.path)
+        if other != entry.path:
+            collisions.append(f"{other} and {entry.path}")
+    if collisions:
+        more = f" and {len(collisions) - _MOST_NAMED} more" if len(collisions) > _MOST_NAMED else ""
+        raise DataError(
+            f"features go by the names of files, and these have one name: "
+            f"{'; '.join(collisions[:_MOST_NAMED])}{more}; rename them, or extract into two folders"
+        )
+    return list(by_file.values())
+
+
+def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> list[_Video]:
+    videos: list[_Video] = []
+    for entry in entries:
+        own = None if entry.label is None else (entry.label,)
+        found = own if labels is None else labels.of(entry.path)
+        videos.append(_Video(entry.path, video_name(entry.path), found))
+    if labels is not None and videos and all(video.labels is None for video in videos):
+        raise DataError(
+            f"{labels.path}: mentions none of the {len(videos)} videos, e.g. {videos[0].path}; "
+            "paths are compared as from here and from beside the file, then names"
+        )
+    return videos
+
+
+# --- many videos ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Extraction:
+    """What `extract_all` has done, over all processes."""
+
+    videos: int = 0
+    """Turned into features now."""
+    kept: int = 0
+    """Done before."""
+    vectors: int = 0
+    """Of the videos done now."""
+    video_seconds: float = 0.0
+    """How long the videos done now are together."""
+    wall_seconds: float = 0.0
+    """How long it took, the weights loaded."""
+    skipped: list[str] = field(default_factory=list[str])
+    """Why each unreadable video was left out."""
+    damaged: list[str] = field(default_factory=list[str])
+    """Videos that were read as far as they decode, and what is wrong with them."""
+
+
+def extract_all(request: ExtractRequest, *, console: Console | None = None) -> Extraction:
+    """Turn videos into features, a folder of them; go on where an earlier call stopped.
+
+    Each process takes every n-th of the videos that are not done yet.
+
+    Raises:
+        VideozooError: A video, the weights, the folder or the machine do not fit. What is done by
+            then is kept.
+    """
+    out = console or Console()
+    _check_rate(request.rate, request.window_seconds)
+    labels = None if request.labels is None else read_labels(request.labels)
+    trained = config_for_weights(request.source, request.weights)
+    entries = find_inputs(request.inputs, _clip_config(trained).data.root)
+    videos = _to_extract(entries, labels)
+    accelerator = make_accelerator(device=request.device, precision=trained.config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in trained.config.notes:
+        say(f"note: {note}")
+    extractor = Extractor(
+        trained,
+        rate=request.rate,
+        window_seconds=request.window_seconds,
+        accelerator=accelerator,
+    )
+    folder = FeatureFolder(request.output, request.format, extractor.facts)
+    if accelerator.is_main_process:
+        folder.prepare(made_with=__version__, overwrite=request.overwrite)
+    accelerator.wait_for_everyone()
+    folder.read()
+    missing = _not_done(videos, folder, say)
+    without = sum(video.labels is None for video in videos)
+    if labels is not None and without:
+        say(f"note: {without} of {len(videos)} videos have no label in {labels.path}")
+    try:
+        result = _run(extractor, folder, missing, request, accelerator)
+    except BaseException:
+        if accelerator.num_processes == 1:
+            folder.merge()
+        raise
+    result.kept = len(videos) - len(missing)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        folder.merge()
+        for problem in result.skipped:
+            say(f"skipped: {problem}")
+        for problem in result.damaged:
+            say(f"damaged: {problem}; read as far as it decodes")
+        num_classes = 1 + max((one for video in videos for one in video.labels or ()), default=-1)
+        if labels is not None:
+            num_classes = labels.num_classes
+        for line in _summary(result, extractor, request, len(folder.done), num_classes):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    finish(accelerator)
+    return result
+
+
+def _not_done(
+    videos: Sequence[_Video], folder: FeatureFolder, say: Callable[[str], None]
+) -> list[_Video]:
+    """Videos that the folder does not hold.
+
+    Raises:
+        DataError: It holds another video of the same name.
+    """
+    missing: list[_Video] = []
+    relabelled = 0
+    for video in videos:
+        line = folder.done.get(video.name)
+        if line is None:
+            missing.append(video)
+            continue
+        if line.get("bytes") != _size_of(video.path):
+            raise DataError(
+                f"{folder.folder}: already holds features of another {video.name} "
+                f"({line.get('path')}, {line.get('bytes')} bytes; now {video.path}, "
+                f"{_size_of(video.path)} bytes); rename it, name another folder, or pass "
+                "--overwrite"
+            )
+        stored = line.get("labels")
+        relabelled += video.labels is not None and stored != list(video.labels)
+    if relabelled:
+        say(
+            f"note: {relabelled} videos done before keep the labels they have, which are others; "
+            "--overwrite writes all anew"
+        )
+    return missing
+
+
+def _run(
+    extractor: Extractor,
+    folder: FeatureFolder,
+    videos: Sequence[_Video],
+    request: ExtractRequest,
+    accelerator: Accelerator,
+) -> Extraction:
+    """This process's share of the videos, and then what all have done."""
+    mine = videos[accelerator.process_index :: accelerator.num_processes]
+    done = Extraction()
+    started = time.perf_counter()
+    writer = folder.writer(accelerator.process_index)
+    try:
+        with _bar(len(mine), accelerator) as advance:
+            for number, video in enumerate(mine):
+                try:
+                    record = extractor.extract(video.path, on_windows=_part_of(advance, number))
+                except DataError as error:
+                    if not request.skip_bad:
+                        raise VideoError(
+                            f"{error}; pass --skip-bad to go on without it (what is done is kept)"
+                        ) from None
+                    done.skipped.append(str(error))
+                    continue
+                writer.add(replace(record, labels=video.labels))
+                done.videos += 1
+                done.vectors += len(record.streams[STREAM])
+                done.video_seconds += record.duration_seconds or 0.0
+                if "damage" in record.facts:
+                    done.damaged.append(f"{video.path}: {record.facts['damage']}")
+    finally:
+        writer.close_part()
+    done.wall_seconds = time.perf_counter() - started
+    return _merged(done, accelerator)
+
+
+def _merged(mine: Extraction, accelerator: Accelerator) -> Extraction:
+    if accelerator.num_processes == 1:
+        return mine
+    parts: list[Extraction] = gather_object([mine])
+    return Extraction(
+        videos=sum(part.videos for part in parts),
+        vectors=sum(part.vectors for part in parts),
+        video_seconds=sum(part.video_seconds for part in parts),
+        wall_seconds=max(part.wall_seconds for part in parts),
+        skipped=[problem for part in parts for problem in part.skipped],
+        damaged=[problem for part in parts for problem in part.damaged],
+    )
+
+
+@contextmanager
+def _bar(total: int, accelerator: Accelerator) -> Generator[Callable[[float], None]]:
+    """Show how many of this process's videos are done; long ones move it bit by bit."""
+    console = Console(stderr=True)
+    shown = accelerator.is_main_process and console.is_terminal
+    with Progress(
+        TextColumn("videos"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f}/{task.total:.0f}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not shown,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("videos", total=total)
+        yield lambda done: progress.update(bar, completed=done)
+
+
+def _part_of(advance: Callable[[float], None], number: int) -> Callable[[int, int], None]:
+    return lambda done, total: advance(number + done / total)
+
+
+def _summary(
+    result: Extraction,
+    extractor: Extractor,
+    request: ExtractRequest,
+    num_held: int,
+    num_classes: int,
+) -> list[str]:
+    """What was done, and what to type next."""
+    speed = result.video_seconds / max(result.wall_seconds, 1e-9)
+    lines = [
+        f"{extractor.facts['title']}: {result.videos} videos, {result.vectors} vectors of "
+        f"{extractor.dim}, {request.rate:g} a second; {result.video_seconds:.0f} s of video in "
+        f"{result.wall_seconds:.1f} s ({speed:.1f} s a second)"
+    ]
+    if result.kept or result.skipped:
+        lines.append(f"{result.kept} done before, {len(result.skipped)} skipped")
+    output = shlex.quote(str(request.output))
+    lines.append(
+        f"written: {request.output} ({num_held} videos, {request.format}, fingerprint "
+        f"{extractor.fingerprint})"
+    )
+    if not num_held:
+        return lines
+    if num_classes and request.format not in ("npy", "csv"):
+        lines.append(
+            f"next: videozoo train --config configs/attention_lstm.yaml --set data.train={output} "
+            "--set data.val=null --set data.class_names=null "
+            f"--set 'model.streams=[{{name: {STREAM}, dim: {extractor.dim}}}]' "
+            f"--set model.num_classes={num_classes}"
+        )
+    else:
+        lines.append(
+            f"next: videozoo predict --weights RUN {output}  (RUN: trained on features like these)"
+        )
+    return lines

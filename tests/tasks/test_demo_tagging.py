@@ -1,0 +1,82 @@
+"""The demos of the tagging models: from mp4 to tags, here with few and short videos."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from videozoo.config import load_config
+from videozoo.data.records import FeatureRecord, RecordSet, find_records, write_shard
+from videozoo.errors import RunError
+from videozoo.tasks.demos import clips, ground, tagging
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
+
+
+@pytest.mark.parametrize("model", ["attention_cluster", "attention_lstm", "nextvlad"])
+def test_the_shipped_configs_are_those_of_the_demo(model: str):
+    path = CONFIGS / f"{model}.yaml"
+
+    assert load_config(path).as_dict() == tagging.demo_config(model, Path("demo")).as_dict()
+    assert f"at least {tagging.MARGIN:g} above" in path.read_text()
+
+
+def records_of(tmp_path: Path, name: str, labels: list[tuple[int, ...]]) -> RecordSet:
+    frames = np.zeros((2, 3), np.uint8)
+    write_shard(
+        tmp_path / f"{name}.tfrecord",
+        [FeatureRecord(f"{name}{i}", {"rgb": frames}, each) for i, each in enumerate(labels)],
+    )
+    return find_records(tmp_path / f"{name}.tfrecord")
+
+
+def test_the_prior_ranks_tags_by_how_common_they_are(tmp_path: Path):
+    train = records_of(tmp_path, "train", [(0,), (0, 1), (0, 1), (0, 2)])
+
+    assert tagging.prior_gap(train, records_of(tmp_path, "a", [(0,), (0,)])) == 1.0
+    # of 2 x 8 answers the two on class 2 are the fifth and sixth
+    assert tagging.prior_gap(train, records_of(tmp_path, "b", [(2,), (2,)])) == pytest.approx(
+        (1 / 5 + 2 / 6) / 2
+    )
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = clips.demo_config
+
+    def little(model: str, folder: Path) -> Any:
+        sizes = {"model.width": 0.125, "train.epochs": 1, "data.num_workers": 0}
+        return full(model, folder).replace("test", {**sizes, "data.crop_size": 32})
+
+    monkeypatch.setattr(clips, "demo_config", little)
+    for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
+        monkeypatch.setattr(clips, name, count)
+    monkeypatch.setattr(ground, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
+    wide = tagging.demo_config
+
+    def short(model: str, folder: Path) -> Any:
+        dim = {"model.streams": [{"name": "rgb", "dim": 64}]}
+        return wide(model, folder).replace("test", {"train.epochs": 2, **dim})
+
+    monkeypatch.setattr(tagging, "demo_config", short)
+
+
+@pytest.mark.usefixtures("small")
+def test_it_runs_from_mp4_to_pictures_and_fails_without_its_margin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "demo"
+    monkeypatch.setattr(tagging, "MARGIN", 2.0)  # out of reach
+    with pytest.raises(RunError, match=r"less than 2 above the prior's"):
+        tagging.run("attention_lstm", folder=folder, device="cpu")
+    monkeypatch.setattr(tagging, "MARGIN", -2.0)
+    made = (folder / "features/train/extractor.json").stat().st_mtime_ns
+
+    scores = tagging.run("attention_lstm", folder=folder, device="cpu")
+
+    said = capsys.readouterr().out
+    assert f"Attention LSTM GAP {scores['gap']:.3f}" in said
+    assert f"prior only GAP {scores['baseline']:.3f}" in said
+    assert len(list(Path(scores["pictures"]).glob("*_attention.png"))) == 3
+    assert (folder / "features/train/extractor.json").stat().st_mtime_ns == made
