@@ -7,8 +7,11 @@ from tools.parity.__main__ import check, covered
 
 GOLDEN = Path(__file__).parent / "golden"
 SETS = sorted(p.name for p in GOLDEN.iterdir() if (p / "meta.json").exists() or covered(p.name))
-DEEP = {"nonlocal_arc3", "nonlocal_arc4"}  # 101 layers; those of 50 take the same code
-MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in SETS]
+SLOW = {
+    "nonlocal_arc3",  # 101 layers; those of 50 take the same code
+    "nonlocal_arc4",
+}
+MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SETS]
 
 
 @pytest.mark.parametrize("name", MARKED)

@@ -16,10 +16,28 @@ from pathlib import Path
 
 import torch
 
-from tools.parity import containers, feature_readers, metrics, nets, readers, tagging_metrics
+from tools.parity import (
+    containers,
+    feature_readers,
+    localisation,
+    metrics,
+    nets,
+    readers,
+    sequence_readers,
+    tagging_metrics,
+)
 from tools.parity.rows import Row
 
-CHECKERS = (nets, readers, feature_readers, metrics, tagging_metrics, containers)
+CHECKERS = (
+    nets,
+    readers,
+    feature_readers,
+    sequence_readers,
+    metrics,
+    tagging_metrics,
+    localisation,
+    containers,
+)
 
 
 def covered(name: str) -> bool:

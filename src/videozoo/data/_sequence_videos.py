@@ -1,0 +1,147 @@
+"""Which videos localisers learn from and are tested on: what feature files and proposals share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from videozoo.data._sequence_batches import Workers
+from videozoo.data.activitynet import (
+    Annotations,
+    BadSegments,
+    annotated_classes,
+    read_annotations,
+    read_class_names,
+    read_durations,
+)
+from videozoo.errors import DataError
+from videozoo.types import Settings
+
+Part = Literal["train", "val", "test"]
+
+_MOST_NAMED = 5  # videos that a message spells out
+
+
+class AnnotatedData(Settings):
+    """Videos with what happens in them, and who reads them."""
+
+    annotations: Path | None = None
+    """What happens when: ActivityNet's JSON, official or that of 2019; CSV of THUMOS14 or Charades;
+    2019 lists of C-TCN. For all parts, unless the next two say otherwise."""
+    val_annotations: Path | None = None
+    """Those of the videos to check with after each epoch, where they are in another file."""
+    test_annotations: Path | None = None
+    """Those of the videos to evaluate on, by default the same as for checking."""
+    train_subset: str | None = "training"
+    """Subset to learn from; `train_val` takes two. A file that names no subsets is used whole."""
+    val_subset: str | None = "validation"
+    """Subset to check with after each epoch."""
+    test_subset: str | None = "validation"
+    """Subset to evaluate on."""
+    class_names: Path | None = None
+    """Names of the classes by number, a line each or as JSON. By default all labels of
+    `annotations`, sorted."""
+    durations: Path | None = None
+    """Lengths of videos in seconds where the annotations do not tell: `NAME ... SECONDS` a line,
+    JSON, or other annotations."""
+    bad_segments: BadSegments = "clip"
+    """What becomes of segments that reach beyond the video: cut them, drop them, or refuse the
+    file. Those of which nothing is left are dropped, or refused."""
+    ignored_classes: tuple[str, ...] = ()
+    """Segments with these labels do not count, such as `Ambiguous` of THUMOS14."""
+    num_workers: int = Field(default=4, ge=0)
+    """Processes that read, on each training process; never more than the machine has cores.
+    0 reads in the training process itself."""
+    prefetch_batches: int = Field(default=2, ge=1)
+    """Batches each worker prepares ahead."""
+    bad_video_share: float = Field(default=0.05, ge=0, le=1)
+    """Training goes on without videos that have no features, and replaces damaged ones by others;
+    it stops when together they are more than this share."""
+
+
+def load_annotations(
+    data: AnnotatedData, part: Part, *, durations: Mapping[str, float] | None = None
+) -> Annotations:
+    """Read what happens in the videos of one part of the `data:` section.
+
+    Classes are those of `data.class_names`, or of `data.annotations` for every part.
+
+    Args:
+        data: Where it is written.
+        part: Which videos.
+        durations: Seconds of videos where neither the annotations nor `data.durations` tell.
+
+    Raises:
+        DataError: The part is not set or cannot be used, or shows a class that is not known.
+    """
+    path = _annotations_of(data, part)
+    if path is None:
+        raise DataError(
+            "data.annotations is not set; name a file of annotations, such as ActivityNet's JSON"
+        )
+    known = dict(durations or {})
+    if data.durations is not None:
+        known |= read_durations(data.durations)
+    names: Sequence[str] | None = None
+    if data.class_names is not None:
+        names = read_class_names(data.class_names)
+    elif data.annotations is not None and path != data.annotations:
+        names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+    subset: str | None = getattr(data, f"{part}_subset")
+    found = read_annotations(
+        path,
+        bad_segments=data.bad_segments,
+        durations=known,
+        class_names=names,
+        ignored_classes=data.ignored_classes,
+    )
+    return found.of_subset(subset)
+
+
+def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:
+    chosen = {
+        "train": (data.annotations,),
+        "val": (data.val_annotations, data.annotations),
+        "test": (data.test_annotations, data.val_annotations, data.annotations),
+    }
+    return next((path for path in chosen[part] if path is not None), None)
+
+
+def named(videos: Sequence[str]) -> str:
+    """The first few names of many."""
+    more = len(videos) - _MOST_NAMED
+    return ", ".join(videos[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_missing(videos: int, missing: Sequence[str], source: Path, *, share: float) -> None:
+    """Raise where training would have to do without too many videos.
+
+    Raises:
+        DataError: More than `share` of `videos` are missing.
+    """
+    if len(missing) > share * videos:
+        raise DataError(
+            f"{source}: {len(missing)} of {videos} training videos have no features here, more "
+            f"than data.bad_video_share={share:g} allows; add them, or allow more: {named(missing)}"
+        )
+
+
+def refuse_missing(videos: int, missing: Sequence[str], source: Path) -> None:
+    """Raise where videos that are to be evaluated have no features.
+
+    Raises:
+        DataError: Some are missing.
+    """
+    if missing:
+        raise DataError(
+            f"{source}: {len(missing)} of {videos} videos have no features here: {named(missing)}; "
+            "add them, or go on without them (skip_bad)"
+        )
+
+
+def workers_of(data: AnnotatedData) -> Workers:
+    """Who reads."""
+    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)
