@@ -1,4 +1,5 @@
-"""A training step of each tagging model beside the same model written the plain way; GAP's time.
+"""A training step of each tagging model beside the same model written the plain way; GAP's time;
+records read a second.
 
 Both sides share weights and inputs: videos of different lengths, padded. The plain sides are what
 one writes first from the papers' equations: weighted frames multiplied out and summed, residuals
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import bench_tagging_records
 from benchmarks.bench_tagging_metrics import compared
 from benchmarks.harness import (
     Options,
@@ -259,7 +261,9 @@ def run(options: Options) -> Outcome:
     models, of_models = steps_of_models(options)
     lstms, of_lstms = lstm_alone(options)
     gap, of_gap = compared("gap", options)
-    targets, figures = [*models, *lstms, *gap], {**of_models, **of_lstms, "gap": of_gap}
+    records, of_records = bench_tagging_records.compared(options)
+    targets = [*models, *lstms, *gap, *records]
+    figures = {**of_models, **of_lstms, "gap": of_gap, "records": of_records}
     return Outcome("tagging", targets, figures, packages=("torch", "numpy"))
 
 

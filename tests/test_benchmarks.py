@@ -12,6 +12,7 @@ from benchmarks import (
     bench_step,
     bench_tagging,
     bench_tagging_metrics,
+    bench_tagging_records,
     bench_transforms,
     harness,
 )
@@ -24,6 +25,7 @@ BENCHMARKS = [
     pytest.param(bench_step, marks=pytest.mark.slow),
     pytest.param(bench_tagging, marks=pytest.mark.slow),
     pytest.param(bench_tagging_metrics, marks=pytest.mark.slow),
+    bench_tagging_records,
     bench_transforms,
 ]
 

@@ -70,9 +70,7 @@ def predict(
     if accelerator.is_main_process:
         out.print(prediction_table(found))
         if request.explain and request.save_dir is not None:
-            pictures = draw_attention(
-                scored.results, names, records, config, request.save_dir
-            )
+            pictures = draw_attention(scored.results, names, records, config, request.save_dir)
             for facts, picture in zip(found, pictures, strict=True):
                 facts["explained"] = picture.name
             say(f"written: {len(pictures)} pictures of attention in {request.save_dir}")
