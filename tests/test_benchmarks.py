@@ -8,6 +8,8 @@ from benchmarks import __main__ as front
 from benchmarks import (
     bench_decode,
     bench_loader,
+    bench_localisation_metrics,
+    bench_soft_nms,
     bench_startup,
     bench_step,
     bench_tagging,
@@ -21,6 +23,8 @@ from benchmarks.harness import Options, Outcome, Target, UnequalError
 BENCHMARKS = [
     pytest.param(bench_decode, marks=pytest.mark.slow),
     pytest.param(bench_loader, marks=pytest.mark.slow),
+    pytest.param(bench_localisation_metrics, marks=pytest.mark.slow),
+    pytest.param(bench_soft_nms, marks=pytest.mark.slow),
     pytest.param(bench_startup, marks=pytest.mark.slow),
     pytest.param(bench_step, marks=pytest.mark.slow),
     pytest.param(bench_tagging, marks=pytest.mark.slow),
