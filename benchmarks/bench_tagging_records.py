@@ -1,6 +1,6 @@
 """Reading YouTube-8M's shards: ours beside the `tfrecord` package, records a second on one core.
 
-One shard of made videos (up to 300 frames, rgb and audio) is read whole by both sides; ours verifies
+One shard of made videos (up to 300 frames, rgb and audio) is read whole by both; ours verifies
 every checksum, the other skips them. Every value is compared first.
 
     python -m benchmarks tagging_records

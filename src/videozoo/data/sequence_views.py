@@ -77,7 +77,7 @@ class SequenceEval(SequenceViews):
     @field_validator("average_numbers", "tious")
     @classmethod
     def _above_zero(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < value for value in values):
+        if not all(value > 0 for value in values):
             raise ValueError("must be above 0")
         return values
 
