@@ -1,6 +1,6 @@
 """The `train:` section of a run."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -188,7 +188,7 @@ class TwoStageTrainSettings(TrainSettings):
             pydantic.ValidationError: Those of the second do not fit together.
         """
         first = self.model_dump(exclude={"second_stage"})
-        second = first | {"learning_rate_batch_size": None, "warmup_epochs": 0.0}
+        second: dict[str, Any] = {**first, "learning_rate_batch_size": None, "warmup_epochs": 0.0}
         second |= {"final_learning_rate": 0.0, "videos_per_epoch": None}
         second |= self.second_stage.model_dump()
         return TrainSettings(**first), TrainSettings(**second)
