@@ -39,8 +39,8 @@ class Ground:
     """Where things are."""
 
     world: World
-    features: dict[str, Path]
-    """A pack for each split."""
+    features: Path
+    """Of all videos, as `videozoo extract` writes them."""
 
 
 def prepare(folder: Path, *, seed: int, device: Device, out: Console) -> Ground:
@@ -55,8 +55,7 @@ def prepare(folder: Path, *, seed: int, device: Device, out: Console) -> Ground:
     out.rule("2/4  long videos in which several things happen")
     world = _made_world(folder / "world", seed, out)
     out.rule("3/4  what the TSM sees of them, twice a second")
-    features = {split: _features(folder, world, split, device, out) for split in SPLITS}
-    return Ground(world, features)
+    return Ground(world, _extracted(folder, world, device, out))
 
 
 def _made_world(folder: Path, seed: int, out: Console) -> World:
@@ -78,18 +77,18 @@ def _made_world(folder: Path, seed: int, out: Console) -> World:
     return world
 
 
-def _features(folder: Path, world: World, split: str, device: Device, out: Console) -> Path:
-    """The pack of a split; made anew where its videos or the extractor are new."""
-    pack = folder / "features" / split
+def _extracted(folder: Path, world: World, device: Device, out: Console) -> Path:
+    """Features of all videos; made anew where these are new."""
+    features = folder / "features"
     request = ExtractRequest(
         source=ConfigSource(flags={"predict.batch_size": ("the demo", 32)}),
-        output=pack,
+        output=features,
         weights=str(folder / "tsm"),
-        inputs=tuple(str(video.path) for video in world.split(split)),
+        inputs=tuple(str(video.path) for video in world.videos),
         rate=RATE,
         window_seconds=WINDOW_SECONDS,
         device=device,
         overwrite=not world.reused,
     )
     extract_all(request, console=out)
-    return pack
+    return features

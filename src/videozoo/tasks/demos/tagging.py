@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from videozoo.config import RunConfig, from_layers
-from videozoo.data.records import FeatureRecord, PackWriter, RecordSet, find_records
+from videozoo.data.records import PackWriter, RecordSet, find_records
 from videozoo.data.synthetic import CLASS_NAMES
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError
@@ -106,7 +107,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         EvalRequest(source=ConfigSource(), weights=weights, save_dir=save_dir, device=device),
         console=out,
     )
-    shown = _explain(made, folder, name, device, out)
+    shown = _explain(records["test"], folder, name, device, out)
     gap = float(facts["metrics"]["gap"])
     baseline = prior_gap(records["train"], records["test"])
     seconds = time.monotonic() - started
@@ -131,17 +132,14 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
 
 def _write_records(folder: Path, made: Ground) -> dict[str, RecordSet]:
     """Features with the actions of each video as its labels."""
+    source = find_records(made.features)
+    found = {record.name: record for record in map(source.read, range(len(source)))}
     records: dict[str, RecordSet] = {}
-    for split, features in made.features.items():
-        actions = {
-            video.name: tuple(sorted({event.label for event in video.events}))
-            for video in made.world.split(split)
-        }
-        source = find_records(features)
+    for split in ground.SPLITS:
         with PackWriter(folder / split, extractor=source.extractor, overwrite=True) as pack:
-            for number in range(len(source)):
-                record = source.read(number)
-                pack.write(FeatureRecord(record.name, record.streams, actions[record.name]))
+            for video in made.world.split(split):
+                actions = tuple(sorted({event.label for event in video.events}))
+                pack.write(replace(found[video.name], labels=actions))
         records[split] = find_records(folder / split)
     (folder / "class_names.json").write_text(json.dumps(CLASS_NAMES), encoding="utf-8")
     return records
@@ -180,10 +178,9 @@ def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> N
     tagging.train(config, request, console=out)
 
 
-def _explain(made: Ground, folder: Path, name: str, device: Device, out: Console) -> Path:
+def _explain(records: RecordSet, folder: Path, name: str, device: Device, out: Console) -> Path:
     """Predict on a few held-out videos and draw when the model looks."""
     some = folder / name / "some_videos"
-    records = find_records(made.features["test"])
     with PackWriter(some, extractor=records.extractor, overwrite=True) as pack:
         for number in range(min(NUM_EXPLAINED, len(records))):
             pack.write(records.read(number))
