@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from benchmarks import __main__ as front
 from benchmarks import (
+    bench_bmn,
+    bench_caption,
     bench_decode,
     bench_loader,
     bench_localisation_metrics,
@@ -21,6 +23,8 @@ from benchmarks import (
 from benchmarks.harness import Options, Outcome, Target, UnequalError
 
 BENCHMARKS = [
+    pytest.param(bench_bmn, marks=pytest.mark.slow),
+    pytest.param(bench_caption, marks=pytest.mark.slow),
     pytest.param(bench_decode, marks=pytest.mark.slow),
     pytest.param(bench_loader, marks=pytest.mark.slow),
     pytest.param(bench_localisation_metrics, marks=pytest.mark.slow),

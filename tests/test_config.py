@@ -9,6 +9,7 @@ import yaml
 
 from videozoo.config import RunConfig, describe, describe_file, load_config
 from videozoo.config_v1 import parse
+from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError
 from videozoo.models import list_models, model_spec
 
@@ -149,6 +150,82 @@ def test_a_2019_nonlocal_file_keeps_its_meaning():
     assert config.train.decay_at == (150000.0, 300000.0, 400000.0)
     assert (config.eval.num_clips, config.eval.num_crops) == (10, 3)
     assert config.data.mean == pytest.approx((0.45, 0.45, 0.45))
+
+
+def test_a_2019_bmn_file_keeps_its_meaning_and_the_constants_of_its_code():
+    config = v1_of("bmn")
+
+    assert (config.model.feature_dim, config.model.num_steps, config.model.num_durations) == (
+        16,
+        20,
+        20,
+    )
+    assert config.train.optimizer == "adam"
+    assert (config.train.decay_at, config.train.decay_unit) == ((4200.0,), "steps")
+    assert config.data.train_subset == "train"
+    nms = config.eval.soft_nms  # not those of the file, which nothing read
+    assert (nms.alpha, nms.low_threshold, nms.high_threshold) == (0.4, 0.55, 0.9)
+    assert nms.as_in_2019
+    assert config.eval.result_file == Path("data/evaluate_results/bmn_results_validation.json")
+    assert config.predict.result_file == Path("data/predict_results/bmn_results_test.json")
+
+
+def test_2019_files_of_both_stages_of_bsn_keep_their_meaning():
+    first, second = v1_of("bsn_tem"), v1_of("bsn_pem")
+
+    assert (first.model.hidden_size, first.model.region_ratio) == (24, 0.1)
+    assert (first.model.proposals.most_in_training, first.model.proposals.most) == (500, 1000)
+    assert first.data.test_subset == "train_val"
+    assert first.eval.feature_files == Path("data/output/EVAL/PGM_feature")
+    assert second.data.proposal_features == first.eval.feature_files
+    assert second.predict.proposals == first.predict.proposal_files
+    assert (second.data.max_proposals, second.eval.max_proposals) == (50, 100)
+    nms = second.eval.soft_nms
+    assert (nms.alpha, nms.low_threshold, nms.high_threshold) == (0.75, 0.65, 0.9)
+    assert second.train.weight_decay == 1e-5
+
+
+def test_a_2019_ctcn_file_keeps_its_meaning():
+    config = v1_of("ctcn")
+
+    assert (config.model.num_classes, config.model.feature_dim) == (5, 6)
+    assert config.data.streams[0].endswith("_train")
+    assert config.eval.streams[0].endswith("_val")
+    assert config.data.resize == "nearest"
+    assert config.data.augment.random_crop
+    assert config.eval.class_nms.sigma == 0.9
+    assert config.predict.class_nms == config.eval.class_nms
+    assert str(config.eval.result_file) == "CTCN_test_res_decode_0.001_0.8_0.9_0.004.json"
+    assert config.eval.max_segments is None
+    assert config.train.momentum == 0.9
+
+
+def test_settings_of_soft_nms_that_2019_never_read_are_told(tmp_path: Path):
+    path = write(tmp_path, "MODEL: {name: BMN}\nTRAIN: {epoch: 1}\nTEST: {snms_alpha: 0.001}\n")
+
+    (note,) = load_config(path).notes
+
+    assert "snms_alpha 0.001 have no effect, as in 2019" in note
+
+
+def test_anchors_of_ctcn_were_made_for_one_length(tmp_path: Path):
+    path = write(tmp_path, "MODEL: {name: CTCN, img_size: 256}\nTRAIN: {epoch: 1}\n")
+
+    with pytest.raises(ConfigError, match=r"MODEL\.img_size: only 512 ever worked, got 256"):
+        load_config(path)
+
+
+def test_the_second_stage_of_bsn_trains_as_the_first_but_for_what_is_said(tmp_path: Path):
+    text = "model: {name: bsn}\ntrain: {seed: 5, epochs: 9, second_stage: {epochs: 4}}\n"
+
+    train = load_config(write(tmp_path, text)).train
+    assert isinstance(train, TwoStageTrainSettings)
+    first, second = train.stages()
+
+    assert (first.epochs, second.epochs, first.seed, second.seed) == (9, 4, 5, 5)
+    bad = text.replace("epochs: 4", "decay_at: [3]")
+    with pytest.raises(ConfigError, match="decay_at"):
+        load_config(write(tmp_path, bad))
 
 
 def test_2019_text_values_become_numbers():

@@ -10,6 +10,8 @@ SETS = sorted(p.name for p in GOLDEN.iterdir() if (p / "meta.json").exists() or 
 SLOW = {
     "nonlocal_arc3",  # 101 layers; those of 50 take the same code
     "nonlocal_arc4",
+    "ctcn",
+    "caption_metrics",  # METEOR takes half a minute to start
 }
 MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SETS]
 

@@ -250,6 +250,8 @@ def _run_predict(parsed: argparse.Namespace) -> None:
     if given and not os.path.exists(given):  # noqa: PTH110 - the text is also a flag's value
         flag = "--video_path" if parsed.video_path else "--filelist"
         raise DataError(f"{flag} {given}: no such file")
+    if _plain(parsed.model_name) == "tall":
+        given = None  # of its sentences and clips the configuration tells; as in 2019
     run.predict(
         PredictRequest(
             source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),
@@ -261,6 +263,10 @@ def _run_predict(parsed: argparse.Namespace) -> None:
             skip_bad=parsed.skip_bad,
         )
     )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _run_inference(parsed: argparse.Namespace) -> None:

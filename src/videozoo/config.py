@@ -18,18 +18,39 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from videozoo import config_v1
+from videozoo.data.caption_views import CaptionEval, CaptionPredict
+from videozoo.data.captions import CaptionData
 from videozoo.data.clips import ClipData
 from videozoo.data.feature_views import FeatureEval, FeaturePredict
 from videozoo.data.features import FeatureData
+from videozoo.data.moment_views import MomentEval, MomentPredict
+from videozoo.data.moments import MomentData
+from videozoo.data.sequence_views import (
+    ProposalEval,
+    ProposalPredict,
+    SequenceEval,
+    SequencePredict,
+)
+from videozoo.data.sequences import ProposalData, SequenceData
 from videozoo.data.views import ClipEval, ClipPredict
-from videozoo.engine.settings import TrainSettings
+from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
     "classification": {"data": ClipData, "eval": ClipEval, "predict": ClipPredict},
+    "captioning": {"data": CaptionData, "eval": CaptionEval, "predict": CaptionPredict},
+    "moments": {"data": MomentData, "eval": MomentEval, "predict": MomentPredict},
     "tagging": {"data": FeatureData, "eval": FeatureEval, "predict": FeaturePredict},
+    "localisation": {"data": SequenceData, "eval": SequenceEval, "predict": SequencePredict},
+    "proposal_scoring": {"data": ProposalData, "eval": ProposalEval, "predict": ProposalPredict},
+    "two_stage_localisation": {
+        "data": SequenceData,
+        "train": TwoStageTrainSettings,
+        "eval": SequenceEval,
+        "predict": SequencePredict,
+    },
 }
 """Task to the settings of those sections that differ from task to task."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, cast
 
+from videozoo import _config_v1_language, _config_v1_localisation
 from videozoo.errors import ConfigError
 from videozoo.models import list_models
 
@@ -32,6 +33,8 @@ MODELS = {
     "tall": "tall",
 }
 """Spelling in the 2019 library, without case, `-` and `_`, to our name."""
+
+_LANGUAGE = {"ets": _config_v1_language.ets, "tall": _config_v1_language.tall}
 
 SECTION_NAMES = ("MODEL", "RESNETS", "NONLOCAL", "TRAIN", "VALID", "TEST", "INFER")
 
@@ -128,6 +131,11 @@ def translate(
         _nonlocal(reader)
     elif config.model in ("attention_cluster", "attention_lstm", "nextvlad"):
         _tagging(reader, batch_size)
+    elif config.model in ("bmn", "bsn_tem", "bsn_pem", "ctcn"):
+        _config_v1_localisation.read(reader)
+    elif config.model in _LANGUAGE:
+        _training(reader)
+        _LANGUAGE[config.model](reader)
     else:
         _kinetics(reader)
     reader.put("model.name", config.model, "MODEL.name")
@@ -151,6 +159,20 @@ class _Reader:
         self.config = config
         self.left = {f"{s}.{k}" for s, values in config.sections.items() for k in values}
         self.translation = Translation()
+        self.notes: list[str] = []
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Values of one section, looked at without being used."""
+        return self.config.sections.get(name, {})
+
+    def say(self, note: str) -> None:
+        """Tell the reader of the file something."""
+        self.notes.append(f"{self.config.source}: {note}")
+
+    def workers(self, key: str) -> int | None:
+        """Threads were cheap in 2019; processes are not, so no more of them than cores."""
+        wanted = self.get(key)
+        return min(int(wanted), os.cpu_count() or 1) if wanted is not None else None
 
     def get(self, key: str, default: Any = None) -> Any:
         section, _, name = key.partition(".")
@@ -172,8 +194,9 @@ class _Reader:
         self.left.difference_update(keys)
 
     def finish(self) -> Translation:
-        self.translation.notes = tuple(
-            f"{self.config.source}: {key} has no effect" for key in sorted(self.left)
+        self.translation.notes = (
+            *self.notes,
+            *(f"{self.config.source}: {key} has no effect" for key in sorted(self.left)),
         )
         return self.translation
 
@@ -193,7 +216,11 @@ def _training(reader: _Reader) -> None:
     reader.move("VALID.filelist", "data.val")
     reader.move("TEST.filelist", "data.test")
     reader.move("INFER.filelist", "predict.inputs")
-    reader.put("data.num_workers", _workers(reader), "TRAIN.num_reader_threads")
+    reader.put(
+        "data.num_workers",
+        reader.workers("TRAIN.num_reader_threads"),
+        "TRAIN.num_reader_threads",
+    )
     reader.move("TEST.batch_size", "eval.batch_size")
     reader.move("INFER.batch_size", "predict.batch_size")
     # Flags decide these, or another key says the same.
@@ -209,12 +236,6 @@ def _training(reader: _Reader) -> None:
         train, valid = (reader.config.sections.get(s, {}).get(key) for s in ("TRAIN", "VALID"))
         if train == valid:
             reader.drop([f"VALID.{key}"])
-
-
-def _workers(reader: _Reader) -> int | None:
-    """Threads were cheap in 2019; processes are not, so no more of them than cores."""
-    wanted = reader.get("TRAIN.num_reader_threads")
-    return min(int(wanted), os.cpu_count() or 1) if wanted is not None else None
 
 
 def _kinetics(reader: _Reader) -> None:

@@ -7,6 +7,7 @@ clips or features, follows from its SPEC.
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -30,6 +31,14 @@ SMALL: dict[str, Any] = {
     "cluster_size": 3,
     "groups": 2,
     "hidden_size": 8,
+    "vocabulary_size": 9,
+    "feature_dim": 8,
+    "gru_size": 4,
+    "decoder_size": 5,
+    "word_size": 3,
+    "visual_dim": 9,
+    "sentence_dim": 7,
+    "semantic_size": 4,
 }
 
 IMPOSSIBLE: dict[str, Any] = {
@@ -41,15 +50,26 @@ IMPOSSIBLE: dict[str, Any] = {
     "lstm_size": 0,
     "cluster_size": 0,
     "groups": 0,
+    "vocabulary_size": 2,
+    "sentence_dim": 0,
 }
 
 Inputs = tuple[Any, ...]
 
 EATS_FEATURES = {name: model_spec(name).feature_shape is not None for name in list_models()}
 
+EATS_CLIPS = {name: model_spec(name).clip_shape is not None for name in list_models()}
+
 every_model = pytest.mark.parametrize("name", EATS_FEATURES)
-every_clip_model = pytest.mark.parametrize(
-    "name", [n for n, yes in EATS_FEATURES.items() if not yes]
+every_clip_model = pytest.mark.parametrize("name", [n for n, yes in EATS_CLIPS.items() if yes])
+every_classifier = pytest.mark.parametrize(
+    "name", [n for n in EATS_FEATURES if EATS_FEATURES[n] or EATS_CLIPS[n]]
+)
+every_sentence_model = pytest.mark.parametrize(
+    "name", [n for n in list_models() if model_spec(n).task in ("captioning", "moments")]
+)
+every_localiser = pytest.mark.parametrize(
+    "name", [n for n in list_models() if model_spec(n).localiser is not None]
 )
 every_feature_model = pytest.mark.parametrize(
     "name", [n for n, yes in EATS_FEATURES.items() if yes]
@@ -135,7 +155,7 @@ def test_paddle_names_cover_every_tensor_once(name: str, depth: int):
     assert len({place.name for place in names.values()}) == len(names)
 
 
-@every_model
+@every_classifier
 @pytest.mark.parametrize("training", [True, False])
 def test_videos_in_class_logits_out(name: str, training: bool):
     module = build(name).train(training)
@@ -161,7 +181,7 @@ def test_frames_need_not_be_square(name: str):
     assert module(clips_for(clip_shape(name), size=64)[..., :48]).shape == (2, 5)
 
 
-@every_model
+@every_classifier
 def test_a_video_is_scored_the_same_alone_and_in_a_batch(name: str):
     module, inputs = build(name).eval(), inputs_for(name)
 
@@ -171,7 +191,7 @@ def test_a_video_is_scored_the_same_alone_and_in_a_batch(name: str):
     torch.testing.assert_close(together, apart)
 
 
-@every_model
+@every_classifier
 def test_every_parameter_is_trained(name: str):
     module = build(name, bn_init_gamma=1.0, nonlocal_bn_gamma=1.0, dropout=0.0)
 
@@ -179,6 +199,55 @@ def test_every_parameter_is_trained(name: str):
     multi_label_loss(module(*inputs_for(name, size=64)), labels).sum().backward()
 
     assert [n for n, p in module.named_parameters() if p.grad is None] == []
+
+
+@every_sentence_model
+def test_every_parameter_is_trained_with_sentences(name: str):
+    module, settings = build(name), small(name)[1]
+    sizes: dict[str, int] = settings.model_dump()
+    if model_spec(name).task == "captioning":
+        words = torch.tensor([[0, 4, 3, 2], [0, 3, -1, -1]])
+        inputs = torch.randn(2, 4, sizes["feature_dim"]), torch.tensor([4, 3]), words
+    else:
+        inputs = torch.randn(2, sizes["visual_dim"]), torch.randn(2, sizes["sentence_dim"])
+
+    outputs = module(*inputs)
+    outputs.square().sum().backward()
+
+    assert outputs.isfinite().all()
+    assert [n for n, p in module.named_parameters() if p.grad is None] == []
+
+
+@every_localiser
+def test_localisers_learn_from_their_targets_and_answer_for_each_video(name: str):
+    spec, settings = small(name, feature_dim=4)
+    localiser, shape_of = spec.localiser, spec.sequence_shape
+    assert localiser is not None
+    assert shape_of is not None
+    shape, module = shape_of(settings), build(name, feature_dim=4)
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(2, shape.feature_dim, shape.num_steps, generator=generator)
+    segments, labels = np.array([[0.1, 0.31], [0.4, 0.83]]), np.array([0, 2])
+    one = localiser.targets(settings)(segments, labels, shape.num_steps)
+    assert one is not None
+    targets = {key: torch.from_numpy(np.stack([each, each])) for key, each in one.items()}
+
+    losses = localiser.losses(module(features), targets, generator)
+    losses["loss"].backward()
+
+    assert all(value.isfinite() for value in losses.values())
+    with torch.no_grad():
+        outputs = module.eval()(features)
+        alone = module(features[1:])
+    curves = localiser.curves(outputs)
+    assert all(curve.shape == (2, shape.num_steps) for curve in curves.values())
+    found = localiser.candidates(settings, outputs, 0.0)
+    assert len(found) == 2
+    assert all(each.segments.shape == (len(each.scores), 2) for each in found)
+    assert all((each.labels is None) == (localiser.decides != "map") for each in found)
+    (again,) = localiser.candidates(settings, alone, 0.0)
+    best = again.scores.max()
+    assert best == pytest.approx(found[1].scores.max(), abs=1e-4)
 
 
 @every_clip_model

@@ -145,6 +145,37 @@ def test_the_batch_size_does_not_change_the_vectors(weights: Path, world: World)
         )
 
 
+def test_scores_are_what_the_classifier_says_of_the_features(weights: Path, world: World):
+    trained, path = trained_at(weights), world.videos[0].path
+    features = Extractor(trained, device="cpu").extract(path).streams["rgb"]
+    extractor = Extractor(trained, layer="scores", device="cpu")
+
+    scores = extractor.extract(path).streams["rgb"]
+
+    head = build_trained(trained).get_submodule("head")
+    with torch.inference_mode():  # TSM drops half of the features, in evaluation all of them half
+        expected = head(torch.from_numpy(features) * 0.5).softmax(dim=1)
+    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert (extractor.dim, extractor.facts["layer"]) == (3, "class scores")
+    assert extractor.fingerprint != Extractor(trained, device="cpu").fingerprint
+
+
+def test_other_classifiers_give_other_scores_and_so_another_fingerprint(
+    weights: Path, tmp_path: Path
+):
+    trained = trained_at(weights)
+    other = build_trained(trained)
+    torch.nn.init.normal_(other.get_submodule("head").get_parameter("weight"))
+    path = tmp_path / "other.safetensors"
+    save_trained(path, other, trained.config, None, {})
+
+    def mark(of: Trained, layer: Any) -> str:
+        return Extractor(of, layer=layer, device="cpu").fingerprint
+
+    assert mark(trained, "features") == mark(trained_at(path), "features")
+    assert mark(trained, "scores") != mark(trained_at(path), "scores")
+
+
 def test_a_record_says_which_video_and_how_long(weights: Path, world: World):
     video = world.videos[0]
     seen: list[tuple[int, int]] = []

@@ -22,6 +22,11 @@ from videozoo.tasks.model_cost import (
 
 MB = 1 << 20
 CLIP_MODELS = [name for name in list_models() if model_spec(name).clip_shape]
+LOCALISERS = [
+    name
+    for name in list_models()
+    if model_spec(name).sequence_shape or model_spec(name).proposal_dim
+]
 FEATURE_MODELS = [name for name in list_models() if model_spec(name).feature_shape]
 
 
@@ -158,3 +163,14 @@ def test_models_of_features_are_counted_too(name: str):
     assert sum(part.parameters for part in cost.parts) == cost.parameters
     assert cost.macs > cost.parameters / 2
     assert min(cost.inference_bytes, cost.training_bytes) > 20 * (32 + 16) * 4  # its input
+
+
+@pytest.mark.parametrize("name", LOCALISERS)
+def test_models_of_whole_videos_are_counted_too(name: str):
+    cost = model_cost(configured(name))
+
+    assert cost.subject.startswith(("a video of", "1000 proposals of a video"))
+    assert sum(part.parameters for part in cost.parts) == cost.parameters
+    assert cost.macs > 0
+    assert cost.inference_bytes > 0
+    assert cost.training_bytes > 0

@@ -19,6 +19,7 @@ from videozoo.data.records import FeatureRecord, PackWriter, write_shard
 from videozoo.engine.devices import make_accelerator
 from videozoo.tasks.loading import build_trained, config_for_weights
 from videozoo.tasks.requests import ConfigSource
+from videozoo.tasks.tagging import Tagger
 from videozoo.tasks.tagging.prediction import _scored, input_records
 from videozoo.weights.files import read_weights
 
@@ -114,7 +115,9 @@ def test_a_model_learns_evaluates_and_predicts(model: str, records: Path, tmp_pa
         with Image.open(tmp_path / "p" / row["explained"]) as picture:
             assert picture.height > 150
     assert [len(row["top"]) for row in found] == [3] * 20
-    result = videozoo.load(run).predict(str(shard))[0]
+    tagger = videozoo.load(run)
+    assert isinstance(tagger, Tagger)
+    result = tagger.predict(str(shard))[0]
     assert result.name == found[0]["video"]
     assert [number for number, _ in result.top(3)] == [t["label"] for t in found[0]["top"]]
 

@@ -40,7 +40,7 @@ def test_a_mirror_may_stand_in(monkeypatch: pytest.MonkeyPatch):
     assert url == "http://mirror.example/videozoo/video_grounding/TALL.pdparams"
 
 
-@pytest.mark.parametrize("model", list_models())
+@pytest.mark.parametrize("model", sorted({*list_models()} - {"bsn"}))  # its stages were published
 def test_clip_models_have_something_to_start_from(model: str):
     weights = registry.default_for(model, "weights")
 

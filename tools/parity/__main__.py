@@ -19,9 +19,12 @@ import torch
 from tools.parity import (
     containers,
     feature_readers,
+    language,
     localisation,
+    localisers,
     metrics,
     nets,
+    pipelines,
     readers,
     sequence_readers,
     tagging_metrics,
@@ -30,6 +33,9 @@ from tools.parity.rows import Row
 
 CHECKERS = (
     nets,
+    localisers,
+    language,
+    pipelines,
     readers,
     feature_readers,
     sequence_readers,

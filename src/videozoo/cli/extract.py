@@ -29,6 +29,12 @@ def add(commands: Any) -> None:
         "clips as in training",
     )
     extract.add_argument(
+        "--layer",
+        choices=("features", "scores"),
+        default="features",
+        help="what the classifier reads (default), or its scores, as C-TCN takes them",
+    )
+    extract.add_argument(
         "--format",
         choices=("pack", "tfrecord", "npz", "npy", "csv"),
         default="pack",
@@ -59,6 +65,7 @@ def run_extract(parsed: argparse.Namespace) -> None:
             output=parsed.output,
             rate=parsed.rate,
             window_seconds=parsed.window_seconds,
+            layer=parsed.layer,
             format=parsed.format,
             labels=parsed.labels,
             device=parsed.device,

@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/eval"))
     evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
     evaluate.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    _labels_flag(evaluate)
     evaluate.add_argument(
         "--report",
         action=argparse.BooleanOptionalAction,
@@ -88,8 +89,29 @@ def add(commands: Any) -> None:
         help="write a picture of where (clips: Grad-CAM) or when (features: attention) the network "
         "looked in each video",
     )
+    predict.add_argument(
+        "--sentence",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what to look for in the videos, for models that find moments (repeatable)",
+    )
+    predict.add_argument(
+        "--sentences", type=Path, metavar="FILE", help="the same from a file, one a line"
+    )
+    _labels_flag(predict)
     drop_flag(predict)
     device_flag(predict)
+
+
+def _labels_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="class scores of whole videos, to turn proposals into detections: JSON, or the folder "
+        "that `videozoo predict` wrote with a model that classifies or tags them",
+    )
 
 
 def _count(text: str) -> int:
@@ -98,6 +120,23 @@ def _count(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
     return number
+
+
+def _lines(path: Path | None) -> list[str]:
+    """Sentences of a file, without its empty lines."""
+    from videozoo.errors import DataError
+
+    if path is None:
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise DataError(f"{path}: cannot be read: {reason}") from None
+    sentences = [line.strip() for line in lines if line.strip()]
+    if not sentences:
+        raise DataError(f"{path}: holds no sentence")
+    return sentences
 
 
 def run_train(parsed: argparse.Namespace) -> None:
@@ -137,7 +176,9 @@ def run_eval(parsed: argparse.Namespace) -> None:
 
     run.evaluate(
         EvalRequest(
-            source=config_source(parsed, {"--batch-size": "eval.batch_size"}),
+            source=config_source(
+                parsed, {"--batch-size": "eval.batch_size", "--labels": "eval.labels"}
+            ),
             weights=parsed.weights,
             data=parsed.data,
             save_dir=parsed.save_dir,
@@ -156,7 +197,9 @@ def run_predict(parsed: argparse.Namespace) -> None:
 
     run.predict(
         PredictRequest(
-            source=config_source(parsed, {"--top-k": "predict.top_k"}),
+            source=config_source(
+                parsed, {"--top-k": "predict.top_k", "--labels": "predict.labels"}
+            ),
             weights=parsed.weights,
             inputs=tuple(parsed.inputs),
             save_dir=parsed.save_dir,
@@ -165,5 +208,6 @@ def run_predict(parsed: argparse.Namespace) -> None:
             skip_bad=parsed.skip_bad,
             annotate=parsed.annotate,
             explain=parsed.explain,
+            sentences=(*parsed.sentence, *_lines(parsed.sentences)),
         )
     )

@@ -1,4 +1,4 @@
-"""Boundary matching: Lin et al., BMN, ICCV 2019, arXiv:1907.09301, section 3.2.
+"""Boundary matching: Lin et al., BMN, ICCV 2019, arXiv:1907.09702, section 3.2.
 
 A proposal is a start s and a duration d, in steps of the sequence. Features are sampled at S
 points along it and half as far beyond either end, and a convolution as long as S turns the samples

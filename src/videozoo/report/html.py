@@ -98,6 +98,8 @@ class Report:
     """Paragraphs under "What this shows"."""
     panels: Sequence[Panel] = ()
     """Training curves."""
+    results: Sequence[Panel] = ()
+    """Curves of what came out."""
     confusions: Sequence[Confusion] = ()
     tables: Sequence[Table] = ()
     reliability: Reliability | None = None
@@ -138,6 +140,7 @@ def render(report: Report) -> str:
         f'<p class="lead">{escape(report.summary)}</p>',
         _headlines(report.headlines),
         _section("What this shows", [f"<p>{escape(text)}</p>" for text in report.explanation]),
+        _section("Results", [_charts(report.results)]),
         _section("Training", [_charts(report.panels)]),
         *map(_confusion_section, report.confusions),
         *map(_table_section, report.tables),

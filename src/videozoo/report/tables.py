@@ -25,8 +25,15 @@ _TITLES = {
     "hit_at_one": "Hit@1",
     "perr": "PERR",
     "map": "MAP",
+    **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "meteor": "METEOR",
     "loss": "loss",
+    "auc": "AUC",
 }
+_METRICS = {"ar": "AR", "map": "mAP"}
+"""Of titles such as AR@100."""
 
 
 def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Table:
@@ -54,8 +61,20 @@ def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Ta
         cells = [_value(key, whole.get(key))]
         if with_views:
             cells.append(_value(key, views.get(key)))
-        table.add_row(plain(_TITLES.get(key, key)), *cells)
+        table.add_row(plain(title_of(key)), *cells)
     return table
+
+
+def title_of(metric: str) -> str:
+    """What people call a metric.
+
+    >>> title_of("top1"), title_of("ar@100"), title_of("map@0.5"), title_of("other")
+    ('top-1 accuracy', 'AR@100', 'mAP@0.5', 'other')
+    """
+    name, at, number = metric.partition("@")
+    if at and name in _METRICS:
+        return f"{_METRICS[name]}@{number}"
+    return _TITLES.get(metric, metric)
 
 
 def _value(key: str, value: float | None) -> str:
@@ -153,6 +172,104 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
             cells.append(plain(", ".join(then)))
         table.add_row(*cells)
     return table
+
+
+def bucket_name(row: Mapping[str, Any]) -> str:
+    """What a row of a breakdown is of.
+
+    >>> bucket_name({"above": 0.0, "up_to": 30.0}), bucket_name({"above": 180.0, "up_to": None})
+    ('to 30', 'above 180')
+    """
+    if row["up_to"] is None:
+        return f"above {row['above']:g}"
+    return f"{row['above']:g} to {row['up_to']:g}" if row["above"] else f"to {row['up_to']:g}"
+
+
+def bucket_table(title: str, parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """How a share depends on something, such as recall on the length of what is to be found.
+
+    Args:
+        title: Over the table.
+        parts: By what it depends on: rows with `above` and `up_to` (None: no end), `segments` and
+            `share` (in [0, 1], None where there are no segments).
+    """
+    table = Table(title=title, title_justify="left")
+    for header in ("by", "", "segments", "share"):
+        table.add_column(header, justify="right" if header in ("segments", "share") else "left")
+    table.add_column("", width=10, no_wrap=True)
+    for name, rows in parts.items():
+        for place, row in enumerate(rows):
+            share = row["share"]
+            table.add_row(
+                plain("" if place else name),
+                bucket_name(row),
+                f"{row['segments']:,}",
+                "-" if share is None else percent(share),
+                _bar(share or 0.0, 10),
+                end_section=place == len(rows) - 1,
+            )
+    return table
+
+
+def error_table(
+    best: Mapping[str, float], best_10: Mapping[str, float], gains: Mapping[str, float]
+) -> Table:
+    """What detections are: right, or wrong in which way.
+
+    Args:
+        best: Shares of `right` and of each kind of error among as many of the best detections as
+            there are annotated segments.
+        best_10: The same among ten times as many.
+        gains: By how much mAP would rise without the errors of a kind.
+    """
+    table = Table(title="What detections are", title_justify="left")
+    table.add_column("")
+    for header in ("best", "best, 10 times as many", "mAP without them"):
+        table.add_column(header, justify="right")
+    for name, share in best.items():
+        gain = f"+{percent(gains[name])}" if name in gains else ""
+        table.add_row(plain(name), percent(share), percent(best_10[name]), gain)
+    table.caption = "best: of each class as many as it has annotated segments"
+    table.caption_justify = "left"
+    return table
+
+
+def segment_table(predictions: Sequence[Mapping[str, Any]], *, most: int = 5) -> Table:
+    """What a model finds in some videos, one segment a line.
+
+    Args:
+        predictions: Each with `video`, its name, and `segments`, best first: `start_seconds` and
+            `end_seconds`, or `start` and `end` as shares of a video of unknown length; `score`;
+            perhaps `label`.
+        most: Segments shown of each video.
+    """
+    with_label = any("label" in one for row in predictions for one in row["segments"])
+    table = Table(title="Segments", title_justify="left")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column("from", justify="right")
+    table.add_column("to", justify="right")
+    if with_label:
+        table.add_column("what", max_width=_NAME_WIDTH, overflow="ellipsis", style="bold")
+    table.add_column("score", justify="right")
+    for row in predictions:
+        shown = row["segments"][:most]
+        if not shown:
+            table.add_row(plain(_end_of(row["video"])), "nothing found")
+        for place, one in enumerate(shown):
+            cells: list[str | Text] = [
+                plain("" if place else _end_of(row["video"])),
+                _moment(one, "start"),
+                _moment(one, "end"),
+            ]
+            if with_label:
+                cells.append(plain(one.get("label", "")))
+            table.add_row(*cells, f"{one['score']:.3f}", end_section=place == len(shown) - 1)
+    return table
+
+
+def _moment(segment: Mapping[str, Any], end: str) -> str:
+    seconds = segment.get(f"{end}_seconds")
+    return f"{seconds:.1f} s" if seconds is not None else percent(segment[end])
 
 
 _COUNT_MEANINGS = {
@@ -303,3 +420,76 @@ def _bar(share: float, width: int) -> Text:
     filled = round(share * width)
     rest = "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (width - filled)
     return Text("\N{FULL BLOCK}" * filled, style="cyan").append(rest, style="dim")
+
+
+def caption_table(captions: Sequence[Mapping[str, Any]]) -> Table:
+    """Sentences for events, one a line.
+
+    Args:
+        captions: Each with `video`, `start_seconds`, `end_seconds`, `sentence` and, where it is
+            known, `truth` (what a person says).
+    """
+    with_truth = any(row.get("truth") for row in captions)
+    table = Table(title="Captions", title_justify="left")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("caption", overflow="fold", style="bold")
+    if with_truth:
+        table.add_column("a person says", overflow="fold")
+    for row in captions:
+        times = f"{row['start_seconds']:.1f} - {row['end_seconds']:.1f}"
+        cells: list[str | Text] = [plain(_end_of(row["video"])), times, plain(row["sentence"])]
+        if with_truth:
+            cells.append(plain(row.get("truth") or ""))
+        table.add_row(*cells)
+    return table
+
+
+def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Moments found by sentences, the best of each on the first line.
+
+    Args:
+        found: Each with `video`, `number` and `sentence` (None: known by its number only), `unit`,
+            `top` (a list of {`start`, `end`, `score`}, best first) and `truth` ([start, end] or
+            None).
+    """
+    with_truth = any(row["truth"] is not None for row in found)
+    table = Table(title="Moments", title_justify="left")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column("sentence", overflow="fold")
+    table.add_column(found[0]["unit"] if found else "", justify="right", style="bold")
+    table.add_column("score", justify="right")
+    if with_truth:
+        table.add_column("truth", justify="right")
+    for row in found:
+        for rank, moment in enumerate(row["top"]):
+            name = row["sentence"] or f"sentence {row['number']}"
+            cells: list[str | Text] = [
+                plain("" if rank else _end_of(row["video"])),
+                plain("" if rank else name),
+                f"{moment['start']:.1f} - {moment['end']:.1f}",
+                f"{moment['score']:.3f}",
+            ]
+            if with_truth:
+                truth = None if rank else row["truth"]
+                cells.append("" if truth is None else f"{truth[0]:.1f} - {truth[1]:.1f}")
+            table.add_row(*cells)
+    return table
+
+
+def recall_table(recalls: Sequence[Mapping[str, float]], *, title: str) -> Table:
+    """R@n at tIoU, a line a tIoU.
+
+    Args:
+        recalls: Each with `n`, `tiou` and `share`.
+        title: Over the table.
+    """
+    counts = list(dict.fromkeys(int(row["n"]) for row in recalls))
+    shares = {(row["tiou"], int(row["n"])): row["share"] for row in recalls}
+    table = Table(title=title, title_justify="left")
+    table.add_column("tIoU", justify="right")
+    for n in counts:
+        table.add_column(f"R@{n}", justify="right", style="bold")
+    for tiou in dict.fromkeys(row["tiou"] for row in recalls):
+        table.add_row(f"{tiou:g}", *(percent(shares[tiou, n]) for n in counts))
+    return table

@@ -653,5 +653,6 @@ def _describe_weights(text: str) -> str:
     trained = config_for_weights(ConfigSource(), text)
     module = build_trained(trained)
     count = sum(parameter.numel() for parameter in module.parameters())
-    classes = trained.config.model.num_classes
-    return f"{trained.config.name}, {classes} classes, {count / 1e6:.1f} M parameters; they fit"
+    classes = getattr(trained.config.model, "num_classes", None)
+    told = "" if classes is None else f" {classes} classes,"
+    return f"{trained.config.name},{told} {count / 1e6:.1f} M parameters; they fit"

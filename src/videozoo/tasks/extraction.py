@@ -45,7 +45,7 @@ from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.scoring import with_views
 from videozoo.tasks.common import speaker
 from videozoo.tasks.loading import Trained, build_trained, config_for_weights
-from videozoo.tasks.requests import Device, ExtractRequest
+from videozoo.tasks.requests import Device, ExtractRequest, Layer
 from videozoo.tasks.starting import initialise
 from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_weights, sniff
@@ -85,6 +85,7 @@ class Extractor:
         *,
         rate: float = 2.0,
         window_seconds: float | None = None,
+        layer: Layer = "features",
         device: Device = "auto",
         accelerator: Accelerator | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class Extractor:
             rate: Vectors a second of video.
             window_seconds: Stretch of video behind a vector. None: 1 / rate; for models of dense
                 clips (Non-local) as many frames as they were trained on, at that stride.
+            layer: `features`: what the classifier reads. `scores`: what it says, a share a class.
             device: Where to compute.
             accelerator: In place of `device`, where processes share the work.
 
@@ -115,9 +117,10 @@ class Extractor:
         self._accelerator = accelerator or make_accelerator(
             device=device, precision=config.train.precision
         )
-        module = _built(trained, config)
-        self.dim = cast(ClipModel, module).feature_dim
-        self.facts = _facts(config, self._plan, module)
+        module = _built(trained, config, layer)
+        self._layer: Layer = layer
+        self.facts = _facts(config, self._plan, module, layer)
+        self.dim: int = self.facts["dim"]
         module.to(self._accelerator.device).eval()
         fold_batch_norms(module)  # its weights are not saved from here
         use_channels_last(module)
@@ -180,16 +183,18 @@ class Extractor:
             facts=facts,
         )
 
-    def _features(self, windows: NDArray[np.uint8]) -> Tensor:
+    def _features(self, frames: NDArray[np.uint8]) -> Tensor:
         """(N, T, H, W, C) pixels to (N, dim), on the device and perhaps not ready yet."""
-        pixels = torch.from_numpy(windows)
+        pixels = torch.from_numpy(frames)
         if self._accelerator.device.type == "cuda":
             pixels = pixels.pin_memory()
         clips = pixels.to(self._accelerator.device, non_blocking=True).permute(0, 1, 4, 2, 3)
         data = self._config.data
         with torch.inference_mode(), self._accelerator.autocast():
-            features = cast(ClipModel, self._module).features(normalize(clips, data.mean, data.std))
-        return features.float()
+            windows = normalize(clips, data.mean, data.std)
+            if self._layer == "scores":
+                return self._module(windows).float().softmax(dim=1)
+            return cast(ClipModel, self._module).features(windows).float()
 
 
 def _store(features: Tensor, rows: NDArray[np.float32], start: int) -> int:
@@ -226,11 +231,16 @@ def _clip_config(trained: Trained) -> RunConfig:
     return config
 
 
-def _built(trained: Trained, config: RunConfig) -> nn.Module:
+def _built(trained: Trained, config: RunConfig, layer: Layer) -> nn.Module:
     path = trained.path
     net = None if sniff(path).startswith("paddle") else recognise(read_weights(path)[0])
     if net is None:
         return build_trained(trained, config)
+    if layer == "scores":
+        raise WeightsError(
+            f"{path}: a torchvision {net.title}, whose classifier knows images; extract its "
+            "features, or scores with trained weights"
+        )
     if config.name != "tsn":
         raise WeightsError(
             f"{path}: a torchvision {net.title}, which knows nothing of what {config.spec.title} "
@@ -241,17 +251,17 @@ def _built(trained: Trained, config: RunConfig) -> nn.Module:
     return module
 
 
-def _facts(config: RunConfig, plan: WindowPlan, module: nn.Module) -> dict[str, Any]:
-    view = plan.view
+def _facts(config: RunConfig, plan: WindowPlan, module: nn.Module, layer: Layer) -> dict[str, Any]:
+    view, has_scores = plan.view, layer == "scores"
     facts = {
         "model": config.name,
         "title": config.spec.title,
         "settings": config.model.model_dump(
             mode="json", exclude_defaults=True, exclude={"num_classes", "dropout"}
         ),
-        "weights_sha256": _weights_sha256(module),
-        "layer": "classifier input",
-        "dim": cast(ClipModel, module).feature_dim,
+        "weights_sha256": _weights_sha256(module, with_classifier=has_scores),
+        "layer": "class scores" if has_scores else "classifier input",
+        "dim": config.model.num_classes if has_scores else cast(ClipModel, module).feature_dim,
         "rate": plan.rate,
         "window_seconds": plan.window_seconds,
         "frame_stride": view.frame_stride if plan.window_seconds is None else None,
@@ -267,14 +277,15 @@ def _facts(config: RunConfig, plan: WindowPlan, module: nn.Module) -> dict[str, 
     return json.loads(json.dumps(facts))  # tuples and lists are one
 
 
-def _weights_sha256(module: nn.Module) -> str:
-    """Of all that the features depend on: the same in whatever file the weights came.
+def _weights_sha256(module: nn.Module, *, with_classifier: bool) -> str:
+    """Of all that the vectors depend on: the same in whatever file the weights came.
 
     The classifier comes after the features, and counters of batches change nothing.
     """
     digest = hashlib.sha256()
     for name, values in sorted(module.state_dict().items()):
-        if name.startswith("head.") or name.endswith("num_batches_tracked"):
+        is_after = name.startswith("head.") and not with_classifier
+        if is_after or name.endswith("num_batches_tracked"):
             continue
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         flat = values.detach().cpu().contiguous().reshape(-1)
@@ -396,6 +407,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
         trained,
         rate=request.rate,
         window_seconds=request.window_seconds,
+        layer=request.layer,
         accelerator=accelerator,
     )
     folder = FeatureFolder(request.output, request.format, extractor.facts)

@@ -192,10 +192,16 @@ def _opening_line(
     checked = f"{held_out} to check with" if held_out else "no validation"
     where = f"{accelerator.num_processes} x {accelerator.device.type}"
     return (
-        f"{config.spec.title}: {size:.1f} M parameters, {config.model.num_classes} classes; "
+        f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
         f"{lesson.num_train} videos to learn from, {checked}; {config.train.epochs} epochs of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )
+
+
+def _classes(config: RunConfig) -> str:
+    """How many classes it tells apart; nothing for models without any."""
+    classes = getattr(config.model, "num_classes", None)
+    return "" if classes is None else f", {classes} classes"
 
 
 def _rate_line(settings: TrainSettings) -> str:

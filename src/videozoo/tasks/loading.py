@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo import __version__
@@ -231,14 +232,25 @@ def build_trained(
     module = config.spec.build(config.model)
     if sniff(trained.path).startswith("paddle"):
         names = config.spec.paddle_names(config.model)
-        arrays = read_paddle(trained.path, {place.name for place in names.values()})
-        state = fit_paddle(arrays, names, module.state_dict())
+        state = fit_paddle(paddle_arrays(trained.path, config), names, module.state_dict())
         load_state(module, state, drop=drop, source=trained.path, names=names)
     else:
         state, _ = read_weights(trained.path)
         _refuse_image_net(state, trained.path, config)
         load_state(module, state, drop=drop, source=trained.path)
     return module
+
+
+def paddle_arrays(path: Path, config: RunConfig) -> dict[str, NDArray[Any]]:
+    """Read PaddlePaddle parameters of a configured model, without what is computed here.
+
+    Raises:
+        WeightsError: The file is damaged, of another kind, or of another number of parameters.
+    """
+    spec = config.spec
+    wanted = {place.name for place in spec.paddle_names(config.model).values()}
+    arrays = read_paddle(path, wanted | set(spec.paddle_ignored))
+    return {name: array for name, array in arrays.items() if name not in spec.paddle_ignored}
 
 
 def _refuse_image_net(state: Mapping[str, Tensor], path: Path, config: RunConfig) -> None:

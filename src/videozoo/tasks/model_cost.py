@@ -28,6 +28,7 @@ from videozoo.types import Settings
 from videozoo.weights.registry import PUBLISHED, Published
 
 _SHARE_TO_OPEN = 0.3  # parts with more of the parameters are shown by their own parts
+_EVENT, _WORDS = 50, 12  # ten seconds at 5 vectors a second, and a sentence on them
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,22 @@ def model_cost(config: RunConfig) -> Cost:
     """
     sample = _Sample.of(config)
     # sequences have lengths, which must be numbers; their models are cheap to really run
-    device = torch.device("meta" if sample.clip else "cpu")
+    device = torch.device("cpu" if sample.dims or sample.told else "meta")
+    try:
+        return _counted(config, sample, device)
+    except ConfigError:
+        if not sample.sequence:
+            raise
+    return _counted(config, sample, torch.device("cpu"))  # some choose by the numbers they see
+
+
+def _counted(config: RunConfig, sample: _Sample, device: torch.device) -> Cost:
     with device:
         module = config.spec.build(config.model).eval()
+    trained = [each for each in module.parameters() if each.requires_grad]
     try:
         inputs = sample.inputs(1, device)
+        module.requires_grad_(False)  # the counter stumbles over parameters handed to parts
         with (
             torch.no_grad(),
             FlopCounterMode(display=False) as counter,
@@ -155,8 +167,10 @@ def model_cost(config: RunConfig) -> Cost:
             for tensor in tree_leaves(inputs):
                 memory.hold(tensor)
             module(*inputs)
+        for parameter in trained:
+            parameter.requires_grad_(True)
         kept = _kept_bytes(module, sample.inputs(2, device)) // 2
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{config.spec.title} does not take {sample.subject}: {error}") from None
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(module).__name__
@@ -187,6 +201,10 @@ class _Sample:
     clip: tuple[int, ...] = ()
     dims: tuple[int, ...] = ()
     """Of the streams of features."""
+    sequence: tuple[int, ...] = ()
+    """What models of whole videos, or of proposals, take of one."""
+    told: tuple[tuple[int, ...], ...] = ()
+    """Shapes of what models of sentences take: what is seen, what is said."""
 
     @classmethod
     def of(cls, config: RunConfig) -> _Sample:
@@ -196,6 +214,23 @@ class _Sample:
             dims = tuple(stream.dim for stream in shape.streams)
             named = ", ".join(f"{stream.name} {stream.dim}" for stream in shape.streams)
             return cls(f"{steps} frames of features ({named})", steps, dims=dims)
+        if config.spec.sequence_shape is not None:
+            shape = config.spec.sequence_shape(config.model)
+            size = shape.feature_dim, shape.num_steps
+            subject = f"a video of {size[1]} steps of features ({size[0]} numbers each)"
+            return cls(subject, shape.num_steps, sequence=size)
+        if config.spec.proposal_dim is not None:
+            size = config.data.max_proposals, config.spec.proposal_dim(config.model)
+            subject = f"{size[0]} proposals of a video ({size[1]} numbers each)"
+            return cls(subject, size[0], sequence=size)
+        if config.spec.task == "captioning":
+            dim = config.model.feature_dim
+            subject = f"an event of {_EVENT} vectors ({dim} numbers each), {_WORDS} words"
+            return cls(subject, _EVENT, told=((_EVENT, dim), (_WORDS,)))
+        if config.spec.task == "moments":
+            dims = config.model.visual_dim, config.model.sentence_dim
+            subject = f"one clip ({dims[0]} numbers) and one sentence ({dims[1]})"
+            return cls(subject, 1, told=((dims[0],), (dims[1],)))
         if config.spec.clip_shape is None:
             raise ConfigError(f"model {config.name!r} takes neither clips nor features")
         shape = config.spec.clip_shape(config.model)
@@ -206,8 +241,16 @@ class _Sample:
         return cls(subject, shape.num_steps, clip=clip)
 
     def inputs(self, count: int, device: torch.device) -> tuple[Any, ...]:
+        if self.told:
+            seen = torch.zeros(count, *self.told[0], device=device)
+            if len(self.told[0]) == 1:
+                return seen, torch.zeros(count, *self.told[1], device=device)
+            words = torch.zeros(count, *self.told[1], dtype=torch.int64, device=device)
+            return seen, torch.full((count,), self.steps, device=device), words
         if self.clip:
             return (torch.zeros(count, *self.clip, device=device),)
+        if self.sequence:
+            return (torch.zeros(count, *self.sequence, device=device),)
         streams = [torch.zeros(count, self.steps, dim, device=device) for dim in self.dims]
         return streams, torch.full((count,), self.steps, device=device)
 
@@ -417,7 +460,7 @@ def _setting_table(config: RunConfig) -> Table:
         title="Settings: model.KEY in a file, --set model.KEY=VALUE", title_justify="left"
     )
     table.add_column("key", style="bold", no_wrap=True)
-    table.add_column("value", no_wrap=True)
+    table.add_column("value", overflow="fold", max_width=36)
     table.add_column("what it is")
     for each in settings_of(config):
         value = each.value if each.value == each.default else f"{each.value} (not {each.default})"

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from videozoo.config import RunConfig
 
 Device = Literal["auto", "cpu", "cuda"]
+Layer = Literal["features", "scores"]
+"""What is taken of a clip model: what its classifier reads, or the scores of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,8 @@ class PredictRequest:
     """Also write each video with the answer on it, and a picture of what the model saw."""
     explain: bool = False
     """Also write a picture of what in each video speaks for the answer."""
+    sentences: tuple[str, ...] = ()
+    """What to look for, for models that find moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,8 @@ class ExtractRequest:
     """Vectors a second of video."""
     window_seconds: float | None = None
     """Stretch of video that a vector is made from; None: 1 / rate, or as the model was trained."""
+    layer: Layer = "features"
+    """What the classifier reads, or the scores it gives."""
     format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
     labels: Path | None = None
     """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""

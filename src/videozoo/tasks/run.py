@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import RunError
+from videozoo.errors import RunError, UsageError
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
@@ -17,8 +17,22 @@ from videozoo.tasks.requests import (
 )
 
 if TYPE_CHECKING:
+    from videozoo.tasks.captioning import Captioner
     from videozoo.tasks.classification import Classifier
+    from videozoo.tasks.localisation import Locator
+    from videozoo.tasks.moments import Finder
     from videozoo.tasks.tagging import Tagger
+
+
+_NOT_EXPORTED = {
+    "tagging": "that tag features",
+    "captioning": "that describe events",
+    "moments": "that find moments",
+    "localisation": "that find segments",
+    "two_stage_localisation": "that find segments",
+    "proposal_scoring": "that score proposals",
+}
+"""Task to what its models do, where these cannot be exported."""
 
 
 def train(request: TrainRequest) -> None:
@@ -52,7 +66,10 @@ def predict(request: PredictRequest) -> None:
     from videozoo.tasks.loading import config_for_weights
 
     loaded = config_for_weights(request.source, request.weights)
-    _task(loaded.config.spec.task).predict(loaded, request)
+    spec = loaded.config.spec
+    if request.sentences and spec.task != "moments":
+        raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
+    _task(spec.task).predict(loaded, request)
 
 
 def export(request: ExportRequest) -> Path:
@@ -71,7 +88,8 @@ def export(request: ExportRequest) -> Path:
     task = _task(spec.task)
     if not hasattr(task, "export"):
         raise RunError(
-            f"{spec.title}: models that tag features cannot be exported yet; use the weights "
+            f"{spec.title}: models {_NOT_EXPORTED.get(spec.task, spec.task)} cannot be exported "
+            "yet; use the weights "
             f"themselves: videozoo predict --weights {loaded.path}"
         )
     return task.export(loaded, request)
@@ -82,7 +100,7 @@ def load(
     *,
     config: str | Path | None = None,
     device: Device = "auto",
-) -> Classifier | Tagger:
+) -> Classifier | Tagger | Captioner | Finder | Locator:
     """Make a trained model ready to use from Python.
 
     Args:

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.errors import WeightsError
-from videozoo.tasks.loading import default_weights, resolve_weights
+from videozoo.tasks.loading import default_weights, paddle_arrays, resolve_weights
 from videozoo.tasks.requests import TrainRequest
 from videozoo.types import FloatArray, PaddleName
 from videozoo.weights.files import read_weights, sniff
 from videozoo.weights.fit import classifier_of_others, fit_paddle, load_state
-from videozoo.weights.paddle import read_paddle
 from videozoo.weights.torchvision import ImageNet, recognise, to_paddle_names
 
 FRESH, DEFAULT = "none", "default"
@@ -75,8 +74,7 @@ def initialise(
     path = default_weights(config.name, "pretrain") if weights == DEFAULT else None
     path = path or resolve_weights(weights)
     if sniff(path).startswith("paddle"):
-        names = config.spec.paddle_names(config.model)
-        arrays = read_paddle(path, {place.name for place in names.values()})
+        arrays = paddle_arrays(path, config)
         floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
         return _from_paddle(module, config, floats, drop, path)
     state, metadata = read_weights(path)

@@ -23,6 +23,7 @@ from videozoo.tasks.loading import (
     Trained,
     build_trained,
     config_for_weights,
+    paddle_arrays,
     resolve_weights,
     save_trained,
 )
@@ -238,7 +239,7 @@ def _found_settings(path: Path, start: RunConfig) -> dict[str, Any]:
     """Depth and number of classes, as far as the tensors tell them."""
     places = start.spec.paddle_names(start.model)
     if sniff(path).startswith("paddle"):
-        arrays: Mapping[str, Any] = read_paddle(path, {place.name for place in places.values()})
+        arrays: Mapping[str, Any] = paddle_arrays(path, start)
         last = list(places.values())[-1].name
     else:
         arrays, _ = read_weights(path)

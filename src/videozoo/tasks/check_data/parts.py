@@ -74,6 +74,11 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
     path, config, frames = request.path, None, 0
     if request.source.path is not None:
         config = request.source.load()
+        if config.spec.clip_shape is None and config.spec.feature_shape is None:
+            raise UsageError(
+                f"--config {request.source.path}: {config.spec.title} does not read videos; name "
+                "the folder or list of videos to check, without --config"
+            )
         frames = _frames_of_clip(config)
     if path is None:
         if config is None:

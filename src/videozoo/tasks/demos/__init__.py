@@ -19,6 +19,9 @@ _ROOMS = {
     "attention_cluster": "tagging",
     "attention_lstm": "tagging",
     "nextvlad": "tagging",
+    "bmn": "localisation",
+    "bsn": "localisation",
+    "ctcn": "localisation",
 }
 """Which file here shows which model."""
 

@@ -6,6 +6,7 @@
     FOLDER/tsm/          a TSM that learnt those actions: the extractor
     FOLDER/world/        long videos in which several things happen, with every annotation
     FOLDER/features/     what the extractor sees of each long video, two vectors a second
+    FOLDER/scores/       what it takes each moment for: the scores of the actions
 
 All of it is made once and shared by the demos in a folder; the first two are those of the demo of
 the clip models.
@@ -13,16 +14,21 @@ the clip models.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo.data.synthetic_world import World, make_world
+from videozoo.config import RunConfig
+from videozoo.data.records import FeatureRecord, PackWriter, find_records
+from videozoo.data.synthetic_world import World, WorldVideo, make_world
+from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.demos import clips
 from videozoo.tasks.extraction import extract_all
-from videozoo.tasks.requests import ConfigSource, Device, ExtractRequest
+from videozoo.tasks.requests import ConfigSource, Device, ExtractRequest, Layer
 
 SPLITS = ("train", "val", "test")
 NUM_VIDEOS = {"train": 240, "val": 40, "test": 80}
@@ -41,10 +47,21 @@ class Ground:
     world: World
     features: Path
     """Of all videos, as `videozoo extract` writes them."""
+    layer: Layer
+    """What they are."""
 
 
-def prepare(folder: Path, *, seed: int, device: Device, out: Console) -> Ground:
+def prepare(
+    folder: Path, *, seed: int, device: Device, out: Console, layer: Layer = "features"
+) -> Ground:
     """Make what is not there yet.
+
+    Args:
+        folder: The demo's.
+        seed: Of the videos and of the extractor.
+        device: Where to compute.
+        out: Told what happens.
+        layer: What of the extractor the features are.
 
     Raises:
         VideozooError: The folder cannot be written, or it holds something else.
@@ -55,7 +72,29 @@ def prepare(folder: Path, *, seed: int, device: Device, out: Console) -> Ground:
     out.rule("2/4  long videos in which several things happen")
     world = _made_world(folder / "world", seed, out)
     out.rule("3/4  what the TSM sees of them, twice a second")
-    return Ground(world, _extracted(folder, world, device, out))
+    return Ground(world, _extracted(folder, world, layer, device, out), layer)
+
+
+def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -> Path:
+    """Write some videos' features as a pack of their own."""
+    with PackWriter(folder, extractor=extractor, overwrite=True) as pack:
+        for record in records:
+            pack.write(record)
+    return folder
+
+
+def features_of(made: Ground, videos: Sequence[WorldVideo], folder: Path) -> Path:
+    """Write the features of some videos as a pack of their own."""
+    source = find_records(made.features)
+    found = {record.name: record for record in map(source.read, range(len(source)))}
+    return write_pack((found[video.name] for video in videos), source.extractor, folder)
+
+
+def resumable(config: RunConfig, save_dir: Path) -> bool:
+    """Whether an earlier demo has left this very run, finished or not."""
+    run_folder = RunFolder(save_dir)
+    same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
+    return same and run_folder.last() is not None
 
 
 def _made_world(folder: Path, seed: int, out: Console) -> World:
@@ -77,9 +116,9 @@ def _made_world(folder: Path, seed: int, out: Console) -> World:
     return world
 
 
-def _extracted(folder: Path, world: World, device: Device, out: Console) -> Path:
+def _extracted(folder: Path, world: World, layer: Layer, device: Device, out: Console) -> Path:
     """Features of all videos; made anew where these are new."""
-    features = folder / "features"
+    features = folder / layer
     request = ExtractRequest(
         source=ConfigSource(flags={"predict.batch_size": ("the demo", 32)}),
         output=features,
@@ -87,6 +126,7 @@ def _extracted(folder: Path, world: World, device: Device, out: Console) -> Path
         inputs=tuple(str(video.path) for video in world.videos),
         rate=RATE,
         window_seconds=WINDOW_SECONDS,
+        layer=layer,
         device=device,
         overwrite=not world.reused,
     )

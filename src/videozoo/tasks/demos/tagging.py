@@ -16,9 +16,8 @@ import numpy as np
 from rich.console import Console
 
 from videozoo.config import RunConfig, from_layers
-from videozoo.data.records import PackWriter, RecordSet, find_records
+from videozoo.data.records import RecordSet, find_records
 from videozoo.data.synthetic import CLASS_NAMES
-from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.tasks import tagging
@@ -136,11 +135,11 @@ def _write_records(folder: Path, made: Ground) -> dict[str, RecordSet]:
     found = {record.name: record for record in map(source.read, range(len(source)))}
     records: dict[str, RecordSet] = {}
     for split in ground.SPLITS:
-        with PackWriter(folder / split, extractor=source.extractor, overwrite=True) as pack:
-            for video in made.world.split(split):
-                actions = tuple(sorted({event.label for event in video.events}))
-                pack.write(replace(found[video.name], labels=actions))
-        records[split] = find_records(folder / split)
+        labelled = (
+            replace(found[v.name], labels=tuple(sorted({event.label for event in v.events})))
+            for v in made.world.split(split)
+        )
+        records[split] = find_records(ground.write_pack(labelled, source.extractor, folder / split))
     (folder / "class_names.json").write_text(json.dumps(CLASS_NAMES), encoding="utf-8")
     return records
 
@@ -163,9 +162,7 @@ def _labels(records: RecordSet) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> None:
     """Train, or go on with what an earlier demo has left."""
-    run_folder = RunFolder(save_dir)
-    same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
-    resume = same and run_folder.last() is not None
+    resume = ground.resumable(config, save_dir)
     request = TrainRequest(
         source=ConfigSource(),
         save_dir=save_dir,
@@ -180,10 +177,8 @@ def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> N
 
 def _explain(records: RecordSet, folder: Path, name: str, device: Device, out: Console) -> Path:
     """Predict on a few held-out videos and draw when the model looks."""
-    some = folder / name / "some_videos"
-    with PackWriter(some, extractor=records.extractor, overwrite=True) as pack:
-        for number in range(min(NUM_EXPLAINED, len(records))):
-            pack.write(records.read(number))
+    few = (records.read(number) for number in range(min(NUM_EXPLAINED, len(records))))
+    some = ground.write_pack(few, records.extractor, folder / name / "some_videos")
     predictions = folder / name / "predictions"
     request = PredictRequest(
         source=ConfigSource(),

@@ -1,0 +1,501 @@
+"""From events of videos and what people say of them to batches: the `data:` section of captioning.
+
+An event is a stretch of a video. Its features are some rows of those of the whole video; its words
+are numbers in a vocabulary whose first three are `<s>`, `<e>` and, anywhere, `<unk>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from videozoo.data import kinetics
+from videozoo.data._sequence_batches import EvalBatches, Items, TrainBatches, Workers
+from videozoo.data._sequence_videos import check_missing, named, refuse_missing
+from videozoo.data._video_features import VideoFeatures, named_files
+from videozoo.data.timed_sentences import TimedSentence, TimedSentences, read_timed_sentences
+from videozoo.errors import DataError
+from videozoo.safe_write import written_aside
+from videozoo.types import Settings
+
+START, END, UNKNOWN = "<s>", "<e>", "<unk>"
+"""What a sentence begins and ends with, and what stands for a word that is not known."""
+PADDING = -1
+"""In place of a word, past the end of a sentence."""
+_RATE_2019 = 5.0
+_WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
+
+Part = Literal["train", "val", "test"]
+
+
+class CaptionData(Settings):
+    """Events of videos, what people say of them, and how they are fed to a model."""
+
+    train: Path | None = None
+    """Events to learn from: ActivityNet Captions or TACoS as JSON, Charades-STA, or 2019 lists
+    (`VIDEO<tab>START<tab>END<tab>sentence`)."""
+    val: Path | None = None
+    """Events to check with after each epoch."""
+    test: Path | None = None
+    """Events to evaluate on. By default those of `val`."""
+    references: tuple[Path, ...] = ()
+    """What people say of the same videos, one file a person, for scores of dense captioning. By
+    default the sentences of `test`."""
+    features: Path | None = None
+    """Features of whole videos: a folder of 2019, with a pickle named as each video; a folder of
+    .npy, .npz, .csv, .h5 or .pkl files; or a feature pack."""
+    streams: tuple[str, ...] = ()
+    """Arrays of a video to be put side by side. By default the only one, or `rgb` and `flow`."""
+    rate: float | None = Field(default=None, gt=0)
+    """Vectors a second. By default what the features say of themselves, else 5 as in 2019."""
+    vocabulary: Path | None = None
+    """Words the model knows, one a line, what follows a blank left out; `<s>` and `<e>` come
+    first. By default they are collected from `train`; they are stored with the weights."""
+    min_word_count: int = Field(default=3, ge=1)
+    """Words that `train` has less often are not collected: they become `<unk>`."""
+    outside: Literal["refuse", "skip"] = "refuse"
+    """What becomes of events without a single vector, such as those beyond the end of their video:
+    refuse them, or leave them out and say how many, as in 2019."""
+    num_workers: int = Field(default=4, ge=0)
+    """Processes that read, on each training process; never more than the machine has cores.
+    0 reads in the training process itself."""
+    prefetch_batches: int = Field(default=2, ge=1)
+    """Batches each worker prepares ahead."""
+    bad_video_share: float = Field(default=0.05, ge=0, le=1)
+    """Training goes on without events that have no features, and replaces damaged ones by others;
+    it stops when together they are more than this share."""
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def words_of(one: TimedSentence) -> list[str]:
+    """Words of a sentence: as the file cuts it, or in lower case without punctuation.
+
+    >>> words_of(TimedSentence(video="v", start_seconds=0, end_seconds=1, where="",
+    ...                        sentence="A man doesn't stop."))
+    ['a', 'man', "doesn't", 'stop']
+    """
+    if one.tokenised:
+        return one.sentence.split()
+    return _WORD.findall(one.sentence.lower())
+
+
+class Vocabulary:
+    """Words by number."""
+
+    def __init__(self, words: Sequence[str], *, source: str = "vocabulary") -> None:
+        """Take all words in order.
+
+        Raises:
+            DataError: `<s>` and `<e>` are not the first, `<unk>` is missing, or a word is there
+                twice.
+        """
+        self.words = tuple(words)
+        self._numbers = {word: number for number, word in enumerate(self.words)}
+        if self.words[:2] != (START, END):
+            got = " and ".join(map(repr, self.words[:2])) or "nothing"
+            raise DataError(f"{source}: the first words are {got}, expected {START!r} and {END!r}")
+        if UNKNOWN not in self._numbers:
+            raise DataError(f"{source}: no word {UNKNOWN!r}, which stands for words not known")
+        if len(self._numbers) < len(self.words):
+            twice = next(w for w, n in Counter(self.words).items() if n > 1)
+            raise DataError(f"{source}: {twice!r} is there twice; each word has one number")
+        self._unknown = self._numbers[UNKNOWN]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._numbers
+
+    def numbers(self, words: Iterable[str]) -> list[int]:
+        """Numbers of words; that of `<unk>` for those not known.
+
+        >>> Vocabulary(["<s>", "<e>", "<unk>", "man"]).numbers(["a", "man"])
+        [2, 3]
+        """
+        return [self._numbers.get(word, self._unknown) for word in words]
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a word a line; what follows a blank, such as a count, does not matter.
+
+    Raises:
+        DataError: The file cannot be read or used.
+    """
+    lines = kinetics.text_of(path).splitlines()
+    return Vocabulary([line.split()[0] for line in lines if line.strip()], source=str(path))
+
+
+def build_vocabulary(sentences: Iterable[TimedSentence], *, min_count: int) -> Vocabulary:
+    """Collect words, the most frequent first; equally frequent ones in the order of the alphabet.
+
+    >>> said = [TimedSentence(video="v", start_seconds=0, end_seconds=1, sentence=text, where="")
+    ...         for text in ("A man runs.", "The man!")]
+    >>> build_vocabulary(said, min_count=2).words
+    ('<s>', '<e>', '<unk>', 'man')
+    """
+    counts = Counter(word for one in sentences for word in words_of(one))
+    kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
+    special = [START, END, UNKNOWN]
+    return Vocabulary([*special, *(word for _, word in kept if word not in special)])
+
+
+def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
+    """Write a word a line, as `read_vocabulary` reads them.
+
+    Raises:
+        DataError: The disk refuses.
+    """
+    try:
+        with written_aside(path) as aside:
+            aside.write_text("".join(f"{word}\n" for word in vocabulary.words), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class UnknownWords:
+    """How many words of some sentences a vocabulary lacks."""
+
+    unknown: int
+    total: int
+
+    @property
+    def note(self) -> str:
+        """A line about it; empty where all are known."""
+        if not self.unknown:
+            return ""
+        share = 100 * self.unknown / self.total
+        return (
+            f"{self.unknown:,} of {self.total:,} words ({share:.1f} %) are not in the vocabulary "
+            f"and count as {UNKNOWN}"
+        )
+
+
+def count_unknown(sentences: Iterable[TimedSentence], vocabulary: Vocabulary) -> UnknownWords:
+    """Count the words that a vocabulary lacks."""
+    words = [word for one in sentences for word in words_of(one)]
+    return UnknownWords(sum(word not in vocabulary for word in words), len(words))
+
+
+# --- which events ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CaptionEvents:
+    """Events that have features, and where these are."""
+
+    events: tuple[TimedSentence, ...]
+    """Batches number them from 0."""
+    features: VideoFeatures
+    missing: tuple[str, ...]
+    """Videos of the file that have no features; their events are not among `events`."""
+    num_missing: int
+    """Events of these."""
+    path: Path
+    rate: float
+    """Vectors a second."""
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def rows(self, event: TimedSentence, length: int) -> slice:
+        """Rows of a video of `length` vectors that show an event; may be none.
+
+        Reference behaviour: PaddlePaddle/models release/1.8, ets_reader.
+        """
+        first = max(0, int(event.start_seconds * self.rate))
+        return slice(first, min(length, int(event.end_seconds * self.rate + 0.5)))
+
+
+def part_path(data: CaptionData, part: Part) -> Path | None:
+    """The file of one part of the `data:` section."""
+    paths = {"train": data.train, "val": data.val, "test": data.test or data.val}
+    return paths[part]
+
+
+def load_features(data: CaptionData) -> VideoFeatures:
+    """Look what is in `data.features`.
+
+    Raises:
+        DataError: It is not set, or holds no features.
+    """
+    if data.features is None:
+        raise DataError("data.features is not set; name a folder of features, one file a video")
+    return VideoFeatures(data.features, streams=data.streams)
+
+
+def load_events(data: CaptionData, part: Part) -> CaptionEvents:
+    """Find the events of one part of the `data:` section.
+
+    Raises:
+        DataError: The part is not set or cannot be used, or no video has features.
+    """
+    path = part_path(data, part)
+    if path is None:
+        raise DataError(
+            f"data.{part} is not set; name a file of events, such as ActivityNet Captions' JSON"
+        )
+    return with_features(read_timed_sentences(path), load_features(data), data)
+
+
+def with_features(
+    found: TimedSentences, features: VideoFeatures, data: CaptionData
+) -> CaptionEvents:
+    """Divide events into those with features and those without.
+
+    Raises:
+        DataError: None has features.
+    """
+    missing = tuple(video for video in found.videos if video not in features)
+    lost = set(missing)
+    events = tuple(one for one in found.sentences if one.video not in lost)
+    if not events:
+        raise DataError(
+            f"{features.path}: no features of any of the {len(missing)} videos of {found.path}; "
+            f"looked for {named(missing)}; there are those of {named(tuple(features))}"
+        )
+    rate = features.rate(data.rate, _RATE_2019)
+    return CaptionEvents(events, features, missing, len(found) - len(events), found.path, rate)
+
+
+def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -> CaptionEvents:
+    """Events to describe: files of them, or files and folders of features, described whole.
+
+    Raises:
+        DataError: Something named is not there or cannot be used.
+    """
+    paths = named_files(inputs)
+    listed = [path for path in paths if _holds_events(path)]
+    if not listed:
+        if len(paths) != 1:
+            raise DataError(
+                f"{len(paths)} files of features; name one, a folder of them, or files of events"
+            )
+        features = VideoFeatures(paths[0], streams=data.streams)
+        rate = features.rate(data.rate, _RATE_2019)
+        events = tuple(
+            TimedSentence(
+                video=video,
+                start_seconds=0.0,
+                end_seconds=len(features.read(video, feature_dim=feature_dim)) / rate,
+                sentence="",
+                where=features.where(video),
+            )
+            for video in features
+        )
+        return CaptionEvents(events, features, (), 0, paths[0], rate)
+    if len(listed) < len(paths):
+        other = next(path for path in paths if path not in listed)
+        raise DataError(
+            f"{other}: features beside files of events; with these, features come from "
+            "data.features: --set data.features=PATH"
+        )
+    files = [read_timed_sentences(path, need_text=False) for path in listed]
+    together = TimedSentences(files[0].path, tuple(e for f in files for e in f.sentences), {})
+    return with_features(together, load_features(data), data)
+
+
+def _holds_events(path: Path) -> bool:
+    if path.is_dir() or path.suffix.lower() in (".npy", ".npz", ".csv", ".h5", ".hdf5", ".pkl"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return b"\0" not in head and head[:1] != b"\x80"
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Some events."""
+
+    features: Tensor
+    """float32 (N, T, feature_dim), padded with zeros at the end."""
+    lengths: Tensor
+    """int64 (N,): vectors of each, at least 1."""
+    words: Tensor
+    """int64 (N, L): `<s>`, the sentence, then `PADDING`."""
+    targets: Tensor
+    """int64 (N, L): the sentence, `<e>`, then `PADDING`."""
+    events: Tensor
+    """int64 (N,): number of the event among `CaptionEvents.events`."""
+    replaced: int = 0
+    """Training: how many of these stand in for an event that could not be used."""
+    skipped: tuple[int, ...] = ()
+    """Evaluation: numbers of events that were left out since the last batch."""
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            features=change(self.features),
+            lengths=change(self.lengths),
+            words=change(self.words),
+            targets=change(self.targets),
+        )
+
+
+@dataclass(frozen=True)
+class _Event:
+    number: int
+    features: NDArray[np.float32]
+    words: list[int]
+
+
+class _Reader:
+    """Events by number."""
+
+    def __init__(
+        self, events: CaptionEvents, vocabulary: Vocabulary, data: CaptionData, feature_dim: int
+    ) -> None:
+        self.events = events
+        self.vocabulary = vocabulary
+        self.skips = data.outside == "skip"
+        self.feature_dim = feature_dim
+
+    def read(self, number: int, _epoch: int | None) -> _Event | None:
+        event = self.events.events[number]
+        features = self.events.features.read(event.video, feature_dim=self.feature_dim)
+        chosen = features[self.events.rows(event, len(features))]
+        if not len(chosen):
+            if self.skips:
+                return None
+            seconds = len(features) / self.events.rate
+            raise DataError(
+                f"{event} shows nothing of its video, which has features of {seconds:g} s; correct "
+                "the times, or leave such events out: --set data.outside=skip"
+            )
+        return _Event(number, chosen, self.vocabulary.numbers(words_of(event)))
+
+    def collate(self, events: Sequence[_Event]) -> CaptionBatch:
+        rows = [torch.from_numpy(np.array(one.features)) for one in events]
+        words = [torch.tensor([0, *one.words]) for one in events]
+        targets = [torch.tensor([*one.words, 1]) for one in events]
+        return CaptionBatch(
+            features=pad_sequence(rows, batch_first=True),
+            lengths=torch.tensor([len(row) for row in rows]),
+            words=pad_sequence(words, batch_first=True, padding_value=PADDING),
+            targets=pad_sequence(targets, batch_first=True, padding_value=PADDING),
+            events=torch.tensor([one.number for one in events]),
+        )
+
+    def items(self, seed: int) -> Items[_Event, CaptionBatch]:
+        return Items(len(self.events), self.read, self.collate, seed=seed)
+
+
+def _workers(data: CaptionData) -> Workers:
+    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)
+
+
+class TrainCaptions(TrainBatches[CaptionBatch]):
+    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
+
+    def __init__(
+        self,
+        data: CaptionData,
+        vocabulary: Vocabulary,
+        events: CaptionEvents,
+        *,
+        feature_dim: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Start the workers.
+
+        Args:
+            data: How many workers read, and what may be amiss.
+            vocabulary: Of the model.
+            events: From `load_events`.
+            feature_dim: Of the model.
+            batch_size: Events a batch of this process.
+            seed: Of the order.
+            rank: Number of this process.
+            world: How many there are.
+
+        Raises:
+            DataError: Too many events have no features.
+        """
+        self.events = events
+        videos = len({one.video for one in events.events}) + len(events.missing)
+        check_missing(videos, events.missing, events.features.path, share=data.bad_video_share)
+        super().__init__(
+            _Reader(events, vocabulary, data, feature_dim).items(seed),
+            _workers(data),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world=world,
+            missing=events.num_missing,
+            bad_video_share=data.bad_video_share,
+        )
+
+
+class EvalCaptions(EvalBatches[CaptionBatch]):
+    """Every event that has features once, in order of the file; see `skipped`."""
+
+    def __init__(
+        self,
+        data: CaptionData,
+        vocabulary: Vocabulary,
+        events: CaptionEvents,
+        *,
+        feature_dim: int,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
+    ) -> None:
+        """Share out the events.
+
+        Args:
+            data: How many workers read, and what may be amiss.
+            vocabulary: Of the model.
+            events: From `load_events` or `input_events`.
+            feature_dim: Of the model.
+            batch_size: Events a batch.
+            rank: Number of this process.
+            world: How many there are.
+            skip_bad: Go on without events whose features are damaged or missing.
+
+        Raises:
+            DataError: A video has no features, and `skip_bad` does not allow it.
+        """
+        self.events = events
+        if not skip_bad:
+            videos = {one.video for one in events.events}
+            refuse_missing(len(videos) + len(events.missing), events.missing, events.features.path)
+        super().__init__(
+            _Reader(events, vocabulary, data, feature_dim).items(0),
+            _workers(data),
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            skip_bad=skip_bad,
+        )

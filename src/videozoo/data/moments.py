@@ -1,0 +1,938 @@
+"""From videos, sentences and windows to batches: the `data:` section of moment retrieval.
+
+A moment is looked for among windows, stretches of a video of a few fixed lengths. Their features
+are either files of their own, `MOVIE_START_END.npy` as in 2019 (TACoS), or means of the features of
+the whole video. What comes before and after a window stands beside it: left, window, right.
+
+Times are in frames where windows have files of their own, whose names count frames; in seconds
+where they are cut out of the features of whole videos.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from videozoo.data._sequence_batches import EvalBatches, Items, MisfitError, TrainBatches, Workers
+from videozoo.data._sequence_files import load_npy
+from videozoo.data._sequence_videos import check_missing, named, refuse_missing
+from videozoo.data._video_features import VideoFeatures
+from videozoo.data.records import Facts
+from videozoo.data.sentence_vectors import (
+    GIVEN,
+    SentenceSettings,
+    as_vector,
+    check_dim,
+    make_encoder,
+    text_of,
+)
+from videozoo.data.timed_sentences import read_timed_sentences
+from videozoo.errors import ConfigError, DataError
+from videozoo.safe_pickle import load_pickle
+from videozoo.types import Settings
+
+Unit = Literal["frames", "seconds"]
+Part = Literal["train", "val", "test"]
+Table = NDArray[np.float64]
+
+_RATE = 5.0  # vectors a second, where nothing tells
+
+
+class WindowSettings(Settings):
+    """Which windows are cut out of the features of whole videos."""
+
+    seconds: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    """Their lengths. A video shorter than one of them is a window as a whole."""
+    overlap: float = Field(default=0.8, ge=0, lt=1)
+    """Share of a window that the next of the same length shows again."""
+    context_seconds: float = Field(default=4.0, gt=0)
+    """How much of what comes before and after a window is seen beside it."""
+
+
+class MomentData(Settings):
+    """Sentences, the moments they describe, and the windows these are looked for in."""
+
+    train: Path | None = None
+    """Sentences to learn from: Charades-STA, TACoS or ActivityNet Captions as JSON, 2019 lists of
+    ETS, or 2019 pickles of TALL with names of clips and vectors of their sentences."""
+    val: Path | None = None
+    """Sentences to check with after each epoch."""
+    test: Path | None = None
+    """Sentences to evaluate on. By default those of `val`."""
+    features: Path | None = None
+    """Features of whole videos, which windows are cut out of: a folder of files, or a pack."""
+    streams: tuple[str, ...] = ()
+    """Arrays of a video to be put side by side. By default the only one, or `rgb` and `flow`."""
+    rate: float | None = Field(default=None, gt=0)
+    """Vectors a second. By default what the features say of themselves, else 5."""
+    windows: WindowSettings = WindowSettings()
+    """How windows are cut out of features of whole videos."""
+    clips: Path | None = None
+    """In place of `features`: a folder with a file MOVIE_START_END.npy for each window, times in
+    frames, as in 2019."""
+    test_clips: Path | None = None
+    """The same for `val` and `test`; by default `clips`."""
+    context_frames: int = Field(default=128, ge=1)
+    """For `clips`: length of a clip that stands for what comes before or after."""
+    context_clips: int = Field(default=1, ge=1)
+    """For `clips`: how many of these, on either side."""
+    lengths: Path | None = None
+    """For `clips`: 2019 pickle with number of frames and frames a second of each movie."""
+    frames_per_second: float | None = Field(default=None, gt=0)
+    """Where sentences count in seconds and windows in frames or the other way round, and `lengths`
+    does not tell. TACoS: 29.4."""
+    sentences: SentenceSettings = SentenceSettings()
+    """How sentences become vectors, where the files hold texts."""
+    min_tiou: float = Field(default=0.5, ge=0, le=1)
+    """Training pairs a sentence with windows that overlap its moment by more than this, ..."""
+    max_outside: float = Field(default=0.15, ge=0, le=1)
+    """... and of which less than this share lies outside it."""
+    outside: Literal["refuse", "skip"] = "refuse"
+    """What becomes of sentences whose moment lies outside its video or has no length: refuse them,
+    or leave them out and say how many. Moments that only reach beyond the end are cut there."""
+    num_workers: int = Field(default=4, ge=0)
+    """Processes that read, on each training process; never more than the machine has cores.
+    0 reads in the training process itself."""
+    prefetch_batches: int = Field(default=2, ge=1)
+    """Batches each worker prepares ahead."""
+    bad_video_share: float = Field(default=0.05, ge=0, le=1)
+    """Training goes on without videos that have no features, and replaces damaged ones by others;
+    it stops when together they are more than this share."""
+
+
+# --- windows ---------------------------------------------------------------------------------
+
+
+class WindowSource(Protocol):
+    """Windows of videos and their features. Can be sent to other processes."""
+
+    unit: Unit
+    extractor: Facts | None
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of videos."""
+        ...
+
+    def __contains__(self, video: object) -> bool: ...
+
+    def windows(self, video: str) -> Table:
+        """(W, 2): start and end, in order."""
+        ...
+
+    def length(self, video: str) -> float | None:
+        """Of the video, where that is known."""
+        ...
+
+    def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
+        """(W, visual_dim): before, inside and after each."""
+        ...
+
+
+class ClipFolder:
+    """A file a window: MOVIE_START_END.npy, one array (C,) each; times are frames.
+
+    Reference behaviour: PaddlePaddle/models release/1.8, tall_reader. Where a file of what comes
+    before or after is missing, the last one found on that side stands in, at first the clip.
+    """
+
+    unit: Unit = "frames"
+    extractor: Facts | None = None
+
+    def __init__(self, path: Path, data: MomentData, *, clip_dim: int) -> None:
+        """Look what is there.
+
+        Raises:
+            DataError: There is no such folder, or no such file in it.
+        """
+        self.path = path
+        self._dim = clip_dim
+        self._frames, self._count = data.context_frames, data.context_clips
+        self._lengths = {} if data.lengths is None else read_lengths(data.lengths)
+        self._clips: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        try:
+            with os.scandir(path) as inside:
+                names = sorted(entry.name for entry in inside)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read as a folder: {error.strerror}") from None
+        for name in names:
+            clip = parse_clip_name(name.removesuffix(".npy")) if name.endswith(".npy") else None
+            if clip is not None:
+                self._clips[clip[0]].append(clip[1:])
+        self._clips = {movie: sorted(clips) for movie, clips in sorted(self._clips.items())}
+        if not self._clips:
+            raise DataError(f"{path}: no clips here; expected files MOVIE_START_END.npy")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._clips)
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._clips
+
+    def windows(self, video: str) -> Table:
+        """See `WindowSource`."""
+        return np.array(self._clips[video], np.float64)
+
+    def length(self, video: str) -> float | None:
+        """See `WindowSource`."""
+        known = length_of(self._lengths, video)
+        return known[0] if known else None
+
+    def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
+        """See `WindowSource`."""
+        read: dict[tuple[int, int], NDArray[np.float32]] = {}
+        there = set(self._clips[video])
+
+        def features(start: int, end: int) -> NDArray[np.float32] | None:
+            if (start, end) not in there:
+                return None
+            if (start, end) not in read:
+                read[start, end] = self._read(video, start, end)
+            return read[start, end]
+
+        rows: list[NDArray[np.float32]] = []
+        for start, end in windows.astype(int).tolist():
+            clip = features(start, end)
+            assert clip is not None
+            sides: list[NDArray[np.float32]] = []
+            for at, step in ((start, -self._frames), (end, self._frames)):
+                last, found = clip, list[NDArray[np.float32]]()
+                for k in range(self._count):
+                    ends = sorted((at + step * k, at + step * (k + 1)))
+                    beside = features(ends[0], ends[1])
+                    last = last if beside is None else beside
+                    found.append(last)
+                sides.append(np.stack(found).mean(axis=0))
+            rows.append(np.concatenate((sides[0], clip, sides[1])))
+        return np.stack(rows)
+
+    def _read(self, video: str, start: int, end: int) -> NDArray[np.float32]:
+        path = self.path / f"{video}_{start}_{end}.npy"
+        clip = load_npy(path)
+        if clip.dtype.kind not in "fiu" or clip.size == 0:
+            raise DataError(f"{path}: holds {clip.dtype} {clip.shape}, expected numbers")
+        if clip.size != self._dim:
+            raise MisfitError(
+                f"{path}: {clip.size} numbers, expected {self._dim}, a third of model.visual_dim; "
+                "are these the features the model was made for?"
+            )
+        if not np.isfinite(clip).all():
+            raise DataError(f"{path}: holds what is not a number; extract it again")
+        return clip.astype(np.float32).ravel()
+
+
+class SlidingWindows:
+    """Windows cut out of the features of whole videos; times are seconds."""
+
+    unit: Unit = "seconds"
+
+    def __init__(self, features: VideoFeatures, data: MomentData, *, clip_dim: int) -> None:
+        self._features = features
+        self._settings = data.windows
+        self._dim = clip_dim
+        self.extractor = features.extractor
+        self.rate = features.rate(data.rate, _RATE)
+        self._vectors: dict[str, int] = {}
+
+    @property
+    def path(self) -> Path:
+        """See `WindowSource`."""
+        return self._features.path
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._features
+
+    def windows(self, video: str) -> Table:
+        """See `WindowSource`."""
+        return sliding_windows(self._length(video), self.rate, self._settings)
+
+    def length(self, video: str) -> float | None:
+        """See `WindowSource`."""
+        return self._length(video) / self.rate
+
+    def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
+        """See `WindowSource`."""
+        features = self._features.read(video, feature_dim=self._dim)
+        beside = max(1, round(self._settings.context_seconds * self.rate))
+        rows: list[NDArray[np.float32]] = []
+        for first, last in np.rint(windows * self.rate).astype(int).tolist():
+            clip = features[first:last].mean(axis=0)
+            before = features[max(0, first - beside) : first]
+            after = features[last : last + beside]
+            sides = [side.mean(axis=0) if len(side) else clip for side in (before, after)]
+            rows.append(np.concatenate((sides[0], clip, sides[1])))
+        return np.stack(rows).astype(np.float32, copy=False)
+
+    def _length(self, video: str) -> int:
+        if video not in self._vectors:
+            self._vectors[video] = len(self._features.read(video, feature_dim=self._dim))
+        return self._vectors[video]
+
+
+def sliding_windows(vectors: int, rate: float, settings: WindowSettings) -> Table:
+    """Windows over a video, in seconds, by start and end.
+
+    Args:
+        vectors: Of the video, at least 1.
+        rate: Vectors a second.
+        settings: Lengths and overlap.
+
+    Returns:
+        (W, 2); the last window of a length ends with the video.
+
+    >>> sliding_windows(10, 1, WindowSettings(seconds=(4, 20), overlap=0.5)).tolist()
+    [[0.0, 4.0], [0.0, 10.0], [2.0, 6.0], [4.0, 8.0], [6.0, 10.0]]
+    """
+    found: set[tuple[int, int]] = set()
+    for seconds in settings.seconds:
+        size = max(1, round(seconds * rate))
+        if size >= vectors:
+            found.add((0, vectors))
+            continue
+        step = max(1, round(size * (1 - settings.overlap)))
+        starts = {*range(0, vectors - size + 1, step), vectors - size}
+        found |= {(start, start + size) for start in starts}
+    return np.array(sorted(found), np.float64).reshape(-1, 2) / rate
+
+
+def parse_clip_name(name: str) -> tuple[str, int, int] | None:
+    """Movie, start and end of MOVIE_START_END; None for other names.
+
+    >>> parse_clip_name("s13-d21.avi_1_129"), parse_clip_name("readme")
+    (('s13-d21.avi', 1, 129), None)
+    """
+    parts = name.rsplit("_", 2)
+    if len(parts) != 3 or not (parts[0] and parts[1].isdecimal() and parts[2].isdecimal()):
+        return None
+    return parts[0], int(parts[1]), int(parts[2])
+
+
+def read_lengths(path: Path) -> dict[str, tuple[float, float | None]]:
+    """Frames of movies, and frames a second: a 2019 pickle with a dict.
+
+    Raises:
+        DataError: It cannot be read, would run code, or holds something else.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a dict from movie to [frames, frames a second]")
+    lengths: dict[str, tuple[float, float | None]] = {}
+    for movie, value in cast("dict[Any, Any]", content).items():
+        numbers = as_vector(value, path).astype(float).tolist()
+        lengths[text_of(movie)] = numbers[0], numbers[1] if len(numbers) > 1 else None
+    return lengths
+
+
+def length_of(
+    lengths: Mapping[str, tuple[float, float | None]], video: str
+) -> tuple[float, float | None] | None:
+    """Of a movie, whose name may go on with its suffix."""
+    return lengths.get(video) or lengths.get(video.rpartition(".")[0])
+
+
+def open_windows(path: Path, data: MomentData, *, visual_dim: int, clips: bool) -> WindowSource:
+    """Open a folder of clips, or features of whole videos.
+
+    Raises:
+        DataError: There are none.
+        ConfigError: `visual_dim` is no multiple of three.
+    """
+    if visual_dim % 3:
+        raise ConfigError(
+            f"model.visual_dim is {visual_dim}, expected three times the length of a feature: what "
+            "comes before, the window, and what comes after"
+        )
+    if clips:
+        return ClipFolder(path, data, clip_dim=visual_dim // 3)
+    return SlidingWindows(VideoFeatures(path, streams=data.streams), data, clip_dim=visual_dim // 3)
+
+
+def load_windows(data: MomentData, part: Part, *, visual_dim: int) -> WindowSource:
+    """Open the windows of one part of the `data:` section.
+
+    Raises:
+        DataError: None are set, or there are none.
+    """
+    clips = data.clips if part == "train" else data.test_clips or data.clips
+    if clips is not None:
+        return open_windows(clips, data, visual_dim=visual_dim, clips=True)
+    if data.features is None:
+        raise DataError(
+            "data.features is not set; name features of whole videos, or a folder of clips "
+            "(data.clips)"
+        )
+    return open_windows(data.features, data, visual_dim=visual_dim, clips=False)
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A sentence."""
+
+    sentence: str
+    """Empty for those of 2019, which are vectors only."""
+    vector: NDArray[np.float32]
+    moment: tuple[float, float] | None = None
+    """What it describes, in the unit of the windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentVideo:
+    """A video, what is looked for in it, and where."""
+
+    name: str
+    queries: tuple[Query, ...]
+    windows: Table
+    """(W, 2), in the unit of the set."""
+    length: float | None
+    """Where known, in the unit of the set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentSet:
+    """Videos with sentences; batches number them from 0."""
+
+    path: Path
+    videos: tuple[MomentVideo, ...]
+    source: WindowSource
+    encoder: str
+    """What made the vectors of the sentences."""
+    missing: tuple[str, ...] = ()
+    """Videos of the file that have no windows."""
+    left_out: tuple[str, ...] = ()
+    """Sentences whose moment lies outside its video."""
+
+    def __len__(self) -> int:
+        return sum(len(video.queries) for video in self.videos)
+
+    @property
+    def unit(self) -> Unit:
+        """Of all times."""
+        return self.source.unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A sentence as a file gives it."""
+
+    video: str
+    sentence: str
+    start: float
+    end: float
+    unit: Unit
+    where: str
+    vector: NDArray[np.float32] | None = None
+    has_moment: bool = True
+
+
+def has_part(data: MomentData, part: Part) -> bool:
+    """Whether one part of the `data:` section is set."""
+    return _part_path(data, part) is not None
+
+
+def _part_path(data: MomentData, part: Part) -> Path | None:
+    return {"train": data.train, "val": data.val, "test": data.test or data.val}[part]
+
+
+def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim: int) -> MomentSet:
+    """Read the sentences of one part of the `data:` section, and find their windows.
+
+    Raises:
+        DataError: The part is not set or cannot be used; a moment lies outside its video.
+        ConfigError: The sentence encoder is not there.
+    """
+    path = _part_path(data, part)
+    if path is None:
+        raise DataError(
+            f"data.{part} is not set; name a file of sentences with times, such as Charades-STA's"
+        )
+    source = load_windows(data, part, visual_dim=visual_dim)
+    return read_moments(path, source, data, sentence_dim=sentence_dim)
+
+
+def read_moments(
+    path: Path, source: WindowSource, data: MomentData, *, sentence_dim: int
+) -> MomentSet:
+    """Read a file of sentences and bring its times to the unit of the windows.
+
+    Raises:
+        DataError: The file cannot be used, no video has windows, vectors have another length than
+            `sentence_dim`, or a moment lies outside its video.
+        ConfigError: The sentence encoder is not there.
+    """
+    asked = _read_2019(path, data.sentences.dims) if holds_vectors(path) else _read_texts(path)
+    videos = tuple(dict.fromkeys(one.video for one in asked))
+    missing = tuple(video for video in videos if video not in source)
+    if len(missing) == len(videos):
+        raise DataError(
+            f"{source.path}: no windows of any of the {len(missing)} videos of {path}; looked for "
+            f"{named(missing)}; there are those of {named(tuple(source))}"
+        )
+    lengths = {} if data.lengths is None else read_lengths(data.lengths)
+    by_video: dict[str, list[tuple[_Asked, tuple[float, float] | None]]] = defaultdict(list)
+    left_out: list[str] = []
+    for one in asked:
+        if one.video not in source:
+            continue
+        moment = _moment_of(one, source, data, lengths) if one.has_moment else None
+        wrong = None if moment is None else _fault(one, moment, source)
+        if wrong is None:
+            by_video[one.video].append((one, moment))
+        elif data.outside == "refuse":
+            raise DataError(
+                f"{wrong}; correct it, or leave such sentences out: --set data.outside=skip"
+            )
+        else:
+            left_out.append(wrong)
+    vectors, encoder = _vectors_of([p[0] for v in by_video.values() for p in v], data, sentence_dim)
+    found = tuple(
+        MomentVideo(
+            name=video,
+            queries=tuple(
+                Query(sentence=one.sentence, vector=next(vectors), moment=moment)
+                for one, moment in pairs
+            ),
+            windows=source.windows(video),
+            length=source.length(video),
+        )
+        for video, pairs in by_video.items()
+    )
+    if not found:
+        raise DataError(f"{path}: every moment lies outside its video, such as {left_out[0]}")
+    return MomentSet(
+        path=path,
+        videos=found,
+        source=source,
+        encoder=encoder,
+        missing=missing,
+        left_out=tuple(left_out),
+    )
+
+
+def ask(
+    sentences: Sequence[str], source: WindowSource, data: MomentData, *, sentence_dim: int
+) -> MomentSet:
+    """Look for every sentence in every video.
+
+    Raises:
+        DataError: A sentence is empty.
+        ConfigError: The sentence encoder is not there.
+    """
+    encoder = make_encoder(data.sentences, dim=sentence_dim)
+    vectors = encoder.encode(sentences)
+    queries = tuple(
+        Query(sentence=text, vector=vector) for text, vector in zip(sentences, vectors, strict=True)
+    )
+    videos = tuple(
+        MomentVideo(
+            name=video,
+            queries=queries,
+            windows=source.windows(video),
+            length=source.length(video),
+        )
+        for video in source
+    )
+    return MomentSet(path=source.path, videos=videos, source=source, encoder=encoder.name)
+
+
+def holds_vectors(path: Path) -> bool:
+    """Whether a file is a pickle, as 2019's of clip names and vectors."""
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"\x80"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
+    content = load_pickle(path)
+    form = "a list of [MOVIE_START_END, [vector, ...]]"
+    if not isinstance(content, list):
+        raise DataError(f"{path}: expected {form}, got {type(content).__name__}")
+    asked: list[_Asked] = []
+    for number, entry in enumerate(cast("list[Any]", content)):
+        where = f"{path}: entry {number}"
+        if not isinstance(entry, list | tuple) or len(cast("Sequence[Any]", entry)) != 2:
+            raise DataError(f"{where}: expected {form}")
+        name, vectors = cast("Sequence[Any]", entry)
+        clip = parse_clip_name(text_of(name))
+        if clip is None:
+            raise DataError(f"{where}: {text_of(name)!r} is no name MOVIE_START_END")
+        asked += [
+            _Asked(
+                video=clip[0],
+                sentence="",
+                start=clip[1],
+                end=clip[2],
+                unit="frames",
+                where=where,
+                vector=as_vector(vector, path)[:dims],
+            )
+            for vector in vectors
+        ]
+    if not asked:
+        raise DataError(f"{path}: holds no sentence")
+    return asked
+
+
+def _read_texts(path: Path) -> list[_Asked]:
+    return [
+        _Asked(
+            video=one.video,
+            sentence=one.sentence,
+            start=one.start_seconds,
+            end=one.end_seconds,
+            unit="seconds",
+            where=one.where,
+        )
+        for one in read_timed_sentences(path).sentences
+    ]
+
+
+def _moment_of(
+    one: _Asked,
+    source: WindowSource,
+    data: MomentData,
+    lengths: Mapping[str, tuple[float, float | None]],
+) -> tuple[float, float]:
+    """Times in the unit of the windows; cut at the end of the video where windows are."""
+    if one.unit != source.unit:
+        known = length_of(lengths, one.video)
+        rate = (known[1] if known else None) or data.frames_per_second
+        if rate is None:
+            raise DataError(
+                f"{one.where}: times in {one.unit}, windows in {source.unit}; tell the frames a "
+                "second of the videos: --set data.frames_per_second=29.4"
+            )
+        factor = rate if source.unit == "frames" else 1 / rate
+    else:
+        factor = 1.0
+    start, end = one.start * factor, one.end * factor
+    if source.unit == "seconds" and (length := source.length(one.video)) is not None:
+        start, end = max(0.0, start), min(end, max(length, start))
+    return start, end
+
+
+def _fault(one: _Asked, moment: tuple[float, float], source: WindowSource) -> str | None:
+    """What is wrong with a moment."""
+    length = source.length(one.video)
+    start, end = moment
+    if length is not None and start >= length:
+        return (
+            f"{one.where}: from {start:g} to {one.end:g} {source.unit} lies outside the video "
+            f"{one.video}, which has {length:g} {source.unit}"
+        )
+    if end <= start:
+        return f"{one.where}: ends at {one.end:g}, not after its start at {one.start:g}"
+    return None
+
+
+def _vectors_of(
+    asked: Sequence[_Asked], data: MomentData, dim: int
+) -> tuple[Iterator[NDArray[np.float32]], str]:
+    given = [one.vector for one in asked if one.vector is not None]
+    if given:
+        for one in asked:
+            assert one.vector is not None
+            check_dim(len(one.vector), dim, one.where)
+        return iter(given), GIVEN
+    encoder = make_encoder(data.sentences, dim=dim)
+    texts = list(dict.fromkeys(one.sentence for one in asked))
+    if not texts:
+        return iter(()), encoder.name
+    known = dict(zip(texts, encoder.encode(texts), strict=True))
+    return (known[one.sentence] for one in asked), encoder.name
+
+
+# --- pairs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Windows that show a sentence's moment."""
+
+    table: NDArray[np.int64]
+    """(P, 3): video, sentence, window."""
+    offsets: Table
+    """(P, 2): from the window's start and end to the moment's."""
+
+
+def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -> Pairs:
+    """Pair sentences with windows to learn from.
+
+    Args:
+        moments: Sentences and windows.
+        min_tiou: Overlap over what both cover must be above this.
+        max_outside: Share of the window outside the moment must be below this.
+
+    Raises:
+        DataError: There is no such pair.
+
+    Reference behaviour: PaddlePaddle/models release/1.8, tall_reader.
+    """
+    rows: list[NDArray[np.int64]] = []
+    offsets: list[Table] = []
+    for number, video in enumerate(moments.videos):
+        true = np.array([query.moment for query in video.queries], np.float64)[:, None]
+        ours = video.windows[None]
+        shared = np.minimum(true[..., 1], ours[..., 1]) - np.maximum(true[..., 0], ours[..., 0])
+        hull = np.maximum(true[..., 1], ours[..., 1]) - np.minimum(true[..., 0], ours[..., 0])
+        lengths = ours[..., 1] - ours[..., 0]
+        fits = (shared / hull > min_tiou) & ((lengths - shared) / lengths < max_outside)
+        places = np.argwhere(fits)
+        rows.append(np.column_stack((np.full(len(places), number), places)))
+        offsets.append((true - ours)[fits])
+    table = np.concatenate(rows).astype(np.int64)
+    if not len(table):
+        raise DataError(
+            f"{moments.path}: no window overlaps a moment by more than data.min_tiou={min_tiou:g} "
+            f"with less than data.max_outside={max_outside:g} outside it; other windows may "
+            "(data.windows.seconds)"
+        )
+    return Pairs(table, np.concatenate(offsets))
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Some sentences, each with a window that shows it."""
+
+    visual: Tensor
+    """float32 (B, visual_dim)."""
+    sentences: Tensor
+    """float32 (B, sentence_dim)."""
+    offsets: Tensor
+    """float32 (B, 2): from each window's start and end to those of its moment."""
+    pairs: Tensor
+    """int64 (B,): number of the pair."""
+    replaced: int = 0
+    """Training: how many of these stand in for a pair that could not be used."""
+    skipped: tuple[int, ...] = ()
+    """Always empty."""
+
+    def __len__(self) -> int:
+        return len(self.visual)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            visual=change(self.visual),
+            sentences=change(self.sentences),
+            offsets=change(self.offsets),
+        )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    number: int
+    visual: NDArray[np.float32]
+    vector: NDArray[np.float32]
+    offsets: Table
+
+
+class _PairReader:
+    """Pairs by number."""
+
+    def __init__(self, moments: MomentSet, pairs: Pairs) -> None:
+        self.moments = moments
+        self.pairs = pairs
+
+    def read(self, number: int, _epoch: int | None) -> _Pair:
+        place, query, window = self.pairs.table[number].tolist()
+        video = self.moments.videos[place]
+        return _Pair(
+            number,
+            self.moments.source.visual(video.name, video.windows[window : window + 1])[0],
+            video.queries[query].vector,
+            self.pairs.offsets[number],
+        )
+
+    def collate(self, pairs: Sequence[_Pair]) -> PairBatch:
+        return PairBatch(
+            visual=torch.from_numpy(np.stack([pair.visual for pair in pairs])),
+            sentences=torch.from_numpy(np.stack([pair.vector for pair in pairs])),
+            offsets=torch.from_numpy(np.stack([p.offsets for p in pairs]).astype(np.float32)),
+            pairs=torch.tensor([pair.number for pair in pairs]),
+        )
+
+
+class TrainMoments(TrainBatches[PairBatch]):
+    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
+
+    def __init__(
+        self,
+        data: MomentData,
+        moments: MomentSet,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Find the pairs.
+
+        Args:
+            data: Which pairs, and how many workers read them.
+            moments: From `load_moments`.
+            batch_size: Pairs a batch of this process.
+            seed: Of the order.
+            rank: Number of this process.
+            world: How many there are.
+
+        Raises:
+            DataError: There is no pair, or too many videos have no windows.
+        """
+        self.moments = moments
+        check_missing(
+            len(moments.videos) + len(moments.missing),
+            moments.missing,
+            moments.source.path,
+            share=data.bad_video_share,
+        )
+        self.pairs = training_pairs(moments, min_tiou=data.min_tiou, max_outside=data.max_outside)
+        reader = _PairReader(moments, self.pairs)
+        super().__init__(
+            Items(len(self.pairs.table), reader.read, reader.collate, seed=seed),
+            _workers(data),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world=world,
+            bad_video_share=data.bad_video_share,
+        )
+
+
+@dataclass(frozen=True)
+class SearchBatch:
+    """Some videos, each with its windows and its sentences."""
+
+    visual: tuple[Tensor, ...]
+    """float32 (W, visual_dim) each."""
+    sentences: tuple[Tensor, ...]
+    """float32 (S, sentence_dim) each."""
+    videos: Tensor
+    """int64 (N,): number of the video among `MomentSet.videos`."""
+    replaced: int = 0
+    """Always 0."""
+    skipped: tuple[int, ...] = ()
+    """Numbers of videos that were left out since the last batch."""
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            visual=tuple(map(change, self.visual)),
+            sentences=tuple(map(change, self.sentences)),
+        )
+
+
+@dataclass(frozen=True)
+class _Searched:
+    number: int
+    visual: NDArray[np.float32]
+    vectors: NDArray[np.float32] = field(repr=False)
+
+
+class _VideoReader:
+    """Videos by number."""
+
+    def __init__(self, moments: MomentSet) -> None:
+        self.moments = moments
+
+    def read(self, number: int, _epoch: int | None) -> _Searched:
+        video = self.moments.videos[number]
+        visual = self.moments.source.visual(video.name, video.windows)
+        return _Searched(number, visual, np.stack([query.vector for query in video.queries]))
+
+    def collate(self, videos: Sequence[_Searched]) -> SearchBatch:
+        return SearchBatch(
+            visual=tuple(torch.from_numpy(video.visual) for video in videos),
+            sentences=tuple(torch.from_numpy(video.vectors) for video in videos),
+            videos=torch.tensor([video.number for video in videos]),
+        )
+
+
+class EvalMoments(EvalBatches[SearchBatch]):
+    """Every video once, in order of the file, with all its windows and sentences."""
+
+    def __init__(
+        self,
+        data: MomentData,
+        moments: MomentSet,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
+    ) -> None:
+        """Share out the videos.
+
+        Args:
+            data: How many workers read.
+            moments: From `load_moments`, `read_moments` or `ask`.
+            batch_size: Videos a batch.
+            rank: Number of this process.
+            world: How many there are.
+            skip_bad: Go on without videos whose features are damaged or missing.
+
+        Raises:
+            DataError: A video has no windows, and `skip_bad` does not allow it.
+        """
+        self.moments = moments
+        if not skip_bad:
+            total = len(moments.videos) + len(moments.missing)
+            refuse_missing(total, moments.missing, moments.source.path)
+        reader = _VideoReader(moments)
+        super().__init__(
+            Items(len(moments.videos), reader.read, reader.collate),
+            _workers(data),
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            skip_bad=skip_bad,
+        )
+
+
+def _workers(data: MomentData) -> Workers:
+    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)

@@ -1,0 +1,176 @@
+"""BSN-TEM: where actions start, end and go on, step by step (Lin et al., arXiv:1806.02964).
+
+Lin, Zhao, Su, Wang, Yang. "BSN: Boundary Sensitive Network for Temporal Action Proposal
+Generation", ECCV 2018: the temporal evaluation module. Reference behaviour: PaddlePaddle/models
+release/1.8.
+
+::
+
+    features (N, C, T) ── conv 3, relu ── conv 3, relu ── conv 1, sigmoid ── start, end, action
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from videozoo.models._localiser import TimeConv, balanced_log_loss
+from videozoo.ops.boundary_targets import boundary_targets
+from videozoo.ops.proposal_generation import generate_proposals
+from videozoo.types import (
+    Candidates,
+    Localiser,
+    ModelSpec,
+    PaddleName,
+    ParameterRule,
+    ProposalGeneration,
+    SequenceShape,
+    Settings,
+    Targets,
+)
+
+if TYPE_CHECKING:
+    from videozoo.types import FloatArray
+
+CURVES = ("start", "end", "action")
+"""What the channels of the output are."""
+_LAYERS = {"base_1": "Base_1", "base_2": "Base_2", "head": "Pred"}
+
+
+class BsnTemSettings(Settings):
+    """Architecture of BSN's temporal evaluation module."""
+
+    feature_dim: int = Field(default=400, ge=1)
+    """Length of a step's feature vector."""
+    num_steps: int = Field(default=100, ge=1)
+    """T, steps a video is brought to."""
+    hidden_size: int = Field(default=512, ge=1)
+    """Channels of the two hidden layers."""
+    region_ratio: float = Field(default=0.1, ge=0)
+    """Width of the region around a start or an end that counts as one, in lengths of the action;
+    at least a step."""
+    proposals: ProposalGeneration = ProposalGeneration()
+    """How the curves become proposals."""
+
+
+class BsnTem(nn.Module):
+    """Features of a video in, three probability curves out."""
+
+    def __init__(self, settings: BsnTemSettings) -> None:
+        super().__init__()
+        hidden = settings.hidden_size
+        self.base_1 = TimeConv(settings.feature_dim, hidden, 3)
+        self.base_2 = TimeConv(hidden, hidden, 3)
+        self.head = TimeConv(hidden, len(CURVES), 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score each step.
+
+        Args:
+            features: (N, feature_dim, T).
+
+        Returns:
+            Probabilities (N, 3, T) that an action starts, ends, goes on there.
+        """
+        x = torch.relu(self.base_1(features))
+        x = torch.relu(self.base_2(x))
+        return torch.sigmoid(self.head(x))
+
+
+def losses(outputs: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Losses of a batch.
+
+    A curve without a single positive step in the batch is trained on the others alone, where 2019
+    gave nan.
+
+    Args:
+        outputs: (N, 3, T) from the model.
+        targets: start, end and action, (N, T) each: how much of the step lies in such a region,
+            in [0, 1]. Above 0.5 is positive.
+
+    Returns:
+        `loss`, the sum, and one of each curve: start, end, action.
+    """
+    parts = {
+        name: balanced_log_loss(curve, targets[name] > 0.5, extra=1)
+        for name, curve in zip(CURVES, outputs.unbind(1), strict=True)
+    }
+    return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+
+def paddle_names(settings: BsnTemSettings) -> dict[str, PaddleName]:
+    """Keys of the state_dict to their PaddlePaddle names."""
+    return {
+        f"{ours}.{key}": PaddleName(f"{theirs}.{part}")
+        for ours, theirs in _LAYERS.items()
+        for key, part in (("weight", "w_0"), ("bias", "b_0"))
+    }
+
+
+def adapt_pretrained(
+    settings: BsnTemSettings, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """From another one: everything."""
+    return dict(arrays)
+
+
+def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
+    """Everything decays alike."""
+    return {}
+
+
+def sequence_shape(settings: BsnTemSettings) -> SequenceShape:
+    """The whole video."""
+    return SequenceShape(feature_dim=settings.feature_dim, num_steps=settings.num_steps)
+
+
+def targets(settings: BsnTemSettings) -> Targets:
+    """The three curves, as `losses` takes them."""
+
+    def of_video(
+        segments: NDArray[np.float64], labels: NDArray[np.int64], num_steps: int
+    ) -> dict[str, NDArray[Any]]:
+        curves = boundary_targets(
+            segments, num_steps, width_steps=1, width_share=settings.region_ratio
+        )
+        return {name: curve.astype(np.float32) for name, curve in zip(CURVES, curves, strict=True)}
+
+    return of_video
+
+
+def candidates(
+    settings: BsnTemSettings, outputs: Tensor, score_threshold: float
+) -> list[Candidates]:
+    """Proposals as they are before the second stage scores them."""
+    options = settings.proposals
+    found = [
+        generate_proposals(start, end, threshold=options.threshold, top_k=options.most)
+        for start, end, _ in outputs.numpy()
+    ]
+    return [Candidates(each.segments, each.scores) for each in found]
+
+
+SPEC = ModelSpec(
+    title="BSN-TEM",
+    task="localisation",
+    settings=BsnTemSettings,
+    build=BsnTem,
+    paddle_names=paddle_names,
+    adapt_pretrained=adapt_pretrained,
+    parameter_rules=parameter_rules,
+    sequence_shape=sequence_shape,
+    localiser=Localiser(
+        targets=targets,
+        losses=lambda outputs, targets, _generator: losses(outputs, targets),
+        curves=lambda outputs: dict(zip(CURVES, outputs.unbind(1), strict=True)),
+        candidates=candidates,
+        decides="loss",
+        proposals=lambda settings: settings.proposals,
+    ),
+)

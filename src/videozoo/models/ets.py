@@ -1,0 +1,320 @@
+"""ETS: describe what happens in a video, word by word (Yao et al., ICCV 2015, arXiv:1502.08029).
+
+"Describing Videos by Exploiting Temporal Structure". Reference behaviour: PaddlePaddle/models
+release/1.8, whose parts differ from the paper's.
+
+::
+
+    frames (N, T, D) ── tanh layer ─┬─ GRU, first to last ─┐
+                                    └─ GRU, last to first ─┴─ states (N, T, 2H)
+                                                               │
+         mean over T weighted by attention ── context ─┐       ├─ mean over T, weighted by softmax
+                     the word before, embedded ────────┴─ GRU ─┴─ of a score a frame: first state
+                                                           │
+                                                 a score for every word
+
+The attention was meant to depend on the words so far. In 2019 the decoder's state is added to all
+frames of a video alike, and with no tanh around the sum the softmax takes it out again: every word
+of a video looks at the same frames. So the context is computed once a video, and all words of a
+sentence known beforehand are read in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videozoo.ops import frame_mask, softmax_over_frames
+from videozoo.ops.beam_search import Hypothesis, beam_search
+from videozoo.ops.frames import attended, linear
+from videozoo.ops.gated_recurrence import gated_recurrence, gated_step
+from videozoo.ops.peephole_lstm import reversed_in_time
+from videozoo.types import ModelSpec, PaddleName, ParameterRule, Settings
+
+if TYPE_CHECKING:
+    from videozoo.types import FloatArray
+
+START, END = 0, 1
+"""Words of every vocabulary: what a sentence begins and ends with."""
+PADDING = -1
+"""In place of a word, past the end of a sentence."""
+
+
+class ETSSettings(Settings):
+    """Architecture of ETS."""
+
+    vocabulary_size: int = Field(default=10_000, ge=3)
+    """Words it knows: `<s>`, `<e>` and `<unk>` among them."""
+    feature_dim: int = Field(default=2048, ge=1)
+    """Length of a frame's features."""
+    embedding_size: int = Field(default=1024, ge=1)
+    """Units between the features and the GRUs that read them."""
+    gru_size: int = Field(default=512, ge=1)
+    """Units of each of those GRUs."""
+    decoder_size: int = Field(default=512, ge=1)
+    """Units of the GRU that writes."""
+    word_size: int = Field(default=512, ge=1)
+    """Length of a word's vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedVideo:
+    """What the decoder needs to know of N videos."""
+
+    states: Tensor
+    """(N, T, 2H): what the two GRUs say at each frame; zeros in padding."""
+    vector: Tensor
+    """(N, 2H): the whole video."""
+    projected: Tensor
+    """(N, T, decoder_size): the states as the attention sees them."""
+    attention: Tensor
+    """(N, T): where every word looks; each row sums to 1, padding gets 0."""
+    context: Tensor
+    """(N, 2H): what every word sees there."""
+    start: Tensor
+    """(N, decoder_size): state before the first word."""
+
+
+@dataclass(frozen=True)
+class Caption(Hypothesis):
+    """One sentence for a video."""
+
+    attention: Tensor
+    """(words, T): where each token after the first looked; the same for all in this model."""
+
+
+class ETS(nn.Module):
+    """Feature sequences and the words so far in, logits of the next words out."""
+
+    def __init__(self, settings: ETSSettings) -> None:
+        super().__init__()
+        size, decoder, units = settings.gru_size, settings.decoder_size, settings.embedding_size
+
+        def layer(c_in: int, c_out: int) -> nn.Linear:
+            return linear(c_in, c_out, init="xavier", bias=False)
+
+        self.embed = linear(settings.feature_dim, units, init="xavier")
+        self.inputs = nn.ModuleList(layer(units, 3 * size) for _ in range(2))
+        self.recurrent = nn.ParameterList(_recurrent(size) for _ in range(2))
+        self.bias = nn.ParameterList(torch.zeros(1, 3 * size) for _ in range(2))
+        self.frame_scores = layer(2 * size, 1)
+        self.project = layer(2 * size, decoder)
+        self.start = layer(2 * size, decoder)
+        self.words = nn.Embedding(settings.vocabulary_size, settings.word_size)
+        nn.init.xavier_uniform_(self.words.weight)
+        self.project_state = layer(decoder, decoder)
+        self.attention_scores = layer(decoder, 1)
+        self.word_inputs = layer(settings.word_size, 3 * decoder)
+        self.context_inputs = layer(2 * size, 3 * decoder)
+        self.decoder_recurrent = _recurrent(decoder)
+        self.decoder_bias = nn.Parameter(torch.zeros(1, 3 * decoder))
+        self.head = linear(decoder, settings.vocabulary_size, init="xavier")
+
+    def forward(self, features: Tensor, lengths: Tensor, words: Tensor) -> Tensor:
+        """Score the word after each word of known sentences.
+
+        Args:
+            features: (N, T, feature_dim), padded at the end.
+            lengths: int64 (N,), frames of each video, at least 1.
+            words: int64 (N, L): `START`, the sentence, then `PADDING`.
+
+        Returns:
+            Logits (N, L, vocabulary_size); in padding they mean nothing.
+        """
+        encoded = self.encode(features, lengths)
+        context = self.context_inputs(encoded.context)
+        hidden = gated_recurrence(
+            (self.word_inputs(self.words(words.clamp(min=0))) + context[:, None])[None],
+            self.decoder_recurrent[None],
+            self.decoder_bias,
+            (words != PADDING).sum(1),
+            encoded.start[None],
+        )
+        return self.head(hidden[0])
+
+    def encode(self, features: Tensor, lengths: Tensor) -> EncodedVideo:
+        """Look at videos: features (N, T, feature_dim), padded at the end, and lengths (N,)."""
+        mask = frame_mask(lengths, features.shape[1])
+        x = torch.tanh(self.embed(features))
+        forwards, backwards = self.inputs
+        hidden = gated_recurrence(
+            torch.stack((forwards(x), reversed_in_time(backwards(x), lengths))),
+            torch.stack(tuple(self.recurrent)),
+            torch.cat(tuple(self.bias)),
+            lengths,
+        )
+        states = torch.cat((hidden[0], reversed_in_time(hidden[1], lengths)), dim=2)
+        vector = _mean(states, softmax_over_frames(self.frame_scores(states).squeeze(2), mask))
+        projected, start = self.project(states), torch.tanh(self.start(vector))
+        # any state of the decoder gives the same attention; the first is as good as another
+        scores = self.attention_scores(projected + self.project_state(start)[:, None])
+        attention = softmax_over_frames(scores.squeeze(2), mask)
+        return EncodedVideo(
+            states=states,
+            vector=vector,
+            projected=projected,
+            attention=attention,
+            context=_mean(states, attention),
+            start=start,
+        )
+
+    def step(
+        self, encoded: EncodedVideo, words: Tensor, states: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Go one word on, in K sentences a video.
+
+        Args:
+            encoded: N videos.
+            words: int64 (N, K), the last word of each sentence.
+            states: (N, K, decoder_size); at first `encoded.start` for all K.
+
+        Returns:
+            Log-probabilities of the next words (N, K, vocabulary_size), new states, and where the
+            words looked, (N, K, T).
+        """
+        context = self.context_inputs(encoded.context)
+        log_probs, states = self._step(context, words, states)
+        return log_probs, states, encoded.attention[:, None].expand(-1, words.shape[1], -1)
+
+    @torch.no_grad()
+    def caption(
+        self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
+    ) -> list[list[Caption]]:
+        """Describe videos.
+
+        Args:
+            features: (N, T, feature_dim), padded at the end.
+            lengths: int64 (N,), frames of each video, at least 1.
+            beam_size: Sentences to keep a video; 1 decodes greedily.
+            max_length: Words of a sentence at most, its end among them.
+
+        Returns:
+            Up to `beam_size` captions a video, the best first.
+
+        Raises:
+            ConfigError: `beam_size` or `max_length` is below 1.
+        """
+        encoded = self.encode(features, lengths)
+        context = self.context_inputs(encoded.context)
+        found = beam_search(
+            lambda videos, words, states: self._step(context[videos], words, states),
+            encoded.start,
+            beam_size=beam_size,
+            max_length=max_length,
+            start=START,
+            end=END,
+        )
+        rows = [
+            row[:length]
+            for row, length in zip(encoded.attention.cpu(), lengths.tolist(), strict=True)
+        ]
+        return [
+            [Caption(s.tokens, s.scores, row.expand(len(s.tokens) - 1, -1)) for s in sentences]
+            for sentences, row in zip(found, rows, strict=True)
+        ]
+
+    def _step(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """As `step`, from the inputs (N, 3 * decoder_size) that the context makes."""
+        inputs = self.word_inputs(self.words(words)) + context[:, None] + self.decoder_bias
+        states = gated_step(inputs, states, self.decoder_recurrent)
+        return self.head(states).log_softmax(dim=2), states
+
+
+def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy, the mean over all words of a batch: a long sentence counts more.
+
+    Args:
+        logits: (N, L, V), from `ETS.forward`.
+        targets: int64 (N, L): the sentence, `END`, then `PADDING`.
+    """
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING)
+
+
+def sentence_of(
+    tokens: Sequence[int], vocabulary: Sequence[str], *, drop_last_word_as_in_2019: bool = False
+) -> str:
+    """Turn the tokens of a caption into text.
+
+    Args:
+        tokens: From `START` on.
+        vocabulary: All words, in their order.
+        drop_last_word_as_in_2019: Take the last token off whatever it is. That is `END`, but for
+            captions that were cut off at the length limit: those lose a word.
+
+    >>> words = ["<s>", "<e>", "a", "man", "runs"]
+    >>> sentence_of([0, 2, 3, 4, 1], words), sentence_of([0, 2, 3, 4], words)
+    ('a man runs', 'a man runs')
+    >>> sentence_of([0, 2, 3, 4], words, drop_last_word_as_in_2019=True)
+    'a man'
+    """
+    ended = len(tokens) > 1 and tokens[-1] == END
+    stop = len(tokens) - 1 if ended or drop_last_word_as_in_2019 else len(tokens)
+    return " ".join(vocabulary[token] for token in tokens[1:stop])
+
+
+def _recurrent(size: int) -> nn.Parameter:
+    """A recurrent weight in the layout of 2019; see `recurrent_weights`."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(size, 3 * size)))
+
+
+def _mean(states: Tensor, weights: Tensor) -> Tensor:
+    """(N, T, C) weighted by (N, T) -> (N, C)."""
+    return attended(weights[:, :, None], states).squeeze(1)
+
+
+def paddle_names(settings: ETSSettings) -> dict[str, PaddleName]:
+    """Keys of the state_dict to their PaddlePaddle names, numbered in the order of creation."""
+    layers = {
+        "embed": "fc_0.w_0",
+        "inputs.0": "fc_1.w_0",
+        "inputs.1": "fc_2.w_0",
+        "frame_scores": "fc_3.w_0",
+        "project": "fc_4.w_0",
+        "start": "fc_5.w_0",
+        "project_state": "fc_6.w_0",
+        "attention_scores": "fc_7.w_0",
+        "word_inputs": "fc_8.w_0",
+        "context_inputs": "fc_8.w_1",
+        "head": "fc_9.w_0",
+    }
+    names = {f"{ours}.weight": PaddleName(n, transpose=True) for ours, n in layers.items()}
+    names["words.weight"] = PaddleName("embedding_0.w_0")
+    names["embed.bias"], names["head.bias"] = PaddleName("fc_0.b_0"), PaddleName("fc_9.b_0")
+    grus = {"gru_0": ("recurrent.0", "bias.0"), "gru_1": ("recurrent.1", "bias.1")}
+    grus["gru_unit_0"] = "decoder_recurrent", "decoder_bias"
+    for gru, (recurrent, bias) in grus.items():
+        names[recurrent] = PaddleName(f"{gru}.w_0")
+        names[bias] = PaddleName(f"{gru}.b_0")
+    return names
+
+
+def adapt_pretrained(
+    settings: ETSSettings, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """From another ETS: everything but the words, where it knows another number of them."""
+    kept = dict(arrays)
+    if "fc_9.b_0" in kept and kept["fc_9.b_0"].size != settings.vocabulary_size:
+        del kept["fc_9.b_0"], kept["fc_9.w_0"], kept["embedding_0.w_0"]
+    return kept
+
+
+def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
+    """Everything decays, biases too, but for that of the first layer."""
+    return {"embed.bias": ParameterRule(decay="none")}
+
+
+SPEC = ModelSpec(
+    title="ETS",
+    task="captioning",
+    settings=ETSSettings,
+    build=ETS,
+    paddle_names=paddle_names,
+    adapt_pretrained=adapt_pretrained,
+    parameter_rules=parameter_rules,
+)

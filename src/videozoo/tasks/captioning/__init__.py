@@ -1,0 +1,8 @@
+"""Describe events of videos: where ETS, feature files, vocabularies and scores meet."""
+
+from videozoo.tasks.captioning.evaluation import evaluate
+from videozoo.tasks.captioning.prediction import Captioner, load, predict
+from videozoo.tasks.captioning.scoring import EventCaptions
+from videozoo.tasks.captioning.training import train
+
+__all__ = ["Captioner", "EventCaptions", "evaluate", "load", "predict", "train"]

@@ -1,0 +1,180 @@
+"""Score a trained captioning model against what people say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.captions import EvalCaptions, count_unknown, load_events
+from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import RunError, UsageError
+from videozoo.metrics.captions import (
+    Meteor,
+    TimedCaption,
+    caption_scores,
+    dense_caption_scores,
+    has_java,
+    tokenized,
+)
+from videozoo.report.tables import caption_table, summary_table
+from videozoo.tasks.captioning.scoring import (
+    Described,
+    captioner,
+    describe_events,
+    shortfall,
+    sized,
+    trained_vocabulary,
+    write_results,
+)
+from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.features import check_features
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.requests import EvalRequest
+
+_MOST_SHOWN = 5  # sentences beside those of people
+
+
+def evaluate(
+    trained: Trained, request: EvalRequest, *, console: Console | None = None
+) -> dict[str, Any]:
+    """Describe events, compare with what people say, print tables, write `eval.json`.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        VideozooError: The data, the weights or the machine do not fit.
+    """
+    if request.report:
+        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
+    out = console or Console()
+    vocabulary = trained_vocabulary(trained)
+    config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
+    if request.data is not None:
+        config = config.replace("--data", {"data.test": request.data})
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    events = load_events(config.data, "test")
+    batches = EvalCaptions(
+        config.data,
+        vocabulary,
+        events,
+        feature_dim=config.model.feature_dim,
+        batch_size=config.eval.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=request.skip_bad,
+    )
+    check_features(events.features.extractor, trained, say)
+    unknown = count_unknown(events.events, vocabulary)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    say(f"{config.spec.title}: {len(events)} events of {events.path}")
+    started = time.monotonic()
+    with progress_bar(len(events), accelerator, "events") as advance:
+        described = describe_events(
+            captioner(module),
+            batches,
+            vocabulary,
+            config.eval,
+            accelerator=accelerator,
+            on_event=advance,
+        )
+    facts: dict[str, Any] = {}
+    if accelerator.is_main_process:
+        if request.save_dir is not None:
+            path = write_results(request.save_dir / config.eval.results_name, described)
+            say(f"written: {path}")
+        metrics, notes = _scores(described, config, say)
+        facts = {
+            "model": config.name,
+            "weights": str(trained.path),
+            "videozoo": __version__,
+            "events": len(described.results),
+            "seconds": round(time.monotonic() - started, 3),
+            "unknown_words": {"unknown": unknown.unknown, "total": unknown.total},
+            **metrics,
+            "notes": notes,
+            "skipped": shortfall(described, events),
+            "config": config.as_dict(),
+        }
+        out.print(summary_table(metrics["metrics"], title="Each event against its own sentence"))
+        if metrics["dense"]:
+            title = "Dense captioning: mean over tIoU 0.3 to 0.9"
+            out.print(summary_table(metrics["dense"], title=title))
+        shown = list(described.results.values())[:_MOST_SHOWN]
+        out.print(caption_table([_row(one.event, one.sentence) for one in shown]))
+        for line in (unknown.note, *notes):
+            if line:
+                say(f"note: {line}")
+        for line in facts["skipped"]:
+            say(line)
+        if request.save_dir is not None:
+            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
+    finish(accelerator)
+    return facts
+
+
+def _row(event: TimedSentence, sentence: str) -> dict[str, Any]:
+    return {
+        "video": event.video,
+        "start_seconds": event.start_seconds,
+        "end_seconds": event.end_seconds,
+        "sentence": sentence,
+        "truth": event.sentence,
+    }
+
+
+def _scores(
+    described: Described, config: RunConfig, say: Callable[[str], None]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Scores of each event against its own sentence, those of dense captioning, and notes."""
+    results = list(described.results.values())
+    meteor = config.eval.meteor and has_java()
+    notes: list[str] = []
+    if config.eval.meteor and not meteor:
+        notes.append("no METEOR: it needs Java (Debian, Ubuntu: default-jre-headless)")
+    found: dict[str, dict[str, float]] = {"metrics": {}, "dense": {}}
+    if not results:
+        return found, notes
+    if meteor:
+        say("scoring; METEOR starts Java, which takes ten seconds")
+    try:
+        with ExitStack() as stack:
+            scorer = stack.enter_context(Meteor()) if meteor else None
+            texts = [text for one in results for text in (one.sentence, one.event.sentence)]
+            words, note = tokenized(texts)
+            scores = caption_scores([[truth] for truth in words[1::2]], words[::2], meteor=scorer)
+        found["metrics"] = dict(scores.corpus)
+        dense = dense_caption_scores(_predicted(described), _truths(config), meteor=meteor)
+        found["dense"] = dense.average
+        notes += [line for line in dict.fromkeys((note, dense.note)) if line]
+    except RunError as error:  # the sentences are written; only scores lack a tool
+        notes.append(f"no scores: {error}")
+    return found, notes
+
+
+def _timed(events: Sequence[tuple[TimedSentence, str]]) -> Mapping[str, list[TimedCaption]]:
+    found: dict[str, list[TimedCaption]] = {}
+    for event, sentence in events:
+        caption = TimedCaption(event.start_seconds, event.end_seconds, sentence)
+        found.setdefault(event.video, []).append(caption)
+    return found
+
+
+def _predicted(described: Described) -> Mapping[str, list[TimedCaption]]:
+    return _timed([(one.event, one.sentence) for one in described.results.values()])
+
+
+def _truths(config: RunConfig) -> list[Mapping[str, list[TimedCaption]]]:
+    data = config.data
+    files = [read_timed_sentences(path) for path in data.references or (data.test or data.val,)]
+    return [_timed([(one, one.sentence) for one in file.sentences]) for file in files]

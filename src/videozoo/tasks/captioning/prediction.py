@@ -1,0 +1,204 @@
+"""Describe events of videos, from their features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.captions import CaptionEvents, EvalCaptions, Vocabulary, input_events
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import DataError, UsageError
+from videozoo.models.ets import ETS
+from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.tables import caption_table
+from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
+from videozoo.tasks.captioning.scoring import (
+    Described,
+    EventCaptions,
+    captioner,
+    describe_events,
+    shortfall,
+    sized,
+    trained_vocabulary,
+    write_results,
+)
+from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.features import check_features
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.requests import Device, PredictRequest
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[EventCaptions]:
+    """Describe events; print a table, write `predictions.json` and the file of the challenge.
+
+    Returns:
+        One result an event, in the order of the inputs.
+
+    Raises:
+        VideozooError: The features, the weights or the machine do not fit.
+    """
+    if request.annotate:
+        raise UsageError("--annotate needs a model that sees the videos themselves")
+    if request.explain and request.save_dir is None:
+        raise UsageError("explained events need a folder to go to: --save-dir DIR")
+    out = console or Console()
+    vocabulary = trained_vocabulary(trained)
+    config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    events = _events(request.inputs, config)
+    check_features(events.features.extractor, trained, say)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    with progress_bar(len(events), accelerator, "events") as advance:
+        described = _described(
+            captioner(module),
+            config,
+            events,
+            vocabulary,
+            accelerator,
+            skip_bad=request.skip_bad,
+            on_event=advance,
+        )
+    found = [_prediction(one, config.predict.top_k) for one in described.results.values()]
+    if accelerator.is_main_process:
+        out.print(caption_table(found))
+        if request.explain and request.save_dir is not None:
+            pictures = _draw(list(described.results.values()), request.save_dir)
+            for facts, picture in zip(found, pictures, strict=True):
+                facts["explained"] = picture.name
+            say(f"written: {len(pictures)} pictures of attention in {request.save_dir}")
+        skipped = shortfall(described, events)
+        for line in skipped:
+            say(line)
+        if request.save_dir is not None:
+            facts = {
+                "model": config.name,
+                "weights": str(trained.path),
+                "videozoo": __version__,
+                "predictions": found,
+                "skipped": skipped,
+            }
+            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
+            path = write_results(request.save_dir / config.predict.results_name, described)
+            say(f"written: {path}")
+    finish(accelerator)
+    return list(described.results.values())
+
+
+def _events(inputs: Sequence[str], config: RunConfig) -> CaptionEvents:
+    """Events to describe; without inputs, those of `predict.inputs` in the configuration."""
+    if not inputs:
+        listed: Path | None = config.predict.inputs
+        if listed is None:
+            raise DataError(
+                "no events: name a file of events, or features to describe whole, or set "
+                "predict.inputs"
+            )
+        inputs = (str(listed),)
+    return input_events(tuple(inputs), config.data, config.model.feature_dim)
+
+
+def _described(
+    module: ETS,
+    config: RunConfig,
+    events: CaptionEvents,
+    vocabulary: Vocabulary,
+    accelerator: Accelerator,
+    *,
+    skip_bad: bool = False,
+    on_event: Callable[[int], None] | None = None,
+) -> Described:
+    batches = EvalCaptions(
+        config.data,
+        vocabulary,
+        events,
+        feature_dim=config.model.feature_dim,
+        batch_size=config.predict.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=skip_bad,
+    )
+    return describe_events(
+        module,
+        batches,
+        vocabulary,
+        config.predict,
+        accelerator=accelerator,
+        on_event=on_event,
+    )
+
+
+def _prediction(one: EventCaptions, top_k: int) -> dict[str, Any]:
+    return {
+        "video": one.event.video,
+        "start_seconds": one.event.start_seconds,
+        "end_seconds": one.event.end_seconds,
+        "sentence": one.sentence,
+        "truth": one.event.sentence or None,
+        "top": [
+            {"sentence": sentence.text, "log_prob": round(sentence.log_prob, 6)}
+            for sentence in one.sentences[:top_k]
+        ],
+    }
+
+
+def _draw(results: Sequence[EventCaptions], folder: Path) -> list[Path]:
+    """A picture an event: the sentence, and a strip for each word that shows where it looked."""
+    names = [f"{one.event.video}_{one.event.start_seconds:g}" for one in results]
+    files = picture_names([Path(name.replace(".", "-")) for name in names])
+    written: list[Path] = []
+    for one, name in zip(results, files, strict=True):
+        best, event = one.sentences[0], one.event
+        timeline = Timeline(
+            title=f"{event.video}, {event.start_seconds:g} to {event.end_seconds:g} s: {best.text}",
+            length=max(event.end_seconds - event.start_seconds, 1e-3),
+            rows=[
+                HeatRow(name=word, values=weights)
+                for word, weights in zip(best.words, best.attention, strict=True)
+            ],
+        )
+        written.append(write_picture(folder / f"{name}_attention.png", timeline_picture(timeline)))
+    return written
+
+
+class Captioner:
+    """A trained captioning model. Made by `videozoo.load`."""
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self._vocabulary = trained_vocabulary(trained)
+        source = str(trained.config.data.vocabulary or trained.path)
+        self.config = sized(trained.config, self._vocabulary, source)
+        precision = self.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        self.words = self._vocabulary.words
+        module = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        self.module = captioner(module)
+
+    def predict(self, *paths: str | Path) -> list[EventCaptions]:
+        """Describe events.
+
+        Args:
+            paths: Files of events, whose features are in `data.features`; or one file or folder of
+                features, whose videos are described as a whole.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        events = _events([str(path) for path in paths], self.config)
+        found = _described(self.module, self.config, events, self._vocabulary, self._accelerator)
+        return list(found.results.values())
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Captioner:
+    """Make the Python object for `videozoo.load`."""
+    return Captioner(trained, device=device)

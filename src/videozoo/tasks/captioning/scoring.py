@@ -1,0 +1,232 @@
+"""Sentences for many events: features through a model, shared by all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+
+from videozoo.config import RunConfig
+from videozoo.data.caption_views import CaptionViews
+from videozoo.data.captions import (
+    CaptionEvents,
+    EvalCaptions,
+    Vocabulary,
+    build_vocabulary,
+    read_vocabulary,
+)
+from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
+from videozoo.errors import ConfigError, DataError
+from videozoo.models.ets import ETS, Caption, sentence_of
+from videozoo.tasks.common import write_json
+from videozoo.tasks.loading import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """One way to describe an event."""
+
+    text: str
+    words: tuple[str, ...]
+    """The end of the sentence among them, as `<e>`."""
+    log_prob: float
+    """Of the whole sentence."""
+    attention: NDArray[np.float32]
+    """(words, T): where in the event the model looked at each; rows sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventCaptions:
+    """What a model says of one event."""
+
+    event: TimedSentence
+    sentences: tuple[Sentence, ...]
+    """The best first."""
+
+    @property
+    def sentence(self) -> str:
+        """The best one."""
+        return self.sentences[0].text
+
+
+@dataclass
+class Described:
+    """Sentences for many events, over all processes."""
+
+    results: dict[int, EventCaptions] = field(default_factory=dict[int, EventCaptions])
+    """By number of the event."""
+    skipped: dict[int, str] = field(default_factory=dict[int, str])
+    """Events whose features could not be used: number, and why."""
+    outside: tuple[TimedSentence, ...] = ()
+    """Events that were left out because nothing of their video is in them."""
+
+
+def describe_events(
+    module: ETS,
+    batches: EvalCaptions,
+    vocabulary: Vocabulary,
+    settings: CaptionViews,
+    *,
+    accelerator: Accelerator,
+    on_event: Callable[[int], None] | None = None,
+) -> Described:
+    """Run a model over every event.
+
+    Args:
+        module: In evaluation mode, on the accelerator's device.
+        batches: This process's share of the events.
+        vocabulary: The model's.
+        settings: Beam and length.
+        accelerator: The processes.
+        on_event: Called with the number of events done by this process.
+
+    Raises:
+        DataError: An event cannot be used.
+    """
+    mine = Described()
+    done = 0
+    for batch in batches:
+        on_device = batch.to(accelerator.device)
+        with torch.inference_mode(), accelerator.autocast():
+            found = module.caption(
+                on_device.features,
+                on_device.lengths,
+                beam_size=settings.beam_size,
+                max_length=settings.max_length,
+            )
+        for number, captions in zip(batch.events.tolist(), found, strict=True):
+            sentences = tuple(_sentence(caption, vocabulary, settings) for caption in captions)
+            event = batches.events.events[number]
+            mine.results[number] = EventCaptions(event=event, sentences=sentences)
+        done += len(batch)
+        if on_event is not None:
+            on_event(done)
+    mine.skipped.update(batches.skipped)
+    return _merged(mine, batches.events, accelerator)
+
+
+def _sentence(caption: Caption, vocabulary: Vocabulary, settings: CaptionViews) -> Sentence:
+    return Sentence(
+        text=sentence_of(
+            caption.tokens,
+            vocabulary.words,
+            drop_last_word_as_in_2019=settings.drop_last_word_as_in_2019,
+        ),
+        words=tuple(vocabulary.words[token] for token in caption.tokens[1:]),
+        log_prob=caption.scores[-1],
+        attention=caption.attention.float().cpu().numpy(),
+    )
+
+
+def _merged(mine: Described, events: CaptionEvents, accelerator: Accelerator) -> Described:
+    """Put together what the processes have found; results come back in the order of the file."""
+    if accelerator.num_processes > 1:
+        parts: list[Described] = gather_object([mine])
+        mine = parts[0]
+        for part in parts[1:]:
+            mine.results |= part.results
+            mine.skipped |= part.skipped
+    mine.results = dict(sorted(mine.results.items()))
+    mine.outside = tuple(
+        event
+        for number, event in enumerate(events.events)
+        if number not in mine.results and number not in mine.skipped
+    )
+    return mine
+
+
+def shortfall(described: Described, events: CaptionEvents) -> list[str]:
+    """Lines about events that have no sentence; empty where all have one."""
+    total = len(events) + events.num_missing
+    if len(described.results) == total:
+        return []
+    lines = [f"{len(described.results)} of {total} events have a sentence"]
+    if events.num_missing:
+        lines.append(f"  {events.num_missing}: no features of {len(events.missing)} videos")
+    lines += [f"  {problem}" for problem in described.skipped.values()]
+    lines += [f"  {event} shows nothing of its video" for event in described.outside]
+    return lines
+
+
+def results_file(described: Described) -> dict[str, Any]:
+    """Sentences in the form of the ActivityNet challenge, as 2019 wrote them."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    for one in described.results.values():
+        event = one.event
+        results.setdefault(event.video, []).append(
+            {"timestamp": [event.start_seconds, event.end_seconds], "sentence": one.sentence}
+        )
+    return {"version": "VERSION 1.0", "results": results, "external_data": {}}
+
+
+def write_results(path: Path, described: Described) -> Path:
+    """Write `results_file`.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    return write_json(path, results_file(described))
+
+
+# ---- vocabulary ---------------------------------------------------------------------------------
+
+
+def trained_vocabulary(trained: Trained) -> Vocabulary:
+    """The words of a trained model: stored with the weights, else in `data.vocabulary`.
+
+    Raises:
+        DataError: Nothing tells them, or they cannot be used.
+    """
+    if trained.class_names:
+        return Vocabulary(trained.class_names, source=str(trained.path))
+    path = trained.config.data.vocabulary
+    if path is None:
+        raise DataError(
+            f"{trained.path}: holds no vocabulary, without which its numbers are no words; "
+            "--set data.vocabulary=FILE"
+        )
+    return read_vocabulary(path)
+
+
+def vocabulary_to_learn(config: RunConfig) -> Vocabulary:
+    """Words for a new model: those of `data.vocabulary`, else collected from `data.train`.
+
+    Raises:
+        DataError: Neither can be used.
+    """
+    data = config.data
+    if data.vocabulary is not None:
+        return read_vocabulary(data.vocabulary)
+    if data.train is None:
+        raise DataError("data.train is not set; name a file of events with sentences")
+    sentences = read_timed_sentences(data.train).sentences
+    return build_vocabulary(sentences, min_count=data.min_word_count)
+
+
+def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
+    """Give the model as many words as the vocabulary has.
+
+    Raises:
+        ConfigError: Another number was asked for.
+    """
+    asked = "model.vocabulary_size" in config.origins
+    size = config.model.vocabulary_size
+    if asked and size != len(vocabulary):
+        raise ConfigError(
+            f"{source}: {len(vocabulary)} words, but model.vocabulary_size is {size}; make them "
+            f"agree (--set model.vocabulary_size={len(vocabulary)}), or leave the key out"
+        )
+    changed = config.replace(source, {"model.vocabulary_size": len(vocabulary)})
+    return replace(changed, origins=config.origins)  # nobody asked for it
+
+
+def captioner(module: Any) -> ETS:
+    """The network, of which tasks need more than `forward`."""
+    return cast(ETS, module)

@@ -1,0 +1,117 @@
+"""Train a captioning model."""
+
+from __future__ import annotations
+
+import torch
+from accelerate.utils import gather_object
+from rich.console import Console
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.captions import (
+    CaptionBatch,
+    EvalCaptions,
+    TrainCaptions,
+    count_unknown,
+    load_events,
+)
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import Best, TrainResult
+from videozoo.errors import UsageError
+from videozoo.models.ets import PADDING, caption_loss
+from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
+from videozoo.tasks.common import speaker
+from videozoo.tasks.features import refuse_other_features
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.requests import TrainRequest
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train a model as `config` says, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    if request.data is not None:
+        raise UsageError(
+            f"--data is for folders of videos; {config.spec.title} learns from events and "
+            "features: --set data.train=FILE --set data.features=DIR"
+        )
+    vocabulary = vocabulary_to_learn(config)
+    config = sized(config, vocabulary, str(config.data.vocabulary or config.data.train))
+    accelerator, out, say = open_run(config, request, console)
+    settings, data = config.train, config.data
+    rank, world = accelerator.process_index, accelerator.num_processes
+    share = device_batch_size(settings, world)
+    feature_dim: int = config.model.feature_dim
+    events = load_events(data, "train")
+    batches = TrainCaptions(
+        data,
+        vocabulary,
+        events,
+        feature_dim=feature_dim,
+        batch_size=share,
+        seed=settings.seed,
+        rank=rank,
+        world=world,
+    )
+    if note := count_unknown(events.events, vocabulary).note:
+        say(f"note: {note}")
+    validates = request.valid_interval > 0 and data.val is not None
+    held_out = load_events(data, "val") if validates else None
+    if held_out is not None:
+        refuse_other_features(
+            held_out.features.extractor, events.features.extractor, "data.val", "data.train"
+        )
+
+    def loss_of(model: nn.Module, batch: CaptionBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            logits = model(batch.features, batch.lengths, batch.words)
+        known = batch.targets != PADDING
+        hits = (logits.argmax(2).eq(batch.targets) & known).sum()
+        return caption_loss(logits, batch.targets), {
+            "total": float(known.sum()),
+            "next_word": hits,
+        }
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        assert held_out is not None
+        loss, words = 0.0, 0
+        for batch in EvalCaptions(
+            data,
+            vocabulary,
+            held_out,
+            feature_dim=feature_dim,
+            batch_size=share,
+            rank=rank,
+            world=world,
+            skip_bad=True,
+        ):
+            batch = batch.to(accelerator.device)
+            with torch.inference_mode(), accelerator.autocast():
+                logits = module(batch.features, batch.lengths, batch.words)
+            count = int((batch.targets != PADDING).sum())
+            loss += float(caption_loss(logits, batch.targets)) * count
+            words += count
+        parts: list[tuple[float, int]] = [(loss, words)]
+        if world > 1:
+            parts = gather_object(parts)
+        total = sum(count for _, count in parts)
+        return {"loss": sum(value for value, _ in parts) / total} if total else {}
+
+    lesson = Lesson(
+        batches=batches,
+        num_train=len(events),
+        num_held_out=None if held_out is None else len(held_out),
+        loss_of=loss_of,
+        validate=validate,
+        best=Best(name="loss", direction="min"),
+        metric_title="validation loss",
+        class_names=vocabulary.words,
+        features=events.features.extractor,
+    )
+    speaker(out, accelerator)(f"vocabulary: {len(vocabulary):,} words")
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

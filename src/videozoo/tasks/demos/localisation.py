@@ -1,0 +1,217 @@
+"""From mp4 to segments: when does something happen in a long video, and what?
+
+BMN and BSN propose segments, C-TCN gives them a class. Compared with each are segments drawn at
+random: as many of them, anywhere, of any length, and for detections of classes as common as in
+training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from videozoo.config import RunConfig, from_layers
+from videozoo.data.synthetic import CLASS_NAMES
+from videozoo.data.synthetic_world import WorldVideo
+from videozoo.errors import RunError
+from videozoo.metrics.detection import DetectionCounter
+from videozoo.metrics.proposals import ProposalCounter
+from videozoo.tasks import localisation
+from videozoo.tasks.demos import ground
+from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.loading import config_for_weights
+from videozoo.tasks.requests import (
+    ConfigSource,
+    Device,
+    EvalRequest,
+    Layer,
+    PredictRequest,
+    TrainRequest,
+)
+
+MARGINS = {"bmn": 0.12, "bsn": 0.12, "ctcn": 0.1}
+"""By so much at least is AUC, for C-TCN the mean AP, above that of random segments;
+`configs/demo/` says the same."""
+NUM_RANDOM = 100
+"""Random segments of a video, as many as count in AUC."""
+NUM_SHOWN = 3
+
+_STEPS = 48
+_MODELS: dict[str, dict[str, Any]] = {
+    "bmn": {
+        "model": {
+            "feature_dim": ground.DIM,
+            "num_steps": _STEPS,
+            "num_durations": _STEPS // 2,
+            "num_samples": 16,
+        },
+        "train": {"epochs": 8, "learning_rate": 0.001},
+    },
+    "bsn": {
+        "model": {
+            "tem": {"feature_dim": ground.DIM, "num_steps": _STEPS, "hidden_size": 128},
+            "pem": {"hidden_size": 64},
+        },
+        "train": {
+            "epochs": 15,
+            "learning_rate": 0.001,
+            "second_stage": {"epochs": 10, "batch_size": 16, "learning_rate": 0.01},
+        },
+    },
+    "ctcn": {
+        "model": {
+            "num_classes": len(CLASS_NAMES) + 1,
+            "feature_dim": len(CLASS_NAMES),
+            "width": 0.125,
+        },
+        "train": {"epochs": 12, "learning_rate": 0.002},
+    },
+}
+
+
+def demo_config(model: str, folder: Path) -> RunConfig:
+    """Settings of the demo; `configs/demo/` holds the same.
+
+    Args:
+        model: bmn, bsn or ctcn.
+        folder: The demo's folder.
+    """
+    own = _MODELS[model]
+    settings = {
+        "model": {"name": model, **own["model"]},
+        "data": {
+            "annotations": folder / "world" / "annotations.json",
+            "test_subset": "testing",
+            "features": folder / _layer(model),
+            "num_workers": 0,
+        },
+        "train": {
+            "batch_size": 16,
+            "optimizer": "adam",
+            "weight_decay": 1e-4,
+            "schedule": "cosine",
+            "warmup_epochs": 1,
+            **own["train"],
+        },
+    }
+    return from_layers([("the demo", settings)])
+
+
+def _layer(model: str) -> Layer:
+    """What a model reads: C-TCN takes class scores, as in 2019."""
+    return "scores" if model == "ctcn" else "features"
+
+
+def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
+    """Run the demo of a localiser; see `demos.run`."""
+    started = time.monotonic()
+    out = Console(stderr=True)
+    layer = _layer(name)
+    made = ground.prepare(folder, seed=seed, device=device, out=out, layer=layer)
+    config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
+    out.rule(f"4/4  {config.spec.title} learns when something happens")
+    save_dir = folder / name
+    _train(config, save_dir, device, out)
+    weights = str(save_dir)
+    facts = localisation.evaluate(
+        config_for_weights(ConfigSource(), weights),
+        EvalRequest(source=ConfigSource(), weights=weights, save_dir=save_dir, device=device),
+        console=out,
+    )
+    shown = _explain(made, save_dir, device, out)
+    test = made.world.split("test")
+    metric, baseline = (
+        ("map", random_map(test, made.world.split("train")))
+        if name == "ctcn"
+        else ("auc", random_auc(test))
+    )
+    score = float(facts["metrics"][metric])
+    title = {"map": "mean AP", "auc": "AUC"}[metric]
+    seconds = time.monotonic() - started
+    print(
+        f"\n{config.spec.title} {title} {score:.3f}\n"
+        f"random segments {title} {baseline:.3f}   {NUM_RANDOM} a video, anywhere, of any length\n"
+        f"margin {score - baseline:.3f}, expected at least {MARGINS[name]:g}\n"
+        f"on {len(test)} held-out videos, after {seconds / 60:.1f} minutes\n\n"
+        f"what it finds when: {shown}\n\n"
+        "What to try next:\n"
+        f"  videozoo extract --weights {folder / 'tsm'} --rate {ground.RATE:g} "
+        f"--window-seconds {ground.WINDOW_SECONDS:g} --layer {layer} --output FEATURES "
+        "SOME_VIDEO.mp4\n"
+        f"  videozoo predict --weights {save_dir} --explain FEATURES"
+    )
+    if score - baseline < MARGINS[name]:
+        raise RunError(
+            f"{config.spec.title}: {title} {score:.3f} is less than {MARGINS[name]:g} above "
+            f"{baseline:.3f}, that of random segments; please report it with {save_dir}"
+        )
+    return {metric: score, "baseline": baseline, "pictures": shown}
+
+
+def random_auc(videos: Sequence[WorldVideo]) -> float:
+    """AUC of random segments with random scores."""
+    truth = {video.name: _segments(video) for video in videos}
+    counter = ProposalCounter(truth)
+    rng = np.random.default_rng(0)
+    for video in videos:
+        segments, scores = _drawn(video, rng)
+        counter.update(video.name, segments, scores)
+    return counter.result().auc
+
+
+def random_map(videos: Sequence[WorldVideo], train: Sequence[WorldVideo]) -> float:
+    """Mean AP of random segments with random scores and classes as common as in training."""
+    truth = {video.name: _segments(video) for video in videos}
+    labels = {video.name: [event.label for event in video.events] for video in videos}
+    counter = DetectionCounter(truth, labels)
+    seen = [event.label for video in train for event in video.events]
+    rng = np.random.default_rng(0)
+    for video in videos:
+        segments, scores = _drawn(video, rng)
+        counter.update(video.name, segments, scores, rng.choice(seen, NUM_RANDOM))
+    return counter.result().mean_ap
+
+
+def _segments(video: WorldVideo) -> list[tuple[float, float]]:
+    return [(event.start_seconds, event.end_seconds) for event in video.events]
+
+
+def _drawn(video: WorldVideo, rng: np.random.Generator) -> tuple[Any, Any]:
+    ends = np.sort(rng.uniform(0, video.duration_seconds, (NUM_RANDOM, 2)), axis=1)
+    return ends, rng.random(NUM_RANDOM)
+
+
+def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> None:
+    """Train, or go on with what an earlier demo has left."""
+    resume = ground.resumable(config, save_dir)
+    request = TrainRequest(
+        source=ConfigSource(),
+        save_dir=save_dir,
+        device=device,
+        resume=resume,
+        overwrite=not resume,
+        valid_interval=5,
+        log_interval=0,
+    )
+    localisation.train(config, request, console=out)
+
+
+def _explain(made: Ground, save_dir: Path, device: Device, out: Console) -> Path:
+    """Predict on a few held-out videos and draw what is found when."""
+    few = made.world.split("test")[:NUM_SHOWN]
+    predictions = save_dir / "predictions"
+    request = PredictRequest(
+        source=ConfigSource(),
+        weights=str(save_dir),
+        inputs=(str(ground.features_of(made, few, save_dir / "some_videos")),),
+        save_dir=predictions,
+        device=device,
+        explain=True,
+    )
+    localisation.predict(config_for_weights(ConfigSource(), str(save_dir)), request, console=out)
+    return predictions

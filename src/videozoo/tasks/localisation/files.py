@@ -1,0 +1,157 @@
+"""What localisation writes beside its tables: scores video by video, segments of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.activitynet import Annotation, write_results
+from videozoo.data.sequence_views import SequenceViews
+from videozoo.data.sequences import Proposals, write_proposals, write_table
+from videozoo.errors import DataError, RunError
+from videozoo.models.bsn import described
+from videozoo.ops.proposal_generation import best_overlaps, result_entries
+from videozoo.safe_write import written_aside
+from videozoo.types import ProposalGeneration
+
+if TYPE_CHECKING:
+    from videozoo.tasks.localisation.answers import Answer
+
+
+class ScoreFiles:
+    """Writes the files of single videos that were asked for: those between BSN's stages, too."""
+
+    def __init__(self, views: SequenceViews, generation: ProposalGeneration | None) -> None:
+        """Make the folders.
+
+        Args:
+            views: Which files, and where.
+            generation: For the first stage of two: how its curves become proposals.
+
+        Raises:
+            RunError: A folder cannot be made.
+            DataError: Proposals are asked for of a network that makes none.
+        """
+        self._views = views
+        self._generation = generation
+        if generation is None and (views.proposal_files or views.feature_files):
+            raise DataError(
+                "proposal_files and feature_files are for BSN's first stage (bsn_tem); leave them "
+                "out, or ask for score_files"
+            )
+        for folder in (views.score_files, views.proposal_files, views.feature_files):
+            if folder is not None:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise RunError(f"{folder}: cannot be made: {error.strerror}") from None
+
+    def write(
+        self,
+        annotation: Annotation,
+        table: Mapping[str, NDArray[Any]],
+        curves: Mapping[str, NDArray[np.float32]],
+    ) -> None:
+        """Write the files of one video.
+
+        Args:
+            annotation: The video; proposals are compared with what happens in it.
+            table: For `score_files`.
+            curves: Scores of its steps.
+
+        Raises:
+            RunError: The disk refuses.
+            DataError: The video's name cannot be that of a file.
+        """
+        name, views = annotation.video, self._views
+        if Path(name).name != name:
+            raise DataError(f"video {name!r}: not a name that a file can have")
+        try:
+            if views.score_files is not None:
+                write_table(views.score_files / f"{name}.csv", table)
+            if self._generation is not None and (views.proposal_files or views.feature_files):
+                self._write_proposals(annotation, curves, self._generation)
+        except OSError as error:
+            raise RunError(f"files of {name}: cannot be written: {error.strerror}") from None
+
+    def _write_proposals(
+        self,
+        annotation: Annotation,
+        curves: Mapping[str, NDArray[np.float32]],
+        options: ProposalGeneration,
+    ) -> None:
+        proposals, numbers = proposals_of(annotation, curves, options)
+        if self._views.proposal_files is not None:
+            write_proposals(self._views.proposal_files / f"{annotation.video}.csv", proposals)
+        if self._views.feature_files is not None:
+            with (
+                written_aside(self._views.feature_files / f"{annotation.video}.npy") as aside,
+                aside.open("wb") as file,
+            ):
+                np.save(file, numbers)
+
+
+def proposals_of(
+    annotation: Annotation,
+    curves: Mapping[str, NDArray[np.float32]],
+    options: ProposalGeneration,
+) -> tuple[Proposals, NDArray[np.float64]]:
+    """Make the proposals of one video, compare them with what happens in it, describe them.
+
+    Returns:
+        The proposals, fewer of a video to learn from, and (K, options.feature_dim) numbers.
+    """
+    learnt = annotation.subset in ("train", "training")
+    most = options.most_in_training if learnt else options.most
+    found, numbers = described(
+        curves["start"], curves["end"], curves["action"], options=options, most=most
+    )
+    seconds = [(one.start_seconds, one.end_seconds) for one in annotation.instances]
+    shares = np.array(seconds, np.float64).reshape(-1, 2) / annotation.duration_seconds
+    tious, overlaps = best_overlaps(found.segments, shares)
+    made = Proposals(found.segments, found.start_scores, found.end_scores, tious, overlaps)
+    return made, numbers
+
+
+def write_answers(
+    views: SequenceViews,
+    answers: Iterable[Answer],
+    *,
+    classes: Sequence[str] | None,
+    folder: Path,
+) -> Path:
+    """Write the segments of all videos in ActivityNet's form.
+
+    Of a video of unknown length, times are shares of it.
+
+    Args:
+        views: Which file, in which form.
+        answers: Of all videos.
+        classes: Names, for segments with classes.
+        folder: Where a bare file name goes.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    path = views.result_file
+    if path.parent == Path():
+        path = folder / path
+    results = {
+        each.video: result_entries(each.found, seconds_of(each), classes=classes)
+        for each in answers
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_results(path, results, form=views.result_form)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def seconds_of(answer: Answer) -> float:
+    """The length of a video; 1 where it is not known, so that times are shares."""
+    return answer.duration_seconds if answer.duration_seconds > 0 else 1.0

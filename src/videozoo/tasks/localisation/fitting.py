@@ -1,0 +1,129 @@
+"""What the training of localisers shares, whatever they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Generator, Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.engine.loop import Best
+from videozoo.errors import ConfigError
+from videozoo.tasks.fitting import Batches
+from videozoo.tasks.localisation.answers import Source, answer, generator_of
+from videozoo.tasks.localisation.measures import validation_metrics
+
+LossOf = Callable[[nn.Module, Any, Generator], Mapping[str, Tensor]]
+"""From the model, a batch on its device and random numbers to `loss` and its parts."""
+
+DECIDES: dict[str, tuple[Best, str]] = {
+    "auc": (Best(name="auc"), "AUC"),
+    "map": (Best(name="map"), "average mAP"),
+    "loss": (Best(name="loss", direction="min"), "validation loss"),
+}
+"""What decides between epochs, and what people call it."""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A batch and its place in the run, on which what a loss draws depends."""
+
+    batch: Any
+    epoch: int
+    place: int
+
+
+class NumberedBatches:
+    """Training batches with their places."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """As many in every process."""
+        return self._batches.batches_per_epoch
+
+    @property
+    def bad_videos(self) -> Mapping[int, str]:
+        """Videos that others stood in for, and why."""
+        return self._batches.bad_videos
+
+    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> NumberedEpoch:
+        """The batches of an epoch, without the first ones."""
+        inner = self._batches.epoch(epoch, skip_batches=skip_batches)
+        return NumberedEpoch(inner, epoch, skip_batches)
+
+
+@dataclass(frozen=True)
+class NumberedEpoch:
+    """One epoch of `NumberedBatches`."""
+
+    _batches: Any
+    _epoch: int
+    _first: int
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Numbered]:
+        for place, batch in enumerate(self._batches, self._first):
+            yield Numbered(batch, self._epoch, place)
+
+
+def loss_function(
+    config: RunConfig, loss_of: LossOf, accelerator: Accelerator
+) -> Callable[[nn.Module, Numbered], tuple[Tensor, dict[str, Tensor | float]]]:
+    """Make what `engine.loop.fit` calls: going on after a stop draws what staying would have."""
+    seed, rank = config.train.seed, accelerator.process_index
+
+    def losses(model: nn.Module, numbered: Numbered) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = numbered.batch.to(accelerator.device)
+        generator = generator_of(seed, numbered.epoch, numbered.place, rank)
+        parts = loss_of(model, batch, generator)
+        total = float(len(batch))
+        counts = {
+            f"{name}_loss": value.detach() * total
+            for name, value in parts.items()
+            if name != "loss"
+        }
+        return parts["loss"], {"total": total, **counts}
+
+    return losses
+
+
+def validation(
+    source: Source | None, accelerator: Accelerator, decides: str
+) -> Callable[[nn.Module], Mapping[str, float]]:
+    """Make what checks a model; videos that cannot be read do not count."""
+
+    def validate(module: nn.Module) -> Mapping[str, float]:
+        if source is None:
+            return {}
+        answers = answer(module, source, accelerator=accelerator, skip_bad=True)
+        return validation_metrics(source, answers, decides)
+
+    return validate
+
+
+def refuse_settings(config: RunConfig) -> None:
+    """Raise ConfigError for settings of training that mean nothing here."""
+    for key in ("mixup_alpha", "label_smoothing"):
+        if getattr(config.train, key):
+            raise ConfigError(f"train.{key}: is for models that classify clips; leave it at 0")
+
+
+def say_missing(
+    say: Callable[[str], None], what: str, num_present: int, missing: tuple[str, ...]
+) -> None:
+    """Say on how many videos something is done, where some have no features."""
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        total = num_present + len(missing)
+        say(
+            f"note: {what} on {num_present} of {total} videos; no features of "
+            f"{', '.join(missing[:3])}{more}"
+        )

@@ -1,0 +1,291 @@
+"""How good segments are: metrics of answers, and proposals joined with classes of their videos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from videozoo.data import kinetics
+from videozoo.data.activitynet import Annotation, Annotations, read_class_scores, spellings
+from videozoo.data.sequence_views import SequenceEval, SequenceViews
+from videozoo.errors import DataError
+from videozoo.metrics.detection import ERRORS, DetectionCounter
+from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
+from videozoo.tasks.localisation.answers import Answer, Answers, Source
+from videozoo.types import Candidates
+
+ClassScores = Mapping[str, Mapping[str, float]]
+_CURVE_END = 100.0  # of ActivityNet's AUC
+_PREDICTIONS = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What happens in the videos that were answered."""
+
+    segments: dict[str, list[tuple[float, float]]]
+    durations: dict[str, float]
+    labels: dict[str, Any]
+
+    @classmethod
+    def of(cls, annotations: Annotations, videos: Iterable[Annotation]) -> Truth:
+        """Take that of some videos.
+
+        Raises:
+            DataError: Nothing happens in any of them.
+        """
+        found = cls({}, {}, {})
+        for each in videos:
+            found.segments[each.video] = [(i.start_seconds, i.end_seconds) for i in each.instances]
+            found.durations[each.video] = each.duration_seconds
+            found.labels[each.video] = annotations.labels(each)
+        if not any(found.segments.values()):
+            raise DataError(
+                f"{annotations.path}: none of the {len(found.segments)} videos has an annotated "
+                "segment; there is nothing to compare with (videozoo predict needs none)"
+            )
+        return found
+
+
+def answered(source: Source, answers: Answers) -> list[Annotation]:
+    """The videos there is an answer for."""
+    return [source.present[number] for number in answers.by_number]
+
+
+def count_proposals(
+    truth: Truth, answers: Iterable[Answer], tious: Sequence[float] = ()
+) -> ProposalCounter:
+    """Gather what was found, whatever its class."""
+    counter = ProposalCounter(
+        truth.segments, durations_seconds=truth.durations, tious=tious or ACTIVITYNET_TIOUS
+    )
+    for each in answers:
+        seconds = each.found.segments * each.duration_seconds
+        counter.update(each.video, np.clip(seconds, 0, each.duration_seconds), each.found.scores)
+    return counter
+
+
+def count_detections(
+    truth: Truth, answers: Iterable[Answer], tious: Sequence[float] = ()
+) -> DetectionCounter:
+    """Gather what was found, with its classes."""
+    counter = DetectionCounter(
+        truth.segments,
+        truth.labels,
+        durations_seconds=truth.durations,
+        tious=tious or ACTIVITYNET_TIOUS,
+    )
+    for each in answers:
+        seconds = np.clip(each.found.segments * each.duration_seconds, 0, each.duration_seconds)
+        assert each.found.labels is not None
+        counter.update(each.video, seconds, each.found.scores, each.found.labels)
+    return counter
+
+
+def has_classes(answers: Answers) -> bool:
+    """Whether segments have classes."""
+    return any(each.found.labels is not None for each in answers.by_number.values())
+
+
+# --- for training ----------------------------------------------------------------------------
+
+
+def validation_metrics(source: Source, answers: Answers, decides: str) -> dict[str, float]:
+    """Compute what decides between epochs and what is told beside it."""
+    if not answers.by_number:
+        return {}
+    metrics = dict(answers.losses)
+    if decides == "loss":
+        return metrics
+    truth = Truth.of(source.annotations, answered(source, answers))
+    found = answers.by_number.values()
+    if decides == "map":
+        summary = count_detections(truth, found).result().summary()
+        return metrics | {"map": summary["map"], "map@0.5": summary["map@0.5"]}
+    return metrics | count_proposals(truth, found).result().summary()
+
+
+# --- for evaluation --------------------------------------------------------------------------
+
+
+@dataclass
+class Measured:
+    """Everything that an evaluation tells."""
+
+    metrics: dict[str, float]
+    """Shares in [0, 1], and losses."""
+    curve: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """`average_number` and `average_recall`, point by point."""
+    by_length: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Average recall at the curve's end by seconds of the annotated segment."""
+    by_coverage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The same by the share of the video that it takes."""
+    detections: dict[str, Any] | None = None
+    """Of segments with classes: precision by class, wrong detections, missed segments."""
+
+
+def measure_proposals(truth: Truth, answers: Answers, views: SequenceEval) -> Measured:
+    """Average recall, its curve, and how it depends on the annotated segments."""
+    counter = count_proposals(truth, answers.by_number.values(), views.tious)
+    result = counter.result(_CURVE_END)
+    metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
+    return Measured(
+        metrics=metrics | {"auc": result.auc} | answers.losses,
+        curve={
+            "average_number": result.proposals_per_video.tolist(),
+            "average_recall": result.average_recall.tolist(),
+        },
+        by_length=_rows(result.by_length()),
+        by_coverage=_rows(result.by_coverage()),
+    )
+
+
+def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float) -> float:
+    if average > result.proposals_per_video[-1]:
+        result = counter.result(average)
+    # fewer proposals than asked for: the curve ends early and stays as it is
+    return result.average_recall_at(min(average, float(result.proposals_per_video[-1])))
+
+
+def measure_detections(
+    truth: Truth, answers: Answers, views: SequenceEval, names: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Mean average precision, and what goes wrong.
+
+    Returns:
+        Metrics, and what `Measured.detections` holds.
+    """
+    counter = count_detections(truth, answers.by_number.values(), views.tious)
+    result = counter.result()
+    tiou = 0.5 if np.isclose(counter.tious, 0.5).any() else float(counter.tious[0])
+    wrong, missed = counter.false_positives(tiou), counter.missed(tiou)
+    kinds = ("right", *ERRORS)
+    facts = {
+        "tiou": tiou,
+        "detections": result.detections,
+        "classes": [
+            {"class": names[number], "ap": float(ap), "ap_at_tiou": float(at)}
+            for number, ap, at in zip(
+                result.classes.tolist(),
+                result.ap.mean(axis=0),
+                result.ap[int(np.argmin(abs(counter.tious - tiou)))],
+                strict=True,
+            )
+        ],
+        # of each class as many of the best detections as it has annotated segments, and ten times
+        "best": dict(zip(kinds, wrong.shares[0].tolist(), strict=True)),
+        "best_10": dict(zip(kinds, wrong.shares[-1].tolist(), strict=True)),
+        "gains": dict(wrong.gains),
+        "missed": missed.share,
+        "missed_by_length": _rows(missed.by_length()),
+        "missed_by_coverage": _rows(missed.by_coverage()),
+        "missed_by_instances": _rows(missed.by_instances()),
+    }
+    return result.summary(), facts
+
+
+def _rows(buckets: Iterable[Bucket]) -> list[dict[str, Any]]:
+    return [
+        {
+            "above": each.above,
+            "up_to": None if np.isinf(each.up_to) else each.up_to,
+            "segments": each.truths,
+            "share": each.share,
+        }
+        for each in buckets
+    ]
+
+
+# --- from proposals to detections ------------------------------------------------------------
+
+
+def read_labels(path: Path) -> ClassScores:
+    """Read class scores of whole videos: of others, or what our own models said.
+
+    Args:
+        path: JSON as `data.activitynet.read_class_scores` knows it, or `predictions.json` of
+            `videozoo predict` with a model that classifies or tags videos, or its folder.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    if path.is_dir():
+        if not (path / _PREDICTIONS).is_file():
+            raise DataError(
+                f"{path}: holds no {_PREDICTIONS}; classify the videos first (videozoo predict "
+                "--save-dir DIR) and name that folder, or a JSON file of class scores"
+            )
+        path = path / _PREDICTIONS
+    listed = _predictions(path)
+    if listed is None:
+        return read_class_scores(path)
+    scores: dict[str, dict[str, float]] = {}
+    for row in listed:
+        top = row.get("top")
+        if not isinstance(top, list) or not row.get("video"):
+            raise DataError(f"{path}: predictions without classes, expected those of a classifier")
+        best = cast("list[dict[str, Any]]", top)
+        scores[Path(str(row["video"])).stem] = {each["class"]: each["score"] for each in best}
+    return scores
+
+
+def _predictions(path: Path) -> list[dict[str, Any]] | None:
+    try:
+        content: Any = json.loads(kinetics.text_of(path))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from None
+    listed: Any = content.get("predictions") if isinstance(content, dict) else None
+    return cast("list[dict[str, Any]]", listed) if isinstance(listed, list) and listed else None
+
+
+def joined(
+    answers: Answers, scores: ClassScores, names: Sequence[str], views: SequenceViews
+) -> Answers:
+    """Give every proposal the likeliest classes of its video; scores are multiplied.
+
+    Args:
+        answers: Without classes.
+        scores: Video to class to score.
+        names: The classes by number.
+        views: How many classes.
+
+    Raises:
+        DataError: A class is not among `names`, or no video has scores.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    changed = Answers(skipped=answers.skipped, sums=answers.sums)
+    num_known = 0
+    for number, each in answers.by_number.items():
+        row = next((scores[name] for name in spellings(each.video) if name in scores), {})
+        num_known += bool(row)
+        best = sorted(row.items(), key=lambda pair: -pair[1])[: views.classes_per_video]
+        for name, _ in best:
+            if name not in numbers:
+                few = ", ".join(map(repr, names[:3]))
+                raise DataError(
+                    f"labels: unknown class {name!r} of video {each.video!r}, expected one of "
+                    f"{len(names)}: {few}, ..."
+                )
+        changed.by_number[number] = _with_classes(each, [(numbers[n], s) for n, s in best])
+    if answers.by_number and not num_known:
+        theirs, ours = next(iter(scores)), next(iter(answers.by_number.values())).video
+        raise DataError(
+            f"labels: class scores of none of the {len(answers.by_number)} videos; theirs are "
+            f"called {theirs!r}, these {ours!r}"
+        )
+    return changed
+
+
+def _with_classes(answer: Answer, classes: Sequence[tuple[int, float]]) -> Answer:
+    found, count = answer.found, len(answer.found.scores)
+    scores = np.outer([score for _, score in classes], found.scores).ravel()
+    labels = np.repeat(np.array([number for number, _ in classes], np.int64), count)
+    order = np.argsort(-scores, kind="stable")
+    segments = np.tile(found.segments, (len(classes), 1))
+    made = Candidates(segments[order].reshape(-1, 2), scores[order], labels[order])
+    return Answer(answer.video, answer.duration_seconds, made, answer.curves)

@@ -1,0 +1,148 @@
+"""The page that evaluation of localisers writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from videozoo.config import RunConfig
+from videozoo.report.charts import Curve, Panel
+from videozoo.report.html import Cell, Headline, Report, Table
+from videozoo.report.tables import bucket_name, percent, title_of
+from videozoo.tasks.classification.pages import run_of, versions
+from videozoo.tasks.localisation.fitting import DECIDES
+
+_MOST_CLASSES = 30
+
+
+def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
+    """Everything about one evaluation.
+
+    Args:
+        facts: What `eval.json` holds.
+        config: Of the run.
+    """
+    metrics: Mapping[str, float] = facts["metrics"]
+    detections = facts["detections"]
+    main = "map" if detections is not None else "auc"
+    num_left_out = facts["videos_annotated"] - facts["videos"]
+    summary = (
+        f"{config.spec.title}: {title_of(main)} {percent(metrics[main])} on {facts['videos']} of "
+        f"{facts['videos_annotated']} videos."
+    )
+    if num_left_out:
+        summary += f" {num_left_out} have no features or could not be read, and did not count."
+    return Report(
+        title=f"{config.spec.title}: evaluation",
+        summary=summary,
+        headlines=[
+            Headline(
+                label=title_of(name),
+                value=percent(value),
+                share=value,
+                is_main=name == main,
+            )
+            for name, value in metrics.items()
+            if name in (main, "auc", "map@0.5") or name.startswith("ar@")
+        ],
+        panels=_training(Path(facts["weights"]), config),
+        results=[_recall_panel(facts["curve"], config.spec.title)],
+        tables=_tables(facts),
+        skipped=[*facts["skipped"], *(f"{name}: no features" for name in facts["missing"])],
+        details=[
+            ("Configuration", config.to_yaml()),
+            ("Weights", str(facts["weights"])),
+            ("Versions", versions()),
+        ],
+        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+    )
+
+
+def _recall_panel(curve: Mapping[str, Sequence[float]], name: str) -> Panel:
+    return Panel(
+        title="Average recall",
+        curves=[Curve(name=name, x=curve["average_number"], y=curve["average_recall"])],
+        x_label="average number of proposals a video (AN)",
+        is_share=True,
+    )
+
+
+def _training(weights: Path, config: RunConfig) -> list[Panel]:
+    """Losses and the metric that decides, epoch by epoch, where the weights lie in their run."""
+    run = run_of(weights)
+    if run is None:
+        return []
+    epochs = [line for line in run.read_metrics() if line["kind"] == "epoch"]
+    localiser = config.spec.localiser
+    best, title = DECIDES["auc" if localiser is None else localiser.decides]
+    panels: list[Panel] = []
+    for heading, keys in (
+        ("Loss", {"training": "loss", "validation": "valid_loss"}),
+        (title, {"validation": f"valid_{best.name}"}),
+    ):
+        curves = [
+            Curve(
+                name=name,
+                x=[line["epoch"] for line in epochs if line.get(key) is not None],
+                y=[line[key] for line in epochs if line.get(key) is not None],
+            )
+            for name, key in keys.items()
+            if any(line.get(key) is not None for line in epochs)
+        ]
+        is_share = best.name != "loss" and heading == title
+        if curves and (is_share or heading == "Loss"):
+            panels.append(Panel(title=heading, curves=curves, is_share=is_share))
+    return panels
+
+
+def _tables(facts: Mapping[str, Any]) -> list[Table]:
+    share = "average recall"
+    tables = [
+        _bucket_table("Recall by length", "seconds", facts["by_length"], share),
+        _bucket_table("Recall by coverage", "share of the video", facts["by_coverage"], share),
+    ]
+    detections = facts["detections"]
+    if detections is None:
+        return tables
+    at = f"tIoU {detections['tiou']:g}"
+    rows: list[Sequence[Cell]] = [
+        (name, detections["best"][name], detections["best_10"][name], gain)
+        for name, gain in {"right": float("nan"), **detections["gains"]}.items()
+    ]
+    columns = ("", "among as many as there are", "among ten times as many", "mAP without them")
+    tables.append(Table(title=f"What detections are, {at}", columns=columns, rows=rows))
+    for title, name, key in (
+        ("by length", "seconds", "missed_by_length"),
+        ("by coverage", "share of the video", "missed_by_coverage"),
+        ("by segments of the class in the video", "segments", "missed_by_instances"),
+    ):
+        tables.append(_bucket_table(f"Missed {title}, {at}", name, detections[key], "missed"))
+    classes = sorted(detections["classes"], key=lambda row: row["ap"])
+    tables.append(
+        Table(
+            title="Classes",
+            columns=("class", "average precision", at),
+            rows=[(row["class"], row["ap"], row["ap_at_tiou"]) for row in classes[:_MOST_CLASSES]],
+            note=f"The worst {_MOST_CLASSES} of {len(classes)}."
+            if len(classes) > _MOST_CLASSES
+            else "",
+        )
+    )
+    return tables
+
+
+def _bucket_table(title: str, name: str, rows: Sequence[Mapping[str, Any]], share: str) -> Table:
+    return Table(
+        title=title,
+        columns=(name, "segments", share),
+        rows=[
+            (
+                bucket_name(row),
+                row["segments"],
+                float("nan") if row["share"] is None else row["share"],
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,284 @@
+"""Say when something happens in videos, from their features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.activitynet import annotated_classes, read_class_names
+from videozoo.data.sequence_views import SequencePredict
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import DataError, UsageError
+from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.tables import segment_table
+from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.features import check_features
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.localisation.answers import Answer, Answers, Source, answer
+from videozoo.tasks.localisation.evaluation import score_files
+from videozoo.tasks.localisation.files import seconds_of, write_answers
+from videozoo.tasks.localisation.measures import joined, read_labels
+from videozoo.tasks.localisation.sources import (
+    FeatureSource,
+    agreed_classes,
+    input_videos,
+    num_classes,
+)
+from videozoo.tasks.requests import Device, PredictRequest
+
+SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
+"""From what the user named and a configuration to videos."""
+_MOST_DRAWN = 20  # segments of a picture
+_FAINT = 0.05  # share of the best score below which a segment is not drawn
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Something found in a video."""
+
+    start: float
+    """In seconds; where the video's length is not known, as a share of it."""
+    end: float
+    score: float
+    """Higher is better; in [0, 1] for the models here."""
+    label: str | None = None
+    """The class, where the model or class scores tell it."""
+
+
+@dataclass(frozen=True)
+class VideoSegments:
+    """What a model finds in one video."""
+
+    name: str
+    duration_seconds: float | None
+    segments: tuple[Segment, ...]
+    """Best first."""
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[VideoSegments]:
+    """Say when something happens in videos; print a table, write `predictions.json` and segments.
+
+    Returns:
+        One result a video, in the order of the inputs.
+
+    Raises:
+        VideozooError: The features, the weights or the machine do not fit.
+    """
+    return predict_sources(trained, request, feature_sources, console=console)
+
+
+def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[Source]:
+    """Videos by their features."""
+    videos = input_videos(inputs, config)
+    return [FeatureSource(config, config.predict, each) for each in videos]
+
+
+def predict_sources(
+    trained: Trained,
+    request: PredictRequest,
+    sources_of: SourcesOf,
+    *,
+    console: Console | None = None,
+) -> list[VideoSegments]:
+    """As `predict`, whatever the model reads."""
+    if request.annotate:
+        raise UsageError("--annotate needs a model that sees the videos themselves")
+    if request.explain and request.save_dir is None:
+        raise UsageError("explained videos need a folder to go to: --save-dir DIR")
+    out = console or Console()
+    config = without_absent_names(trained.config)
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    views: SequencePredict = config.predict
+    labels = None if views.labels is None else read_labels(views.labels)
+    sources = sources_of(request.inputs, config)
+    names = class_names(trained, config, labels)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    found: list[Answer] = []
+    skipped: list[str] = []
+    for source in sources:
+        check_features(source.extractor, trained, say)
+        with progress_bar(len(source.present), accelerator) as advance:
+            answers = answer(
+                module,
+                source,
+                accelerator=accelerator,
+                skip_bad=request.skip_bad,
+                keep_curves=request.explain,
+                files=score_files(config, views),
+                on_video=advance,
+            )
+        if labels is not None and num_classes(config) is None:
+            answers = joined(answers, labels, names, views)
+        found += answers.by_number.values()
+        skipped += answers.skipped.values()
+    _refuse_twice(found)
+    results = [_result(each, names) for each in found]
+    if accelerator.is_main_process:
+        listed = [_facts(each) for each in results]
+        out.print(segment_table(listed, most=views.top_k))
+        if request.explain and request.save_dir is not None:
+            pictures = _draw(found, results, request.save_dir)
+            for facts, picture in zip(listed, pictures, strict=True):
+                facts["explained"] = picture.name
+            say(f"written: {len(pictures)} pictures in {request.save_dir}")
+        for problem in skipped:
+            say(f"skipped: {problem}")
+        if any(each.duration_seconds is None for each in results):
+            say("note: lengths of some videos are not known; their times are shares of the video")
+        if request.save_dir is not None:
+            facts: dict[str, Any] = {
+                "model": config.name,
+                "weights": str(trained.path),
+                "videozoo": __version__,
+                "predictions": listed,
+                "skipped": skipped,
+            }
+            with_classes = any(each.found.labels is not None for each in found)
+            path = write_answers(
+                views, found, classes=names if with_classes else None, folder=request.save_dir
+            )
+            written = write_json(request.save_dir / "predictions.json", facts)
+            say(f"written: {written}, {path}")
+    finish(accelerator)
+    return results
+
+
+def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, ...]:
+    """Classes by number: of a detector, of class scores, or none."""
+    if num_classes(config) is not None:
+        names = trained.class_names
+        if names is None:
+            names = _configured_names(config)
+        if names is None:
+            return tuple(str(number) for number in range(num_classes(config) or 0))
+        return agreed_classes(config, names)
+    if labels is None:
+        return ()
+    return tuple(sorted({name for row in labels.values() for name in row}))
+
+
+def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
+    """Names as the `data:` section tells them, where it does."""
+    data = config.data
+    if data.class_names is None and (data.annotations is None or not data.annotations.exists()):
+        return None
+    if data.class_names is not None:
+        return tuple(read_class_names(data.class_names))
+    return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
+
+
+def _refuse_twice(found: Sequence[Answer]) -> None:
+    names = [each.video for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None) if names else None
+    if twice is not None:
+        raise DataError(f"video {twice!r} is there twice; name each video once")
+
+
+def _result(found: Answer, names: Sequence[str]) -> VideoSegments:
+    seconds, candidates = seconds_of(found), found.found
+    times = (np.clip(candidates.segments, 0.0, 1.0) * seconds).tolist()
+    labels: list[str | None] = [None] * len(times)
+    if candidates.labels is not None:
+        labels = [str(names[number]) for number in candidates.labels.tolist()]
+    rows = zip(times, candidates.scores.tolist(), labels, strict=True)
+    segments = tuple(Segment(start, end, score, label) for (start, end), score, label in rows)
+    known = found.duration_seconds > 0
+    return VideoSegments(found.video, found.duration_seconds if known else None, segments)
+
+
+def _facts(result: VideoSegments) -> dict[str, Any]:
+    unit = "" if result.duration_seconds is None else "_seconds"
+    return {
+        "video": result.name,
+        "duration_seconds": result.duration_seconds,
+        "segments": [
+            {
+                f"start{unit}": round(each.start, 6),
+                f"end{unit}": round(each.end, 6),
+                "score": round(each.score, 6),
+                **({} if each.label is None else {"label": each.label}),
+            }
+            for each in result.segments
+        ],
+    }
+
+
+def _draw(answers: Sequence[Answer], results: Sequence[VideoSegments], folder: Path) -> list[Path]:
+    """Write one picture a video: the scores of its steps, and what was found."""
+    files = picture_names([Path(result.name) for result in results])
+    written: list[Path] = []
+    for found, result, name in zip(answers, results, files, strict=True):
+        top = max((each.score for each in result.segments), default=0.0) or 1.0
+        best = [each for each in result.segments if each.score > _FAINT * top][:_MOST_DRAWN]
+        spans = [
+            Span(
+                start=each.start,
+                end=each.end,
+                text=" ".join(filter(None, (each.label, f"{each.score:.2f}"))),
+                score=each.score / top,
+            )
+            for each in best
+        ]
+        heat = [HeatRow(name=key, values=values) for key, values in found.curves.items()]
+        steps = max((len(row.values) for row in heat), default=1)
+        seconds, length = result.duration_seconds, result.duration_seconds or float(steps)
+        if seconds is None:
+            spans = [
+                Span(start=s.start * length, end=s.end * length, text=s.text, score=s.score)
+                for s in spans
+            ]
+        timeline = Timeline(
+            title=result.name,
+            length=length,
+            unit="vectors" if seconds is None else "s",
+            rows=[*heat, SpanRow(name="found", spans=spans)],
+        )
+        written.append(write_picture(folder / f"{name}_segments.png", timeline_picture(timeline)))
+    return written
+
+
+class Locator:
+    """A trained localiser that takes features. Made by `videozoo.load`."""
+
+    def __init__(
+        self, trained: Trained, *, device: Device = "auto", sources_of: SourcesOf = feature_sources
+    ) -> None:
+        self.config = without_absent_names(trained.config)
+        precision = self.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        self._sources_of = sources_of
+        self.class_names = class_names(trained, self.config, None)
+        self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
+
+    def predict(self, *paths: str | Path) -> list[VideoSegments]:
+        """Find segments in videos by their features.
+
+        Args:
+            paths: Folders, feature packs, files, or lists of names of videos.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        results: list[VideoSegments] = []
+        for source in self._sources_of([str(path) for path in paths], self.config):
+            found: Answers = answer(self.module, source, accelerator=self._accelerator)
+            results += [_result(each, self.class_names) for each in found.by_number.values()]
+        return results
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Locator:
+    """Make the Python object for `videozoo.load`."""
+    return Locator(trained, device=device)

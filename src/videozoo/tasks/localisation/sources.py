@@ -1,0 +1,333 @@
+"""Videos whose features a network reads, and how it is asked about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from videozoo.config import RunConfig
+from videozoo.data import kinetics
+from videozoo.data.activitynet import Annotation, Annotations, read_durations, spellings
+from videozoo.data.sequence_views import SequenceViews
+from videozoo.data.sequences import (
+    EvalSequences,
+    FeatureFiles,
+    Part,
+    SequenceBatch,
+    SequenceData,
+    SequenceVideos,
+    Targets,
+    load_annotations,
+    load_files,
+    unannotated,
+    with_features,
+)
+from videozoo.errors import ConfigError, DataError
+from videozoo.tasks.localisation.answers import Said, Source, candidate_table, generator_of
+from videozoo.types import Localiser, SequenceShape
+
+LISTS = (".txt", ".list", ".lst")
+"""What lists of names of videos are called."""
+_MOST_NAMED = 3
+
+
+def localiser_of(config: RunConfig) -> Localiser:
+    """How the configured model learns and answers."""
+    if config.spec.localiser is None:
+        raise ConfigError(f"model {config.name!r} does not find segments in features")
+    return config.spec.localiser
+
+
+def sequence_shape(config: RunConfig) -> SequenceShape:
+    """What the configured model reads."""
+    if config.spec.sequence_shape is None:
+        raise ConfigError(f"model {config.name!r} does not read features of whole videos")
+    return config.spec.sequence_shape(config.model)
+
+
+class FeatureSource(Source):
+    """Videos with a file of features each."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        views: SequenceViews,
+        videos: SequenceVideos,
+        *,
+        part: Part = "test",
+        with_loss: bool = False,
+    ) -> None:
+        """Say which videos.
+
+        Args:
+            config: Of the run.
+            views: Its `eval` or `predict` section.
+            videos: The videos.
+            part: What they are there for.
+            with_loss: Also compute losses.
+        """
+        self.config, self.views, self.videos = config, views, videos
+        self.annotations, self.present = videos.annotations, videos.present
+        self.missing, self.extractor = videos.missing, videos.files.extractor
+        self._part: Part = part
+        self._localiser = localiser_of(config)
+        self._targets = self._localiser.targets(config.model) if with_loss else None
+
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalSequences:
+        """The share of this process."""
+        return EvalSequences(
+            sequence_shape(self.config),
+            self.config.data,
+            part=self._part,
+            batch_size=self.views.batch_size,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            skip_bad=skip_bad,
+            targets=self._targets,
+            videos=self.videos,
+        )
+
+    def ask(self, module: nn.Module, batch: SequenceBatch, accelerator: Accelerator) -> Said:
+        """Run the network over a batch."""
+        localiser = self._localiser
+        on_device = batch.to(accelerator.device)
+        losses: Mapping[str, Tensor] = {}
+        with torch.inference_mode():
+            with accelerator.autocast():
+                outputs = module(on_device.features)
+            if batch.targets:
+                generator = generator_of(int(batch.videos[0]))
+                losses = localiser.losses(outputs, on_device.targets, generator)
+            outputs = tree_map_only(Tensor, _on_host, outputs)
+            threshold = self.views.class_nms.score_threshold
+            candidates = localiser.candidates(self.config.model, outputs, threshold)
+            curves = {name: each.numpy() for name, each in localiser.curves(outputs).items()}
+        rows = [{name: each[row] for name, each in curves.items()} for row in range(len(batch))]
+        is_first_stage = localiser.proposals is not None
+        return Said(
+            candidates=candidates,
+            curves=rows,
+            tables=rows if is_first_stage else [candidate_table(each) for each in candidates],
+            losses=named_losses(losses),
+        )
+
+
+def named_losses(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Losses as numbers, the parts with `_loss` behind their names."""
+    return {
+        name if name == "loss" else f"{name}_loss": float(value) for name, value in losses.items()
+    }
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    """On the CPU, in float32 where it was computed in less."""
+    tensor = tensor.cpu()
+    if tensor.is_floating_point():
+        return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor
+
+
+# --- which videos ----------------------------------------------------------------------------
+
+
+def data_of(config: RunConfig, section: Literal["eval", "predict"]) -> SequenceData:
+    """The `data:` section with the streams of another section, where that has its own."""
+    data: SequenceData = config.data
+    streams: tuple[str, ...] = getattr(config, section).streams
+    return data.model_copy(update={"streams": streams}) if streams else data
+
+
+def find_videos(config: RunConfig, part: Part) -> SequenceVideos:
+    """Find the videos of one part.
+
+    Raises:
+        DataError: The part is not set or cannot be used, or no video has features.
+    """
+    data: SequenceData = config.data if part == "train" else data_of(config, "eval")
+    files = load_files(data)
+    durations: dict[str, float] = {}
+    if part == "train" and data.annotations is not None:
+        durations = _lengths_in_list(data.annotations)
+    found = load_annotations(data, part, durations=durations | files.durations)
+    return with_features(found, files)
+
+
+def _lengths_in_list(path: Path) -> dict[str, float]:
+    """Lengths as a 2019 list of C-TCN has them, in frames: training only needs shares of them."""
+    if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
+        return {}
+    lengths: dict[str, float] = {}
+    for _, line in kinetics.lines_of(path):
+        name, *rest = line.split()
+        frames = kinetics.integer(rest[0]) if rest else None
+        if frames:
+            lengths[name] = float(frames)
+    return lengths
+
+
+def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideos]:
+    """Find videos to predict on.
+
+    Args:
+        inputs: Folders of features, feature packs, files of features, and lists of names of
+            videos whose features lie in `data.features`; by default `predict.inputs`.
+        config: Of the run. Where its annotations or durations are there, they tell lengths.
+
+    Raises:
+        DataError: Something named is not there, or holds no features.
+    """
+    if not inputs:
+        listed: Path | None = config.predict.inputs
+        if listed is None:
+            raise DataError(
+                "no features: name folders, files or lists of videos, or set predict.inputs"
+            )
+        inputs = (str(listed),)
+    data = data_of(config, "predict")
+    durations = known_durations(data)
+    found: list[SequenceVideos] = []
+    folders: dict[Path, list[Path]] = {}
+    for path in map(Path, inputs):
+        if path.is_file() and path.suffix.lower() in LISTS:
+            found.append(_listed(path, load_files(data), durations))
+        elif path.is_file():
+            folders.setdefault(path.parent, []).append(path)
+        else:
+            found.append(_all_of(FeatureFiles(path, streams=data.streams), durations))
+    for folder, paths in folders.items():
+        found += _of_files(folder, paths, data, durations)
+    return found
+
+
+def _of_files(
+    folder: Path, paths: Sequence[Path], data: SequenceData, durations: Mapping[str, float]
+) -> list[SequenceVideos]:
+    """Single files: together where the folder allows, as they then share their batches."""
+    if len(paths) > 1:
+        try:
+            files = FeatureFiles(folder, streams=data.streams)
+        except DataError:
+            files = None
+        if files is not None and {path.stem for path in paths} <= set(files):
+            return [_named([path.stem for path in paths], files, durations, folder)]
+    return [_all_of(FeatureFiles(path, streams=data.streams), durations) for path in paths]
+
+
+def _all_of(files: FeatureFiles, durations: Mapping[str, float]) -> SequenceVideos:
+    known = {name: seconds for name in files if (seconds := _seconds(name, durations))}
+    return with_features(unannotated(files, known), files)
+
+
+def _listed(path: Path, files: FeatureFiles, durations: Mapping[str, float]) -> SequenceVideos:
+    names = names_in(path)
+    lacking = [name for name in names if name not in files]
+    if lacking:
+        more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
+        raise DataError(
+            f"{path}: no features in {files.path} of {', '.join(lacking[:_MOST_NAMED])}{more}"
+        )
+    return _named(names, files, durations, path)
+
+
+def _named(
+    names: Sequence[str], files: FeatureFiles, durations: Mapping[str, float], path: Path
+) -> SequenceVideos:
+    known = {**durations, **files.durations}
+    videos = tuple(
+        Annotation(video=name, duration_seconds=_seconds(name, known) or float("nan"))
+        for name in dict.fromkeys(names)
+    )
+    return with_features(Annotations(path=path, videos=videos, class_names=()), files)
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of videos in a list: the first word of each line.
+
+    Raises:
+        DataError: The file is missing or names none.
+    """
+    names = [line.split()[0] for _, line in kinetics.lines_of(path)]
+    if not names:
+        raise DataError(f"{path}: names no video")
+    return names
+
+
+def known_durations(data: Any) -> dict[str, float]:
+    """Seconds of videos from the files of the `data:` section that are there and tell."""
+    found: dict[str, float] = {}
+    for path in (data.annotations, data.test_annotations, data.durations):
+        if path is None or not path.is_file():
+            continue
+        if path != data.durations and path.suffix.lower() != ".json":
+            continue
+        found |= read_durations(path)
+    return found
+
+
+def _seconds(name: str, durations: Mapping[str, float]) -> float | None:
+    return next((durations[each] for each in spellings(name) if each in durations), None)
+
+
+def seconds_by_name(name: str, durations: Mapping[str, float]) -> float:
+    """Seconds of a video; nan where it is not known."""
+    return _seconds(name, durations) or float("nan")
+
+
+# --- classes ---------------------------------------------------------------------------------
+
+
+def num_classes(config: RunConfig) -> int | None:
+    """Classes that the model tells apart, without the background; None for proposals."""
+    localiser = config.spec.localiser
+    if localiser is None or localiser.decides != "map":
+        return None
+    return int(config.model.num_classes) - localiser.background
+
+
+def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """Hand on the names of the classes, which must be as many as the model has.
+
+    Raises:
+        ConfigError: They are more or fewer.
+    """
+    wanted, data = num_classes(config), config.data
+    if wanted is not None and len(names) != wanted:
+        background = int(config.model.num_classes) - wanted
+        with_it = " and the background" if background else ""
+        where = data.class_names or data.annotations
+        raise ConfigError(
+            f"{where}: {len(names)} classes, but model.num_classes is {config.model.num_classes}, "
+            f"for {wanted} of them{with_it}; make them agree (--set model.num_classes="
+            f"{len(names) + background}), or name all classes in data.class_names"
+        )
+    return tuple(names)
+
+
+def with_class_numbers(annotations: Annotations, names: Sequence[str]) -> Annotations:
+    """The same videos, their classes numbered as a model does.
+
+    Raises:
+        DataError: They show a class that the model does not know.
+    """
+    unknown = [name for name in annotations.class_names if name not in set(names)]
+    used = {one.label for video in annotations.videos for one in video.instances}
+    unknown = [name for name in unknown if name in used]
+    if unknown:
+        few = ", ".join(map(repr, names[:_MOST_NAMED]))
+        raise DataError(
+            f"{annotations.path}: unknown class {unknown[0]!r}, expected one of the model's "
+            f"{len(names)}: {few}, ...; or leave it out (data.ignored_classes)"
+        )
+    return replace(annotations, class_names=tuple(names))
+
+
+def targets_of(config: RunConfig) -> Targets:
+    """What the configured model is to give for a video."""
+    return localiser_of(config).targets(config.model)

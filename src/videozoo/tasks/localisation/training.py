@@ -1,0 +1,125 @@
+"""Train a model that finds segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from torch import Generator, Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.sequences import SequenceBatch, SequenceVideos, TrainSequences
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import TrainResult
+from videozoo.errors import UsageError
+from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.localisation.fitting import (
+    DECIDES,
+    NumberedBatches,
+    loss_function,
+    refuse_settings,
+    say_missing,
+    validation,
+)
+from videozoo.tasks.localisation.sources import (
+    FeatureSource,
+    agreed_classes,
+    find_videos,
+    localiser_of,
+    num_classes,
+    sequence_shape,
+    targets_of,
+    with_class_numbers,
+)
+from videozoo.tasks.requests import TrainRequest
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train a model as `config` says, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    refuse_data(config, request)
+    refuse_settings(config)
+    config = without_absent_names(config)
+    accelerator, out, say = open_run(config, request, console)
+    settings, localiser, shape = config.train, localiser_of(config), sequence_shape(config)
+    learnt = find_videos(config, "train")
+    names = agreed_classes(config, learnt.annotations.class_names)
+    batches = TrainSequences(
+        shape,
+        config.data,
+        batch_size=device_batch_size(settings, accelerator.num_processes),
+        seed=settings.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        targets=targets_of(config),
+        videos=learnt,
+    )
+    say_missing(say, "training", len(learnt.present), learnt.missing)
+    held_out = held_out_videos(config, request, learnt, say)
+    source = None
+    if held_out is not None:
+        if num_classes(config) is not None:
+            annotations = with_class_numbers(held_out.annotations, names)
+            held_out = SequenceVideos(
+                annotations, held_out.files, held_out.present, held_out.missing
+            )
+        source = FeatureSource(
+            config, config.eval, held_out, part="val", with_loss=localiser.decides == "loss"
+        )
+
+    def loss_of(
+        model: nn.Module, batch: SequenceBatch, generator: Generator
+    ) -> Mapping[str, Tensor]:
+        with accelerator.autocast():
+            outputs = model(batch.features)
+        return localiser.losses(outputs, batch.targets, generator)
+
+    best, title = DECIDES[localiser.decides]
+    lesson = Lesson(
+        batches=NumberedBatches(batches),
+        num_train=len(learnt.present),
+        num_held_out=None if source is None else len(source.present),
+        loss_of=loss_function(config, loss_of, accelerator),
+        validate=validation(source, accelerator, localiser.decides),
+        best=best,
+        metric_title=title,
+        class_names=names if num_classes(config) is not None else None,
+        features=learnt.files.extractor,
+    )
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+
+
+def refuse_data(config: RunConfig, request: TrainRequest) -> None:
+    """Raise UsageError for `--data`, which is for videos."""
+    if request.data is not None:
+        raise UsageError(
+            f"--data is for folders of videos; {config.spec.title} learns from features: --set "
+            "data.features=DIR --set data.annotations=FILE"
+        )
+
+
+def held_out_videos(
+    config: RunConfig,
+    request: TrainRequest,
+    learnt: SequenceVideos,
+    say: Callable[[str], None],
+) -> SequenceVideos | None:
+    """Find the videos to check with; None where there are none apart from those to learn from."""
+    if request.valid_interval <= 0:
+        return None
+    data = config.data
+    if data.val_annotations is None and all(v.subset is None for v in learnt.annotations.videos):
+        say(
+            f"note: {learnt.annotations.path} names no subsets, so there is no validation; name "
+            "other annotations in data.val_annotations"
+        )
+        return None
+    found = find_videos(config, "val")
+    say_missing(say, "validation", len(found.present), found.missing)
+    return found

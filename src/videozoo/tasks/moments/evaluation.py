@@ -1,0 +1,110 @@
+"""Score a trained model of moment retrieval on sentences with known moments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.data.moment_views import MomentEval
+from videozoo.data.moments import EvalMoments, load_moments
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import UsageError
+from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
+from videozoo.report.tables import percent, recall_table
+from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.moments.scoring import check_origin, finder, search_videos, shortfall
+from videozoo.tasks.requests import EvalRequest
+
+
+def evaluate(
+    trained: Trained, request: EvalRequest, *, console: Console | None = None
+) -> dict[str, Any]:
+    """Look for every sentence, compare with the true moments; print tables, write `eval.json`.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        VideozooError: The data, the weights or the machine do not fit.
+    """
+    if request.report:
+        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
+    out = console or Console()
+    config = trained.config
+    if request.data is not None:
+        config = config.replace("--data", {"data.test": request.data})
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    sentence_dim = config.model.sentence_dim
+    moments = load_moments(
+        config.data, "test", visual_dim=config.model.visual_dim, sentence_dim=sentence_dim
+    )
+    batches = EvalMoments(
+        config.data,
+        moments,
+        batch_size=config.eval.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=request.skip_bad,
+    )
+    check_origin(moments, trained, sentence_dim, say)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
+    started = time.monotonic()
+    with progress_bar(len(moments.videos), accelerator) as advance:
+        searched = search_videos(finder(module), batches, accelerator=accelerator, on_video=advance)
+    facts: dict[str, Any] = {}
+    if accelerator.is_main_process:
+        searches = [one.search for one in searched.found]
+        protocols = recalls_of(searches, config.eval)
+        facts = {
+            "model": config.name,
+            "weights": str(trained.path),
+            "videozoo": __version__,
+            "videos": len(searched.results),
+            "sentences": len(searches),
+            "seconds": round(time.monotonic() - started, 3),
+            "mean_tiou": mean_tiou(searches),
+            "recall": protocols["recall"],
+            "recall_2019": protocols["recall_2019"],
+            "skipped": shortfall(searched, moments),
+            "config": config.as_dict(),
+        }
+        out.print(recall_table(protocols["recall"], title="R@n at tIoU"))
+        out.print(recall_table(protocols["recall_2019"], title="The same as 2019 counted"))
+        out.print(f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}")
+        for line in facts["skipped"]:
+            say(line)
+        if request.save_dir is not None:
+            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
+            if config.eval.results_name is not None:
+                path = request.save_dir / config.eval.results_name
+                say(f"written: {write_json(path, _results_2019(searches))}")
+    finish(accelerator)
+    return facts
+
+
+def recalls_of(
+    searches: Sequence[Search], settings: MomentEval
+) -> dict[str, list[dict[str, float]]]:
+    """R@n at every tIoU, by the usual protocol and by that of 2019."""
+    found: dict[str, list[dict[str, float]]] = {"recall": [], "recall_2019": []}
+    for tiou in settings.tious:
+        for n in settings.recall_at:
+            usual = recall(searches, n=n, threshold=tiou, limit=settings.nms_limit)
+            old = recall_2019(searches, n=n, threshold=tiou)
+            found["recall"].append({"n": n, "tiou": tiou, "share": usual})
+            found["recall_2019"].append({"n": n, "tiou": tiou, "share": old})
+    return found
+
+
+def _results_2019(searches: Sequence[Search]) -> dict[str, Any]:
+    best = {f"best_R{n}_IOU5": recall_2019(searches, n=n, threshold=0.5) for n in (1, 5)}
+    return {"version": "VERSION 1.0", "results": best, "external_data": {}}

@@ -1,0 +1,267 @@
+"""Find moments of videos by sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.moments import (
+    EvalMoments,
+    MomentSet,
+    WindowSource,
+    ask,
+    load_windows,
+    open_windows,
+    read_moments,
+)
+from videozoo.engine.devices import finish, make_accelerator
+from videozoo.errors import DataError, UsageError
+from videozoo.models.tall import TALL
+from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.tables import moment_table
+from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
+from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.moments.scoring import (
+    Found,
+    Searched,
+    check_origin,
+    finder,
+    search_videos,
+    shortfall,
+)
+from videozoo.tasks.requests import Device, PredictRequest
+
+_MOST_DRAWN = 20  # sentences of a picture
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[Found]:
+    """Find moments; print a table, write `predictions.json`.
+
+    Returns:
+        One result a sentence and video, video by video.
+
+    Raises:
+        VideozooError: The features, the weights or the machine do not fit.
+    """
+    if request.annotate:
+        raise UsageError("--annotate needs a model that sees the videos themselves")
+    if request.explain and request.save_dir is None:
+        raise UsageError("explained sentences need a folder to go to: --save-dir DIR")
+    out = console or Console()
+    config = trained.config
+    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    say = speaker(Console(stderr=True), accelerator)
+    for note in config.notes:
+        say(f"note: {note}")
+    moments = _moments(request.inputs, request.sentences, config)
+    check_origin(moments, trained, config.model.sentence_dim, say)
+    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    with progress_bar(len(moments.videos), accelerator) as advance:
+        searched = _searched(
+            finder(module),
+            config,
+            moments,
+            accelerator,
+            skip_bad=request.skip_bad,
+            on_video=advance,
+        )
+    found = [_prediction(one, config) for one in searched.found]
+    if accelerator.is_main_process:
+        out.print(moment_table(found))
+        if request.explain and request.save_dir is not None:
+            pictures = _draw(searched, config, request.save_dir)
+            for facts in found:
+                facts["explained"] = pictures[facts["video"]].name
+            say(f"written: {len(pictures)} pictures in {request.save_dir}")
+        skipped = shortfall(searched, moments)
+        for line in skipped:
+            say(line)
+        if request.save_dir is not None:
+            facts = {
+                "model": config.name,
+                "weights": str(trained.path),
+                "videozoo": __version__,
+                "unit": moments.unit,
+                "predictions": found,
+                "skipped": skipped,
+            }
+            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
+            if config.predict.results_name is not None:
+                path = request.save_dir / config.predict.results_name
+                say(f"written: {write_json(path, _results_2019(searched, config))}")
+    finish(accelerator)
+    return searched.found
+
+
+def _moments(inputs: Sequence[str], sentences: Sequence[str], config: RunConfig) -> MomentSet:
+    """What to look for where.
+
+    With sentences, inputs are features or folders of clips, or nothing for all of `data`. Without,
+    they are files of sentences, each with its video.
+    """
+    data, visual_dim = config.data, config.model.visual_dim
+    sentence_dim: int = config.model.sentence_dim
+    paths = [Path(text) for text in inputs]
+    if not paths and config.predict.inputs is not None and not sentences:
+        paths = [config.predict.inputs]
+    if len(paths) > 1:
+        raise UsageError(
+            f"{len(paths)} inputs; name one file of sentences, or with --sentence one file or "
+            "folder of features"
+        )
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+    in_clips = (data.test_clips or data.clips) is not None
+    if sentences:
+        if not paths:
+            source = _default_windows(config)
+        else:
+            source = open_windows(paths[0], data, visual_dim=visual_dim, clips=in_clips)
+        return ask(sentences, source, data, sentence_dim=sentence_dim)
+    if not paths:
+        raise DataError(
+            "nothing to look for: name a file of sentences, or --sentence TEXT with features, or "
+            "set predict.inputs"
+        )
+    if paths[0].is_dir():
+        raise DataError(
+            f"{paths[0]}: a folder; what is to be found in it? --sentence TEXT, once or more"
+        )
+    return read_moments(paths[0], _default_windows(config), data, sentence_dim=sentence_dim)
+
+
+def _default_windows(config: RunConfig) -> WindowSource:
+    visual_dim = config.model.visual_dim
+    if config.predict.clips is not None:
+        return open_windows(config.predict.clips, config.data, visual_dim=visual_dim, clips=True)
+    return load_windows(config.data, "test", visual_dim=visual_dim)
+
+
+def _searched(
+    module: TALL,
+    config: RunConfig,
+    moments: MomentSet,
+    accelerator: Accelerator,
+    *,
+    skip_bad: bool = False,
+    on_video: Callable[[int], None] | None = None,
+) -> Searched:
+    batches = EvalMoments(
+        config.data,
+        moments,
+        batch_size=config.predict.batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=skip_bad,
+    )
+    return search_videos(module, batches, accelerator=accelerator, on_video=on_video)
+
+
+def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
+    settings = config.predict
+    return {
+        "video": one.video,
+        "number": one.number,
+        "sentence": one.query.sentence or None,
+        "unit": one.unit,
+        "truth": None if one.truth is None else list(one.truth),
+        "top": [
+            {"start": moment.start, "end": moment.end, "score": round(moment.score, 6)}
+            for moment in one.top(settings.top_k, limit=settings.nms_limit)
+        ],
+    }
+
+
+def _results_2019(searched: Searched, config: RunConfig) -> dict[str, Any]:
+    results: dict[str, list[list[float]]] = {}
+    for one in searched.found:
+        for best in one.top(1, limit=config.predict.nms_limit):
+            results.setdefault(one.video, []).append([one.number, best.start, best.end])
+    return {"version": "VERSION 1.0", "results": results, "external_data": {}}
+
+
+def _draw(searched: Searched, config: RunConfig, folder: Path) -> dict[str, Path]:
+    """A picture a video: its sentences, what was found for each, and the truth where known."""
+    settings = config.predict
+    videos = [found for found in searched.results.values() if found]
+    files = picture_names([Path(found[0].video) for found in videos])
+    written: dict[str, Path] = {}
+    for found, name in zip(videos, files, strict=True):
+        first = found[0]
+        last = max(float(one.search.moments[:, 1].max(initial=1.0)) for one in found)
+        rows: list[SpanRow] = []
+        drawn = found[:_MOST_DRAWN]
+        often = Counter(one.query.sentence for one in drawn)
+        for one in drawn:
+            text = one.query.sentence or f"sentence {one.number}"
+            if often[one.query.sentence] > 1 and one.query.sentence:
+                text = f"{one.number}: {text}"
+            best = one.top(settings.top_k, limit=settings.nms_limit)
+            low = min((moment.score for moment in best), default=0.0)
+            width = max((moment.score - low for moment in best), default=0.0) or 1.0
+            spans = [
+                Span(
+                    start=moment.start,
+                    end=moment.end,
+                    text=f"{rank}. {moment.start:.1f} to {moment.end:.1f}",
+                    score=(moment.score - low) / width,
+                )
+                for rank, moment in enumerate(best, 1)
+            ]
+            rows.append(SpanRow(name=text, spans=spans))
+            if one.truth is not None:
+                truth = Span(start=one.truth[0], end=one.truth[1], text=one.query.sentence)
+                rows.append(SpanRow(name="truth", spans=[truth], kind="truth"))
+        more = len(found) > len(drawn)
+        timeline = Timeline(
+            title=first.video + (f", first {len(drawn)} of {len(found)} sentences" * more),
+            length=first.length or max(last, 1e-3),
+            unit="s" if first.unit == "seconds" else "frames",
+            rows=rows,
+        )
+        path = folder / f"{name}_moments.png"
+        written[first.video] = write_picture(path, timeline_picture(timeline))
+    return written
+
+
+class Finder:
+    """A trained model of moment retrieval. Made by `videozoo.load`."""
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self.config = trained.config
+        precision = self.config.train.precision
+        self._trained = trained
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        module = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        self.module = finder(module)
+
+    def predict(self, path: str | Path, *sentences: str) -> list[Found]:
+        """Find moments.
+
+        Args:
+            path: Features of videos, or a folder of clips, to look for the sentences in; without
+                sentences a file of them, whose videos are in `data`.
+            sentences: What to look for.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        moments = _moments([str(path)], sentences, self.config)
+        check_origin(moments, self._trained, self.config.model.sentence_dim, lambda _line: None)
+        return _searched(self.module, self.config, moments, self._accelerator).found
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Finder:
+    """Make the Python object for `videozoo.load`."""
+    return Finder(trained, device=device)

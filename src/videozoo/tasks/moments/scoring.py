@@ -1,0 +1,206 @@
+"""Moments for many sentences: windows through a model, shared by all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+
+from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, Unit
+from videozoo.errors import DataError
+from videozoo.metrics.moments import Search
+from videozoo.models.tall import TALL
+from videozoo.tasks.features import check_features, refuse_other_features
+from videozoo.tasks.loading import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A stretch of a video."""
+
+    start: float
+    end: float
+    score: float
+    """How well the sentence fits; has no bounds, more is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found for one sentence in one video."""
+
+    video: str
+    number: int
+    """Of the sentence among those of the video."""
+    query: Query
+    search: Search
+    """All windows as the model moved them, with their scores; the truth is nan where unknown.
+    Those in seconds are cut where the video begins and ends."""
+    unit: Unit
+    length: float | None
+    """Of the video, in the unit, where known."""
+
+    @property
+    def truth(self) -> tuple[float, float] | None:
+        """The true moment."""
+        return self.query.moment
+
+    def top(self, k: int, *, limit: float | None = None) -> list[Moment]:
+        """The k best moments; with a limit, without those that overlap a better one by more."""
+        scores = {
+            (float(start), float(end)): float(score)
+            for (start, end), score in zip(self.search.moments, self.search.scores, strict=True)
+        }
+        ranked = self.search.ranked(limit=limit)[:k]
+        return [
+            Moment(start=start, end=end, score=scores[start, end]) for start, end in ranked.tolist()
+        ]
+
+
+@dataclass
+class Searched:
+    """What was found in many videos, over all processes."""
+
+    results: dict[int, tuple[Found, ...]] = field(default_factory=dict[int, tuple[Found, ...]])
+    """By number of the video: one a sentence."""
+    skipped: dict[int, str] = field(default_factory=dict[int, str])
+    """Videos that could not be used: number, and why."""
+
+    @property
+    def found(self) -> list[Found]:
+        """All of them, video by video."""
+        return [one for found in self.results.values() for one in found]
+
+
+def search_videos(
+    module: TALL,
+    batches: EvalMoments,
+    *,
+    accelerator: Accelerator,
+    on_video: Callable[[int], None] | None = None,
+) -> Searched:
+    """Look for every sentence in every window of its video.
+
+    Args:
+        module: In evaluation mode, on the accelerator's device.
+        batches: This process's share of the videos.
+        accelerator: The processes.
+        on_video: Called with the number of videos done by this process.
+
+    Raises:
+        DataError: A video cannot be used.
+    """
+    mine = Searched()
+    done = 0
+    for batch in batches:
+        on_device = batch.to(accelerator.device)
+        for place, number in enumerate(batch.videos.tolist()):
+            with torch.inference_mode(), accelerator.autocast():
+                grid = module.grid(on_device.visual[place], on_device.sentences[place])
+            video = batches.moments.videos[number]
+            mine.results[number] = _found(video, grid.float().cpu().numpy(), batches.moments.unit)
+        done += len(batch)
+        if on_video is not None:
+            on_video(done)
+    mine.skipped.update(batches.skipped)
+    if accelerator.num_processes > 1:
+        parts: list[Searched] = gather_object([mine])
+        mine = parts[0]
+        for part in parts[1:]:
+            mine.results |= part.results
+            mine.skipped |= part.skipped
+    mine.results = dict(sorted(mine.results.items()))
+    return mine
+
+
+def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[Found, ...]:
+    scores, offsets = grid[0].astype(np.float64), grid[1:].astype(np.float64).transpose(1, 2, 0)
+    moments = video.windows + offsets
+    if unit == "seconds" and video.length is not None:  # 2019 left them as they were
+        moments = moments.clip(0, video.length)
+    return tuple(
+        Found(
+            video=video.name,
+            number=number,
+            query=query,
+            search=Search(
+                moments[number],
+                scores[number],
+                np.array(query.moment or (np.nan, np.nan), np.float64),
+            ),
+            unit=unit,
+            length=video.length,
+        )
+        for number, query in enumerate(video.queries)
+    )
+
+
+# ---- what weights remember ----------------------------------------------------------------------
+
+
+def origin_of(moments: MomentSet, sentence_dim: int) -> dict[str, Any]:
+    """What made the numbers that a model learns from, to be stored with the weights."""
+    extractor = moments.source.extractor
+    return {
+        "visual": None if extractor is None else dict(extractor),
+        "sentences": {"encoder": moments.encoder, "dim": sentence_dim},
+    }
+
+
+def check_origin(
+    moments: MomentSet, trained: Trained, sentence_dim: int, say: Callable[[str], None]
+) -> None:
+    """Compare features and sentence vectors with those that a model learnt from.
+
+    Raises:
+        DataError: They differ.
+    """
+    stored = trained.features or {}
+    visual = cast("Mapping[str, Any] | None", stored.get("visual"))
+    check_features(moments.source.extractor, replace(trained, features=visual), say)
+    ours = origin_of(moments, sentence_dim)["sentences"]
+    theirs = cast("Mapping[str, Any] | None", stored.get("sentences"))
+    if theirs is None:
+        say(
+            f"note: the weights do not say what made their sentence vectors; these are by "
+            f"{moments.encoder!r}, of {sentence_dim} numbers"
+        )
+    elif dict(theirs) != ours:
+        raise DataError(
+            f"sentence vectors by {ours['encoder']!r} of {ours['dim']} numbers, but {trained.path} "
+            f"learnt from those by {theirs.get('encoder')!r} of {theirs.get('dim')}; use that "
+            "encoder (data.sentences.encoder)"
+        )
+
+
+def refuse_other_origin(one: MomentSet, other: MomentSet) -> None:
+    """Refuse to check with other features or vectors than are learnt from.
+
+    Raises:
+        DataError: They differ.
+    """
+    refuse_other_features(
+        one.source.extractor, other.source.extractor, str(one.path), str(other.path)
+    )
+    if one.encoder != other.encoder:
+        raise DataError(
+            f"{one.path}: sentence vectors by {one.encoder!r}, but {other.path} has those by "
+            f"{other.encoder!r}; use one encoder"
+        )
+
+
+def shortfall(searched: Searched, moments: MomentSet) -> list[str]:
+    """Lines about sentences and videos that were left out; empty where none were."""
+    lines = [f"left out: {reason}" for reason in moments.left_out]
+    lines += [f"left out: no windows of {video}" for video in moments.missing]
+    return lines + [f"left out: {problem}" for problem in searched.skipped.values()]
+
+
+def finder(module: Any) -> TALL:
+    """The network, of which tasks need more than `forward`."""
+    return cast(TALL, module)

@@ -1,0 +1,101 @@
+"""Train a model of moment retrieval."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.moments import EvalMoments, PairBatch, TrainMoments, has_part, load_moments
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import Best, TrainResult
+from videozoo.errors import UsageError
+from videozoo.metrics.moments import mean_tiou, recall
+from videozoo.models.tall import losses
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.moments.scoring import finder, origin_of, refuse_other_origin, search_videos
+from videozoo.tasks.requests import TrainRequest
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train a model as `config` says, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    if request.data is not None:
+        raise UsageError(
+            f"--data is for folders of videos; {config.spec.title} learns from sentences and "
+            "features: --set data.train=FILE --set data.features=DIR"
+        )
+    accelerator, out, say = open_run(config, request, console)
+    settings, data = config.train, config.data
+    rank, world = accelerator.process_index, accelerator.num_processes
+    visual_dim: int = config.model.visual_dim
+    sentence_dim: int = config.model.sentence_dim
+    moments = load_moments(data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim)
+    batches = TrainMoments(
+        data,
+        moments,
+        batch_size=device_batch_size(settings, world),
+        seed=settings.seed,
+        rank=rank,
+        world=world,
+    )
+    used = len({(video, query) for video, query, _ in batches.pairs.table.tolist()})
+    say(
+        f"{len(moments)} sentences in {len(moments.videos)} videos; {used} of them have windows to "
+        f"learn from, {len(batches.pairs.table)} pairs"
+    )
+    for reason in moments.left_out:
+        say(f"left out: {reason}")
+    validates = request.valid_interval > 0 and has_part(data, "val")
+    held_out = (
+        load_moments(data, "val", visual_dim=visual_dim, sentence_dim=sentence_dim)
+        if validates
+        else None
+    )
+    if held_out is not None:
+        refuse_other_origin(held_out, moments)
+
+    def loss_of(model: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            outputs = model(batch.visual, batch.sentences)
+        parts = losses(outputs, batch.offsets)
+        size = float(len(batch))
+        return parts.total, {"total": size, "regression": parts.regression.detach() * size}
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        assert held_out is not None
+        searched = search_videos(
+            finder(module),
+            EvalMoments(
+                data,
+                held_out,
+                batch_size=config.eval.batch_size,
+                rank=rank,
+                world=world,
+                skip_bad=True,
+            ),
+            accelerator=accelerator,
+        )
+        searches = [one.search for one in searched.found]
+        limit = config.eval.nms_limit
+        recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
+        return {**recalls, "mean_tiou": mean_tiou(searches)}
+
+    lesson = Lesson(
+        batches=batches,
+        num_train=len(batches.pairs.table),
+        num_held_out=None if held_out is None else len(held_out),
+        loss_of=loss_of,
+        validate=validate,
+        best=Best(name="mean_tiou"),
+        metric_title="mean tIoU",
+        class_names=None,
+        features=origin_of(moments, sentence_dim),
+    )
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

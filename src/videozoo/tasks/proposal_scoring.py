@@ -1,0 +1,316 @@
+"""Score proposals that another network made: BSN's second stage on the files of its first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Generator, Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.activitynet import Annotation, Annotations, spellings
+from videozoo.data.sequence_views import SequenceViews
+from videozoo.data.sequences import (
+    EvalProposals,
+    Part,
+    ProposalBatch,
+    ProposalData,
+    Proposals,
+    ProposalVideos,
+    TrainProposals,
+    load_proposals,
+)
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import TrainResult
+from videozoo.errors import ConfigError, DataError
+from videozoo.models.bsn_pem import losses
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.localisation.answers import Batches, Said, Source, generator_of
+from videozoo.tasks.localisation.evaluation import evaluate_source
+from videozoo.tasks.localisation.fitting import (
+    DECIDES,
+    LossOf,
+    NumberedBatches,
+    loss_function,
+    refuse_settings,
+    say_missing,
+    validation,
+)
+from videozoo.tasks.localisation.prediction import Locator, VideoSegments, predict_sources
+from videozoo.tasks.localisation.sources import (
+    known_durations,
+    named_losses,
+    names_in,
+    seconds_by_name,
+)
+from videozoo.tasks.localisation.training import refuse_data
+from videozoo.tasks.requests import Device, EvalRequest, PredictRequest, TrainRequest
+from videozoo.types import Candidates
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train a model as `config` says, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    refuse_data(config, request)
+    refuse_settings(config)
+    accelerator, out, say = open_run(config, request, console)
+    settings, data = config.train, config.data
+    learnt = load_proposals(data, "train")
+    batches = TrainProposals(
+        data,
+        feature_dim=proposal_dim(config),
+        batch_size=device_batch_size(settings, accelerator.num_processes),
+        seed=settings.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        videos=learnt,
+    )
+    say_missing(say, "training", len(learnt.present), learnt.missing)
+    source = None
+    if request.valid_interval > 0:
+        source = ProposalSource(config, config.eval, load_proposals(data, "val"), with_loss=True)
+        say_missing(say, "validation", len(source.present), source.missing)
+    best, title = DECIDES["auc"]
+    lesson = Lesson(
+        batches=NumberedBatches(batches),
+        num_train=len(learnt.present),
+        num_held_out=None if source is None else len(source.present),
+        loss_of=loss_function(config, scoring_loss(accelerator), accelerator),
+        validate=validation(source, accelerator, "auc"),
+        best=best,
+        metric_title=title,
+        class_names=None,
+    )
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+
+
+def scoring_loss(accelerator: Accelerator) -> LossOf:
+    """The loss of a batch of proposals."""
+
+    def loss_of(
+        model: nn.Module, batch: ProposalBatch, generator: Generator
+    ) -> Mapping[str, Tensor]:
+        with accelerator.autocast():
+            scores = model(batch.features)
+        return losses(scores, batch.tious, mask=batch.mask, generator=generator)
+
+    return loss_of
+
+
+def evaluate(
+    trained: Trained, request: EvalRequest, *, console: Console | None = None
+) -> dict[str, Any]:
+    """Score a trained model on annotated videos; print tables, write `eval.json` and segments.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        VideozooError: The data, the weights or the machine do not fit.
+    """
+
+    def source_of(config: RunConfig, _trained: Trained) -> Source:
+        data = _data_of(config.data, config.eval.max_proposals)
+        videos = load_proposals(data, "test")
+        return ProposalSource(config, config.eval, videos, data=data, part="test")
+
+    return evaluate_source(trained, request, source_of, console=console)
+
+
+def predict(
+    trained: Trained, request: PredictRequest, *, console: Console | None = None
+) -> list[VideoSegments]:
+    """Say when something happens in videos; print a table, write `predictions.json` and segments.
+
+    Returns:
+        One result a video.
+
+    Raises:
+        VideozooError: The proposals, the weights or the machine do not fit.
+    """
+    return predict_sources(trained, request, input_proposals, console=console)
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Locator:
+    """Make the Python object for `videozoo.load`."""
+    return Locator(trained, device=device, sources_of=input_proposals)
+
+
+class ProposalSource(Source):
+    """Videos with a table of proposals and a file of their features each."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        views: SequenceViews,
+        videos: ProposalVideos,
+        *,
+        data: ProposalData | None = None,
+        part: Part = "val",
+        with_loss: bool = False,
+    ) -> None:
+        """Say which videos.
+
+        Args:
+            config: Of the run.
+            views: Its `eval` or `predict` section.
+            videos: The videos.
+            data: In place of the section of `config`.
+            part: What they are there for.
+            with_loss: Also compute the loss.
+        """
+        self.config, self.views, self.videos = config, views, videos
+        self.annotations, self.present = videos.annotations, videos.present
+        self.missing = videos.missing
+        self._data: ProposalData = config.data if data is None else data
+        self._part: Part = part
+        self._with_loss = with_loss
+
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> Batches:
+        """The share of this process."""
+        return EvalProposals(
+            self._data,
+            part=self._part,
+            feature_dim=proposal_dim(self.config),
+            batch_size=self.views.batch_size,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            skip_bad=skip_bad,
+            matched=self._with_loss,
+            videos=self.videos,
+        )
+
+    def ask(self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator) -> Said:
+        """Run the network over a batch."""
+        return scored(module, batch, accelerator, with_loss=self._with_loss)
+
+
+def scored(
+    module: nn.Module, batch: ProposalBatch, accelerator: Accelerator, *, with_loss: bool
+) -> Said:
+    """Run the second stage over proposals; a score is the product of those of both stages."""
+    on_device = batch.to(accelerator.device)
+    found: Mapping[str, Tensor] = {}
+    with torch.inference_mode():
+        with accelerator.autocast():
+            scores = module(on_device.features)
+        if with_loss:
+            generator = generator_of(int(batch.videos[0]))
+            found = losses(scores, on_device.tious, mask=on_device.mask, generator=generator)
+    rows = scores.float().cpu().numpy()
+    own = [row[: len(each)] for row, each in zip(rows, batch.proposals, strict=True)]
+    return Said(
+        candidates=[
+            Candidates(
+                each.segments, each.start_scores * each.end_scores * values.astype(np.float64)
+            )
+            for each, values in zip(batch.proposals, own, strict=True)
+        ],
+        curves=[{} for _ in own],
+        tables=[_table(each, values) for each, values in zip(batch.proposals, own, strict=True)],
+        losses=named_losses(found),
+    )
+
+
+def _table(proposals: Proposals, scores: Any) -> dict[str, Any]:
+    """The columns of 2019's PEM_results, in its precision."""
+    columns = {
+        "xmin": proposals.segments[:, 0],
+        "xmax": proposals.segments[:, 1],
+        "xmin_score": proposals.start_scores,
+        "xmax_score": proposals.end_scores,
+        "iou_score": scores,
+    }
+    return {name: column.astype(np.float32) for name, column in columns.items()}
+
+
+def proposal_dim(config: RunConfig) -> int:
+    """Numbers that the configured model wants of each proposal."""
+    if config.spec.proposal_dim is None:
+        raise ConfigError(f"model {config.name!r} does not score proposals")
+    return config.spec.proposal_dim(config.model)
+
+
+def _data_of(data: ProposalData, most: int | None) -> ProposalData:
+    return data if most is None else data.model_copy(update={"max_proposals": most})
+
+
+def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[Source]:
+    """Find proposals to score.
+
+    Args:
+        inputs: Lists of names of videos, or two folders: of proposals and of their features. By
+            default all videos of the configured folders, or those `predict.inputs` lists.
+        config: Of the run.
+
+    Raises:
+        DataError: Something named is not there.
+    """
+    views, data = config.predict, config.data
+    tables: Path | None = views.proposals or data.proposals
+    numbers: Path | None = views.proposal_features or data.proposal_features
+    given = [Path(text) for text in inputs]
+    folders = [path for path in given if path.is_dir()]
+    lists = [path for path in given if not path.is_dir()]
+    if len(folders) == 2:
+        tables, numbers = folders
+    elif folders:
+        raise DataError(
+            f"{folders[0]}: expected two folders, one of proposals and one of their features, or "
+            "lists of names of videos"
+        )
+    if not given and views.inputs is not None:
+        lists = [views.inputs]
+    wanted = [name for path in lists for name in names_in(path)]
+    changed = data.model_copy(update={"proposals": tables, "proposal_features": numbers})
+    changed = _data_of(changed, views.max_proposals)
+    videos = _videos(changed, wanted or None, lists[0] if lists else None)
+    return [ProposalSource(config, views, videos, data=changed, part="test")]
+
+
+def _videos(
+    data: ProposalData, wanted: Sequence[str] | None, source: Path | None
+) -> ProposalVideos:
+    """Find videos without asking what happens in them."""
+    files: list[dict[str, Path]] = []
+    for key, suffix in (("proposals", ".csv"), ("proposal_features", ".npy")):
+        folder: Path | None = getattr(data, key)
+        if folder is None or not folder.is_dir():
+            got = "is not set" if folder is None else f"is {folder}, which is no folder"
+            raise DataError(f"data.{key} {got}; name the folder that BSN's first stage wrote")
+        files.append({path.stem: path for path in sorted(folder.glob(f"*{suffix}"))})
+    tables, features = files
+    assert data.proposals is not None
+    names = sorted(tables.keys() & features.keys()) if wanted is None else list(wanted)
+    durations = known_durations(data)
+    present: list[Annotation] = []
+    found: dict[str, tuple[Path, Path]] = {}
+    for name in dict.fromkeys(names):
+        own = next((n for n in spellings(name) if n in tables and n in features), None)
+        if own is None:
+            raise DataError(
+                f"{source}: no proposals with features of {name!r} in {data.proposals} and "
+                f"{data.proposal_features}"
+            )
+        found[name] = tables[own], features[own]
+        present.append(Annotation(video=name, duration_seconds=seconds_by_name(name, durations)))
+    if not present:
+        raise DataError(f"{data.proposals}: no proposals with features here")
+    annotations = Annotations(path=data.proposals, videos=tuple(present), class_names=())
+    return replace(
+        ProposalVideos(annotations, tuple(present), (), {}, {}, data.proposals),
+        tables={name: table for name, (table, _) in found.items()},
+        features={name: array for name, (_, array) in found.items()},
+    )

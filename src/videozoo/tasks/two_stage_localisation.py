@@ -1,0 +1,334 @@
+"""Train, evaluate and predict with networks of two stages (BSN), without files in between.
+
+A run folder holds a run of each stage::
+
+    RUN/config.yaml        of both
+    RUN/first/             the network that scores steps; a run of its own, as of `bsn_tem`
+    RUN/second/            the one that scores proposals, as of `bsn_pem`
+    RUN/best.safetensors   both, once they are trained
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import nn
+
+from videozoo.config import RunConfig
+from videozoo.data.activitynet import Annotation, Annotations
+from videozoo.data.sequence_views import SequenceViews
+from videozoo.data.sequences import (
+    ProposalBatch,
+    ProposalData,
+    Proposals,
+    SequenceVideos,
+)
+from videozoo.engine.devices import device_batch_size
+from videozoo.engine.loop import TrainResult
+from videozoo.engine.run_folder import RunFolder
+from videozoo.engine.settings import TwoStageTrainSettings
+from videozoo.errors import RunError, UsageError
+from videozoo.safe_write import written_aside
+from videozoo.tasks import localisation
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.loading import resolve_weights, save_trained
+from videozoo.tasks.localisation import Locator, evaluate, load, predict
+from videozoo.tasks.localisation.answers import Said, Source
+from videozoo.tasks.localisation.files import proposals_of
+from videozoo.tasks.localisation.fitting import (
+    DECIDES,
+    NumberedBatches,
+    loss_function,
+    refuse_settings,
+    validation,
+)
+from videozoo.tasks.localisation.sources import FeatureSource, find_videos
+from videozoo.tasks.localisation.training import held_out_videos, refuse_data
+from videozoo.tasks.proposal_scoring import scored, scoring_loss
+from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.starting import FRESH
+from videozoo.types import ProposalGeneration
+from videozoo.weights.files import read_weights
+from videozoo.weights.fit import load_state
+
+__all__ = ["Locator", "evaluate", "load", "predict", "train"]
+
+FIRST, SECOND = "first", "second"
+
+
+def train(
+    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+) -> TrainResult:
+    """Train both stages as `config` says, one after the other, into the folder of `request`.
+
+    Raises:
+        VideozooError: The data, the weights, the folder or the machine do not fit.
+    """
+    refuse_data(config, request)
+    refuse_settings(config)
+    if request.pretrain not in (None, FRESH):
+        raise UsageError(
+            f"--pretrain: {config.spec.title} trains two networks; to start from weights, train "
+            "bsn_tem and bsn_pem by themselves"
+        )
+    first, second = _stages(config)
+    accelerator, _, say = open_run(replace(config, notes=()), request, console)
+    path = request.save_dir
+    if request.resume and not (path / "config.yaml").is_file():
+        raise RunError(f"{path}: holds no run; start a new run there without --resume")
+    if not request.resume:
+        RunFolder.create(path, overwrite=request.overwrite, accelerator=accelerator)
+    if accelerator.is_main_process:
+        RunFolder(path).write_config(config.to_yaml())
+    accelerator.wait_for_everyone()
+
+    say(f"stage 1 of 2: {first.spec.title}")
+    localisation.train(
+        replace(first, notes=config.notes), _request_of(request, FIRST), console=console
+    )
+    say(f"stage 2 of 2: {second.spec.title}")
+    result = _train_second(first, second, _request_of(request, SECOND), console)
+    extractor = _extractor(path / FIRST)
+    if accelerator.is_main_process:
+        module = config.spec.build(config.model)
+        for stage, name in ((FIRST, "tem"), (SECOND, "pem")):
+            weights = resolve_weights(str(path / stage))
+            load_state(module.get_submodule(name), read_weights(weights)[0], source=weights)
+        facts = {"auc": result.best, "epoch": result.best_epoch}
+
+        def save(aside: Path) -> None:
+            save_trained(aside, module, config, None, facts, extractor)
+
+        _write(RunFolder(path), save)
+    accelerator.wait_for_everyone()
+    say(f"both stages: {path / 'best.safetensors'}")
+    say(f"next: videozoo eval --weights {path}")
+    return replace(result, path=path, weights=path / "best.safetensors")
+
+
+def _write(folder: RunFolder, save: Callable[[Path], None]) -> None:
+    try:
+        with written_aside(folder.best) as aside:
+            save(aside)
+    except OSError as error:
+        raise RunError(f"{folder.best}: cannot be written: {error.strerror}") from None
+
+
+def _extractor(run: Path) -> Any:
+    return read_weights(resolve_weights(str(run)))[1].get("features")
+
+
+def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
+    """The run of each stage by itself."""
+    assert isinstance(config.train, TwoStageTrainSettings)  # as config.SECTIONS has it
+    settings = config.train.stages()
+    shared = {
+        key: value
+        for key, value in config.data.model_dump().items()
+        if key in ProposalData.model_fields
+    }
+    options: ProposalGeneration = config.model.tem.proposals
+    data = ProposalData(**shared, max_proposals=options.most)
+    return (
+        RunConfig(
+            "bsn_tem", config.model.tem, config.data, settings[0], config.eval, config.predict
+        ),
+        RunConfig("bsn_pem", config.model.pem, data, settings[1], config.eval, config.predict),
+    )
+
+
+def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
+    """Ask the same of one stage; one that has not begun yet begins, also when going on."""
+    path = request.save_dir / stage
+    if not request.resume:
+        return replace(request, save_dir=path, overwrite=False)
+    begun = RunFolder(path).last() is not None
+    held = path.exists()
+    return replace(request, save_dir=path, resume=begun, overwrite=held and not begun)
+
+
+# --- the second stage, in memory -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Described:
+    """The proposals of one video."""
+
+    number: int
+    annotation: Annotation
+    proposals: Proposals
+    features: NDArray[np.float32]
+
+
+def _train_second(
+    first: RunConfig, second: RunConfig, request: TrainRequest, console: Console | None
+) -> TrainResult:
+    accelerator, out, say = open_run(second, request, console)
+    settings, options = second.train, first.model.proposals
+    weights = resolve_weights(str(request.save_dir.parent / FIRST))
+    module = first.spec.build(first.model)
+    load_state(module, read_weights(weights)[0], source=weights)
+    module.to(accelerator.device).eval()
+    learnt = find_videos(first, "train")
+    held_out = held_out_videos(first, request, learnt, lambda _text: None)
+    say(f"proposals of {len(learnt.present)} videos, from {weights}")
+    batches = MemoryBatches(
+        _described(module, first, learnt, options, accelerator, training=True),
+        batch_size=device_batch_size(settings, accelerator.num_processes),
+        seed=settings.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )
+    source = None
+    if held_out is not None:
+        found = _described(module, first, held_out, options, accelerator, training=False)
+        source = MemorySource(second, second.eval, held_out.annotations, found)
+    best, title = DECIDES["auc"]
+    lesson = Lesson(
+        batches=NumberedBatches(batches),
+        num_train=len(batches.videos),
+        num_held_out=None if source is None else len(source.present),
+        loss_of=loss_function(second, scoring_loss(accelerator), accelerator),
+        validate=validation(source, accelerator, "auc"),
+        best=best,
+        metric_title=title,
+        class_names=None,
+        features=learnt.files.extractor,
+    )
+    return run_lesson(second, request, lesson, accelerator=accelerator, console=out)
+
+
+def _described(
+    module: nn.Module,
+    config: RunConfig,
+    videos: SequenceVideos,
+    options: ProposalGeneration,
+    accelerator: Accelerator,
+    *,
+    training: bool,
+) -> list[Described]:
+    """Run the first stage over some videos; all processes share the work and the result."""
+    source = FeatureSource(config, config.eval, videos, part="train" if training else "val")
+    if training:
+        options = options.model_copy(update={"most": options.most_in_training})
+    mine: list[Described] = []
+    for batch in source.batches(accelerator, skip_bad=True):
+        said = source.ask(module, batch, accelerator)
+        for number, curves in zip(batch.videos.tolist(), said.curves, strict=True):
+            annotation = videos.present[number]
+            proposals, numbers = proposals_of(annotation, curves, options)
+            mine.append(Described(number, annotation, proposals, numbers.astype(np.float32)))
+    if accelerator.num_processes > 1:
+        mine = gather_object(mine)
+    return sorted(mine, key=lambda each: each.number)
+
+
+def _collated(videos: Sequence[Described], numbers: Sequence[int]) -> ProposalBatch:
+    features = [torch.from_numpy(each.features) for each in videos]
+    tious = [torch.from_numpy(each.proposals.tious.astype(np.float32)) for each in videos]
+    padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
+    counts = torch.tensor([len(each) for each in features])
+    return ProposalBatch(
+        features=padded,
+        mask=torch.arange(padded.shape[1]) < counts[:, None],
+        tious=nn.utils.rnn.pad_sequence(tious, batch_first=True),
+        proposals=tuple(each.proposals for each in videos),
+        durations=torch.tensor(
+            [each.annotation.duration_seconds for each in videos], dtype=torch.float64
+        ),
+        videos=torch.tensor(numbers),
+        names=tuple(each.annotation.video for each in videos),
+    )
+
+
+class MemoryBatches:
+    """Training batches of proposals that are there already, in whole batches as `TrainProposals`.
+
+    The order depends on the seed and the epoch only.
+    """
+
+    def __init__(
+        self, videos: Sequence[Described], *, batch_size: int, seed: int, rank: int, world: int
+    ) -> None:
+        self.videos = videos
+        self._batch_size, self._seed = batch_size, seed
+        self._rank, self._world = rank, world
+
+    @property
+    def bad_videos(self) -> dict[int, str]:
+        """None: they were left out before."""
+        return {}
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this process in one epoch; the same on all."""
+        each = -(-len(self.videos) // self._world)
+        return max(1, each // self._batch_size)
+
+    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> _Epoch:
+        """The batches of an epoch, without the first ones."""
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self.videos))
+        each = -(-len(order) // self._world)
+        mine = order[(np.arange(each) * self._world + self._rank) % len(order)]
+        used = mine[: self.batches_per_epoch * self._batch_size]
+        rows = [
+            used[start : start + self._batch_size].tolist()
+            for start in range(0, len(used), self._batch_size)
+        ]
+        return _Epoch(self.videos, rows[skip_batches:])
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    videos: Sequence[Described]
+    rows: Sequence[Sequence[int]]
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """None."""
+        return {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ProposalBatch]:
+        for numbers in self.rows:
+            yield _collated([self.videos[number] for number in numbers], numbers)
+
+
+class MemorySource(Source):
+    """Videos whose proposals are there already."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        views: SequenceViews,
+        annotations: Annotations,
+        videos: Sequence[Described],
+    ) -> None:
+        self.config, self.views, self.annotations = config, views, annotations
+        self.present = tuple(each.annotation for each in videos)
+        self.missing = ()
+        self._videos = videos
+
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> Any:
+        """The share of this process."""
+        world, total, size = accelerator.num_processes, len(self._videos), self.views.batch_size
+        rank = accelerator.process_index
+        mine = range(total * rank // world, total * (rank + 1) // world)
+        return _Epoch(
+            self._videos, [mine[start : start + size] for start in range(0, len(mine), size)]
+        )
+
+    def ask(self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator) -> Said:
+        """Run the network over a batch."""
+        return scored(module, batch, accelerator, with_loss=True)

@@ -1,0 +1,257 @@
+"""Sentences with times, vocabularies, and batches of events."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videozoo.data.captions import (
+    PADDING,
+    CaptionData,
+    EvalCaptions,
+    TrainCaptions,
+    Vocabulary,
+    build_vocabulary,
+    count_unknown,
+    input_events,
+    load_events,
+    read_vocabulary,
+    write_vocabulary,
+)
+from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
+from videozoo.errors import DataError
+from videozoo.models import ets
+
+LANGUAGE = Path(__file__).parents[3] / "shared" / "data" / "language" / "vslnet"
+needs_data = pytest.mark.skipif(not LANGUAGE.is_dir(), reason=f"no files at {LANGUAGE}")
+WORDS = Vocabulary(["<s>", "<e>", "<unk>", "a", "man", "runs"])
+DIM = 3
+
+
+class Attack:
+    """A pickle of it would run code."""
+
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+def features_of(number: int, rows: int = 20) -> np.ndarray:
+    return np.random.RandomState(number).rand(rows, DIM).astype(np.float32)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> CaptionData:
+    """Three videos of four seconds as 2019 kept them, and five events."""
+    folder = tmp_path / "features"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"v_{number}").write_bytes(pickle.dumps(features_of(number), protocol=2))
+    lines = [
+        "v_0\t0.3\t2.43\ta man runs",
+        "v_1\t0\t4\ta dog runs away",
+        "v_2\t1.2\t1.9\truns",
+        "",
+        "v_0\t2\t3\ta man",
+        "v_1\t3.9\t9\ta a a",
+    ]
+    (tmp_path / "events.list").write_text("\n".join(lines))
+    return CaptionData(
+        train=tmp_path / "events.list",
+        val=tmp_path / "events.list",
+        features=folder,
+        num_workers=0,
+    )
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("file", "videos", "sentences"),
+    [
+        ("charades/charades_sta_train.txt", None, 12_408),
+        ("charades/charades_sta_test.txt", None, 3_720),
+        ("tacos/train.json", 75, 9_790),
+        ("tacos/val.json", 27, 4_436),
+        ("tacos/test.json", 25, 4_001),
+        ("activitynet/train.json", 10_009, None),
+        ("activitynet/val_1.json", 4_917, None),
+        ("activitynet/val_2.json", 4_885, None),
+    ],
+)
+def test_public_annotations_parse_completely(file: str, videos: int | None, sentences: int | None):
+    found = read_timed_sentences(LANGUAGE / file)
+
+    assert sentences in (None, len(found))
+    assert videos in (None, len(found.videos))
+    assert all(one.sentence for one in found.sentences)
+
+
+def test_forms_of_file_say_the_same(tmp_path: Path):
+    entry = {"duration": 9.0, "timestamps": [[1, 2.5]], "sentences": [" A man  runs. "]}
+    frames = {"fps": 10, "num_frames": 90, "timestamps": [[10, 25]], "sentences": ["A man runs."]}
+    files = {
+        "anet.json": json.dumps({"v": entry}),
+        "tacos.json": json.dumps({"v": frames}),
+        "charades.txt": "v 1.0 2.5##A man runs.\n",
+        "ets.list": "v\t1\t2.5\tA man runs.\n",
+    }
+    found = list[tuple[str, float, float, str]]()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (one,) = read_timed_sentences(tmp_path / name).sentences
+        found.append((one.video, one.start_seconds, one.end_seconds, one.sentence))
+
+    assert set(found) == {("v", 1.0, 2.5, "A man runs.")}
+    assert read_timed_sentences(tmp_path / "tacos.json").durations == {"v": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("v 1 2##  ", "line 1: the sentence is empty"),
+        ("v 1 two##a man", "line 1: expected seconds, got '1' and 'two'"),
+        ("\nv one man", "line 2: expected `VIDEO START END##sentence`"),
+        ('{"v": {"timestamps": [[1, 2]], "sentences": []}}', "v: 1 timestamps for 0 sentences"),
+        ('{"v": {"timestamps": [[1]], "sentences": ["a"]}}', r"expected \[start, end\], got \[1\]"),
+        ('{"v": {"timestamps": [[1, 2]], "sentences": [""]}}', "sentence 0: the sentence is empty"),
+        ("{", "not valid JSON"),
+        ("", "no sentences with times"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, message: str):
+    (tmp_path / "a.txt").write_text(text)
+
+    with pytest.raises(DataError, match=message) as error:
+        read_timed_sentences(tmp_path / "a.txt")
+
+    assert "\n" not in str(error.value)
+
+
+def said(*texts: str) -> list[TimedSentence]:
+    return [
+        TimedSentence(video="v", start_seconds=0, end_seconds=1, sentence=text, where="")
+        for text in texts
+    ]
+
+
+@given(st.lists(st.text(alphabet="abc ABC.,!", min_size=1), min_size=1), st.integers(1, 3))
+def test_words_of_a_vocabulary_are_known_and_the_others_counted(texts: list[str], least: int):
+    sentences = said(*texts)
+
+    vocabulary = build_vocabulary(sentences, min_count=least)
+    found = count_unknown(sentences, vocabulary)
+
+    assert vocabulary.words[:3] == ("<s>", "<e>", "<unk>")
+    assert found.unknown <= found.total
+    assert (least > 1) or not found.unknown
+    assert ("not in the vocabulary" in found.note) == (found.unknown > 0)
+
+
+def test_a_vocabulary_is_read_as_it_was_written(tmp_path: Path):
+    write_vocabulary(tmp_path / "dict.txt", WORDS)
+    (tmp_path / "2019.txt").write_text("<s> -1\n<e> -1\n<unk> -1\na 9\nman 7\nruns 5\n")
+
+    assert read_vocabulary(tmp_path / "dict.txt").words == WORDS.words
+    assert read_vocabulary(tmp_path / "2019.txt").words == WORDS.words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a <e> <unk>", "first words are 'a' and '<e>', expected '<s>' and '<e>'"),
+        ("<s> <e> a", "no word '<unk>'"),
+        ("<s> <e> <unk> a a", "'a' is there twice"),
+    ],
+)
+def test_a_vocabulary_that_cannot_work_is_refused(tmp_path: Path, words: str, message: str):
+    (tmp_path / "dict.txt").write_text("\n".join(words.split()))
+
+    with pytest.raises(DataError, match=message):
+        read_vocabulary(tmp_path / "dict.txt")
+
+
+def test_events_become_rows_and_numbers_of_words(data: CaptionData):
+    events = load_events(data, "val")
+
+    batches = list(EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2))
+
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    first = batches[0]
+    assert first.lengths.tolist() == [11, 20]  # int(0.3 * 5) to int(2.43 * 5 + 0.5)
+    assert np.array_equal(first.features[0, :11].numpy(), features_of(0)[1:12])
+    assert not first.features[0, 11:].any()
+    assert first.words.tolist() == [[0, 3, 4, 5, PADDING], [0, 3, 2, 5, 2]]
+    assert first.targets.tolist() == [[3, 4, 5, 1, PADDING], [3, 2, 5, 2, 1]]
+    assert (PADDING, WORDS.words[ets.START], WORDS.words[ets.END]) == (ets.PADDING, "<s>", "<e>")
+    assert batches[2].lengths.tolist() == [1]  # the end of the event is beyond the video
+
+
+def test_an_event_outside_its_video_is_refused_or_skipped(data: CaptionData):
+    assert data.train is not None
+    data.train.write_text("v_0\t0\t1\ta man\nv_0\t7\t8\truns\n")
+
+    def read(data: CaptionData) -> list[int]:
+        events = load_events(data, "val")
+        batches = EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2)
+        return [number for batch in batches for number in batch.events.tolist()]
+
+    with pytest.raises(DataError, match=r"line 2: v_0 7 to 8 s shows nothing of its video") as e:
+        read(data)
+    assert "features of 4 s" in str(e.value)
+    assert read(data.model_copy(update={"outside": "skip"})) == [0]
+
+
+def test_an_interrupted_epoch_goes_on_where_it_stopped(data: CaptionData):
+    events = load_events(data, "train")
+    batches = TrainCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2, seed=3)
+
+    whole = list(batches.epoch(1))
+    rest = list(batches.epoch(1, skip_batches=1))
+
+    assert len(whole) == 2
+    assert torch.equal(whole[1].features, rest[0].features)
+    assert torch.equal(whole[1].words, rest[0].words)
+
+
+def test_features_may_be_npy_or_a_pack_that_tells_its_rate(data: CaptionData, tmp_path: Path):
+    (tmp_path / "npy").mkdir()
+    extractor = {"model": "tsn", "rate": 2.5}
+    with PackWriter(tmp_path / "pack", extractor=extractor) as pack:
+        for number in range(3):
+            np.save(tmp_path / "npy" / f"v_{number}.npy", features_of(number))
+            pack.write(FeatureRecord(f"v_{number}", {"rgb": features_of(number)}, None))
+    lengths = list[list[int]]()
+    for name in ("npy", "pack"):
+        chosen = data.model_copy(update={"features": tmp_path / name})
+        events = load_events(chosen, "val")
+        batches = EvalCaptions(chosen, WORDS, events, feature_dim=DIM, batch_size=9)
+        lengths.append(next(iter(batches)).lengths.tolist())
+
+    assert lengths == [[11, 20, 4, 5, 1], [6, 10, 2, 3, 11]]
+    whole = input_events((str(tmp_path / "pack"),), data, DIM)
+    assert [one.end_seconds for one in whole.events] == [8.0] * 3
+    assert whole.features.extractor == extractor
+
+
+def test_features_that_do_not_fit_are_named(data: CaptionData):
+    assert data.features is not None
+
+    def read(dim: int = DIM) -> None:
+        events = load_events(data, "val")
+        list(EvalCaptions(data, WORDS, events, feature_dim=dim, batch_size=2))
+
+    with pytest.raises(DataError, match=r"v_0: 3 values a frame, expected model.feature_dim=4"):
+        read(4)
+    (data.features / "v_1").write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(DataError, match="v_1: refused: this pickle asks to run"):
+        read()
+    (data.features / "v_1").unlink()
+    with pytest.raises(DataError, match="1 of 3 videos have no features here: v_1"):
+        read()

@@ -1,0 +1,684 @@
+"""Finding segments: train, evaluate and predict, with both command lines."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import videozoo
+from videozoo import cli, cli_v1
+from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.weights.files import read_weights
+
+STEPS, DIM = 20, 8
+CLASSES = ("dig", "swim")
+PARTS = {"training": 24, "validation": 8, "testing": 4}
+
+SMALL: dict[str, dict[str, Any]] = {
+    "bmn": {
+        "feature_dim": DIM,
+        "num_steps": STEPS,
+        "num_durations": STEPS,
+        "num_samples": 4,
+        "samples_per_bin": 2,
+    },
+    "bsn_tem": {"feature_dim": DIM, "num_steps": STEPS, "hidden_size": 32},
+    "bsn": {
+        "tem": {"feature_dim": DIM, "num_steps": STEPS, "hidden_size": 32},
+        "pem": {"hidden_size": 4},
+    },
+    "ctcn": {"feature_dim": 3, "num_steps": 512, "num_classes": 3},
+}
+
+
+def make_video(rng: np.random.Generator, dim: int = DIM) -> tuple[Any, list[dict[str, Any]]]:
+    """Noise, with marks of two actions, one a third: where each starts, goes on and ends."""
+    features = rng.normal(0, 0.3, (STEPS, dim)).astype(np.float32)
+    segments: list[dict[str, Any]] = []
+    for low in (1, 11):
+        start, length = low + int(rng.integers(0, 3)), int(rng.integers(3, 7))
+        label = int(rng.integers(0, 2))
+        features[start, 0] += 3
+        features[start : start + length, 1 + label] += 2
+        features[start + length - 1, -1] += 3
+        # boundaries just between two steps belong to neither
+        seconds = [2.0 * start + 0.3, 2.0 * (start + length) - 0.3]
+        segments.append({"segment": seconds, "label": CLASSES[label]})
+    return features, segments
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "features").mkdir()
+    rng = np.random.default_rng(0)
+    database: dict[str, Any] = {}
+    for subset, count in PARTS.items():
+        for number in range(count):
+            name = f"v_{subset[:2]}{number:02d}"
+            features, segments = make_video(rng)
+            np.save(folder / "features" / f"{name}.npy", features)
+            shown = [] if subset == "testing" else segments
+            database[name] = {"duration": 40.0, "subset": subset, "annotations": shown}
+    (folder / "anet.json").write_text(json.dumps({"database": database}))
+    return folder
+
+
+def write_config(folder: Path, world: Path, model: str, *, data: Any = None, **train: Any) -> str:
+    config = {
+        "model": {"name": model, **SMALL[model]},
+        "data": {
+            "annotations": str(world / "anet.json"),
+            "features": str(world / "features"),
+            "num_workers": 0,
+            **(data or {}),
+        },
+        "train": {
+            "epochs": 2,
+            "batch_size": 8,
+            "optimizer": "adam",
+            "learning_rate": 0.002,
+            "channels_last": False,
+            **train,
+        },
+    }
+    path = folder / f"{model}.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def evaluated(run: Path, folder: Path, *words: str) -> dict[str, Any]:
+    line = ["eval", "--weights", str(run), "--save-dir", str(folder), "--no-report"]
+    assert cli.main([*line, *words]) == 0
+    return json.loads((folder / "eval.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def bmn_run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bmn")
+    config = write_config(folder, world, "bmn", epochs=6)
+    assert cli.main(["train", "--config", config, "--save-dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_bmn_learns_and_evaluates(bmn_run: Path, tmp_path: Path):
+    words = ["--set", "eval.average_numbers=[1,10,150]", "--set", f"eval.score_files={tmp_path}/s"]
+
+    facts = evaluated(bmn_run, tmp_path, *words)
+
+    assert (facts["videos"], facts["videos_annotated"], facts["missing"]) == (8, 8, [])
+    metrics = facts["metrics"]
+    assert set(metrics) == {"ar@1", "ar@10", "ar@150", "auc"}
+    assert metrics["ar@10"] > 0.5  # ten random segments find about 0.2
+    assert len(facts["curve"]["average_recall"]) == 100
+    assert sum(row["segments"] for row in facts["by_length"]) == 16
+    results = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert sorted(results) == [f"va{number:02d}" for number in range(8)]  # without `v_`
+    assert all(0 <= t <= 40 for row in results.values() for one in row for t in one["segment"])
+    assert len(list((tmp_path / "s").glob("v_va*.csv"))) == 8
+
+
+def test_proposals_and_classes_of_videos_make_detections(
+    bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    database = json.loads((world / "anet.json").read_text())["database"]
+    scores = {
+        name: {one["label"]: 0.9 for one in video["annotations"]} or {"dig": 0.1}
+        for name, video in database.items()
+    }
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(scores))
+
+    facts = evaluated(bmn_run, tmp_path, "--labels", str(labels))
+
+    assert facts["metrics"]["map@0.5"] > 0.2
+    assert facts["metrics"]["auc"] > 0
+    found = facts["detections"]
+    assert sum(found["best"].values()) == pytest.approx(1)
+    assert [row["class"] for row in found["classes"]] == list(CLASSES)
+    assert "mAP@0.5" in capsys.readouterr().out
+    one = json.loads((tmp_path / "results.json").read_text())["results"]["va00"][0]
+    assert one["label"] in CLASSES
+
+    labels.write_text(json.dumps({"va00": {"fly": 1.0}}))
+    line = ["eval", "--weights", str(bmn_run), "--labels", str(labels)]
+    assert cli.main(line) == 1
+    assert "unknown class 'fly'" in capsys.readouterr().err
+    labels.write_text(json.dumps({"x": {"dig": 1.0}}))
+    assert cli.main(line) == 1
+    assert "class scores of none of the 8 videos" in capsys.readouterr().err
+
+
+def test_what_a_classifier_of_ours_predicted_will_do_as_labels(
+    bmn_run: Path, world: Path, tmp_path: Path
+):
+    top = [{"class": "swim", "label": 1, "score": 0.8}]
+    rows = [{"video": f"clips/v_va{number:02d}.mp4", "top": top} for number in range(8)]
+    (tmp_path / "predictions.json").write_text(json.dumps({"predictions": rows}))
+
+    facts = evaluated(bmn_run, tmp_path / "e", "--labels", str(tmp_path))
+
+    assert facts["metrics"]["map"] >= 0
+
+
+def test_bmn_predicts_on_files_folders_and_lists(
+    bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    listed = tmp_path / "some.list"
+    listed.write_text("v_te00\nv_te01 anything\n")
+    line = ["predict", "--weights", str(bmn_run), "--save-dir", str(tmp_path), "--top-k", "2"]
+
+    assert cli.main([*line, "--explain", str(listed)]) == 0
+
+    assert "v_te01" in capsys.readouterr().out
+    found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert [row["video"] for row in found] == ["v_te00", "v_te01"]
+    assert found[0]["duration_seconds"] == 40.0  # the annotations tell
+    assert found[0]["segments"][0]["end_seconds"] <= 40.0
+    with Image.open(tmp_path / found[0]["explained"]) as picture:
+        assert picture.height > 150
+    files = [str(world / "features" / f"v_te0{number}.npy") for number in range(3)]
+    assert cli.main([*line, *files]) == 0
+    assert len(json.loads((tmp_path / "predictions.json").read_text())["predictions"]) == 3
+    finder: Any = videozoo.load(bmn_run)
+    alone = finder.predict(world / "features")
+    assert len(alone) == sum(PARTS.values())
+    assert alone[0].segments[0].score >= alone[0].segments[-1].score
+
+    lost = ["--set", "data.annotations=null", "--set", "data.durations=null"]
+    assert cli.main([*line, *lost, files[0]]) == 0
+    row = json.loads((tmp_path / "predictions.json").read_text())["predictions"][0]
+    assert row["duration_seconds"] is None
+    assert 0 <= row["segments"][0]["start"] <= 1
+
+
+def test_a_resumed_run_ends_as_one_that_never_stopped(world: Path, tmp_path: Path):
+    config = write_config(tmp_path, world, "bmn", ema_decay=0.9)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert cli.main(["train", "--config", config, "--save-dir", str(whole)]) == 0
+
+    words = ["train", "--config", config, "--save-dir", str(parts)]
+    assert cli.main([*words, "--epochs", "1"]) == 0
+    assert cli.main([*words, "--resume"]) == 0
+
+    one, other = (
+        read_weights(run / "weights" / "epoch_2.safetensors")[0] for run in (whole, parts)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_both_stages_of_bsn_in_one_run(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    second = {"epochs": 3, "batch_size": 8, "learning_rate": 0.05}
+    config = write_config(tmp_path, world, "bsn", epochs=20, second_stage=second)
+    run = tmp_path / "run"
+    line = ["train", "--config", config, "--save-dir", str(run), "--log-interval", "0"]
+    assert cli.main(line) == 0
+
+    facts = evaluated(run, tmp_path / "e")
+
+    assert facts["metrics"]["ar@10"] > 0.5
+    # each stage is a run of its own, and through files the numbers are the same
+    files = {"proposal": str(tmp_path / "proposals"), "feature": str(tmp_path / "numbers")}
+    sets = [w for key, path in files.items() for w in ("--set", f"eval.{key}_files={path}")]
+    stage = evaluated(run / "first", tmp_path / "f", *sets)
+    assert 0 < stage["metrics"]["loss"] < 10
+    data = [f"data.proposals={files['proposal']}", f"data.proposal_features={files['feature']}"]
+    sets = [word for each in data for word in ("--set", each)]
+    apart = evaluated(run / "second", tmp_path / "s", *sets)
+    assert apart["metrics"]["auc"] == pytest.approx(facts["metrics"]["auc"], abs=1e-9)
+    words = ["predict", "--weights", str(run / "second"), "--save-dir", str(tmp_path / "q")]
+    assert cli.main([*words, *files.values()]) == 0
+    assert len(json.loads((tmp_path / "q" / "predictions.json").read_text())["predictions"]) == 8
+    together, first = (read_weights(path / "best.safetensors")[0] for path in (run, run / "first"))
+    assert all(torch.equal(together[f"tem.{name}"], first[name]) for name in first)
+    words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path / "p"), "--explain"]
+    assert cli.main([*words, str(world / "features" / "v_te00.npy")]) == 0
+
+    # going on: with the second stage alone, once the first is done
+    before = (run / "best.safetensors").read_bytes()
+    (run / "best.safetensors").unlink()
+    assert cli.main(["eval", "--weights", str(run)]) == 1
+    assert "not finished" in capsys.readouterr().err
+    assert cli.main([*line, "--resume"]) == 0
+    again, _ = read_weights(run / "best.safetensors")
+    assert len(before) == (run / "best.safetensors").stat().st_size
+    assert all(torch.equal(again[name], together[name]) for name in again)
+    assert cli.main(line) == 1  # there is a run
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_stages_of_bsn_must_fit_each_other(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = write_config(tmp_path, world, "bsn")
+
+    words = ["train", "--config", config, "--save-dir", str(tmp_path / "r")]
+    assert cli.main([*words, "--set", "model.pem.feature_dim=31"]) == 1
+    assert "make them agree" in capsys.readouterr().err
+    assert cli.main([*words, "--pretrain", "some.safetensors"]) == 2
+    assert "BSN trains two networks" in capsys.readouterr().err
+    assert cli.main([*words, "--resume"]) == 1
+    assert "holds no run" in capsys.readouterr().err
+
+
+def write_snippets(folder: Path) -> dict[str, Path]:
+    """C-TCN's world: pickles of two streams, 2019 lists, class names, durations."""
+    rng = np.random.default_rng(1)
+    lines: dict[str, list[str]] = {"train": [], "val": []}
+    durations: list[str] = []
+    for part, count in (("train", 2), ("val", 2)):
+        for stream in ("rgb", "flow"):
+            (folder / "feats" / f"{stream}_{part}").mkdir(parents=True)
+        for number in range(count):
+            name = f"v_{part}{number}"
+            features, segments = make_video(rng, dim=3)
+            for stream, columns in (("rgb", features[:, :2]), ("flow", features[:, 2:])):
+                path = folder / "feats" / f"{stream}_{part}" / f"{name}.pkl"
+                path.write_bytes(pickle.dumps({b"scores": columns}, protocol=2))
+            fields = [name, str(STEPS), str(len(segments))]
+            for one in segments:
+                start, end = (int(t / 2) for t in one["segment"])
+                fields += [str(CLASSES.index(one["label"]) + 1), str(start), str(end)]
+            lines[part].append(" ".join(fields))
+            durations.append(f"{name} {STEPS} 40.0")
+    files = {part: folder / f"{part}.list" for part in lines}
+    for part, path in files.items():
+        path.write_text("\n".join(lines[part]) + "\n")
+    files["durations"] = folder / "durations.list"
+    files["durations"].write_text("\n".join(line for line in durations if "val" in line))
+    files["labels"] = folder / "labels.txt"
+    files["labels"].write_text("\n".join(CLASSES))
+    files["infer"] = folder / "infer.list"
+    files["infer"].write_text("v_val0\nv_val1\n")
+    return files
+
+
+def test_the_2019_lines_of_ctcn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    write_snippets(tmp_path)
+    streams = {part: {s: f"{s}_{part}" for s in ("rgb", "flow")} for part in ("train", "val")}
+    sections = {
+        "MODEL": {
+            "name": "CTCN",
+            "num_classes": 3,
+            "img_size": 512,
+            "concept_size": 3,
+            "num_anchors": 7,
+            "total_num_anchors": 1785,
+            "snippet_length": 1,
+            "root": "./feats",
+        },
+        "TRAIN": {
+            "epoch": 1,
+            "filelist": "train.list",
+            **streams["train"],
+            "batch_size": 2,
+            "num_threads": 1,
+            "use_gpu": False,
+            "num_gpus": 1,
+            "learning_rate": 0.0005,
+            "learning_rate_decay": 0.1,
+            "lr_decay_iter": 9000,
+            "l2_weight_decay": "1e-4",
+            "momentum": 0.9,
+        },
+        "VALID": {"filelist": "val.list", **streams["val"], "batch_size": 2},
+        "TEST": {
+            "filelist": "val.list",
+            **streams["val"],
+            "class_label_file": "labels.txt",
+            "video_duration_file": "durations.list",
+            "batch_size": 1,
+            "score_thresh": 0.001,
+            "nms_thresh": 0.8,
+            "sigma_thresh": 0.9,
+            "soft_thresh": 0.004,
+        },
+        "INFER": {"filelist": "infer.list", **streams["val"], "batch_size": 1},
+    }
+    Path("ctcn.yaml").write_text(yaml.safe_dump(sections))
+    words = ["--model_name=CTCN", "--config=ctcn.yaml", "--use_gpu=False"]
+    words += ["--set", "data.num_workers=0"]
+
+    assert cli_v1.train([*words, "--pretrain=none"]) == 0
+    weights = "--weights=data/checkpoints/CTCN"
+    assert cli_v1.evaluate([*words, weights]) == 0
+    nothing = ["--set", "predict.class_nms.score_threshold=1.0"]
+    assert cli_v1.predict([*words, weights, *nothing]) == 0
+
+    name = "CTCN_{}_res_decode_0.001_0.8_0.9_0.004.json"
+    written = json.loads(Path("data/evaluate_results", name.format("test")).read_text())
+    assert written["external_data"] == {"uesd": False, "details": "none"}
+    assert list(written["results"]) == ["v_val0", "v_val1"]
+    found = [one for row in written["results"].values() for one in row]
+    assert {one["label"] for one in found} <= set(CLASSES)
+    facts = json.loads(Path("data/evaluate_results/eval.json").read_text())
+    assert {"map", "map@0.5", "auc"} <= set(facts["metrics"])
+    empty = json.loads(Path("data/predict_results", name.format("infer")).read_text())["results"]
+    assert list(empty.values()) == [[], []]  # and no crash, as in 2019
+    assert "has no effect" not in capsys.readouterr().err
+
+
+def v1_training(**changes: Any) -> dict[str, Any]:
+    return {
+        "subset": "train",
+        "epoch": 1,
+        "batch_size": 8,
+        "num_threads": 1,
+        "use_gpu": False,
+        "num_gpus": 1,
+        "learning_rate": 0.001,
+        "learning_rate_decay": 0.1,
+        "lr_decay_iter": 4200,
+        "l2_weight_decay": "1e-4",
+        **changes,
+    }
+
+
+@pytest.fixture
+def world_2019(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same videos as CSV with 2019's annotations."""
+    monkeypatch.chdir(tmp_path)
+    database = json.loads((world / "anet.json").read_text())["database"]
+    for video in database.values():
+        video["duration_second"] = video.pop("duration")
+    Path("anet.json").write_text(json.dumps(database))
+    Path("feats").mkdir()
+    header = ",".join(f"f{number}" for number in range(DIM))
+    for path in (world / "features").glob("*.npy"):
+        target = Path("feats") / f"{path.stem}.csv"
+        np.savetxt(target, np.load(path), "%.6f", ",", header=header, comments="")
+    Path("infer.list").write_text("v_te00\nv_te01\n")
+    return tmp_path
+
+
+def lines_of_2019(model: str, sections: dict[str, Any]) -> None:
+    """Train, evaluate and predict, as 2019's run.sh did."""
+    Path(f"{model}.yaml").write_text(yaml.safe_dump(sections))
+    words = [f"--model_name={model}", f"--config={model}.yaml", "--use_gpu=False"]
+    words += ["--set", "data.num_workers=0"]
+    assert cli_v1.train([*words, "--pretrain=none", "--log_interval=1"]) == 0
+    weights = f"--weights=data/checkpoints/{model}"
+    assert cli_v1.evaluate([*words, weights]) == 0
+    assert cli_v1.predict([*words, weights]) == 0
+
+
+def names_in(folder: str, suffix: str) -> list[str]:
+    return sorted(path.stem for path in Path(folder).iterdir() if path.suffix == suffix)
+
+
+def test_the_2019_lines_of_bmn(world_2019: Path, capsys: pytest.CaptureFixture[str]):
+    snms = {"snms_alpha": 0.001, "snms_t1": 0.5, "snms_t2": 0.9}
+    lines_of_2019(
+        "BMN",
+        {
+            "MODEL": {
+                "name": "BMN",
+                "tscale": STEPS,
+                "dscale": STEPS,
+                "feat_dim": DIM,
+                "prop_boundary_ratio": 0.5,
+                "num_sample": 4,
+                "num_sample_perbin": 2,
+                "anno_file": "anet.json",
+                "feat_path": "feats",
+            },
+            "TRAIN": v1_training(),
+            "VALID": {"subset": "validation", "batch_size": 8},
+            "TEST": {
+                "subset": "validation",
+                "batch_size": 1,
+                **snms,
+                "output_path": "data/output/EVAL/BMN_results",
+                "result_path": "data/evaluate_results",
+            },
+            "INFER": {
+                "subset": "test",
+                "batch_size": 1,
+                **snms,
+                "filelist": "infer.list",
+                "output_path": "data/output/INFER/BMN_results",
+                "result_path": "data/predict_results",
+            },
+        },
+    )
+
+    held = json.loads(Path("data/evaluate_results/bmn_results_validation.json").read_text())
+    assert list(held) == ["version", "results", "external_data"]
+    assert len(held["results"]) == 8
+    inferred = json.loads(Path("data/predict_results/bmn_results_test.json").read_text())
+    assert list(inferred["results"]) == ["te00", "te01"]
+    assert names_in("data/output/INFER/BMN_results", ".csv") == ["v_te00", "v_te01"]
+    assert len(names_in("data/output/EVAL/BMN_results", ".csv")) == 8
+    note = "snms_alpha 0.001, snms_t1 0.5, snms_t2 0.9 have no effect, as in 2019"
+    assert note in capsys.readouterr().err
+
+
+def test_the_2019_lines_of_bsn(world_2019: Path):
+    def paths(part: str) -> dict[str, str]:
+        return {
+            "output_path_tem": f"data/output/{part}/TEM_results",
+            "output_path_pgm_proposal": f"data/output/{part}/PGM_proposals",
+            "output_path_pgm_feature": f"data/output/{part}/PGM_feature",
+        }
+
+    lines_of_2019(
+        "BsnTem",
+        {
+            "MODEL": {
+                "name": "BSNTEM",
+                "tscale": STEPS,
+                "feat_dim": DIM,
+                "hidden_dim": 16,
+                "gt_boundary_ratio": 0.1,
+                "anno_file": "anet.json",
+                "feat_path": "feats",
+                "pgm_top_K_train": 30,
+                "pgm_top_K": 40,
+                "pgm_threshold": 0.5,
+                "bsp_boundary_ratio": 0.25,
+                "num_sample_start": 8,
+                "num_sample_end": 8,
+                "num_sample_action": 16,
+                "num_sample_perbin": 3,
+                "pgm_thread": 12,
+            },
+            "TRAIN": v1_training(),
+            "VALID": {"subset": "validation", "batch_size": 8},
+            "TEST": {"subset": "train_val", "batch_size": 1, **paths("EVAL")},
+            "INFER": {"filelist": "infer.list", "subset": "test", **paths("INFER")},
+        },
+    )
+
+    header = Path("data/output/EVAL/TEM_results/v_tr00.csv").read_text().splitlines()[0]
+    assert header == "start,end,action"
+    for kind, suffix in (
+        ("TEM_results", ".csv"),
+        ("PGM_proposals", ".csv"),
+        ("PGM_feature", ".npy"),
+    ):
+        assert len(names_in(f"data/output/EVAL/{kind}", suffix)) == 32
+        assert names_in(f"data/output/INFER/{kind}", suffix) == ["v_te00", "v_te01"]
+    assert np.load("data/output/EVAL/PGM_feature/v_tr00.npy").shape[0] <= 30
+
+    pem = {"output_path_pem": "data/output/{}/PEM_results", "result_path_pem": "data/{}_results"}
+    eval_paths = {
+        key: text.format(part)
+        for (key, text), part in zip(pem.items(), ("EVAL", "evaluate"), strict=True)
+    }
+    infer_paths = {
+        key: text.format(part)
+        for (key, text), part in zip(pem.items(), ("INFER", "predict"), strict=True)
+    }
+    lines_of_2019(
+        "BsnPem",
+        {
+            "MODEL": {
+                "name": "BSNPEM",
+                "tscale": STEPS,
+                "top_K": 30,
+                "feat_dim": 32,
+                "hidden_dim": 16,
+                "anno_file": "anet.json",
+                "feat_path": "data/output/EVAL/PGM_feature/",
+                "prop_path": "data/output/EVAL/PGM_proposals/",
+            },
+            "TRAIN": v1_training(top_K=30),
+            "VALID": {"subset": "validation", "batch_size": 8, "top_K": 30},
+            "TEST": {"subset": "validation", "batch_size": 1, "top_K": 40, **eval_paths},
+            "INFER": {
+                "subset": "test",
+                "filelist": "infer.list",
+                "top_K": 40,
+                "feat_path": "data/output/INFER/PGM_feature/",
+                "prop_path": "data/output/INFER/PGM_proposals/",
+                **infer_paths,
+            },
+        },
+    )
+
+    header = Path("data/output/EVAL/PEM_results/v_va00.csv").read_text().splitlines()[0]
+    assert header == "xmin,xmax,xmin_score,xmax_score,iou_score"
+    held = json.loads(Path("data/evaluate_results/bsn_results_validation.json").read_text())
+    assert len(held["results"]) == 8
+    inferred = json.loads(Path("data/predict_results/bsn_results_test.json").read_text())
+    assert list(inferred["results"]) == ["te00", "te01"]
+
+
+def test_videos_without_features_are_named_and_do_not_count(
+    bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "f").mkdir()
+    for number in range(6):
+        name = f"v_va{number:02d}.npy"
+        (tmp_path / "f" / name).write_bytes((world / "features" / name).read_bytes())
+    line = ["eval", "--weights", str(bmn_run), "--set", f"data.features={tmp_path / 'f'}"]
+
+    assert cli.main(line) == 1
+    assert "2 of 8 videos have no features here: v_va06, v_va07" in capsys.readouterr().err
+    assert cli.main([*line, "--skip-bad", "--save-dir", str(tmp_path / "e"), "--no-report"]) == 0
+
+    assert "on 6 of 8 videos" in capsys.readouterr().err
+    facts = json.loads((tmp_path / "e" / "eval.json").read_text())
+    assert (facts["videos"], facts["videos_annotated"]) == (6, 8)
+    assert facts["missing"] == ["v_va06", "v_va07"]
+
+
+def test_features_of_another_extractor_are_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for rate in (1, 2):
+        with PackWriter(tmp_path / f"pack{rate}", extractor={"model": "tsm", "rate": rate}) as pack:
+            for path in sorted((world / "features").glob("*.npy")):
+                pack.write(
+                    FeatureRecord(name=path.stem, streams={"rgb": np.load(path)}, labels=None)
+                )
+    config = write_config(
+        tmp_path, world, "bsn_tem", data={"features": str(tmp_path / "pack1")}, epochs=1
+    )
+    run = str(tmp_path / "run")
+    assert cli.main(["train", "--config", config, "--save-dir", run]) == 0
+    predict = ["predict", "--weights", run, "--save-dir", run]
+
+    assert cli.main([*predict, str(tmp_path / "pack1")]) == 0
+    assert cli.main([*predict, str(tmp_path / "pack2")]) == 1
+    assert "rate 2 instead of 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["data.features=null"], "data.features is not set"),
+        (["data.annotations=null"], "data.annotations is not set"),
+        (["data.annotations=nowhere.json"], "nowhere.json"),
+        (["model.feature_dim=12"], "8 values a step, expected model.feature_dim=12"),
+        (["data.resize=refuse", "model.num_steps=24"], "20 steps, expected 24"),
+        (["data.train_subset=trainig"], "no video is of subset 'trainig'"),
+        (["train.mixup_alpha=0.2"], "train.mixup_alpha: is for models that classify clips"),
+        (["eval.tious=[1.5]"], "eval.tious"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(
+    changes: list[str],
+    message: str,
+    world: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    config = write_config(tmp_path, world, "bsn_tem", epochs=1)
+    sets = [word for change in changes for word in ("--set", change)]
+
+    status = cli.main(["train", "--config", config, "--save-dir", str(tmp_path / "r"), *sets])
+
+    assert status == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_detectors_and_annotations_must_agree_on_classes(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = write_config(tmp_path, world, "ctcn")
+    words = ["train", "--config", config, "--save-dir", str(tmp_path / "r")]
+
+    assert cli.main([*words, "--set", "model.num_classes=9"]) == 1
+    error = capsys.readouterr().err
+    assert "2 classes, but model.num_classes is 9" in error
+    assert "--set model.num_classes=3" in error
+
+
+def test_nothing_annotated_is_nothing_to_compare_with(
+    bmn_run: Path, capsys: pytest.CaptureFixture[str]
+):
+    line = ["eval", "--weights", str(bmn_run), "--set", "data.test_subset=testing"]
+
+    assert cli.main(line) == 1
+    assert "none of the 4 videos has an annotated segment" in capsys.readouterr().err
+
+
+def test_what_localisation_cannot_do_is_said(
+    bmn_run: Path, world: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["export", "--weights", str(bmn_run)]) == 1
+    assert "BMN: models that find segments cannot be exported" in capsys.readouterr().err
+    words = ["predict", "--weights", str(bmn_run), "--annotate", str(world / "features")]
+    assert cli.main(words) == 2
+    assert cli.main(["eval", "--weights", str(bmn_run), "--data", str(world)]) == 2
+    config = ["--set", "eval.proposal_files=x"]
+    assert cli.main(["eval", "--weights", str(bmn_run), *config]) == 1
+    assert "bsn_tem" in capsys.readouterr().err
+
+
+def test_the_report_draws_the_curve(bmn_run: Path, tmp_path: Path):
+    pytest.importorskip("matplotlib")
+
+    line = ["eval", "--weights", str(bmn_run), "--save-dir", str(tmp_path), "--report"]
+    assert cli.main(line) == 0
+
+    page = (tmp_path / "report.html").read_text()
+    assert "Average recall by average number of proposals" in page
+    assert "Recall by coverage" in page
+
+
+def test_care_knows_localisers(
+    bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = write_config(tmp_path, world, "bmn")
+
+    assert cli.main(["check-data", "--config", config]) == 2
+    assert "BMN does not read videos" in capsys.readouterr().err
+    cli.main(["doctor", str(bmn_run)])
+    assert "parameters; they fit" in capsys.readouterr().out.replace("\n", " ")

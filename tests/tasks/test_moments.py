@@ -1,0 +1,227 @@
+"""Finding moments by sentences: train, evaluate and predict, with both command lines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import videozoo
+from videozoo import cli, cli_v1
+from videozoo.config import load_config
+from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.tasks.moments import Finder
+from videozoo.weights.files import read_weights
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tall_pipeline"
+DIM = 8
+SENTENCES = ["a man runs", "the dog sleeps", "a cat jumps", "someone sits down"]
+
+
+def make_data(folder: Path, *, videos: int = 16) -> dict[str, Any]:
+    """Videos in which four things happen for four seconds each, a vector a second."""
+    marks = np.eye(DIM, dtype=np.float32)[: len(SENTENCES)] * 3
+    rng = np.random.default_rng(3)
+    lines: dict[str, list[str]] = {"train": [], "val": []}
+    with PackWriter(folder / "pack", extractor={"model": "tsn", "rate": 1}) as pack:
+        for number in range(videos):
+            kinds = rng.permutation(len(SENTENCES))
+            rows = np.repeat(marks[kinds], 4, axis=0) + rng.normal(0, 0.2, (16, DIM))
+            pack.write(FeatureRecord(f"V{number}", {"rgb": rows.astype(np.float32)}, None))
+            lines["val" if number % 4 == 0 else "train"] += [
+                f"V{number} {4 * place} {4 * place + 4}##{SENTENCES[kind]}."
+                for place, kind in enumerate(kinds)
+            ]
+    for part, listed in lines.items():
+        (folder / f"{part}.txt").write_text("\n".join(listed))
+    return {
+        **{part: str(folder / f"{part}.txt") for part in lines},
+        "features": str(folder / "pack"),
+        "windows": {"seconds": [4, 8], "overlap": 0.75, "context_seconds": 2},
+    }
+
+
+def write_config(folder: Path, data: dict[str, Any], **train: Any) -> str:
+    config = {
+        "model": {
+            "name": "tall",
+            "visual_dim": 3 * DIM,
+            "sentence_dim": 64,
+            "semantic_size": 32,
+            "hidden_size": 32,
+        },
+        "data": {**data, "num_workers": 0},
+        "train": {
+            "epochs": 15,
+            "batch_size": 8,
+            "optimizer": "adam",
+            "learning_rate": 0.01,
+            "weight_decay": 0.0,
+            "clip_gradient_norm": 5.0,
+            **train,
+        },
+        "eval": {"batch_size": 3},
+    }
+    path = folder / "tall.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("moments")
+    data = make_data(folder)
+    words = ["train", "--config", write_config(folder, data), "--save-dir", str(folder / "run")]
+    assert cli.main(words) == 0
+    return folder / "run", data
+
+
+def test_a_model_learns_to_find_moments(trained: tuple[Path, dict[str, Any]], tmp_path: Path):
+    run, _ = trained
+
+    assert cli.main(["eval", "--weights", str(run), "--save-dir", str(tmp_path)]) == 0
+
+    facts = json.loads((tmp_path / "eval.json").read_text())
+    assert (facts["videos"], facts["sentences"]) == (4, 16)
+    found = {(row["n"], row["tiou"]): row["share"] for row in facts["recall"]}
+    assert found[1, 0.5] > 0.8  # a guess finds a quarter
+    assert facts["mean_tiou"] > 0.6
+    assert len(facts["recall_2019"]) == 12
+    features = read_weights(run / "best.safetensors")[1]["features"]
+    assert features == {
+        "visual": {"model": "tsn", "rate": 1},
+        "sentences": {"encoder": "hashed-1", "dim": 64},
+    }
+
+
+def test_sentences_are_looked_for_in_every_video(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    run, data = trained
+    (tmp_path / "asked.txt").write_text("the dog sleeps\n\na cat jumps\n")
+    words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path), "--explain"]
+
+    sentences = ["--sentence", "a man runs", "--sentences", str(tmp_path / "asked.txt")]
+    assert cli.main([*words, *sentences, "--top-k", "3", data["features"]]) == 0
+
+    found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert len(found) == 16 * 3
+    assert [row["sentence"] for row in found[:3]] == ["a man runs", "the dog sleeps", "a cat jumps"]
+    for row in found:
+        assert 1 <= len(row["top"]) <= 3
+        assert row["truth"] is None
+        assert all(0 <= one["start"] <= one["end"] <= 16 for one in row["top"])
+    with Image.open(tmp_path / found[0]["explained"]) as picture:
+        assert picture.height > 3 * 24
+    finder = videozoo.load(run)
+    assert isinstance(finder, Finder)
+    result = finder.predict(data["features"], "a man runs")[0]
+    best = found[0]["top"][0]
+    assert result.top(1)[0].start == pytest.approx(best["start"], abs=1e-6)
+
+
+def test_a_file_of_sentences_is_answered_with_its_truth(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    run, data = trained
+
+    words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path), "--explain"]
+    assert cli.main([*words, data["val"]]) == 0
+
+    found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert [row["truth"] for row in found[:4]] == [[0, 4], [4, 8], [8, 12], [12, 16]]
+
+
+def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path):
+    config = write_config(tmp_path, make_data(tmp_path, videos=5), epochs=4)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert cli.main(["train", "--config", config, "--save-dir", str(whole)]) == 0
+
+    words = ["train", "--config", config, "--save-dir", str(parts)]
+    assert cli.main([*words, "--epochs", "2"]) == 0
+    assert cli.main([*words, "--resume"]) == 0
+
+    one, other = (
+        read_weights(run / "weights" / "epoch_4.safetensors")[0] for run in (whole, parts)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_does_not_fit_is_one_line(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, data = trained
+    with PackWriter(tmp_path / "other", extractor={"model": "tsm", "rate": 1}) as pack:
+        pack.write(FeatureRecord("V0", {"rgb": np.ones((16, DIM), np.float32)}, None))
+    np.savez(tmp_path / "v.npz", sentences=np.array(["a man"]), vectors=np.ones((1, 64)))
+    (tmp_path / "outside.txt").write_text("V0 30 40##a man runs")
+    given = ["data.sentences.encoder=given", f"data.sentences.file={tmp_path / 'v.npz'}"]
+    asked = ["--sentence", "a man"]
+
+    def fails(words: list[str], message: str) -> None:
+        capsys.readouterr()
+        save = ["--save-dir", str(tmp_path / "out")]
+        assert cli.main([*words, "--weights", str(run), *save]) != 0
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+    fails(["predict", str(tmp_path / "other"), *asked], "mixed features")
+    sets = [word for line in given for word in ("--set", line)]
+    fails(
+        ["predict", data["features"], *asked, *sets],
+        "sentence vectors by 'given' of 64 numbers, but",
+    )
+    fails(["predict", data["features"], "--sentence", " "], "is empty: it has no word")
+    fails(["predict", str(tmp_path / "outside.txt")], "lies outside the video V0")
+    fails(["predict", data["features"]], "what is to be found in it? --sentence")
+    fails(["predict"], "nothing to look for")
+    fails(["predict", "--sentences", str(tmp_path / "none.txt")], "none.txt: cannot be read")
+    capsys.readouterr()
+    assert cli.main(["export", "--weights", str(run)]) == 1
+    assert "TALL: models that find moments cannot be exported" in capsys.readouterr().err
+
+
+def test_the_2019_lines_give_the_files_of_2019(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for path in GOLDEN.iterdir():
+        if path.is_dir():
+            shutil.copytree(path, tmp_path / path.name)
+        else:
+            shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = ["--model_name=TALL", "--config=./tall.yaml", "--use_gpu=False"]
+    weights = "--weights=TALL_start.pdparams"
+
+    assert cli_v1.evaluate([*words, weights]) == 0
+    assert cli_v1.predict([*words, weights, "--filelist=infer"]) == 0
+    assert cli_v1.train([*words, "--pretrain=TALL_start.pdparams", "--save_dir=run"]) == 0
+
+    ours = json.loads(Path("data/evaluate_results/TALL_test_res_.json").read_text())
+    assert ours == json.loads((GOLDEN / "eval_out/TALL_test_res_.json").read_text())
+    ours = json.loads(Path("data/predict_results/TALL_infer_res_.json").read_text())
+    theirs = json.loads((GOLDEN / "predict_out/TALL_infer_res_.json").read_text())
+    for movie, rows in theirs["results"].items():
+        assert np.allclose(ours["results"][movie], rows, atol=1e-3)
+    lines = Path("run/TALL/metrics.jsonl").read_text().splitlines()
+    losses = [row["loss"] for row in map(json.loads, lines) if row["kind"] == "epoch"]
+    assert losses == pytest.approx([0.4875, 0.4856, 0.4837], abs=6e-5)
+    assert cli_v1.evaluate([*words, "--weights=run/TALL", "--batch_size=2"]) == 0
+
+
+def test_a_2019_file_keeps_its_meaning():
+    config = load_config(GOLDEN / "tall.yaml")
+
+    assert config.data.sentences.dims == 20
+    assert config.train.weight_decay == 0
+    assert (config.data.train.name, config.data.test.name) == (
+        "train_clip-sentvec.pkl",
+        "test_clip-sentvec.pkl",
+    )
+    assert not [note for note in config.notes if "no effect" in note]
