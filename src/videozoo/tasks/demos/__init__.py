@@ -22,6 +22,8 @@ _ROOMS = {
     "bmn": "localisation",
     "bsn": "localisation",
     "ctcn": "localisation",
+    "ets": "captioning",
+    "tall": "moments",
 }
 """Which file here shows which model."""
 

@@ -1,0 +1,105 @@
+"""The demos of ETS and TALL: from mp4 to sentences and to moments, here with few, short videos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videozoo.config import RunConfig, load_config
+from videozoo.data.synthetic_world import Event, WorldVideo
+from videozoo.tasks.demos import captioning, clips, ground, moments
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
+
+
+def text_of(path: Path) -> str:
+    return " ".join(path.read_text().replace("#", " ").split())
+
+
+def test_the_shipped_configs_are_those_of_the_demos():
+    ets, tall = CONFIGS / "ets.yaml", CONFIGS / "tall.yaml"
+
+    assert load_config(ets).as_dict() == captioning.demo_config(Path("demo")).as_dict()
+    assert load_config(tall).as_dict() == moments.demo_config(Path("demo")).as_dict()
+    assert f"at least {captioning.MARGINS['meteor']:g} (CIDEr" in text_of(ets)
+    assert f"no Java: {captioning.MARGINS['cider']:g})" in text_of(ets)
+    assert f"at least {moments.MARGIN:g} above" in text_of(tall)
+
+
+def video(name: str, *events: tuple[float, float, int]) -> WorldVideo:
+    return WorldVideo(
+        name=name,
+        path=Path(f"{name}.mp4"),
+        split="test",
+        duration_seconds=20.0,
+        looks=(("red", "circle"),),
+        events=tuple(
+            Event(actor=0, label=label, start_seconds=start, end_seconds=end)
+            for start, end, label in events
+        ),
+    )
+
+
+def test_the_commonest_sentence_is_right_where_it_fits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(captioning, "has_java", lambda: False)
+    monkeypatch.setattr("videozoo.metrics.captions.has_java", lambda: False)
+    train = [video("a", (1, 4, 0), (6, 9, 0), (12, 15, 1))]
+
+    said, scores = captioning.commonest_scores(train, [video("b", (1, 4, 0), (5, 9, 3))])
+
+    assert said == "A red circle moves left."
+    assert 0.5 < scores["rouge_l"] < 1
+
+
+def test_the_middle_of_the_video_finds_what_lies_there():
+    train = [video("a", (2, 6, 0))]
+
+    assert moments.centre_recall(train, [video("b", (8, 12, 0), (0, 4, 0))]) == 0.5
+
+
+def test_windows_at_random_find_what_fills_the_video_more_often():
+    short, long = [video("a", (9.0, 9.5, 0))], [video("a", (2.0, 7.0, 0))]
+
+    assert moments.random_recall(short) == 0 < moments.random_recall(long) < 0.5
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = clips.demo_config
+
+    def little(model: str, folder: Path) -> RunConfig:
+        sizes: dict[str, Any] = {"model.width": 0.125, "train.epochs": 1, "data.num_workers": 0}
+        return full(model, folder).replace("test", {**sizes, "data.crop_size": 32})
+
+    monkeypatch.setattr(clips, "demo_config", little)
+    for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
+        monkeypatch.setattr(clips, name, count)
+    monkeypatch.setattr(ground, "NUM_VIDEOS", {"train": 6, "val": 2, "test": 3})
+    ets, tall = captioning.demo_config, moments.demo_config
+
+    def short_ets(folder: Path) -> RunConfig:
+        sizes = {"model.feature_dim": 64, "data.min_word_count": 1, "eval.meteor": False}
+        return ets(folder).replace("test", {"train.epochs": 1, **sizes})
+
+    def short_tall(folder: Path) -> RunConfig:
+        return tall(folder).replace("test", {"train.epochs": 1, "model.visual_dim": 192})
+
+    monkeypatch.setattr(captioning, "demo_config", short_ets)
+    monkeypatch.setattr(moments, "demo_config", short_tall)
+    monkeypatch.setattr(captioning, "MARGINS", {"meteor": -9.0, "cider": -9.0})
+    monkeypatch.setattr(moments, "MARGIN", -2.0)
+    monkeypatch.setattr(captioning, "has_java", lambda: False)
+
+
+@pytest.mark.usefixtures("small")
+def test_both_run_from_mp4_to_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "demo"
+
+    said = captioning.run("ets", folder=folder, device="cpu")
+    found = moments.run("tall", folder=folder, device="cpu")
+
+    shown = capsys.readouterr().out
+    assert f"ETS CIDEr {said['cider']:.3f}" in shown
+    assert f"TALL R@1 at tIoU 0.5 {found['recall']:.3f}" in shown
+    assert list(Path(said["pictures"]).glob("*.png"))
+    assert len(list(Path(found["pictures"]).glob("*.png"))) == 3
