@@ -14,9 +14,14 @@ import yaml
 from PIL import Image
 
 import videozoo
+from tests.weights.test_paddle import record
 from videozoo import cli, cli_v1
+from videozoo.config import from_layers
 from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.tasks.loading import Trained, build_trained
 from videozoo.weights.files import read_weights
+from videozoo.weights.fit import as_paddle
+from videozoo.weights.paddle import write_pdparams
 
 STEPS, DIM = 20, 8
 CLASSES = ("dig", "swim")
@@ -682,3 +687,22 @@ def test_care_knows_localisers(
     assert "BMN does not read videos" in capsys.readouterr().err
     cli.main(["doctor", str(bmn_run)])
     assert "parameters; they fit" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("container", ["pickle", "combined"])
+def test_a_2019_checkpoint_with_its_sampling_matrix_loads(container: str, tmp_path: Path):
+    sizes = {"feature_dim": 8, "num_steps": 6, "num_durations": 6, "num_samples": 2}
+    config = from_layers([("", {"model": {"name": "bmn", **sizes}})])
+    module = config.spec.build(config.model)
+    arrays = as_paddle(module.state_dict(), config.spec.paddle_names(config.model))
+    arrays["sample_mask"] = np.zeros((6, 2 * 6 * 6), np.float32)
+    path = tmp_path / "BMN.pdparams"
+    if container == "pickle":
+        write_pdparams(path, arrays)
+    else:  # without names, in their order
+        path.write_bytes(b"".join(record(arrays[name]) for name in sorted(arrays)))
+
+    loaded = build_trained(Trained(config=config, path=path))
+
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
