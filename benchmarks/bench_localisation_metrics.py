@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,52 @@ def _plain_class_ap(
     return np.array([_plain_average(row, positives) for row in hits])
 
 
+def frames_ap(truth: Truth, labels: Labels, detections: Labelled, tious: Array = TIOUS) -> Array:
+    """The same from tables of pandas, row by row: the form that ActivityNet's own code has."""
+    import pandas  # pyright: ignore[reportMissingImports]
+
+    table: Any = pandas
+    annotated = table.DataFrame(
+        [
+            {"video": video, "start": start, "end": end, "label": int(label)}
+            for video, segments in truth.items()
+            for (start, end), label in zip(segments, labels[video], strict=True)
+        ]
+    )
+    found = table.DataFrame(
+        [
+            {"video": video, "start": start, "end": end, "label": int(label), "score": score}
+            for video, (segments, scores, own) in detections.items()
+            for (start, end), score, label in zip(segments, scores, own, strict=True)
+        ]
+    )
+    columns: list[Array] = []
+    for label in sorted(annotated["label"].unique()):
+        own = annotated[annotated["label"] == label].reset_index(drop=True).reset_index()
+        by_video = own.groupby("video")
+        listed = found[found["label"] == label].sort_values("score", ascending=False, kind="stable")
+        lock = -np.ones((len(tious), len(own)))
+        hits = np.zeros((len(tious), len(listed)))
+        for rank, (_, row) in enumerate(listed.iterrows()):
+            try:
+                group = by_video.get_group(row["video"]).reset_index(drop=True)
+            except KeyError:
+                continue
+            segment = np.array([row["start"], row["end"]])
+            values = overlaps(segment, group[["start", "end"]].values)
+            for number, tiou in enumerate(tious):
+                for place in values.argsort(kind="stable")[::-1]:
+                    if values[place] < tiou:
+                        break
+                    index = group.loc[place]["index"]
+                    if lock[number, index] < 0:
+                        lock[number, index] = rank
+                        hits[number, rank] = 1
+                        break
+        columns.append(np.array([_plain_average(row, len(own)) for row in hits]))
+    return np.stack(columns, 1)
+
+
 def _plain_average(hits: Array, positives: int) -> float:
     if not len(hits):
         return 0.0
@@ -209,19 +256,25 @@ def detection_figures(options: Options) -> tuple[list[Target], dict[str, Any]]:
         plain_ap(truth, labels, detections),
         most=1e-9,
     )
-    timings = measure(
-        {
-            "videozoo": partial(our_ap, truth, labels, detections),
-            "plain": partial(plain_ap, truth, labels, detections),
-        },
-        rounds=1 if options.quick else 5,
-    )
-    target = Target(
-        name=f"mAP, {videos} videos x 100, 20 classes, 10 tIoUs: as fast as plain loops",
-        limit=100,
-        figure=ratio(timings, "plain", "videozoo"),
-    )
-    return [target], {"largest_difference": difference, "mAP": as_figures(timings)}
+    sides: dict[str, Any] = {
+        "videozoo": partial(our_ap, truth, labels, detections),
+        "plain": partial(plain_ap, truth, labels, detections),
+    }
+    if has_pandas := find_spec("pandas") is not None:
+        sides["frames"] = partial(frames_ap, truth, labels, detections)
+        check_close("AP", our_ap(truth, labels, detections), sides["frames"](), most=1e-9)
+    timings = measure(sides, rounds=1 if options.quick else 5)
+    name = f"mAP, {videos} videos x 100, 20 classes, 10 tIoUs"
+    targets = [
+        Target(
+            name=f"{name}: as fast as pandas row by row",
+            limit=100,
+            figure=ratio(timings, "frames", "videozoo") if has_pandas else None,
+            why_not="" if has_pandas else "pandas is not installed",
+        ),
+        Target(name=f"{name}: as fast as plain loops", figure=ratio(timings, "plain", "videozoo")),
+    ]
+    return targets, {"largest_difference": difference, "mAP": as_figures(timings)}
 
 
 def run(options: Options) -> Outcome:

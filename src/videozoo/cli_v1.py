@@ -144,7 +144,8 @@ def _inference_parser(program: str) -> argparse.ArgumentParser:
         program,
         "Write a trained model as one file that runs without its code (2019 flags; see also "
         "`videozoo export`). DIR/NAME_model.onnx takes the place of 2019's NAME_model.pdmodel and "
-        "NAME_params.pdparams; it takes pixels and holds the weights and the class names.",
+        "NAME_params.pdparams; it takes pixels (ETS, TALL: features) and holds the weights and the "
+        "class names. ETS has a second file, DIR/NAME_model.step.onnx, for the next word.",
     )
     parser.set_defaults(log_interval=1)
     parser.add_argument("--batch_size", type=int, default=1, help="no effect; any batch will do")

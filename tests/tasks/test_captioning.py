@@ -208,8 +208,8 @@ def test_what_does_not_fit_is_one_line(
     fails(["predict", "--annotate", data["val"]], "--annotate needs a model")
     fails(["eval", "--report"], "--report is for models that classify clips")
     capsys.readouterr()
-    assert cli.main(["export", "--weights", str(run)]) == 1
-    assert "ETS: models that describe events cannot be exported" in capsys.readouterr().err
+    assert cli.main(["export", "--weights", str(run), "--video", "a.mp4"]) == 2
+    assert "--video: ETS reads features" in capsys.readouterr().err
     config = write_config(tmp_path, data)
     words = ["train", "--config", config, *save, "--set", "model.vocabulary_size=7"]
     assert cli.main(words) == 1

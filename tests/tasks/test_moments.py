@@ -185,8 +185,8 @@ def test_what_does_not_fit_is_one_line(
     fails(["predict"], "nothing to look for")
     fails(["predict", "--sentences", str(tmp_path / "none.txt")], "none.txt: cannot be read")
     capsys.readouterr()
-    assert cli.main(["export", "--weights", str(run)]) == 1
-    assert "TALL: models that find moments cannot be exported" in capsys.readouterr().err
+    assert cli.main(["export", "--weights", str(run), "--format", "torch-export"]) == 2
+    assert "TALL is exported as onnx only" in capsys.readouterr().err
 
 
 def test_the_2019_lines_give_the_files_of_2019(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""videozoo export: a trained model as one file."""
+"""videozoo export: a trained model as a file that runs without its Python code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--format",
         choices=("onnx", "torch-export"),
-        help="onnx (the default): runs in onnxruntime; torch-export: a .pt2 file for PyTorch",
+        help="onnx (the default): runs in onnxruntime; torch-export: a .pt2 file for PyTorch, of "
+        "clip models only",
     )
     export.add_argument("--output", type=Path, metavar="FILE", help="by default beside the weights")
     export.add_argument(
@@ -33,7 +34,7 @@ def add(commands: Any) -> None:
 
 
 def run_export(parsed: argparse.Namespace) -> None:
-    """Write a trained model as one file that runs without its Python code."""
+    """Write a trained model as a file that runs without its Python code; ETS as two."""
     from videozoo.tasks import run
     from videozoo.tasks.requests import ExportRequest
 

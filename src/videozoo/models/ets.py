@@ -140,7 +140,6 @@ class ETS(nn.Module):
 
     def encode(self, features: Tensor, lengths: Tensor) -> EncodedVideo:
         """Look at videos: features (N, T, feature_dim), padded at the end, and lengths (N,)."""
-        mask = frame_mask(lengths, features.shape[1])
         x = torch.tanh(self.embed(features))
         forwards, backwards = self.inputs
         hidden = gated_recurrence(
@@ -150,6 +149,11 @@ class ETS(nn.Module):
             lengths,
         )
         states = torch.cat((hidden[0], reversed_in_time(hidden[1], lengths)), dim=2)
+        return self.look(states, lengths)
+
+    def look(self, states: Tensor, lengths: Tensor) -> EncodedVideo:
+        """Do what `encode` does from the states of the two GRUs on, (N, T, 2 * gru_size)."""
+        mask = frame_mask(lengths, states.shape[1])
         vector = _mean(states, softmax_over_frames(self.frame_scores(states).squeeze(2), mask))
         projected, start = self.project(states), torch.tanh(self.start(vector))
         # any state of the decoder gives the same attention; the first is as good as another
@@ -179,7 +183,7 @@ class ETS(nn.Module):
             words looked, (N, K, T).
         """
         context = self.context_inputs(encoded.context)
-        log_probs, states = self._step(context, words, states)
+        log_probs, states = self.step_from(context, words, states)
         return log_probs, states, encoded.attention[:, None].expand(-1, words.shape[1], -1)
 
     @torch.no_grad()
@@ -203,27 +207,37 @@ class ETS(nn.Module):
         encoded = self.encode(features, lengths)
         context = self.context_inputs(encoded.context)
         found = beam_search(
-            lambda videos, words, states: self._step(context[videos], words, states),
+            lambda videos, words, states: self.step_from(context[videos], words, states),
             encoded.start,
             beam_size=beam_size,
             max_length=max_length,
             start=START,
             end=END,
         )
-        rows = [
-            row[:length]
-            for row, length in zip(encoded.attention.cpu(), lengths.tolist(), strict=True)
-        ]
-        return [
-            [Caption(s.tokens, s.scores, row.expand(len(s.tokens) - 1, -1)) for s in sentences]
-            for sentences, row in zip(found, rows, strict=True)
-        ]
+        return with_attention(found, encoded.attention, lengths)
 
-    def _step(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+    def step_from(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """As `step`, from the inputs (N, 3 * decoder_size) that the context makes."""
         inputs = self.word_inputs(self.words(words)) + context[:, None] + self.decoder_bias
         states = gated_step(inputs, states, self.decoder_recurrent)
         return self.head(states).log_softmax(dim=2), states
+
+
+def with_attention(
+    found: Sequence[Sequence[Hypothesis]], attention: Tensor, lengths: Tensor
+) -> list[list[Caption]]:
+    """Turn what a search found for N videos into captions.
+
+    Args:
+        found: Sentences of each video.
+        attention: (N, T).
+        lengths: int64 (N,), frames of each video.
+    """
+    rows = [row[:length] for row, length in zip(attention.cpu(), lengths.tolist(), strict=True)]
+    return [
+        [Caption(s.tokens, s.scores, row.expand(len(s.tokens) - 1, -1)) for s in sentences]
+        for sentences, row in zip(found, rows, strict=True)
+    ]
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:

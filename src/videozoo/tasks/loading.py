@@ -179,6 +179,11 @@ def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path
 def _exported(source: ConfigSource, path: Path) -> Trained:
     """As `config_for_weights`, without the model's file: the graph carries what it needs."""
     about = read_description(path)
+    if about.part == "step":
+        raise WeightsError(
+            f"{path}: the step from one word to the next, one half of an exported {about.title}; "
+            "name the other file, without `.step`"
+        )
     exported = spec_of(about)
     stored, notes = (str(path), about.config), tuple[str, ...]()
     if source.path is None:
@@ -188,7 +193,10 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
         given = load_config(
             source.path, model=source.model, overrides=source.overrides, flags=source.flags
         )
-        layers, origins = [(str(source.path), given.as_dict())], dict(given.origins)
+        sections = given.as_dict()
+        if "model.vocabulary_size" not in given.origins:  # it follows from the words
+            sections["model"].pop("vocabulary_size", None)
+        layers, origins = [(str(source.path), sections)], dict(given.origins)
         named, notes = given.name, given.notes
     if named != about.model:
         raise WeightsError(f"{path}: made for model {about.model!r}, not for {named!r}")
@@ -199,6 +207,7 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
         config=replace(config, origins=origins, notes=notes),
         path=path,
         class_names=tuple(names) if names else None,
+        features=about.features,
     )
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _NOT_EXPORTED = {
     "tagging": "that tag features",
-    "captioning": "that describe events",
-    "moments": "that find moments",
     "localisation": "that find segments",
     "two_stage_localisation": "that find segments",
     "proposal_scoring": "that score proposals",
@@ -73,10 +71,10 @@ def predict(request: PredictRequest) -> None:
 
 
 def export(request: ExportRequest) -> Path:
-    """Write a trained model as one file that runs without its Python code.
+    """Write a trained model as a file that runs without its Python code.
 
     Returns:
-        The file.
+        The file; where there are two, the first.
 
     Raises:
         VideozooError: As `train`; or the file's scores are not the model's.

@@ -1,15 +1,16 @@
 """Exported models: what an `.onnx` or `.pt2` file says of itself, and how it is run.
 
-Such a file holds the whole way from pixels to scores, normalising included, and a description in
-JSON: the configuration it came from, the class names, the clips it takes. Nothing else is needed
-to use it, the model's own file least of all.
+The file of a clip model holds the whole way from pixels to scores, normalising included; that of a
+model that reads features holds its network. With it goes a description in JSON: the configuration
+it came from, the class names or words, the clips it takes or what made the features. A model that
+writes word by word has a second file, for the step from one word to the next.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from typing import IO, Any, Literal, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from videozoo.errors import RunError, WeightsError
@@ -29,6 +30,8 @@ from videozoo.weights import _pt2
 Kind = Literal["onnx", "torch-export"]
 GraphScorer = Callable[[Tensor], NDArray[np.float32]]
 """From uint8 clips (N, T, C, H, W) to scores (N, num_classes)."""
+GraphRunner = Callable[[Mapping[str, Tensor]], list[Tensor]]
+"""From inputs by name to outputs in order; on the CPU."""
 
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 INPUT, OUTPUT = "clips", "scores"
@@ -87,13 +90,28 @@ class Description(BaseModel):
     config: dict[str, Any]
     """The whole configuration, as `RunConfig.as_dict` gives it."""
     class_names: list[str] | None
+    """Or the words, of a model that writes."""
     source: dict[str, str]
     """File name and SHA-256 of the weights."""
-    clips: ExportedClips
+    clips: ExportedClips | None = None
+    """Of clip models."""
+    features: dict[str, Any] | None = None
+    """What made the features that the model learnt from, where it reads features and that is
+    known."""
+    part: Literal["whole", "first", "step"] = "whole"
+    """Of a model in two files: what is run once, or the step from one word to the next."""
+    step_sha256: str | None = None
+    """In the first file: of the other, see `step_file`."""
     opset: int | None
     """ONNX operator set."""
     check: dict[str, Any] | None
     """How far the scores were from the original's, or None where this was not looked at."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Description:
+        if self.task == "classification" and self.clips is None:
+            raise ValueError("a model of clips that does not say which")
+        return self
 
 
 class ExportedModel(Settings):
@@ -103,6 +121,35 @@ class ExportedModel(Settings):
 
     num_classes: int = Field(ge=1)
     """Classes to tell apart."""
+
+
+class ExportedFinder(Settings):
+    """The same of a model that finds moments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    visual_dim: int = Field(ge=1)
+    """Length of a clip's features."""
+    sentence_dim: int = Field(ge=1)
+    """Length of a sentence's vector."""
+
+
+class ExportedWriter(Settings):
+    """The same of a model that describes events."""
+
+    model_config = ConfigDict(extra="allow")
+
+    vocabulary_size: int = Field(ge=1)
+    """Words it knows."""
+    feature_dim: int = Field(ge=1)
+    """Length of a frame's features."""
+
+
+_SETTINGS: dict[str, type[Settings]] = {
+    "classification": ExportedModel,
+    "moments": ExportedFinder,
+    "captioning": ExportedWriter,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +167,15 @@ def exported_kind(path: Path) -> Kind | None:
     """
     suffix = path.suffix.lower()
     return next((kind for kind, known in SUFFIXES.items() if known == suffix), None)
+
+
+def step_file(path: Path) -> Path:
+    """Where the second file of an export lies: beside the first.
+
+    >>> step_file(Path("runs/ets.onnx")).as_posix()
+    'runs/ets.step.onnx'
+    """
+    return path.with_name(f"{path.stem}.step{path.suffix}")
 
 
 def read_description(path: Path, kind: Kind | None = None) -> Description:
@@ -156,9 +212,18 @@ def read_description(path: Path, kind: Kind | None = None) -> Description:
 
 
 def spec_of(description: Description) -> ExportedSpec:
-    """Stand in for the model's file, which is then not imported."""
+    """Stand in for the model's file.
+
+    Raises:
+        WeightsError: It is a model for something that exported files are not known for.
+    """
+    if description.task not in _SETTINGS:
+        raise WeightsError(
+            f"an exported {description.title} for {description.task!r}, which is not known; "
+            "update videozoo"
+        )
     clips = description.clips
-    shape = ClipShape(
+    shape = clips and ClipShape(
         sampling=clips.sampling,
         num_steps=clips.num_steps,
         frames_per_step=clips.frames_per_step,
@@ -172,12 +237,12 @@ def spec_of(description: Description) -> ExportedSpec:
     return ExportedSpec(
         title=description.title,
         task=description.task,
-        settings=ExportedModel,
+        settings=_SETTINGS[description.task],
         build=absent,
         paddle_names=absent,
         adapt_pretrained=lambda _settings, _arrays: absent(None),
         parameter_rules=absent,
-        clip_shape=lambda _: shape,
+        clip_shape=None if shape is None else lambda _: shape,
         description=description,
     )
 
@@ -224,6 +289,33 @@ def need_packages(*names: str) -> None:
 
 
 def _open_onnx(path: Path, device: str, device_index: int) -> GraphScorer:
+    run = open_graph(
+        path, inputs=(INPUT,), outputs=(OUTPUT,), device=device, device_index=device_index
+    )
+    return lambda clips: run({INPUT: clips})[0].numpy()
+
+
+def open_graph(
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    device: str = "cpu",
+    device_index: int = 0,
+) -> GraphRunner:
+    """Load an ONNX file into onnxruntime, with as many threads as PyTorch has.
+
+    Args:
+        path: The file.
+        inputs: Names that it must have.
+        outputs: The same of what it gives.
+        device: "cpu" or "cuda".
+        device_index: Which GPU.
+
+    Raises:
+        WeightsError: The file is damaged, or takes or gives something else.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
     need_packages("onnxruntime")
     ort: Any = import_module("onnxruntime")
     options = ort.SessionOptions()
@@ -241,16 +333,17 @@ def _open_onnx(path: Path, device: str, device_index: int) -> GraphScorer:
         raise
     except Exception as error:  # onnxruntime has a class of its own for each status
         raise _damaged(path, error) from None
-    if names != [[INPUT], [OUTPUT]]:
+    if names != [list(inputs), list(outputs)]:
         raise WeightsError(
             f"{path}: takes {names[0]} and gives {names[1]}, "
-            f"expected [{INPUT!r}] and [{OUTPUT!r}]; export it again"
+            f"expected {list(inputs)} and {list(outputs)}; export it again"
         )
 
-    def score(clips: Tensor) -> NDArray[np.float32]:
-        return session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips.cpu().numpy())})[0]
+    def run(given: Mapping[str, Tensor]) -> list[Tensor]:
+        arrays = {name: np.ascontiguousarray(given[name].cpu().numpy()) for name in inputs}
+        return [torch.from_numpy(array) for array in session.run(list(outputs), arrays)]
 
-    return score
+    return run
 
 
 def _providers(ort: Any, device: str, device_index: int) -> list[Any]:

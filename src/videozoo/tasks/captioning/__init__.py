@@ -1,8 +1,9 @@
 """Describe events of videos: where ETS, feature files, vocabularies and scores meet."""
 
 from videozoo.tasks.captioning.evaluation import evaluate
+from videozoo.tasks.captioning.export import export
 from videozoo.tasks.captioning.prediction import Captioner, load, predict
 from videozoo.tasks.captioning.scoring import EventCaptions
 from videozoo.tasks.captioning.training import train
 
-__all__ = ["Captioner", "EventCaptions", "evaluate", "load", "predict", "train"]
+__all__ = ["Captioner", "EventCaptions", "evaluate", "export", "load", "predict", "train"]

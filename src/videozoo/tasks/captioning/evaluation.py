@@ -13,7 +13,7 @@ from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.captions import EvalCaptions, count_unknown, load_events
 from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import finish
 from videozoo.errors import RunError, UsageError
 from videozoo.metrics.captions import (
     Meteor,
@@ -26,16 +26,17 @@ from videozoo.metrics.captions import (
 from videozoo.report.tables import caption_table, summary_table
 from videozoo.tasks.captioning.scoring import (
     Described,
-    captioner,
     describe_events,
     shortfall,
     sized,
     trained_vocabulary,
     write_results,
+    writer_of,
 )
 from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 
 _MOST_SHOWN = 5  # sentences beside those of people
@@ -59,7 +60,7 @@ def evaluate(
     config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
     if request.data is not None:
         config = config.replace("--data", {"data.test": request.data})
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
@@ -76,12 +77,12 @@ def evaluate(
     )
     check_features(events.features.extractor, trained, say)
     unknown = count_unknown(events.events, vocabulary)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     say(f"{config.spec.title}: {len(events)} events of {events.path}")
     started = time.monotonic()
     with progress_bar(len(events), accelerator, "events") as advance:
         described = describe_events(
-            captioner(module),
+            writer,
             batches,
             vocabulary,
             config.eval,

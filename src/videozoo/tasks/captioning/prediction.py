@@ -12,25 +12,26 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionEvents, EvalCaptions, Vocabulary, input_events
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import finish
 from videozoo.errors import DataError, UsageError
-from videozoo.models.ets import ETS
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.tasks.captioning.scoring import (
+    CaptionModel,
     Described,
     EventCaptions,
-    captioner,
     describe_events,
     shortfall,
     sized,
     trained_vocabulary,
     write_results,
+    writer_of,
 )
 from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
 
 
@@ -52,16 +53,16 @@ def predict(
     out = console or Console()
     vocabulary = trained_vocabulary(trained)
     config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
     events = _events(request.inputs, config)
     check_features(events.features.extractor, trained, say)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     with progress_bar(len(events), accelerator, "events") as advance:
         described = _described(
-            captioner(module),
+            writer,
             config,
             events,
             vocabulary,
@@ -109,7 +110,7 @@ def _events(inputs: Sequence[str], config: RunConfig) -> CaptionEvents:
 
 
 def _described(
-    module: ETS,
+    module: CaptionModel,
     config: RunConfig,
     events: CaptionEvents,
     vocabulary: Vocabulary,
@@ -178,11 +179,9 @@ class Captioner:
         self._vocabulary = trained_vocabulary(trained)
         source = str(trained.config.data.vocabulary or trained.path)
         self.config = sized(trained.config, self._vocabulary, source)
-        precision = self.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
+        self._accelerator = accelerator_for(trained, device)
         self.words = self._vocabulary.words
-        module = build_trained(trained, self.config).to(self._accelerator.device).eval()
-        self.module = captioner(module)
+        self.module = writer_of(trained, self.config, self._accelerator, device=device)
 
     def predict(self, *paths: str | Path) -> list[EventCaptions]:
         """Describe events.

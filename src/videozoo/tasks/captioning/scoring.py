@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
+from torch import Tensor
 
 from videozoo.config import RunConfig
 from videozoo.data.caption_views import CaptionViews
@@ -25,8 +26,22 @@ from videozoo.data.captions import (
 from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.ets import ETS, Caption, sentence_of
+from videozoo.tasks.captioning.exported import ExportedETS, second_file
 from videozoo.tasks.common import write_json
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.requests import Device
+from videozoo.weights.exported import ExportedSpec
+
+
+class CaptionModel(Protocol):
+    """What is asked of a network, or of exported graphs."""
+
+    def caption(
+        self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
+    ) -> list[list[Caption]]:
+        """Describe videos; see `ETS.caption`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +84,7 @@ class Described:
 
 
 def describe_events(
-    module: ETS,
+    module: CaptionModel,
     batches: EvalCaptions,
     vocabulary: Vocabulary,
     settings: CaptionViews,
@@ -80,7 +95,7 @@ def describe_events(
     """Run a model over every event.
 
     Args:
-        module: In evaluation mode, on the accelerator's device.
+        module: From `writer_of`; a network is in evaluation mode, on the accelerator's device.
         batches: This process's share of the events.
         vocabulary: The model's.
         settings: Beam and length.
@@ -227,6 +242,37 @@ def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
     return replace(changed, origins=config.origins)  # nobody asked for it
 
 
-def captioner(module: Any) -> ETS:
+# ---- models -------------------------------------------------------------------------------------
+
+
+def network_of(module: Any) -> ETS:
     """The network, of which tasks need more than `forward`."""
     return cast(ETS, module)
+
+
+def writer_of(
+    trained: Trained,
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    drop: Sequence[str] = (),
+    device: Device = "auto",
+) -> CaptionModel:
+    """Load the weights, or the exported graphs, ready to describe.
+
+    Args:
+        trained: What the user named.
+        config: Its configuration, `sized`.
+        accelerator: From `accelerator_for`.
+        drop: Leading parts of parameter names that keep their fresh values.
+        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
+
+    Raises:
+        WeightsError: They do not fit; every mismatch is listed. Or a graph is damaged or missing.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
+    if isinstance(config.spec, ExportedSpec):
+        refuse_drop(trained, drop)
+        step = second_file(trained.path, config.spec.description.step_sha256)
+        return ExportedETS(trained.path, step, device, accelerator.local_process_index)
+    return network_of(build_trained(trained, config, drop=drop).to(accelerator.device).eval())

@@ -19,8 +19,9 @@ from videozoo.report.html import write_report
 from videozoo.report.tables import class_table, summary_table
 from videozoo.tasks.classification import pages
 from videozoo.tasks.classification.common import names_of_classes
-from videozoo.tasks.classification.scoring import Scored, accelerator_for, run_views
+from videozoo.tasks.classification.scoring import Scored, run_views
 from videozoo.tasks.common import speaker, without_absent_names, write_json
+from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 

@@ -6,13 +6,9 @@ once. It is compared with the model before the file is kept.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,49 +20,47 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.clips import ClipData, EvalBatches, eval_plan, has_entries, load_entries
 from videozoo.data.kinetics import ClipEntry, find_videos
 from videozoo.data.views import ClipPredict
-from videozoo.engine.devices import make_accelerator
-from videozoo.errors import DataError, RunError, UsageError, WeightsError
+from videozoo.errors import DataError, RunError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, with_views
 from videozoo.tasks.common import speaker, without_absent_names
+from videozoo.tasks.exporting import (
+    LARGEST_DIFFERENCE,
+    MOST_ROWS,
+    OPSET,
+    description,
+    export_target,
+    forget_traces,
+    one_process,
+    onnx_model,
+    quiet_exporters,
+    write_onnx,
+)
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights._files import written_aside
 from videozoo.weights._pt2 import is_known
 from videozoo.weights.exported import (
-    FORMAT,
     INPUT,
-    ONNX_KEY,
     OUTPUT,
     PT2_KEY,
-    SUFFIXES,
     Description,
     ExportedClips,
     Kind,
     describe,
-    exported_kind,
     need_packages,
     open_exported,
     read_description,
 )
 
-LARGEST_DIFFERENCE = 1e-4
-"""Between the scores of the graph and of the model, both in 0..1."""
-OPSET = 18
-"""The operator set that PyTorch's exporter is written for; onnxruntime knows it since 1.14."""
-
 _BATCH_SIZES = (1, 2, 3)  # of random clips; the graph is traced with 2
 _MOST_REAL = 3  # videos compared
-_MOST_BYTES = 2**31 - 2**20  # of one ONNX file
-_MOST_CLIPS = 2**16  # in one batch
-_TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 Write = Callable[[Path, Description], None]
 
@@ -114,12 +108,10 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         UsageError: The file's suffix does not agree with the format.
         VideoError: `request.video` cannot be read.
     """
-    kind, path = _target(trained, request)
+    kind, path = export_target(trained, request)
     if kind == "onnx":
         need_packages("onnx", "onnxscript", *(("onnxruntime",) if request.check else ()))
-    accelerator = make_accelerator(device="cpu")
-    if accelerator.num_processes > 1:
-        raise RunError("export runs in one process; start it without torchrun")
+    accelerator = one_process()
     say = speaker(console or Console(), accelerator)
     config = without_absent_names(trained.config)
     config = with_views(config, config.predict)
@@ -145,42 +137,14 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     return path
 
 
-def _target(trained: Trained, request: ExportRequest) -> tuple[Kind, Path]:
-    """Decide on the format and the file."""
-    if exported_kind(trained.path) is not None:
-        raise WeightsError(
-            f"{trained.path}: exported already; name the weights that it was made from"
-        )
-    output = request.output
-    by_suffix = exported_kind(output) if output else None
-    kind: Kind = request.format or by_suffix or "onnx"
-    suffix = SUFFIXES[kind]
-    if output is not None and by_suffix != kind:
-        raise UsageError(f"--output {output}: a file of format {kind} ends in {suffix}")
-    path = output or trained.path.with_name(f"{_stem(trained.path)}{suffix}")
-    if path.exists() and not request.overwrite:
-        raise RunError(f"{path}: exists; pass --overwrite to replace it, or another --output FILE")
-    return kind, path
-
-
-def _stem(path: Path) -> str:
-    return path.stem if path.is_file() else path.name  # a folder of PaddlePaddle parameters
-
-
 def _description(trained: Trained, config: RunConfig, kind: Kind) -> Description:
     names = trained.class_names or configured_class_names(config)
     shape = clip_shape(config)
     plan = eval_plan(shape, config.data, config.predict)
-    return Description(
-        format=FORMAT,
-        videozoo=__version__,
-        torch=torch.__version__,
-        model=config.name,
-        title=config.spec.title,
-        task=config.spec.task,
-        config=config.as_dict(),
-        class_names=list(names) if names else None,
-        source={"file": trained.path.name, "sha256": _sha256(trained.path)},
+    return description(
+        trained,
+        config,
+        names,
         clips=ExportedClips(
             num_steps=plan.num_steps,
             frames_per_step=plan.frames_per_step,
@@ -192,20 +156,7 @@ def _description(trained: Trained, config: RunConfig, kind: Kind) -> Description
             resize_with=plan.resize_with,
         ),
         opset=OPSET if kind == "onnx" else None,
-        check=None,
     )
-
-
-def _sha256(path: Path) -> str:
-    """Of a file; of a folder, of its files' names and contents in order."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        if file != path:
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as content:
-            while block := content.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _view_notes(views: ClipPredict) -> Iterator[str]:
@@ -244,18 +195,14 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
     side = plan.crop_size
     # two clips: PyTorch takes a single one for a fact about every batch
     clips = torch.zeros(2, plan.num_steps, 3 * plan.frames_per_step, side, side, dtype=torch.uint8)
-    batch = Dim("N", min=1, max=_MOST_CLIPS)
-    with _quiet():
+    batch = Dim("N", min=1, max=MOST_ROWS)
+    with quiet_exporters():
         program = torch.export.export(
             ScoringGraph(folded, config.data).eval(),
             (clips,),
             dynamic_shapes={INPUT: {0: batch}},
         )
-    program.example_inputs = None  # they would be pickled
-    for node in program.graph.nodes:
-        for key in _TRACES:  # source lines, with the folders of this machine
-            node.meta.pop(key, None)
-    return program
+    return forget_traces(program)
 
 
 def _refuse_unknown(program: ExportedProgram) -> None:
@@ -275,50 +222,10 @@ def _write_pt2(program: ExportedProgram, path: Path, about: Description) -> None
 
 
 def _onnx_writer(program: ExportedProgram) -> Write:
-    size = sum(value.numel() * value.element_size() for value in program.state_dict.values())
-    if size > _MOST_BYTES:
-        raise RunError(
-            f"{size / 2**30:.1f} GiB of weights do not fit into one ONNX file (2 GiB at most); "
-            "pass --format torch-export"
-        )
-    with _quiet():
-        made: Any = torch.onnx.export(
-            program,
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-        )
-    graph = made.model.graph
-    for value in (*graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
-        value.metadata_props.clear()  # how PyTorch wrote each node: twice as long as the graph
-    graph.metadata_props.clear()
-    proto = made.model_proto
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    del proto.graph.value_info[:]  # sizes in between, in the exporter's own names
-
-    def write(path: Path, about: Description) -> None:
-        del proto.metadata_props[:]
-        proto.metadata_props.add(key=ONNX_KEY, value=json.dumps(describe(about)))
-        path.write_bytes(proto.SerializeToString())
-
-    return write
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep the exporters from speaking of themselves: other packages, their own old calls."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(before)
+    proto = onnx_model(
+        program, {INPUT: ("N",)}, {OUTPUT: ("N",)}, hint="; pass --format torch-export"
+    )
+    return lambda path, about: write_onnx(proto, path, about)
 
 
 # --- the comparison --------------------------------------------------------------------------
@@ -328,6 +235,7 @@ def _compare(
     path: Path, kind: Kind, model: ClipScorer, about: Description, real: _RealClips | None
 ) -> Comparison:
     graph = open_exported(path, kind=kind)
+    assert about.clips is not None
     generator = torch.Generator().manual_seed(0)
     random = [
         torch.randint(256, (size, *about.clips.shape), generator=generator, dtype=torch.uint8)
@@ -427,6 +335,7 @@ def _summary(path: Path, about: Description) -> Iterator[str]:
         if check["videos"]:
             on += f" and {', '.join(check['videos'])}"
         yield f"largest difference of a score: {check['largest_difference']:.2g}, on {on}"
+    assert about.clips is not None
     frames, channels, height, width = about.clips.shape
     num_classes = about.config["model"]["num_classes"]
     yield (

@@ -27,13 +27,13 @@ from videozoo.tasks.classification.pictures import check_outputs, draw_predictio
 from videozoo.tasks.classification.scoring import (
     ModuleScorer,
     VideoResult,
-    accelerator_for,
     run_views,
     score_videos,
     scorer_of,
     with_views,
 )
 from videozoo.tasks.common import speaker, without_absent_names, write_json
+from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.weights.exported import exported_kind

@@ -22,14 +22,15 @@ from videozoo.data.kinetics import (
     views_by_video,
 )
 from videozoo.data.views import ClipPredict, ClipViews
-from videozoo.engine.devices import make_accelerator, use_channels_last
-from videozoo.errors import ConfigError, WeightsError
+from videozoo.engine.devices import use_channels_last
+from videozoo.errors import ConfigError
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.common import progress_bar, speaker
+from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
@@ -201,7 +202,9 @@ def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
         ConfigError: The model has no segments, or is an exported graph for other clips.
     """
     if isinstance(config.spec, ExportedSpec):
-        _fit_exported(config.spec.description.clips, config, views)
+        clips = config.spec.description.clips
+        assert clips is not None
+        _fit_exported(clips, config, views)
         return config
     if views.num_segments is None:
         return config
@@ -224,22 +227,6 @@ def _fit_exported(clips: ExportedClips, config: RunConfig, views: ClipViews) -> 
                 f"pass --set {section}.{key}={fixed}, or export again with "
                 f"--set predict.{key}={asked}"
             )
-
-
-def accelerator_for(trained: Trained, device: Device) -> Accelerator:
-    """Join the processes of this run on the device that suits its weights.
-
-    ONNX files leave the device to onnxruntime, which may see a GPU where PyTorch does not.
-
-    Raises:
-        RunError: The device is not there.
-    """
-    kind = exported_kind(trained.path)
-    if kind is None:
-        return make_accelerator(device=device, precision=trained.config.train.precision)
-    if kind == "onnx" or (device == "auto" and not torch.cuda.is_available()):
-        device = "cpu"
-    return make_accelerator(device=device)
 
 
 def scorer_of(
@@ -265,8 +252,7 @@ def scorer_of(
     """
     kind = exported_kind(trained.path)
     if kind is not None:
-        if drop:
-            raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")
+        refuse_drop(trained, drop)
         on_gpu = accelerator.device.type == "cuda" or (kind == "onnx" and device == "cuda")
         return open_exported(
             trained.path,

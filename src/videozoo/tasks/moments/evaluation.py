@@ -11,13 +11,14 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.data.moment_views import MomentEval
 from videozoo.data.moments import EvalMoments, load_moments
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import finish
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.tasks.common import progress_bar, speaker, write_json
-from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.moments.scoring import check_origin, finder, search_videos, shortfall
+from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.moments.scoring import check_origin, finder_of, search_videos, shortfall
 from videozoo.tasks.requests import EvalRequest
 
 
@@ -38,7 +39,7 @@ def evaluate(
     config = trained.config
     if request.data is not None:
         config = config.replace("--data", {"data.test": request.data})
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
@@ -55,11 +56,11 @@ def evaluate(
         skip_bad=request.skip_bad,
     )
     check_origin(moments, trained, sentence_dim, say)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
     say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
     with progress_bar(len(moments.videos), accelerator) as advance:
-        searched = search_videos(finder(module), batches, accelerator=accelerator, on_video=advance)
+        searched = search_videos(finder, batches, accelerator=accelerator, on_video=advance)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
         searches = [one.search for one in searched.found]

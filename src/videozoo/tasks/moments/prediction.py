@@ -21,19 +21,20 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import finish
 from videozoo.errors import DataError, UsageError
-from videozoo.models.tall import TALL
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
 from videozoo.tasks.common import progress_bar, speaker, write_json
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
     Found,
+    MomentModel,
     Searched,
     check_origin,
-    finder,
+    finder_of,
     search_videos,
     shortfall,
 )
@@ -59,16 +60,16 @@ def predict(
         raise UsageError("explained sentences need a folder to go to: --save-dir DIR")
     out = console or Console()
     config = trained.config
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
+    accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
     moments = _moments(request.inputs, request.sentences, config)
     check_origin(moments, trained, config.model.sentence_dim, say)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
     with progress_bar(len(moments.videos), accelerator) as advance:
         searched = _searched(
-            finder(module),
+            finder,
             config,
             moments,
             accelerator,
@@ -149,7 +150,7 @@ def _default_windows(config: RunConfig) -> WindowSource:
 
 
 def _searched(
-    module: TALL,
+    module: MomentModel,
     config: RunConfig,
     moments: MomentSet,
     accelerator: Accelerator,
@@ -240,11 +241,9 @@ class Finder:
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self.config = trained.config
-        precision = self.config.train.precision
         self._trained = trained
-        self._accelerator = make_accelerator(device=device, precision=precision)
-        module = build_trained(trained, self.config).to(self._accelerator.device).eval()
-        self.module = finder(module)
+        self._accelerator = accelerator_for(trained, device)
+        self.module = finder_of(trained, self.config, self._accelerator, device=device)
 
     def predict(self, path: str | Path, *sentences: str) -> list[Found]:
         """Find moments.

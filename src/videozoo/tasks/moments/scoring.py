@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
+from torch import Tensor
 
+from videozoo.config import RunConfig
 from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, Unit
 from videozoo.errors import DataError
 from videozoo.metrics.moments import Search
-from videozoo.models.tall import TALL
+from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, refuse_other_features
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.moments.exported import ExportedTALL
+from videozoo.tasks.requests import Device
+from videozoo.weights.exported import exported_kind
+
+
+class MomentModel(Protocol):
+    """What is asked of a network, or of an exported graph."""
+
+    def grid(self, visual: Tensor, sentences: Tensor) -> Tensor:
+        """Compare C clips with S sentences: (C, Dv), (S, Dq) -> (3, S, C)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +91,7 @@ class Searched:
 
 
 def search_videos(
-    module: TALL,
+    module: MomentModel,
     batches: EvalMoments,
     *,
     accelerator: Accelerator,
@@ -87,7 +100,7 @@ def search_videos(
     """Look for every sentence in every window of its video.
 
     Args:
-        module: In evaluation mode, on the accelerator's device.
+        module: From `finder_of`; a network is in evaluation mode, on the accelerator's device.
         batches: This process's share of the videos.
         accelerator: The processes.
         on_video: Called with the number of videos done by this process.
@@ -201,6 +214,33 @@ def shortfall(searched: Searched, moments: MomentSet) -> list[str]:
     return lines + [f"left out: {problem}" for problem in searched.skipped.values()]
 
 
-def finder(module: Any) -> TALL:
+def finder(module: Any) -> MomentModel:
     """The network, of which tasks need more than `forward`."""
-    return cast(TALL, module)
+    return cast(MomentModel, module)
+
+
+def finder_of(
+    trained: Trained,
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    drop: Sequence[str] = (),
+    device: Device = "auto",
+) -> MomentModel:
+    """Load the weights, or the exported graph, ready to compare.
+
+    Args:
+        trained: What the user named.
+        config: Its configuration.
+        accelerator: From `accelerator_for`.
+        drop: Leading parts of parameter names that keep their fresh values.
+        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
+
+    Raises:
+        WeightsError: They do not fit; every mismatch is listed. Or the graph is damaged.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
+    if exported_kind(trained.path) is not None:
+        refuse_drop(trained, drop)
+        return ExportedTALL(trained.path, device, accelerator.local_process_index)
+    return finder(build_trained(trained, config, drop=drop).to(accelerator.device).eval())

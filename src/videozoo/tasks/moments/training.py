@@ -11,7 +11,6 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
-from videozoo.models.tall import losses
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
 from videozoo.tasks.moments.scoring import finder, origin_of, refuse_other_origin, search_videos
 from videozoo.tasks.requests import TrainRequest
@@ -25,6 +24,8 @@ def train(
     Raises:
         VideozooError: The data, the weights, the folder or the machine do not fit.
     """
+    from videozoo.models.tall import losses  # here: exported models run without its file
+
     if request.data is not None:
         raise UsageError(
             f"--data is for folders of videos; {config.spec.title} learns from sentences and "

@@ -1,0 +1,92 @@
+"""ETS from two ONNX files, run by onnxruntime with our beam search around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from videozoo.errors import WeightsError
+from videozoo.models.ets import END, START, Caption, with_attention
+from videozoo.ops.beam_search import beam_search
+from videozoo.tasks.exporting import sha256_of
+from videozoo.weights.exported import GraphRunner, open_graph, step_file
+
+ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
+"""float32 (N, T, feature_dim) and int64 (N,); then what every word adds to its input,
+(N, 3 * decoder_size), the state before the first word, (N, decoder_size), and where every word
+looks, (N, T)."""
+STEP_INPUTS, STEP_OUTPUTS = ("context", "words", "states"), ("log_probs", "next_states")
+"""(N, 3 * decoder_size), int64 (N, K) and (N, K, decoder_size); then log-probabilities of the next
+words, (N, K, vocabulary_size), and (N, K, decoder_size)."""
+
+
+class ExportedETS:
+    """Describes videos as `ETS.caption` does.
+
+    Args:
+        encoder: The first file.
+        step: The second.
+        device: `cuda` asks onnxruntime for its CUDA provider.
+        device_index: Which GPU.
+    """
+
+    def __init__(
+        self, encoder: Path, step: Path, device: str = "cpu", device_index: int = 0
+    ) -> None:
+        place = "cuda" if device == "cuda" else "cpu"
+
+        def opened(path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> GraphRunner:
+            return open_graph(
+                path, inputs=inputs, outputs=outputs, device=place, device_index=device_index
+            )
+
+        self._encoder = opened(encoder, ENCODER_INPUTS, ENCODER_OUTPUTS)
+        self._step = opened(step, STEP_INPUTS, STEP_OUTPUTS)
+
+    def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Look at videos: features (N, T, feature_dim) and lengths (N,) to `ENCODER_OUTPUTS`."""
+        context, start, attention = self._encoder({"features": features, "lengths": lengths})
+        return context, start, attention
+
+    def step(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Go one word on: `STEP_INPUTS` to `STEP_OUTPUTS`."""
+        found = self._step({"context": context, "words": words, "states": states})
+        return found[0], found[1]
+
+    def caption(
+        self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
+    ) -> list[list[Caption]]:
+        """As `ETS.caption`."""
+        context, start, attention = self.encode(features, lengths)
+        found = beam_search(
+            lambda videos, words, states: self.step(context[videos], words, states),
+            start,
+            beam_size=beam_size,
+            max_length=max_length,
+            start=START,
+            end=END,
+        )
+        return with_attention(found, attention, lengths)
+
+
+def second_file(path: Path, sha256: str | None) -> Path:
+    """Find the file for the step beside that of the encoder.
+
+    Args:
+        path: The encoder's.
+        sha256: Of the other, as the encoder's description tells.
+
+    Raises:
+        WeightsError: It is missing, or from another export.
+    """
+    step = step_file(path)
+    if not step.is_file():
+        raise WeightsError(
+            f"{path}: one of two files; {step.name}, which was written with it, is not beside it"
+        )
+    if sha256_of(step) != sha256:
+        raise WeightsError(
+            f"{step}: not the file that was written with {path.name}; copy both, or export again"
+        )
+    return step

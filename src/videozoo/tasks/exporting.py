@@ -1,0 +1,302 @@
+"""What tasks share that write a trained model as ONNX files, or run such files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.engine.devices import make_accelerator
+from videozoo.errors import RunError, UsageError, WeightsError
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import Device, ExportRequest
+from videozoo.weights.exported import (
+    FORMAT,
+    ONNX_KEY,
+    SUFFIXES,
+    Description,
+    Kind,
+    describe,
+    exported_kind,
+    need_packages,
+)
+
+LARGEST_DIFFERENCE = 1e-4
+"""Between an answer of the graph and one of the model: of scores in 0..1, or of numbers without
+bounds as a share of the largest where that is above 1."""
+OPSET = 18
+"""The operator set that PyTorch's exporter is written for; onnxruntime knows it since 1.14."""
+MOST_ROWS = 2**16
+"""In one batch, along each size that is open."""
+
+_MOST_BYTES = 2**31 - 2**20  # of one ONNX file
+_TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+
+
+# --- what is asked for -----------------------------------------------------------------------
+
+
+def export_target(
+    trained: Trained, request: ExportRequest, *, kinds: Collection[Kind] = tuple(SUFFIXES)
+) -> tuple[Kind, Path]:
+    """Decide on the format and the file.
+
+    Raises:
+        WeightsError: The weights are exported already.
+        UsageError: The file's suffix does not agree with the format, or the model has no such one.
+        RunError: The file exists.
+    """
+    if exported_kind(trained.path) is not None:
+        raise WeightsError(
+            f"{trained.path}: exported already; name the weights that it was made from"
+        )
+    output = request.output
+    by_suffix = exported_kind(output) if output else None
+    kind: Kind = request.format or by_suffix or "onnx"
+    if kind not in kinds:
+        title = trained.config.spec.title
+        raise UsageError(f"{title} is exported as {', '.join(kinds)} only, not as {kind}")
+    suffix = SUFFIXES[kind]
+    if output is not None and by_suffix != kind:
+        raise UsageError(f"--output {output}: a file of format {kind} ends in {suffix}")
+    path = output or trained.path.with_name(f"{_stem(trained.path)}{suffix}")
+    refuse_existing(path, request)
+    return kind, path
+
+
+def onnx_target(trained: Trained, request: ExportRequest) -> Path:
+    """Decide on the file of a model that reads features, which is exported as ONNX only.
+
+    Raises:
+        VideozooError: As `export_target`; or a package is missing, or a video is named.
+    """
+    _, path = export_target(trained, request, kinds=("onnx",))
+    if request.video is not None:
+        raise UsageError(f"--video: {trained.config.spec.title} reads features; leave it out")
+    need_packages("onnx", "onnxscript", *(("onnxruntime",) if request.check else ()))
+    return path
+
+
+def refuse_existing(path: Path, request: ExportRequest) -> None:
+    """Raise RunError where a file would be replaced unasked."""
+    if path.exists() and not request.overwrite:
+        raise RunError(f"{path}: exists; pass --overwrite to replace it, or another --output FILE")
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.is_file() else path.name  # a folder of PaddlePaddle parameters
+
+
+def one_process() -> Accelerator:
+    """Join the only process of an export, on the CPU.
+
+    Raises:
+        RunError: There are several.
+    """
+    accelerator = make_accelerator(device="cpu")
+    if accelerator.num_processes > 1:
+        raise RunError("export runs in one process; start it without torchrun")
+    return accelerator
+
+
+# --- what the file says of itself ------------------------------------------------------------
+
+
+def description(
+    trained: Trained, config: RunConfig, class_names: Sequence[str] | None, **more: Any
+) -> Description:
+    """Describe an export; `more` are the fields that differ from model to model."""
+    return Description(
+        format=FORMAT,
+        videozoo=__version__,
+        torch=torch.__version__,
+        model=config.name,
+        title=config.spec.title,
+        task=config.spec.task,
+        config=config.as_dict(),
+        class_names=list(class_names) if class_names else None,
+        source={"file": trained.path.name, "sha256": sha256_of(trained.path)},
+        check=None,
+        **more,
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file; of a folder, of its files' names and contents in order."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as content:
+            while block := content.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+# --- the graph -------------------------------------------------------------------------------
+
+
+def forget_traces(program: ExportedProgram) -> ExportedProgram:
+    """Take out of a graph what only tells how it was made, with the folders of this machine."""
+    program.example_inputs = None  # they would be pickled
+    for node in program.graph.nodes:
+        for key in _TRACES:
+            node.meta.pop(key, None)
+    return program
+
+
+def onnx_model(
+    program: ExportedProgram,
+    inputs: Mapping[str, Sequence[str]],
+    outputs: Mapping[str, Sequence[str]],
+    *,
+    hint: str = "",
+) -> Any:
+    """Turn a graph into an ONNX model.
+
+    Args:
+        program: From `torch.export`.
+        inputs: Names, each with those of its leading sizes, which are open.
+        outputs: The same of what it gives.
+        hint: What to do where the model is too large for one file.
+
+    Returns:
+        A ModelProto without metadata.
+
+    Raises:
+        RunError: It is too large for one file.
+    """
+    size = sum(value.numel() * value.element_size() for value in program.state_dict.values())
+    if size > _MOST_BYTES:
+        raise RunError(
+            f"{size / 2**30:.1f} GiB of weights do not fit into one ONNX file (2 GiB at most){hint}"
+        )
+    with quiet_exporters():
+        made: Any = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+        )
+    graph = made.model.graph
+    for value in (*graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
+        value.metadata_props.clear()  # how PyTorch wrote each node: twice as long as the graph
+    graph.metadata_props.clear()
+    proto = made.model_proto
+    sizes = {**inputs, **outputs}
+    for value in (*proto.graph.input, *proto.graph.output):
+        for place, name in enumerate(sizes[value.name]):
+            value.type.tensor_type.shape.dim[place].dim_param = name
+    del proto.graph.value_info[:]  # sizes in between, in the exporter's own names
+    return proto
+
+
+def write_onnx(proto: Any, path: Path, about: Description) -> None:
+    """Write an ONNX model with its description."""
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=ONNX_KEY, value=json.dumps(describe(about)))
+    path.write_bytes(proto.SerializeToString())
+
+
+@contextmanager
+def quiet_exporters() -> Generator[None]:
+    """Keep the exporters from speaking of themselves: other packages, their own old calls."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+
+
+# --- the comparison of models that read features ---------------------------------------------
+
+
+def difference(got: Tensor, expected: Tensor) -> float:
+    """The largest, as `LARGEST_DIFFERENCE` counts; infinite for nan and for other shapes."""
+    if got.shape != expected.shape:
+        return float("inf")
+    largest = (got - expected).abs().max() / expected.abs().max().clamp(min=1)
+    return float(largest.nan_to_num(nan=float("inf")))
+
+
+def check_facts(found: float, inputs: str, path: Path) -> dict[str, Any]:
+    """Say how an export was compared with the model, for its description.
+
+    Args:
+        found: The largest difference.
+        inputs: On what, in words.
+        path: The file.
+
+    Raises:
+        RunError: It is too large.
+    """
+    if found > LARGEST_DIFFERENCE:
+        raise RunError(
+            f"{path}: not written: its answers differ from the model's by {found:.2g} on {inputs}; "
+            f"allowed {LARGEST_DIFFERENCE:g}. Report it with the configuration; --no-check keeps "
+            "the file all the same"
+        )
+    return {
+        "largest_difference": found,
+        "allowed": LARGEST_DIFFERENCE,
+        "inputs": inputs,
+        "runtime": f"onnxruntime {version('onnxruntime')}",
+    }
+
+
+def summary(about: Description, *paths: Path) -> Iterator[str]:
+    """Lines on what was written."""
+    for path in paths:
+        size = path.stat().st_size / 1e6
+        yield f"written: {path} ({size:.1f} MB; ONNX, opset {about.opset})"
+    if about.check is None:
+        yield "not compared with the model (--no-check)"
+    else:
+        largest, inputs = about.check["largest_difference"], about.check["inputs"]
+        yield f"largest difference of an answer: {largest:.2g}, on {inputs}"
+
+
+# --- running exported files ------------------------------------------------------------------
+
+
+def accelerator_for(trained: Trained, device: Device) -> Accelerator:
+    """Join the processes of this run on the device that suits its weights.
+
+    ONNX files leave the device to onnxruntime, which may see a GPU where PyTorch does not.
+
+    Raises:
+        RunError: The device is not there.
+    """
+    kind = exported_kind(trained.path)
+    if kind is None:
+        return make_accelerator(device=device, precision=trained.config.train.precision)
+    if kind == "onnx" or (device == "auto" and not torch.cuda.is_available()):
+        device = "cpu"
+    return make_accelerator(device=device)
+
+
+def refuse_drop(trained: Trained, drop: Sequence[str]) -> None:
+    """Raise WeightsError where parameters of an exported graph are to be left out."""
+    if drop:
+        raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")

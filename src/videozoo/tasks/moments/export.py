@@ -1,0 +1,110 @@
+"""Write a trained model that finds moments as one ONNX file: pairs in, three numbers a pair out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from videozoo.tasks.common import speaker
+from videozoo.tasks.exporting import (
+    MOST_ROWS,
+    OPSET,
+    check_facts,
+    description,
+    difference,
+    forget_traces,
+    one_process,
+    onnx_model,
+    onnx_target,
+    quiet_exporters,
+    summary,
+    write_onnx,
+)
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedTALL
+from videozoo.tasks.requests import ExportRequest
+from videozoo.weights._files import written_aside
+
+_NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # compared; the graph is traced with 2
+
+
+class PairGraph(nn.Module):
+    """What is exported: the network's way from pairs to three numbers each."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, visual: Tensor, sentences: Tensor) -> Tensor:
+        """(P, visual_dim), (P, sentence_dim) -> (P, 3); see `TALL.pairs`."""
+        return self.network.pairs(visual, sentences)  # pyright: ignore[reportCallIssue]
+
+
+def export(trained: Trained, request: ExportRequest, *, console: Console | None = None) -> Path:
+    """Write a trained model as an ONNX file, compared with the model first.
+
+    Returns:
+        The file.
+
+    Raises:
+        WeightsError: The weights do not fit, or are exported already.
+        RunError: A package is missing, the file exists, or its answers are not the model's.
+        UsageError: A format or a flag is for other models.
+    """
+    path = onnx_target(trained, request)
+    say = speaker(console or Console(), one_process())
+    config = trained.config
+    for note in config.notes:
+        say(f"note: {note}")
+    features = None if trained.features is None else dict(trained.features)
+    about = description(trained, config, None, features=features, opset=OPSET)
+    network = build_trained(trained, config).eval().requires_grad_(False)
+    sizes: tuple[int, int] = config.model.visual_dim, config.model.sentence_dim
+    proto = onnx_model(
+        trace(network, sizes), {VISUAL: ("P",), SENTENCES: ("P",)}, {MOMENTS: ("P",)}
+    )
+    with written_aside(path) as aside:
+        write_onnx(proto, aside, about)
+        if request.check:
+            found = _largest_difference(ExportedTALL(aside), PairGraph(network), sizes)
+            inputs = f"{sum(_NUMBERS_OF_PAIRS)} random pairs"
+            about = about.model_copy(update={"check": check_facts(found, inputs, path)})
+            write_onnx(proto, aside, about)
+    for line in summary(about, path):
+        say(line)
+    say(
+        f"in: {VISUAL} float32 (P, {sizes[0]}), {SENTENCES} float32 (P, {sizes[1]}); "
+        f"out: {MOMENTS} (P, 3): similarity, start and end offset"
+    )
+    say(f"use it: videozoo predict --weights {path} --sentence TEXT FEATURES")
+    return path
+
+
+def trace(network: nn.Module, sizes: tuple[int, int]) -> ExportedProgram:
+    """Turn a network in evaluation mode into a graph from any number of pairs.
+
+    Args:
+        network: A TALL.
+        sizes: Lengths of a clip's features and of a sentence's vector.
+    """
+    pairs = Dim("P", min=1, max=MOST_ROWS)
+    with quiet_exporters():
+        program = torch.export.export(
+            PairGraph(network).eval(),
+            tuple(torch.zeros(2, size) for size in sizes),
+            dynamic_shapes={VISUAL: {0: pairs}, SENTENCES: {0: pairs}},
+        )
+    return forget_traces(program)
+
+
+def _largest_difference(graph: ExportedTALL, model: nn.Module, sizes: tuple[int, int]) -> float:
+    generator = torch.Generator().manual_seed(0)
+    found: list[float] = []
+    for number in _NUMBERS_OF_PAIRS:
+        visual, sentences = (torch.randn(number, size, generator=generator) for size in sizes)
+        found.append(difference(graph.pairs(visual, sentences), model(visual, sentences)))
+    return max(found)

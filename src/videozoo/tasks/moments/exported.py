@@ -1,0 +1,54 @@
+"""TALL from an ONNX file, run by onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from videozoo.weights.exported import open_graph
+
+VISUAL, SENTENCES, MOMENTS = "visual", "sentences", "moments"
+"""Inputs (P, visual_dim) and (P, sentence_dim), float32, and the output, (P, 3)."""
+
+_MOST_PAIRS = 512  # at once; their features are copied
+
+
+class ExportedTALL:
+    """Compares clips with sentences as `TALL.grid` does.
+
+    Args:
+        path: The file.
+        device: `cuda` asks onnxruntime for its CUDA provider.
+        device_index: Which GPU.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", device_index: int = 0) -> None:
+        place = "cuda" if device == "cuda" else "cpu"
+        self._run = open_graph(
+            path,
+            inputs=(VISUAL, SENTENCES),
+            outputs=(MOMENTS,),
+            device=place,
+            device_index=device_index,
+        )
+
+    def pairs(self, visual: Tensor, sentences: Tensor) -> Tensor:
+        """As `TALL.pairs`: (P, visual_dim), (P, sentence_dim) -> (P, 3)."""
+        return self._run({VISUAL: visual, SENTENCES: sentences})[0]
+
+    def grid(self, visual: Tensor, sentences: Tensor) -> Tensor:
+        """As `TALL.grid`: (C, visual_dim), (S, sentence_dim) -> (3, S, C)."""
+        size = len(sentences), len(visual)
+        rows, columns = (
+            part.flatten()
+            for part in torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+        )
+        parts = [
+            self.pairs(visual[clips], sentences[texts])
+            for texts, clips in zip(
+                rows.split(_MOST_PAIRS), columns.split(_MOST_PAIRS), strict=True
+            )
+        ]
+        return torch.cat(parts).view(*size, 3).permute(2, 0, 1)
