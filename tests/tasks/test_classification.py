@@ -71,6 +71,13 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return error
 
 
+def weights_in(run: Path) -> dict[str, torch.Tensor]:
+    """The best weights of a run, as its model holds them."""
+    classifier = videozoo.load(run)
+    assert isinstance(classifier, Classifier)
+    return classifier.module.state_dict()
+
+
 @pytest.mark.parametrize(
     ("model", "extra"),
     [
@@ -261,7 +268,7 @@ def test_the_same_seed_gives_the_same_weights_with_any_number_of_workers(
         workers_flag = f"data.num_workers={workers}"
         line = ["--config", str(config), "--save-dir", str(run), "--set", workers_flag]
         assert cli.main(["train", *line, "--epochs=1"]) == 0
-        states.append(videozoo.load(run).module.state_dict())
+        states.append(weights_in(run))
 
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
@@ -275,7 +282,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(config: Path, tmp_path: Pa
     assert cli.main([*line, "--save-dir", str(parts), "--epochs=1"]) == 0
     assert cli.main([*line, "--save-dir", str(parts), "--resume"]) == 0
 
-    one, other = (videozoo.load(run).module.state_dict() for run in (whole, parts))
+    one, other = (weights_in(run) for run in (whole, parts))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
