@@ -145,7 +145,8 @@ class FeatureFiles:
         if not self._sources:
             raise DataError(
                 f"{path}: no features of videos here; expected one file a video "
-                f"({', '.join(_SUFFIXES)}), a feature pack, or an HDF5 file"
+                f"({', '.join(_SUFFIXES)}), a feature pack, or an HDF5 file; of videos, "
+                "`videozoo extract` makes them"
             )
 
     @property
