@@ -26,9 +26,7 @@ from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
-    EvalRequest,
     PredictRequest,
-    TrainRequest,
 )
 
 MARGINS = {"meteor": 0.05, "cider": 0.3}
@@ -82,22 +80,9 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     config = demo_config(folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  ETS learns to say what happens")
     save_dir = folder / "ets"
-    resume = ground.resumable(config, save_dir)
-    request = TrainRequest(
-        source=ConfigSource(),
-        save_dir=save_dir,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        valid_interval=10,
-        log_interval=0,
-    )
+    request = ground.training(config, save_dir, device, valid_interval=10)
     captioning.train(config, request, console=out)
-    facts = captioning.evaluate(
-        config_for_weights(ConfigSource(), str(save_dir)),
-        EvalRequest(source=ConfigSource(), weights=str(save_dir), save_dir=save_dir, device=device),
-        console=out,
-    )
+    facts = captioning.evaluate(*ground.evaluation(save_dir, device), console=out)
     test = made.world.split("test")
     shown = _explain(test, folder, device, out)
     commonest, baselines = commonest_scores(made.world.split("train"), test)

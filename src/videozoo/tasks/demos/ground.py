@@ -28,7 +28,15 @@ from videozoo.data.synthetic_world import World, WorldVideo, make_world
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.demos import clips
 from videozoo.tasks.extraction import extract_all
-from videozoo.tasks.requests import ConfigSource, Device, ExtractRequest, Layer
+from videozoo.tasks.loading import Trained, config_for_weights
+from videozoo.tasks.requests import (
+    ConfigSource,
+    Device,
+    EvalRequest,
+    ExtractRequest,
+    Layer,
+    TrainRequest,
+)
 
 SPLITS = ("train", "val", "test")
 NUM_VIDEOS = {"train": 240, "val": 40, "test": 80}
@@ -90,11 +98,29 @@ def features_of(made: Ground, videos: Sequence[WorldVideo], folder: Path) -> Pat
     return write_pack((found[video.name] for video in videos), source.extractor, folder)
 
 
-def resumable(config: RunConfig, save_dir: Path) -> bool:
-    """Whether an earlier demo has left this very run, finished or not."""
+def training(
+    config: RunConfig, save_dir: Path, device: Device, *, valid_interval: int = 5
+) -> TrainRequest:
+    """Ask for a training, or to go on with this very run where an earlier demo has left it."""
     run_folder = RunFolder(save_dir)
     same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
-    return same and run_folder.last() is not None
+    resume = same and run_folder.last() is not None
+    return TrainRequest(
+        source=ConfigSource(),
+        save_dir=save_dir,
+        device=device,
+        resume=resume,
+        overwrite=not resume,
+        valid_interval=valid_interval,
+        log_interval=0,
+    )
+
+
+def evaluation(save_dir: Path, device: Device) -> tuple[Trained, EvalRequest]:
+    """Ask for an evaluation of a demo's run."""
+    source = ConfigSource()
+    request = EvalRequest(source=source, weights=str(save_dir), save_dir=save_dir, device=device)
+    return config_for_weights(source, str(save_dir)), request
 
 
 def _made_world(folder: Path, seed: int, out: Console) -> World:

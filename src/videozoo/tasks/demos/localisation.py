@@ -28,10 +28,8 @@ from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
-    EvalRequest,
     Layer,
     PredictRequest,
-    TrainRequest,
 )
 
 MARGINS = {"bmn": 0.12, "bsn": 0.12, "ctcn": 0.1}
@@ -116,13 +114,8 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
     out.rule(f"4/4  {config.spec.title} learns when something happens")
     save_dir = folder / name
-    _train(config, save_dir, device, out)
-    weights = str(save_dir)
-    facts = localisation.evaluate(
-        config_for_weights(ConfigSource(), weights),
-        EvalRequest(source=ConfigSource(), weights=weights, save_dir=save_dir, device=device),
-        console=out,
-    )
+    localisation.train(config, ground.training(config, save_dir, device), console=out)
+    facts = localisation.evaluate(*ground.evaluation(save_dir, device), console=out)
     shown = _explain(made, save_dir, device, out)
     test = made.world.split("test")
     metric, baseline = (
@@ -184,21 +177,6 @@ def _segments(video: WorldVideo) -> list[tuple[float, float]]:
 def _drawn(video: WorldVideo, rng: np.random.Generator) -> tuple[Any, Any]:
     ends = np.sort(rng.uniform(0, video.duration_seconds, (NUM_RANDOM, 2)), axis=1)
     return ends, rng.random(NUM_RANDOM)
-
-
-def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> None:
-    """Train, or go on with what an earlier demo has left."""
-    resume = ground.resumable(config, save_dir)
-    request = TrainRequest(
-        source=ConfigSource(),
-        save_dir=save_dir,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        valid_interval=5,
-        log_interval=0,
-    )
-    localisation.train(config, request, console=out)
 
 
 def _explain(made: Ground, save_dir: Path, device: Device, out: Console) -> Path:

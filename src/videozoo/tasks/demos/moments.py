@@ -25,9 +25,7 @@ from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
-    EvalRequest,
     PredictRequest,
-    TrainRequest,
 )
 
 MARGIN = 0.15
@@ -81,22 +79,9 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     config = demo_config(folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  TALL learns which moment a sentence means")
     save_dir = folder / "tall"
-    resume = ground.resumable(config, save_dir)
-    request = TrainRequest(
-        source=ConfigSource(),
-        save_dir=save_dir,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        valid_interval=5,
-        log_interval=0,
-    )
+    request = ground.training(config, save_dir, device)
     moments.train(config, request, console=out)
-    facts = moments.evaluate(
-        config_for_weights(ConfigSource(), str(save_dir)),
-        EvalRequest(source=ConfigSource(), weights=str(save_dir), save_dir=save_dir, device=device),
-        console=out,
-    )
+    facts = moments.evaluate(*ground.evaluation(save_dir, device), console=out)
     test = made.world.split("test")
     shown = _explain(test, folder, device, out)
     score = next(r["share"] for r in facts["recall"] if (r["n"], r["tiou"]) == (1, TIOU))

@@ -27,9 +27,7 @@ from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
     Device,
-    EvalRequest,
     PredictRequest,
-    TrainRequest,
 )
 
 MARGIN = 0.2
@@ -99,13 +97,8 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
     out.rule(f"4/4  {config.spec.title} learns which actions a video shows")
     save_dir = folder / name
-    _train(config, save_dir, device, out)
-    weights = str(save_dir)
-    facts = tagging.evaluate(
-        config_for_weights(ConfigSource(), weights),
-        EvalRequest(source=ConfigSource(), weights=weights, save_dir=save_dir, device=device),
-        console=out,
-    )
+    tagging.train(config, ground.training(config, save_dir, device), console=out)
+    facts = tagging.evaluate(*ground.evaluation(save_dir, device), console=out)
     shown = _explain(records["test"], folder, name, device, out)
     gap = float(facts["metrics"]["gap"])
     baseline = prior_gap(records["train"], records["test"])
@@ -158,21 +151,6 @@ def _labels(records: RecordSet) -> np.ndarray[Any, np.dtype[np.float64]]:
     for number in range(len(records)):
         table[number, list(records.read(number).labels or ())] = 1
     return table
-
-
-def _train(config: RunConfig, save_dir: Path, device: Device, out: Console) -> None:
-    """Train, or go on with what an earlier demo has left."""
-    resume = ground.resumable(config, save_dir)
-    request = TrainRequest(
-        source=ConfigSource(),
-        save_dir=save_dir,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        valid_interval=5,
-        log_interval=0,
-    )
-    tagging.train(config, request, console=out)
 
 
 def _explain(records: RecordSet, folder: Path, name: str, device: Device, out: Console) -> Path:
