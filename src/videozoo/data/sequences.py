@@ -50,7 +50,7 @@ from videozoo.data._sequence_videos import (
 )
 from videozoo.data.activitynet import Annotation, Annotations
 from videozoo.errors import DataError
-from videozoo.types import SequenceShape, Settings
+from videozoo.types import SequenceShape, Settings, Targets
 
 __all__ = [
     "AnnotatedData",
@@ -84,12 +84,6 @@ __all__ = [
     "write_proposals",
     "write_table",
 ]
-
-
-Targets = Callable[[NDArray[np.float64], NDArray[np.int64], int], Mapping[str, NDArray[Any]] | None]
-"""What a model is to give for a video: from segments (G, 2) as shares of the video, their classes
-(G,) and the number of steps to arrays of the same shapes for all videos. None in training: there
-is nothing to learn from this video as it was cut this time; another takes its place."""
 
 
 class SequenceAugment(Settings):
