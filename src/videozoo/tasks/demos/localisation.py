@@ -40,6 +40,7 @@ NUM_RANDOM = 100
 NUM_SHOWN = 3
 
 _STEPS = 48
+_VALID_INTERVALS = {"bmn": 4, "bsn": 5, "ctcn": 4}  # the last epoch among them
 _MODELS: dict[str, dict[str, Any]] = {
     "bmn": {
         "model": {
@@ -114,7 +115,8 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
     out.rule(f"4/4  {config.spec.title} learns when something happens")
     save_dir = folder / name
-    localisation.train(config, ground.training(config, save_dir, device), console=out)
+    request = ground.training(config, save_dir, device, valid_interval=_VALID_INTERVALS[name])
+    localisation.train(config, request, console=out)
     facts = localisation.evaluate(*ground.evaluation(save_dir, device), console=out)
     shown = _explain(made, save_dir, device, out)
     test = made.world.split("test")
