@@ -25,6 +25,7 @@ from videozoo.data._sequence_videos import (
     refuse_missing,
     workers_of,
 )
+from videozoo.data._workers import DeviceBatch
 from videozoo.data.activitynet import Annotation, Annotations, spellings
 from videozoo.errors import DataError
 from videozoo.safe_write import written_aside
@@ -237,7 +238,7 @@ def _find(paths: Mapping[str, Path], video: str) -> Path | None:
 
 
 @dataclass(frozen=True)
-class ProposalBatch:
+class ProposalBatch(DeviceBatch):
     """Proposals of some videos, padded to the video that has most."""
 
     features: Tensor
@@ -261,14 +262,6 @@ class ProposalBatch:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(

@@ -2,13 +2,31 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import torch
+from torch import Tensor
 
 MOST_REPLACEMENTS = 20
 """Tries in a row before data counts as unreadable."""
 _MOST_NAMED = 5  # videos that an error spells out
+
+
+class DeviceBatch:
+    """A batch whose tensors go to a device together."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same batch with every tensor that a device needs changed."""
+        raise NotImplementedError
 
 
 def start_worker(_: int) -> None:

@@ -24,6 +24,7 @@ from videozoo.data import kinetics
 from videozoo.data._sequence_batches import EvalBatches, Items, TrainBatches, Workers
 from videozoo.data._sequence_videos import check_missing, named, refuse_missing
 from videozoo.data._video_features import VideoFeatures, named_files
+from videozoo.data._workers import DeviceBatch
 from videozoo.data.timed_sentences import TimedSentence, TimedSentences, read_timed_sentences
 from videozoo.errors import DataError
 from videozoo.safe_write import written_aside
@@ -321,7 +322,7 @@ def _holds_events(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class CaptionBatch:
+class CaptionBatch(DeviceBatch):
     """Some events."""
 
     features: Tensor
@@ -341,14 +342,6 @@ class CaptionBatch:
 
     def __len__(self) -> int:
         return len(self.events)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(

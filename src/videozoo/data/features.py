@@ -23,7 +23,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from videozoo.data import kinetics
-from videozoo.data._workers import MOST_REPLACEMENTS, named_few, num_cores, start_worker
+from videozoo.data._workers import (
+    MOST_REPLACEMENTS,
+    DeviceBatch,
+    named_few,
+    num_cores,
+    start_worker,
+)
 from videozoo.data.records import (
     MOST_LOADED_BYTES,
     FeatureRecord,
@@ -164,7 +170,7 @@ def _shards(records: RecordSet) -> tuple[NDArray[np.int64], NDArray[np.int64], N
 
 
 @dataclass(frozen=True)
-class FeatureBatch:
+class FeatureBatch(DeviceBatch):
     """Features of some videos, padded to the longest."""
 
     streams: tuple[Tensor, ...]
@@ -184,14 +190,6 @@ class FeatureBatch:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(

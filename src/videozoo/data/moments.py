@@ -27,6 +27,7 @@ from videozoo.data._sequence_batches import EvalBatches, Items, MisfitError, Tra
 from videozoo.data._sequence_files import load_npy
 from videozoo.data._sequence_videos import check_missing, named, refuse_missing
 from videozoo.data._video_features import VideoFeatures
+from videozoo.data._workers import DeviceBatch
 from videozoo.data.records import Facts
 from videozoo.data.sentence_vectors import (
     GIVEN,
@@ -717,7 +718,7 @@ def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -
 
 
 @dataclass(frozen=True)
-class PairBatch:
+class PairBatch(DeviceBatch):
     """Some sentences, each with a window that shows it."""
 
     visual: Tensor
@@ -735,14 +736,6 @@ class PairBatch:
 
     def __len__(self) -> int:
         return len(self.visual)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(

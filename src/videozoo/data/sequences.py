@@ -48,6 +48,7 @@ from videozoo.data._sequence_videos import (
     refuse_missing,
     workers_of,
 )
+from videozoo.data._workers import DeviceBatch
 from videozoo.data.activitynet import Annotation, Annotations
 from videozoo.errors import DataError
 from videozoo.types import SequenceShape, Settings, Targets
@@ -187,7 +188,7 @@ def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = Non
 
 
 @dataclass(frozen=True)
-class SequenceBatch:
+class SequenceBatch(DeviceBatch):
     """Some videos, all of the model's length."""
 
     features: Tensor
@@ -211,14 +212,6 @@ class SequenceBatch:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         targets = {name: change(tensor) for name, tensor in self.targets.items()}
