@@ -1,0 +1,116 @@
+"""Whether times fit the videos they are about.
+
+Annotations say how long a video is and when something happens in it. Where features say how long
+it is too, the two are compared: seconds taken for frames, or features of other videos, would train
+and be measured without an error, and be wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videozoo.errors import DataError
+
+TOLERANCE = 0.05
+"""Share by which lengths may differ before something is said."""
+_FAR = 1.5  # so many times as long is no longer another way of measuring
+_log = logging.getLogger(__name__)
+
+
+def check_lengths(
+    lengths: Mapping[str, tuple[float, float]],
+    *,
+    source: Path,
+    features: Path,
+    slack_seconds: float = 0.0,
+    advice: str = "",
+) -> None:
+    """Compare how long videos are by their annotations and by their features.
+
+    Videos that differ by more than a few percent are counted in a warning, which names the worst.
+
+    Args:
+        lengths: Seconds of each video as annotated, and by its features; above 0.
+        source: The file that the first come from.
+        features: Where the second come from.
+        slack_seconds: How far off the second may be by nature: for a count of vectors divided by
+            their rate, the seconds of one vector.
+        advice: What to do about it, where more can be said.
+
+    Raises:
+        DataError: For more than half of the videos one length is half as long again as the other,
+            or more.
+    """
+    apart = {
+        video: max(pair) / min(pair)
+        for video, pair in lengths.items()
+        if abs(pair[0] - pair[1]) > slack_seconds + TOLERANCE * max(pair)
+    }
+    if not apart:
+        return
+    worst = max(apart, key=lambda video: apart[video])
+    annotated, measured = lengths[worst]
+    text = (
+        f"{source}: {len(apart)} of {len(lengths)} videos are longer or shorter there than by "
+        f"their features in {features}; worst is {worst}: {annotated:g} s annotated, "
+        f"{measured:g} s by its features, {apart[worst]:.3g} times; are the annotations in frames, "
+        "or of other videos?"
+    )
+    if advice:
+        text = f"{text} {advice}"
+    if 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
+        raise DataError(text)
+    _log.warning("%s", text)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a video, as annotated."""
+
+    where: str
+    """File and place, for messages."""
+    start_seconds: float
+    end_seconds: float
+    video_seconds: float
+    """How long the video is; above 0."""
+
+
+def check_ends(
+    stretches: Sequence[Stretch], *, source: Path, what: str = "segments", advice: str = ""
+) -> None:
+    """Look for stretches that end after their video does.
+
+    Those that are more than a few percent of the video too long are counted in a warning, which
+    names the worst.
+
+    Args:
+        stretches: All of a file.
+        source: The file.
+        what: They are, in the plural.
+        advice: What to do about it, where more can be said.
+
+    Raises:
+        DataError: More than half of them end later than one and a half times the video's length.
+    """
+    beyond = [one for one in stretches if _times(one) > 1 + TOLERANCE]
+    if not beyond:
+        return
+    worst = max(beyond, key=_times)
+    text = (
+        f"{source}: {len(beyond)} of {len(stretches)} {what} reach beyond their video; worst is "
+        f"{worst.where}: {worst.start_seconds:g} to {worst.end_seconds:g} in a video of "
+        f"{worst.video_seconds:g} s; are they in frames?"
+    )
+    if advice:
+        text = f"{text} {advice}"
+    if 2 * sum(_times(one) >= _FAR for one in beyond) > len(stretches):
+        raise DataError(text)
+    _log.warning("%s", text)
+
+
+def _times(one: Stretch) -> float:
+    """The end as a multiple of the video's length."""
+    return one.end_seconds / one.video_seconds
