@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from videozoo.data import kinetics
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
 
 BadSegments = Literal["clip", "drop", "refuse"]
@@ -547,7 +548,7 @@ def read_class_names(path: Path) -> list[str]:
 
 def _json_of(path: Path, text: str) -> dict[str, Any]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict):

@@ -34,6 +34,7 @@ from videozoo.data.records import (
     write_shard,
 )
 from videozoo.errors import DataError, RunError
+from videozoo.safe_json import parse_json
 from videozoo.safe_write import sync, written_aside
 
 FolderKind = Literal["pack", "tfrecord", "npz", "npy", "csv"]
@@ -319,7 +320,7 @@ def _lines_of(path: Path) -> Iterator[Line]:
         return
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            line = json.loads(text)
+            line = parse_json(text)
         except ValueError:
             continue
         if isinstance(line, dict) and {"name", "file"} <= cast("Line", line).keys():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import logging
 import os
 from collections import defaultdict
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -325,7 +325,7 @@ def read_class_names(path: Path) -> list[str]:
 
 def _names_from_json(path: Path, text: str) -> list[str]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     if isinstance(content, list):

@@ -36,6 +36,7 @@ from videozoo.data._example import Example, WireError, encode, parse
 from videozoo.data._index import remembered
 from videozoo.data._tfrecord import TFRecordFile, looks_like_tfrecord, write_tfrecord
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import load_pickle
 from videozoo.safe_write import sync
 
@@ -244,7 +245,7 @@ def read_extractor_file(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
     if not isinstance(manifest, dict):
@@ -623,7 +624,7 @@ class PackFile:
         assert self._lines is not None
         start = int(self._ends[number - 1]) if number else 0
         try:
-            line = json.loads(self._lines[start : int(self._ends[number])].tobytes())
+            line = parse_json(self._lines[start : int(self._ends[number])].tobytes())
             first, length = int(line["start"]), int(line["length"])
             name, labels = line["name"], line["labels"]
             duration, facts = line.get("duration_seconds"), dict(line.get("facts", {}))
@@ -683,7 +684,7 @@ def _lines_of(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -41,6 +41,7 @@ from videozoo.data._scene import (
     make_background,
 )
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 
 CLASS_NAMES = (
     "moves left",
@@ -395,7 +396,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, complete: bool) ->
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What the folder says about itself; None where it is not one of ours."""
     try:
-        content = json.loads((folder / _MANIFEST).read_text("utf-8"))
+        content = parse_json((folder / _MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return cast(dict[str, Any], content) if isinstance(content, dict) else None

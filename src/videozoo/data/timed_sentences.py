@@ -11,7 +11,6 @@ their content:
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any, cast
 from videozoo.data import kinetics
 from videozoo.data._video_features import object_of
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _MOST_SHOWN = 5  # mistakes of a file
@@ -98,7 +98,7 @@ def _from_json(
     path: Path, text: str, durations: dict[str, float], problems: list[str], need_text: bool
 ) -> Iterator[TimedSentence]:
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     for video, entry in object_of(content, path).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from videozoo.data import kinetics
 from videozoo.errors import DataError
+from videozoo.safe_json import parse_json
 
 
 def video_name(path: Path) -> str:
@@ -76,7 +76,7 @@ def read_labels(path: Path) -> VideoLabels:
     problems: list[str] = []
     if path.suffix.lower() == ".json":
         try:
-            content: Any = json.loads(kinetics.text_of(path))
+            content: Any = parse_json(kinetics.text_of(path))
         except ValueError as error:
             raise DataError(f"{path}: not valid JSON: {error}") from None
         if not isinstance(content, dict) or not content:

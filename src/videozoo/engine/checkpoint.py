@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 
 from videozoo.engine.averaging import AveragedWeights
 from videozoo.errors import RunError
+from videozoo.safe_json import parse_json
 
 _FORMAT = 1
 _AVERAGE = "average.safetensors"
@@ -108,7 +109,7 @@ def load_state(
         RunError: The folder holds no readable state, or one of another model or optimiser.
     """
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = parse_json((folder / "state.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "module.safetensors")
         moments = load_file(folder / "optimizer.safetensors")
         updates = state.get("averaged_steps")

@@ -22,6 +22,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from videozoo.errors import RunError
+from videozoo.safe_json import parse_json
 from videozoo.safe_write import sync, written_aside
 
 _CONFIG, _METRICS, _WEIGHTS, _BEST = "config.yaml", "metrics.jsonl", "weights", "best.safetensors"
@@ -118,8 +119,8 @@ class RunFolder:
         lines: list[dict[str, Any]] = []
         for text in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
+                lines.append(parse_json(text))
+            except ValueError:
                 continue
         return lines
 

@@ -10,7 +10,6 @@ no pickles, no libraries, no guards, listed operations only, and every other tex
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import zipfile
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from videozoo.errors import WeightsError
+from videozoo.safe_json import parse_json
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -150,7 +150,7 @@ def check_archive(content: bytes, source: object) -> None:
         if MODEL not in texts:
             raise WeightsError(f"{source}: holds no graph; was it written by `videozoo export`?")
         for member, text in texts.items():
-            _check_json(json.loads(text), member)
+            _check_json(parse_json(text), member)
     except _RefusedError as error:
         raise WeightsError(
             f"{source}: refused: it holds {error}, which an export by videozoo never does and "
@@ -216,7 +216,7 @@ def _check_text(text: str, member: str, key: str) -> None:
     elif key == "expr_str":
         good = _SIZE.fullmatch(_SYMBOL.sub("x", text)) is not None
     elif key in ("in_spec", "out_spec"):
-        good = text == "" or json.loads(text) in _SPECS
+        good = text == "" or parse_json(text) in _SPECS
     else:
         good = _NAME.fullmatch(text) is not None
     if not good:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from videozoo import safe_write
 from videozoo.errors import WeightsError
+from videozoo.safe_json import parse_json
 from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
 from videozoo.weights._progress import Bar
 from videozoo.weights.cache import is_offline
@@ -305,7 +306,7 @@ def _remember(path: Path, facts: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return cast(dict[str, Any], content) if isinstance(content, dict) else {}

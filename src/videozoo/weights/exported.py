@@ -8,7 +8,6 @@ writes word by word has a second file, for the step from one word to the next.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from videozoo.errors import RunError, WeightsError
+from videozoo.safe_json import parse_json
 from videozoo.types import ClipShape, ModelSpec, Settings
 from videozoo.weights import _pt2
 
@@ -194,7 +194,7 @@ def read_description(path: Path, kind: Kind | None = None) -> Description:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         written = int(content["format"])
     except (ValueError, KeyError, TypeError):
         raise WeightsError(f"{path}: its description is damaged; export it again") from None

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from videozoo.errors import WeightsError
+from videozoo.safe_json import parse_json
 from videozoo.weights._files import written_aside
 
 Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]
@@ -160,8 +161,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _decode(path: Path, header: Mapping[str, str] | None) -> dict[str, Any]:
     try:
-        metadata = json.loads((header or {}).get(_KEY, "{}"))
-    except json.JSONDecodeError as error:
+        metadata = parse_json((header or {}).get(_KEY, "{}"))
+    except ValueError as error:
         raise _damaged(path, error) from None
     if not isinstance(metadata, dict):
         raise WeightsError(f"{path}: its description is not a mapping; is it a videozoo file?")

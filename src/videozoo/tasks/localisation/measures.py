@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from videozoo.data.sequence_views import SequenceEval, SequenceViews
 from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
+from videozoo.safe_json import parse_json
 from videozoo.tasks.localisation.answers import Answer, Answers, Source
 from videozoo.types import Candidates
 
@@ -236,7 +236,7 @@ def read_labels(path: Path) -> ClassScores:
 
 def _predictions(path: Path) -> list[dict[str, Any]] | None:
     try:
-        content: Any = json.loads(kinetics.text_of(path))
+        content: Any = parse_json(kinetics.text_of(path))
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     listed: Any = content.get("predictions") if isinstance(content, dict) else None
