@@ -123,6 +123,14 @@ def test_forms_of_file_say_the_same(tmp_path: Path):
         ('{"v": {"timestamps": [[1, 2]], "sentences": [""]}}', "sentence 0: the sentence is empty"),
         ("{", "not valid JSON"),
         ("", "no sentences with times"),
+        ("v 1 2##...", "line 1: the sentence '...' has no word"),
+        ('{"v": {"timestamps": [[1, 2]], "sentences": [7]}}', "v: sentence 0: expected a sentence"),
+        ('{"v": {"timestamps": 7, "sentences": []}}', "v: `timestamps` and `sentences` are not"),
+        ('{"v": {"timestamps": []}, "v": {"timestamps": []}}', "'v' is there twice"),
+        ('{"database": {"v": {}}}', "segments with labels"),
+        ('{"a": 1}\n{"a": 2}', "line 1: .*expected an object with `vid`, .* got a; line 2"),
+        ('{"query": "a", "vid": "v", "relevant_windows": [[1]]}', r"line 1: v: .*got \[\[1\]\]"),
+        ('{"query": "a", "vid": "v"}\n{"query"', "line 2: not valid JSON"),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, message: str):
@@ -255,3 +263,39 @@ def test_features_that_do_not_fit_are_named(data: CaptionData):
     (data.features / "v_1").unlink()
     with pytest.raises(DataError, match="1 of 3 videos have no features here: v_1"):
         read()
+
+
+def test_qvhighlights_is_read_and_its_moments_are_counted(tmp_path: Path):
+    common = {"vid": "a", "duration": 9.0}
+    rows = [
+        {"qid": 0, "query": "A man runs.", **common, "relevant_windows": [[1, 2]]},
+        {"qid": 1, "query": "He sits.", **common, "relevant_windows": [[0, 1], [4, 6]]},
+    ]
+    lines = "\n".join(map(json.dumps, rows))
+    for name, text in (("a.jsonl", f"{lines}\n"), ("a.json", json.dumps(rows))):
+        (tmp_path / name).write_text(text)
+
+        found = read_timed_sentences(tmp_path / name)
+
+        assert [(one.video, one.sentence) for one in found.sentences] == [
+            ("a", "A man runs."),
+            ("a", "He sits."),
+            ("a", "He sits."),
+        ]
+        assert [(one.start_seconds, one.end_seconds) for one in found.sentences] == [
+            (1, 2),
+            (0, 1),
+            (4, 6),
+        ]
+        assert found.durations == {"a": 9.0}
+        (note,) = found.notes
+        assert "1 sentences happen more than once" in note
+
+
+def test_sentences_without_times_are_for_prediction_only(tmp_path: Path):
+    (tmp_path / "test.jsonl").write_text('{"qid": 0, "query": "A man runs.", "vid": "a"}\n')
+
+    with pytest.raises(DataError, match="line 1: a: no `relevant_windows`"):
+        read_timed_sentences(tmp_path / "test.jsonl")
+    (one,) = read_timed_sentences(tmp_path / "test.jsonl", need_times=False).sentences
+    assert not one.has_times

@@ -87,6 +87,7 @@ class Items(Dataset[_Loaded[B]], Generic[V, B]):
         collate: Callable[[Sequence[V]], B],
         *,
         seed: int = 0,
+        what: str = "videos",
     ) -> None:
         """Say how videos are read.
 
@@ -97,8 +98,10 @@ class Items(Dataset[_Loaded[B]], Generic[V, B]):
                 returns None for one there is nothing to learn from this time.
             collate: From videos to a batch.
             seed: Of what takes the place of videos that cannot be used.
+            what: Messages call them so, where they are parts of videos.
         """
         self.count = count
+        self.what = what
         self._read = read
         self._collate = collate
         self._seed = seed
@@ -218,6 +221,7 @@ class TrainBatches(Generic[B]):
             bad_video_share: Of all videos, missing ones too: with more bad ones training stops.
         """
         self._count = items.count
+        self._what = items.what
         self._missing = missing
         self._share = bad_video_share
         self._batch_size = batch_size
@@ -265,7 +269,7 @@ class TrainBatches(Generic[B]):
             if loaded.batch is None:
                 why = loaded.bad[-1][1] if loaded.bad else "there was nothing to learn from them"
                 raise DataError(
-                    f"no video could be used in {MOST_REPLACEMENTS} tries; the last: {why}"
+                    f"none of {MOST_REPLACEMENTS} {self._what} tried could be used; the last: {why}"
                 )
             yield loaded.batch
 
@@ -275,7 +279,7 @@ class TrainBatches(Generic[B]):
         if self._bad and num_bad / total > self._share:
             also = f", {self._missing} of them for want of features" if self._missing else ""
             raise DataError(
-                f"{num_bad} of {total} training videos cannot be used{also}, more than "
+                f"{num_bad} of {total} training {self._what} cannot be used{also}, more than "
                 f"data.bad_video_share={self._share:g} allows; repair or leave out their files, "
                 f"or allow more:\n  {named_few(self._bad)}"
             )
@@ -366,7 +370,9 @@ class EvalBatches(Generic[B]):
         if ready is not None:
             yield _with_news(ready, ready.skipped + news)
         elif self._world == 1:
-            raise DataError(f"none of the videos can be used:\n  {named_few(self._bad)}")
+            raise DataError(
+                f"none of the {self._items.what} can be used:\n  {named_few(self._bad)}"
+            )
 
 
 def _with_news(batch: B, skipped: tuple[int, ...]) -> B:

@@ -398,7 +398,7 @@ class _Reader:
         )
 
     def items(self, seed: int) -> Items[_Event, CaptionBatch]:
-        return Items(len(self.events), self.read, self.collate, seed=seed)
+        return Items(len(self.events), self.read, self.collate, seed=seed, what="events")
 
 
 def _workers(data: CaptionData) -> Workers:

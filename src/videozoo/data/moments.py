@@ -816,7 +816,7 @@ class TrainMoments(TrainBatches[PairBatch]):
         self.pairs = training_pairs(moments, min_tiou=data.min_tiou, max_outside=data.max_outside)
         reader = _PairReader(moments, self.pairs)
         super().__init__(
-            Items(len(self.pairs.table), reader.read, reader.collate, seed=seed),
+            Items(len(self.pairs.table), reader.read, reader.collate, seed=seed, what="pairs"),
             _workers(data),
             batch_size=batch_size,
             seed=seed,

@@ -5,6 +5,7 @@ their content:
 
 * ActivityNet Captions: JSON, `{VIDEO: {duration, timestamps: [[s, e]], sentences: [..]}}`;
 * TACoS as JSON: the same with `fps` and `num_frames`, times in frames;
+* QVHighlights: a JSON object a line, `{vid, query, duration, relevant_windows: [[s, e]]}`;
 * Charades-STA: `VIDEO START END##sentence` a line;
 * 2019 lists of ETS: `VIDEO<tab>START<tab>END<tab>sentence` a line.
 """
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from videozoo.errors import DataError
 from videozoo.safe_json import parse_json
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
+_WORD = re.compile(r"\w")
 _MOST_SHOWN = 5  # mistakes of a file
 
 
@@ -41,6 +43,8 @@ class TimedSentence:
     """File and place, for messages."""
     tokenised: bool = False
     """The file gives words with blanks between them, to be taken as they are."""
+    has_times: bool = True
+    """Without them start and end mean nothing; only where that was allowed."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.video} {self.start_seconds:g} to {self.end_seconds:g} s"
@@ -54,6 +58,8 @@ class TimedSentences:
     sentences: tuple[TimedSentence, ...]
     durations: dict[str, float]
     """Seconds of the videos for which the file tells."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the file was read."""
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -64,24 +70,54 @@ class TimedSentences:
         return tuple(dict.fromkeys(one.video for one in self.sentences))
 
 
-def read_timed_sentences(path: Path, *, need_text: bool = True) -> TimedSentences:
+@dataclass
+class _Reading:
+    """A file while it is read."""
+
+    path: Path
+    need_text: bool
+    need_times: bool
+    durations: dict[str, float] = field(default_factory=dict[str, float])
+    problems: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+
+    def is_sentence(self, said: object, place: str, *, tokenised: bool = False) -> bool:
+        """Whether a text can be used; what is wrong with it becomes a problem."""
+        wrong: str | None = None
+        if not isinstance(said, str):
+            wrong = f"expected a sentence, got {said!r}"
+        elif any("\ud800" <= letter <= "\udfff" for letter in said):
+            wrong = "the sentence is not UTF-8; store the file as UTF-8"
+        elif self.need_text and not said.strip():
+            wrong = "the sentence is empty; write what happens, or remove it"
+        elif self.need_text and not tokenised and not _WORD.search(said):
+            wrong = f"the sentence {said.strip()!r} has no word; write what happens, or remove it"
+        if wrong is not None:
+            self.problems.append(f"{place}: {wrong}")
+        return wrong is None
+
+
+def read_timed_sentences(
+    path: Path, *, need_text: bool = True, need_times: bool = True
+) -> TimedSentences:
     """Read a file of any of the forms above.
 
     Args:
         path: The file.
         need_text: Refuse empty sentences; without it a line or an entry may lack them.
+        need_times: Refuse sentences without times, as the test part of QVHighlights has them.
 
     Raises:
         DataError: The file cannot be read, is none of these, or has mistakes; each is listed with
             its place.
     """
     text = kinetics.text_of(path)
-    problems: list[str] = []
-    durations: dict[str, float] = {}
-    if text.lstrip()[:1] == "{":
-        found = list(_from_json(path, text, durations, problems, need_text))
+    reading = _Reading(path, need_text, need_times)
+    if text.lstrip()[:1] in ("{", "["):
+        found = list(_from_json(text, reading))
     else:
-        found = list(_from_lines(path, text, problems, need_text))
+        found = list(_from_lines(text, reading))
+    problems = reading.problems
     if problems:
         more = len(problems) - _MOST_SHOWN
         shown = problems[:_MOST_SHOWN] + ([f"and {more} more"] if more > 0 else [])
@@ -89,27 +125,93 @@ def read_timed_sentences(path: Path, *, need_text: bool = True) -> TimedSentence
     if not found:
         raise DataError(
             f"{path}: no sentences with times; expected ActivityNet Captions or TACoS as JSON, "
-            "lines `VIDEO START END##sentence`, or lines of four fields with tabs between them"
+            "QVHighlights as JSON lines, lines `VIDEO START END##sentence`, or lines of four "
+            "fields with tabs between them"
         )
-    return TimedSentences(path, tuple(found), durations)
+    return TimedSentences(path, tuple(found), reading.durations, tuple(reading.notes))
 
 
-def _from_json(
-    path: Path, text: str, durations: dict[str, float], problems: list[str], need_text: bool
-) -> Iterator[TimedSentence]:
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def _from_json(text: str, reading: _Reading) -> Iterator[TimedSentence]:
+    path = reading.path
+    content = _parsed(text, path)
+    if isinstance(content, list):
+        return _from_records(cast("list[tuple[str, Any]]", content), reading)
+    by_video = object_of(content, path)
+    if "query" in by_video:
+        return _from_records([("line 1", by_video)], reading)
+    if isinstance(by_video.get("database"), dict):
+        raise DataError(
+            f"{path}: segments with labels (`database`), as BMN and C-TCN learn from; expected "
+            "sentences: `{VIDEO: {timestamps, sentences}}`"
+        )
+    return _from_videos(by_video, reading)
+
+
+def _parsed(text: str, path: Path) -> Any:
+    """JSON; of a list, and of JSON lines, (place, value) each."""
     try:
-        content: Any = parse_json(text)
+        content: Any = parse_json(text, pairs_hook=_once)
+        if isinstance(content, list):
+            return [(f"entry {n}", one) for n, one in enumerate(cast("list[Any]", content))]
+        return content
+    except _TwiceError as error:
+        raise DataError(f"{path}: {error}") from None
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
-    for video, entry in object_of(content, path).items():
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        if len(lines) < 2 or not _is_json(lines[0][1]):
+            raise DataError(f"{path}: not valid JSON: {error}") from None
+    found: list[tuple[str, Any]] = []
+    for number, line in lines:
+        try:
+            found.append((f"line {number}", parse_json(line, pairs_hook=_once)))
+        except _TwiceError as error:
+            raise DataError(f"{path}: line {number}: {error}") from None
+        except ValueError as error:
+            raise DataError(f"{path}: line {number}: not valid JSON: {error}") from None
+    return found
+
+
+class _TwiceError(Exception):
+    """A name that stands twice, of which json would keep the last."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are there once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise _TwiceError(f"{twice!r} is there twice; put what belongs to it under one name")
+    return found
+
+
+def _is_json(line: str) -> bool:
+    try:
+        parse_json(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _from_videos(content: Mapping[str, Any], reading: _Reading) -> Iterator[TimedSentence]:
+    """ActivityNet Captions, and TACoS whose times are frames."""
+    problems = reading.problems
+    for video, entry in content.items():
         if not isinstance(entry, dict) or "timestamps" not in entry:
             problems.append(f"{video}: expected `timestamps` and `sentences`")
             continue
         entry = cast("dict[str, Any]", entry)
-        stamps = cast("Sequence[Any]", entry["timestamps"])
-        texts = cast("Sequence[Any]", entry.get("sentences", ()))
-        if not need_text and not texts:
-            texts = [""] * len(stamps)
+        stamps: Any = entry["timestamps"]
+        texts: Any = entry.get("sentences", [])
+        if not isinstance(stamps, list) or not isinstance(texts, list):
+            problems.append(f"{video}: `timestamps` and `sentences` are not lists")
+            continue
+        if not reading.need_text and not texts:
+            texts = [""] * len(cast("list[Any]", stamps))
+        stamps, texts = cast("list[Any]", stamps), cast("list[Any]", texts)
         if len(stamps) != len(texts):
             problems.append(f"{video}: {len(stamps)} timestamps for {len(texts)} sentences")
             continue
@@ -122,32 +224,84 @@ def _from_json(
         if length is None and frames is not None:
             length = frames / rate
         if length is not None:
-            durations[str(video)] = length
+            reading.durations[video] = length
         for number, (stamp, said) in enumerate(zip(stamps, texts, strict=True)):
             place = f"{video}: sentence {number}"
-            ends = cast("Sequence[Any]", stamp) if isinstance(stamp, list) else ()
-            times = [_number(value) for value in ends]
-            if len(times) != 2 or times[0] is None or times[1] is None:
+            times = _times(stamp)
+            if times is None:
                 problems.append(f"{place}: expected [start, end], got {stamp!r}")
-            elif not isinstance(said, str) or (need_text and not said.strip()):
-                problems.append(f"{place}: {_EMPTY}")
-            else:
+            elif reading.is_sentence(said, place):
                 yield TimedSentence(
-                    video=str(video),
+                    video=video,
                     start_seconds=times[0] / rate,
                     end_seconds=times[1] / rate,
                     sentence=" ".join(said.split()),
-                    where=f"{path}: sentence {number}",
+                    where=f"{reading.path}: {place}",
                 )
 
 
-_EMPTY = "the sentence is empty; write what happens, or remove it"
+def _from_records(records: Iterable[tuple[str, Any]], reading: _Reading) -> Iterator[TimedSentence]:
+    """QVHighlights: an object a sentence; each of its moments becomes a sentence of its own."""
+    problems = reading.problems
+    repeated = 0
+    for where, record in records:
+        if not isinstance(record, dict) or not {"vid", "query"} <= record.keys():
+            held = ", ".join(cast("dict[str, Any]", record)) if isinstance(record, dict) else record
+            problems.append(
+                f"{where}: expected an object with `vid`, `query` and `relevant_windows`, as "
+                f"QVHighlights has them, got {held}"
+            )
+            continue
+        record = cast("dict[str, Any]", record)
+        video, said = str(record["vid"]), record["query"]
+        place = f"{where}: {video}"
+        windows: Any = record.get("relevant_windows") or []
+        times = [_times(one) for one in windows] if isinstance(windows, list) else [None]
+        if None in times:
+            problems.append(f"{place}: expected relevant_windows [[start, end]], got {windows!r}")
+            continue
+        if not times and reading.need_times:
+            problems.append(
+                f"{place}: no `relevant_windows`: the sentence has no times to learn from or to "
+                "compare with; prediction does without"
+            )
+            continue
+        if not reading.is_sentence(said, place):
+            continue
+        if (length := _number(record.get("duration"))) is not None:
+            reading.durations[video] = length
+        repeated += len(times) > 1
+        for start, end in [one for one in times if one is not None] or [(0.0, 0.0)]:
+            yield TimedSentence(
+                video=video,
+                start_seconds=start,
+                end_seconds=end,
+                sentence=" ".join(said.split()),
+                where=f"{reading.path}: {place}",
+                has_times=bool(times),
+            )
+    if repeated:
+        reading.notes.append(
+            f"{reading.path}: {repeated} sentences happen more than once; each of their moments "
+            "counts as a sentence of its own"
+        )
 
 
-def _from_lines(
-    path: Path, text: str, problems: list[str], need_text: bool
-) -> Iterator[TimedSentence]:
-    for number, line in enumerate(text.splitlines(), 1):
+def _times(value: object) -> tuple[float, float] | None:
+    """Start and end; None where they are not two numbers."""
+    if not isinstance(value, list):
+        return None
+    times = [_number(one) for one in cast("list[Any]", value)]
+    if len(times) != 2 or times[0] is None or times[1] is None:
+        return None
+    return times[0], times[1]
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+def _from_lines(text: str, reading: _Reading) -> Iterator[TimedSentence]:
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         found = _CHARADES.fullmatch(line.strip())
@@ -156,11 +310,11 @@ def _from_lines(
             fields = found.groups()
         else:
             fields = [field.strip() for field in line.strip().split("\t")]
-            if len(fields) == 3 and not need_text:
+            if len(fields) == 3 and not reading.need_text:
                 fields = [*fields, ""]
         place = f"line {number}"
         if len(fields) != 4:
-            problems.append(
+            reading.problems.append(
                 f"{place}: expected `VIDEO START END##sentence`, or video, start, end and sentence "
                 f"with tabs between them, got {line.strip()[:60]!r}"
             )
@@ -168,16 +322,14 @@ def _from_lines(
         video, start, end, said = fields
         times = _number(start), _number(end)
         if times[0] is None or times[1] is None:
-            problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
-        elif need_text and not said.strip():
-            problems.append(f"{place}: {_EMPTY}")
-        else:
+            reading.problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
+        elif reading.is_sentence(said, place, tokenised=found is None):
             yield TimedSentence(
                 video=video,
                 start_seconds=times[0],
                 end_seconds=times[1],
                 sentence=" ".join(said.split()),
-                where=f"{path}: line {number}",
+                where=f"{reading.path}: {place}",
                 tokenised=found is None,
             )
 

@@ -57,9 +57,9 @@ class Lesson:
 
     batches: Batches
     num_train: int
-    """Videos to learn from."""
+    """Videos to learn from, or other `items`."""
     num_held_out: int | None
-    """Videos to check with; None: no validation."""
+    """The same to check with; None: no validation."""
     loss_of: Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor | float]]]
     """See `engine.loop.fit`."""
     validate: Callable[[nn.Module], Mapping[str, float]]
@@ -72,6 +72,8 @@ class Lesson:
     """What made the features that the model learns from; stored with the weights."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
     """What a fresh module is given before anything is loaded into it."""
+    items: str = "videos"
+    """What is counted and learnt from, in the plural."""
 
 
 def open_run(
@@ -167,7 +169,7 @@ def _say_result(
 ) -> None:
     bad = lesson.batches.bad_videos
     if bad:
-        say(f"{len(bad)} videos could not be read and were replaced, such as:")
+        say(f"{len(bad)} {lesson.items} could not be read and were replaced, such as:")
         say(f"  {next(iter(bad.values()))}")
     if result.best is not None:
         say(f"best {lesson.metric_title} {result.best:.3f} after epoch {result.best_epoch}")
@@ -193,7 +195,8 @@ def _opening_line(
     where = f"{accelerator.num_processes} x {accelerator.device.type}"
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
-        f"{lesson.num_train} videos to learn from, {checked}; {config.train.epochs} epochs of "
+        f"{lesson.num_train} {lesson.items} to learn from, {checked}; "
+        f"{config.train.epochs} epochs of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )
 

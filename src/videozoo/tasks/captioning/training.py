@@ -112,6 +112,7 @@ def train(
         metric_title="validation loss",
         class_names=vocabulary.words,
         features=events.features.extractor,
+        items="sentences",
     )
     speaker(out, accelerator)(f"vocabulary: {len(vocabulary):,} words")
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

@@ -90,7 +90,7 @@ def train(
 
     lesson = Lesson(
         batches=batches,
-        num_train=len(batches.pairs.table),
+        num_train=used,
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,
         validate=validate,
@@ -98,5 +98,6 @@ def train(
         metric_title="mean tIoU",
         class_names=None,
         features=origin_of(moments, sentence_dim),
+        items="sentences",
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

@@ -112,6 +112,7 @@ def train(
         class_names=configured_class_names(config),
         features=batches.records.extractor,
         prepare=lambda module: _set_eigenvalues(module, config),
+        items="records",
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
 
