@@ -36,6 +36,7 @@ from videozoo.data.views import ClipEval, ClipPredict
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError
 from videozoo.models import list_models, model_name, model_spec
+from videozoo.packaged_configs import find_config
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
@@ -115,7 +116,7 @@ def load_config(
     """Read and check one run file, ours or one of 2019.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of a packaged one: `tsm`.
         model: The model the command line names; it must agree with the file.
         overrides: `section.key=value`, the value in YAML.
         flags: Dotted key to (how the user spelt the flag, value); None values do not count.
@@ -124,6 +125,7 @@ def load_config(
         ConfigError: With one line a problem, each naming the key as written in the file.
         UsageError: An override is not of the form `section.key=value`.
     """
+    path = find_config(path)
     raw = read_yaml(path)
     notes: tuple[str, ...] = ()
     named = model_name(model) if model else None
@@ -134,7 +136,7 @@ def load_config(
         layer, origins, notes = translated.sections, translated.origins, translated.notes
     else:
         layer = raw
-        origins = {key: str(path) for key, _ in _leaves(raw)}
+        origins = {key: str(path) for key, _ in _leaves(raw) if "." in key}
         written = cast(dict[str, Any], raw.get("model") or {}).get("name")
         if named and written and model_name(str(written)) != named:
             raise ConfigError(
@@ -185,8 +187,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        near = _near_files(path)
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}{near}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid YAML: {detail}") from None
@@ -303,12 +304,6 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def _near_files(path: Path) -> str:
-    beside = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    close = get_close_matches(path.name, beside, n=1)
-    return f"; did you mean {path.parent / close[0]}?" if close else ""
-
-
 def _flag_layers(
     overrides: Sequence[str], flags: Mapping[str, tuple[str, Any]]
 ) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -366,6 +361,7 @@ def describe_file(path: Path, *, model: str | None = None, overrides: Sequence[s
     Raises:
         ConfigError: The file cannot be used.
     """
+    path = find_config(path)
     raw = read_yaml(path)
     if config_v1.is_v1(raw):
         parsed = config_v1.parse(raw, model=model, source=str(path))

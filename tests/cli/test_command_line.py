@@ -52,7 +52,7 @@ def test_help_and_mistakes_answer_without_heavy_imports(arguments: list[str]):
             ["train", "--config", "x.yaml", "--device", "cuad"],
             "unknown value of --device 'cuad'; did you mean cuda?",
         ),
-        (["train"], "the following arguments are required: --config"),
+        (["train"], "no configuration: pass --config FILE|NAME"),
         (["train", "--config", "x.yaml", "--epochs", "many"], "argument --epochs: invalid int"),
         (["predict", "--wieghts", "x", "a.mp4"], "unknown flag --wieghts; did you mean --weights?"),
     ],

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="folder, list or video; by default what --config names",
     )
-    config_flags(check, required=False, default="then also what it needs is checked")
+    config_flags(check, default="then also what it needs is checked")
     check.add_argument("--deep", action="store_true", help="decode every frame, not only three")
     check.add_argument("--workers", type=int, metavar="N", help="processes; by default one a core")
     check.add_argument(

@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
     """Describe the command and its flags."""
     export = command(commands, "export", run_export)
     weights_flag(export)
-    config_flags(export, required=False)
+    config_flags(export)
     export.add_argument(
         "--format",
         choices=("onnx", "torch-export"),

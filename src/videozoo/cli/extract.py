@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     extract.add_argument(
         "--output", type=Path, metavar="DIR", required=True, help="gone on with where it exists"
     )
-    config_flags(extract, required=False)
+    config_flags(extract)
     weights_flag(extract)
     extract.add_argument(
         "--rate", type=float, metavar="X", default=2.0, help="vectors a second (default 2)"

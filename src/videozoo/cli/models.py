@@ -15,7 +15,10 @@ def add(commands: Any) -> None:
     models = command(commands, "models", run_models)
     models.add_argument("name", nargs="?", metavar="NAME", help="one of them, in detail")
     models.add_argument(
-        "--config", type=Path, metavar="FILE", help="count what this run uses, not the defaults"
+        "--config",
+        type=Path,
+        metavar="FILE|NAME",
+        help="count what this run uses, not the defaults",
     )
     models.add_argument(
         "--set",

@@ -126,16 +126,14 @@ def command(
 def config_flags(
     command: argparse.ArgumentParser,
     *,
-    required: bool,
     default: str = "by default the one stored with the weights",
 ) -> None:
     """Add --config, --model and --set."""
     command.add_argument(
         "--config",
         type=Path,
-        metavar="FILE",
-        required=required,
-        help="a YAML file such as configs/tsm.yaml" + ("" if required else f"; {default}"),
+        metavar="FILE|NAME",
+        help=f"a YAML file, or a name of `videozoo config list` such as tsm; {default}",
     )
     command.add_argument("--model", metavar="NAME", help="must agree with the file")
     command.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from videozoo.cli.parser import (
     drop_flag,
     weights_flag,
 )
+from videozoo.packaged_configs import FOLDER_CONFIG
 
 
 def add(commands: Any) -> None:
     """Describe the commands and their flags."""
     train = command(commands, "train", run_train)
-    config_flags(train, required=True)
+    config_flags(train, default="with --data alone: demo/folder")
     train.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/train"))
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with one folder of videos a class"
@@ -54,7 +56,7 @@ def add(commands: Any) -> None:
     device_flag(train)
 
     evaluate = command(commands, "eval", run_eval)
-    config_flags(evaluate, required=False)
+    config_flags(evaluate)
     weights_flag(evaluate)
     evaluate.add_argument(
         "--data", type=Path, metavar="PATH", help="list or folder to use instead of data.test"
@@ -73,7 +75,7 @@ def add(commands: Any) -> None:
 
     predict = command(commands, "predict", run_predict)
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
-    config_flags(predict, required=False)
+    config_flags(predict)
     weights_flag(predict)
     predict.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/predict"))
     predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
@@ -141,6 +143,8 @@ def _lines(path: Path | None) -> list[str]:
 
 def run_train(parsed: argparse.Namespace) -> None:
     """Train a model; writes a run folder."""
+    from dataclasses import replace
+
     from videozoo.tasks import run
     from videozoo.tasks.requests import TrainRequest
 
@@ -150,9 +154,13 @@ def run_train(parsed: argparse.Namespace) -> None:
         "--learning-rate": "train.learning_rate",
         "--seed": "train.seed",
     }
+    source = config_source(parsed, flags)
+    if source.path is None and parsed.data is not None and not parsed.resume:
+        print(f"no --config: taking {FOLDER_CONFIG}, for folders of videos", file=sys.stderr)
+        source = replace(source, path=Path(FOLDER_CONFIG))
     run.train(
         TrainRequest(
-            source=config_source(parsed, flags),
+            source=source,
             save_dir=parsed.save_dir,
             data=parsed.data,
             device=parsed.device,

@@ -30,8 +30,8 @@ def add(commands: Any) -> None:
     convert.add_argument(
         "--config",
         type=Path,
-        metavar="FILE",
-        help="the YAML file they were trained with; by default the one stored with them",
+        metavar="FILE|NAME",
+        help="the configuration they were trained with; by default the one stored with them",
     )
     convert.add_argument(
         "--model",

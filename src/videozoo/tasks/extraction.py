@@ -244,7 +244,7 @@ def _built(trained: Trained, config: RunConfig, layer: Layer) -> nn.Module:
     if config.name != "tsn":
         raise WeightsError(
             f"{path}: a torchvision {net.title}, which knows nothing of what {config.spec.title} "
-            "does along time; extract with it as a TSN (--config configs/tsn.yaml), or train first"
+            "does along time; extract with it as a TSN (--config tsn), or train first"
         )
     module = config.spec.build(config.model)
     initialise(module, config, str(path))  # all but the classifier, which features do without
@@ -571,7 +571,7 @@ def _summary(
         return lines
     if num_classes and request.format not in ("npy", "csv"):
         lines.append(
-            f"next: videozoo train --config configs/attention_lstm.yaml --set data.train={output} "
+            f"next: videozoo train --config attention_lstm --set data.train={output} "
             "--set data.val=null --set data.class_names=null "
             f"--set 'model.streams=[{{name: {STREAM}, dim: {extractor.dim}}}]' "
             f"--set model.num_classes={num_classes}"

@@ -158,7 +158,7 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
 def _published(source: ConfigSource) -> Trained:
     if source.path is None:
         raise UsageError(
-            "no weights: pass --weights RUN|FILE|NAME, or --config FILE for the published weights "
+            "no weights: pass --weights RUN|FILE|NAME, or --config NAME for the published weights "
             "of its model (`videozoo weights list`)"
         )
     config = source.load()
@@ -169,7 +169,7 @@ def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path
     stored = metadata.get("config")
     if not isinstance(stored, dict):
         raise ConfigError(
-            f"{path}: holds no configuration; pass --config FILE, e.g. configs/tsm.yaml"
+            f"{path}: holds no configuration; pass --config FILE|NAME, e.g. --config tsm"
         )
     layers, origins = override_layers(source.overrides, source.flags)
     config = from_layers([(str(path), stored), *layers], origins=origins)

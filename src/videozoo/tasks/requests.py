@@ -35,7 +35,7 @@ class ConfigSource:
         from videozoo.errors import UsageError
 
         if self.path is None:
-            raise UsageError("no configuration: pass --config FILE, e.g. configs/tsm.yaml")
+            raise UsageError("no configuration: pass --config FILE|NAME (`videozoo config list`)")
         return load_config(self.path, model=self.model, overrides=self.overrides, flags=self.flags)
 
 

@@ -273,7 +273,7 @@ def _say_goodbye(scores: dict[str, float], folder: Path, report: Path, *, second
         f"report: {report}\n\n"
         "What to try next:\n"
         f"  videozoo predict --weights {folder / 'tsm'} SOME_VIDEO.mp4\n"
-        "  videozoo train --config configs/demo/folder.yaml --data FOLDER --save-dir runs/mine\n"
+        "  videozoo train --data FOLDER --save-dir runs/mine\n"
         "    where FOLDER holds one folder of your own videos a class\n"
         "  videozoo models"
     )
