@@ -2,7 +2,7 @@
 # The front door. On first use it makes .venv and installs what the commands below need.
 #
 #   bash run.sh setup                         install only
-#   bash run.sh demo                          a first run with nothing to download
+#   bash run.sh demo [--quick]                a first run with nothing to download
 #   bash run.sh test [--slow] [PYTEST ARGS]   the tests
 #   bash run.sh check                         format, lint, types, imports
 #   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from videozoo import cli
 from videozoo.config import load_config
 from videozoo.tasks.demos import clips as demo
 
@@ -18,9 +19,9 @@ def test_the_shipped_configs_are_those_of_the_demo(model: str):
     assert shipped.as_dict() == demo.demo_config(model, Path("demo")).as_dict()
 
 
-def test_it_runs_and_a_second_call_takes_up_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch):
+    """Seconds rather than minutes, and nothing learnt."""
     full = demo.demo_config
 
     def small(model: str, folder: Path) -> Any:
@@ -30,7 +31,13 @@ def test_it_runs_and_a_second_call_takes_up_what_is_there(
     monkeypatch.setattr(demo, "demo_config", small)
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(demo, name, count)
+    monkeypatch.setattr(demo, "MARGIN", -1.0)
 
+
+@pytest.mark.usefixtures("_small")
+def test_it_runs_and_a_second_call_takes_up_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     scores = demo.run("tsm", folder=tmp_path / "demo", device="cpu")
 
     page = (tmp_path / "demo" / "report.html").read_text()
@@ -45,3 +52,42 @@ def test_it_runs_and_a_second_call_takes_up_what_is_there(
 
     assert (again["tsm"], again["tsn"]) == (scores["tsm"], scores["tsn"])
     assert "All of it took" not in (tmp_path / "demo" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("_small")
+def test_the_quick_one_states_baseline_and_margin_and_holds_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)  # an empty folder
+
+    assert cli.main(["demo", "--quick", "--device=cpu"]) == 0
+
+    said = capsys.readouterr().out
+    assert "chance    0.125" in said
+    assert "margin" in said
+    assert "unseen_0000" in said
+    assert not (tmp_path / "demo" / "tsn").exists()
+
+    monkeypatch.setattr(demo, "MARGIN", 0.875)
+    assert cli.main(["demo", "--quick", "--device=cpu"]) == 1
+    assert "less than 0.875 above chance" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_small")
+def test_without_matplotlib_only_the_report_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo.pages, "can_draw", lambda: False)
+
+    assert cli.main(["demo", "--device=cpu"]) == 0
+
+    captured = capsys.readouterr()
+    assert "TSN top-1" in captured.out
+    assert "pip install 'videozoo[report]'" in captured.err
+    assert not (tmp_path / "demo" / "report.html").exists()
+
+
+def test_only_the_first_demo_is_quick(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["demo", "bmn", "--quick"]) == 2
+    assert "--quick" in capsys.readouterr().err

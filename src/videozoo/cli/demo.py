@@ -22,6 +22,9 @@ def add(commands: Any) -> None:
     )
     demo.add_argument("--folder", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--seed", type=int, default=0, metavar="N")
+    demo.add_argument(
+        "--quick", action="store_true", help="tsm alone: about two minutes on two cores"
+    )
     device_flag(demo)
 
 
@@ -29,4 +32,10 @@ def run_demo(parsed: argparse.Namespace) -> None:
     """Make videos, train on them, predict on new ones: a first run with nothing to download."""
     from videozoo.tasks.demos import run
 
-    run(parsed.model, folder=parsed.folder, seed=parsed.seed, device=parsed.device)
+    run(
+        parsed.model,
+        folder=parsed.folder,
+        seed=parsed.seed,
+        device=parsed.device,
+        quick=parsed.quick,
+    )
