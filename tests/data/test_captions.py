@@ -186,7 +186,7 @@ def test_a_vocabulary_that_cannot_work_is_refused(tmp_path: Path, words: str, me
 
 
 def test_events_become_rows_and_numbers_of_words(data: CaptionData):
-    events = load_events(data, "val")
+    events = load_events(data, "val", feature_dim=DIM)
 
     batches = list(EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2))
 
@@ -206,7 +206,7 @@ def test_an_event_outside_its_video_is_refused_or_skipped(data: CaptionData):
     data.train.write_text("v_0\t0\t1\ta man\nv_0\t7\t8\truns\n")
 
     def read(data: CaptionData) -> list[int]:
-        events = load_events(data, "val")
+        events = load_events(data, "val", feature_dim=DIM)
         batches = EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2)
         return [number for batch in batches for number in batch.events.tolist()]
 
@@ -217,7 +217,7 @@ def test_an_event_outside_its_video_is_refused_or_skipped(data: CaptionData):
 
 
 def test_an_interrupted_epoch_goes_on_where_it_stopped(data: CaptionData):
-    events = load_events(data, "train")
+    events = load_events(data, "train", feature_dim=DIM)
     batches = TrainCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2, seed=3)
 
     whole = list(batches.epoch(1))
@@ -238,7 +238,7 @@ def test_features_may_be_npy_or_a_pack_that_tells_its_rate(data: CaptionData, tm
     lengths = list[list[int]]()
     for name in ("npy", "pack"):
         chosen = data.model_copy(update={"features": tmp_path / name})
-        events = load_events(chosen, "val")
+        events = load_events(chosen, "val", feature_dim=DIM)
         batches = EvalCaptions(chosen, WORDS, events, feature_dim=DIM, batch_size=9)
         lengths.append(next(iter(batches)).lengths.tolist())
 
@@ -252,7 +252,7 @@ def test_features_that_do_not_fit_are_named(data: CaptionData):
     assert data.features is not None
 
     def read(dim: int = DIM) -> None:
-        events = load_events(data, "val")
+        events = load_events(data, "val", feature_dim=dim)
         list(EvalCaptions(data, WORDS, events, feature_dim=dim, batch_size=2))
 
     with pytest.raises(DataError, match=r"v_0: 3 values a frame, expected model.feature_dim=4"):

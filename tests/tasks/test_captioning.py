@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_one_line(
     run, data = trained
     with PackWriter(tmp_path / "other", extractor={"model": "tsm", "rate": 2}) as pack:
         pack.write(FeatureRecord("v_00", {"rgb": np.ones((24, DIM), np.float32)}, None))
-    (tmp_path / "outside.txt").write_text("v_00 30 40##a man runs")
+    (tmp_path / "outside.txt").write_text("v_00 30 40##a man runs\nv_00 1 2##a man runs")
     save = ["--save-dir", str(tmp_path / "out")]
 
     def fails(words: list[str], message: str) -> None:
@@ -256,3 +256,40 @@ def test_a_2019_file_keeps_its_meaning():
     assert config.predict.drop_last_word_as_in_2019
     assert not load_config(ROOT / "configs" / "ets.yaml").predict.drop_last_word_as_in_2019
     assert not [note for note in config.notes if "no effect" in note]
+
+
+def test_times_that_do_not_fit_are_said_or_refused_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    data = make_data(tmp_path, videos=6)
+    train = Path(data["train"])
+    good = json.loads(train.read_text())
+
+    def trains(content: dict[str, Any], *sets: str) -> tuple[int, str]:
+        train.write_text(json.dumps(content))
+        run = ["--save-dir", str(tmp_path / "run"), "--overwrite", "--epochs", "1"]
+        words = ["train", "--config", write_config(tmp_path, data), *run]
+        caplog.clear()
+        capsys.readouterr()
+        status = cli.main([*words, *(word for each in sets for word in ("--set", each))])
+        return status, capsys.readouterr().err + caplog.text
+
+    status, said = trains(good)
+    assert (status, "16 sentences to learn from, 8 to check with" in said) == (0, True)
+    assert "reach beyond" not in said
+    one = {"timestamps": [[1.0, 60.0]], "sentences": ["A man runs."]}
+    status, said = trains({**good, "v_00": one})
+    assert (status, "v_00: sentence 0: 1 to 60 in a video of 12 s" in said) == (0, True)
+    outside = {"timestamps": [[20.0, 60.0]], "sentences": ["A man runs."]}
+    status, said = trains({**good, "v_00": outside})
+    assert (status, "v_00 20 to 60 s shows nothing of its video" in said) == (1, True)
+    status, said = trains({**good, "v_00": outside}, "data.outside=skip")
+    assert (status, "1 sentences show nothing of their video and are left out" in said) == (0, True)
+    frames = {
+        video: {**entry, "timestamps": [[25 * t for t in pair] for pair in entry["timestamps"]]}
+        for video, entry in good.items()
+    }
+    status, said = trains(frames)
+    assert (status, "16 of 16 sentences reach beyond" in said) == (1, True)
+    status, said = trains(good, "data.rate=5")
+    assert (status, "data.rate is 5, with which every time would be wrong" in said) == (1, True)

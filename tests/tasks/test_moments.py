@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_one_line(
     with PackWriter(tmp_path / "other", extractor={"model": "tsm", "rate": 1}) as pack:
         pack.write(FeatureRecord("V0", {"rgb": np.ones((16, DIM), np.float32)}, None))
     np.savez(tmp_path / "v.npz", sentences=np.array(["a man"]), vectors=np.ones((1, 64)))
-    (tmp_path / "outside.txt").write_text("V0 30 40##a man runs")
+    (tmp_path / "outside.txt").write_text("V0 30 40##a man runs\nV0 1 2##a man runs")
     given = ["data.sentences.encoder=given", f"data.sentences.file={tmp_path / 'v.npz'}"]
     asked = ["--sentence", "a man"]
 
@@ -225,3 +225,103 @@ def test_a_2019_file_keeps_its_meaning():
         "test_clip-sentvec.pkl",
     )
     assert not [note for note in config.notes if "no effect" in note]
+
+
+def test_times_that_do_not_fit_are_said_or_refused_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    data = make_data(tmp_path, videos=4)
+    train = Path(data["train"])
+    good = train.read_text()
+
+    def trains(text: str, *sets: str) -> tuple[int, str]:
+        train.write_text(text)
+        run = ["--save-dir", str(tmp_path / "run"), "--overwrite", "--epochs", "1"]
+        words = ["train", "--config", write_config(tmp_path, data), *run]
+        caplog.clear()
+        capsys.readouterr()
+        status = cli.main([*words, *(word for each in sets for word in ("--set", each))])
+        return status, capsys.readouterr().err + caplog.text
+
+    status, said = trains(good)
+    assert (status, "12 sentences to learn from, 4 to check with" in said) == (0, True)
+    assert "reach beyond" not in said
+    status, said = trains(f"{good}\nV1 1 99##a man runs.")
+    assert (status, "line 13: 1 to 99 in a video of 16 s; are they in frames?" in said) == (0, True)
+    frames = [
+        f"{video} {25 * int(start)} {25 * int(end)}##{rest}"
+        for line in good.splitlines()
+        for times, rest in [line.split("##")]
+        for video, start, end in [times.split()]
+    ]
+    status, said = trains("\n".join(frames))
+    assert (status, "12 of 12 sentences reach beyond their video" in said) == (1, True)
+    content = {
+        f"V{n}": {"duration": 160, "timestamps": [[0, 4]], "sentences": ["a man runs"]}
+        for n in (1, 2, 3)
+    }
+    status, said = trains(json.dumps(content))
+    assert (status, "160 s annotated, 16 s by its features" in said) == (1, True)
+    assert not (tmp_path / "run" / "weights" / "epoch_2.safetensors").exists()
+    status, said = trains(good, "data.rate=5")
+    assert (status, "data.rate is 5, with which every time would be wrong" in said) == (1, True)
+
+
+def test_an_unknown_rate_is_said_and_compared_with_the_lengths_of_the_videos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    data = make_data(tmp_path, videos=4)
+    (tmp_path / "foreign").mkdir()
+    for number in range(4):
+        rows = np.random.default_rng(number).normal(size=(16, DIM)).astype(np.float32)
+        np.save(tmp_path / "foreign" / f"V{number}.npy", rows)
+    data["features"] = str(tmp_path / "foreign")
+    words = ["train", "--config", write_config(tmp_path, data), "--epochs", "1"]
+    run = ["--save-dir", str(tmp_path / "run")]
+    Path(data["train"]).write_text("V1 0 3##a man runs\nV2 0 3##a man sits")
+    Path(data["val"]).write_text("V0 0 3##a man runs")
+
+    assert cli.main([*words, *run]) == 0
+    said = capsys.readouterr().err
+    assert said.count("do not say how many vectors a second they have; 5 is assumed") == 1
+
+    entry = {"duration": 16, "timestamps": [[0, 3]], "sentences": ["a man runs"]}
+    Path(data["train"]).write_text(json.dumps({"V1": entry, "V2": entry}))
+    assert cli.main([*words, *run, "--overwrite"]) == 1
+    assert "5 is assumed, but by the lengths there it is about 1: --set data.rate" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_query_without_a_moment_is_looked_for_and_qvhighlights_is_learnt_from(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, _ = trained
+    rows = [
+        {"qid": 0, "query": "A man runs.", "vid": "V0", "duration": 16},
+        {"qid": 1, "query": "The dog sleeps.", "vid": "V1", "duration": 16},
+    ]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    save = ["--weights", str(run), "--save-dir", str(tmp_path)]
+
+    assert cli.main(["predict", *save, str(tmp_path / "test.jsonl")]) == 0
+    found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert [(row["video"], row["truth"]) for row in found] == [("V0", None), ("V1", None)]
+
+    rows = [{**row, "relevant_windows": [[0, 4], [8, 12]]} for row in rows]
+    (tmp_path / "val.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    capsys.readouterr()
+    assert cli.main(["eval", *save, "--set", f"data.test={tmp_path / 'val.jsonl'}"]) == 0
+    assert "2 sentences happen more than once" in capsys.readouterr().err
+    assert json.loads((tmp_path / "eval.json").read_text())["sentences"] == 4
+
+
+def test_a_mistake_in_json_names_the_video(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, _ = trained
+    entry = {"duration": 16, "timestamps": [[5, 2]], "sentences": ["a man runs"]}
+    (tmp_path / "negative.json").write_text(json.dumps({"V0": entry}))
+
+    assert cli.main(["predict", "--weights", str(run), str(tmp_path / "negative.json")]) == 1
+    assert "V0: sentence 0: ends at 2, not after its start at 5" in capsys.readouterr().err

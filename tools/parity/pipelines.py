@@ -167,10 +167,11 @@ def _ets(folder: Path) -> Iterator[Row]:
     vocabulary = read_vocabulary(config.data.vocabulary)
     config = sized(config, vocabulary, "dict.txt")
     recorded = _json(folder / "reader.json")
+    dims: dict[str, Any] = {"feature_dim": config.model.feature_dim}
     events = {
-        "train": load_events(config.data, "train"),
-        "valid": load_events(config.data, "val"),
-        "test": load_events(config.data, "test"),
+        "train": load_events(config.data, "train", **dims),
+        "valid": load_events(config.data, "val", **dims),
+        "test": load_events(config.data, "test", **dims),
         "infer": input_events((str(config.predict.inputs),), config.data, config.model.feature_dim),
     }
     for mode, theirs in recorded.items():
@@ -244,12 +245,12 @@ def _ets_training(folder: Path, config: RunConfig, vocabulary: Any) -> Iterator[
     found = TrainCaptions(
         config.data,
         vocabulary,
-        load_events(config.data, "train"),
+        load_events(config.data, "train", **common),
         batch_size=config.train.batch_size,
         **common,
     )
     size = _validation_batch(folder)
-    listed = load_events(config.data, "val")
+    listed = load_events(config.data, "val", **common)
     alone = EvalCaptions(config.data, vocabulary, listed, batch_size=1, **common)
     kept = tuple(listed.events[int(batch.events[0])] for batch in alone)
     usable = replace(listed, events=kept)  # the original skipped first and made batches then

@@ -54,10 +54,26 @@ class VideoFeatures:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": OrderedDict()}
 
-    def rate(self, configured: float | None, default: float) -> float:
-        """Vectors a second: as configured, else as the features say, else the default."""
+    @property
+    def own_rate(self) -> float | None:
+        """Vectors a second as the features themselves say; None where they do not."""
         said = (self.extractor or {}).get("rate")
-        return float(configured or said or default)
+        return None if said is None else float(said)
+
+    def rate(self, configured: float | None, default: float) -> float:
+        """Vectors a second: as the features say or as configured, else the default.
+
+        Raises:
+            DataError: The first two differ.
+        """
+        said = self.own_rate
+        if said is not None and configured is not None and abs(said - configured) > 1e-3 * said:
+            raise DataError(
+                f"{self.path}: the features say that they have {said:g} vectors a second, but "
+                f"data.rate is {configured:g}, with which every time would be wrong; leave it out: "
+                "--set data.rate=null"
+            )
+        return configured or said or default
 
     def where(self, video: str) -> str:
         """The file of a video that is there, for messages."""

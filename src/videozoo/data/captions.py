@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,11 +21,22 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from videozoo.data import kinetics
-from videozoo.data._sequence_batches import EvalBatches, Items, TrainBatches, Workers
+from videozoo.data._sequence_batches import (
+    EvalBatches,
+    Items,
+    MisfitError,
+    TrainBatches,
+    Workers,
+)
 from videozoo.data._sequence_videos import check_missing, named, refuse_missing
 from videozoo.data._video_features import VideoFeatures, named_files
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.timed_sentences import TimedSentence, TimedSentences, read_timed_sentences
+from videozoo.data.timed_sentences import (
+    TimedSentence,
+    TimedSentences,
+    check_times_by_features,
+    read_timed_sentences,
+)
 from videozoo.errors import DataError
 from videozoo.safe_write import written_aside
 from videozoo.types import Settings
@@ -35,6 +46,7 @@ START, END, UNKNOWN = "<s>", "<e>", "<unk>"
 PADDING = -1
 """In place of a word, past the end of a sentence."""
 _RATE_2019 = 5.0
+_MOST_LOOKED_AT = 200  # videos, before a run: reading all of a large data set takes minutes
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
 
 Part = Literal["train", "val", "test"]
@@ -209,6 +221,10 @@ class CaptionEvents:
     path: Path
     rate: float
     """Vectors a second."""
+    vectors: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many a video has, of those that were looked at."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of these events."""
 
     def __len__(self) -> int:
         return len(self.events)
@@ -220,6 +236,16 @@ class CaptionEvents:
         """
         first = max(0, int(event.start_seconds * self.rate))
         return slice(first, min(length, int(event.end_seconds * self.rate + 0.5)))
+
+    @property
+    def empty(self) -> tuple[TimedSentence, ...]:
+        """Events that show nothing of their video, of the videos that were looked at."""
+        return tuple(
+            event
+            for event in self.events
+            if (length := self.vectors.get(event.video)) is not None
+            and (rows := self.rows(event, length)).stop <= rows.start
+        )
 
 
 def part_path(data: CaptionData, part: Part) -> Path | None:
@@ -239,27 +265,32 @@ def load_features(data: CaptionData) -> VideoFeatures:
     return VideoFeatures(data.features, streams=data.streams)
 
 
-def load_events(data: CaptionData, part: Part) -> CaptionEvents:
+def load_events(data: CaptionData, part: Part, *, feature_dim: int) -> CaptionEvents:
     """Find the events of one part of the `data:` section.
 
     Raises:
-        DataError: The part is not set or cannot be used, or no video has features.
+        DataError: The part is not set or cannot be used, no video has features, or times and
+            features do not fit together.
     """
     path = part_path(data, part)
     if path is None:
         raise DataError(
             f"data.{part} is not set; name a file of events, such as ActivityNet Captions' JSON"
         )
-    return with_features(read_timed_sentences(path), load_features(data), data)
+    return with_features(
+        read_timed_sentences(path), load_features(data), data, feature_dim=feature_dim
+    )
 
 
 def with_features(
-    found: TimedSentences, features: VideoFeatures, data: CaptionData
+    found: TimedSentences, features: VideoFeatures, data: CaptionData, *, feature_dim: int
 ) -> CaptionEvents:
-    """Divide events into those with features and those without.
+    """Divide events into those with features and those without; see whether their times fit.
+
+    Of many videos only some are looked at, evenly spread over the file.
 
     Raises:
-        DataError: None has features.
+        DataError: None has features, or times and features do not fit together.
     """
     missing = tuple(video for video in found.videos if video not in features)
     lost = set(missing)
@@ -270,7 +301,27 @@ def with_features(
             f"looked for {named(missing)}; there are those of {named(tuple(features))}"
         )
     rate = features.rate(data.rate, _RATE_2019)
-    return CaptionEvents(events, features, missing, len(found) - len(events), found.path, rate)
+    present = tuple(dict.fromkeys(one.video for one in events))
+    vectors: dict[str, int] = {}
+    for place in np.linspace(0, len(present) - 1, min(len(present), _MOST_LOOKED_AT)).round():
+        video = present[int(place)]
+        try:
+            vectors[video] = len(features.read(video, feature_dim=feature_dim))
+        except MisfitError:
+            raise
+        except DataError:  # whoever reads the event will say so
+            continue
+    notes = check_times_by_features(found, vectors, features, rate=rate, configured=data.rate)
+    return CaptionEvents(
+        events,
+        features,
+        missing,
+        len(found) - len(events),
+        found.path,
+        rate,
+        vectors,
+        (*found.notes, *notes),
+    )
 
 
 def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -> CaptionEvents:
@@ -306,8 +357,13 @@ def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -
             "data.features: --set data.features=PATH"
         )
     files = [read_timed_sentences(path, need_text=False) for path in listed]
-    together = TimedSentences(files[0].path, tuple(e for f in files for e in f.sentences), {})
-    return with_features(together, load_features(data), data)
+    together = TimedSentences(
+        files[0].path,
+        tuple(event for file in files for event in file.sentences),
+        {video: seconds for file in files for video, seconds in file.durations.items()},
+        tuple(note for file in files for note in file.notes),
+    )
+    return with_features(together, load_features(data), data, feature_dim=feature_dim)
 
 
 def _holds_events(path: Path) -> bool:
@@ -316,6 +372,14 @@ def _holds_events(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(4096)
     return b"\0" not in head and head[:1] != b"\x80"
+
+
+def _shows_nothing(event: TimedSentence, events: CaptionEvents, vectors: int | None = None) -> str:
+    seconds = (events.vectors[event.video] if vectors is None else vectors) / events.rate
+    return (
+        f"{event} shows nothing of its video, which has features of {seconds:g} s; correct the "
+        "times, or leave such events out: --set data.outside=skip"
+    )
 
 
 # --- batches ---------------------------------------------------------------------------------
@@ -378,11 +442,7 @@ class _Reader:
         if not len(chosen):
             if self.skips:
                 return None
-            seconds = len(features) / self.events.rate
-            raise DataError(
-                f"{event} shows nothing of its video, which has features of {seconds:g} s; correct "
-                "the times, or leave such events out: --set data.outside=skip"
-            )
+            raise DataError(_shows_nothing(event, self.events, len(features)))
         return _Event(number, chosen, self.vocabulary.numbers(words_of(event)))
 
     def collate(self, events: Sequence[_Event]) -> CaptionBatch:
@@ -433,9 +493,12 @@ class TrainCaptions(TrainBatches[CaptionBatch]):
             world: How many there are.
 
         Raises:
-            DataError: Too many events have no features.
+            DataError: Too many events have no features, or some show nothing of their video.
         """
         self.events = events
+        empty = events.empty
+        if empty and (data.outside == "refuse" or len(empty) == len(events)):
+            raise DataError(_shows_nothing(empty[0], events))
         videos = len({one.video for one in events.events}) + len(events.missing)
         check_missing(videos, events.missing, events.features.path, share=data.bad_video_share)
         super().__init__(

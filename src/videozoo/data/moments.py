@@ -37,7 +37,12 @@ from videozoo.data.sentence_vectors import (
     make_encoder,
     text_of,
 )
-from videozoo.data.timed_sentences import read_timed_sentences
+from videozoo.data.timed_sentences import (
+    TimedSentences,
+    check_times,
+    check_times_by_features,
+    read_timed_sentences,
+)
 from videozoo.errors import ConfigError, DataError
 from videozoo.safe_pickle import load_pickle
 from videozoo.types import Settings
@@ -143,6 +148,10 @@ class WindowSource(Protocol):
         """(W, visual_dim): before, inside and after each."""
         ...
 
+    def check_times(self, found: TimedSentences) -> tuple[str, ...]:
+        """Compare times with the lengths of the videos; see `check_times_by_features`."""
+        ...
+
 
 class ClipFolder:
     """A file a window: MOVIE_START_END.npy, one array (C,) each; times are frames.
@@ -192,6 +201,13 @@ class ClipFolder:
         """See `WindowSource`."""
         known = length_of(self._lengths, video)
         return known[0] if known else None
+
+    def check_times(self, found: TimedSentences) -> tuple[str, ...]:
+        """See `WindowSource`."""
+        known = {video: length_of(self._lengths, video) for video in found.videos}
+        seconds = {v: one[0] / one[1] for v, one in known.items() if one is not None and one[1]}
+        check_times(found, seconds, features=self.path)
+        return ()
 
     def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
         """See `WindowSource`."""
@@ -245,6 +261,7 @@ class SlidingWindows:
         self._features = features
         self._settings = data.windows
         self._dim = clip_dim
+        self._configured_rate = data.rate
         self.extractor = features.extractor
         self.rate = features.rate(data.rate, _RATE)
         self._vectors: dict[str, int] = {}
@@ -267,6 +284,16 @@ class SlidingWindows:
     def length(self, video: str) -> float | None:
         """See `WindowSource`."""
         return self._length(video) / self.rate
+
+    def check_times(self, found: TimedSentences) -> tuple[str, ...]:
+        """See `WindowSource`."""
+        return check_times_by_features(
+            found,
+            {video: self._length(video) for video in found.videos if video in self},
+            self._features,
+            rate=self.rate,
+            configured=self._configured_rate,
+        )
 
     def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
         """See `WindowSource`."""
@@ -421,6 +448,8 @@ class MomentSet:
     """Videos of the file that have no windows."""
     left_out: tuple[str, ...] = ()
     """Sentences whose moment lies outside its video."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of these sentences."""
 
     def __len__(self) -> int:
         return sum(len(video.queries) for video in self.videos)
@@ -471,16 +500,29 @@ def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim:
 
 
 def read_moments(
-    path: Path, source: WindowSource, data: MomentData, *, sentence_dim: int
+    path: Path,
+    source: WindowSource,
+    data: MomentData,
+    *,
+    sentence_dim: int,
+    need_times: bool = True,
 ) -> MomentSet:
     """Read a file of sentences and bring its times to the unit of the windows.
 
+    Args:
+        path: The file.
+        source: Windows of its videos.
+        data: How it is to be read.
+        sentence_dim: Length of the vectors of sentences.
+        need_times: Refuse sentences without a moment.
+
     Raises:
         DataError: The file cannot be used, no video has windows, vectors have another length than
-            `sentence_dim`, or a moment lies outside its video.
+            `sentence_dim`, a moment lies outside its video, or times do not fit the features.
         ConfigError: The sentence encoder is not there.
     """
-    asked = _read_2019(path, data.sentences.dims) if holds_vectors(path) else _read_texts(path)
+    found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
+    asked = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
     videos = tuple(dict.fromkeys(one.video for one in asked))
     missing = tuple(video for video in videos if video not in source)
     if len(missing) == len(videos):
@@ -489,6 +531,7 @@ def read_moments(
             f"{named(missing)}; there are those of {named(tuple(source))}"
         )
     lengths = {} if data.lengths is None else read_lengths(data.lengths)
+    notes = () if found is None else (*found.notes, *source.check_times(found))
     by_video: dict[str, list[tuple[_Asked, tuple[float, float] | None]]] = defaultdict(list)
     left_out: list[str] = []
     for one in asked:
@@ -505,7 +548,7 @@ def read_moments(
         else:
             left_out.append(wrong)
     vectors, encoder = _vectors_of([p[0] for v in by_video.values() for p in v], data, sentence_dim)
-    found = tuple(
+    videos_found = tuple(
         MomentVideo(
             name=video,
             queries=tuple(
@@ -517,15 +560,16 @@ def read_moments(
         )
         for video, pairs in by_video.items()
     )
-    if not found:
+    if not videos_found:
         raise DataError(f"{path}: every moment lies outside its video, such as {left_out[0]}")
     return MomentSet(
         path=path,
-        videos=found,
+        videos=videos_found,
         source=source,
         encoder=encoder,
         missing=missing,
         left_out=tuple(left_out),
+        notes=notes,
     )
 
 
@@ -597,7 +641,7 @@ def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
     return asked
 
 
-def _read_texts(path: Path) -> list[_Asked]:
+def _texts_of(found: TimedSentences) -> list[_Asked]:
     return [
         _Asked(
             video=one.video,
@@ -606,8 +650,9 @@ def _read_texts(path: Path) -> list[_Asked]:
             end=one.end_seconds,
             unit="seconds",
             where=one.where,
+            has_moment=one.has_times,
         )
-        for one in read_timed_sentences(path).sentences
+        for one in found.sentences
     ]
 
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data import kinetics
-from videozoo.data._video_features import object_of
+from videozoo.data._video_features import VideoFeatures, object_of
+from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.errors import DataError
 from videozoo.safe_json import parse_json
 
@@ -129,6 +131,86 @@ def read_timed_sentences(
             "fields with tabs between them"
         )
     return TimedSentences(path, tuple(found), reading.durations, tuple(reading.notes))
+
+
+def check_times(
+    found: TimedSentences,
+    seconds: Mapping[str, float],
+    *,
+    features: Path,
+    slack_seconds: float = 0.0,
+    advice: str = "",
+) -> None:
+    """Compare lengths of videos and times of sentences with how long videos really are.
+
+    What differs by more than a few percent is said in a warning, which names the worst.
+
+    Args:
+        found: A file.
+        seconds: Of the videos that were looked at.
+        features: Where these come from.
+        slack_seconds: How far off they may be by nature.
+        advice: What to do, where more can be said.
+
+    Raises:
+        DataError: Most lengths or times do not fit at all.
+    """
+    said = found.durations
+    both = {video: (said[video], s) for video, s in seconds.items() if said.get(video, 0) > 0}
+    check_lengths(
+        both, source=found.path, features=features, slack_seconds=slack_seconds, advice=advice
+    )
+    stretches: list[Stretch] = []
+    for one in found.sentences:
+        length = seconds.get(one.video)
+        if length and one.has_times:
+            end = one.end_seconds if one.end_seconds > length + slack_seconds else length
+            place = one.where.removeprefix(f"{found.path}: ")
+            stretches.append(Stretch(place, one.start_seconds, end, length))
+    check_ends(stretches, source=found.path, what="sentences")
+
+
+def check_times_by_features(
+    found: TimedSentences,
+    vectors: Mapping[str, int],
+    features: VideoFeatures,
+    *,
+    rate: float,
+    configured: float | None,
+) -> tuple[str, ...]:
+    """Compare lengths and times with those that features mean.
+
+    Args:
+        found: A file.
+        vectors: How many a video has, of the videos that were looked at.
+        features: Of these.
+        rate: Vectors a second.
+        configured: `data.rate`.
+
+    Returns:
+        What else a person should know.
+
+    Raises:
+        DataError: Most lengths or times do not fit at all.
+    """
+    said = found.durations
+    rates = [count / said[video] for video, count in vectors.items() if said.get(video, 0) > 0]
+    is_assumed = configured is None and features.own_rate is None
+    advice = ""
+    if rates and features.own_rate is None:
+        advice = (
+            "The features do not say how many vectors a second they have: "
+            f"{rate:g} is {'assumed' if is_assumed else 'data.rate'}, but by the lengths there it "
+            f"is about {statistics.median(rates):.3g}: --set data.rate=NUMBER"
+        )
+    seconds = {video: count / rate for video, count in vectors.items()}
+    check_times(found, seconds, features=features.path, slack_seconds=1 / rate, advice=advice)
+    if not is_assumed or rates:
+        return ()
+    return (
+        f"{features.path}: the features do not say how many vectors a second they have; {rate:g} "
+        "is assumed: --set data.rate=NUMBER",
+    )
 
 
 # --- JSON ------------------------------------------------------------------------------------

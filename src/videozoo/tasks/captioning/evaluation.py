@@ -64,7 +64,9 @@ def evaluate(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
-    events = load_events(config.data, "test")
+    events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
+    for note in events.notes:
+        say(f"note: {note}")
     batches = EvalCaptions(
         config.data,
         vocabulary,

@@ -58,6 +58,8 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     events = _events(request.inputs, config)
+    for note in events.notes:
+        say(f"note: {note}")
     check_features(events.features.extractor, trained, say)
     writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     with progress_bar(len(events), accelerator, "events") as advance:

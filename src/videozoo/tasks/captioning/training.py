@@ -46,7 +46,7 @@ def train(
     rank, world = accelerator.process_index, accelerator.num_processes
     share = device_batch_size(settings, world)
     feature_dim: int = config.model.feature_dim
-    events = load_events(data, "train")
+    events = load_events(data, "train", feature_dim=feature_dim)
     batches = TrainCaptions(
         data,
         vocabulary,
@@ -60,7 +60,12 @@ def train(
     if note := count_unknown(events.events, vocabulary).note:
         say(f"note: {note}")
     validates = request.valid_interval > 0 and data.val is not None
-    held_out = load_events(data, "val") if validates else None
+    held_out = load_events(data, "val", feature_dim=feature_dim) if validates else None
+    for line in dict.fromkeys((*events.notes, *(held_out.notes if held_out else ()))):
+        say(f"note: {line}")
+    if events.empty:
+        say(f"{len(events.empty)} sentences show nothing of their video and are left out, such as:")
+        say(f"  {events.empty[0]}")
     if held_out is not None:
         refuse_other_features(
             held_out.features.extractor, events.features.extractor, "data.val", "data.train"

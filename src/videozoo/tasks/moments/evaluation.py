@@ -47,6 +47,8 @@ def evaluate(
     moments = load_moments(
         config.data, "test", visual_dim=config.model.visual_dim, sentence_dim=sentence_dim
     )
+    for note in moments.notes:
+        say(f"note: {note}")
     batches = EvalMoments(
         config.data,
         moments,

@@ -65,6 +65,8 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     moments = _moments(request.inputs, request.sentences, config)
+    for note in moments.notes:
+        say(f"note: {note}")
     check_origin(moments, trained, config.model.sentence_dim, say)
     finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
     with progress_bar(len(moments.videos), accelerator) as advance:
@@ -139,7 +141,9 @@ def _moments(inputs: Sequence[str], sentences: Sequence[str], config: RunConfig)
         raise DataError(
             f"{paths[0]}: a folder; what is to be found in it? --sentence TEXT, once or more"
         )
-    return read_moments(paths[0], _default_windows(config), data, sentence_dim=sentence_dim)
+    return read_moments(
+        paths[0], _default_windows(config), data, sentence_dim=sentence_dim, need_times=False
+    )
 
 
 def _default_windows(config: RunConfig) -> WindowSource:

@@ -60,6 +60,8 @@ def train(
     )
     if held_out is not None:
         refuse_other_origin(held_out, moments)
+    for line in dict.fromkeys((*moments.notes, *(held_out.notes if held_out else ()))):
+        say(f"note: {line}")
 
     def loss_of(model: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
