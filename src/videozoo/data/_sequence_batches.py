@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, replace
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
-from videozoo.data._workers import MOST_REPLACEMENTS, named_few, num_cores, start_worker
+from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.errors import DataError
 
 Numbers = NDArray[np.int64]
@@ -158,10 +157,6 @@ class _Order(Sampler[_Key]):
         return -(-len(self.numbers) // self.batch_size)
 
 
-def _as_it_is(loaded: Any) -> Any:
-    return loaded
-
-
 @dataclass(frozen=True, kw_only=True)
 class Workers:
     """How many processes read, and how far ahead."""
@@ -171,22 +166,16 @@ class Workers:
 
     def loader(
         self, items: Items[Any, B], order: _Order, *, num_batches: int, keep: bool
-    ) -> Iterable[_Loaded[B]]:
-        """Start them; `keep` lets them live from pass to pass."""
-        workers = min(self.num_workers, num_cores(), num_batches)
-        loader = DataLoader(
+    ) -> Loader[_Loaded[B]]:
+        """Prepare to read with them; `keep` lets them live from pass to pass."""
+        return Loader(
             items,
-            batch_size=None,
-            sampler=cast(Any, order),
-            collate_fn=_as_it_is,
-            num_workers=workers,
-            prefetch_factor=self.prefetch_batches if workers else None,
-            persistent_workers=keep and workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=start_worker,
-            generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+            order,
+            num_workers=self.num_workers,
+            prefetch_batches=self.prefetch_batches,
+            num_batches=num_batches,
+            keep=keep,
         )
-        return cast("Iterable[_Loaded[B]]", loader)
 
 
 class TrainBatches(Generic[B]):

@@ -1,16 +1,24 @@
 """What loaders with worker processes have in common."""
 
+from __future__ import annotations
+
+import atexit
 import os
 import signal
-from collections.abc import Callable, Mapping
-from typing import Self
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.util import Finalize
+from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 MOST_REPLACEMENTS = 20
 """Tries in a row before data counts as unreadable."""
 _MOST_NAMED = 5  # videos that an error spells out
+
+L = TypeVar("L")
 
 
 class DeviceBatch:
@@ -27,6 +35,105 @@ class DeviceBatch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same batch with every tensor that a device needs changed."""
         raise NotImplementedError
+
+
+class Loader(Generic[L]):
+    """Passes over a data set, read by worker processes that never outlive their use.
+
+    They end with a pass that is given up, with this object, and with the process, however it ends.
+    """
+
+    def __init__(
+        self,
+        items: Dataset[Any],
+        order: Sampler[Any],
+        *,
+        num_workers: int,
+        prefetch_batches: int,
+        num_batches: int,
+        keep: bool,
+        collate: Callable[[Any], L] | None = None,
+    ) -> None:
+        """Prepare to read; workers start with the first pass.
+
+        Args:
+            items: What is read, by key.
+            order: The keys of the next pass.
+            num_workers: At most; never more than there are cores or batches. 0 reads in this
+                process.
+            prefetch_batches: Each worker prepares so many ahead.
+            num_batches: Of a pass.
+            keep: Workers live from one pass to the next.
+            collate: From items to a batch, where a key of `order` is a list of keys of `items`.
+                By default each item is a batch.
+        """
+        workers = min(num_workers, num_cores(), num_batches)
+        how: dict[str, Any] = {"batch_size": None, "sampler": order, "collate_fn": _as_it_is}
+        if collate is not None:
+            how = {"batch_sampler": order, "collate_fn": collate}
+        self._loader = cast(Any, DataLoader)(
+            items,
+            num_workers=workers,
+            prefetch_factor=prefetch_batches if workers else None,
+            persistent_workers=keep and workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=start_worker,
+            generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+            **how,
+        )
+        self._keep = keep
+        self._passes = 0
+        self._finalizer: Finalize | None = None
+
+    def __iter__(self) -> Iterator[L]:
+        reading: Any = iter(self._loader)
+        self._passes += 1
+        number = self._passes
+        if self._loader.num_workers and (self._finalizer is None or not self._keep):
+            # Called when this object goes; and at the end of processes that multiprocessing
+            # started, before it waits for their children.
+            self._finalizer = Finalize(self, _stop_workers, (reading,), exitpriority=100)
+            _LOADERS.add(self)
+        is_whole = False
+        try:
+            yield from reading
+            is_whole = True
+        finally:
+            is_newest = number == self._passes  # or the workers are another pass's by now
+            if is_newest and not (is_whole and self._keep):
+                self.stop()
+
+    def stop(self) -> None:
+        """End the workers; the next pass starts others."""
+        finalizer, self._finalizer = self._finalizer, None
+        self._loader._iterator = None
+        if finalizer is not None:
+            finalizer()
+
+
+_LOADERS: weakref.WeakSet[Loader[Any]] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    for loader in list(_LOADERS):
+        loader.stop()
+
+
+# Runs before what torch.utils.data and multiprocessing, imported above, do at the end: the first
+# gives up its workers, the second waits for them for ever.
+atexit.register(_stop_all)
+
+
+def _stop_workers(reading: Any) -> None:
+    reading._shutdown_workers()
+    for worker in reading._workers:
+        if worker.is_alive():  # it is busy, and leaves the first SIGTERM to others
+            worker.kill()
+            worker.join()
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded
 
 
 def start_worker(_: int) -> None:

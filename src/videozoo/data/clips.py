@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from videozoo.data import kinetics, sampling, transforms
-from videozoo.data._workers import MOST_REPLACEMENTS, named_few, num_cores, start_worker
+from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
 from videozoo.data.video import VideoReader, open_video
@@ -556,20 +556,16 @@ class _Order(Sampler[list[Any]]):
 
 def _loader(
     items: Dataset[_Item], order: _Order, data: ClipData, *, num_batches: int, keep: bool
-) -> "DataLoader[_Loaded]":
-    workers = min(data.num_workers, num_cores(), num_batches)
-    loader = DataLoader(
+) -> Loader[_Loaded]:
+    return Loader(
         items,
-        batch_sampler=cast(Any, order),
-        collate_fn=cast(Any, _collate),
-        num_workers=workers,
-        prefetch_factor=data.prefetch_batches if workers else None,
-        persistent_workers=keep and workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=start_worker,
-        generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+        order,
+        num_workers=data.num_workers,
+        prefetch_batches=data.prefetch_batches,
+        num_batches=num_batches,
+        keep=keep,
+        collate=_collate,
     )
-    return cast("DataLoader[_Loaded]", loader)
 
 
 def epoch_order(

@@ -20,15 +20,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from videozoo.data import kinetics
 from videozoo.data._workers import (
     MOST_REPLACEMENTS,
     DeviceBatch,
+    Loader,
     named_few,
-    num_cores,
-    start_worker,
 )
 from videozoo.data.records import (
     MOST_LOADED_BYTES,
@@ -416,27 +415,17 @@ class _Order(Sampler[_Key]):
         return -(-len(self.numbers) // self.batch_size)
 
 
-def _as_it_is(loaded: _Loaded) -> _Loaded:
-    return loaded
-
-
 def _loader(
     items: _Items, order: _Order, data: FeatureData, *, num_batches: int, keep: bool
-) -> Iterable[_Loaded]:
-    workers = min(data.num_workers, num_cores(), num_batches)
-    loader = DataLoader(
+) -> Loader[_Loaded]:
+    return Loader(
         items,
-        batch_size=None,
-        sampler=cast(Any, order),
-        collate_fn=cast(Any, _as_it_is),
-        num_workers=workers,
-        prefetch_factor=data.prefetch_batches if workers else None,
-        persistent_workers=keep and workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=start_worker,
-        generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+        order,
+        num_workers=data.num_workers,
+        prefetch_batches=data.prefetch_batches,
+        num_batches=num_batches,
+        keep=keep,
     )
-    return cast("Iterable[_Loaded]", loader)
 
 
 class TrainFeatures:
