@@ -22,6 +22,7 @@ from videozoo.data.activitynet import (
     write_class_scores,
     write_results,
 )
+from videozoo.data.lengths import Measured
 from videozoo.data.synthetic_world import make_world
 from videozoo.errors import DataError
 
@@ -229,6 +230,98 @@ def test_sample_files_of_thumos(caplog: pytest.LogCaptureFixture):
         read_annotations(THUMOS / "val_Annotation.csv")
 
 
+VIA = {
+    "project": {"pid": "__VIA__", "pname": "mine"},
+    "config": {},
+    "attribute": {
+        "1": {"aname": "action", "anchor_id": "FILE1_Z2_XY0", "type": 4,
+              "options": {"0": "dig", "1": "swim"}},
+    },
+    "file": {"1": {"fid": "1", "fname": "clips/a.mp4"}, "2": {"fid": "2", "fname": "b.mp4"}},
+    "metadata": {
+        "1_x": {"vid": "1", "z": [0.5, 2.25], "xy": [], "av": {"1": "1"}},
+        "1_y": {"vid": "1", "z": [3.0], "xy": [2, 1, 1, 9, 9], "av": {"1": "0"}},
+        "2_z": {"vid": "2", "z": [1.0, 4.0], "xy": [], "av": {"1": "0"}},
+    },
+    "view": {"1": {"fid_list": ["1"]}, "2": {"fid_list": ["2"]}},
+}  # fmt: skip
+
+
+def dumped(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_projects_of_via(tmp_path: Path):
+    path = dumped(tmp_path / "via.json", VIA)
+
+    found = read_annotations(path, durations={"a": 5, "b": 5})
+
+    assert times(found) == {"a": [(0.5, 2.25, "swim")], "b": [(1.0, 4.0, "dig")]}
+    assert [one.subset for one in found.videos] == [None, None]
+    two = {**VIA, "metadata": {**VIA["metadata"], "q": {"vid": "1", "z": [0, 1], "av": {"2": "x"}}}}
+    with pytest.raises(DataError, match=r"several attributes \('action', '2'\)|\('2', 'action'\)"):
+        read_annotations(dumped(path, two), durations={"a": 5, "b": 5})
+    with pytest.raises(DataError, match="a: has no duration, expected seconds above 0; name a fil"):
+        read_annotations(dumped(path, VIA))
+
+
+def studio(ranges: list[tuple[int, int]], label: str, video: str, **more: Any) -> dict[str, Any]:
+    value = {
+        "ranges": [{"start": start, "end": end} for start, end in ranges],
+        "timelinelabels": [label],
+    }
+    result = [{"type": "timelinelabels", "from_name": "t", "to_name": "v", "value": value}]
+    return {"id": 1, "data": {"video": video}, "annotations": [{"result": result, **more}]}
+
+
+def test_exports_of_label_studio_count_frames_from_one(tmp_path: Path):
+    tasks = [
+        studio([(1, 25), (51, 100)], "dig", "/data/upload/3/0a1b2c3d-a.mp4"),
+        studio([(1, 10)], "swim", "/data/upload/3/ffffffff-b.mp4"),
+        studio([(1, 10)], "no", "/data/upload/3/ffffffff-b.mp4", was_cancelled=True),
+    ]
+    path = dumped(tmp_path / "studio.json", tasks)
+    lengths = {"a": 4, "b": 4}
+
+    found = read_annotations(path, durations=lengths, frames_per_second=25)
+
+    assert times(found) == {"a": [(0.0, 1.0, "dig"), (2.0, 4.0, "dig")], "b": [(0.0, 0.4, "swim")]}
+    with pytest.raises(DataError, match=r"counts in frames \(1 to 25\).*frames_per_second=25"):
+        read_annotations(path, durations=lengths)
+    sound = {"start": 1.5, "end": 2.5, "labels": ["speech"]}
+    task = {"id": 1, "data": {"video": "c.mp4"}, "annotations": [{"result": [{"value": sound}]}]}
+    heard = read_annotations(dumped(path, [task]), durations={"c": 4})
+    assert times(heard) == {"c": [(1.5, 2.5, "speech")]}
+    small = {"id": 1, "clip": "d.mp4", "marks": [tasks[0]["annotations"][0]["result"][0]["value"]]}
+    flat = read_annotations(dumped(path, [small]), durations={"d": 4}, frames_per_second=25)
+    assert times(flat) == {"d": [(0.0, 1.0, "dig"), (2.0, 4.0, "dig")]}
+
+
+def test_tables_with_a_segment_a_row(tmp_path: Path):
+    path = text(
+        tmp_path / "own.csv",
+        "Video, Start,end,Label,split,duration",
+        "clips/a.mp4,0.5,1.5,dig,train,4",
+        "b.mov,1,2,swim,val,5",
+        "clips/a.mp4,2,3, swim ,train,4",
+    )
+
+    found = read_annotations(path)
+
+    assert times(found) == {
+        "a": [(0.5, 1.5, "dig"), (2.0, 3.0, "swim")],
+        "b": [(1.0, 2.0, "swim")],
+    }
+    assert [(one.subset, one.duration_seconds) for one in found.videos] == [
+        ("train", 4),
+        ("val", 5),
+    ]
+    text(path, "video,start,end,label", "x/a.mp4,0,1,dig", "y/a.mp4,0,1,dig")
+    with pytest.raises(DataError, match=r"x/a.mp4 and y/a.mp4 are both called 'a'"):
+        read_annotations(path)
+
+
 # --- subsets ---------------------------------------------------------------------------------
 
 
@@ -355,6 +448,93 @@ def test_only_the_first_few_problems_are_named(tmp_path: Path):
 
     with pytest.raises(DataError, match=r"v0: .*; .*v1: .*; .*v2: .*; and 6 more$"):
         read_annotations(write(tmp_path / "a.json", videos))
+
+
+def test_a_key_that_is_there_twice_is_told(tmp_path: Path):
+    path = tmp_path / "a.json"
+    video = '{"duration": 5, "annotations": []}'
+    path.write_text(f'{{"database": {{"a": {video}, "b": {video}, "a": {video}}}}}')
+
+    with pytest.raises(DataError, match=r"a.json: database: the key 'a' is there twice"):
+        read_annotations(path)
+    path.write_text('{"a": {"duration": 5, "annotations": [], "duration": 6}}')
+    with pytest.raises(DataError, match=r"a.json: a: the key 'duration' is there twice"):
+        read_annotations(path)
+
+
+def test_damaged_json_shows_where(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": {"duration": 5, "annotations": []}, "b": {"duration": oops}}')
+
+    with pytest.raises(DataError, match=r"""not valid JSON: .*after .*"b": {"duration": o'"""):
+        read_annotations(path)
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(DataError, match="goes on after the first object, in line 2; is it JSON L"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("label", [None, "", "  "])
+def test_a_segment_without_a_label_beside_others_is_refused(tmp_path: Path, label: object):
+    video = entry((1, 2, "x"), (3, 4, "x"))
+    video["annotations"][1]["label"] = label
+
+    with pytest.raises(DataError, match="a: annotation 1: has no label, unlike others"):
+        read_annotations(write(tmp_path / "a.json", {"a": video}))
+
+
+def test_segments_may_all_be_without_a_label(tmp_path: Path):
+    video = entry() | {"annotations": [{"segment": [1, 2]}, {"segment": [3, 4]}]}
+
+    found = read_annotations(write(tmp_path / "a.json", {"a": video}))
+
+    assert times(found) == {"a": [(1.0, 2.0, ""), (3.0, 4.0, "")]}
+
+
+def test_labels_are_names(tmp_path: Path):
+    video = entry((1, 2, "x"), (3, 4, "x"))
+    video["annotations"][1]["label"] = {"name": "x"}
+
+    with pytest.raises(DataError, match="annotation 1: label is a dict, expected the name"):
+        read_annotations(write(tmp_path / "a.json", {"a": video}))
+
+
+def test_blanks_around_labels_mean_nothing_and_other_oddities_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write(
+        tmp_path / "a.json",
+        {
+            "a": entry((1, 2, " Hit "), (3, 4, "Hit"), (3, 4, "hit"), (5, 6, "Ambiguous")),
+            "b": entry(subset=None),
+        },
+    )
+
+    found = read_annotations(path)
+
+    assert found.class_names == ("Ambiguous", "Hit", "hit")
+    assert "1 segments are labelled 'Ambiguous'" in caplog.text
+    assert "data.ignored_classes=[Ambiguous]" in caplog.text
+    assert "differ in upper and lower case only: Hit, hit" in caplog.text
+    assert "1 of 2 videos have no subset, unlike the others, and are in no part: b" in caplog.text
+    caplog.clear()
+    read_annotations(path, ignored_classes=("Ambiguous", "hit"))
+    assert "Ambiguous" not in caplog.text
+
+
+def test_lengths_measured_by_features_count_and_are_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    videos = {name: entry((1, 2, "x")) for name in "abc"}
+    path = write(tmp_path / "a.json", videos)
+    seconds = {"v_a": 25.0, "b": 20.1}
+
+    found = read_annotations(path, measured=Measured(tmp_path / "f", seconds, {"c": 19.0}, 1.0))
+
+    assert [one.duration_seconds for one in found.videos] == [25.0, 20.1, 20.0]
+    assert "1 of 2 videos are longer or shorter there" in caplog.text
+    assert "a: 20 s annotated, 25 s by its features, 1.25 times" in caplog.text
+    with pytest.raises(DataError, match=r"3 of 3 videos .* 20 s annotated, 2 s by its features"):
+        read_annotations(path, measured=Measured(tmp_path, {}, dict.fromkeys("abc", 2.0), 0.5))
 
 
 # --- lengths ---------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import videozoo
 from tests.weights.test_paddle import record
 from videozoo import cli, cli_v1
 from videozoo.config import from_layers
+from videozoo.data.feature_folder import FeatureFolder
 from videozoo.data.records import FeatureRecord, PackWriter
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.weights.files import read_weights
@@ -584,22 +586,22 @@ def test_videos_without_features_are_named_and_do_not_count(
 def test_features_of_another_extractor_are_refused(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    for rate in (1, 2):
+    for rate in (0.5, 2):
         with PackWriter(tmp_path / f"pack{rate}", extractor={"model": "tsm", "rate": rate}) as pack:
             for path in sorted((world / "features").glob("*.npy")):
                 pack.write(
                     FeatureRecord(name=path.stem, streams={"rgb": np.load(path)}, labels=None)
                 )
     config = write_config(
-        tmp_path, world, "bsn_tem", data={"features": str(tmp_path / "pack1")}, epochs=1
+        tmp_path, world, "bsn_tem", data={"features": str(tmp_path / "pack0.5")}, epochs=1
     )
     run = str(tmp_path / "run")
     assert cli.main(["train", "--config", config, "--save-dir", run]) == 0
     predict = ["predict", "--weights", run, "--save-dir", run]
 
-    assert cli.main([*predict, str(tmp_path / "pack1")]) == 0
+    assert cli.main([*predict, str(tmp_path / "pack0.5")]) == 0
     assert cli.main([*predict, str(tmp_path / "pack2")]) == 1
-    assert "rate 2 instead of 1" in capsys.readouterr().err
+    assert "rate 2 instead of 0.5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -641,7 +643,7 @@ def test_detectors_and_annotations_must_agree_on_classes(
 
     assert cli.main([*words, "--set", "model.num_classes=9"]) == 1
     error = capsys.readouterr().err
-    assert "2 classes, but model.num_classes is 9" in error
+    assert "2 classes (dig, swim), but model.num_classes is 9" in error
     assert "--set model.num_classes=3" in error
 
 
@@ -706,3 +708,132 @@ def test_a_2019_checkpoint_with_its_sampling_matrix_loads(container: str, tmp_pa
 
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+# --- lengths and parts that do not fit -------------------------------------------------------
+
+
+def write_features(folder: Path, world: Path, seconds: float, *names: str) -> Path:
+    """Features as `videozoo extract` writes them, of videos of the world under other names."""
+    made = FeatureFolder(folder, "npz", {"model": "tsm", "rate": STEPS / seconds})
+    made.prepare(made_with="test")
+    writer = made.writer(0)
+    for name in names:
+        values = np.load(world / "features" / f"{name}.npy")
+        writer.add(FeatureRecord(name, {"rgb": values}, duration_seconds=seconds))
+    made.merge()
+    return folder
+
+
+@pytest.mark.parametrize("named", ["folder", "file", "list"])
+def test_the_length_that_features_carry_wins_over_annotations_of_the_same_name(
+    named: str,
+    bmn_run: Path,
+    world: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+):
+    folder = write_features(tmp_path / "f", world, 30.0, "v_te00", "v_te01")
+    listed = tmp_path / "some.list"
+    listed.write_text("v_te00\n")
+    what = {"folder": folder, "file": folder / "v_te00.npz", "list": listed}[named]
+    words = ["--set", f"data.features={folder}", "--save-dir", str(tmp_path / "p")]
+
+    assert cli.main(["predict", "--weights", str(bmn_run), *words, str(what)]) == 0
+
+    found = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
+    assert {row["duration_seconds"] for row in found} == {30.0}
+    assert all(one["end_seconds"] <= 30.0 for row in found for one in row["segments"])
+    results = json.loads((tmp_path / "p" / "results.json").read_text())["results"]
+    assert all(one["segment"][1] <= 30.0 for row in results.values() for one in row)
+    assert "v_te00: 40 s annotated, 30 s by its features" in caplog.text
+    finder: Any = videozoo.load(bmn_run)
+    assert finder.predict(folder)[0].duration_seconds == 30.0
+
+
+def test_lengths_that_only_names_tell_are_said(
+    bmn_run: Path, world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    what = str(world / "features" / "v_te00.npy")
+    line = ["predict", "--weights", str(bmn_run), "--save-dir", str(tmp_path), what]
+
+    assert cli.main(line) == 0
+
+    assert "the lengths of 1 videos come from" in caplog.text
+    assert "by their names: v_te00" in caplog.text
+
+
+@pytest.mark.parametrize("model", ["bmn", "bsn_tem", "bsn"])
+def test_features_of_another_length_are_refused_before_the_first_step(
+    model: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    names = [path.stem for path in (world / "features").glob("*.npy")]
+    folder = write_features(tmp_path / "f", world, 4.0, *names)
+    config = write_config(tmp_path, world, model, data={"features": str(folder)})
+
+    assert cli.main(["train", "--config", config, "--save-dir", str(tmp_path / "r")]) == 1
+
+    assert re.search(r"32 of 36|36 of 36", error := capsys.readouterr().err), error
+    assert "40 s annotated, 4 s by its features, 10 times" in error
+    assert "are the annotations in frames" in error
+
+
+def test_segments_in_frames_are_refused_in_training_and_evaluation(
+    bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = json.loads((world / "anet.json").read_text())
+    for video in content["database"].values():
+        for one in video["annotations"]:
+            one["segment"] = [25 * time for time in one["segment"]]
+    annotations = tmp_path / "frames.json"
+    annotations.write_text(json.dumps(content))
+    config = write_config(tmp_path, world, "bmn", data={"annotations": str(annotations)})
+    sets = ["--set", f"data.annotations={annotations}"]
+
+    for line in (
+        ["train", "--config", config, "--save-dir", str(tmp_path / "r")],
+        ["eval", "--weights", str(bmn_run), *sets],
+    ):
+        assert cli.main(line) == 1
+        assert "are they in frames?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_nothing_to_learn_from_or_to_check_with_is_told_before_the_first_step(
+    part: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = json.loads((world / "anet.json").read_text())
+    for video in content["database"].values():
+        if video["subset"] == part:
+            video["annotations"] = []
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    config = write_config(tmp_path, world, "bmn", data={"annotations": str(tmp_path / "a.json")})
+
+    assert cli.main(["train", "--config", config, "--save-dir", str(tmp_path / "r")]) == 1
+
+    what = "to learn from" if part == "training" else "to check with"
+    assert f"{what} has an annotated segment" in capsys.readouterr().err
+    assert not list((tmp_path / "r").glob("*.safetensors"))
+
+
+def test_evaluation_is_on_the_part_of_validation_and_training_videos_are_told(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """As in THUMOS14, where `validation` is what one learns from."""
+    parts = {"train_subset": "validation", "val_subset": "training"}
+    config = write_config(tmp_path, world, "bmn", data=parts, epochs=1)
+    run = tmp_path / "run"
+    assert cli.main(["train", "--config", config, "--save-dir", str(run)]) == 0
+
+    facts = evaluated(run, tmp_path / "e")
+
+    assert (facts["videos"], facts["videos_learnt_from"]) == (24, 0)
+    assert "WARNING" not in capsys.readouterr().err
+    facts = evaluated(run, tmp_path / "f", "--set", "data.test_subset=validation")
+    assert (facts["videos"], facts["videos_learnt_from"]) == (8, 8)
+    said = capsys.readouterr().err
+    assert "WARNING: evaluation is on videos to learn from: 8 of 8" in said
+    words = ["--set", "data.val_subset=validation", "--save-dir", str(tmp_path / "again")]
+    assert cli.main(["train", "--config", config, *words]) == 0
+    assert "WARNING: validation is on videos to learn from: 8 of 8" in capsys.readouterr().err

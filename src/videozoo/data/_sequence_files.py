@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from videozoo.data import kinetics
 from videozoo.data._sequence_batches import MisfitError
-from videozoo.data.activitynet import spellings
 from videozoo.data.feature_folder import FeatureFolder
+from videozoo.data.lengths import Measured
 from videozoo.data.records import (
     MANIFEST,
     Facts,
@@ -25,6 +25,7 @@ from videozoo.data.records import (
     fingerprint,
     read_extractor,
 )
+from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
 from videozoo.safe_pickle import load_pickle
 
@@ -123,6 +124,7 @@ class FeatureFiles:
         """What made the features, where that is known."""
         self.durations: dict[str, float] = {}
         """Seconds of the videos whose features tell."""
+        self._lengths: dict[str, int] = {}
         self._sources: dict[str, _Source] = {}
         if not path.exists():
             raise DataError(f"{path}: no such file or folder of features")
@@ -132,6 +134,7 @@ class FeatureFiles:
             for number in range(len(records)):
                 record = records.read(number)
                 self._add(record.name, _Record(records, number))
+                self._lengths[record.name] = min(map(len, record.streams.values()), default=0)
                 if record.duration_seconds is not None:
                     self.durations[record.name] = record.duration_seconds
             records.close()
@@ -153,6 +156,15 @@ class FeatureFiles:
     def fingerprint(self) -> str | None:
         """Changes with what made the features; None where nothing is known of it."""
         return None if self.extractor is None else fingerprint(self.extractor)
+
+    @property
+    def measured(self) -> Measured:
+        """How long the videos are, as far as their features tell."""
+        rate = (self.extractor or {}).get("rate")
+        each = 1 / rate if isinstance(rate, int | float) and rate > 0 else 0.0
+        counted = {n: count * each for n, count in self._lengths.items() if count * each > 0}
+        estimates = {name: one for name, one in counted.items() if name not in self.durations}
+        return Measured(self.path, self.durations, estimates, slack_seconds=each)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -220,6 +232,7 @@ class FeatureFiles:
         if self.extractor is not None:
             written = FeatureFolder(folder, "npz", self.extractor)
             written.read()
+            self._lengths = {name: int(line["length"]) for name, line in written.done.items()}
             seconds = {name: line.get("duration_seconds") for name, line in written.done.items()}
             self.durations = {name: float(one) for name, one in seconds.items() if one is not None}
         subfolders = self._streams or _PAIR

@@ -26,7 +26,8 @@ from videozoo.data._sequence_videos import (
     workers_of,
 )
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.activitynet import Annotation, Annotations, spellings
+from videozoo.data.activitynet import Annotation, Annotations
+from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
 from videozoo.safe_write import written_aside
 

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from videozoo.data._sequence_batches import Workers
 from videozoo.data.activitynet import (
     Annotations,
     BadSegments,
     annotated_classes,
+    annotated_videos,
+    named,
     read_annotations,
     read_class_names,
     read_durations,
 )
+from videozoo.data.lengths import Measured
 from videozoo.errors import DataError
 from videozoo.types import Settings
 
 Part = Literal["train", "val", "test"]
-
-_MOST_NAMED = 5  # videos that a message spells out
 
 
 class AnnotatedData(Settings):
     """Videos with what happens in them, and who reads them."""
 
     annotations: Path | None = None
-    """What happens when: ActivityNet's JSON, official or that of 2019; CSV of THUMOS14 or Charades;
+    """What happens when: ActivityNet's JSON, official or that of 2019; CSV of THUMOS14 or Charades,
+    or with the columns video, start, end, label; projects of VIA 3 and exports of Label Studio;
     2019 lists of C-TCN. For all parts, unless the next two say otherwise."""
     val_annotations: Path | None = None
     """Those of the videos to check with after each epoch, where they are in another file."""
@@ -40,7 +42,7 @@ class AnnotatedData(Settings):
     val_subset: str | None = "validation"
     """Subset to check with after each epoch."""
     test_subset: str | None = "validation"
-    """Subset to evaluate on."""
+    """Subset to evaluate on, by default that of `val_subset`."""
     class_names: Path | None = None
     """Names of the classes by number, a line each or as JSON. By default all labels of
     `annotations`, sorted."""
@@ -52,6 +54,8 @@ class AnnotatedData(Settings):
     file. Those of which nothing is left are dropped, or refused."""
     ignored_classes: tuple[str, ...] = ()
     """Segments with these labels do not count, such as `Ambiguous` of THUMOS14."""
+    frames_per_second: float | None = Field(default=None, gt=0)
+    """Of the videos, for exports of Label Studio, which count frames."""
     num_workers: int = Field(default=4, ge=0)
     """Processes that read, on each training process; never more than the machine has cores.
     0 reads in the training process itself."""
@@ -61,9 +65,21 @@ class AnnotatedData(Settings):
     """Training goes on without videos that have no features, and replaces damaged ones by others;
     it stops when together they are more than this share."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _test_as_val(cls, given: Any) -> Any:
+        """Take the held-out videos for both: another part is a choice."""
+        if isinstance(given, dict) and "val_subset" in given and "test_subset" not in given:
+            return {**given, "test_subset": given["val_subset"]}
+        return cast("Any", given)
+
 
 def load_annotations(
-    data: AnnotatedData, part: Part, *, durations: Mapping[str, float] | None = None
+    data: AnnotatedData,
+    part: Part,
+    *,
+    durations: Mapping[str, float] | None = None,
+    measured: Measured | None = None,
 ) -> Annotations:
     """Read what happens in the videos of one part of the `data:` section.
 
@@ -73,6 +89,7 @@ def load_annotations(
         data: Where it is written.
         part: Which videos.
         durations: Seconds of videos where neither the annotations nor `data.durations` tell.
+        measured: What features say of lengths.
 
     Raises:
         DataError: The part is not set or cannot be used, or shows a class that is not known.
@@ -95,10 +112,24 @@ def load_annotations(
         path,
         bad_segments=data.bad_segments,
         durations=known,
+        measured=measured,
         class_names=names,
         ignored_classes=data.ignored_classes,
+        frames_per_second=data.frames_per_second,
     )
     return found.of_subset(subset)
+
+
+def videos_learnt_from(data: AnnotatedData) -> list[str]:
+    """Names of the videos to learn from; none where their annotations cannot be read any more."""
+    if data.annotations is None:
+        return []
+    try:
+        return annotated_videos(
+            data.annotations, subset=data.train_subset, frames_per_second=data.frames_per_second
+        )
+    except DataError:  # evaluation does without
+        return []
 
 
 def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:
@@ -108,12 +139,6 @@ def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:
         "test": (data.test_annotations, data.val_annotations, data.annotations),
     }
     return next((path for path in chosen[part] if path is not None), None)
-
-
-def named(videos: Sequence[str]) -> str:
-    """The first few names of many."""
-    more = len(videos) - _MOST_NAMED
-    return ", ".join(videos[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_missing(videos: int, missing: Sequence[str], source: Path, *, share: float) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from videozoo.data._sequence_batches import MisfitError
 from videozoo.data._sequence_files import FeatureFiles
-from videozoo.data.activitynet import spellings
 from videozoo.data.records import Facts
+from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
 from videozoo.safe_pickle import load_pickle
 

@@ -1,13 +1,15 @@
 """What happens in videos, from when to when: annotations, and results in ActivityNet's form.
 
-`read_annotations` knows six kinds of file, told apart by their content:
+`read_annotations` knows nine kinds of file, told apart by their content:
 
 * ActivityNet's official JSON, `{"database": {NAME: {"duration", "subset", "annotations"}}}`;
 * the 2019 library's `activity_net_1_3_new.json`, `{NAME: {"duration_second", ...}}`;
 * THUMOS14: CSV with the columns `video, type, start, end` or `video-name, t-init, t-end`, or the
   official folder of `CLASS_val.txt`;
 * Charades: CSV with the columns `id, actions, length`;
-* the 2019 lists of C-TCN, `NAME FRAMES COUNT (CLASS START END)...` a line, in frames.
+* the 2019 lists of C-TCN, `NAME FRAMES COUNT (CLASS START END)...` a line, in frames;
+* projects of VIA 3, exports of Label Studio, and other CSV with a segment a row and columns such as
+  `video, start, end, label`.
 
 Results are ActivityNet's `{"version", "results", "external_data"}`, as its evaluation takes them.
 """
@@ -19,6 +21,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,8 +31,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data import kinetics
+from videozoo.data._annotation_exports import (
+    RawInstance,
+    RawVideo,
+    is_label_studio,
+    is_via,
+    label_studio_videos,
+    table_columns,
+    table_videos,
+    via_videos,
+)
+from videozoo.data.json_files import json_of
+from videozoo.data.lengths import Measured, Stretch, check_ends
+from videozoo.data.video_names import of_video
 from videozoo.errors import DataError
-from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
 
 BadSegments = Literal["clip", "drop", "refuse"]
@@ -45,6 +60,8 @@ _PARTS = {
 }
 _DURATIONS = ("duration", "duration_second")
 _MOST_NAMED = 3  # problems that a warning spells out
+_MOST_NAMES = 5  # videos
+_CUT = "They are cut where the video ends (data.bad_segments)."
 _CODE = re.compile(r"c\d+", re.ASCII)
 _THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -142,36 +159,15 @@ def is_of_subset(subset: str | None, wanted: str) -> bool:
 # --- reading ---------------------------------------------------------------------------------
 
 
-@dataclass
-class _Video:
-    """One video as a file has it, not yet checked."""
-
-    name: str
-    where: str
-    duration: object = None
-    subset: str | None = None
-    instances: list[_Instance] = field(default_factory=lambda: list[_Instance]())
-    num_frames: int | None = None
-    """Instances are in frames, and the video has so many."""
-    extras: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-@dataclass(frozen=True)
-class _Instance:
-    where: str
-    start: object
-    end: object
-    label: str | int
-    """A class, or its number from 0."""
-
-
 def read_annotations(
     path: Path,
     *,
     bad_segments: BadSegments = "clip",
     durations: Mapping[str, float] | None = None,
+    measured: Measured | None = None,
     class_names: Sequence[str] | None = None,
     ignored_classes: Sequence[str] = (),
+    frames_per_second: float | None = None,
 ) -> Annotations:
     """Read annotations of any kind this file knows.
 
@@ -182,25 +178,34 @@ def read_annotations(
             as annotated) and leaves out those of which nothing remains; `drop` leaves out all of
             them; `refuse` raises. Those left out are named in a warning and in `left_out`.
         durations: Seconds of videos whose length the file does not tell; see `read_durations`.
+        measured: What features say of lengths: it counts more, and is compared.
         class_names: The classes; a label that is not among them is an error.
         ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
+        frames_per_second: Of the videos, for exports of Label Studio, which count frames.
 
     Raises:
         DataError: The file is missing, empty, of no known kind or damaged; a video has no
-            duration; a label is unknown. The first few problems are named.
+            duration; a label is missing or unknown; most lengths are far from those measured, or
+            most segments lie far beyond their videos. The first few problems are named.
     """
-    videos = list(_videos_of(path))
+    videos = list(_videos_of(path, frames_per_second))
     if not videos:
         raise DataError(f"{path}: holds no video")
     problems: list[str] = []
     left_out: list[str] = []
+    lengths: dict[str, float] = {}
+    stretches: list[Stretch] = []
     classes = _Classes(class_names, ignored_classes)
+    _check_labels(path, videos)
     found: dict[str, Annotation] = {}
     for video in videos:
         if video.name in found:
             problems.append(f"{video.where}: is there twice")
             continue
-        duration = _duration_of(video, durations or {})
+        annotated = _duration_of(video, durations or {})
+        duration = annotated if measured is None else measured.length(video.name, annotated)
+        if annotated is not None and annotated != video.num_frames:  # training on 2019 lists
+            lengths[video.name] = annotated
         if duration is None:
             got = "" if video.duration is None else f", got {video.duration!r}"
             hint = "" if video.duration is not None else "; name a file of durations"
@@ -212,6 +217,8 @@ def read_annotations(
             if isinstance(instance, str):
                 problems.append(instance)
             elif instance.label not in ignored_classes:
+                ends = instance.start_seconds, instance.end_seconds
+                stretches.append(Stretch(raw.where, *ends, duration))
                 bad, is_lost = _fault(instance, duration)
                 if bad and bad_segments == "refuse":
                     problems.append(f"{raw.where}: {bad}")
@@ -227,6 +234,12 @@ def read_annotations(
             extras=video.extras,
         )
     _raise_all(path, problems)
+    names = _names_of(videos, classes) if class_names is None else class_names
+    if measured is not None:
+        measured.check(lengths, source=path)
+    if bad_segments == "clip":
+        check_ends(stretches, source=path, advice=_CUT)
+    _say_oddities(path, found.values(), names)
     if left_out:
         total = sum(len(video.instances) for video in videos)
         shown = "; ".join(left_out[:_MOST_NAMED])
@@ -239,10 +252,64 @@ def read_annotations(
             "; ..." if len(left_out) > _MOST_NAMED else "",
         )
     ordered = tuple(found[name] for name in sorted(found))
-    names = _names_of(videos, classes) if class_names is None else class_names
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
     )
+
+
+def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
+    """Refuse labels that are no names, and segments without one beside others that have one."""
+    segments = [one for video in videos for one in video.instances]
+    unnamed = [one for one in segments if _is_unnamed(one.label)]
+    problems = [f"{one.where}: has no label, unlike others" for one in unnamed]
+    if len(unnamed) == len(segments):  # of one kind: proposals need no more
+        problems = []
+    problems += [
+        f"{one.where}: label is {_kind(one.label)}, expected the name of a class"
+        for one in segments
+        if one.label is not None
+        and (isinstance(one.label, bool) or not isinstance(one.label, str | int))
+    ]
+    _raise_all(path, problems)
+
+
+def _is_unnamed(label: object) -> bool:
+    return label is None or (isinstance(label, str) and not label.strip())
+
+
+def _say_oddities(path: Path, videos: Iterable[Annotation], names: Sequence[str]) -> None:
+    """Log what is allowed and seldom meant."""
+    videos = list(videos)
+    apart = [one.video for one in videos if one.subset is None]
+    if apart and len(apart) < len(videos):
+        _log.warning(
+            "%s: %d of %d videos have no subset, unlike the others, and are in no part: %s",
+            path,
+            len(apart),
+            len(videos),
+            named(apart),
+        )
+    spelt = Counter(name.casefold() for name in names)
+    alike = [name for name in names if spelt[name.casefold()] > 1]
+    if alike:
+        _log.warning("%s: classes that differ in upper and lower case only: %s", path, named(alike))
+    doubtful = [name for name in names if name.casefold() == AMBIGUOUS.casefold()]
+    used = sum(one.label in doubtful for video in videos for one in video.instances)
+    if used:
+        _log.warning(
+            "%s: %d segments are labelled %r, which counts as a class; where it means that nobody "
+            "knows, as in THUMOS14, leave them out: --set 'data.ignored_classes=[%s]'",
+            path,
+            used,
+            doubtful[0],
+            doubtful[0],
+        )
+
+
+def named(videos: Sequence[str]) -> str:
+    """The first few names of many."""
+    more = len(videos) - _MOST_NAMES
+    return ", ".join(videos[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> list[str]:
@@ -254,8 +321,22 @@ def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> lis
     return _names_of(_videos_of(path), _Classes(None, ignored_classes))
 
 
-def _names_of(videos: Iterable[_Video], classes: _Classes) -> list[str]:
-    used = {classes.name_of(one.label) for video in videos for one in video.instances}
+def annotated_videos(
+    path: Path, *, subset: str | None = None, frames_per_second: float | None = None
+) -> list[str]:
+    """Names of the videos of one subset; what else is in the file is not checked.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    videos = list(_videos_of(path, frames_per_second))
+    if subset is None or all(one.subset is None for one in videos):
+        return [one.name for one in videos]
+    return [one.name for one in videos if is_of_subset(one.subset, subset)]
+
+
+def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
+    used = {classes.name_of(_label_of(one)) for video in videos for one in video.instances}
     return sorted(
         (name for name in used if name is not None and name not in classes.ignored), key=_by_number
     )
@@ -295,34 +376,26 @@ def _by_number(label: str) -> tuple[int, str]:
     return (-1 if number is None else number, label)
 
 
-def _duration_of(video: _Video, durations: Mapping[str, float]) -> float | None:
+def _duration_of(video: RawVideo, durations: Mapping[str, float]) -> float | None:
     seconds = _number(video.duration)
     if video.duration is None:
-        seconds = next((durations[n] for n in spellings(video.name) if n in durations), None)
+        seconds = of_video(video.name, durations)
     return seconds if seconds is not None and seconds > 0 else None
 
 
-def spellings(video: str) -> tuple[str, str]:
-    """The two names a video of ActivityNet goes by: as given, and with or without `v_`.
-
-    >>> spellings("v_ab"), spellings("ab")
-    (('v_ab', 'ab'), ('ab', 'v_ab'))
-    """
-    return video, video[2:] if video.startswith("v_") else f"v_{video}"
-
-
 def _instance_of(
-    raw: _Instance, video: _Video, duration: float, classes: _Classes
+    raw: RawInstance, video: RawVideo, duration: float, classes: _Classes
 ) -> Instance | str:
     """Check one segment; a text is what is wrong with it."""
     start, end = _number(raw.start), _number(raw.end)
     if start is None or end is None:
         return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
-    name = classes.name_of(raw.label)
+    label = _label_of(raw)
+    name = classes.name_of(label)
     if name is None:
         known = classes.names or ()
         few = ", ".join(map(repr, known[:_MOST_NAMED]))
-        label = AMBIGUOUS if raw.label == -1 else raw.label
+        label = AMBIGUOUS if label == -1 else label
         return (
             f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: {few}, ...; "
             "or leave it out (ignored_classes)"
@@ -331,6 +404,13 @@ def _instance_of(
         return Instance(start, end, name)
     ends = [frame / video.num_frames * duration for frame in (start, end)]
     return Instance(ends[0], ends[1], name, (start, end))
+
+
+def _label_of(raw: RawInstance) -> str | int:
+    """The class, or its number from 0; blanks around a name mean nothing."""
+    if isinstance(raw.label, int):
+        return raw.label
+    return "" if raw.label is None else str(raw.label).strip()
 
 
 def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
@@ -360,14 +440,19 @@ def _number(value: object) -> float | None:
 # --- the kinds of file -----------------------------------------------------------------------
 
 
-def _videos_of(path: Path) -> Iterable[_Video]:
+def _videos_of(path: Path, frames_per_second: float | None = None) -> Iterable[RawVideo]:
     if path.is_dir():
         return _thumos_folder(path)
     text = kinetics.text_of(path)
     if not text.strip():
         raise DataError(f"{path}: empty; expected annotations")
     if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
-        return _json_videos(path, text)
+        content = json_of(path, text)
+        if is_via(content):
+            return via_videos(path, content)
+        if is_label_studio(content):
+            return label_studio_videos(path, content, frames_per_second)
+        return _json_videos(path, _object_of(path, content))
     header = {column.strip().strip('"') for column in text.split("\n", 1)[0].split(",")}
     if {"video", "type", "start", "end"} <= header:
         return _thumos_rows(path, text, name="video", start="start", end="end")
@@ -375,17 +460,19 @@ def _videos_of(path: Path) -> Iterable[_Video]:
         return _thumos_rows(path, text, name="video-name", start="t-init", end="t-end")
     if {"id", "actions", "length"} <= header:
         return _charades_rows(path, text)
+    columns = table_columns(text.split("\n", 1)[0])
+    if columns is not None:
+        return table_videos(path, text, columns)
     if len(header) > 1:
         raise DataError(
             f"{path}: not annotations of a known kind: a CSV with the columns "
-            f"{', '.join(sorted(header))}; expected those of THUMOS14 (video, type, start, end) or "
-            "Charades (id, actions, length)"
+            f"{', '.join(sorted(header))}; expected video, start, end (in seconds) and label, or "
+            "those of Charades (id, actions, length)"
         )
     return _ctcn_lines(path)
 
 
-def _json_videos(path: Path, text: str) -> Iterator[_Video]:
-    content = _json_of(path, text)
+def _json_videos(path: Path, content: Mapping[str, Any]) -> Iterator[RawVideo]:
     if "results" in content and "database" not in content:
         raise DataError(f"{path}: these are results, expected annotations")
     database: Any = content.get("database", content)
@@ -403,13 +490,15 @@ def _json_videos(path: Path, text: str) -> Iterator[_Video]:
         duration = next((facts.pop(key) for key in _DURATIONS if key in facts), None)
         if not isinstance(listed, list):
             raise DataError(f"{where}: annotations are {_kind(listed)}, expected a list")
-        video = _Video(name, where, duration, None if subset is None else str(subset), extras=facts)
+        video = RawVideo(
+            name, where, duration, None if subset is None else str(subset), extras=facts
+        )
         for number, one in enumerate(cast("list[Any]", listed)):
             video.instances.append(_json_instance(f"{where}: annotation {number}", one))
         yield video
 
 
-def _json_instance(where: str, one: Any) -> _Instance:
+def _json_instance(where: str, one: Any) -> RawInstance:
     if not isinstance(one, dict):
         raise DataError(f"{where} is {_kind(one)}, expected an object with segment and label")
     facts = cast("dict[str, Any]", one)
@@ -417,11 +506,13 @@ def _json_instance(where: str, one: Any) -> _Instance:
     if not isinstance(segment, list) or len(cast("list[Any]", segment)) != 2:
         raise DataError(f"{where}: segment is {segment!r}, expected [start, end] in seconds")
     start, end = cast("list[Any]", segment)
-    return _Instance(where, start, end, str(facts.get("label", "")))
+    label = facts.get("label")
+    # numbers are names here
+    return RawInstance(where, start, end, str(label) if type(label) in (int, float) else label)
 
 
-def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> Iterable[_Video]:
-    videos: dict[str, _Video] = {}
+def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> Iterable[RawVideo]:
+    videos: dict[str, RawVideo] = {}
     rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
     for row in rows:
         where = f"{path}:{rows.line_num}"
@@ -432,9 +523,9 @@ def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> I
         if not video or label is None:
             raise DataError(f"{where}: a row without video or class")
         entry = videos.setdefault(
-            video, _Video(video, f"{path}: {video}", row.get("video-duration"), _subset_of(video))
+            video, RawVideo(video, f"{path}: {video}", row.get("video-duration"), _subset_of(video))
         )
-        entry.instances.append(_Instance(where, row[start], row[end], label))
+        entry.instances.append(RawInstance(where, row[start], row[end], label))
     return videos.values()
 
 
@@ -444,9 +535,9 @@ def _subset_of(video: str) -> str | None:
     return parts[1] if len(parts) == 3 and parts[0] == "video" else None
 
 
-def _thumos_folder(folder: Path) -> Iterable[_Video]:
+def _thumos_folder(folder: Path) -> Iterable[RawVideo]:
     """One file a class, `VIDEO START END` a line."""
-    videos: dict[str, _Video] = {}
+    videos: dict[str, RawVideo] = {}
     for path in sorted(folder.iterdir()):
         named = _THUMOS_FILE.fullmatch(path.name)
         if named is None:
@@ -457,33 +548,33 @@ def _thumos_folder(folder: Path) -> Iterable[_Video]:
                 raise DataError(f"{where}: expected 'VIDEO START END', got {line!r}")
             video, start, end = fields
             entry = videos.setdefault(
-                video, _Video(video, f"{path}: {video}", None, _subset_of(video))
+                video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
             )
-            entry.instances.append(_Instance(where, start, end, named[1]))
+            entry.instances.append(RawInstance(where, start, end, named[1]))
     if not videos:
         raise DataError(f"{folder}: no annotations in this folder; expected CLASS_val.txt files")
     return videos.values()
 
 
-def _charades_rows(path: Path, text: str) -> Iterator[_Video]:
+def _charades_rows(path: Path, text: str) -> Iterator[RawVideo]:
     rows = csv.DictReader(text.splitlines())
     for row in rows:
         where = f"{path}:{rows.line_num}"
-        video = _Video((row["id"] or "").strip(), where, row["length"])
+        video = RawVideo((row["id"] or "").strip(), where, row["length"])
         for action in filter(None, (row["actions"] or "").split(";")):
             fields = action.split()
             if len(fields) != 3:
                 raise DataError(f"{where}: action {action!r}, expected 'CLASS START END'")
-            video.instances.append(_Instance(where, fields[1], fields[2], fields[0]))
+            video.instances.append(RawInstance(where, fields[1], fields[2], fields[0]))
         yield video
 
 
-def _ctcn_lines(path: Path) -> Iterator[_Video]:
+def _ctcn_lines(path: Path) -> Iterator[RawVideo]:
     """2019 lists: classes count from 1, 0 being the background; lists for prediction end early."""
     for number, line in kinetics.lines_of(path):
         where, fields = f"{path}:{number}", line.split()
         counts = [kinetics.integer(text) for text in fields[1:3]]
-        video = _Video(fields[0], f"{where}: {fields[0]}")
+        video = RawVideo(fields[0], f"{where}: {fields[0]}")
         if len(fields) > 1:
             labels = [kinetics.integer(text) for text in fields[3::3]]
             num_frames, count = counts if len(counts) == 2 else (None, None)
@@ -501,7 +592,7 @@ def _ctcn_lines(path: Path) -> Iterator[_Video]:
             video.num_frames = num_frames
             for label, start, end in zip(labels, fields[4::3], fields[5::3], strict=True):
                 assert label is not None
-                video.instances.append(_Instance(where, start, end, label - 1))
+                video.instances.append(RawInstance(where, start, end, label - 1))
         yield video
 
 
@@ -516,9 +607,10 @@ def read_durations(path: Path) -> dict[str, float]:
     """
     text = kinetics.text_of(path)
     if text.lstrip()[:1] == "{":
-        pairs = [(path.name, *pair) for pair in _json_of(path, text).items()]
+        content = _object_of(path, json_of(path, text))
+        pairs = [(path.name, *pair) for pair in content.items()]
         if any(not isinstance(value, int | float) for _, _, value in pairs):
-            known = _json_videos(path, text)
+            known = _json_videos(path, content)
             pairs = [(path.name, video.name, video.duration) for video in known]
     elif "video-duration" in text.split("\n", 1)[0]:
         pairs = [(path.name, video.name, video.duration) for video in _videos_of(path)]
@@ -546,11 +638,7 @@ def read_class_names(path: Path) -> list[str]:
     return names[1:] if names[0] == "action" and path.suffix.lower() == ".csv" else names
 
 
-def _json_of(path: Path, text: str) -> dict[str, Any]:
-    try:
-        content: Any = parse_json(text)
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
+def _object_of(path: Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds {_kind(content)}, expected a JSON object")
     return cast("dict[str, Any]", content)
@@ -663,7 +751,7 @@ def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         DataError: The file is missing or damaged, or holds no scores.
     """
-    content = _json_of(path, kinetics.text_of(path))
+    content = _object_of(path, json_of(path, kinetics.text_of(path)))
     results = _results_of(path) if "results" in content else content
     names: Any = content.get("class", [])
     scores: dict[str, dict[str, float]] = {}
@@ -698,7 +786,7 @@ def _scores_of(given: Any, names: Any) -> dict[str, float] | None:
 
 
 def _results_of(path: Path) -> dict[str, Any]:
-    content = _json_of(path, kinetics.text_of(path))
+    content = _object_of(path, json_of(path, kinetics.text_of(path)))
     results = content.get("results")
     if not isinstance(results, dict):
         hint = "; these are annotations" if "database" in content else ""

@@ -12,12 +12,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from videozoo.data.video_names import of_video
 from videozoo.errors import DataError
 
 TOLERANCE = 0.05
 """Share by which lengths may differ before something is said."""
+MEASURED_COUNTS = "What the features say counts."
+"""Advice: which of two lengths is used."""
 _FAR = 1.5  # so many times as long is no longer another way of measuring
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How long videos are by their features."""
+
+    path: Path
+    """Of the features, for messages."""
+    seconds: Mapping[str, float]
+    """What features were made of says so."""
+    estimates: Mapping[str, float]
+    """Number of vectors divided by their rate, for other videos."""
+    slack_seconds: float = 0.0
+    """How far off an estimate may be."""
+
+    def length(self, video: str, annotated: float | None) -> float | None:
+        """Which length of a video counts; None where none is known."""
+        return of_video(video, self.seconds) or annotated or of_video(video, self.estimates)
+
+    def check(self, annotated: Mapping[str, float], *, source: Path) -> None:
+        """Compare with lengths as annotated, in the file `source`; see `check_lengths`.
+
+        Raises:
+            DataError: Most are far apart.
+        """
+        for known, slack, advice in (
+            (self.seconds, 0.0, MEASURED_COUNTS),
+            (self.estimates, self.slack_seconds, ""),
+        ):
+            lengths = {
+                video: (seconds, other)
+                for video, seconds in annotated.items()
+                if (other := of_video(video, known)) is not None
+            }
+            check_lengths(
+                lengths, source=source, features=self.path, slack_seconds=slack, advice=advice
+            )
 
 
 def check_lengths(
@@ -27,6 +67,7 @@ def check_lengths(
     features: Path,
     slack_seconds: float = 0.0,
     advice: str = "",
+    may_refuse: bool = True,
 ) -> None:
     """Compare how long videos are by their annotations and by their features.
 
@@ -38,7 +79,8 @@ def check_lengths(
         features: Where the second come from.
         slack_seconds: How far off the second may be by nature: for a count of vectors divided by
             their rate, the seconds of one vector.
-        advice: What to do about it, where more can be said.
+        advice: What becomes of them, for the warning.
+        may_refuse: Without it a warning is all there is: the annotations may be of others.
 
     Raises:
         DataError: For more than half of the videos one length is half as long again as the other,
@@ -59,11 +101,9 @@ def check_lengths(
         f"{measured:g} s by its features, {apart[worst]:.3g} times; are the annotations in frames, "
         "or of other videos?"
     )
-    if advice:
-        text = f"{text} {advice}"
-    if 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
-        raise DataError(text)
-    _log.warning("%s", text)
+    if may_refuse and 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
+        raise DataError(f"{text} Correct them before going on.")
+    _log.warning("%s", f"{text} {advice}".strip())
 
 
 @dataclass(frozen=True)
@@ -90,7 +130,7 @@ def check_ends(
         stretches: All of a file.
         source: The file.
         what: They are, in the plural.
-        advice: What to do about it, where more can be said.
+        advice: What becomes of them, for the warning.
 
     Raises:
         DataError: More than half of them end later than one and a half times the video's length.
@@ -99,16 +139,15 @@ def check_ends(
     if not beyond:
         return
     worst = max(beyond, key=_times)
+    place = worst.where.removeprefix(f"{source}: ")
     text = (
         f"{source}: {len(beyond)} of {len(stretches)} {what} reach beyond their video; worst is "
-        f"{worst.where}: {worst.start_seconds:g} to {worst.end_seconds:g} in a video of "
+        f"{place}: {worst.start_seconds:g} to {worst.end_seconds:g} in a video of "
         f"{worst.video_seconds:g} s; are they in frames?"
     )
-    if advice:
-        text = f"{text} {advice}"
     if 2 * sum(_times(one) >= _FAR for one in beyond) > len(stretches):
-        raise DataError(text)
-    _log.warning("%s", text)
+        raise DataError(f"{text} Correct them before going on.")
+    _log.warning("%s", f"{text} {advice}".strip())
 
 
 def _times(one: Stretch) -> float:

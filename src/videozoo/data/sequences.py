@@ -46,6 +46,7 @@ from videozoo.data._sequence_videos import (
     load_annotations,
     named,
     refuse_missing,
+    videos_learnt_from,
     workers_of,
 )
 from videozoo.data._workers import DeviceBatch
@@ -81,6 +82,7 @@ __all__ = [
     "read_table",
     "resize_steps",
     "unannotated",
+    "videos_learnt_from",
     "with_features",
     "write_proposals",
     "write_table",
@@ -138,13 +140,14 @@ class SequenceVideos:
 def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
     """Find the videos of one part of the `data:` section, and their features.
 
-    Where neither the annotations nor `data.durations` tell how long a video is, the features may.
+    Where features tell how long a video is, that counts.
 
     Raises:
-        DataError: The part is not set or cannot be used, or no video has features.
+        DataError: The part is not set or cannot be used, no video has features, or most are of
+            another length than the annotations say.
     """
     files = load_files(data)
-    return with_features(load_annotations(data, part, durations=files.durations), files)
+    return with_features(load_annotations(data, part, measured=files.measured), files)
 
 
 def load_files(data: SequenceData) -> FeatureFiles:
@@ -177,7 +180,7 @@ def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVide
 
 def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = None) -> Annotations:
     """Take all videos that have features, for prediction; of unknown length: nan seconds."""
-    known = {**files.durations, **(durations or {})}
+    known = {**(durations or {}), **files.durations}
     videos = tuple(
         Annotation(video=name, duration_seconds=known.get(name, math.nan)) for name in files
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import Annotation, Annotations, spellings
+from videozoo.data.activitynet import Annotations
 from videozoo.data.sequence_views import SequenceViews
 from videozoo.data.sequences import (
     EvalProposals,
@@ -26,6 +26,7 @@ from videozoo.data.sequences import (
     TrainProposals,
     load_proposals,
 )
+from videozoo.data.video_names import spellings
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
@@ -40,7 +41,10 @@ from videozoo.tasks.localisation.fitting import (
     NumberedBatches,
     loss_function,
     refuse_settings,
+    refuse_unannotated,
     say_missing,
+    say_seen,
+    seen_in_training,
     validation,
 )
 from videozoo.tasks.localisation.prediction import Locator, VideoSegments, predict_sources
@@ -48,7 +52,7 @@ from videozoo.tasks.localisation.sources import (
     known_durations,
     named_losses,
     names_in,
-    seconds_by_name,
+    of_known_length,
 )
 from videozoo.tasks.localisation.training import refuse_data
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest, TrainRequest
@@ -68,6 +72,7 @@ def train(
     accelerator, out, say = open_run(config, request, console)
     settings, data = config.train, config.data
     learnt = load_proposals(data, "train")
+    refuse_unannotated(learnt.annotations, learnt.present, "to learn from")
     batches = TrainProposals(
         data,
         feature_dim=proposal_dim(config),
@@ -82,6 +87,10 @@ def train(
     if request.valid_interval > 0:
         source = ProposalSource(config, config.eval, load_proposals(data, "val"), with_loss=True)
         say_missing(say, "validation", len(source.present), source.missing)
+        refuse_unannotated(source.annotations, source.present, "to check with")
+        learnt_from = (one.video for one in learnt.annotations.videos)
+        num_seen = seen_in_training(source.present, learnt_from)
+        say_seen(say, "validation", num_seen, len(source.present), "val_subset")
     best, title = DECIDES["auc"]
     lesson = Lesson(
         batches=NumberedBatches(batches),
@@ -294,8 +303,6 @@ def _videos(
     tables, features = files
     assert data.proposals is not None
     names = sorted(tables.keys() & features.keys()) if wanted is None else list(wanted)
-    durations = known_durations(data)
-    present: list[Annotation] = []
     found: dict[str, tuple[Path, Path]] = {}
     for name in dict.fromkeys(names):
         own = next((n for n in spellings(name) if n in tables and n in features), None)
@@ -305,7 +312,7 @@ def _videos(
                 f"{data.proposal_features}"
             )
         found[name] = tables[own], features[own]
-        present.append(Annotation(video=name, duration_seconds=seconds_by_name(name, durations)))
+    present = of_known_length(found, known_durations(data))
     if not present:
         raise DataError(f"{data.proposals}: no proposals with features here")
     annotations = Annotations(path=data.proposals, videos=tuple(present), class_names=())

@@ -13,6 +13,7 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.sequence_views import SequenceEval, SequenceViews
+from videozoo.data.sequences import videos_learnt_from
 from videozoo.engine.devices import finish, make_accelerator
 from videozoo.errors import RunError, UsageError
 from videozoo.report.html import write_report
@@ -23,6 +24,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answers, Source, answer
 from videozoo.tasks.localisation.files import ScoreFiles, write_answers
+from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
     Truth,
@@ -97,6 +99,8 @@ def evaluate_source(
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     total = len(source.present) + len(source.missing)
     say(f"{config.spec.title}: {len(source.present)} of {total} videos")
+    num_seen = seen_in_training(source.present, videos_learnt_from(config.data))
+    say_seen(say, "evaluation", num_seen, len(source.present), "test_subset")
     started = time.monotonic()
     with progress_bar(len(source.present), accelerator) as advance:
         answers = answer(
@@ -115,6 +119,7 @@ def evaluate_source(
         "videozoo": __version__,
         "videos": len(answers.by_number),
         "videos_annotated": total,
+        "videos_learnt_from": num_seen,
         "missing": list(source.missing),
         "skipped": list(answers.skipped.values()),
         "seconds": round(time.monotonic() - started, 3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.activitynet import Annotation, Annotations
 from videozoo.engine.loop import Best
-from videozoo.errors import ConfigError
+from videozoo.errors import ConfigError, DataError
 from videozoo.tasks.fitting import Batches
 from videozoo.tasks.localisation.answers import Source, answer, generator_of
 from videozoo.tasks.localisation.measures import validation_metrics
@@ -114,6 +115,38 @@ def refuse_settings(config: RunConfig) -> None:
     for key in ("mixup_alpha", "label_smoothing"):
         if getattr(config.train, key):
             raise ConfigError(f"train.{key}: is for models that classify clips; leave it at 0")
+
+
+def refuse_unannotated(
+    annotations: Annotations, present: Sequence[Annotation], purpose: str
+) -> None:
+    """Raise where nothing happens in any of some videos, before hours are spent on them.
+
+    Raises:
+        DataError: None has a segment.
+    """
+    if not any(one.instances for one in present):
+        left_out = annotations.left_out
+        why = f"; {len(left_out)} were left out: {left_out[0]}" if left_out else ""
+        raise DataError(
+            f"{annotations.path}: none of the {len(present)} videos {purpose} has an annotated "
+            f"segment{why}"
+        )
+
+
+def seen_in_training(videos: Sequence[Annotation], learnt: Iterable[str]) -> int:
+    """Count the videos that are also among those learnt from."""
+    known = {name.removeprefix("v_") for name in learnt}
+    return sum(one.video.removeprefix("v_") in known for one in videos)
+
+
+def say_seen(say: Callable[[str], None], what: str, num_seen: int, total: int, key: str) -> None:
+    """Say loudly that a model is measured on what it learns from."""
+    if num_seen:
+        say(
+            f"WARNING: {what} is on videos to learn from: {num_seen} of {total}; its numbers say "
+            f"little about other videos; choose a part of its own: --set data.{key}=NAME"
+        )
 
 
 def say_missing(

@@ -10,8 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from videozoo.data import kinetics
-from videozoo.data.activitynet import Annotation, Annotations, read_class_scores, spellings
+from videozoo.data.activitynet import Annotation, Annotations, read_class_scores
 from videozoo.data.sequence_views import SequenceEval, SequenceViews
+from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult

@@ -34,6 +34,11 @@ def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
     )
     if num_left_out:
         summary += f" {num_left_out} have no features or could not be read, and did not count."
+    if facts["videos_learnt_from"]:
+        summary += (
+            f" {facts['videos_learnt_from']} of them are also among the videos to learn from: the "
+            "numbers say little about other videos."
+        )
     return Report(
         title=f"{config.spec.title}: evaluation",
         summary=summary,

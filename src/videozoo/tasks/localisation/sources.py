@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,13 @@ from torch.utils._pytree import tree_map_only
 
 from videozoo.config import RunConfig
 from videozoo.data import kinetics
-from videozoo.data.activitynet import Annotation, Annotations, read_durations, spellings
+from videozoo.data.activitynet import (
+    Annotation,
+    Annotations,
+    named,
+    read_durations,
+)
+from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
 from videozoo.data.sequence_views import SequenceViews
 from videozoo.data.sequences import (
     EvalSequences,
@@ -26,16 +33,19 @@ from videozoo.data.sequences import (
     Targets,
     load_annotations,
     load_files,
-    unannotated,
     with_features,
 )
+from videozoo.data.video_names import of_video
 from videozoo.errors import ConfigError, DataError
 from videozoo.tasks.localisation.answers import Said, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape
 
 LISTS = (".txt", ".list", ".lst")
 """What lists of names of videos are called."""
+Known = Mapping[str, tuple[float, Path]]
+"""Video to its seconds, and the file that says so."""
 _MOST_NAMED = 3
+_log = logging.getLogger(__name__)
 
 
 def localiser_of(config: RunConfig) -> Localiser:
@@ -152,10 +162,10 @@ def find_videos(config: RunConfig, part: Part) -> SequenceVideos:
     """
     data: SequenceData = config.data if part == "train" else data_of(config, "eval")
     files = load_files(data)
-    durations: dict[str, float] = {}
+    frames: dict[str, float] = {}
     if part == "train" and data.annotations is not None:
-        durations = _lengths_in_list(data.annotations)
-    found = load_annotations(data, part, durations=durations | files.durations)
+        frames = _lengths_in_list(data.annotations)
+    found = load_annotations(data, part, durations=frames, measured=files.measured)
     return with_features(found, files)
 
 
@@ -207,44 +217,62 @@ def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideo
 
 
 def _of_files(
-    folder: Path, paths: Sequence[Path], data: SequenceData, durations: Mapping[str, float]
+    folder: Path, paths: Sequence[Path], data: SequenceData, durations: Known
 ) -> list[SequenceVideos]:
     """Single files: together where the folder allows, as they then share their batches."""
-    if len(paths) > 1:
-        try:
-            files = FeatureFiles(folder, streams=data.streams)
-        except DataError:
-            files = None
-        if files is not None and {path.stem for path in paths} <= set(files):
-            return [_named([path.stem for path in paths], files, durations, folder)]
+    try:
+        files = FeatureFiles(folder, streams=data.streams)
+    except DataError:
+        files = None
+    if files is not None and {path.stem for path in paths} <= set(files):
+        return [_named([path.stem for path in paths], files, durations, folder)]
     return [_all_of(FeatureFiles(path, streams=data.streams), durations) for path in paths]
 
 
-def _all_of(files: FeatureFiles, durations: Mapping[str, float]) -> SequenceVideos:
-    known = {name: seconds for name in files if (seconds := _seconds(name, durations))}
-    return with_features(unannotated(files, known), files)
+def _all_of(files: FeatureFiles, durations: Known) -> SequenceVideos:
+    return _named(list(files), files, durations, files.path)
 
 
-def _listed(path: Path, files: FeatureFiles, durations: Mapping[str, float]) -> SequenceVideos:
+def _listed(path: Path, files: FeatureFiles, durations: Known) -> SequenceVideos:
     names = names_in(path)
     lacking = [name for name in names if name not in files]
     if lacking:
-        more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
-        raise DataError(
-            f"{path}: no features in {files.path} of {', '.join(lacking[:_MOST_NAMED])}{more}"
-        )
+        raise DataError(f"{path}: no features in {files.path} of {named(lacking)}")
     return _named(names, files, durations, path)
 
 
 def _named(
-    names: Sequence[str], files: FeatureFiles, durations: Mapping[str, float], path: Path
+    names: Sequence[str], files: FeatureFiles, durations: Known, path: Path
 ) -> SequenceVideos:
-    known = {**durations, **files.durations}
-    videos = tuple(
-        Annotation(video=name, duration_seconds=_seconds(name, known) or float("nan"))
-        for name in dict.fromkeys(names)
+    """Videos by name; what features say of a length counts more than what annotations say."""
+    apart: dict[Path, dict[str, tuple[float, float]]] = {}
+    videos: list[Annotation] = []
+    by_name: list[str] = []
+    for name in dict.fromkeys(names):
+        seconds, (elsewhere, source) = of_video(name, files.durations), _known(name, durations)
+        if seconds is None:
+            seconds = elsewhere
+            by_name += [] if elsewhere is None else [name]
+        elif elsewhere is not None:
+            apart.setdefault(source, {})[name] = elsewhere, seconds
+        videos.append(Annotation(video=name, duration_seconds=seconds or float("nan")))
+    for source, lengths in apart.items():
+        check_lengths(
+            lengths, source=source, features=files.path, may_refuse=False, advice=MEASURED_COUNTS
+        )
+    if by_name:
+        _say_by_name(by_name, durations)
+    return with_features(Annotations(path=path, videos=tuple(videos), class_names=()), files)
+
+
+def _say_by_name(names: Sequence[str], durations: Known) -> None:
+    sources = ", ".join(dict.fromkeys(str(_known(name, durations)[1]) for name in names))
+    _log.warning(
+        "the lengths of %d videos come from %s, by their names: %s",
+        len(names),
+        sources,
+        named(names),
     )
-    return with_features(Annotations(path=path, videos=videos, class_names=()), files)
 
 
 def names_in(path: Path) -> list[str]:
@@ -259,25 +287,32 @@ def names_in(path: Path) -> list[str]:
     return names
 
 
-def known_durations(data: Any) -> dict[str, float]:
+def known_durations(data: Any) -> Known:
     """Seconds of videos from the files of the `data:` section that are there and tell."""
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, Path]] = {}
     for path in (data.annotations, data.test_annotations, data.durations):
         if path is None or not path.is_file():
             continue
         if path != data.durations and path.suffix.lower() != ".json":
             continue
-        found |= read_durations(path)
+        found |= {name: (seconds, path) for name, seconds in read_durations(path).items()}
     return found
 
 
-def _seconds(name: str, durations: Mapping[str, float]) -> float | None:
-    return next((durations[each] for each in spellings(name) if each in durations), None)
+def _known(name: str, durations: Known) -> tuple[float | None, Path]:
+    return of_video(name, durations) or (None, Path())
 
 
-def seconds_by_name(name: str, durations: Mapping[str, float]) -> float:
-    """Seconds of a video; nan where it is not known."""
-    return _seconds(name, durations) or float("nan")
+def of_known_length(names: Iterable[str], durations: Known) -> list[Annotation]:
+    """Videos whose length only other files may tell; nan seconds where they do not."""
+    found = {name: _known(name, durations)[0] for name in names}
+    by_name = [name for name, seconds in found.items() if seconds is not None]
+    if by_name:
+        _say_by_name(by_name, durations)
+    return [
+        Annotation(video=name, duration_seconds=seconds or float("nan"))
+        for name, seconds in found.items()
+    ]
 
 
 # --- classes ---------------------------------------------------------------------------------
@@ -295,17 +330,23 @@ def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
     """Hand on the names of the classes, which must be as many as the model has.
 
     Raises:
-        ConfigError: They are more or fewer.
+        ConfigError: They are more or fewer, or segments have no classes.
     """
     wanted, data = num_classes(config), config.data
+    where = data.class_names or data.annotations
+    if wanted is not None and "" in names:
+        raise ConfigError(
+            f"{where}: its segments have no labels, and {config.spec.title} tells classes apart; "
+            "add labels, or use a model that finds segments whatever their class (bmn, bsn)"
+        )
     if wanted is not None and len(names) != wanted:
         background = int(config.model.num_classes) - wanted
         with_it = " and the background" if background else ""
-        where = data.class_names or data.annotations
         raise ConfigError(
-            f"{where}: {len(names)} classes, but model.num_classes is {config.model.num_classes}, "
-            f"for {wanted} of them{with_it}; make them agree (--set model.num_classes="
-            f"{len(names) + background}), or name all classes in data.class_names"
+            f"{where}: {len(names)} classes ({named(names)}), but model.num_classes is "
+            f"{config.model.num_classes}, for {wanted} of them{with_it}; make them agree (--set "
+            f"model.num_classes={len(names) + background}), leave classes out "
+            "(data.ignored_classes), or name all classes in data.class_names"
         )
     return tuple(names)
 

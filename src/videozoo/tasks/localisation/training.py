@@ -19,7 +19,10 @@ from videozoo.tasks.localisation.fitting import (
     NumberedBatches,
     loss_function,
     refuse_settings,
+    refuse_unannotated,
     say_missing,
+    say_seen,
+    seen_in_training,
     validation,
 )
 from videozoo.tasks.localisation.sources import (
@@ -49,6 +52,7 @@ def train(
     accelerator, out, say = open_run(config, request, console)
     settings, localiser, shape = config.train, localiser_of(config), sequence_shape(config)
     learnt = find_videos(config, "train")
+    refuse_unannotated(learnt.annotations, learnt.present, "to learn from")
     names = agreed_classes(config, learnt.annotations.class_names)
     batches = TrainSequences(
         shape,
@@ -122,4 +126,7 @@ def held_out_videos(
         return None
     found = find_videos(config, "val")
     say_missing(say, "validation", len(found.present), found.missing)
+    refuse_unannotated(found.annotations, found.present, "to check with")
+    num_seen = seen_in_training(found.present, (one.video for one in learnt.annotations.videos))
+    say_seen(say, "validation", num_seen, len(found.present), "val_subset")
     return found
