@@ -94,7 +94,7 @@ def test_a_bad_override_names_itself(tmp_path: Path):
     [
         ("", "expected sections"),
         ("- a\n", "expected sections"),
-        ("model: [\n", "not valid YAML"),
+        ("model: [\n", "not a usable YAML file"),
         ("model: {depth: 50}\n", "model.name is missing"),
         ("model: {name: tms}\n", "unknown model 'tms'; did you mean 'ts"),
         ("model: {name: tsm, depth: 51}\n", "model.depth"),

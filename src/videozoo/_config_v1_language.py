@@ -17,6 +17,10 @@ class Reader(Protocol):
         """A value by "SECTION.key"."""
         ...
 
+    def number(self, key: str, default: float | None = None) -> Any:
+        """The same, where it must be a number."""
+        ...
+
     def put(self, ours: str, value: Any, theirs: str) -> None:
         """Set one of our values."""
         ...
@@ -64,7 +68,7 @@ def ets(reader: Reader) -> None:
         reader.put(f"{section}.max_length", longest, "MODEL.max_length")
         reader.put(f"{section}.drop_last_word_as_in_2019", True, "MODEL.name")
         reader.put(f"{section}.results_name", name, "MODEL.name")
-    threads = reader.get("TRAIN.num_threads")
+    threads = reader.number("TRAIN.num_threads")
     if threads is not None:
         reader.put("data.num_workers", min(int(threads), 4), "TRAIN.num_threads")
     reader.drop(
@@ -98,12 +102,13 @@ def tall(reader: Reader) -> None:
             f"{source}: MODEL.output_size is {reader.get('MODEL.output_size')}; only 3 ever "
             "worked: a score and two offsets"
         )
-    dims = {reader.get(f"{section}.sent_vec_dim") for section in _SECTIONS} - {None}
+    dims = {reader.number(f"{section}.sent_vec_dim") for section in _SECTIONS} - {None}
     if len(dims) > 1:
         raise ConfigError(f"{source}: sent_vec_dim differs from section to section: {dims}")
     given = {"encoder": "given", "dims": dims.pop() if dims else None}
     reader.put("data.sentences", given, "MODEL.name")
-    clip, visual = reader.get("TRAIN.feats_dimen"), reader.get("MODEL.visual_feature_dim")
+    clip = reader.number("TRAIN.feats_dimen")
+    visual = reader.number("MODEL.visual_feature_dim")
     if clip is not None and visual is not None and visual != 3 * clip:
         raise ConfigError(
             f"{source}: MODEL.visual_feature_dim is {visual}, expected three times "

@@ -34,9 +34,10 @@ from videozoo.data.sequence_views import (
 from videozoo.data.sequences import ProposalData, SequenceData
 from videozoo.data.views import ClipEval, ClipPredict
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
-from videozoo.errors import ConfigError, UsageError
+from videozoo.errors import ConfigError, UsageError, brief
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.packaged_configs import find_config
+from videozoo.safe_yaml import parse_yaml
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
@@ -55,6 +56,7 @@ SECTIONS: dict[str, dict[str, type[Settings]]] = {
 }
 """Task to the settings of those sections that differ from task to task."""
 
+_SECTION_NAMES = ("model", "data", "train", "eval", "predict")
 _BATCH_SIZE = "train.batch_size"
 
 
@@ -85,7 +87,7 @@ class RunConfig:
         """Every value, defaults too, as plain data that `load_config` reads back."""
         sections = {
             key: cast(Settings, getattr(self, key)).model_dump(mode="json")
-            for key in ("model", "data", "train", "eval", "predict")
+            for key in _SECTION_NAMES
         }
         sections["model"] = {"name": self.name} | sections["model"]
         return sections
@@ -137,7 +139,7 @@ def load_config(
     else:
         layer = raw
         origins = {key: str(path) for key, _ in _leaves(raw) if "." in key}
-        written = cast(dict[str, Any], raw.get("model") or {}).get("name")
+        written = _section(raw, "model").get("name")
         if named and written and model_name(str(written)) != named:
             raise ConfigError(
                 f"{path}: describes model {written!r}, but the command line says {model!r}; "
@@ -156,8 +158,8 @@ def load_config(
 def _rate_notes(config: RunConfig, file: Mapping[str, Any]) -> Iterator[str]:
     """Tell whoever changes the batch of a file that its learning rate does not follow."""
     train = config.train
-    written = cast(dict[str, Any], file.get("train") or {})
-    batch = int(written.get("batch_size", TrainSettings().batch_size))
+    written = str(_section(file, "train").get("batch_size"))
+    batch = int(written) if written.isdecimal() else TrainSettings().batch_size
     on_command_line = {key for key, origin in config.origins.items() if origin.startswith("--")}
     if (
         "train.batch_size" in on_command_line
@@ -185,15 +187,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, not YAML, or not a mapping of sections.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML: {detail}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text, expected YAML in UTF-8") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a usable YAML file: {error}") from None
     if not isinstance(loaded, dict) or not loaded:
-        raise ConfigError(f"{path}: expected sections such as `model:` and `data:`, got {loaded!r}")
-    return {str(key): value for key, value in cast(dict[Any, Any], loaded).items()}
+        raise ConfigError(
+            f"{path}: expected sections such as `model:` and `data:`, got {brief(loaded)}"
+        )
+    return cast(dict[str, Any], loaded)
 
 
 def from_layers(
@@ -212,10 +217,16 @@ def from_layers(
     Raises:
         ConfigError: With one line a problem.
     """
-    merged: dict[str, Any] = {}
-    for _, layer in layers:
-        _merge(merged, layer)
     source = layers[0][0] or "configuration"
+    merged: dict[str, Any] = {}
+    for place, layer in layers:
+        for section in _SECTION_NAMES:
+            values = layer.get(section) or {}
+            if not isinstance(values, Mapping):  # before a later layer hides it
+                raise ConfigError(
+                    f"{place or source}: {section}: expected keys and values, got {brief(values)}"
+                )
+        _merge(merged, layer)
     sections = dict(merged)
     model = dict(cast(Mapping[str, Any], sections.pop("model", None) or {}))
     if "name" not in model:
@@ -236,9 +247,6 @@ def from_layers(
     parts: dict[str, Any] = {}
     for section, settings in shapes.items():
         values = model if section == "model" else sections.get(section)
-        if values is not None and not isinstance(values, Mapping):
-            problems.append(f"{source}: {section}: expected keys and values, got {values!r}")
-            continue
         try:
             parts[section] = settings.model_validate(values or {})
         except ValidationError as error:
@@ -288,7 +296,7 @@ def _problem(
     if detail["type"] == "missing":
         return f"{place}: {key}: required"
     expected = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{place}: {key}: {expected}, got {detail['input']!r}"
+    return f"{place}: {key}: {expected}, got {brief(detail['input'])}"
 
 
 def _prefix_ends(key: str) -> Iterator[int]:
@@ -315,9 +323,15 @@ def _flag_layers(
         if not equals or "." not in key:
             raise UsageError(f"--set {text}: expected section.key=value, e.g. train.epochs=3")
         try:
-            yield f"--set {key}", (key.strip(), yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+            yield f"--set {key}", (key.strip(), parse_yaml(value))
+        except ValueError as error:
+            raise UsageError(f"--set {key}={brief(value)}: not a YAML value: {error}") from None
+
+
+def _section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section as far as it is one; `from_layers` complains of others."""
+    section = layer.get(name)
+    return cast(Mapping[str, Any], section) if isinstance(section, Mapping) else {}
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,17 @@ They have the sections MODEL, TRAIN, VALID, TEST and INFER (Non-local also RESNE
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from ast import literal_eval
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, cast
 
 from videozoo import _config_v1_language, _config_v1_localisation
-from videozoo.errors import ConfigError
+from videozoo.errors import ConfigError, brief
 from videozoo.models import list_models
 
 MODELS = {
@@ -35,6 +37,9 @@ MODELS = {
 """Spelling in the 2019 library, without case, `-` and `_`, to our name."""
 
 _LANGUAGE = {"ets": _config_v1_language.ets, "tall": _config_v1_language.tall}
+
+_MOST_DROPS = 10_000
+_LONGEST_LITERAL = 200  # characters; Python's parser can be brought down by thousands
 
 SECTION_NAMES = ("MODEL", "RESNETS", "NONLOCAL", "TRAIN", "VALID", "TEST", "INFER")
 
@@ -87,10 +92,15 @@ def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "co
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(SECTION_NAMES)}"
             problems.append(f"{source}: {name}: unknown section; {hint}")
         elif not isinstance(values, Mapping):
-            problems.append(f"{source}: {name}: expected keys and values, got {values!r}")
+            problems.append(f"{source}: {name}: expected keys and values, got {brief(values)}")
         else:
-            pairs = cast(Mapping[Any, Any], values).items()
-            sections[name] = {str(key): _literal(value) for key, value in pairs}
+            pairs = cast(Mapping[str, Any], values).items()
+            sections[name] = {key: _literal(value) for key, value in pairs}
+            problems += [
+                f"{source}: {name}.{key}: expected a number, text or a list, got {brief(value)}"
+                for key, value in pairs
+                if isinstance(value, Mapping)
+            ]
     if problems:
         raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
     label = str(model or sections["MODEL"].get("name", ""))
@@ -98,7 +108,7 @@ def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "co
     if plain not in MODELS:
         close = get_close_matches(plain, MODELS, n=1)
         hint = f"did you mean {MODELS[close[0]]!r}?" if close else f"known: {', '.join(MODELS)}"
-        raise ConfigError(f"{source}: MODEL.name: unknown model {label!r}; {hint}")
+        raise ConfigError(f"{source}: MODEL.name: unknown model {brief(label)}; {hint}")
     return V1Config(model=MODELS[plain], sections=sections, source=source)
 
 
@@ -127,29 +137,49 @@ def translate(
             f"it has {', '.join(list_models())}"
         )
     reader = _Reader(config)
-    if config.model == "nonlocal":
-        _nonlocal(reader)
-    elif config.model in ("attention_cluster", "attention_lstm", "nextvlad"):
-        _tagging(reader, batch_size)
-    elif config.model in ("bmn", "bsn_tem", "bsn_pem", "ctcn"):
-        _config_v1_localisation.read(reader)
-    elif config.model in _LANGUAGE:
-        _training(reader)
-        _LANGUAGE[config.model](reader)
-    else:
-        _kinetics(reader)
+    try:
+        _read(reader, batch_size)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # values are computed with as they are; the one that was asked for last does not fit
+        raise ConfigError(
+            f"{source}: {reader.asked}: cannot be {brief(reader.get(reader.asked))} "
+            f"({error}); compare it with the file that 2019 ships for {config.model}"
+        ) from error
     reader.put("model.name", config.model, "MODEL.name")
     return reader.finish()
 
 
+def _read(reader: _Reader, batch_size: int | None) -> None:
+    model = reader.config.model
+    if model == "nonlocal":
+        _nonlocal(reader)
+    elif model in ("attention_cluster", "attention_lstm", "nextvlad"):
+        _tagging(reader, batch_size)
+    elif model in ("bmn", "bsn_tem", "bsn_pem", "ctcn"):
+        _config_v1_localisation.read(reader)
+    elif model in _LANGUAGE:
+        _training(reader)
+        _LANGUAGE[model](reader)
+    else:
+        _kinetics(reader)
+
+
 def _literal(value: Any) -> Any:
     """Read text as a Python value where it is one, as the 2019 library did (`1e-4`, `None`)."""
-    if isinstance(value, str):
-        try:
-            return literal_eval(value)
-        except (ValueError, SyntaxError):
-            return value
-    return value
+    if not isinstance(value, str) or len(value) > _LONGEST_LITERAL:
+        return value
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of Python, on text that is none
+            found = literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return value
+    return found if isinstance(found, int | float | str | list | tuple | None) else value
+
+
+def _is_number(value: object, least: float | None) -> bool:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return least is None or value >= least
 
 
 class _Reader:
@@ -160,6 +190,8 @@ class _Reader:
         self.left = {f"{s}.{k}" for s, values in config.sections.items() for k in values}
         self.translation = Translation()
         self.notes: list[str] = []
+        self.asked = "MODEL.name"
+        """The key that was looked at last."""
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Values of one section, looked at without being used."""
@@ -171,13 +203,41 @@ class _Reader:
 
     def workers(self, key: str) -> int | None:
         """Threads were cheap in 2019; processes are not, so no more of them than cores."""
-        wanted = self.get(key)
+        wanted = self.number(key)
         return min(int(wanted), os.cpu_count() or 1) if wanted is not None else None
 
     def get(self, key: str, default: Any = None) -> Any:
         section, _, name = key.partition(".")
         self.left.discard(key)
+        self.asked = key
         return self.config.sections.get(section, {}).get(name, default)
+
+    def number(self, key: str, default: float | None = None, *, least: float | None = None) -> Any:
+        """A value to compute with; None where there is none.
+
+        Raises:
+            ConfigError: It is not a number, or less than `least`.
+        """
+        value = self.get(key, default)
+        if value is not None and not _is_number(value, least):
+            expected = "a number" if least is None else f"a number from {least:g} on"
+            raise self.misfit(key, expected)
+        return value
+
+    def numbers(self, key: str, default: Sequence[float] | None = None) -> Any:
+        """The same of a list of numbers."""
+        values = self.get(key, default)
+        is_list = isinstance(values, list | tuple) and all(
+            _is_number(value, None) for value in cast("Sequence[Any]", values)
+        )
+        if values is not None and not (is_list and values):
+            raise self.misfit(key, "a list of numbers")
+        return values
+
+    def misfit(self, key: str, expected: str) -> ConfigError:
+        """What to raise where a value is of another kind."""
+        value = brief(self.get(key))
+        return ConfigError(f"{self.config.source}: {key}: expected {expected}, got {value}")
 
     def put(self, ours: str, value: Any, theirs: str) -> None:
         if value is None:
@@ -267,7 +327,7 @@ def _kinetics(reader: _Reader) -> None:
     if model == "tsm":
         reader.move("TRAIN.decay_epochs", "train.decay_at")
     else:
-        epochs = reader.config.sections.get("TRAIN", {}).get("epoch")
+        epochs = reader.number("TRAIN.epoch")
         if epochs is not None:
             reader.put("train.decay_at", [epochs / 3, epochs * 2 / 3], "TRAIN.epoch")
     if model != "tsm":
@@ -341,13 +401,15 @@ def _nonlocal(reader: _Reader) -> None:
             f"{reader.config.source}: NONLOCAL.use_softmax: only True ever worked; remove the key"
         )
     for theirs, ours in (("MODEL.image_mean", "data.mean"), ("MODEL.image_std", "data.std")):
-        value = reader.get(theirs)
+        value = reader.number(theirs)
         if value is not None:
             reader.put(ours, [value / 255.0] * 3, theirs)
     reader.move("TRAIN.crop_size", "data.crop_size")
     reader.move("TRAIN.sample_rate", "data.frame_stride")
-    jitter = reader.get("TRAIN.jitter_scales")
+    jitter = reader.numbers("TRAIN.jitter_scales")
     if jitter is not None:
+        if len(jitter) != 2:
+            raise reader.misfit("TRAIN.jitter_scales", "the smallest and the largest short side")
         low, high = jitter
         reader.put("data.short_side", low, "TRAIN.jitter_scales")
         reader.put("data.short_side_jitter", [low, high], "TRAIN.jitter_scales")
@@ -357,19 +419,19 @@ def _nonlocal(reader: _Reader) -> None:
     reader.put("train.nesterov", reader.get("TRAIN.nesterov", True), "TRAIN.nesterov")
     reader.move("TRAIN.weight_decay", "train.weight_decay")
     reader.move("TRAIN.weight_decay_bn", "train.weight_decay_norms")
-    sizes = reader.get("TRAIN.step_sizes")
+    sizes = reader.numbers("TRAIN.step_sizes")
     if sizes is not None:
         bounds = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         reader.put("train.decay_at", bounds, "TRAIN.step_sizes")
         reader.put("train.decay_unit", "steps", "TRAIN.step_sizes")
     for section, ours in (("TEST", "eval"), ("INFER", "predict")):
-        crops = {0: 1, 1: 3, 2: 6}.get(reader.get(f"{section}.use_multi_crop", 0), 1)
-        views = reader.get(f"{section}.num_test_clips")
+        crops = {0: 1, 1: 3, 2: 6}.get(reader.number(f"{section}.use_multi_crop", 0), 1)
+        views = reader.number(f"{section}.num_test_clips")
         reader.put(f"{ours}.num_crops", crops, f"{section}.use_multi_crop")
         if views is not None:
             reader.put(f"{ours}.num_clips", views // crops, f"{section}.num_test_clips")
         reader.move(f"{section}.crop_size", f"{ours}.crop_size")
-        scales = reader.get(f"{section}.jitter_scales")
+        scales = reader.numbers(f"{section}.jitter_scales")
         if scales is not None:
             reader.put(f"{ours}.short_side", scales[0], f"{section}.jitter_scales")
     train = reader.config.sections.get("TRAIN", {})
@@ -393,7 +455,7 @@ def _tagging(reader: _Reader, batch_size: int | None) -> None:
     reader.move("MODEL.drop_rate", "model.dropout")
     reader.move("MODEL.topk", "predict.top_k")
     reader.drop(["MODEL.bone_network", "MODEL.bone_nework", "MODEL.UNIQUE"])
-    batch = batch_size or reader.config.sections.get("TRAIN", {}).get("batch_size")
+    batch = batch_size or reader.number("TRAIN.batch_size", least=1)
     if model == "nextvlad":
         _nextvlad(reader, batch)
         return
@@ -443,7 +505,8 @@ def _add_clusters(reader: _Reader, streams: list[dict[str, Any]]) -> None:
 
 def _lstm_schedule(reader: _Reader, batch: int | None) -> None:
     """The rate drops at epochs of `num_samples` videos, whatever the length of the list."""
-    epochs, videos = reader.get("TRAIN.decay_epochs", [5]), reader.get("TRAIN.num_samples", 5000000)
+    epochs = reader.numbers("TRAIN.decay_epochs", [5])
+    videos = reader.number("TRAIN.num_samples", 5000000)
     factor = reader.get("TRAIN.decay_gamma", 0.1)
     if batch is None:
         return
@@ -469,10 +532,13 @@ def _nextvlad(reader: _Reader, batch: int | None) -> None:
     reader.put("train.optimizer", "adam", "MODEL.name")
     reader.move("TRAIN.l2_penalty", "train.weight_decay")
     factor = reader.get("TRAIN.learning_rate_decay", 0.8)
-    examples, most = reader.get("TRAIN.lr_boundary_examples"), reader.get("TRAIN.max_iter")
+    examples = reader.number("TRAIN.lr_boundary_examples", least=1)
+    most = reader.number("TRAIN.max_iter")
     if batch is None or examples is None or most is None:
         return
     every = max(int(examples) // batch, 1)
+    if most // every > _MOST_DROPS:
+        raise reader.misfit("TRAIN.max_iter", f"at most {_MOST_DROPS} drops of the learning rate")
     drops = [float(at) for at in range(every, int(most), every)]
     if drops:
         reader.put("train.schedule", "steps", "TRAIN.lr_boundary_examples")

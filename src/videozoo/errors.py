@@ -11,6 +11,18 @@ VideozooError            exit status 1: the user's input is wrong
 A message says what, where, got, expected and what to do next.
 """
 
+_MOST_SHOWN = 120
+
+
+def brief(value: object) -> str:
+    """A value from a file as a message shows it: one line, cut where it is long.
+
+    >>> brief({"a": 1}), len(brief("x" * 1000))
+    ("{'a': 1}", 120)
+    """
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
 
 class VideozooError(Exception):
     """Base class, so that callers can catch everything we raise on purpose."""

@@ -17,13 +17,17 @@ FloatArray = NDArray[np.float32]
 
 
 class Settings(BaseModel):
-    """One section of a run's configuration: closed keys, frozen, documented field by field.
+    """One section of a run's configuration: closed keys, finite numbers, frozen, documented.
 
     The docstring under a field is its help text.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
     )
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import ConfigError
+from videozoo.errors import ConfigError, brief
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +51,7 @@ def model_name(spelling: str) -> str:
     close = get_close_matches(_plain(spelling), names, n=1)
     hint = f"did you mean {names[close[0]]!r}?" if close else "see `videozoo models`"
     raise ConfigError(
-        f"unknown model {spelling!r}; {hint} (known: {', '.join(sorted(names.values()))})"
+        f"unknown model {brief(spelling)}; {hint} (known: {', '.join(sorted(names.values()))})"
     )
 
 
