@@ -6,6 +6,7 @@ The arrays are explained in each folder's meta.json under "arrays".
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ Arrays = dict[str, NDArray[Any]]
 def meta(folder: Path) -> dict[str, Any]:
     """Return the set's description."""
     return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+
+
+def seeds(description: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the seeds of Python's `random` and of numpy's, which the description tells in words.
+
+    >>> seeds({"seeds": "random.seed(7); numpy.random.seed(11) before each"})
+    (7, 11)
+    """
+    words = str(description["seeds"])
+    python = re.search(r"(?<!numpy\.)random\.seed\((\d+)\)", words)
+    numpy = re.search(r"numpy\.random\.seed\((\d+)\)", words)
+    if python is None or numpy is None:
+        raise ValueError(f"no seeds of random and numpy.random in {words!r}")
+    return int(python[1]), int(numpy[1])
 
 
 def arrays(folder: Path, name: str) -> Arrays:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tools.parity import golden
 from tools.parity.golden import Arrays
 from tools.parity.nets import _network, _of_largest, _paddle_epsilon, _Tensors, _worst
-from tools.parity.rows import Row
+from tools.parity.rows import Row, of_size
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.schedule import LearningRate, make_schedule
 from videozoo.engine.settings import TrainSettings
@@ -42,7 +42,7 @@ EXACT = 0.0
 OUTPUTS = 1e-5
 """Of the largest; 1e-6 was seen."""
 SCORES = 2e-5
-"""Absolute: log-probabilities summed over a sentence; 5e-6 was seen."""
+"""Of their size: log-probabilities summed over a sentence; 5e-6 was seen."""
 LOSS = 1e-5
 GRADIENTS = 1e-4
 """Of the largest in each array."""
@@ -53,7 +53,7 @@ PARAMETERS = 1e-6
 """Absolute, after a step."""
 RATE = 1e-6
 SUMS = 1e-12
-"""Float64 sums, added in another order perhaps."""
+"""Of their size: float64 sums, added in another order perhaps."""
 NAMES = {
     "bleu_1": "Bleu_1",
     "bleu_2": "Bleu_2",
@@ -212,10 +212,12 @@ def _ets(folder: Path) -> Iterator[Row]:
 
 def _searches(module: ETS, inputs: Arrays, outputs: Arrays, max_length: int) -> Iterator[Row]:
     features, lengths = _videos(inputs)
+    everything = {"batch": range(len(lengths))} | {
+        f"single{i}": range(i, i + 1) for i in range(len(lengths))
+    }
     for size in sorted({int(name.split("/")[0].removeprefix("beam")) for name in outputs}):
-        groups = {"batch": range(len(lengths))} | {
-            f"single{i}": range(i, i + 1) for i in range(len(lengths))
-        }
+        there = {name.split("/")[1] for name in outputs if name.startswith(f"beam{size}/")}
+        groups = {group: everything[group] for group in sorted(there)}
         wrong, error = 0, 0.0
         for group, videos in groups.items():
             count = lengths[list(videos)]
@@ -251,7 +253,7 @@ def _recorded(arrays: Arrays) -> Recorded:
 def _score_error(found: Sequence[Sequence[Caption]], theirs: Recorded) -> float:
     ours = [score for video in found for caption in video for score in caption.scores]
     other = [score for video in theirs for _, scores in video for score in scores]
-    return float(np.abs(np.array(ours) - other).max()) if len(ours) == len(other) else np.inf
+    return of_size(ours, other)
 
 
 def _videos(arrays: Arrays, prefix: str = "") -> tuple[Tensor, Tensor]:
@@ -369,7 +371,7 @@ def _moments(folder: Path) -> Iterator[Row]:
     for movie, listed in recorded["infer_file"]["results"].items():
         for number, start, end in listed:
             found = movies[movie][number].ranked(limit=0.45)[0]
-            error = max(error, float(np.abs(found - (start, end)).max()))
+            error = max(error, of_size(found, (start, end)))
     yield Row("best moments", error, SUMS, "frames")
 
 
@@ -410,8 +412,8 @@ def _captions(folder: Path) -> Iterator[Row]:
         found = caption_scores(references, hypotheses)
     for name, value in found.corpus.items():
         theirs = recorded["scores"][NAMES[name]]
-        errors = [abs(value - theirs["corpus"]), *np.abs(found.each[name] - theirs["each"])]
-        yield Row(f"{name} of texts", float(max(errors)), SUMS, f"{len(keys)} captions")
+        error = of_size([value, *found.each[name]], [theirs["corpus"], *theirs["each"]])
+        yield Row(f"{name} of texts", error, SUMS, f"{len(keys)} captions")
     if java:
         texts = [t for k in keys for t in (*recorded["references"][k], *recorded["hypotheses"][k])]
         words = [
@@ -429,9 +431,9 @@ def _captions(folder: Path) -> Iterator[Row]:
     )
     for name, values in ours.by_tiou.items():
         theirs = dense["scores"][NAMES[name]]
-        errors = [*np.abs(np.array(values) - theirs)]
-        errors.append(abs(ours.average[name] - dense["average"][NAMES[name]]))
-        yield Row(f"dense {name}", float(max(errors)), SUMS, ours.note)
+        average = dense["average"][NAMES[name]]
+        error = of_size([*values, ours.average[name]], [*theirs, average])
+        yield Row(f"dense {name}", error, SUMS, ours.note)
 
 
 def _truth(path: Path) -> dict[str, list[TimedCaption]]:

@@ -248,6 +248,7 @@ def _read_common(
         return taken(train, f"batch{number}/"), train[f"batch{number}/label"]
 
     numbers = range(1, len(train["lr"]) + 1)
+    fed = len({key.split("/")[0] for key in train if key.startswith("batch")})
     training = Training(
         logits=train["logits"],
         prob=train["prob"],
@@ -270,7 +271,7 @@ def _read_common(
         **common,
         evaluation={name: (settings, forward) for name, forward in evaluation.items()},
         training=training,
-        batches=[Forward(*batch(2 - k % 2)) for k in numbers],  # 1, 2, 1, ...
+        batches=[Forward(*batch((k - 1) % fed + 1)) for k in numbers],  # 1, 2, 1, ...
         dropout=Dropout(
             Forward(*batch(1), float(dropped["loss"].ravel()[0]), dropped["prob"]),
             [dropped[f"mask{i}"] for i in range(sum(k.startswith("mask") for k in dropped))],
