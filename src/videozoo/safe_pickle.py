@@ -1,51 +1,74 @@
 """Read pickles of plain data: numbers, text, bytes, containers and numpy arrays. Nothing runs.
 
-A pickle can call any function it names. PaddlePaddle's `.pdparams` and the 2019 data files are
-pickles, so they are read with an unpickler that knows only the few names such data needs.
+A pickle is a program for a small machine with a stack and a memory. The ordinary unpickler calls
+whatever the program names, and numpy's own constructors are enough to write outside an array.
+PaddlePaddle's `.pdparams` and the 2019 data files are pickles, so `PickleReader` follows their
+programs itself. It looks up and calls nothing that a file names: the few names that such data
+needs are marks, and an array is made only after its bytes were found to fit its shape.
+
+What a hostile file can still do: take time and memory in proportion to its size, plus a constant.
+This holds for later code as well, which walks through what it gets, prints it or copies it: where
+a file refers to one thing many times, the thing is counted each time.
 """
 
 from __future__ import annotations
 
+import codecs
+import math
+import os
 import pickle
+import re
+import stat
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from videozoo.errors import DataError
 
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("collections", "OrderedDict"),
-}
+Encoding = Literal["ASCII", "latin1", "bytes"]
+
+_MOST_LEVELS = 64
+"""Of containers in containers."""
+_MOST_DIMENSIONS = 32
+_MOST_DIGITS = 64
+"""Characters of a number that is written as text."""
+_MOST_INT_BYTES = 9
+"""64 bits and a sign; arrays hold nothing larger either."""
+_LARGE_BYTES = 2**16
+_PARTS = 8
+"""How far back in the memory the bytes of an array are, once the array is made."""
+_SHORT_BYTES = 64
+_REFERENCE_BYTES = 16
+"""What one more reference to a thing counts for."""
+
+_ARRAY_CODE = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,7}|O[48]?)")
+
+_SCALARS: frozenset[type] = frozenset(
+    {
+        *(int, float, bool, type(None)),
+        *(np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32),
+        *(np.uint64, np.float16, np.float32, np.float64),
+    }
+)
+_TEXTS: frozenset[type] = frozenset({str, bytes})
+_KEYS = _SCALARS | _TEXTS | {np.str_, np.bytes_}
+"""What may be a key or in a set: nothing whose hash is slow, or easily made equal to another's."""
+_COMPLEX: frozenset[type] = frozenset({np.complex64, np.complex128})
+_HAVE_BYTES: frozenset[type] = frozenset({np.ndarray, np.str_, np.bytes_})
+_DICTS: frozenset[type] = frozenset({dict, OrderedDict})
+_SEQUENCES: frozenset[type] = frozenset({list, tuple, set, frozenset})
+_CONTAINERS = _DICTS | _SEQUENCES
+_PLAIN = _KEYS | _COMPLEX | _HAVE_BYTES | _CONTAINERS | {bytearray}
 
 
-class _DataUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return _encode_latin1
-        if (module, name) not in _ALLOWED:
-            raise _ForbiddenError(f"{module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Undo how Python 3 writes bytes in protocol 2; other codecs could inflate a small file."""
-    if encoding != "latin1":
-        raise _ForbiddenError(f"_codecs.encode(..., {encoding!r})")
-    return text.encode("latin1")
-
-
-class _ForbiddenError(Exception):
-    pass
-
-
-def load_pickle(path: Path, *, encoding: Literal["ASCII", "latin1", "bytes"] = "bytes") -> Any:
+def load_pickle(path: Path, *, encoding: Encoding = "bytes") -> Any:
     """Return the plain data in a pickle file.
 
     Args:
@@ -53,20 +76,811 @@ def load_pickle(path: Path, *, encoding: Literal["ASCII", "latin1", "bytes"] = "
         encoding: How 8-bit strings written by Python 2 are decoded; `latin1` for arrays,
             `bytes` to keep them as bytes.
 
+    Returns:
+        Numbers, text, bytes, arrays that own their memory, and containers of these. Keys are
+        numbers, text or bytes.
+
     Raises:
-        DataError: The file is missing, is not a pickle, ends early, or names code to run.
+        DataError: The file is missing, is not a pickle, ends early, names code to run, or would
+            grow far beyond its size.
     """
     try:
         with path.open("rb") as file:
-            return _DataUnpickler(file, encoding=encoding).load()
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"{path}: cannot be read: not a regular file")
+            data = file.read(1)
+            if data in _FIRST_BYTES:  # rather than to load gigabytes of something else
+                file.seek(0)
+                data = file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except _ForbiddenError as error:
+    try:
+        return PickleReader(data, encoding=encoding).read()
+    except ForbiddenError as error:
         raise DataError(
             f"{path}: refused: this pickle asks to run {error}, "
             "and a data file holds only numbers, text, lists and arrays"
         ) from None
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise DataError(
-            f"{path}: not a readable pickle ({type(error).__name__}: {error}); is it complete?"
-        ) from None
+    except RefusedError as error:
+        raise DataError(f"{path}: refused: {error}") from None
+    except DamagedError as error:
+        raise DataError(f"{path}: not a readable pickle ({error}); is it complete?") from None
+
+
+class ForbiddenError(Exception):
+    """The pickle names something to run, which is the message."""
+
+
+class RefusedError(Exception):
+    """The pickle holds what plain data does not, or would grow far beyond its size."""
+
+
+class DamagedError(Exception):
+    """The bytes are no pickle, or not the whole of one."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What stands for a name in a pickle."""
+
+    name: str
+    make: Callable[..., Any] | None = None
+    """Called, with the reader and what the file holds, where the file calls the name."""
+
+
+class _Dtype:
+    """A type of elements, before and after the file told its byte order."""
+
+    __slots__ = ("dtype", "is_whole")
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.is_whole = False
+
+
+class _Array:
+    """An array that the file has begun; it gets its content later."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content: NDArray[Any] | None = None
+
+
+_FREE = _SCALARS | {Mark, _Dtype}
+"""What may be referred to as often as a file likes."""
+
+_USED: Any = object()
+"""In the memory, what has become part of another thing."""
+_NDARRAY = Mark("numpy.ndarray")
+
+
+class _Size(NamedTuple):
+    num_bytes: int
+    levels: int
+
+
+class _Shared(NamedTuple):
+    value: Any
+    size: _Size
+
+
+class PickleReader:
+    """Reads one pickle.
+
+    Attributes:
+        position: Where the next byte to read is; after `read`, the end of the pickle.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        position: int = 0,
+        encoding: Encoding = "bytes",
+        names: Mapping[tuple[str, str], Mark] | None = None,
+        persistent: Callable[[Any], Any] | None = None,
+        leaves: Collection[type] = (),
+        num_bytes: int | None = None,
+    ) -> None:
+        """Take the bytes.
+
+        Args:
+            data: The pickle, and perhaps more after it.
+            position: Where it begins.
+            encoding: As for `load_pickle`.
+            names: (module, name) to mark, besides those of numpy arrays.
+            persistent: Returns what a reference to something outside the pickle means.
+            leaves: Types that `names` and `persistent` make, which the result may hold.
+            num_bytes: The size that memory is compared with, where more belongs to the pickle
+                than `data`.
+        """
+        self.position = position
+        self._data = data
+        self._encoding = encoding
+        self._names = {**_NAMES, **(names or {})}
+        self._persistent = persistent
+        self._leaves = frozenset(leaves)
+        self._plain = _PLAIN | self._leaves
+        num_bytes = len(data) if num_bytes is None else num_bytes
+        self._left_to_make = 2**20 + 4 * num_bytes
+        self._left_to_share = 2**26 + 64 * num_bytes
+        self._most_rows = 2**20 + num_bytes
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        self._shared: dict[int, _Shared] = {}
+        """What is referred to more than once, by identity; it changes no more."""
+
+    def read(self) -> Any:
+        """Return what the pickle holds.
+
+        Raises:
+            ForbiddenError: It names something to run.
+            RefusedError: It holds what plain data does not.
+            DamagedError: It is not a whole pickle.
+        """
+        try:
+            self._follow()
+            if len(self._stack) != 1 or self._marks:
+                raise DamagedError("it stops before it is complete")
+            value = self._stack[0]
+            self._measure(value, skipped=_SCALARS | _TEXTS)
+        except (ForbiddenError, RefusedError, DamagedError):
+            raise
+        except IndexError:
+            raise DamagedError("it ends early, or is none") from None
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            raise DamagedError(f"{type(error).__name__}: {error}"[:200]) from None
+        return value
+
+    def spend(self, num_bytes: int) -> None:
+        """Account for memory that is about to be taken.
+
+        Raises:
+            RefusedError: The file is too small for so much.
+        """
+        self._left_to_make -= num_bytes
+        if self._left_to_make < 0:
+            raise RefusedError("it would take far more memory than the file has bytes")
+
+    def _follow(self) -> None:
+        """Take step after step; the commonest by far are taken right here."""
+        data, steps, stack, memo, marks = self._data, _STEPS, self._stack, self._memo, self._marks
+        index_at, most = _INDEX.unpack_from, len(data)
+        at = self.position
+        while (opcode := data[at]) != _STOP:
+            at += 1
+            if opcode == _LONG_BINPUT:
+                index = index_at(data, at)[0]
+                if index >= most:
+                    raise RefusedError(f"it numbers a thing {index}: more than it has bytes")
+                memo[index] = stack[-1]
+                at += 4
+            elif opcode == _MEMOIZE:
+                memo[len(memo)] = stack[-1]
+            elif opcode == _BINPUT:
+                memo[data[at]] = stack[-1]
+                at += 1
+            elif opcode in _GETS:
+                if opcode == _BINGET:
+                    value = memo.get(data[at], _USED)
+                    at += 1
+                else:
+                    value = memo.get(index_at(data, at)[0], _USED)
+                    at += 4
+                kind = type(value)
+                if kind in _FREE or (kind in _TEXTS and len(value) <= _SHORT_BYTES):
+                    stack.append(value)
+                else:
+                    stack.append(self._shared_value(value))
+            elif opcode == _BININT1 and data[at + 1] != _BININT1:
+                stack.append(data[at])
+                at += 1
+            elif opcode == _MARK:
+                marks.append(len(stack))
+            elif opcode in _CONSTANTS:
+                stack.append(_CONSTANTS[opcode])
+            elif opcode in _SHORT_TUPLES:
+                first = _SHORT_TUPLES[opcode]
+                _ = stack[first]  # must be there
+                stack[first:] = [tuple(stack[first:])]
+            else:
+                self.position = at
+                steps[opcode](self, opcode)
+                at = self.position
+        self.position = at + 1
+
+    # --- bytes -------------------------------------------------------------------------------
+
+    def _take(self, count: int) -> bytes:
+        start, end = self.position, self.position + count
+        if end > len(self._data):
+            raise DamagedError("it ends early")
+        self.position = end
+        return self._data[start:end]
+
+    def _number(self, width: int) -> int:
+        return int.from_bytes(self._take(width), "little")
+
+    def _line(self) -> bytes:
+        end = self._data.find(b"\n", self.position)
+        if end < 0:
+            raise DamagedError("it ends early")
+        line, self.position = self._data[self.position : end], end + 1
+        return line
+
+    def _digits(self) -> str:
+        line = self._line()
+        if len(line) > _MOST_DIGITS:
+            raise RefusedError(f"a number of {len(line)} digits")
+        return line.decode("ascii")
+
+    def _old_text(self, raw: bytes) -> str | bytes:
+        """A string of Python 2."""
+        return raw if self._encoding == "bytes" else raw.decode(self._encoding)
+
+    # --- the machine -------------------------------------------------------------------------
+
+    def _skip(self, opcode: int) -> None:
+        if opcode == _FRAME:
+            if self._number(8) > len(self._data) - self.position:
+                raise DamagedError("it ends early")
+        elif (protocol := self._number(1)) > pickle.HIGHEST_PROTOCOL:
+            raise DamagedError(f"protocol {protocol}")
+
+    def _fixed(self, opcode: int) -> None:
+        """A number in binary, and those of the same form that follow it."""
+        form, pattern, dtype = _NUMBERS[opcode]
+        start = self.position
+        self.position += form.size
+        self._stack.append(form.unpack_from(self._data, start)[0])
+        if self._data[self.position] == opcode and (
+            run := pattern.match(self._data, self.position)
+        ):
+            count = (run.end() - run.start()) // dtype.itemsize
+            items = np.frombuffer(self._data, dtype, count, run.start())
+            self._stack += items["value"].tolist()
+            self.position = run.end()
+
+    def _long(self, opcode: int) -> None:
+        width = self._number(1 if opcode == _LONG1 else 4)
+        if width > _MOST_INT_BYTES:
+            raise RefusedError(f"a whole number of {width} bytes")
+        self._stack.append(_bounded(int.from_bytes(self._take(width), "little", signed=True)))
+
+    def _int_text(self, opcode: int) -> None:
+        text = self._digits()
+        if opcode == _INT and text in ("00", "01"):
+            self._stack.append(text == "01")
+        else:
+            self._stack.append(_bounded(int(text.removesuffix("L"))))
+
+    def _float_text(self, _: int) -> None:
+        self._stack.append(float(self._digits()))
+
+    def _string_text(self, _: int) -> None:
+        line = self._line().strip()
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+            raise DamagedError("a string without quotes")
+        self._stack.append(self._old_text(codecs.escape_decode(line[1:-1])[0]))
+
+    def _unicode_text(self, _: int) -> None:
+        self._stack.append(self._line().decode("raw-unicode-escape"))
+
+    def _counted(self, opcode: int) -> None:
+        width, kind = _COUNTED[opcode]
+        start = self.position + width
+        self.position = start + int.from_bytes(self._data[self.position : start], "little")
+        if self.position > len(self._data):
+            raise DamagedError("it ends early")
+        raw = self._data[start : self.position]
+        if kind is str:
+            self._stack.append(raw.decode("utf-8", "surrogatepass"))
+        elif kind is bytes:
+            self._stack.append(raw)
+        elif kind is bytearray:
+            self._stack.append(bytearray(raw))
+        else:
+            self._stack.append(self._old_text(raw))
+
+    def _to_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _empty(self, opcode: int) -> None:
+        self._stack.append(_EMPTY[opcode]())
+
+    def _from_mark(self, opcode: int) -> None:
+        items = self._to_mark()
+        if opcode == _TUPLE:
+            self._stack.append(tuple(items))
+        elif opcode == _LIST:
+            self._stack.append(items)
+        elif opcode == _FROZENSET:
+            self._stack.append(frozenset(_keys(items)))
+        else:
+            self._stack.append({})
+            self._fill(items)
+
+    def _append(self, _: int) -> None:
+        item = self._stack.pop()
+        self._open(list).append(item)
+
+    def _appends(self, _: int) -> None:
+        items = self._to_mark()
+        self._open(list).extend(items)
+
+    def _add_items(self, _: int) -> None:
+        items = self._to_mark()
+        self._open(set).update(_keys(items))
+
+    def _set_item(self, _: int) -> None:
+        pair = self._stack[-2:]
+        del self._stack[-2:]
+        self._fill(pair)
+
+    def _set_items(self, _: int) -> None:
+        self._fill(self._to_mark())
+
+    def _fill(self, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise DamagedError("a key without a value")
+        self._open(dict, OrderedDict).update(zip(_keys(items[::2]), items[1::2], strict=True))
+
+    def _open(self, *kinds: type) -> Any:
+        """The container on the stack, which may still change."""
+        target = self._stack[-1]
+        if type(target) not in kinds:
+            raise RefusedError(f"it puts items into a {_kind_name(target)}")
+        if id(target) in self._shared:
+            raise RefusedError("it changes a container that it has used already")
+        return target
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def _put(self, _: int) -> None:
+        index = int(self._digits())
+        if not 0 <= index < len(self._data):
+            raise RefusedError(f"it numbers a thing {index}: more than it has bytes")
+        self._memo[index] = self._stack[-1]
+
+    def _get(self, _: int) -> None:
+        self._stack.append(self._shared_value(self._memo.get(int(self._digits()), _USED)))
+
+    def _shared_value(self, value: Any) -> Any:
+        """What is in the memory, as it may be used once more."""
+        if value is _USED:
+            raise RefusedError("it refers to what it does not hold, or has used up")
+        if type(value) is _Array:
+            value = value.content
+            if value is None:
+                raise RefusedError("it puts an array into itself")
+        kind = type(value)
+        if kind in _TEXTS:
+            self._share(len(value))
+        elif kind not in _FREE:
+            known = self._shared.get(id(value))
+            if known is None:
+                size = self._measure(value, skipped=_SCALARS)
+                known = self._shared[id(value)] = _Shared(value, size)
+            self._share(known.size.num_bytes)
+        return value
+
+    def _forget(self, raw: bytes | bytearray | str) -> None:
+        """Let go of what has become an array, rather than to hold large bytes twice.
+
+        They are in the memory by themselves, and in what was passed on with them.
+        """
+        if len(raw) < _LARGE_BYTES:
+            return
+        for index in list(islice(reversed(self._memo), _PARTS)):
+            held = self._memo[index]
+            if held is raw or (type(held) is tuple and any(part is raw for part in held)):
+                self._memo[index] = _USED
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What a name is called with, or a thing gets as its state."""
+        arguments = self._stack.pop()
+        if type(arguments) is not tuple:
+            raise RefusedError(f"it passes on a {_kind_name(arguments)}")
+        return cast("tuple[Any, ...]", arguments)
+
+    def _share(self, num_bytes: int) -> None:
+        self._left_to_share -= num_bytes
+        if self._left_to_share < 0:
+            raise RefusedError("it refers to the same things so often that they fill the memory")
+
+    def _measure(self, value: Any, skipped: Set[type]) -> _Size:
+        """The size of a value, with what is shared counted each time.
+
+        Args:
+            value: Anything on the stack.
+            skipped: Kinds that count as a reference only.
+
+        Raises:
+            RefusedError: It holds what is not plain data, or has too many levels.
+        """
+        num_bytes, levels = 0, 0
+        groups: list[Any] = [(value,)]
+        level = 0
+        while groups:
+            num_bytes += _REFERENCE_BYTES * sum(map(len, groups))
+            kinds = set(map(type, chain.from_iterable(groups)))
+            if not kinds <= self._plain:
+                raise RefusedError(f"it holds a {_strange(kinds - self._plain)}")
+            if kinds <= skipped:
+                break
+            rest = [item for item in chain.from_iterable(groups) if type(item) not in skipped]
+            level += 1
+            groups = []
+            for item in rest:
+                kind = type(item)
+                if known := self._shared.get(id(item)):
+                    num_bytes += known.size.num_bytes
+                    levels = max(levels, level + known.size.levels)
+                elif kind in _SEQUENCES:
+                    groups.append(item)
+                elif kind in _DICTS:
+                    groups += (item.keys(), item.values())
+                elif kind in _TEXTS or kind is bytearray:
+                    num_bytes += len(item)
+                else:
+                    num_bytes += item.nbytes
+                    if kind is np.ndarray and item.dtype.hasobject:
+                        groups.append(list(item.flat))
+            levels = max(levels, level)
+            if levels > _MOST_LEVELS:
+                raise RefusedError(f"more than {_MOST_LEVELS} levels of containers in containers")
+        return _Size(num_bytes, levels)
+
+    # --- names -------------------------------------------------------------------------------
+
+    def _global(self, opcode: int) -> None:
+        if opcode == _STACK_GLOBAL:
+            module, name = self._stack[-2:]
+            del self._stack[-2:]
+        else:
+            module, name = self._line().decode(), self._line().decode()
+        if type(module) is not str or type(name) is not str:
+            raise DamagedError("a name that is not text")
+        mark = self._names.get((module, name))
+        if mark is None or opcode == _INST:
+            raise ForbiddenError(_printable(f"{module}.{name}"))
+        self._stack.append(mark)
+
+    def _reduce(self, _: int) -> None:
+        arguments = self._arguments()
+        mark = self._stack.pop()
+        if type(mark) is not Mark:
+            raise RefusedError(f"it calls a {_kind_name(mark)}")
+        if mark.make is None:
+            raise ForbiddenError(mark.name)
+        self._stack.append(mark.make(self, *arguments))
+
+    def _build(self, _: int) -> None:
+        target = self._stack[-2]
+        if type(target) is OrderedDict:  # its attributes, such as the versions of a state dict
+            self._stack.pop()
+            return
+        state = self._arguments()
+        if type(target) is _Dtype:
+            _finish_dtype(target, state)
+        elif type(target) is _Array and target.content is None:
+            target.content = self._stack[-1] = self._array_of_state(*state)
+        else:
+            raise RefusedError(f"it sets attributes of a {_kind_name(target)}")
+
+    def _persistent_id(self, opcode: int) -> None:
+        if self._persistent is None:
+            raise RefusedError("it refers to something outside the file")
+        name = self._stack.pop() if opcode == _BINPERSID else self._line().decode("ascii")
+        self._stack.append(self._persistent(name))
+
+    def _unused(self, opcode: int) -> None:
+        raise RefusedError(f"it uses the instruction {bytes([opcode])!r}; plain data needs none")
+
+    def _unknown(self, opcode: int) -> None:
+        raise DamagedError(f"no instruction {bytes([opcode])!r}, at byte {self.position - 1}")
+
+    # --- what the names of numpy and the standard library mean -------------------------------
+
+    def encode(self, text: Any, encoding: Any) -> bytes:
+        """Undo how Python 3 writes bytes in protocols 0 to 2."""
+        if type(text) is not str or type(encoding) is not str:
+            raise ForbiddenError("_codecs.encode")
+        if encoding != "latin1":  # other codecs could inflate a small file
+            raise ForbiddenError(_printable(f"_codecs.encode(..., {encoding!r})"))
+        self._forget(text)
+        self.spend(len(text))
+        return text.encode("latin1")
+
+    def scalar(self, dtype: Any, raw: Any) -> Any:
+        """A numpy scalar."""
+        found = self._array(raw, dtype, (), "C")
+        if found.dtype.hasobject:
+            raise RefusedError("a numpy scalar that is an object")
+        return found.astype(found.dtype.newbyteorder("="))[()]
+
+    def from_buffer(
+        self, raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
+    ) -> NDArray[Any]:
+        """An array of protocol 5."""
+        if order not in ("C", "F", "K"):
+            raise RefusedError("an array with an unknown order")
+        array = self._array(raw, dtype, shape, "F" if order == "F" else "C")
+        if order == "K" and axes is not None:
+            array = array.transpose(_dimensions(axes)).copy(order="K")
+        return array
+
+    def _array_of_state(
+        self, version: Any, shape: Any, dtype: Any, is_fortran: Any, raw: Any
+    ) -> NDArray[Any]:
+        """An array of protocols 0 to 4, in the byte order of the machine."""
+        if version != 1:
+            raise RefusedError("an array of an unknown version")
+        array = self._array(raw, dtype, shape, "F" if is_fortran else "C")
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        return array
+
+    def _array(self, raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> NDArray[Any]:
+        if type(dtype) is not _Dtype:
+            raise RefusedError("an array without a type")
+        kind, dims = dtype.dtype, _dimensions(shape)
+        count = math.prod(dims)
+        if not count and math.prod(max(1, n) for n in dims) > self._most_rows:
+            raise RefusedError(f"an empty array of shape {dims}")
+        if kind.hasobject:
+            if type(raw) is not list or len(cast("list[Any]", raw)) != count:
+                raise RefusedError(f"an array of shape {dims} without its {count} objects")
+            self._share(self._measure(raw, skipped=_SCALARS).num_bytes)
+            array: Any = np.empty(0, object)
+            array.__setstate__((1, dims, np.dtype(object), order == "F", raw))
+            return array
+        content = raw.encode("latin1") if type(raw) is str else raw
+        if type(content) is not bytes and type(content) is not bytearray:
+            raise RefusedError("an array without bytes")
+        if len(content) != count * kind.itemsize:
+            raise RefusedError(
+                f"an array of shape {dims} and type {kind} needs {count * kind.itemsize} bytes, "
+                f"it has {len(content)}"
+            )
+        self._forget(raw)
+        self.spend(len(content))
+        if not kind.itemsize and dims:
+            raise RefusedError(f"an array of shape {dims} and type {kind}")
+        array = np.ndarray(dims, kind, content, order=order).copy(order="K")
+        check_elements(array)
+        return array
+
+
+# --- names and what they make ----------------------------------------------------------------
+
+
+def _begin_array(_reader: PickleReader, kind: Any, *_: Any) -> _Array:
+    if kind is not _NDARRAY:
+        raise RefusedError("an array of a kind of its own")
+    return _Array()
+
+
+def _begin_dtype(_reader: PickleReader, code: Any, *_: Any) -> _Dtype:
+    text = code.decode("latin1") if type(code) is bytes else code
+    if type(text) is not str or not _ARRAY_CODE.fullmatch(text):
+        raise RefusedError("an array whose elements are neither numbers nor text")
+    return _Dtype(np.dtype("O" if text.strip("<>=|").startswith("O") else text))
+
+
+def _finish_dtype(dtype: _Dtype, state: tuple[Any, ...]) -> None:
+    """Take the byte order. What would make a record of it, or change its size, is refused."""
+    if dtype.is_whole or not 5 <= len(state) <= 8 or any(part is not None for part in state[2:5]):
+        raise RefusedError("an array whose elements are records")
+    order = state[1].decode("latin1") if type(state[1]) is bytes else state[1]
+    size = state[5] if len(state) > 5 else -1
+    if type(order) is not str or order not in ("<", ">", "=", "|"):
+        raise RefusedError("an array in an unknown byte order")
+    if type(size) is not int or size not in (-1, dtype.dtype.itemsize):
+        raise RefusedError("an array whose elements change their size")
+    if order != "|":
+        dtype.dtype = dtype.dtype.newbyteorder(order)
+    dtype.is_whole = True
+
+
+def _ordered(_reader: PickleReader, pairs: Any = ()) -> OrderedDict[Any, Any]:
+    if type(pairs) is not tuple and type(pairs) is not list:
+        raise RefusedError("an OrderedDict without pairs")
+    keys: list[Any] = []
+    values: list[Any] = []
+    for key, value in cast("list[Any]", pairs):
+        keys.append(key)
+        values.append(value)
+    return OrderedDict(zip(_keys(keys), values, strict=True))
+
+
+def _no_bytes(_reader: PickleReader) -> bytes:
+    """How Python 3 writes empty bytes in protocols 0 to 2."""
+    return b""
+
+
+def _names() -> dict[tuple[str, str], Mark]:
+    names = {
+        ("numpy", "ndarray"): _NDARRAY,
+        ("numpy", "dtype"): Mark("numpy.dtype", _begin_dtype),
+        ("collections", "OrderedDict"): Mark("collections.OrderedDict", _ordered),
+        ("_codecs", "encode"): Mark("_codecs.encode", PickleReader.encode),
+    }
+    for core in ("numpy.core", "numpy._core"):
+        names |= {
+            (f"{core}.multiarray", "_reconstruct"): Mark("numpy.array", _begin_array),
+            (f"{core}.multiarray", "scalar"): Mark("numpy.scalar", PickleReader.scalar),
+            (f"{core}.numeric", "_frombuffer"): Mark("numpy.array", PickleReader.from_buffer),
+        }
+    for builtins in ("builtins", "__builtin__"):
+        names[builtins, "bytes"] = Mark("bytes", _no_bytes)
+    return names
+
+
+_NAMES = _names()
+
+
+def check_elements(array: NDArray[Any]) -> None:
+    """Refuse bytes that are no elements of their type; numpy takes them on trust.
+
+    Raises:
+        RefusedError: There are booleans other than 0 and 1, or characters that are none.
+    """
+    if array.dtype.kind == "b" and (array.view(np.uint8) > 1).any():
+        raise RefusedError("an array of booleans that are neither 0 nor 1")
+    if array.dtype.kind == "U" and array.size:
+        flat = array.ravel(order="K")
+        if (flat.view(np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder)) > 0x10FFFF).any():
+            raise RefusedError("an array of text that is none")
+
+
+def _dimensions(value: Any) -> tuple[int, ...]:
+    items = cast("tuple[Any, ...]", value)
+    if type(value) is not tuple or len(items) > _MOST_DIMENSIONS:
+        raise RefusedError("an array without a shape")
+    if any(type(item) is not int or item < 0 for item in items):
+        raise RefusedError("an array whose shape is not of whole numbers")
+    return items
+
+
+def _keys(items: list[Any]) -> list[Any]:
+    kinds = set(map(type, items))
+    if not kinds <= _KEYS:
+        raise RefusedError(f"a key is a {_strange(kinds - _KEYS)}, expected text or a number")
+    return items
+
+
+def _bounded(number: int) -> int:
+    if number.bit_length() > 64:
+        raise RefusedError(f"a whole number of {number.bit_length()} bits")
+    return number
+
+
+def _kind_name(value: object) -> str:
+    return value.name if isinstance(value, Mark) else type(value).__name__.strip("_")
+
+
+def _strange(kinds: Collection[type]) -> str:
+    names = {Mark: "name of a function", _Array: "array without content", _Dtype: "numpy.dtype"}
+    return min(names.get(kind, kind.__name__) for kind in kinds)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:100])
+
+
+# --- instructions ----------------------------------------------------------------------------
+
+_STOP, _FRAME, _LONG1, _INT = pickle.STOP[0], pickle.FRAME[0], pickle.LONG1[0], pickle.INT[0]
+_MARK, _BININT1, _MEMOIZE = pickle.MARK[0], pickle.BININT1[0], pickle.MEMOIZE[0]
+_BINPUT, _LONG_BINPUT = pickle.BINPUT[0], pickle.LONG_BINPUT[0]
+_BINGET = pickle.BINGET[0]
+_GETS = frozenset({_BINGET, pickle.LONG_BINGET[0]})
+_INDEX = struct.Struct("<I")
+_TUPLE, _LIST, _FROZENSET = pickle.TUPLE[0], pickle.LIST[0], pickle.FROZENSET[0]
+_INST, _STACK_GLOBAL, _BINPERSID = pickle.INST[0], pickle.STACK_GLOBAL[0], pickle.BINPERSID[0]
+
+_CONSTANTS = {pickle.NONE[0]: None, pickle.NEWTRUE[0]: True, pickle.NEWFALSE[0]: False}
+_EMPTY: dict[int, Callable[[], Any]] = {
+    pickle.EMPTY_TUPLE[0]: tuple,
+    pickle.EMPTY_LIST[0]: list,
+    pickle.EMPTY_DICT[0]: dict,
+    pickle.EMPTY_SET[0]: set,
+}
+_SHORT_TUPLES = {pickle.TUPLE1[0]: -1, pickle.TUPLE2[0]: -2, pickle.TUPLE3[0]: -3}
+_COUNTED: dict[int, tuple[int, type | None]] = {
+    pickle.SHORT_BINUNICODE[0]: (1, str),
+    pickle.BINUNICODE[0]: (4, str),
+    pickle.BINUNICODE8[0]: (8, str),
+    pickle.SHORT_BINBYTES[0]: (1, bytes),
+    pickle.BINBYTES[0]: (4, bytes),
+    pickle.BINBYTES8[0]: (8, bytes),
+    pickle.BYTEARRAY8[0]: (8, bytearray),
+    pickle.SHORT_BINSTRING[0]: (1, None),
+    pickle.BINSTRING[0]: (4, None),
+}
+"""Width of the count of bytes, and what they are; None for a string of Python 2."""
+
+
+def _numbers(code: bytes, form: str) -> tuple[struct.Struct, re.Pattern[bytes], np.dtype[Any]]:
+    size = struct.calcsize(form)
+    run = re.compile(rb"(?:%b[\s\S]{%d}){1,1000}+" % (code, size))
+    order, letter = (form[0], form[1]) if len(form) > 1 else ("<", form)
+    dtype = np.dtype([("code", "u1"), ("value", f"{order}{letter}")])
+    return struct.Struct(form), run, dtype
+
+
+_NUMBERS = {
+    pickle.BININT[0]: _numbers(pickle.BININT, "<i"),
+    pickle.BININT1[0]: _numbers(pickle.BININT1, "B"),
+    pickle.BININT2[0]: _numbers(pickle.BININT2, "<H"),
+    pickle.BINFLOAT[0]: _numbers(pickle.BINFLOAT, ">d"),
+}
+
+_Step = Callable[[PickleReader, int], None]
+
+
+def _steps() -> list[_Step]:
+    """What to do for each of the 256 instructions."""
+    reader = PickleReader
+    named: dict[bytes, _Step] = {
+        pickle.PROTO: reader._skip,
+        pickle.FRAME: reader._skip,
+        pickle.LONG1: reader._long,
+        pickle.LONG4: reader._long,
+        pickle.INT: reader._int_text,
+        pickle.LONG: reader._int_text,
+        pickle.FLOAT: reader._float_text,
+        pickle.STRING: reader._string_text,
+        pickle.UNICODE: reader._unicode_text,
+        pickle.TUPLE: reader._from_mark,
+        pickle.LIST: reader._from_mark,
+        pickle.DICT: reader._from_mark,
+        pickle.FROZENSET: reader._from_mark,
+        pickle.APPEND: reader._append,
+        pickle.APPENDS: reader._appends,
+        pickle.ADDITEMS: reader._add_items,
+        pickle.SETITEM: reader._set_item,
+        pickle.SETITEMS: reader._set_items,
+        pickle.PUT: reader._put,
+        pickle.GET: reader._get,
+        pickle.GLOBAL: reader._global,
+        pickle.STACK_GLOBAL: reader._global,
+        pickle.INST: reader._global,
+        pickle.REDUCE: reader._reduce,
+        pickle.BUILD: reader._build,
+        pickle.PERSID: reader._persistent_id,
+        pickle.BINPERSID: reader._persistent_id,
+    }
+    unused = (
+        *(pickle.POP, pickle.POP_MARK, pickle.DUP, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+        *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    )
+    steps: list[_Step] = [reader._unknown] * 256
+    for code in unused:
+        steps[code[0]] = reader._unused
+    for code, step in named.items():
+        steps[code[0]] = step
+    for codes, step in (
+        (_EMPTY, reader._empty),
+        (_COUNTED, reader._counted),
+        (_NUMBERS, reader._fixed),
+    ):
+        for code in codes:
+            steps[code] = step
+    return steps
+
+
+_STEPS = _steps()
+_FIRST_BYTES = frozenset(
+    bytes([code])
+    for code, step in enumerate(_STEPS)
+    if code in _CONSTANTS
+    or code in (_MARK, _STOP)
+    or step not in (PickleReader._unknown, PickleReader._unused)
+)
