@@ -59,11 +59,11 @@ def test_spans_stand_where_they_are_in_time():
     )
 )
 def test_spans_of_one_lane_never_overlap(spans: list[Span]):
-    lanes = _lanes(SpanRow(name="", spans=spans))
+    lanes = _lanes(SpanRow(name="", spans=spans), 200)
 
     assert sum(map(len, lanes)) == len(spans)
     for lane in lanes:
-        ordered = sorted(lane, key=lambda span: span.start)
+        ordered = sorted((one.span for one in lane), key=lambda span: span.start)
         assert all(a.end <= b.start for a, b in pairwise(ordered))
 
 
@@ -73,3 +73,42 @@ def test_nothing_to_show_is_a_picture_too():
     picture = timeline_picture(Timeline(title="", length=0.5, unit="frames", rows=empty))
 
     assert picture.height > 100
+
+
+def test_a_text_wider_than_its_bar_stands_beside_it_and_nothing_covers_it():
+    spans = [
+        Span(start=1, end=1.4, text="1. Throwing the discus 0.41"),
+        Span(start=1.5, end=3, text="2. jump 0.31"),
+        Span(start=39, end=39.5, text="3. jump 0.12"),
+        Span(start=10, end=39, text="4. jump 0.10"),
+    ]
+
+    lanes = _lanes(SpanRow(name="", spans=spans), 40)
+
+    placed = {one.span.text[0]: one for lane in lanes for one in lane}
+    assert {key: one.text_at for key, one in placed.items()} == {
+        "1": "after",
+        "2": "after",
+        "3": "before",
+        "4": "inside",
+    }
+    for lane in lanes:
+        ordered = sorted(one.taken for one in lane)
+        assert all(a[1] <= b[0] for a, b in pairwise(ordered))
+
+
+def test_a_legend_says_how_to_read_the_rows():
+    heat = HeatRow(name="start", values=np.array([0.1, 0.9]))
+    found = SpanRow(name="found", spans=[Span(start=5, end=9, score=0.5)])
+    truth = SpanRow(name="truth", spans=[Span(start=5, end=9)], kind="truth")
+
+    def legend(*rows: HeatRow | SpanRow) -> set[tuple[int, int, int]]:
+        picture = np.asarray(timeline_picture(Timeline(title="a", length=10, rows=rows)))
+        strip = picture[-(20 + 14)]  # through the middle of the swatches
+        return {(int(r), int(g), int(b)) for r, g, b in strip}
+
+    brightest = (252, 255, 164)
+    assert brightest in legend(heat)
+    assert not {ACCENT, GOOD} & legend(heat)
+    assert {ACCENT, brightest, GOOD} <= legend(heat, found, truth)
+    assert {ACCENT, brightest, GOOD} & legend(found) == {ACCENT}

@@ -760,8 +760,8 @@ def test_lengths_that_only_names_tell_are_said(
 
     assert cli.main(line) == 0
 
-    assert "the lengths of 1 videos come from" in caplog.text
-    assert "by their names: v_te00" in caplog.text
+    assert "features do not tell how long 1 of the videos are" in caplog.text
+    assert "anet.json does, by name: v_te00" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["bmn", "bsn_tem", "bsn"])

@@ -1,7 +1,7 @@
 """What happens when: rows over the time of one video, as a picture.
 
 A row is either heat (how much a model attends to each moment) or spans (actions, proposals,
-captions, moments), which are stacked where they overlap.
+captions, moments), which are stacked where they overlap. A legend below says how to read them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from videozoo.report.drawing import ACCENT, FAINT, GOOD, INK, PAPER, TRACK, Colo
 
 _MARGIN, _NAMES, _PLOT = 20, 170, 700
 _LANE, _HEAT_HEIGHT, _GAP = 24, 34, 14
+_AXIS, _LEGEND, _SWATCH = 24, 28, 56
+_PALEST = 0.25  # how strongly a span of score 0 is drawn
 _MOST_LANES = 12
 _STEPS = (1, 2, 5)  # ticks of an axis: these times a power of ten
 
@@ -72,7 +74,11 @@ def timeline_picture(timeline: Timeline) -> Image.Image:
     >>> timeline_picture(Timeline(title="a.mp4", length=10, rows=[row])).width
     910
     """
-    lanes = {i: _lanes(row) for i, row in enumerate(timeline.rows) if isinstance(row, SpanRow)}
+    lanes = {
+        i: _lanes(row, timeline.length)
+        for i, row in enumerate(timeline.rows)
+        if isinstance(row, SpanRow)
+    }
     heights = [
         _HEAT_HEIGHT if isinstance(row, HeatRow) else _LANE * max(1, len(lanes[i]))
         for i, row in enumerate(timeline.rows)
@@ -80,7 +86,8 @@ def timeline_picture(timeline: Timeline) -> Image.Image:
     head = 40 + 26 * len(timeline.bars) + (8 if timeline.bars else 0)
     body = sum(heights) + _GAP * len(heights)
     width = 2 * _MARGIN + _NAMES + _PLOT
-    sheet = Image.new("RGB", (width, 2 * _MARGIN + head + body + 24), PAPER)
+    height = 2 * _MARGIN + head + body + _AXIS + _LEGEND
+    sheet = Image.new("RGB", (width, height), PAPER)
     canvas = ImageDraw.Draw(sheet)
     drawing.write(
         canvas, (_MARGIN, _MARGIN + 8), timeline.title, size=17, width=width - 2 * _MARGIN
@@ -94,9 +101,34 @@ def timeline_picture(timeline: Timeline) -> Image.Image:
         if isinstance(row, HeatRow):
             _draw_heat(sheet, row, top, height)
         else:
-            _draw_spans(canvas, row, lanes[number], timeline.length, top)
+            _draw_spans(canvas, row, lanes[number], top)
         top += height + _GAP
+    _draw_legend(sheet, timeline, top + _AXIS + _LEGEND / 2)
     return sheet
+
+
+def _draw_legend(sheet: Image.Image, timeline: Timeline, middle: float) -> None:
+    """One entry for each thing that the rows show."""
+    heat = drawing.heat_colours(np.linspace(0, 1, _SWATCH, dtype=np.float32)[None])
+    shades = np.linspace(_PALEST, 1, _SWATCH)[None, :, None]
+    spans = [row for row in timeline.rows if isinstance(row, SpanRow)]
+    answers = [row for row in spans if row.kind == "answer"]
+    scored = any(span.score is not None for row in answers for span in row.spans)
+    pale = np.array(PAPER) + (np.array(ACCENT) - PAPER) * (shades if scored else 1.0)
+    entries: list[tuple[NDArray[np.uint8], str]] = []
+    if any(isinstance(row, HeatRow) for row in timeline.rows):
+        entries.append((heat, "none to most of the row"))
+    if answers:
+        entries.append((pale.round().astype(np.uint8), "low to high score" if scored else "found"))
+    if len(answers) < len(spans):
+        entries.append((np.array([[GOOD]], np.uint8), "annotated"))
+    canvas, left = ImageDraw.Draw(sheet), _MARGIN + _NAMES
+    for swatch, text in entries:
+        picture = np.broadcast_to(swatch, (12, _SWATCH, 3))
+        sheet.paste(Image.fromarray(np.ascontiguousarray(picture)), (left, round(middle) - 6))
+        left += _SWATCH + 8
+        drawing.write(canvas, (left, middle), text, size=12, width=_PLOT, colour=FAINT)
+        left += round(drawing.font_for(text, 12).getlength(text)) + 28
 
 
 def _draw_bar(
@@ -162,42 +194,83 @@ def _draw_heat(sheet: Image.Image, row: HeatRow, top: int, height: int) -> None:
     sheet.paste(Image.fromarray(drawing.heat_colours(heat)), (_MARGIN + _NAMES, top))
 
 
-def _lanes(row: SpanRow) -> list[list[Span]]:
-    """Spans on as few lanes as keep them apart, the first ones (the best) on top."""
-    lanes: list[list[Span]] = []
-    for span in row.spans:
-        free = (
-            lane
-            for lane in lanes
-            if all(span.end <= other.start or span.start >= other.end for other in lane)
+@dataclass(frozen=True)
+class _Placed:
+    """Where a span is drawn, and where its text; in pixels across."""
+
+    span: Span
+    left: float
+    right: float
+    text_at: Literal["inside", "after", "before"]
+    text_width: float
+
+    @property
+    def taken(self) -> tuple[float, float]:
+        """What bar and text take up."""
+        beside = 4 + self.text_width + 8
+        return (
+            self.left - (beside if self.text_at == "before" else 0),
+            self.right + (beside if self.text_at == "after" else 0),
         )
+
+    def is_apart(self, other: _Placed) -> bool:
+        """Whether neither the times nor what is drawn overlap."""
+        (left, right), (others_left, others_right) = self.taken, other.taken
+        return (self.span.end <= other.span.start or self.span.start >= other.span.end) and (
+            right <= others_left or left >= others_right
+        )
+
+
+def _placed(span: Span, length: float) -> _Placed:
+    """A text that is wider than its bar stands beside it, where there is room."""
+    left = _x(span.start, length)
+    right = max(_x(span.end, length), left + 2)
+    text = drawing.printable(span.text)
+    wanted = drawing.font_for(text, 12).getlength(text) if text else 0.0
+    at = "inside"
+    if wanted > right - left - 8:
+        if right + 4 + wanted <= _MARGIN + _NAMES + _PLOT + _MARGIN:
+            at = "after"
+        elif left - 4 - wanted >= _MARGIN + _NAMES:
+            at = "before"
+    return _Placed(span, left, right, at, wanted)
+
+
+def _lanes(row: SpanRow, length: float) -> list[list[_Placed]]:
+    """Spans on as few lanes as keep them apart, the first ones (the best) on top."""
+    lanes: list[list[_Placed]] = []
+    for span in row.spans:
+        one = _placed(span, length)
+        free = (lane for lane in lanes if all(one.is_apart(other) for other in lane))
         lane = next(free, None)
         if lane is None:
             if len(lanes) == _MOST_LANES:
                 continue
             lane = []
             lanes.append(lane)
-        lane.append(span)
+        lane.append(one)
     return lanes
 
 
 def _draw_spans(
-    canvas: ImageDraw.ImageDraw, row: SpanRow, lanes: list[list[Span]], length: float, top: int
+    canvas: ImageDraw.ImageDraw, row: SpanRow, lanes: list[list[_Placed]], top: int
 ) -> None:
     for number, lane in enumerate(lanes):
         upper = top + number * _LANE
-        for span in lane:
-            left, right = _x(span.start, length), _x(span.end, length)
-            right = max(right, left + 2)
-            strength = 1.0 if span.score is None else 0.25 + 0.75 * min(max(span.score, 0.0), 1.0)
+        for one in lane:
+            score = one.span.score
+            share = 1.0 if score is None else min(max(score, 0.0), 1.0)
+            strength = _PALEST + (1 - _PALEST) * share
             base = GOOD if row.kind == "truth" else ACCENT
             fill = _mixed(base, PAPER, strength)
-            canvas.rectangle((left, upper + 2, right - 1, upper + _LANE - 3), fill=fill)
-            if right - left > 24 and span.text:
-                colour = PAPER if strength > 0.55 else INK
+            canvas.rectangle((one.left, upper + 2, one.right - 1, upper + _LANE - 3), fill=fill)
+            colour = PAPER if one.text_at == "inside" and strength > 0.55 else INK
+            width = one.text_width if one.text_at != "inside" else one.right - one.left - 8
+            x = {"inside": one.left + 5, "after": one.right + 4, "before": one.left - 4}
+            if one.span.text and width > 16:
                 drawing.write(
-                    canvas, (left + 5, upper + _LANE / 2), span.text,
-                    size=12, width=right - left - 8, colour=colour,
+                    canvas, (x[one.text_at], upper + _LANE / 2), one.span.text, size=12,
+                    width=width, colour=colour, anchor="rm" if one.text_at == "before" else "lm",
                 )  # fmt: skip
 
 

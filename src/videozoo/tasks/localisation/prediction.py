@@ -36,7 +36,7 @@ from videozoo.tasks.requests import Device, PredictRequest
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
 """From what the user named and a configuration to videos."""
-_MOST_DRAWN = 20  # segments of a picture
+_MOST_DRAWN = 5  # segments of a picture
 _FAINT = 0.05  # share of the best score below which a segment is not drawn
 
 
@@ -227,10 +227,10 @@ def _draw(answers: Sequence[Answer], results: Sequence[VideoSegments], folder: P
             Span(
                 start=each.start,
                 end=each.end,
-                text=" ".join(filter(None, (each.label, f"{each.score:.2f}"))),
+                text=" ".join(filter(None, (f"{rank}.", each.label, f"{each.score:.2f}"))),
                 score=each.score / top,
             )
-            for each in best
+            for rank, each in enumerate(best, 1)
         ]
         heat = [HeatRow(name=key, values=values) for key, values in found.curves.items()]
         steps = max((len(row.values) for row in heat), default=1)
@@ -244,7 +244,7 @@ def _draw(answers: Sequence[Answer], results: Sequence[VideoSegments], folder: P
             title=result.name,
             length=length,
             unit="vectors" if seconds is None else "s",
-            rows=[*heat, SpanRow(name="found", spans=spans)],
+            rows=[*heat, SpanRow(name=f"best {len(best)} of {len(result.segments)}", spans=spans)],
         )
         written.append(write_picture(folder / f"{name}_segments.png", timeline_picture(timeline)))
     return written

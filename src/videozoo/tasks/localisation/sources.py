@@ -268,7 +268,7 @@ def _named(
 def _say_by_name(names: Sequence[str], durations: Known) -> None:
     sources = ", ".join(dict.fromkeys(str(_known(name, durations)[1]) for name in names))
     _log.warning(
-        "the lengths of %d videos come from %s, by their names: %s",
+        "features do not tell how long %d of the videos are; %s does, by name: %s",
         len(names),
         sources,
         named(names),
