@@ -201,3 +201,20 @@ def test_mistakes_are_named():
         counter.update("a", [[0, 1]], [0.5], [])
     with pytest.raises(ValueError, match="without durations_seconds"):
         counter.missed().by_coverage()
+
+
+def test_equal_scores_are_counted_by_class_and_their_order_may_decide():
+    counter = DetectionCounter({"a": [[0, 10]], "b": [[0, 10]]}, {"a": [1], "b": [1]}, tious=[0.5])
+    counter.update("a", [[0, 10], [50, 60], [0, 5]], [1, 1, 1], [1, 1, 7])
+    counter.update("b", [[50, 60], [0, 10]], [0.5, 1], [1, 1])
+
+    turned = counter.backwards()
+
+    assert counter.tied() == turned.tied() == 3  # class 7 counts nowhere
+    assert counter.result().mean_ap == pytest.approx((1 + 2 / 3) / 2)
+    assert turned.result().mean_ap == pytest.approx((1 + 2 / 3) / 2)
+    assert counter.result().detections == turned.result().detections == 5
+    distinct = DetectionCounter({"a": [[0, 10]]}, {"a": [1]}, tious=[0.5])
+    distinct.update("a", [[50, 60], [0, 10]], [0.5, 1], [1, 1])
+    assert distinct.tied() == 0
+    assert distinct.backwards().result().mean_ap == distinct.result().mean_ap == 1

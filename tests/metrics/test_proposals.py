@@ -173,3 +173,15 @@ def test_mistakes_are_named_and_count_nothing():
     with pytest.raises(ValueError, match="'a': no duration"):
         ProposalCounter({"a": [[0, 1]]}, durations_seconds={"b": 1.0})
     assert counter.result().proposals == 1
+
+
+def test_equal_scores_are_counted_by_video_and_their_order_may_decide():
+    counter = ProposalCounter({"a": [[0, 10]], "b": [[0, 10]]})
+    counter.update("a", [[0, 10], [50, 60]], [0.5, 0.5])
+    counter.update("b", [[0, 10], [50, 60]], [0.5, 0.25])
+
+    turned = counter.backwards()
+
+    assert counter.tied() == turned.tied() == 2
+    assert counter.result().average_recall_at(1) == 1
+    assert turned.result().average_recall_at(1) == 0.5

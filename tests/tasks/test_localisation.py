@@ -20,7 +20,14 @@ from videozoo import cli, cli_v1
 from videozoo.config import from_layers
 from videozoo.data.feature_folder import FeatureFolder
 from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.data.sequence_views import SequenceEval
+from videozoo.report.timeline import SpanRow, Timeline, timeline_picture
 from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.localisation import prediction
+from videozoo.tasks.localisation.answers import Answer, Answers
+from videozoo.tasks.localisation.measures import Truth, measure_detections, measure_proposals
+from videozoo.tasks.localisation.pages import tie_line
+from videozoo.types import Candidates
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import write_pdparams
@@ -837,3 +844,46 @@ def test_evaluation_is_on_the_part_of_validation_and_training_videos_are_told(
     words = ["--set", "data.val_subset=validation", "--save-dir", str(tmp_path / "again")]
     assert cli.main(["train", "--config", config, *words]) == 0
     assert "WARNING: validation is on videos to learn from: 8 of 8" in capsys.readouterr().err
+
+
+def test_the_report_says_where_equal_scores_decide(tmp_path: Path):
+    """As in the official sample of ActivityNet, all of whose scores are equal."""
+    segments = {f"v{number}": [(0.0, 10.0)] for number in range(4)}
+    truth = Truth(segments, dict.fromkeys(segments, 20.0), dict.fromkeys(segments, np.array([0])))
+    found = np.array([[0.0, 0.5], [0.6, 0.9], [0.55, 0.95]])
+
+    def measured(scores: list[float]) -> list[dict[str, Any]]:
+        candidates = Candidates(found, np.array(scores), np.zeros(3, np.int64))
+        answers = Answers({n: Answer(f"v{n}", 20.0, candidates, {}) for n in range(4)})
+        views = SequenceEval()
+        _, _, ties = measure_detections(truth, answers, views, ["dig"])
+        return ties + measure_proposals(truth, answers, views).ties
+
+    ties = measured([1.0, 1.0, 1.0])
+
+    assert [(tie["metric"], tie["tied"]) for tie in ties] == [("map", 12), ("auc", 12)]
+    assert all(tie["in_opposite_order"] < tie["value"] for tie in ties)
+    assert "equal scores decide: 12 segments share theirs" in tie_line(ties[0])
+    assert measured([0.9, 0.8, 0.8]) == []  # equal, but nothing depends on them
+
+
+def test_the_picture_of_segments_shows_the_five_best(
+    bmn_run: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[Timeline] = []
+
+    def drawing(timeline: Timeline) -> Image.Image:
+        drawn.append(timeline)
+        return timeline_picture(timeline)
+
+    monkeypatch.setattr(prediction, "timeline_picture", drawing)
+    monkeypatch.setattr(prediction, "_FAINT", 0.0)
+    what = str(world / "features" / "v_te00.npy")
+    line = ["predict", "--weights", str(bmn_run), "--save-dir", str(tmp_path), "--explain", what]
+
+    assert cli.main(line) == 0
+
+    spans = drawn[0].rows[-1]
+    assert isinstance(spans, SpanRow)
+    assert spans.name == "best 5 of 100"
+    assert [span.text[:2] for span in spans.spans] == ["1.", "2.", "3.", "4.", "5."]

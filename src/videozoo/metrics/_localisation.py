@@ -124,6 +124,21 @@ class Results:
             if video not in self.names:
                 self.add(video, *part)
 
+    def backwards(self) -> Results:
+        """The same, the last that came first: of equal scores the later then counts as better."""
+        turned = Results(with_labels=self._with_labels)
+        turned.names = dict(reversed(self.names.items()))
+        turned._segments = [each[::-1] for each in reversed(self._segments)]
+        turned._scores = [each[::-1] for each in reversed(self._scores)]
+        turned._labels = [each[::-1] for each in reversed(self._labels)]
+        return turned
+
+    def tied(self, groups: IntArray) -> int:
+        """Count the entries whose score another one of their group has; `groups` is (N,)."""
+        pairs = np.stack((groups.astype(np.float64), self.scores), axis=1)
+        _, counts = np.unique(pairs, axis=0, return_counts=True)
+        return int(counts[counts > 1].sum())
+
     @property
     def counts(self) -> IntArray:
         """(V,), entries of each video."""

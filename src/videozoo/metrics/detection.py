@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,28 @@ class DetectionCounter:
     def merge(self, other: DetectionCounter) -> None:
         """Add what another counter of the same truth has seen; each video counts once."""
         self._results.merge(other._results)
+
+    def tied(self) -> int:
+        """Count the detections whose score another one of their class has.
+
+        Which of them is better, the order decides in which they came; see `backwards`.
+        """
+        labels = self._results.labels
+        assert self._truth.labels is not None
+        own = labels.max(initial=0) + 1 + np.arange(len(labels))  # of no class: in no group
+        return self._results.tied(np.where(np.isin(labels, self._truth.labels), labels, own))
+
+    def backwards(self) -> DetectionCounter:
+        """The same detections in the opposite order: its result differs where equal scores decide.
+
+        >>> counter = DetectionCounter({"a": [[0, 10]]}, {"a": [3]}, tious=[0.5])
+        >>> counter.update("a", [[0, 9], [50, 60]], [1, 1], [3, 3])
+        >>> counter.tied(), counter.result().mean_ap, counter.backwards().result().mean_ap
+        (2, 1.0, 0.5)
+        """
+        turned = copy(self)
+        turned._results = self._results.backwards()
+        return turned
 
     def result(self) -> DetectionResult:
         """Compute average precision."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,20 @@ class ProposalCounter:
     def merge(self, other: ProposalCounter) -> None:
         """Add what another counter of the same truth has seen; each video counts once."""
         self._results.merge(other._results)
+
+    def tied(self) -> int:
+        """Count the proposals whose score another one of their video has.
+
+        Which of them is better, the order decides in which they came; see `backwards`.
+        """
+        counts = self._results.counts
+        return self._results.tied(np.repeat(np.arange(len(counts)), counts))
+
+    def backwards(self) -> ProposalCounter:
+        """The same in the opposite order: its result differs where equal scores decide."""
+        turned = copy(self)
+        turned._results = self._results.backwards()
+        return turned
 
     def result(self, max_average: float | None = 100) -> ProposalResult:
         """Compute everything.

@@ -34,7 +34,7 @@ from videozoo.tasks.localisation.measures import (
     measure_proposals,
     read_labels,
 )
-from videozoo.tasks.localisation.pages import evaluation_page
+from videozoo.tasks.localisation.pages import evaluation_page, tie_line
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -128,6 +128,7 @@ def evaluate_source(
         "by_length": measured.by_length,
         "by_coverage": measured.by_coverage,
         "detections": measured.detections,
+        "ties": measured.ties,
         "config": config.as_dict(),
     }
     _show(facts, out, say, accelerator)
@@ -171,8 +172,9 @@ def _measured(
         answers = joined(answers, labels, names, views)
     elif num_classes(source.config) is None:
         return measured, answers
-    found, measured.detections = measure_detections(truth, answers, views, names)
+    found, measured.detections, ties = measure_detections(truth, answers, views, names)
     measured.metrics = found | measured.metrics
+    measured.ties = ties + measured.ties
     return measured, answers
 
 
@@ -204,6 +206,8 @@ def _show(
                 },
             )
         )
+    for tie in facts["ties"]:
+        say(f"note: {tie_line(tie)}")
     missing, skipped = facts["missing"], facts["skipped"]
     if missing or skipped:
         say(f"on {facts['videos']} of {facts['videos_annotated']} videos")

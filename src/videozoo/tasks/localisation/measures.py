@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from videozoo.types import Candidates
 
 ClassScores = Mapping[str, Mapping[str, float]]
 _CURVE_END = 100.0  # of ActivityNet's AUC
+_SMALLEST = 5e-5  # difference of a metric that its last shown digit tells
 _PREDICTIONS = "predictions.json"
 
 
@@ -128,6 +129,9 @@ class Measured:
     """The same by the share of the video that it takes."""
     detections: dict[str, Any] | None = None
     """Of segments with classes: precision by class, wrong detections, missed segments."""
+    ties: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Where equal scores decide about a metric: how many there are, and what it would be were
+    they taken in the opposite order."""
 
 
 def measure_proposals(truth: Truth, answers: Answers, views: SequenceEval) -> Measured:
@@ -137,6 +141,7 @@ def measure_proposals(truth: Truth, answers: Answers, views: SequenceEval) -> Me
     metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
     return Measured(
         metrics=metrics | {"auc": result.auc} | answers.losses,
+        ties=_ties(counter, "auc", result.auc, lambda: counter.backwards().result(_CURVE_END).auc),
         curve={
             "average_number": result.proposals_per_video.tolist(),
             "average_recall": result.average_recall.tolist(),
@@ -144,6 +149,20 @@ def measure_proposals(truth: Truth, answers: Answers, views: SequenceEval) -> Me
         by_length=_rows(result.by_length()),
         by_coverage=_rows(result.by_coverage()),
     )
+
+
+def _ties(
+    counter: ProposalCounter | DetectionCounter,
+    metric: str,
+    value: float,
+    turned: Callable[[], float],
+) -> list[dict[str, Any]]:
+    """Say where equal scores decide; nothing where they do not."""
+    tied = counter.tied()
+    other = turned() if tied else value
+    if abs(other - value) < _SMALLEST:
+        return []
+    return [{"metric": metric, "tied": tied, "value": value, "in_opposite_order": other}]
 
 
 def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float) -> float:
@@ -155,11 +174,11 @@ def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float)
 
 def measure_detections(
     truth: Truth, answers: Answers, views: SequenceEval, names: Sequence[str]
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
     """Mean average precision, and what goes wrong.
 
     Returns:
-        Metrics, and what `Measured.detections` holds.
+        Metrics, and what `Measured.detections` and `Measured.ties` hold.
     """
     counter = count_detections(truth, answers.by_number.values(), views.tious)
     result = counter.result()
@@ -187,7 +206,8 @@ def measure_detections(
         "missed_by_coverage": _rows(missed.by_coverage()),
         "missed_by_instances": _rows(missed.by_instances()),
     }
-    return result.summary(), facts
+    ties = _ties(counter, "map", result.mean_ap, lambda: counter.backwards().result().mean_ap)
+    return result.summary(), facts, ties
 
 
 def _rows(buckets: Iterable[Bucket]) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
             f" {facts['videos_learnt_from']} of them are also among the videos to learn from: the "
             "numbers say little about other videos."
         )
+    summary = " ".join([summary, *(f"{tie_line(tie)}." for tie in facts["ties"])])
     return Report(
         title=f"{config.spec.title}: evaluation",
         summary=summary,
@@ -62,6 +63,18 @@ def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
             ("Versions", versions()),
         ],
         made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+    )
+
+
+def tie_line(tie: Mapping[str, Any]) -> str:
+    """Say how far equal scores decide about a metric.
+
+    >>> tie_line({"metric": "map", "tied": 3, "value": 0.5, "in_opposite_order": 0.25})
+    'equal scores decide: 3 segments share theirs; in the opposite order MAP is 25.00 %'
+    """
+    return (
+        f"equal scores decide: {tie['tied']} segments share theirs; in the opposite order "
+        f"{title_of(tie['metric'])} is {percent(tie['in_opposite_order'])}"
     )
 
 
