@@ -2,6 +2,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -86,7 +87,7 @@ def test_every_bad_line_is_named(tmp_path: Path):
         f"  {path}:3: expected 'PATH LABEL', got 'a.mp4 x'",
         f"  {path}:4: expected 'PATH LABEL', got 'a.mp4,1'; "
         "put a blank, not a comma, before the label",
-        f"  {path}:5: label 5, expected 0 to 4; labels start at 0",
+        f"  {path}:5: label 5, expected 0 to 4; labels start at 0, where data.first_label is not 1",
         f"  {path}:6: label 6, expected 0 to 4",
         f"  {path}:7: label -1, expected 0 to 4",
         f"  {path}:8: no such video 'z.mp4' (looked in the current folder, {tmp_path})",
@@ -101,7 +102,7 @@ def test_a_line_that_no_file_can_be_called_is_a_bad_line(tmp_path: Path):
 
 
 def test_no_more_than_ten_bad_lines_are_shown(tmp_path: Path):
-    path = write(tmp_path / "bad.txt", "x\n" * 25)
+    path = write(tmp_path / "bad.txt", "x 0.5\n" * 25)
 
     with pytest.raises(DataError) as error:
         read_list(path)
@@ -147,7 +148,7 @@ def test_a_2019_test_list_is_views_of_numbered_videos(tmp_path: Path):
     truth = read_list(write(tmp_path / "vallist.txt", "a.mp4 7\nb.mp4 9\n"))
     path = write(tmp_path / "testlist.txt", "a.mp4 0 0 0\na.mp4 0 9 2\nb.mp4 1 0 5\n")
 
-    entries = read_list(path, num_classes=10)
+    entries = read_list(path, num_classes=10, labels="optional")
 
     assert [(e.video, e.clip_index, e.crop_index, e.label) for e in entries] == [
         (0, 0, 0, None),
@@ -164,9 +165,105 @@ def test_a_2019_prediction_list_may_number_every_video_0(tmp_path: Path):
     touch(tmp_path, "a.mp4", "b.mp4")
     path = write(tmp_path / "infer.txt", "a.mp4 0 0 0\nb.mp4 0 0 0\na.mp4 0 1 0\n")
 
-    groups = kinetics.views_by_video(read_list(path))
+    groups = kinetics.views_by_video(read_list(path, labels="optional"))
 
     assert [[entry.name for entry in group] for group in groups] == [["a.mp4", "a.mp4"], ["b.mp4"]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run/a 1.mp4 60 0\nb.mp4 52 1\n",
+        "run/a 1.mp4,0\nb.mp4,1\n",
+        "run/a 1.mp4; 0\nb.mp4; 1\n",
+        '"run/a 1.mp4",0\n"b.mp4",1\n',
+        "run/a 1.mp4\t0\nb.mp4\t1\n",
+        "path,label\nrun/a 1.mp4,0\nb.mp4,1\n",
+        "label;frames;path\n0;60;run/a 1.mp4\n1;52;b.mp4\n",
+        "path label\nrun/a 1.mp4 0\nb.mp4 1\n",
+        "# my list\nrun/a 1.mp4 0\n# others\nb.mp4 1\n",
+        "run\\a 1.mp4 0\nb.mp4 1\n",
+        "run/a 1.mp4\trun\nb.mp4\tshot put\n",
+        "run/a 1.mp4,run\nb.mp4,shot put\n",
+    ],
+)
+def test_the_columns_of_a_list_are_found_out(tmp_path: Path, text: str):
+    touch(tmp_path, "run/a 1.mp4", "b.mp4")
+
+    entries = read_list(write(tmp_path / "train.txt", text), num_classes=2)
+
+    assert [(entry.path.name, entry.label) for entry in entries] == [("a 1.mp4", 0), ("b.mp4", 1)]
+
+
+def test_classes_by_name_have_the_numbers_of_their_names(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    path = write(tmp_path / "train.txt", "a.mp4 run\nb.mp4 jump\n")
+
+    assert kinetics.own_class_names(path) == ["jump", "run"]
+    assert [e.label for e in read_list(path, class_names=["hop", "run", "jump"])] == [1, 2]
+    with pytest.raises(DataError, match=r"train.txt:1: class 'run' is not among the class names"):
+        read_list(path, class_names=["hop", "jump"])
+    numbers = write(tmp_path / "numbers.txt", "a.mp4 1\nb.mp4 10\n")
+    assert [e.label for e in read_list(numbers, class_names=["1", "2", "10"])] == [0, 2]
+
+
+def test_a_list_without_classes_takes_them_from_folders_named_so(tmp_path: Path):
+    touch(tmp_path, "run/a.mp4", "jump/b.mp4")
+    path = write(tmp_path / "testlist01.txt", "run/a.mp4\njump/b.mp4\n")
+
+    assert [e.label for e in read_list(path, class_names=["jump", "run"])] == [1, 0]
+    with pytest.raises(DataError, match=r"testlist01.txt:1: no class: expected 'PATH LABEL'"):
+        read_list(path)
+    with pytest.raises(DataError, match=r"testlist01.txt:2: no class: .* no folder of it"):
+        read_list(path, class_names=["run", "hop"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.mp4 0.0\nb.mp4 1.0\n", r":1: label '0\.0', expected a whole number"),
+        ("a.mp4 60 0 1\nb.mp4 52 1 0\n", r":1: three numbers after the path; .* one class a video"),
+        ("a.mp4 60 0 1 1\nb.mp4 5 1 0 0\n", r":1: no such video .*one class a video"),
+        ("a.mp4 0 1\nb.mp4 2\n", r":1: no such video 'a.mp4 0'; .*one class a video"),
+        ("path,label\na.mp4,0\nb.mp4\n", r":3: expected 'PATH LABEL' or .* got 'b.mp4'"),
+        ("rtsp://camera/1 0\na.mp4 1\n", r":1: rtsp://camera/1: a network address"),
+    ],
+)
+def test_other_columns_are_refused_with_their_line(tmp_path: Path, text: str, message: str):
+    touch(tmp_path, "a.mp4", "b.mp4")
+
+    with pytest.raises(DataError, match=message):
+        read_list(write(tmp_path / "train.txt", text))
+
+
+def test_numbers_for_many_videos_are_no_views(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    path = write(tmp_path / "videos.txt", "a.mp4 60 0 1\nb.mp4 60 1 0\n")
+
+    with pytest.raises(DataError, match=r"videos.txt:1: three numbers after the path"):
+        read_list(path, labels="optional")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "first"),
+    [
+        ("a.mp4 0\nb.mp4 4\n", {"num_classes": 5}, 0),
+        ("a.mp4 1\nb.mp4 5\n", {"num_classes": 5}, 1),
+        ("a.mp4 1\nb.mp4 4\n", {"num_classes": 5}, None),
+        ("a.mp4 1\nb.mp4 4\n", {"num_classes": 5, "first_number": 1}, 1),
+        ("a.mp4 2\nb.mp4 4\n", {"num_classes": 5}, 0),
+        ("run/a.mp4 1\nhop/b.mp4 2\n", {"class_names": ["run", "hop", "lie"]}, 1),
+        ("run/a.mp4 1\nhop/b.mp4 2\n", {"class_names": ["lie", "run", "hop"]}, 0),
+        ("a.mp4 run\nb.mp4 hop\n", {}, 0),
+    ],
+)
+def test_the_first_label_is_found_or_not_known(
+    tmp_path: Path, text: str, options: dict[str, Any], first: int | None
+):
+    found = kinetics.find_first_label(write(tmp_path / "train.txt", text), **options)
+
+    assert (None if found is None else found[0]) == first
+    assert found is None or bool(found[1]) == (first == 1)
 
 
 # --- the official CSV ------------------------------------------------------------------------
@@ -348,6 +445,56 @@ def test_videos_without_classes_are_found(tmp_path: Path):
         kinetics.find_videos(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["dev", "Valid", "eval", "val_set", "validation"])
+def test_parts_have_other_names_too(tmp_path: Path, name: str):
+    touch(tmp_path, "Training/a/1.mp4", "Training/b/2.mp4", f"{name}/b/3.mp4")
+
+    assert kinetics.folder_class_names(tmp_path) == ["a", "b"]
+    assert pairs(read_folder(tmp_path, part="val")) == [("b/3.mp4", 1)]
+
+
+def test_eval_is_the_test_part_where_there_is_another_to_check_with(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "dev/a/2.mp4", "eval/b/3.mp4")
+
+    assert pairs(read_folder(tmp_path, part="val")) == [("a/2.mp4", 0)]
+    assert pairs(read_folder(tmp_path, part="test")) == [("b/3.mp4", 1)]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["train/a/1.mp4", "val/a/1.mp4", "raw/1.mp4"],
+            r"\(train, val\).* 'raw', which is no part",
+        ),
+        (["train/a/1.mp4", "dev/2.mp4"], "beside them 'dev', which holds no class folders"),
+        (["train/1.mp4", "dev/2.mp4"], "'dev' and 'train' are named as parts and hold no class"),
+        (["a/train/1.mp4", "a/val/2.mp4", "b/train/3.mp4"], "class folder 'a' holds parts"),
+        (["set/train/a/1.mp4", "set/val/a/1.mp4"], "one level too high: .*set holds the parts"),
+        (["val/a/1.mp4", "test/a/1.mp4"], "holds test, val and no folder for the train part"),
+    ],
+)
+def test_folders_that_are_half_divided_are_refused(tmp_path: Path, files: list[str], message: str):
+    touch(tmp_path, *files)
+
+    with pytest.raises(DataError, match=message):
+        read_folder(tmp_path, part="train")
+
+
+def test_what_holds_no_videos_may_stand_beside_the_parts(tmp_path: Path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/2.mp4", "annotations/x.json")
+    (tmp_path / "test").mkdir()
+
+    assert pairs(read_folder(tmp_path, part="test")) == [("a/2.mp4", 0)]
+
+
+def test_folders_named_by_number_are_in_the_order_of_their_numbers(tmp_path: Path):
+    touch(tmp_path, *(f"{number}/x.MP4" for number in range(12)))
+
+    assert kinetics.folder_class_names(tmp_path) == [str(number) for number in range(12)]
+    assert pairs(read_folder(tmp_path))[10] == ("10/x.MP4", 10)
+
+
 # --- names of classes ------------------------------------------------------------------------
 
 
@@ -361,6 +508,12 @@ def test_videos_without_classes_are_found(tmp_path: Path):
         "air drumming\nrun\n",
         "air drumming 0\nrun 1\n",
         "run 1\nair drumming 0\n",
+        "1 air drumming\n2 run\n",
+        "air drumming,0\nrun,1\n",
+        "id,name\n0,air drumming\n1,run\n",
+        '"air drumming",\n"run",\n',
+        json.dumps(["1 air drumming", "2 run"]),
+        json.dumps({"1": "air drumming", "2": "run"}),
     ],
 )
 def test_class_names_in_any_of_the_usual_forms(tmp_path: Path, text: str):
@@ -374,9 +527,18 @@ def test_names_that_end_in_a_number_stay_whole(tmp_path: Path):
     ]
 
 
+def test_names_that_differ_in_a_number_only_stay_whole(tmp_path: Path):
+    path = write(tmp_path / "names.txt", "step 1\nstep 2\n")
+
+    assert read_class_names(path) == ["step 1", "step 2"]
+    assert kinetics.first_class_number(path) is None
+    assert kinetics.first_class_number(write(tmp_path / "classInd.txt", "1 a\n2 b\n")) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('[["a", 0], ["b", 1]]', "expected a JSON list of names"),
         ("", "no class names"),
         ("[]", "no class names"),
         ('{"a": 0, "b": 2}', "numbers 0, 1, 2, ... without gaps"),

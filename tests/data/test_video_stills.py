@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.data.make_clips import moving_frames
+from videozoo.data.check import scan_folder
+from videozoo.data.kinetics import read_folder
 from videozoo.data.video import FrameFolder, JpegPickle, open_video
 from videozoo.errors import VideoError
 
@@ -203,3 +205,72 @@ def test_labels_are_those_recorded_from_the_original_reader() -> None:
             assert isinstance(reader, JpegPickle)
             labels.append(reader.label)
     assert labels == meta["info"]["pkl/seg3_len1/valid"]["label"]
+
+
+# --- moving images ---------------------------------------------------------------------------
+
+
+def moving_webp(path: Path, *, frames: int = 10, milliseconds: int = 100) -> Path:
+    pictures = [Image.new("RGB", (32, 24), (25 * n, 0, 0)) for n in range(frames)]
+    pictures[0].save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=milliseconds,
+        lossless=True,
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.mp4"])
+def test_a_moving_webp_is_a_video(tmp_path: Path, name: str):
+    path = moving_webp(tmp_path / name)
+
+    with open_video(path) as reader:
+        assert (reader.num_frames, reader.info.frames_per_second) == (10, 10.0)
+        frames = reader.read([9, 0, 5, 5])
+        assert frames.shape == (4, 24, 32, 3)
+        assert frames[:, 0, 0, 0].tolist() == [225, 0, 125, 125]
+        assert [frame[0, 0, 0] for frame in reader.frames()] == list(range(0, 250, 25))
+        assert reader.frame_seconds == [n / 10 for n in range(10)]
+        assert pickle.loads(pickle.dumps(reader)).num_frames == 10
+
+
+def test_a_class_folder_may_hold_moving_webp(tmp_path: Path):
+    for name in ("run", "jump"):
+        (tmp_path / name).mkdir()
+        moving_webp(tmp_path / name / "a.webp")
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "poster.webp")
+
+    assert [entry.name for entry in read_folder(tmp_path)] == ["jump/a.webp", "run/a.webp"]
+    assert [found.path.name for found in scan_folder(tmp_path) if found.is_expected] == [
+        "a.webp"
+    ] * 2
+
+
+def test_moving_images_are_no_frames_of_a_folder(tmp_path: Path):
+    Image.new("RGB", (32, 24)).save(tmp_path / "0.webp")
+    moving_webp(tmp_path / "1.webp")
+
+    with (
+        open_video(tmp_path) as reader,
+        pytest.raises(VideoError, match=r"1\.webp: a moving image"),
+    ):
+        reader.read([1])
+
+
+def test_a_damaged_moving_webp_is_one_error(tmp_path: Path):
+    path = moving_webp(tmp_path / "a.webp")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VideoError, match=r"a\.webp: "), open_video(path) as reader:
+        reader.read([reader.num_frames - 1])
+    path.write_bytes(whole[:24] + b"\xff" * 6 + whole[30:])  # as large as can be
+    with pytest.raises(VideoError, match=r"16777216x16777216 pixels"):
+        open_video(path)
+
+
+def test_a_network_address_is_named_whole(tmp_path: Path):
+    with pytest.raises(VideoError, match=r"^rtsp://camera/1: a network address; only files"):
+        open_video(Path("rtsp://camera/1"))

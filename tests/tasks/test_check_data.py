@@ -149,9 +149,12 @@ def test_labels_that_start_at_1_are_told(tmp_path: Path, source: Path):
 
     result = check(request(config(tmp_path, train=str(train))))
 
-    assert result.problems == [
-        f"{train}:3: label 3, expected 0 to 2; labels start at 0: subtract 1 from all"
-    ]
+    assert result.problems == []
+    assert f"{train}: labels run from 1 to 3, taken to start at 1" in notes(result)
+    assert counts(result) == {"0": 1, "1": 1, "2": 1}
+    train.write_text("a.mp4 1\nb.mp4 2\n")
+    result = check(request(config(tmp_path, train=str(train))))
+    assert "labels start at 1: is that the first class" in "".join(result.problems)
     train.write_text("a.mp4 0\nb.mp4 7\nc.mp4 2\n")
     result = check(request(config(tmp_path, train=str(train))))
     assert result.problems == [f"{train}:2: label 7, expected 0 to 2; or set model.num_classes=8"]

@@ -19,7 +19,7 @@ import av
 from av.error import FFmpegError
 
 from videozoo.data._check_cache import FactCache, Stamp, stamp_of
-from videozoo.data.kinetics import VIDEO_SUFFIXES, leads_back
+from videozoo.data.kinetics import is_video_name, leads_back
 from videozoo.data.pool import Outcome, run_apart
 from videozoo.data.video import IMAGE_SUFFIXES, PICKLE_SUFFIXES, VideoFile, open_video
 from videozoo.errors import DataError
@@ -117,9 +117,10 @@ def _scan(folder: Path, *, is_top: bool) -> Iterator[Found]:
         return
     folders = [entry for entry in inside if _is_folder(entry)]
     files = [entry for entry in inside if entry not in folders]
-    suffixes = {Path(file.name).suffix.lower() for file in files if file.name[0] != "."}
-    may_be_frames = not (suffixes & VIDEO_SUFFIXES) and not (is_top and folders)
-    is_frames = may_be_frames and bool(suffixes & IMAGE_SUFFIXES)
+    seen = [Path(file.path) for file in files if file.name[0] != "."]
+    videos = {path for path in seen if is_video_name(path)}
+    may_be_frames = not videos and not (is_top and folders)
+    is_frames = may_be_frames and any(path.suffix.lower() in IMAGE_SUFFIXES for path in seen)
     if is_frames:
         yield Found(folder)
     for file in files:
@@ -128,7 +129,7 @@ def _scan(folder: Path, *, is_top: bool) -> Iterator[Found]:
         if file.name.startswith("."):
             yield Found(path, False, "hidden")
         elif not (is_frames and suffix in IMAGE_SUFFIXES and _is_file(file)):
-            yield Found(path, suffix in VIDEO_SUFFIXES)
+            yield Found(path, path in videos)
     for entry in folders:
         path = Path(entry.path)
         if entry.name.startswith("."):

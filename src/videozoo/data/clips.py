@@ -7,6 +7,7 @@ not on the number of workers, and not on whether the run was interrupted.
 """
 
 import hashlib
+import logging
 import random
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from videozoo.data.video import VideoReader, open_video
 from videozoo.data.views import ClipViews
 from videozoo.errors import ConfigError, DataError, VideoError
 from videozoo.types import ClipShape, Settings
+
+_log = logging.getLogger(__name__)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,6 +56,9 @@ class ClipData(Settings):
     For the Kinetics CSV: the folder to search."""
     class_names: Path | None = None
     """Names of the classes by number: JSON or text. By default the names of the class folders."""
+    first_label: Literal[0, 1] | None = None
+    """The number that lists give to the first class: 0, or 1 as in UCF101. By default it is found
+    out, and asked for where nothing tells."""
     format: Literal["auto", "list", "csv", "folder"] = "auto"
     """What `train`, `val` and `test` are. `auto` looks."""
     val_share: Share = 0.2
@@ -858,7 +864,7 @@ def load_entries(
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
-    names = names or class_names(data)
+    names = names or class_names(data) or _names_in(data, path, num_classes)
     if _is_folder(data, path):
         return kinetics.read_folder(
             path,
@@ -869,7 +875,12 @@ def load_entries(
             num_classes=num_classes,
         )
     return kinetics.read_list(
-        path, root=data.root, num_classes=num_classes, class_names=names, kind=_kind(data)
+        path,
+        root=data.root,
+        num_classes=num_classes,
+        class_names=names,
+        kind=_kind(data),
+        first_label=_first_label(data, part, path, num_classes, names),
     )
 
 
@@ -887,13 +898,109 @@ def class_names(data: ClipData) -> list[str] | None:
     if data.class_names is not None:
         return kinetics.read_class_names(data.class_names)
     for path in (data.train, data.val, data.test):
-        if path is None or not path.exists():
-            continue
-        if _is_folder(data, path):
-            return kinetics.folder_class_names(path)
-        is_csv = data.format != "list" and kinetics.is_kinetics_csv(path)
-        return kinetics.csv_class_names(path) if is_csv else None
+        if path is not None and path.exists():
+            return _own_names(data, path)
     return None
+
+
+def _own_names(data: ClipData, path: Path) -> list[str] | None:
+    """What a folder, or a list that names classes, calls them."""
+    if _is_folder(data, path):
+        return kinetics.folder_class_names(path)
+    return kinetics.own_class_names(path, root=data.root)
+
+
+def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] | None:
+    """Names of classes that are known by their numbers alone, in their order; this is said.
+
+    Raises:
+        DataError: There are more or fewer names than classes.
+    """
+    names = _own_names(data, path)
+    if names is None or names == [str(number) for number in range(len(names))]:
+        return names
+    few = ", ".join(f"{number} {name!r}" for number, name in enumerate(names[:3]))
+    if num_classes is not None and len(names) != num_classes:
+        raise DataError(
+            f"{path}: names {len(names)} classes ({few}, ...), and of the model's {num_classes} "
+            "only the numbers are known; name them in order with data.class_names"
+        )
+    _log.warning(
+        "%s: the names of the classes are not known, only their numbers; taken in the order of "
+        "the names here: %s, ...",
+        path,
+        few,
+    )
+    return names
+
+
+def settled_first_label(data: ClipData, num_classes: int) -> tuple[int | None, str]:
+    """Find out what number the first class has in the list that is learnt from.
+
+    Returns:
+        The number, None where no list has numbers; and what to say of it, if anything.
+
+    Raises:
+        DataError: Nothing tells, or the list cannot be read.
+    """
+    path, _ = _source(data, "train")
+    if data.first_label is not None or path is None or not _has_numbers(data, path):
+        return data.first_label, ""
+    return _found_or_asked(data, path, num_classes, class_names(data))
+
+
+def _first_label(
+    data: ClipData, part: str, path: Path, num_classes: int | None, names: Sequence[str] | None
+) -> int:
+    """The number of the first class in the list of one part."""
+    if not _has_numbers(data, path):
+        return 0
+    if data.first_label is None:
+        first, remark = _found_or_asked(data, path, num_classes, names)
+        if remark:
+            _log.warning("%s", remark)
+        return first
+    if part != "train" and data.first_label == 0:
+        found = _found_first_label(data, path, num_classes, names)
+        if found is None or found[0]:
+            _log.warning(
+                "%s: labels start at 1, and the first class is 0 (data.first_label); if it is 1 in "
+                "this list, pass --set data.first_label=1",
+                path,
+            )
+    return data.first_label
+
+
+def _found_or_asked(
+    data: ClipData, path: Path, num_classes: int | None, names: Sequence[str] | None
+) -> tuple[int, str]:
+    found = _found_first_label(data, path, num_classes, names)
+    if found is None:
+        raise DataError(
+            f"{path}: labels start at 1: is that the first class, or has class 0 no video here? "
+            "Say which number the first class has: --set data.first_label=1, or =0"
+        )
+    return found
+
+
+def _found_first_label(
+    data: ClipData, path: Path, num_classes: int | None, names: Sequence[str] | None
+) -> tuple[int, str] | None:
+    named = data.class_names is not None and data.class_names.exists()
+    return kinetics.find_first_label(
+        path,
+        root=data.root,
+        num_classes=num_classes,
+        class_names=names,
+        first_number=kinetics.first_class_number(cast(Path, data.class_names)) if named else None,
+    )
+
+
+def _has_numbers(data: ClipData, path: Path) -> bool:
+    """Whether this may be a list with numbers of classes."""
+    if _is_folder(data, path) or not path.exists():
+        return False
+    return data.format == "list" or not kinetics.is_kinetics_csv(path)
 
 
 def _source(

@@ -10,34 +10,45 @@ import csv
 import hashlib
 import logging
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from videozoo.data._files import animated_size, not_read
+from videozoo.data._list_rows import (
+    PICKLE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Row,
+    column_rows,
+    has_more_columns,
+    header_of,
+    may_be_name,
+)
+from videozoo.data.video import open_video
 from videozoo.errors import DataError
 from videozoo.safe_json import parse_json
 
 Part = Literal["train", "val", "test", "all"]
 
-_VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
-VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
-"""Endings, in lower case, that make a file in a class folder a video."""
+LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
+"""Endings, in lower case, of files that name videos."""
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
 """A folder of such files and no video is one video of a class folder."""
 
-_PART_FOLDERS: Mapping[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+_PART_WORDS: Mapping[Part, str] = {
+    "train": "train|training",
+    "val": "val|valid|validation|dev|development|eval|evaluation",
+    "test": "test|testing",
 }
 _MOST_LINES = 10  # problems shown in one error
+_UNKNOWN = -1  # a label
+_MOST_OPENED = 5  # videos whose frames are compared with the list
+_EXPECTED = "expected 'PATH LABEL' or 'PATH FRAMES LABEL'"
 _log = logging.getLogger(__name__)
 
 
@@ -70,28 +81,34 @@ def read_list(
     labels: Literal["required", "optional"] = "required",
     missing: Literal["error", "skip"] = "error",
     kind: Literal["auto", "list", "csv"] = "auto",
+    first_label: int = 0,
 ) -> list[ClipEntry]:
     """Read a list of videos. The kind is told from its text.
 
-    * `PATH LABEL` a line, separated by a blank (paths may hold blanks too), as in 2019.
-    * `PATH` a line: for prediction, or 2019 pickles, which hold their label.
+    * `PATH LABEL` or `PATH FRAMES LABEL` a line, separated by blanks (paths may hold blanks too),
+      tabs, commas or semicolons. LABEL is a number or the name of a class. A first line such as
+      `path,label` may say which column is which.
+    * `PATH` a line: for prediction; for 2019 pickles, which hold their label; and where every
+      video lies in a folder with the name of its class, as in the test lists of UCF101.
     * `PATH VIDEO CLIP CROP`: the 2019 test list of Non-local, one line a view. VIDEO is the number
-      of the video, not its class: see `with_labels`.
+      of the video, not its class: see `with_labels`. Only where labels are optional.
     * The official Kinetics CSV (header `label,youtube_id,time_start,time_end,split`). Videos are
       searched under `root` by name, `ID_000010_000020.mp4`, whatever folders they lie in.
       Videos that are not there are left out, and their number is logged as a warning.
 
     A relative path is looked up in the current folder, as in 2019, then in `root`, then beside the
-    list. Blank lines do not count.
+    list. Blank lines do not count, nor do lines that begin with # and name no video.
 
     Args:
         path: The list.
         root: Where videos lie.
         num_classes: Labels must be smaller; None does not check.
-        class_names: For the CSV: the class of number i. By default its own classes, sorted.
+        class_names: The class of number i, where classes are given by name. By default those of
+            the list itself, sorted; where labels are optional, such classes are then unknown.
         labels: `optional` accepts lines without a label, and -1, as unknown.
         missing: `skip` leaves out videos that do not exist, and logs how many.
         kind: `auto` takes a file with the header of the Kinetics CSV for one.
+        first_label: The number that the list gives to the first class.
 
     Returns:
         At least one entry, in the order of the list.
@@ -106,6 +123,7 @@ def read_list(
         class_names=class_names,
         labels=labels,
         kind=kind,
+        first_label=first_label,
     )
     problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
@@ -117,6 +135,7 @@ def read_list(
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
         problems[-1] += f" (looked in {', '.join(places)})"
     raise_all(path, problems)
+    check_frames(path, lines)
     if absent:
         _warn_absent(path, [line.problem for line in absent], len(lines))
     if not entries:
@@ -134,6 +153,8 @@ class ListLine:
     """None: the line cannot be used. Where its video is absent, `path` is as the list writes it."""
     problem: str = ""
     is_absent: bool = False
+    frames: int | None = None
+    """How many the list says that the video has."""
 
 
 def list_lines(
@@ -144,6 +165,7 @@ def list_lines(
     class_names: Sequence[str] | None = None,
     labels: Literal["required", "optional"] = "required",
     kind: Literal["auto", "list", "csv"] = "auto",
+    first_label: int = 0,
 ) -> list[ListLine]:
     """Read a list as `read_list` does, but report on every line instead of raising.
 
@@ -151,14 +173,18 @@ def list_lines(
         DataError: The list as a whole cannot be read, or is empty.
     """
     lines = lines_of(path)
-    if kind == "csv" and not _is_csv(lines[0][1]):
+    head = lines[0][1]
+    if kind == "csv" and _csv_delimiter(head) is None and header_of(head) is None:
         raise DataError(
-            f"{path}:{lines[0][0]}: expected the header 'label,youtube_id,time_start,time_end', "
-            f"got {lines[0][1]!r}"
+            f"{path}:{lines[0][0]}: expected the header 'label,youtube_id,time_start,time_end' or "
+            f"'path,label', got {head!r}"
         )
-    if kind != "list" and _is_csv(lines[0][1]):
-        return list(_csv_lines(path, root or path.parent, class_names))
-    return list(_plain_lines(path, lines, root, num_classes, labels))
+    if kind != "list" and _csv_delimiter(head) is not None:
+        return list(_csv_lines(path, root or path.parent, class_names, labels))
+    views = _views_in(path, lines, labels)
+    if views is not None:
+        return [_line_of(path, number, view, root) for number, view in views]
+    return list(_plain_lines(path, lines, root, class_names, num_classes, labels, first_label))
 
 
 def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> list[ClipEntry]:
@@ -213,17 +239,18 @@ def read_folder(
 ) -> list[ClipEntry]:
     """Read a folder that holds one folder of videos a class; deeper folders count to the class.
 
-    With subfolders `train`, `val` (or `valid`, `validation`), `test` and nothing else, these are
-    the parts. Without, `val_share` of each class are `val`, drawn by each file's own name, so
-    that adding videos moves no other from one part to the other. (Only where that leaves a class
-    with no video in a part, one is moved there.) `test` is `val` where there is no such folder.
+    With subfolders `train`, `val` (or `valid`, `validation`, `dev`, `eval`) and `test` that hold
+    class folders, these are the parts. Without, `val_share` of each class are `val`, drawn by each
+    file's own name, so that adding videos moves no other from one part to the other. (Only where
+    that leaves a class with no video in a part, one is moved there.) `test` is `val` where there is
+    no such folder.
 
     Args:
         folder: FOLDER/CLASS/VIDEO, or FOLDER/PART/CLASS/VIDEO.
         part: `all` is everything, over all parts.
         val_share: Share of validation, 0 to 1, where no folder says it.
         split_seed: Another number draws another share.
-        class_names: The class of number i; by default the sorted names of the folders.
+        class_names: The class of number i; by default the names of the folders in `class_order`.
         num_classes: There may be no more classes than that; None does not check.
 
     Returns:
@@ -232,7 +259,7 @@ def read_folder(
     Raises:
         DataError: There is no such folder, it has no class folders, or a class has no videos.
     """
-    parts = _part_folders(folder)
+    parts = part_folders(folder)
     if not parts:
         by_class = _videos_by_class(folder)
         chosen = {
@@ -243,7 +270,7 @@ def read_folder(
     elif part == "all":
         found = [(path, _videos_by_class(path)) for paths in parts.values() for path in paths]
     else:
-        found = _of_part(parts, part, val_share, split_seed)
+        found = _of_part(folder, parts, part, val_share, split_seed)
     names = list(class_names or folder_class_names(folder))
     _check_classes(folder, found, names, num_classes)
     number = {name: label for label, name in enumerate(names)}
@@ -256,29 +283,136 @@ def read_folder(
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether a folder is divided into `train`, `val` and `test` itself."""
-    return folder.is_dir() and bool(_part_folders(folder))
+    """Whether a folder is divided into `train`, `val` and `test` itself.
+
+    Raises:
+        DataError: It is half divided: see `part_folders`.
+    """
+    return folder.is_dir() and bool(part_folders(folder))
 
 
 def part_of_name(name: str) -> Part | None:
     """The part that a folder of this name holds.
 
-    >>> part_of_name("Validation"), part_of_name("cats")
-    ('val', None)
+    >>> part_of_name("Validation"), part_of_name("test_set"), part_of_name("cats")
+    ('val', 'test', None)
     """
-    return _PART_FOLDERS.get(name.lower())
+    part: Part
+    for part, words in _PART_WORDS.items():
+        if re.fullmatch(rf"({words})[ _-]?(set|data|split)?", name.lower()):
+            return part
+    return None
+
+
+def part_folders(folder: Path) -> dict[Part, list[Path]]:
+    """Folders of each part, or nothing where the folder is not divided.
+
+    `eval` is a part to check with, or where there is another one, to test on.
+
+    Raises:
+        DataError: Folders are named as parts, and others stand beside them or nothing is in them.
+    """
+    folders = _subfolders(folder)
+    named = [path for path in folders if part_of_name(path.name) and _holds_something(path)]
+    divided = [path for path in named if _subfolders(path)]
+    if not divided:
+        _check_undivided(folder, folders, named)
+        return {}
+    odd = [path for path in folders if path not in divided and _holds_videos(path)]
+    if odd:
+        shown = ", ".join(repr(path.name) for path in odd[:3]) + (", ..." if odd[3:] else "")
+        there = ", ".join(path.name for path in divided)
+        what = "holds no class folders" if odd[0] in named else "is no part"
+        raise DataError(
+            f"{folder}: holds parts ({there}) and beside them {shown}, which {what}; move it "
+            "elsewhere, or rename the parts if they are classes"
+        )
+    parts: dict[Part, list[Path]] = defaultdict(list)
+    for path in divided:
+        parts[cast(Part, part_of_name(path.name))].append(path)
+    second = [path for path in parts.get("val", ()) if path.name.lower().startswith("eval")]
+    if second and len(second) < len(parts["val"]):
+        parts["val"] = [path for path in parts["val"] if path not in second]
+        parts["test"] += second
+    return dict(parts)
+
+
+def _check_undivided(folder: Path, folders: Sequence[Path], named: Sequence[Path]) -> None:
+    """Raise where what looks like classes are parts, or has parts inside."""
+    if len({part_of_name(path.name) for path in named}) > 1:
+        names = " and ".join(repr(path.name) for path in named[:3])
+        raise DataError(
+            f"{folder}: {names} are named as parts and hold no class folders; expected "
+            f"{folder.name}/{named[0].name}/CLASS/VIDEO.mp4"
+        )
+    for path in folders:
+        inside = [below for below in _subfolders(path) if part_of_name(below.name)]
+        if len({part_of_name(below.name) for below in inside}) < 2:
+            continue
+        names = ", ".join(below.name for below in inside)
+        if len(folders) == 1:
+            raise DataError(f"{folder}: one level too high: {path} holds the parts ({names})")
+        raise DataError(
+            f"{folder}: class folder {path.name!r} holds parts ({names}); expected the parts "
+            f"above the classes, {folder.name}/{inside[0].name}/{path.name}/VIDEO.mp4"
+        )
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """The names of class folders in the order of their classes: as numbers, if all are numbers.
+
+    >>> class_order(["10", "9", "0"]), class_order(["b", "10", "9"])
+    (['0', '9', '10'], ['10', '9', 'b'])
+    """
+    different = set(names)
+    if all(integer(name) is not None for name in different):
+        return sorted(different, key=lambda name: (int(name), name))
+    return sorted(different)
 
 
 def folder_class_names(folder: Path) -> list[str]:
-    """Classes of a folder that `read_folder` reads: its sorted folder names.
+    """Classes of a folder that `read_folder` reads: its folder names in `class_order`.
 
     Raises:
         DataError: There is no such folder, or it has no class folders.
     """
-    parts = _part_folders(folder)
+    parts = part_folders(folder)
     # those of the training part, so that a class with nothing to learn from is an error
     bases = parts.get("train") or [path for paths in parts.values() for path in paths] or [folder]
-    return sorted({path.name for base in bases for path in _class_folders(base)})
+    return class_order(path.name for base in bases for path in _class_folders(base))
+
+
+def one_level_down(folder: Path) -> Path | None:
+    """Where a folder's only class folder holds several with videos: that folder, or below."""
+    classes = _subfolders(folder)
+    while len(classes) == 1:
+        folder = classes[0]
+        classes = [path for path in _subfolders(folder) if _holds_videos(path)]
+        if len(classes) > 1:
+            return folder
+    return None
+
+
+def matching_paths(text: str) -> list[Path]:
+    """The path that a text is, or all that match it where it is a pattern (`clips/*.mp4`).
+
+    Raises:
+        DataError: Nothing matches, or it is a network address.
+    """
+    refusal = not_read(text)
+    if refusal and not Path(text).exists():
+        raise DataError(refusal)
+    if Path(text).exists() or not any(character in text for character in "*?["):
+        return [Path(text)]
+    matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - any pattern, as a shell
+    if not matches:
+        raise DataError(f"{text}: nothing matches this pattern")
+    return [Path(match) for match in matches]
+
+
+def is_list_name(path: Path) -> bool:
+    """Whether a path ends as those of lists do, and is no folder."""
+    return path.suffix.lower() in LIST_SUFFIXES and not path.is_dir()
 
 
 def find_videos(path: Path) -> list[ClipEntry]:
@@ -288,7 +422,7 @@ def find_videos(path: Path) -> list[ClipEntry]:
         DataError: There is nothing at `path`, or no video in it.
     """
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
+        raise DataError(not_read(path) or f"{path}: no such file or folder")
     if path.is_file():
         return [ClipEntry(path, None, str(path))]
     videos = _videos_under(path) or ([path] if _has_images(path) else [])
@@ -301,55 +435,100 @@ def read_class_names(path: Path) -> list[str]:
     """Read class names in order of their numbers.
 
     Knows a JSON list of names; a JSON object from number to name or from name to number; text with
-    one name a line; text with `NAME NUMBER` a line, as the 2019 tool `generate_label.py` wrote.
+    one name a line, its number before or after it or not at all: `NAME NUMBER` as the 2019 tool
+    `generate_label.py` wrote, `1 ApplyEyeMakeup` as in UCF101, `clapping,0`. Numbers count from 0
+    or from 1.
 
     Raises:
-        DataError: The file is missing or empty, or the numbers are not 0, 1, 2, ... without gaps.
+        DataError: The file is missing or empty, or the numbers have gaps.
     """
+    return _numbered_names(path)[0]
+
+
+def first_class_number(path: Path) -> int | None:
+    """The number that a file of class names gives to the first class; None if it has no numbers.
+
+    Raises:
+        DataError: As `read_class_names`.
+    """
+    return _numbered_names(path)[1]
+
+
+def _numbered_names(path: Path) -> tuple[list[str], int | None]:
     text = text_of(path)
-    names: list[str] | None
-    if not text.strip():
-        names = None
-    elif path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
-        names = _names_from_json(path, text)
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
+        names, first = _names_from_json(path, text) if text.strip() else ([], None)
     else:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        pairs = [line.rsplit(None, 1) for line in lines]
-        numbered = all(len(pair) == 2 and integer(pair[1]) is not None for pair in pairs)
-        names = _in_order((int(pair[1]), pair[0]) for pair in pairs) if numbered else None
-        names = lines if names is None else names
+        lines = [line.strip() for line in text.splitlines()]
+        names, first = _names_in_lines(path, [line for line in lines if line])
     if not names:
         raise DataError(f"{path}: no class names in this file")
-    return names
+    return names, first
 
 
-def _names_from_json(path: Path, text: str) -> list[str]:
+def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
     try:
         content: Any = parse_json(text)
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     if isinstance(content, list):
-        return [str(name) for name in cast(list[Any], content)]
-    names: list[str] | None = None
+        items = cast(list[Any], content)
+        if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
+            return _names_in_lines(path, [str(item).strip() for item in items])
+    found: tuple[list[str], int] | None = None
     if isinstance(content, dict):
-        items = [(str(k), v) for k, v in cast(dict[Any, Any], content).items()]
-        if all(integer(str(value)) is not None for _, value in items):
-            names = _in_order((int(value), key.strip('"')) for key, value in items)
-        elif all(integer(key) is not None for key, _ in items):
-            names = _in_order((int(key), str(value)) for key, value in items)
-    if names is None:
+        pairs = [(str(k), v) for k, v in cast(dict[Any, Any], content).items()]
+        if all(integer(str(value)) is not None for _, value in pairs):
+            found = _in_order([(int(value), key.strip('"')) for key, value in pairs])
+        elif all(integer(key) is not None for key, _ in pairs):
+            found = _in_order([(int(key), str(value)) for key, value in pairs])
+    if found is None:
         raise DataError(
             f"{path}: expected a JSON list of names, or an object from number to name "
             "or from name to number, the numbers 0, 1, 2, ... without gaps"
         )
-    return names
+    return found
 
 
-def _in_order(pairs: Iterable[tuple[int, str]]) -> list[str] | None:
+_NUMBER_FIRST = re.compile(r"([0-9]{1,9})\s*[\s,;:]\s*(\S.*)")
+_NUMBER_LAST = re.compile(r"(.*\S)\s*[\s,;:]\s*([0-9]{1,9})")
+
+
+def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | None]:
+    """Names, and the number of the first where every line has a number."""
+    if all(re.fullmatch(r'".*",?', line) for line in lines):
+        lines = [line.rstrip(",")[1:-1] for line in lines]
+    for some in (lines, lines[1:]):  # the first may be a heading
+        before = [_NUMBER_FIRST.fullmatch(line) for line in some]
+        after = [_NUMBER_LAST.fullmatch(line) for line in some]
+        for pairs in (
+            [(int(match[1]), match[2].strip().strip('"')) for match in before if match],
+            [(int(match[2]), match[1].strip().strip('"')) for match in after if match],
+        ):
+            # names that differ in their numbers only are names
+            if len(pairs) < max(2, len(some)) or len({name for _, name in pairs}) < len(pairs):
+                continue
+            found = _in_order(pairs)
+            if found is not None:
+                return found
+            highest = max(number for number, _ in pairs)
+            if some is lines and highest < 2 * len(pairs):
+                raise DataError(
+                    f"{path}: {len(pairs)} classes are numbered up to {highest}; expected the "
+                    "numbers 0, 1, 2, ... without gaps, or names alone"
+                )
+    return list(lines), None
+
+
+def _in_order(pairs: Sequence[tuple[int, str]]) -> tuple[list[str], int] | None:
+    """Names by number, and the first number: 0 or 1; None where numbers are missing."""
     ordered = sorted(pairs)
-    if [number for number, _ in ordered] != list(range(len(ordered))):
+    first = ordered[0][0] if ordered else -1
+    if first not in (0, 1):
         return None
-    return [name for _, name in ordered]
+    if [number for number, _ in ordered] != list(range(first, first + len(ordered))):
+        return None
+    return [name for _, name in ordered], first
 
 
 # --- lists -----------------------------------------------------------------------------------
@@ -363,7 +542,8 @@ def text_of(path: Path) -> str:
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, expected a file") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        said = not_read(path) or f"{path}: cannot be read: {error.strerror}"
+        raise DataError(said) from None
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
@@ -381,40 +561,224 @@ def _plain_lines(
     path: Path,
     lines: Sequence[tuple[int, str]],
     root: Path | None,
+    class_names: Sequence[str] | None,
     num_classes: int | None,
     labels: Literal["required", "optional"],
-) -> Iterable[ListLine]:
-    are_views = all(_view_fields(line) is not None for _, line in lines)
-    for number, line in lines:
-        parsed = _view_of(line) if are_views else _entry_of(line, labels, num_classes)
-        if isinstance(parsed, str):
-            yield ListLine(number, None, parsed)
-            continue
-        found = locate(parsed.path, root, path.parent)
-        if found is None:
-            yield ListLine(number, parsed, f"no such video {parsed.name!r}", is_absent=True)
-        else:
-            yield ListLine(number, replace(parsed, path=found))
+    first_label: int,
+) -> Iterator[ListLine]:
+    rows = _rows_of(path, lines, root)
+    if labels == "required":
+        rows = _with_folder_names(path, rows, class_names)
+    number_of = _label_reader(path, rows, class_names, num_classes, labels, first_label)
+    for row in rows:
+        parsed = _entry_of(row, labels, number_of)
+        yield _line_of(path, row.number, parsed, root, row.frames)
+
+
+def _rows_of(path: Path, lines: Sequence[tuple[int, str]], root: Path | None) -> list[Row]:
+    return column_rows(lines, lambda name: locate(Path(name), root, path.parent) is not None)
+
+
+def _line_of(
+    path: Path, number: int, parsed: ClipEntry | str, root: Path | None, frames: int | None = None
+) -> ListLine:
+    """What a line comes to, once it is known whether its video exists."""
+    if isinstance(parsed, str):
+        return ListLine(number, None, parsed)
+    found = locate(parsed.path, root, path.parent)
+    if found is not None:
+        return ListLine(number, replace(parsed, path=found), frames=frames)
+    problem = not_read(parsed.name) or f"no such video {parsed.name!r}"
+    if has_more_columns(parsed.name):
+        problem += f"; {_EXPECTED}, one class a video"
+    return ListLine(number, parsed, problem, is_absent=True, frames=frames)
 
 
 def _entry_of(
-    line: str, labels: Literal["required", "optional"], num_classes: int | None
+    row: Row,
+    labels: Literal["required", "optional"],
+    number_of: Callable[[str], int | str],
 ) -> ClipEntry | str:
-    """Parse `PATH LABEL` or `PATH`; a text is what is wrong with it."""
-    head, _, tail = line.rpartition(" ") if " " in line else line.rpartition("\t")
-    head, label = head.strip(), integer(tail)
-    if not head or label is None:
-        if labels == "optional" or line.lower().endswith(".pkl"):
-            return ClipEntry(Path(line), None, line)
-        comma = "; put a blank, not a comma, before the label" if "," in line else ""
-        return f"expected 'PATH LABEL', got {line!r}{comma}"
-    if labels == "optional" and label == -1:
-        return ClipEntry(Path(head), None, head)
-    if label < 0 or (num_classes is not None and label >= num_classes):
-        expected = f"0 to {num_classes - 1}" if num_classes is not None else "0 or more"
-        hint = "; labels start at 0" if label == num_classes else ""
+    """The video of a row; a text is what is wrong with it."""
+    if not row.path:
+        return f"{_EXPECTED}, got {row.text!r}"
+    if not row.label or (labels == "optional" and row.label == str(_UNKNOWN)):
+        is_enough = labels == "optional" or Path(row.path).suffix.lower() in PICKLE_SUFFIXES
+        return ClipEntry(Path(row.path), None, row.path) if is_enough else _no_label(row)
+    label = number_of(row.label)
+    if isinstance(label, int):
+        return ClipEntry(Path(row.path), None if label == _UNKNOWN else label, row.path)
+    if not label and (labels == "optional" or row.text.lower().endswith(".pkl")):
+        return ClipEntry(Path(row.text), None, row.text)  # blanks in its name
+    return label or _no_label(row)
+
+
+def _no_label(row: Row) -> str:
+    comma = "; put a blank, not a comma, before the label" if "," in row.text else ""
+    return f"expected 'PATH LABEL', got {row.text!r}{comma}"
+
+
+def _label_reader(
+    path: Path,
+    rows: Sequence[Row],
+    class_names: Sequence[str] | None,
+    num_classes: int | None,
+    labels: Literal["required", "optional"],
+    first_label: int,
+) -> Callable[[str], int | str]:
+    """How the labels of a list become numbers from 0; a text is what is wrong with one.
+
+    An empty text: it is no label at all.
+    """
+    names = _named_classes(path, rows, class_names)
+    if names is not None and class_names is None and labels == "optional":
+        return lambda _: _UNKNOWN
+    if names is not None:
+        place = {name: number for number, name in enumerate(names)}
+        few = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+        return lambda text: place.get(text, f"class {text!r} is not among the class names ({few})")
+    last = None if num_classes is None else first_label + num_classes - 1
+
+    def number_of(text: str) -> int | str:
+        label = integer(text)
+        if label is None:
+            return f"label {text!r}, expected a whole number" if _is_float(text) else ""
+        if label >= first_label and (last is None or label <= last):
+            return label - first_label
+        expected = f"{first_label} or more" if last is None else f"{first_label} to {last}"
+        hint = f" (data.first_label is {first_label})" if first_label else ""
+        if label == num_classes and not first_label:
+            hint = "; labels start at 0, where data.first_label is not 1"
         return f"label {label}, expected {expected}{hint}"
-    return ClipEntry(Path(head), label, head)
+
+    return number_of
+
+
+def _named_classes(
+    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None, *, quietly: bool = False
+) -> Sequence[str] | None:
+    """The classes, where the labels of a list are their names and not their numbers."""
+    labels = {row.label for row in rows if row.label}
+    if not labels or any(map(_is_float, labels)) or not all(map(may_be_name, labels)):
+        return None
+    if not any(integer(label) is not None for label in labels):
+        return class_names or sorted(labels)
+    if class_names is None or not labels <= set(class_names) or _are_places(class_names):
+        return None
+    if not quietly:
+        _log.warning(
+            "%s: its labels are taken for the names of the classes (%s, ...), not their numbers",
+            path,
+            ", ".join(class_names[:3]),
+        )
+    return class_names
+
+
+def _are_places(names: Sequence[str]) -> bool:
+    """Whether every class is called by its own number."""
+    return all(name == str(place) for place, name in enumerate(names))
+
+
+def _is_float(text: str) -> bool:
+    return "." in text and text.replace(".", "", 1).removeprefix("-").isdecimal()
+
+
+def _with_folder_names(
+    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None
+) -> list[Row]:
+    """Rows with labels: where there are none, folders named as classes tell them.
+
+    Raises:
+        DataError: No row has a label, and the folders do not tell.
+    """
+    if any(row.label or Path(row.path).suffix.lower() in PICKLE_SUFFIXES for row in rows):
+        return list(rows)
+    named = [replace(row, label=_folder_class(row.path, class_names or ())) for row in rows]
+    lacking = next((row for row in named if not row.label), None)
+    if lacking is None:
+        return named
+    hint = "name the classes (data.class_names) where folders are named as classes"
+    if class_names:
+        hint = f"no folder of it is called as one of the {len(class_names)} classes"
+    elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
+        hint = "one video a line"
+    raise DataError(
+        f"{path}:{lacking.number}: no class: expected 'PATH LABEL', got {lacking.text!r}; {hint}"
+    )
+
+
+def _folder_class(video: str, class_names: Sequence[str]) -> str:
+    """The class that a folder of a video's path is named as."""
+    known = set(class_names)
+    folders = reversed(Path(video.replace("\\", "/")).parts[:-1])
+    return next((folder for folder in folders if folder in known), "")
+
+
+def check_frames(path: Path, lines: Sequence[ListLine]) -> None:
+    """Compare the numbers of frames in a list with some of its videos.
+
+    They are not used; but a number that is far off is no number of frames, and the column is
+    perhaps another label.
+
+    Raises:
+        DataError: They are far off.
+    """
+    told = [
+        (f"{path}:{line.number}", line.entry, line.frames)
+        for line in lines
+        if line.entry is not None and line.frames is not None and not line.is_absent
+    ]
+    compared: list[tuple[str, ClipEntry, int, int]] = []
+    for where, entry, said in told[:: max(1, len(told) // _MOST_OPENED)][:_MOST_OPENED]:
+        try:
+            with open_video(entry.path) as video:
+                compared.append((where, entry, said, video.num_frames))
+        except DataError:  # it is named when it is to be read
+            continue
+    far = [row for row in compared if not row[3] / 2 <= row[2] <= row[3] * 2]
+    if 2 * len(far) > len(compared):
+        where, entry, said, count = far[0]
+        raise DataError(
+            f"{where}: {entry.name!r} has {count} frames, and the number after it is {said}; "
+            f"{_EXPECTED}, one class a video"
+        )
+    other = [row for row in compared if row[2] != row[3]]
+    if other:
+        where, _, said, count = other[0]
+        _log.warning(
+            "%s: says %d frames, the video has %d; what the list says of frames is not used",
+            where,
+            said,
+            count,
+        )
+
+
+def _views_in(
+    path: Path, lines: Sequence[tuple[int, str]], labels: Literal["required", "optional"]
+) -> list[tuple[int, ClipEntry | str]] | None:
+    """The views that a 2019 test list names, or None where it is another list.
+
+    Raises:
+        DataError: A list with classes has three numbers after each path.
+    """
+    fields = [(number, _view_fields(line)) for number, line in lines]
+    if any(each is None for _, each in fields):
+        return None
+    views = [(number, *each) for number, each in fields if each is not None]
+    if labels == "required" or not _can_be_views(views):
+        number, line = lines[0]
+        raise DataError(
+            f"{path}:{number}: three numbers after the path; {_EXPECTED}, one class a video "
+            f"(several are not learnt yet), got {line!r}"
+        )
+    return [(number, _view_of(name, *numbers)) for number, name, *numbers in views]
+
+
+def _can_be_views(views: Sequence[tuple[int, str, int, int, int]]) -> bool:
+    """Whether each video has one number; or 0, all of them, as in 2019 prediction lists."""
+    pairs = {(name, video) for _, name, video, _, _ in views}
+    videos = {video for _, video in pairs}
+    return videos == {0} or len({name for name, _ in pairs}) == len(videos) == len(pairs)
 
 
 def _view_fields(line: str) -> tuple[str, int, int, int] | None:
@@ -427,17 +791,18 @@ def _view_fields(line: str) -> tuple[str, int, int, int] | None:
     return fields[0], video, clip, crop
 
 
-def _view_of(line: str) -> ClipEntry | str:
-    fields = _view_fields(line)
-    assert fields is not None
-    name, video, clip, crop = fields
+def _view_of(name: str, video: int, clip: int, crop: int) -> ClipEntry | str:
     if min(video, clip) < 0 or not 0 <= crop <= 5:
-        return f"expected 'PATH VIDEO CLIP CROP' with a crop from 0 to 5, got {line!r}"
+        got = f"{name} {video} {clip} {crop}"
+        return f"expected 'PATH VIDEO CLIP CROP' with a crop from 0 to 5, got {got!r}"
     return ClipEntry(Path(name), None, name, clip_index=clip, crop_index=crop, video=video)
 
 
 def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
-    """Find what a list names: as it is, under `root`, or beside the list."""
+    """Find what a list names: as it is, under `root`, or beside the list.
+
+    Backslashes part folders too, where no file has them in its name.
+    """
     try:
         if video.exists():
             return video
@@ -446,8 +811,10 @@ def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
                 if folder is not None and (folder / video).exists():
                     return folder / video
     except (OSError, ValueError):  # no file can have such a name
-        pass
-    return None
+        return None
+    text = str(video)
+    other = text.replace("\\", "/")
+    return locate(Path(other), root, beside) if other != text else None
 
 
 def integer(text: str) -> int | None:
@@ -480,18 +847,32 @@ def raise_all(path: Path, problems: Sequence[str]) -> None:
 # --- the official CSV ------------------------------------------------------------------------
 
 
-def _is_csv(header: str) -> bool:
-    return {"youtube_id", "time_start", "time_end"} <= {
-        column.strip().strip('"') for column in header.split(",")
-    }
+def _csv_delimiter(header: str) -> str | None:
+    """What parts the columns of the Kinetics CSV; None where this is not its header."""
+    wanted = {"youtube_id", "time_start", "time_end"}
+    for delimiter in (",", ";", "\t"):
+        if wanted <= {column.strip().strip('"') for column in header.split(delimiter)}:
+            return delimiter
+    return None
 
 
-def _csv_lines(path: Path, root: Path, class_names: Sequence[str] | None) -> Iterable[ListLine]:
+def _csv_rows(path: Path) -> csv.DictReader[str]:
+    delimiter = _csv_delimiter(lines_of(path)[0][1]) or ","
+    lines = text_of(path).splitlines()
+    return csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+
+
+def _csv_lines(
+    path: Path,
+    root: Path,
+    class_names: Sequence[str] | None,
+    labels: Literal["required", "optional"],
+) -> Iterable[ListLine]:
     names = list(class_names or csv_class_names(path))
+    is_known = class_names is not None or labels == "required"
     number = {name: label for label, name in enumerate(names)}
     files = _files_by_stem(root)
-    rows = csv.DictReader(text_of(path).splitlines(), skipinitialspace=True)
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(_csv_rows(path), start=2):
         label_name = (row.get("label") or "").strip()
         try:
             stem = _kinetics_stem(row)
@@ -504,7 +885,7 @@ def _csv_lines(path: Path, root: Path, class_names: Sequence[str] | None) -> Ite
             problem = f"class {label_name!r} is not among the class names"
             yield ListLine(line, None, problem)
             continue
-        label = number[label_name] if label_name else None
+        label = number[label_name] if label_name and is_known else None
         found = _best_match(files.get(stem) or files.get(row["youtube_id"].strip()), label_name)
         if found is None:
             name = f"{stem}.mp4"
@@ -536,13 +917,72 @@ def _check_csv(
 
 def is_kinetics_csv(path: Path) -> bool:
     """Whether a file starts with the header of the official Kinetics CSV."""
-    return _is_csv(lines_of(path)[0][1])
+    return _csv_delimiter(lines_of(path)[0][1]) is not None
 
 
 def csv_class_names(path: Path) -> list[str]:
     """Classes of an official Kinetics CSV, sorted as the 2019 tools did."""
-    rows = csv.DictReader(text_of(path).splitlines(), skipinitialspace=True)
-    return sorted({name for row in rows if (name := (row.get("label") or "").strip())})
+    return sorted({name for row in _csv_rows(path) if (name := (row.get("label") or "").strip())})
+
+
+def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None:
+    """Classes of a list or CSV that gives them by name, sorted; None where it gives numbers.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if is_kinetics_csv(path):
+        return csv_class_names(path)
+    names = _named_classes(path, _rows_of(path, lines_of(path), root), None)
+    return None if names is None else list(names)
+
+
+def find_first_label(
+    path: Path,
+    *,
+    root: Path | None = None,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    first_number: int | None = None,
+) -> tuple[int, str] | None:
+    """Find out which number a list gives to the first class: 0, or 1 as UCF101 does.
+
+    Args:
+        path: A list.
+        root: Where videos lie.
+        num_classes: How many classes there are.
+        class_names: What they are called.
+        first_number: What `first_class_number` says of the file with the names.
+
+    Returns:
+        The number, and what to say of it where it is not 0; None: nothing tells.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    rows = _rows_of(path, lines_of(path), root)
+    if _named_classes(path, rows, class_names, quietly=True) is not None:
+        return 0, ""
+    told = [(label, row.path) for row in rows if (label := integer(row.label)) is not None]
+    low, high = min(told, default=(0,))[0], max(told, default=(0,))[0]
+    if low < 1:
+        return 0, ""
+    said = f"{path}: labels run from {low} to {high}, taken to start at 1"
+    if num_classes is not None and high >= num_classes:
+        is_one = (low, high) == (1, num_classes)
+        return (1, f"{said}: there are {num_classes} classes") if is_one else (0, "")
+    place = {name: number for number, name in enumerate(class_names or ())}
+    shifts = {
+        label - place[folder]
+        for label, video in told
+        if (folder := _folder_class(video, class_names or ()))
+    }
+    if shifts in ({0}, {1}):
+        first = shifts.pop()
+        return first, f"{said}, as the folders are named" if first else ""
+    if first_number is not None:
+        return first_number, f"{said}, as the file of class names does" if first_number else ""
+    return None if low == 1 < high else (0, "")
 
 
 def _kinetics_stem(row: Mapping[str, str]) -> str:
@@ -555,7 +995,7 @@ def _files_by_stem(root: Path) -> dict[str, list[Path]]:
         raise DataError(f"{root}: no such folder; set data.root to where the videos lie")
     files: dict[str, list[Path]] = defaultdict(list)
     for path in _walk(root):
-        if path.suffix.lower() in VIDEO_SUFFIXES or path.suffix == ".pkl":
+        if path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in PICKLE_SUFFIXES:
             files[path.stem].append(path)
     return files
 
@@ -575,7 +1015,8 @@ def _subfolders(folder: Path) -> list[Path]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read as a folder: {error.strerror}") from None
+        said = not_read(folder) or f"{folder}: cannot be read as a folder: {error.strerror}"
+        raise DataError(said) from None
     return [path for path in inside if path.is_dir() and not path.name.startswith((".", "__"))]
 
 
@@ -589,21 +1030,17 @@ def _class_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def _part_folders(folder: Path) -> dict[Part, list[Path]]:
-    """Folders of each part, or nothing where the folder is not divided."""
-    folders = _subfolders(folder)
-    parts: dict[Part, list[Path]] = defaultdict(list)
-    for path in folders:
-        if path.name.lower() not in _PART_FOLDERS or not _subfolders(path):
-            return {}
-        parts[_PART_FOLDERS[path.name.lower()]].append(path)
-    return dict(parts) if "train" in parts else {}
-
-
 def _of_part(
-    parts: Mapping[Part, list[Path]], part: Part, val_share: float, split_seed: int
+    folder: Path,
+    parts: Mapping[Part, list[Path]],
+    part: Part,
+    val_share: float,
+    split_seed: int,
 ) -> list[tuple[Path, dict[str, list[Path]]]]:
     wanted: Part = "val" if part == "test" and "test" not in parts else part
+    if wanted not in parts and "train" not in parts:
+        there = ", ".join(path.name for paths in parts.values() for path in paths)
+        raise DataError(f"{folder}: holds {there} and no folder for the {wanted} part")
     if wanted in parts and (wanted != "train" or "val" in parts):
         return [(path, _videos_by_class(path)) for path in parts[wanted]]
     return [  # there is no validation folder: take it from the training folder
@@ -675,7 +1112,20 @@ def _check_classes(
             f"set model.num_classes={len(names)}"
         )
     if not any(paths for _, classes in found for paths in classes.values()):
-        raise DataError(f"{folder}: no video for this part; add videos or change data.val_share")
+        raise DataError(
+            f"{folder}: no video for this part: those of a class with one video are all learnt "
+            "from; add videos, change data.val_share, or train without checking "
+            "(--valid-interval 0)"
+        )
+
+
+def _holds_something(folder: Path) -> bool:
+    return next(iter(_walk(folder)), None) is not None
+
+
+def _holds_videos(folder: Path) -> bool:
+    kinds = VIDEO_SUFFIXES | IMAGE_SUFFIXES  # images may be the frames of one
+    return any(path.suffix.lower() in kinds for path in _walk(folder))
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -703,12 +1153,21 @@ def _videos_under(folder: Path) -> list[Path]:
     images: dict[Path, None] = {}  # folders, in order
     for path in _walk(folder):
         suffix = path.suffix.lower()
-        if suffix in VIDEO_SUFFIXES:
+        if is_video_name(path):
             videos.append(path)
         elif suffix in IMAGE_SUFFIXES and path.parent != folder:
             images[path.parent] = None
     with_video = {video.parent for video in videos}
     return sorted([*videos, *(path for path in images if path not in with_video)])
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file counts as a video where nothing but its folder is named.
+
+    Of WebP, which may be one image or a moving one, the first bytes are read.
+    """
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix == ".webp" and animated_size(path) is not None)
 
 
 def _has_images(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo.data._bitstream import StreamIndex, index_stream
+from videozoo.data._files import animated_size, not_read
 from videozoo.errors import DataError, VideoError
 from videozoo.safe_pickle import load_pickle
 
@@ -129,7 +130,7 @@ def open_video(path: Path) -> VideoReader:
 
     Args:
         path: A video file, a folder of frames (see `FrameFolder`) or a 2019 pickle
-            (`.pkl`, see `JpegPickle`).
+            (`.pkl`, see `JpegPickle`). Moving WebP counts as video.
 
     Raises:
         VideoError: Missing, or holds no frame that can be read; the message names the file.
@@ -138,14 +139,15 @@ def open_video(path: Path) -> VideoReader:
     if path.is_dir():
         return FrameFolder(path)
     if not path.exists():
-        raise VideoError(f"{path}: no such file")
+        raise VideoError(not_read(path) or f"{path}: no such file")
     if not path.is_file():
         raise VideoError(f"{path}: neither a file nor a folder")
     if not path.stat().st_size:
         raise VideoError(f"{path}: the file is empty")
     if path.suffix.lower() in PICKLE_SUFFIXES:
         return JpegPickle(path)
-    return VideoFile(path)
+    size = animated_size(path)
+    return VideoFile(path) if size is None else AnimatedImage(path, size)
 
 
 class _Reader(ABC):
@@ -173,7 +175,10 @@ class _Reader(ABC):
         wanted = [int(index) for index in indices]
         for index in wanted:
             if not 0 <= index < self.num_frames:
-                raise IndexError(f"{self.path}: no frame {index}; it has {self.num_frames} frames")
+                last = self.num_frames - 1
+                raise IndexError(
+                    f"{self.path}: no frame {index}; it has {last + 1} frames, 0 to {last}"
+                )
         if not wanted:
             return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         frames = self._read(sorted(set(wanted)))
@@ -661,7 +666,86 @@ def _tag(packet: VideoPacket, number: int) -> VideoPacket:
     return packet
 
 
-# --- Folders and pickles --------------------------------------------------------------------------
+# --- Animated images, folders and pickles ---------------------------------------------------------
+
+
+class AnimatedImage(_Reader):
+    """A moving WebP, which FFmpeg does not decode; Pillow does. Transparency is dropped."""
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        """Open it; `size` is its height and width as the header says."""
+        height, width = size
+        if height * width > _MAX_PIXELS:
+            raise VideoError(f"{path}: {width}x{height} pixels, more than are decoded")
+        self.path = path
+        self._size = size
+        self._starts: list[float] | None = None
+        with self._opened() as image:
+            self._num_frames = int(getattr(image, "n_frames", 1))
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames can be read."""
+        return self._num_frames
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size, and the rate where all frames are shown for equally long."""
+        starts = self._frame_starts()
+        info = _still_info(self._num_frames, self._size, codec="webp", container="webp")
+        return replace(
+            info, frames_per_second=self._num_frames / starts[-1] if starts[-1] else None
+        )
+
+    @property
+    def frame_seconds(self) -> list[float] | None:
+        """When each frame is shown, seconds after the first; None where nothing tells."""
+        starts = self._frame_starts()
+        return starts[:-1] if starts[-1] else None
+
+    def _frame_starts(self) -> list[float]:
+        """When each frame starts and the last one ends, in seconds."""
+        if self._starts is None:
+            milliseconds = [0]
+            for image in self._images(range(self._num_frames)):
+                milliseconds.append(milliseconds[-1] + int(image.info.get("duration") or 0))
+            self._starts = [time / 1000 for time in milliseconds]
+        return self._starts
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame in order, RGB (H, W, 3), one in memory at a time.
+
+        Raises:
+            VideoError: The frames cannot be read.
+        """
+        for image in self._images(range(self._num_frames)):
+            yield np.asarray(image.convert("RGB"))
+
+    def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+        found = zip(indices, self._images(indices), strict=True)
+        return {index: np.asarray(image.convert("RGB")) for index, image in found}
+
+    def _images(self, indices: Iterable[int]) -> Iterator[Image.Image]:
+        """The whole picture at each of these frames, which increase."""
+        with self._opened() as image:
+            for index in indices:
+                try:
+                    image.seek(index)
+                    image.load()
+                except (OSError, EOFError, ValueError, SyntaxError) as error:
+                    raise VideoError(
+                        f"{self.path}: frame {index} cannot be decoded: {error}"
+                    ) from None
+                yield image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self._size)
+
+    def _opened(self) -> Image.Image:
+        try:
+            return Image.open(self.path, formats=["WEBP"])
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise VideoError(f"{self.path}: not a readable WebP: {error}") from None
 
 
 class FrameFolder(_Reader):
@@ -815,6 +899,8 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _read_image(source: Path | BytesIO, name: Path | str) -> NDArray[np.uint8]:
     try:
         with Image.open(source) as image:
+            if image.format in ("WEBP", "PNG") and getattr(image, "is_animated", False):
+                raise VideoError(f"{name}: a moving image; the frames of a folder are single ones")
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"{name}: not a readable image: {error}") from None

@@ -200,8 +200,13 @@ class AccuracyCounter:
         return [ClassAccuracy(label, hits, total) for label, (hits, total) in enumerate(pairs)]
 
     def summary(self) -> dict[str, float]:
-        """Shares in [0, 1]: `top1`, `top5`, `mean_class`; and `loss` where it is known."""
+        """Shares in [0, 1]: `top1`, `top5`, `mean_class`; and `loss` where it is known.
+
+        Up to five classes are always among the best five, so `top5` is left out there.
+        """
         found = {"top1": self.top1, "top5": self.top5, "mean_class": self.mean_class}
+        if self.num_classes <= 5:
+            del found["top5"]
         return found if self.loss is None else {**found, "loss": self.loss}
 
     def state(self) -> dict[str, NDArray[Any]]:

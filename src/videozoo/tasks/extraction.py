@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from glob import glob
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -32,7 +32,15 @@ from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.clips import eval_plan
 from videozoo.data.feature_folder import STREAM, FeatureFolder
-from videozoo.data.kinetics import ClipEntry, find_videos, read_list, videos_of
+from videozoo.data.kinetics import (
+    ClipEntry,
+    find_videos,
+    is_list_name,
+    matching_paths,
+    own_class_names,
+    read_list,
+    videos_of,
+)
 from videozoo.data.records import FeatureRecord, fingerprint
 from videozoo.data.video import open_video
 from videozoo.data.video_labels import VideoLabels, absolute, read_labels, video_name
@@ -52,6 +60,7 @@ from videozoo.weights.files import read_weights, sniff
 from videozoo.weights.torchvision import recognise
 
 MOST_VECTORS_A_SECOND = 1000.0
+_log = logging.getLogger(__name__)
 _MOST_NAMED = 5
 
 
@@ -318,15 +327,15 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
         DataError: Something named is not there, holds no video, or two videos have one name.
     """
     entries: list[ClipEntry] = []
-    for text in inputs:
-        path = Path(text)
-        if not path.exists() and any(character in text for character in "*?["):
-            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - any pattern, as a shell
-            if not matches:
-                raise DataError(f"{text}: nothing matches this pattern")
-            entries += [entry for match in matches for entry in find_videos(Path(match))]
-        elif path.suffix.lower() in (".txt", ".list", ".csv"):
-            entries += videos_of(read_list(path, root=root, labels="optional"))
+    for path in (path for text in inputs for path in matching_paths(text)):
+        if is_list_name(path):
+            names = own_class_names(path, root=root)
+            if names:
+                _log.warning(
+                    "%s: its classes are numbered in the order of their names, from 0 %r to %d %r",
+                    *(path, names[0], len(names) - 1, names[-1]),
+                )
+            entries += videos_of(read_list(path, root=root, labels="optional", class_names=names))
         else:
             entries += find_videos(path)
     by_file: dict[str, ClipEntry] = {}

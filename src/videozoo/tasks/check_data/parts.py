@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from videozoo.data import kinetics
+from videozoo.data._files import not_read
 from videozoo.data.check import Found, scan_folder
 from videozoo.data.kinetics import ClipEntry
 from videozoo.errors import DataError, UsageError
@@ -17,8 +18,6 @@ from videozoo.tasks.requests import ConfigSource
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
-
-_LIST_SUFFIXES = frozenset((".txt", ".list", ".lst", ".csv"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +50,8 @@ class Item:
     """In its list, from 1."""
     may_be_absent: bool = False
     """The Kinetics CSV may name videos that were never downloaded."""
+    is_view: bool = False
+    """Of a list of views, which tells no classes."""
 
 
 @dataclass(kw_only=True)
@@ -87,14 +88,25 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
     if path.is_dir():
         return list(_folder_parts(path)), frames
     if not os.path.lexists(path):
-        raise DataError(f"{path}: no such file or folder")
-    if path.suffix.lower() in _LIST_SUFFIXES:
+        raise DataError(not_read(path) or f"{path}: no such file or folder")
+    if kinetics.is_list_name(path):
         data = config.data if config is not None else None
-        names = None
+        num_classes = config.model.num_classes if config is not None else None
+        names, number = None, None
         if data is not None and data.class_names is not None and data.class_names.exists():
             names = kinetics.read_class_names(data.class_names)
-        part = _list_part("list", path, root=data.root if data else None, names=names)
-        part.num_classes = config.model.num_classes if config is not None else None
+            number = kinetics.first_class_number(data.class_names)
+        root = data.root if data else None
+        first: int | None = data.first_label if data else None
+        remark = ""
+        if first is None and not kinetics.is_kinetics_csv(path):
+            found = kinetics.find_first_label(
+                path, root=root, num_classes=num_classes, class_names=names, first_number=number
+            )
+            first, remark = found or (None, "")
+        part = _list_part("list", path, root=root, names=names, first_label=first or 0)
+        part.num_classes = num_classes
+        part.remarks += [remark] if remark else []
         part.remarks += _unlabelled(part)
         return [part], frames
     item = Item(Found(path), str(path))
@@ -126,6 +138,12 @@ def _configured_parts(config: RunConfig) -> list[Part]:
             "this configuration names no videos; name a folder or a list: "
             "videozoo check-data PATH, or --set data.train=PATH"
         )
+    first = data.first_label
+    try:
+        first, remark = clips.settled_first_label(data, config.model.num_classes)
+    except DataError as error:
+        remark = ""
+        problems.append(str(error))
     parts: list[Part] = []
     for name in ("train", "val", "test"):
         if not clips.has_entries(data, name) or (name == "test" and data.test is None):
@@ -139,13 +157,20 @@ def _configured_parts(config: RunConfig) -> list[Part]:
                 part.items = [_item(entry) for entry in entries]
             else:
                 kind = "auto" if data.format == "folder" else data.format
-                part = _list_part(name, source, root=data.root, names=names, kind=kind)
+                part = _list_part(
+                    name, source, root=data.root, names=names, kind=kind, first_label=first or 0
+                )
                 part.problems += _unlabelled(part)
+                if any(item.is_view for item in part.items):
+                    part.problems.append(
+                        f"{source}: a list of views, without classes; expected 'PATH LABEL' a line"
+                    )
         except DataError as error:
             part.problems.append(str(error))
         part.num_classes = config.model.num_classes
         part.is_labelled = part.is_labelled and bool(part.items)
         parts.append(part)
+    parts[0].remarks += [remark] if remark else []
     parts[0].problems[:0] = [problem for problem in problems if problem not in parts[0].problems]
     return parts
 
@@ -161,12 +186,23 @@ def _list_part(
     root: Path | None,
     names: Sequence[str] | None,
     kind: Any = "auto",
+    first_label: int = 0,
 ) -> Part:
-    lines = kinetics.list_lines(path, root=root, class_names=names, labels="optional", kind=kind)
     is_csv = kind != "list" and kinetics.is_kinetics_csv(path)
+    names = names or kinetics.own_class_names(path, root=root)
+    lines = kinetics.list_lines(
+        path,
+        root=root,
+        class_names=names,
+        labels="optional",
+        kind=kind,
+        first_label=first_label,
+    )
     part = Part(name=name, source=path, items=[], class_names=names)
-    if is_csv and names is None:
-        part.class_names = kinetics.csv_class_names(path)
+    try:
+        kinetics.check_frames(path, lines)
+    except DataError as error:
+        part.problems.append(str(error))
     seen: set[tuple[Path, int | None]] = set()
     for line in lines:
         entry = line.entry
@@ -187,6 +223,7 @@ def _list_part(
                 entry.label,
                 line.number,
                 may_be_absent=line.is_absent and is_csv,
+                is_view=entry.crop_index is not None,
             )
         )
     part.is_labelled = any(item.label is not None for item in part.items)
@@ -207,15 +244,24 @@ def _unlabelled(part: Part) -> list[str]:
 
 def _folder_parts(folder: Path) -> Iterator[Part]:
     """Everything in a folder: by part where it is divided, by class where it has class folders."""
-    is_divided = kinetics.has_parts(folder)
+    problems: list[str] = []
+    part_of: dict[str, str] = {}
+    try:
+        divided = kinetics.part_folders(folder)
+        part_of = {path.name: part for part, paths in divided.items() for path in paths}
+    except DataError as error:
+        problems.append(str(error))
+    is_divided = bool(part_of)
     found: dict[str, list[Found]] = defaultdict(list)
     for file in scan_folder(folder):
         steps = file.path.relative_to(folder).parts
-        part = kinetics.part_of_name(steps[0]) if is_divided and len(steps) > 1 else None
+        part = part_of.get(steps[0]) if len(steps) > 1 else None
         found[part or ("beside the parts" if is_divided else "folder")].append(file)
     depth = 1 if is_divided else 0
     # those of the training part, as a run takes them
-    names = sorted(_class_folders(folder, found.get("train") or found.get("folder") or (), depth))
+    names = kinetics.class_order(
+        _class_folders(folder, found.get("train") or found.get("folder") or (), depth)
+    )
     for part, files in found.items():
         used = names if part != "beside the parts" else []
         number = {name: label for label, name in enumerate(used)}
@@ -225,6 +271,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         ]
         made = Part(name=part, source=folder, items=items, class_names=used or None, is_folder=True)
         made.is_labelled = bool(used)
+        made.problems, problems = problems, []
         if used and part in ("train", "folder"):
             filled = {item.label for item in items if item.file.is_expected}
             made.problems += [

@@ -223,7 +223,7 @@ def _class_notes(result: CheckResult) -> Iterator[str]:
         if starts_at_1 and part.num_classes is None:
             yield (
                 f"{part.name}: labels run from 1 to {max(counts)}; "
-                "they should start at 0: subtract 1 from all"
+                "they should start at 0: subtract 1 from all, or set data.first_label=1"
             )
 
 

@@ -56,10 +56,7 @@ def evaluate(
     names = names_of_classes(trained, config)
     facts = _eval_facts(trained, config, scored, names, seconds=time.monotonic() - started)
     if accelerator.is_main_process:
-        metrics: dict[str, float] = dict(facts["metrics"])
-        if config.model.num_classes <= 5:
-            metrics.pop("top5")  # always right
-        out.print(summary_table(metrics))
+        out.print(summary_table(facts["metrics"]))
         out.print(class_table(scored.counter.per_class(), names))
         if scored.skipped:
             num = len(scored.skipped)

@@ -81,7 +81,7 @@ def evaluation_page(
     return Report(
         title=f"{config.spec.title}: evaluation",
         summary=summary,
-        headlines=_headlines(facts, error, looks, len(names)),
+        headlines=_headlines(facts, error, looks),
         panels=curves({config.spec.title: run}, chance=1 / len(names)) if run else (),
         confusions=[confusion_of(scored.counter.confusion, names)] if total else (),
         tables=[_class_table(scored, names)] if total else (),
@@ -97,9 +97,7 @@ def evaluation_page(
     )
 
 
-def _headlines(
-    facts: Mapping[str, Any], error: float, looks: str, num_classes: int
-) -> list[Headline]:
+def _headlines(facts: Mapping[str, Any], error: float, looks: str) -> list[Headline]:
     metrics = facts["metrics"]
     total, num_skipped = int(facts["videos"]), len(facts["skipped"])
     of_all = f"of {total + num_skipped} videos, " if num_skipped else "videos, "
@@ -112,7 +110,7 @@ def _headlines(
             is_main=True,
         )
     ]
-    if num_classes > 5:
+    if "top5" in metrics:
         headlines.append(
             Headline(
                 label="top-5 accuracy",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from videozoo.config import RunConfig
 from videozoo.data.kinetics import (
     ClipEntry,
     find_videos,
+    is_list_name,
+    matching_paths,
     read_list,
 )
 from videozoo.data.views import ClipViews
@@ -56,7 +57,7 @@ def predict(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
-    entries = input_entries(request.inputs, config)
+    entries = input_entries(request.inputs, config, trained.class_names)
     if request.annotate or request.explain:
         check_outputs(entries, request)
     if request.explain and exported_kind(trained.path) is not None:
@@ -120,10 +121,13 @@ def _what_was_drawn(request: PredictRequest, count: int) -> str:
     return f"written: {', '.join(kinds)} for {count} videos in {request.save_dir}"
 
 
-def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
+def input_entries(
+    inputs: Sequence[str], config: RunConfig, class_names: Sequence[str] | None = None
+) -> list[ClipEntry]:
     """Videos to predict on: files, folders, patterns (`clips/*.mp4`) and lists, in any mixture.
 
-    Without inputs, those of `predict.inputs` in the configuration.
+    Without inputs, those of `predict.inputs` in the configuration. Lists that give classes by name
+    are read with `class_names`, those of the model.
 
     Raises:
         DataError: Something named is not there, or holds no video.
@@ -134,19 +138,15 @@ def input_entries(inputs: Sequence[str], config: RunConfig) -> list[ClipEntry]:
             raise DataError("no videos: name files, folders or lists, or set predict.inputs")
         inputs = (str(listed),)
     entries: list[ClipEntry] = []
-    for text in inputs:
-        path = Path(text)
-        if not path.exists() and any(character in text for character in "*?["):
-            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - any pattern, as a shell
-            if not matches:
-                raise DataError(f"{text}: nothing matches this pattern")
-            entries += [entry for match in matches for entry in find_videos(Path(match))]
-        elif path.suffix.lower() in (".txt", ".list", ".csv"):
+    for path in (path for text in inputs for path in matching_paths(text)):
+        if is_list_name(path):
             entries += read_list(
                 path,
                 root=config.data.root,
                 labels="optional",
                 num_classes=config.model.num_classes,
+                class_names=class_names,
+                first_label=config.data.first_label or 0,
             )
         else:
             entries += find_videos(path)
@@ -200,7 +200,8 @@ class Classifier:
             DataError: Something named is not there.
             VideoError: A video cannot be read.
         """
-        entries = input_entries([str(path) for path in paths], self.config)
+        names = self._trained.class_names
+        entries = input_entries([str(path) for path in paths], self.config, names)
         views: ClipViews = self.config.predict
         scored = score_videos(
             self._score,

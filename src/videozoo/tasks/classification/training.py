@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from videozoo.data.clips import (
     TrainBatches,
     has_entries,
     load_entries,
+    settled_first_label,
 )
 from videozoo.data.kinetics import (
     ClipEntry,
@@ -27,6 +29,7 @@ from videozoo.engine.loop import Best, TrainResult
 from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
+from videozoo.tasks.classification.lessons import check_learnable, remarks
 from videozoo.tasks.classification.scoring import ModuleScorer, score_videos
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
@@ -42,12 +45,16 @@ def train(
         VideozooError: The data, the weights, the folder or the machine do not fit.
     """
     config = without_absent_names(for_folder(config, request.data) if request.data else config)
-    accelerator, out, _ = open_run(config, request, console)
+    config = _with_first_label(config)
+    accelerator, out, say = open_run(config, request, console)
     settings, data = config.train, config.data
     share = device_batch_size(settings, accelerator.num_processes)
     names = configured_class_names(config)
     entries = load_entries(data, "train", num_classes=config.model.num_classes)
+    check_learnable(entries, data.train)
     held_out = _validation_entries(config, request)
+    for remark in remarks(entries, held_out or (), config.model.num_classes, names):
+        say(f"note: {remark}")
     batches = TrainBatches(
         entries,
         clip_shape(config),
@@ -110,6 +117,15 @@ def for_folder(config: RunConfig, folder: Path) -> RunConfig:
     if not origin.startswith("--"):
         changes["model.num_classes"] = len(names)
     return config.replace("--data", changes)
+
+
+def _with_first_label(config: RunConfig) -> RunConfig:
+    """Keep the number of the first class with the run, so that its other lists are read alike."""
+    first, remark = settled_first_label(config.data, config.model.num_classes)
+    if first == config.data.first_label:
+        return config
+    changed = config.replace("", {"data.first_label": first})
+    return replace(changed, notes=(*config.notes, *([remark] if remark else ())))
 
 
 def _validation_entries(config: RunConfig, request: TrainRequest) -> list[ClipEntry] | None:

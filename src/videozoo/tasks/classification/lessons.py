@@ -1,0 +1,96 @@
+"""What there is to learn from labelled videos: said, or refused, before the first step."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from videozoo.data.kinetics import ClipEntry, one_level_down
+from videozoo.errors import DataError
+
+_MOST_NAMED = 5
+
+
+def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
+    """Refuse to train where there is nothing to tell apart.
+
+    Args:
+        entries: To learn from. 2019 pickles, whose classes are not known yet, are not judged.
+        source: The folder or list they come from.
+
+    Raises:
+        DataError: All videos are of one class.
+    """
+    labels = {entry.label for entry in entries}
+    if len(labels) > 1 or None in labels:
+        return
+    below = one_level_down(source) if source.is_dir() else None
+    hint = "; add videos of another class"
+    if below is not None:
+        hint = f". Is the folder one level too high? --data {below} has several"
+    elif source.is_dir():
+        hint = ": expected FOLDER/CLASS/VIDEO.mp4 with two folders or more"
+    count = f"all {len(entries)} videos are" if len(entries) > 1 else "its one video is"
+    raise DataError(f"{source}: {count} of one class, nothing can be learnt from them{hint}")
+
+
+def remarks(
+    entries: Sequence[ClipEntry],
+    held_out: Sequence[ClipEntry],
+    num_classes: int,
+    names: Sequence[str] | None,
+) -> Iterator[str]:
+    """What a person should know of the videos that a model is to learn from.
+
+    Args:
+        entries: To learn from.
+        held_out: To check with.
+        num_classes: Of the model.
+        names: Of the classes.
+    """
+    counts = Counter(entry.label for entry in entries)
+    if None not in counts:  # 2019 pickles hold their labels, and are not opened here
+        absent = [label for label in range(num_classes) if not counts[label]]
+        if absent:
+            yield (
+                f"{_counted(len(absent), 'class')} of {num_classes} never "
+                f"{'occurs' if len(absent) == 1 else 'occur'} in training: {_few(absent, names)}"
+            )
+        if max(counts.values()) == 1:
+            yield "every class has one video to learn from; expect little"
+    labels: dict[tuple[int, int] | str, set[int | None]] = defaultdict(set)
+    twice: dict[tuple[int, int] | str, str] = {}
+    for entry in entries:
+        file = _identity(entry.path)
+        labels[file].add(entry.label)
+        if len(labels[file]) > 1:
+            twice.setdefault(file, entry.name)
+    if twice:
+        count = "1 video" if len(twice) == 1 else f"{len(twice)} videos"
+        yield f"{count} to learn from in two classes, such as {next(iter(twice.values()))}"
+    shared = [entry for entry in held_out if _identity(entry.path) in labels]
+    if shared:
+        yield (
+            f"{len(shared)} of {len(held_out)} videos to check with are also learnt from, such as "
+            f"{shared[0].name}: the figures will be too good"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """The same for all names of a file, links too."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.abspath(path)  # noqa: PTH100 - nothing is looked up
+    return found.st_dev, found.st_ino
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}es"
+
+
+def _few(labels: Sequence[int], names: Sequence[str] | None) -> str:
+    shown = [str(label) if names is None else repr(names[label]) for label in labels[:_MOST_NAMED]]
+    return ", ".join(shown) + (", ..." if len(labels) > _MOST_NAMED else "")
