@@ -138,6 +138,8 @@ def read_list(
     check_frames(path, lines)
     if absent:
         _warn_absent(path, [line.problem for line in absent], len(lines))
+    if not lines:
+        raise DataError(f"{path}: names no video; expected one a line")
     if not entries:
         raise DataError(f"{path}: none of its videos exist; is `root` right?")
     return entries
@@ -490,21 +492,13 @@ def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
     return found
 
 
-_NUMBER_FIRST = re.compile(r"([0-9]{1,9})\s*[\s,;:]\s*(\S.*)")
-_NUMBER_LAST = re.compile(r"(.*\S)\s*[\s,;:]\s*([0-9]{1,9})")
-
-
 def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | None]:
     """Names, and the number of the first where every line has a number."""
     if all(re.fullmatch(r'".*",?', line) for line in lines):
         lines = [line.rstrip(",")[1:-1] for line in lines]
     for some in (lines, lines[1:]):  # the first may be a heading
-        before = [_NUMBER_FIRST.fullmatch(line) for line in some]
-        after = [_NUMBER_LAST.fullmatch(line) for line in some]
-        for pairs in (
-            [(int(match[1]), match[2].strip().strip('"')) for match in before if match],
-            [(int(match[2]), match[1].strip().strip('"')) for match in after if match],
-        ):
+        for numbered in (_number_first, _number_last):
+            pairs = [pair for line in some if (pair := numbered(line)) is not None]
             # names that differ in their numbers only are names
             if len(pairs) < max(2, len(some)) or len({name for _, name in pairs}) < len(pairs):
                 continue
@@ -518,6 +512,24 @@ def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | 
                     "numbers 0, 1, 2, ... without gaps, or names alone"
                 )
     return list(lines), None
+
+
+def _number_first(line: str) -> tuple[int, str] | None:
+    name = line.lstrip("0123456789")
+    digits = line[: len(line) - len(name)]
+    return _number_and_name(digits, name[:1], name)
+
+
+def _number_last(line: str) -> tuple[int, str] | None:
+    name = line.rstrip("0123456789")
+    return _number_and_name(line[len(name) :], name[-1:], name)
+
+
+def _number_and_name(digits: str, between: str, name: str) -> tuple[int, str] | None:
+    """A class as its number and name, where a blank, comma, semicolon or colon parts them."""
+    name = name.strip(" \t,;:").strip('"')
+    is_pair = 0 < len(digits) < 10 and between in tuple(" \t,;:") and name
+    return (int(digits), name) if is_pair else None
 
 
 def _in_order(pairs: Sequence[tuple[int, str]]) -> tuple[list[str], int] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data import kinetics
+from videozoo.data._list_rows import has_more_columns, header_of
 from videozoo.errors import DataError
 from videozoo.safe_json import parse_json
 
@@ -66,8 +67,9 @@ class VideoLabels:
 def read_labels(path: Path) -> VideoLabels:
     """Read the classes of videos, numbers from 0.
 
-    Text has a line a video, `PATH LABEL[,LABEL...]`, so lists of Kinetics will do. JSON is one
-    object, `{PATH: [LABEL, ...]}` or `{PATH: LABEL}`.
+    Text has a line a video, `PATH LABEL[,LABEL...]`, so lists of Kinetics will do; tabs, commas and
+    semicolons part the two as well, a header `path,label` and lines that begin with # are left out.
+    JSON is one object, `{PATH: [LABEL, ...]}` or `{PATH: LABEL}`.
 
     Raises:
         DataError: It is neither; every bad line is named, up to ten.
@@ -83,18 +85,38 @@ def read_labels(path: Path) -> VideoLabels:
             raise DataError(f"{path}: expected an object {{PATH: [LABEL, ...]}}")
         for video, values in cast("dict[str, Any]", content).items():
             many = cast("list[Any]", values if isinstance(values, list) else [values])
-            if all(isinstance(one, int) and one >= 0 for one in many):
+            if all(type(one) is int and one >= 0 for one in many):
                 labels.add(video, tuple(many))
             else:
                 problems.append(f"{path}: {video!r}: expected class numbers, got {values!r:.60}")
     else:
-        for number, line in kinetics.lines_of(path):
-            video, _, text = line.rpartition(" ") if " " in line else line.rpartition("\t")
-            many = [kinetics.integer(one.strip()) for one in text.split(",")]
-            known = tuple(one for one in many if one is not None and one >= 0)
-            if video.strip() and len(known) == len(many):
-                labels.add(video.strip(), known)
+        lines = [line for line in kinetics.lines_of(path) if not line[1].startswith("#")]
+        for number, line in lines[1:] if lines and header_of(lines[0][1]) else lines:
+            video, found = _cut(line)
+            if video and found and not has_more_columns(video):
+                labels.add(video, found)
             else:
                 problems.append(f"{path}:{number}: expected 'PATH LABEL[,LABEL...]', got {line!r}")
     kinetics.raise_all(path, problems)
     return labels
+
+
+def _cut(line: str) -> tuple[str, tuple[int, ...]]:
+    """A line's path, and the numbers after it: after a blank or semicolon, then after commas.
+
+    >>> _cut("my clip.mp4 3, 5"), _cut("my clip.mp4,3")
+    (('my clip.mp4', (3, 5)), ('my clip.mp4', (3,)))
+    """
+    cells = [cell.strip() for cell in line.split(",")]
+    start = len(cells)
+    while start > 1 and _is_label(cells[start - 1]):
+        start -= 1
+    video, cells = ",".join(cells[:start]), cells[start:]
+    head, _, tail = video.rpartition(";" if ";" in video else " " if " " in video else "\t")
+    if head.strip() and _is_label(tail.strip()):
+        video, cells = head.strip(), [tail.strip(), *cells]
+    return video.strip('"'), tuple(map(int, cells))
+
+
+def _is_label(text: str) -> bool:
+    return 0 < len(text) < 10 and text.isascii() and text.isdigit()

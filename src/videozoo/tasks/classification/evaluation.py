@@ -51,9 +51,9 @@ def evaluate(
     entries = load_entries(
         config.data, "test", num_classes=config.model.num_classes, names=trained.class_names
     )
+    names = names_of_classes(trained, config)
     started = time.monotonic()
     scored, config = run_views(trained, config, config.eval, entries, request, accelerator)
-    names = names_of_classes(trained, config)
     facts = _eval_facts(trained, config, scored, names, seconds=time.monotonic() - started)
     if accelerator.is_main_process:
         out.print(summary_table(facts["metrics"]))

@@ -32,8 +32,10 @@ def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
         hint = f". Is the folder one level too high? --data {below} has several"
     elif source.is_dir():
         hint = ": expected FOLDER/CLASS/VIDEO.mp4 with two folders or more"
-    count = f"all {len(entries)} videos are" if len(entries) > 1 else "its one video is"
-    raise DataError(f"{source}: {count} of one class, nothing can be learnt from them{hint}")
+    raise DataError(
+        f"{source}: all videos to learn from ({len(entries)}) are of one class, so there is nothing "
+        f"to tell apart{hint}"
+    )
 
 
 def remarks(
