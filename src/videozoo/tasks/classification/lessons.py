@@ -33,7 +33,7 @@ def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
     elif source.is_dir():
         hint = ": expected FOLDER/CLASS/VIDEO.mp4 with two folders or more"
     raise DataError(
-        f"{source}: all videos to learn from ({len(entries)}) are of one class, so there is nothing "
+        f"{source}: all videos to learn from ({len(entries)}) are of one class: nothing "
         f"to tell apart{hint}"
     )
 
