@@ -62,12 +62,22 @@ python() { "$venv/bin/python" "$@"; }
 v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
     local script=$1
     shift
-    if [ $# -lt 2 ]; then
+    local words=() flags=()
+    while [ $# -gt 0 ] && [[ $1 != -* ]]; do
+        words+=("$1")
+        shift
+    done
+    case ${#words[@]} in # one of NAME and CONFIG will do
+    2) flags=(--model_name="${words[0]}" --config="${words[1]}") ;;
+    1) case ${words[0]} in
+        */* | *.*) flags=(--config="${words[0]}") ;;
+        *) flags=(--model_name="${words[0]}") ;;
+        esac ;;
+    *)
         echo "run.sh: expected: bash run.sh ${script%.py} NAME CONFIG, e.g. STNET ./configs/stnet.yaml" >&2
         exit 2
-    fi
-    local flags=(--model_name="$1" --config="$2")
-    shift 2
+        ;;
+    esac
     if [ "$script" != inference_model.py ]; then flags+=(--log_interval="${log_interval:-1}"); fi
     if [ -n "${use_gpu:-}" ]; then flags+=(--use_gpu="$use_gpu"); fi
     case $script in

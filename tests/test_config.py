@@ -272,9 +272,9 @@ def test_2019_mistakes_name_the_files_own_key(tmp_path: Path):
 
 
 def test_2019_keys_without_effect_are_noted_once(tmp_path: Path):
-    path = write(tmp_path, "MODEL: {name: TSN}\nTRAIN: {epoch: 3, use_dali: True, use_gpu: True}\n")
+    path = write(tmp_path, "MODEL: {name: TSN}\nTRAIN: {epoch: 3, colour: red, use_gpu: True}\n")
 
-    assert load_config(path).notes == (f"{path}: TRAIN.use_dali has no effect",)
+    assert load_config(path).notes == (f"{path}: TRAIN.colour has no effect",)
 
 
 def test_a_2019_model_that_is_not_here_yet_says_so(tmp_path: Path):

@@ -64,3 +64,48 @@ def test_a_missing_venv_module_is_said_in_one_line(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "no venv module" in done.stderr
+
+
+def told(folder: Path, *words: str, **variables: str) -> list[str]:
+    """What run.sh tells Python, where everything is installed."""
+    folder.joinpath(".venv", "bin").mkdir(parents=True)
+    fake = fake_python(folder, 'for word in "$@"; do echo "$word"; done')
+    Path(fake).rename(folder / ".venv" / "bin" / "python")
+    wanted = f"cat {ROOT}/pyproject.toml {ROOT}/constraints.txt | cksum"
+    installed = subprocess.run(["bash", "-c", wanted], capture_output=True, text=True, check=True)
+    (folder / ".venv" / "installed").write_text(installed.stdout)
+    done = run(folder, *words, **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (
+            ["STNET", "./configs/stnet.yaml"],
+            ["--model_name=STNET", "--config=./configs/stnet.yaml"],
+        ),
+        (["STNET"], ["--model_name=STNET"]),
+        (["./configs/stnet.yaml"], ["--config=./configs/stnet.yaml"]),
+        (["STNET", "stnet"], ["--model_name=STNET", "--config=stnet"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("verb", "script"),
+    [("train", "train.py"), ("eval", "eval.py"), ("inference", "inference_model.py")],
+)
+def test_the_2019_lines_take_a_model_a_configuration_or_both(
+    tmp_path: Path, verb: str, script: str, words: list[str], flags: list[str]
+):
+    lines = told(tmp_path, verb, *words, "--batch_size=2", use_gpu="False")
+
+    assert lines[0].endswith(script)
+    assert [line for line in lines if line.startswith(("--model_name", "--config"))] == flags
+    assert "--use_gpu=False" in lines
+    assert lines[-1] == "--batch_size=2"
+
+
+def test_the_2019_lines_need_at_least_one_of_them(tmp_path: Path):
+    with pytest.raises(AssertionError, match=r"expected: bash run\.sh train NAME CONFIG"):
+        told(tmp_path, "train", "--batch_size=2")

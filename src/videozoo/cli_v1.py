@@ -55,9 +55,33 @@ def _main(
             parsed = build(program).parse_args(arguments)
         except SystemExit:  # --help has printed its answer
             return
+        _complete(parsed)
         run(parsed)
 
     return guarded(command, debug="--debug" in arguments)
+
+
+def _complete(parsed: argparse.Namespace) -> None:
+    """Find the configuration of a model, or the model of a configuration: one of them will do.
+
+    Raises:
+        UsageError: Neither is given.
+        ConfigError: There is no such model or configuration.
+    """
+    if parsed.config is None and parsed.model_name is None:
+        raise UsageError("expected --model_name=NAME or --config=FILE, or both")
+    if parsed.config is None:
+        from videozoo.models import model_name
+        from videozoo.packaged_configs import config_folder
+
+        parsed.config = config_folder() / f"{model_name(parsed.model_name)}.yaml"
+        print(f"note: no --config: taking {parsed.config}", file=sys.stderr)
+    elif parsed.model_name is None:
+        from videozoo.config import load_config
+        from videozoo.config_v1 import SPELLINGS
+
+        name = load_config(parsed.config, overrides=parsed.overrides).name
+        parsed.model_name = SPELLINGS.get(name, name.upper())
 
 
 def python_bool(text: str) -> bool:
@@ -77,8 +101,13 @@ def python_bool(text: str) -> bool:
 
 def _common(program: str, description: str) -> Parser:
     parser = Parser(prog=program, description=description)
-    parser.add_argument("--model_name", required=True, metavar="NAME")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--model_name", metavar="NAME", help="by default the model of --config")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE|NAME",
+        help="by default the configuration of 2019's values for --model_name",
+    )
     parser.add_argument(
         "--use_gpu",
         type=python_bool,

@@ -19,21 +19,23 @@ from videozoo import _config_v1_language, _config_v1_localisation
 from videozoo.errors import ConfigError, brief
 from videozoo.models import list_models
 
-MODELS = {
-    "attentioncluster": "attention_cluster",
-    "attentionlstm": "attention_lstm",
-    "nextvlad": "nextvlad",
-    "nonlocal": "nonlocal",
-    "stnet": "stnet",
-    "tsm": "tsm",
-    "tsn": "tsn",
-    "ctcn": "ctcn",
-    "bmn": "bmn",
-    "bsntem": "bsn_tem",
-    "bsnpem": "bsn_pem",
-    "ets": "ets",
-    "tall": "tall",
+SPELLINGS = {
+    "attention_cluster": "AttentionCluster",
+    "attention_lstm": "AttentionLSTM",
+    "nextvlad": "NEXTVLAD",
+    "nonlocal": "NONLOCAL",
+    "stnet": "STNET",
+    "tsm": "TSM",
+    "tsn": "TSN",
+    "ctcn": "CTCN",
+    "bmn": "BMN",
+    "bsn_tem": "BsnTem",
+    "bsn_pem": "BsnPem",
+    "ets": "ETS",
+    "tall": "TALL",
 }
+"""Our name of a model to that of the 2019 library, which named its files so."""
+MODELS = {spelling.lower(): name for name, spelling in SPELLINGS.items()}
 """Spelling in the 2019 library, without case, `-` and `_`, to our name."""
 
 _LANGUAGE = {"ets": _config_v1_language.ets, "tall": _config_v1_language.tall}
@@ -276,6 +278,8 @@ def _training(reader: _Reader) -> None:
     reader.move("VALID.filelist", "data.val")
     reader.move("TEST.filelist", "data.test")
     reader.move("INFER.filelist", "predict.inputs")
+    video = reader.get("INFER.video_path")  # where it is set, the list does not count
+    reader.put("predict.inputs", video or None, "INFER.video_path")
     reader.put(
         "data.num_workers",
         reader.workers("TRAIN.num_reader_threads"),
@@ -285,7 +289,7 @@ def _training(reader: _Reader) -> None:
     reader.move("INFER.batch_size", "predict.batch_size")
     # Flags decide these, or another key says the same.
     reader.drop(
-        ["TRAIN.use_gpu", "TRAIN.pretrain_base", "MODEL.name", "MODEL.dataset", "INFER.video_path"]
+        ["TRAIN.use_gpu", "TRAIN.pretrain_base", "MODEL.name", "MODEL.dataset"]
         + [f"{s}.num_reader_threads" for s in ("VALID", "TEST", "INFER")]
         + [f"{s}.buf_size" for s in ("TRAIN", "VALID", "TEST", "INFER")]
     )
@@ -338,8 +342,10 @@ def _kinetics(reader: _Reader) -> None:
     for section, ours in (("TEST", "eval"), ("INFER", "predict")):
         reader.move(f"{section}.short_size", f"{ours}.short_side")
         reader.move(f"{section}.target_size", f"{ours}.crop_size")
-    reader.put("data.resize", "fixed_4_3", "MODEL.name")
+    dali = reader.get("TRAIN.use_dali")  # that reader kept the shape of the picture
+    reader.put("data.resize", "keep_aspect" if dali else "fixed_4_3", "MODEL.name")
     reader.put("data.resize_with", "pillow", "MODEL.name")
+    reader.drop([f"{section}.use_dali" for section in ("VALID", "TEST", "INFER")])
     reader.put("data.crops", "multi_scale" if model == "tsm" else "random", "MODEL.name")
     reader.put("data.flip", 0.5, "MODEL.name")
     reader.drop(["TRAIN.num_trainers", "TRAIN.trainer_id"])

@@ -214,6 +214,23 @@ def test_bmn_predicts_on_files_folders_and_lists(
     assert 0 <= row["segments"][0]["start"] <= 1
 
 
+def test_annotations_as_a_list_name_videos_and_their_lengths(
+    bmn_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    for name in ("infer.list", "some.json"):
+        listed = tmp_path / name
+        listed.write_text('{"v_te01": {"duration_second": 80.0}, "v_te00": {"subset": "test"}}')
+        line = ["predict", "--weights", str(bmn_run), "--save-dir", str(tmp_path), str(listed)]
+        assert cli.main([*line, "--set", "data.annotations=null"]) == 0
+
+        found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+        assert [(row["video"], row["duration_seconds"]) for row in found] == [
+            ("v_te01", 80.0),
+            ("v_te00", None),
+        ]
+        assert "by their names" not in caplog.text
+
+
 def test_a_resumed_run_ends_as_one_that_never_stopped(world: Path, tmp_path: Path):
     config = write_config(tmp_path, world, "bmn", ema_decay=0.9)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -414,7 +431,8 @@ def world_2019(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for path in (world / "features").glob("*.npy"):
         target = Path("feats") / f"{path.stem}.csv"
         np.savetxt(target, np.load(path), "%.6f", ",", header=header, comments="")
-    Path("infer.list").write_text("v_te00\nv_te01\n")
+    some = {name: database[name] for name in ("v_te00", "v_te01")}
+    Path("infer.list").write_text(json.dumps(some))  # as 2019 ships it
     return tmp_path
 
 

@@ -335,6 +335,15 @@ def annotated_videos(
     return [one.name for one in videos if is_of_subset(one.subset, subset)]
 
 
+def video_lengths(path: Path) -> dict[str, float | None]:
+    """Videos of a file of annotations to their seconds, None where it does not tell.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    return {one.name: _duration_of(one, {}) for one in _videos_of(path)}
+
+
 def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
     used = {classes.name_of(_label_of(one)) for video in videos for one in video.instances}
     return sorted(

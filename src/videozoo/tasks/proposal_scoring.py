@@ -49,9 +49,10 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.prediction import Locator, VideoSegments, predict_sources
 from videozoo.tasks.localisation.sources import (
+    Known,
     known_durations,
+    listed_videos,
     named_losses,
-    names_in,
     of_known_length,
 )
 from videozoo.tasks.localisation.training import refuse_data
@@ -282,15 +283,20 @@ def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[Source]:
         )
     if not given and views.inputs is not None:
         lists = [views.inputs]
-    wanted = [name for path in lists for name in names_in(path)]
+    wanted: list[str] = []
+    lengths: dict[str, tuple[float, Path]] = {}
+    for path in lists:
+        names, told = listed_videos(path)
+        wanted += names
+        lengths |= told
     changed = data.model_copy(update={"proposals": tables, "proposal_features": numbers})
     changed = _data_of(changed, views.max_proposals)
-    videos = _videos(changed, wanted or None, lists[0] if lists else None)
+    videos = _videos(changed, wanted or None, lists, lengths)
     return [ProposalSource(config, views, videos, data=changed, part="test")]
 
 
 def _videos(
-    data: ProposalData, wanted: Sequence[str] | None, source: Path | None
+    data: ProposalData, wanted: Sequence[str] | None, lists: Sequence[Path], lengths: Known
 ) -> ProposalVideos:
     """Find videos without asking what happens in them."""
     files: list[dict[str, Path]] = []
@@ -308,11 +314,11 @@ def _videos(
         own = next((n for n in spellings(name) if n in tables and n in features), None)
         if own is None:
             raise DataError(
-                f"{source}: no proposals with features of {name!r} in {data.proposals} and "
+                f"{lists[0]}: no proposals with features of {name!r} in {data.proposals} and "
                 f"{data.proposal_features}"
             )
         found[name] = tables[own], features[own]
-    present = of_known_length(found, known_durations(data))
+    present = of_known_length(found, {**known_durations(data), **lengths}, lists=lists)
     if not present:
         raise DataError(f"{data.proposals}: no proposals with features here")
     annotations = Annotations(path=data.proposals, videos=tuple(present), class_names=())

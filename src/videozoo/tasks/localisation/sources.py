@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from videozoo.data.activitynet import (
     Annotations,
     named,
     read_durations,
+    video_lengths,
 )
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
 from videozoo.data.sequence_views import SequenceViews
@@ -40,7 +41,7 @@ from videozoo.errors import ConfigError, DataError
 from videozoo.tasks.localisation.answers import Said, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape
 
-LISTS = (".txt", ".list", ".lst")
+LISTS = (".txt", ".list", ".lst", ".json")
 """What lists of names of videos are called."""
 Known = Mapping[str, tuple[float, Path]]
 """Video to its seconds, and the file that says so."""
@@ -187,7 +188,8 @@ def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideo
 
     Args:
         inputs: Folders of features, feature packs, files of features, and lists of names of
-            videos whose features lie in `data.features`; by default `predict.inputs`.
+            videos (see `listed_videos`) whose features lie in `data.features`; by default
+            `predict.inputs`.
         config: Of the run. Where its annotations or durations are there, they tell lengths.
 
     Raises:
@@ -234,11 +236,11 @@ def _all_of(files: FeatureFiles, durations: Known) -> SequenceVideos:
 
 
 def _listed(path: Path, files: FeatureFiles, durations: Known) -> SequenceVideos:
-    names = names_in(path)
+    names, lengths = listed_videos(path)
     lacking = [name for name in names if name not in files]
     if lacking:
         raise DataError(f"{path}: no features in {files.path} of {named(lacking)}")
-    return _named(names, files, durations, path)
+    return _named(names, files, {**durations, **lengths}, path)
 
 
 def _named(
@@ -252,7 +254,7 @@ def _named(
         seconds, (elsewhere, source) = of_video(name, files.durations), _known(name, durations)
         if seconds is None:
             seconds = elsewhere
-            by_name += [] if elsewhere is None else [name]
+            by_name += [] if elsewhere is None or source == path else [name]
         elif elsewhere is not None:
             apart.setdefault(source, {})[name] = elsewhere, seconds
         videos.append(Annotation(video=name, duration_seconds=seconds or float("nan")))
@@ -275,16 +277,21 @@ def _say_by_name(names: Sequence[str], durations: Known) -> None:
     )
 
 
-def names_in(path: Path) -> list[str]:
-    """Names of videos in a list: the first word of each line.
+def listed_videos(path: Path) -> tuple[list[str], Known]:
+    """Names of videos in a list, and the lengths that it tells.
+
+    A list holds a name per line, what follows a blank left out; or it is annotations as JSON, such
+    as the `infer.list` of 2019, which tell lengths too.
 
     Raises:
-        DataError: The file is missing or names none.
+        DataError: The file is missing, names none, or is JSON of another kind.
     """
-    names = [line.split()[0] for _, line in kinetics.lines_of(path)]
-    if not names:
+    if kinetics.text_of(path).lstrip()[:1] != "{":
+        return [line.split()[0] for _, line in kinetics.lines_of(path)], {}
+    lengths = video_lengths(path)
+    if not lengths:
         raise DataError(f"{path}: names no video")
-    return names
+    return list(lengths), {name: (each, path) for name, each in lengths.items() if each is not None}
 
 
 def known_durations(data: Any) -> Known:
@@ -303,15 +310,25 @@ def _known(name: str, durations: Known) -> tuple[float | None, Path]:
     return of_video(name, durations) or (None, Path())
 
 
-def of_known_length(names: Iterable[str], durations: Known) -> list[Annotation]:
-    """Videos whose length only other files may tell; nan seconds where they do not."""
-    found = {name: _known(name, durations)[0] for name in names}
-    by_name = [name for name, seconds in found.items() if seconds is not None]
+def of_known_length(
+    names: Iterable[str], durations: Known, *, lists: Collection[Path] = ()
+) -> list[Annotation]:
+    """Videos whose length only other files may tell; nan seconds where they do not.
+
+    Args:
+        names: Of the videos.
+        durations: What is known of lengths.
+        lists: Files that named the videos, whose lengths need no word.
+    """
+    found = {name: _known(name, durations) for name in names}
+    by_name = [
+        name for name, (each, source) in found.items() if each is not None and source not in lists
+    ]
     if by_name:
         _say_by_name(by_name, durations)
     return [
         Annotation(video=name, duration_seconds=seconds or float("nan"))
-        for name, seconds in found.items()
+        for name, (seconds, _) in found.items()
     ]
 
 
