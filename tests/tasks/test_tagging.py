@@ -290,3 +290,20 @@ def test_what_tagging_cannot_do_yet_is_said(
     assert "NeXtVLAD: models that tag features cannot be exported yet" in capsys.readouterr().err
     assert cli.main(["eval", "--weights", run, "--report"]) == 2
     assert cli.main(["predict", "--weights", run, "--annotate", str(records / "test")]) == 2
+
+
+def test_a_part_that_is_learnt_from_is_told(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = str(write_config(tmp_path, records, "attention_lstm", epochs=1))
+    run = str(tmp_path / "run")
+    words = ["--set", f"data.val={records / 'train'}"]
+
+    assert cli.main(["train", "--config", config, "--save-dir", run, *words]) == 0
+
+    assert "WARNING: data.val is data.train" in capsys.readouterr().err
+    line = ["eval", "--weights", run, "--save-dir", str(tmp_path / "e")]
+    assert cli.main(line) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    assert cli.main([*line, "--data", str(records / "train")]) == 0
+    assert "WARNING: data.test is data.train" in capsys.readouterr().err

@@ -17,8 +17,9 @@ from videozoo.errors import DataError
 
 TOLERANCE = 0.05
 """Share by which lengths may differ before something is said."""
-MEASURED_COUNTS = "What the features say counts."
+MEASURED_COUNTS = "Where features tell a length, that one counts."
 """Advice: which of two lengths is used."""
+_CORRECT = "Correct them before going on."
 _FAR = 1.5  # so many times as long is no longer another way of measuring
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def check_lengths(
         features: Where the second come from.
         slack_seconds: How far off the second may be by nature: for a count of vectors divided by
             their rate, the seconds of one vector.
-        advice: What becomes of them, for the warning.
+        advice: What to know or to do about it, where more can be said.
         may_refuse: Without it a warning is all there is: the annotations may be of others.
 
     Raises:
@@ -102,7 +103,7 @@ def check_lengths(
         "or of other videos?"
     )
     if may_refuse and 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
-        raise DataError(f"{text} Correct them before going on.")
+        raise DataError(f"{text} {advice or _CORRECT}")
     _log.warning("%s", f"{text} {advice}".strip())
 
 
@@ -130,7 +131,7 @@ def check_ends(
         stretches: All of a file.
         source: The file.
         what: They are, in the plural.
-        advice: What becomes of them, for the warning.
+        advice: What to know or to do about it, where more can be said.
 
     Raises:
         DataError: More than half of them end later than one and a half times the video's length.
@@ -146,7 +147,7 @@ def check_ends(
         f"{worst.video_seconds:g} s; are they in frames?"
     )
     if 2 * sum(_times(one) >= _FAR for one in beyond) > len(stretches):
-        raise DataError(f"{text} Correct them before going on.")
+        raise DataError(f"{text} {advice or _CORRECT}")
     _log.warning("%s", f"{text} {advice}".strip())
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -21,6 +22,7 @@ from rich.progress import (
 )
 
 from videozoo.config import RunConfig
+from videozoo.data.clips import ClipData
 from videozoo.errors import ConfigError, RunError
 from videozoo.safe_write import written_aside
 
@@ -62,6 +64,21 @@ def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     return say
+
+
+def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val", "test"]) -> None:
+    """Say loudly that a part of the `data:` section is the file that a model learns from.
+
+    A folder of classes holds parts of its own, and does not count.
+    """
+    path = data.val if part == "val" else data.test or data.val
+    if path is None or data.train is None or (isinstance(data, ClipData) and path.is_dir()):
+        return
+    if os.path.abspath(path) == os.path.abspath(data.train):  # noqa: PTH100 - nothing is looked up
+        say(
+            f"WARNING: data.{part} is data.train ({path}): the figures say little about what was "
+            f"not learnt from; choose another: --set data.{part}=PATH"
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.sequences import AnnotatedData
 from videozoo.engine.devices import (
     finish,
     make_accelerator,
@@ -27,7 +28,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
-from videozoo.tasks.common import speaker
+from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import start
@@ -89,6 +90,8 @@ def open_run(
     say = speaker(out, accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    if request.valid_interval > 0 and not isinstance(config.data, AnnotatedData):
+        say_if_learnt_from(say, config.data, "val")
     return accelerator, out, say
 
 

@@ -33,7 +33,12 @@ from videozoo.tasks.captioning.scoring import (
     write_results,
     writer_of,
 )
-from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.common import (
+    progress_bar,
+    say_if_learnt_from,
+    speaker,
+    write_json,
+)
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained
@@ -64,6 +69,7 @@ def evaluate(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    say_if_learnt_from(say, config.data, "test")
     events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
     for note in events.notes:
         say(f"note: {note}")

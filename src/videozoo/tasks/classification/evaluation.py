@@ -20,7 +20,12 @@ from videozoo.report.tables import class_table, summary_table
 from videozoo.tasks.classification import pages
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.scoring import Scored, run_views
-from videozoo.tasks.common import speaker, without_absent_names, write_json
+from videozoo.tasks.common import (
+    say_if_learnt_from,
+    speaker,
+    without_absent_names,
+    write_json,
+)
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
@@ -45,6 +50,7 @@ def evaluate(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    say_if_learnt_from(say, config.data, "test")
     with_report = pages.can_draw() if request.report is None else request.report
     if with_report and not pages.can_draw():
         raise RunError(pages.CHARTS_HINT)

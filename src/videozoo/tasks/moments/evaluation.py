@@ -15,7 +15,12 @@ from videozoo.engine.devices import finish
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
-from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.common import (
+    progress_bar,
+    say_if_learnt_from,
+    speaker,
+    write_json,
+)
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import check_origin, finder_of, search_videos, shortfall
@@ -43,6 +48,7 @@ def evaluate(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    say_if_learnt_from(say, config.data, "test")
     sentence_dim = config.model.sentence_dim
     moments = load_moments(
         config.data, "test", visual_dim=config.model.visual_dim, sentence_dim=sentence_dim

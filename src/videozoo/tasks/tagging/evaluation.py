@@ -15,7 +15,13 @@ from videozoo.engine.devices import finish, make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.common import (
+    progress_bar,
+    say_if_learnt_from,
+    speaker,
+    without_absent_names,
+    write_json,
+)
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
@@ -43,6 +49,7 @@ def evaluate(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    say_if_learnt_from(say, config.data, "test")
     shape, classes = feature_shape(config), int(config.model.num_classes)
     batches = EvalFeatures(
         shape,
