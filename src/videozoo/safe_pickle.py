@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from videozoo.errors import DataError
 
-Encoding = Literal["ASCII", "latin1", "bytes"]
+Encoding = Literal["ASCII", "latin1", "utf-8", "bytes"]
 
 _MOST_LEVELS = 64
 """Of containers in containers."""
@@ -528,7 +528,7 @@ class PickleReader:
                 elif kind in _TEXTS or kind is bytearray:
                     num_bytes += len(item)
                 else:
-                    num_bytes += item.nbytes
+                    num_bytes += getattr(item, "nbytes", 0)
                     if kind is np.ndarray and item.dtype.hasobject:
                         groups.append(list(item.flat))
             levels = max(levels, level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,13 +14,13 @@ from torch import Tensor
 
 from videozoo.errors import WeightsError
 from videozoo.safe_json import parse_json
+from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
 from videozoo.weights._files import written_aside
+from videozoo.weights._torch_file import LEGACY_START, read_torch_file
 
 Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]
 
 _KEY = "videozoo"
-_LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-_ASKS_TO_RUN = re.compile(r"\bGLOBAL (\S+?\.\S+)")
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
 
 
@@ -127,7 +126,7 @@ def sniff(path: Path) -> Kind:
         )
     if 8 + int.from_bytes(start[:8], "little") <= size and start[8:9] == b"{":
         return "safetensors"
-    if start.startswith((b"PK\x03\x04", _LEGACY_TORCH)):
+    if start.startswith((b"PK\x03\x04", LEGACY_START)):
         return "torch"
     if start[:4] == b"\0\0\0\0" and size >= 16:
         return "paddle-combined"
@@ -171,9 +170,19 @@ def _decode(path: Path, header: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile pickle can raise nearly anything
-        raise _unreadable_torch(path, error) from None
+        content = read_torch_file(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except ForbiddenError as error:
+        raise WeightsError(
+            f"{path}: refused: this pickle asks to run {error}, and a weights file holds only "
+            "tensors; if it is a whole checkpoint, save its state dict by itself"
+        ) from None
+    except (RefusedError, DamagedError) as error:
+        raise WeightsError(
+            f"{path}: refused or damaged ({error}); "
+            "expected a torch state dict, with nothing in it but tensors"
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -186,23 +195,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
     return tensors
-
-
-def _unreadable_torch(path: Path, error: Exception) -> WeightsError:
-    """Say what is wrong, and never PyTorch's advice to load the file with its code."""
-    text = str(error)
-    if asked := _ASKS_TO_RUN.search(text):
-        return WeightsError(
-            f"{path}: refused: this pickle asks to run {asked[1]}, and a weights file holds only "
-            "tensors; if it is a whole checkpoint, save its state dict by itself"
-        )
-    reason = next((line for line in text.splitlines() if line.strip()), "")
-    if "weights_only" in reason:
-        reason = "it is not a plain pickle of tensors"
-    return WeightsError(
-        f"{path}: refused or damaged ({type(error).__name__}: {reason}); "
-        "expected a torch state dict, with nothing in it but tensors"
-    )
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
