@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from PIL import Image
 
 import videozoo
 from videozoo import cli, cli_v1
+from videozoo.data._example import _entry, _sized, _varint, encode
+from videozoo.data._tfrecord import write_tfrecord
 from videozoo.data.records import FeatureRecord, PackWriter, write_shard
 from videozoo.engine.devices import make_accelerator
 from videozoo.tasks.loading import build_trained, config_for_weights
@@ -307,3 +311,140 @@ def test_a_part_that_is_learnt_from_is_told(
     assert "WARNING" not in capsys.readouterr().err
     assert cli.main([*line, "--data", str(records / "train")]) == 0
     assert "WARNING: data.test is data.train" in capsys.readouterr().err
+
+
+Says = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Says:
+    """Run the command line; its status, and what it said."""
+
+    def run(*words: str, **sets: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = cli.main(
+            [*words, *(w for k, v in sets.items() for w in ("--set", f"data.{k}={v}"))]
+        )
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err
+
+    return run
+
+
+def shard(path: Path, labels: Sequence[Sequence[int] | None]) -> str:
+    """Records that have these labels."""
+    videos = [
+        replace(video, labels=None if given is None else tuple(given))
+        for video, given in zip(make_videos(len(labels), seed=5), labels, strict=True)
+    ]
+    write_shard(path, videos)
+    return str(path)
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_nothing_to_learn_or_to_compare_with_is_said_before_the_first_step(
+    model: str, tmp_path: Path, says: Says
+):
+    config = str(write_config(tmp_path, tmp_path, model, epochs=1, batch_size=4))
+    run = tmp_path / "run"
+    words = ["train", "--config", config, "--save-dir", str(run), "--overwrite"]
+    good = shard(tmp_path / "good.tfrecord", [[0], [1, 2], [3], [4, 5]])
+    empty = shard(tmp_path / "empty.tfrecord", [[]] * 4)
+    one = shard(tmp_path / "one.tfrecord", [[3]] * 4)
+    large = shard(tmp_path / "large.tfrecord", [[0], [1], [2], [CLASSES]])
+
+    status, said = says(*words, train=empty, val=good)
+    assert (status, "data.train: none of the 4 records" in said) == (1, True)
+    status, said = says(*words, train=good, val=empty)
+    assert (status, "data.val: none of the 4 records" in said) == (1, True)
+    status, said = says(*words, train=large, val=good)
+    assert (status, "record 3" in said, "set model.num_classes=7" in said) == (1, True, True)
+    assert not run.exists()
+    status, said = says(*words, train=one, val=good)
+    assert (status, "all labels are of one class, 3" in said) == (0, True)
+    assert "5 of 6 classes are on no record" in said
+    assert "4 of the 4 videos to check with are also learnt from" in said
+    assert "4 records to learn from, 4 to check with" in said
+    status, said = says("eval", "--weights", str(run), test=empty)
+    assert (status, "there is nothing to compare with" in said, "nan" in said) == (1, True, False)
+
+
+def test_segment_labels_are_not_dropped_in_silence(tmp_path: Path, says: Says):
+    for name, labels in (("rated", (1, 2)), ("bare", None)):
+        messages = [
+            encode(video.name, None, video.streams)
+            + b"\n"  # the context once more: messages of one field are put together
+            + _varint(len(context := _context(labels)))
+            + context
+            for video in make_videos(4, seed=5)
+        ]
+        write_tfrecord(tmp_path / f"{name}.tfrecord", messages)
+    good = shard(tmp_path / "good.tfrecord", [[0], [1, 2], [3], [4, 5]])
+    rated, bare = (str(tmp_path / f"{name}.tfrecord") for name in ("rated", "bare"))
+    config, run = str(write_config(tmp_path, tmp_path, "nextvlad", epochs=1)), str(tmp_path / "run")
+    train = ["train", "--config", config, "--save-dir", run, "--overwrite"]
+    note = "segments of these videos have labels of their own"
+
+    for words, sets in (
+        (train, {"train": rated, "val": good}),
+        (train, {"train": good, "val": rated}),
+        (["eval", "--weights", run], {"test": rated}),
+        (["predict", "--weights", run, rated], {}),
+        (["check-data", rated], {}),
+        (["check-data", "--config", config], {"train": good, "val": rated, "test": good}),
+        (["prepare", "youtube8m", rated, "--output", str(tmp_path / "packs")], {}),
+    ):
+        status, said = says(*words, **sets)
+        assert (status, said.count(note)) == (0, 1), words
+    status, said = says("eval", "--weights", run, test=bare)
+    assert (status, "has a label of the whole video" in said) == (1, True)
+    status, said = says("predict", "--weights", run, good)
+    assert (status, note in said) == (0, False)
+
+
+def _context(labels: Sequence[int] | None) -> bytes:
+    segments = {"segment_start_times": (0, 5), "segment_labels": (1, 2)}
+    listed = segments if labels is None else {**segments, "labels": labels}
+    return b"".join(
+        _entry(key, _sized(3, _sized(1, b"".join(map(_varint, values)))))
+        for key, values in listed.items()
+    )
+
+
+def test_features_that_are_not_numbers_are_named(tmp_path: Path, says: Says):
+    good = make_videos(40, seed=5)
+    floats = [
+        replace(v, streams={n: f.astype(np.float32) for n, f in v.streams.items()}, labels=(0,))
+        for v in good
+    ]
+    floats[7].streams["rgb"][2, 3] = np.nan
+    write_shard(tmp_path / "nan.tfrecord", floats)
+    config = str(write_config(tmp_path, tmp_path, "nextvlad", epochs=1))
+    words = ["train", "--config", config, "--save-dir", str(tmp_path / "run")]
+
+    status, said = says(*words, train=str(tmp_path / "nan.tfrecord"), val="null")
+
+    assert (status, "record 7" in said, "rgb holds nan in frame 2, value 3" in said) == (
+        1,
+        True,
+        True,
+    )
+
+
+def test_records_are_checked_as_a_run_would_read_them(tmp_path: Path, says: Says):
+    good = shard(tmp_path / "good.tfrecord", [[0], [1, 2], [3], [4, 5]])
+    large = shard(tmp_path / "large.tfrecord", [[0], [1], [2], [CLASSES], []])
+    config = str(write_config(tmp_path, tmp_path, "nextvlad"))
+
+    status, said = says("check-data", good)
+    assert (status, "4 records in 1 file; 4 can be used" in said) == (0, True)
+    assert "rgb 16 uint8 (4), audio 8 uint8 (4)" in said
+    words = ["check-data", "--config", config, "--json", str(tmp_path / "c.json")]
+    status, said = says(*words, train=good, val=large, test="null")
+    assert (status, "label 6, expected 0 to 5" in said) == (1, True)
+    assert "1 of 5 records have no label" in said
+    assert "leak: 4 names also in data.train" in said
+    facts = json.loads((tmp_path / "c.json").read_text())
+    assert [part["records"] for part in facts["parts"]] == [4, 5]
+    status, said = says(*words, train=good, val="null", test="null", root="null")
+    assert status == 0

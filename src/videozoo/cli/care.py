@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         nargs="?",
         type=Path,
         metavar="PATH",
-        help="folder, list or video; by default what --config names",
+        help="folder, list or video, or files of features; by default what --config names",
     )
     config_flags(check, default="then also what it needs is checked")
     check.add_argument("--deep", action="store_true", help="decode every frame, not only three")
@@ -52,20 +52,21 @@ def run_check_data(parsed: argparse.Namespace) -> None:
     """Open every video of a data set; count, compare, and name what cannot be used."""
     from videozoo.errors import UsageError
     from videozoo.tasks.check_data import CheckRequest, run
+    from videozoo.tasks.check_data.records import run_records
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: expected 1 or more")
     if parsed.timeout is not None and not parsed.timeout > 0:
         raise UsageError(f"--timeout {parsed.timeout:g}: expected more than 0 seconds")
-    run(
-        CheckRequest(
-            path=parsed.path,
-            source=config_source(parsed, {}),
-            deep=parsed.deep,
-            workers=parsed.workers,
-            base_seconds=parsed.timeout,
-            json_path=parsed.json,
-            write_good=parsed.write_good,
-            use_cache=not parsed.no_cache,
-        )
+    request = CheckRequest(
+        path=parsed.path,
+        source=config_source(parsed, {}),
+        deep=parsed.deep,
+        workers=parsed.workers,
+        base_seconds=parsed.timeout,
+        json_path=parsed.json,
+        write_good=parsed.write_good,
+        use_cache=not parsed.no_cache,
     )
+    if not run_records(request):
+        run(request)

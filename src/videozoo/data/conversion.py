@@ -48,6 +48,8 @@ class Converted:
     videos: int
     skipped: tuple[str, ...] = ()
     """Why each record was left out."""
+    segment_rated: int = 0
+    """Records whose segments have labels, which are not converted."""
 
 
 def convert(conversion: Conversion) -> Converted:
@@ -61,7 +63,8 @@ def convert(conversion: Conversion) -> Converted:
     """
     source = open_records(conversion.source)
     skipped: list[str] = []
-    records = _usable(source, conversion, skipped)
+    segment_rated: list[str] = []
+    records = _usable(source, conversion, skipped, segment_rated)
     conversion.target.parent.mkdir(parents=True, exist_ok=True)
     try:
         match conversion.kind:
@@ -75,7 +78,7 @@ def convert(conversion: Conversion) -> Converted:
         raise DataError(f"{conversion.target}: cannot be written: {error.strerror}") from None
     finally:
         source.close()
-    return Converted(videos=videos, skipped=tuple(skipped))
+    return Converted(videos=videos, skipped=tuple(skipped), segment_rated=len(segment_rated))
 
 
 def write_pickle(path: Path, records: Iterable[FeatureRecord]) -> int:
@@ -131,8 +134,9 @@ def _for_shard(record: FeatureRecord) -> FeatureRecord:
 
 
 def _usable(
-    source: RecordFile, conversion: Conversion, skipped: list[str]
+    source: RecordFile, conversion: Conversion, skipped: list[str], segment_rated: list[str]
 ) -> Iterator[FeatureRecord]:
+    """Records that can be used; adds why others cannot, and names of those with segment labels."""
     for number in range(len(source)):
         try:
             record = source.read(number)
@@ -144,6 +148,8 @@ def _usable(
         if record.labels is not None and conversion.num_classes is not None:
             kept = tuple(sorted(label for label in record.labels if label < conversion.num_classes))
             record = replace(record, labels=kept)
+        if record.has_segment_labels:
+            segment_rated.append(record.name)
         yield record
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from videozoo.data import kinetics
+from videozoo.data._sequence_batches import MisfitError
 from videozoo.data._workers import (
     MOST_REPLACEMENTS,
     DeviceBatch,
@@ -232,10 +233,6 @@ class _Loaded:
         return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
 
 
-class _MisfitError(Exception):
-    """Data that does not fit the model."""
-
-
 class _Items(Dataset[_Loaded]):
     """Batches by their records."""
 
@@ -269,7 +266,7 @@ class _Items(Dataset[_Loaded]):
             if not videos:
                 return _Loaded(None, tuple(bad))
             return _Loaded(replace(self._batch(videos), replaced=replaced), tuple(bad))
-        except _MisfitError as error:
+        except MisfitError as error:
             return _Loaded(None, fatal=str(error))
 
     def _video(self, number: int, epoch: int | None) -> tuple[_Video | None, list[tuple[int, str]]]:
@@ -279,6 +276,8 @@ class _Items(Dataset[_Loaded]):
         for _ in range(1 if epoch is None else MOST_REPLACEMENTS):
             try:
                 return self._read(number, epoch), bad
+            except MisfitError:
+                raise
             except DataError as error:
                 bad.append((number, str(error)))
                 others = others or random.Random(f"{self.seed}/{epoch}/{number}")
@@ -288,7 +287,7 @@ class _Items(Dataset[_Loaded]):
     def _read(self, number: int, epoch: int | None) -> _Video:
         record = self.records.read(number)
         where = f"{self.records.where(number)} ({record.name})"
-        length = _length_of(record, self.shape, where)
+        length = usable_frames(record, self.shape, where)
         streams = [record.streams[stream.name] for stream in self.shape.streams]
         if self.data.max_frames is not None:
             length = min(length, self.data.max_frames)
@@ -312,12 +311,14 @@ class _Items(Dataset[_Loaded]):
         if self.num_classes is None:
             return ()
         if record.labels is None:
-            raise _MisfitError(
-                f"{where}: has no labels, which training and evaluation need; prediction does not"
+            segments = "of the whole video" if record.has_segment_labels else ""
+            raise MisfitError(
+                f"{where}: has no labels {segments}".rstrip()
+                + ", which training and evaluation need; prediction does not"
             )
         for label in record.labels:
             if not 0 <= label < self.num_classes:
-                raise _MisfitError(
+                raise MisfitError(
                     f"{where}: label {label}, expected 0 to {self.num_classes - 1}; "
                     "is model.num_classes right?"
                 )
@@ -347,7 +348,7 @@ class _Items(Dataset[_Loaded]):
         are_bytes = [video.streams[place].dtype == np.uint8 for video in videos]
         if any(are_bytes) and not all(are_bytes):
             one, other = (videos[are_bytes.index(kind)] for kind in (True, False))
-            raise _MisfitError(
+            raise MisfitError(
                 f"{self.records.where(other.number)} ({other.name}): {stream.name} holds "
                 f"{other.streams[place].dtype}, but that of {self.records.where(one.number)} "
                 f"({one.name}) bytes; use them apart"
@@ -361,24 +362,25 @@ class _Items(Dataset[_Loaded]):
         return padded
 
 
-def _length_of(record: FeatureRecord, shape: FeatureShape, where: str) -> int:
+def usable_frames(record: FeatureRecord, shape: FeatureShape, where: str) -> int:
     """Frames of a video, whose streams are those of the model.
 
     Raises:
-        _MisfitError: A stream is missing, or its vectors have another length.
-        DataError: The video has no frames, or streams differ in their number.
+        MisfitError: A stream is missing, or its vectors have another length.
+        DataError: The video has no frames, streams differ in their number, or one holds what is
+            not a number.
     """
     lengths: dict[str, int] = {}
     for stream in shape.streams:
         frames = record.streams.get(stream.name)
         if frames is None:
             held = ", ".join(record.streams) or "none"
-            raise _MisfitError(
+            raise MisfitError(
                 f"{where}: has no stream {stream.name!r}, which the model reads; it has: {held}"
             )
         lengths[stream.name] = len(frames)
         if len(frames) and frames.shape[1] != stream.dim:
-            raise _MisfitError(
+            raise MisfitError(
                 f"{where}: {stream.name} has {frames.shape[1]} values a frame, expected "
                 f"{stream.dim}; are these the features the model was made for?"
             )
@@ -388,6 +390,14 @@ def _length_of(record: FeatureRecord, shape: FeatureShape, where: str) -> int:
     length = next(iter(lengths.values()))
     if not length:
         raise DataError(f"{where}: empty: it has no frames")
+    for stream in shape.streams:
+        frames = record.streams[stream.name]
+        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+            frame, value = (int(place) for place in np.argwhere(~np.isfinite(frames))[0])
+            raise DataError(
+                f"{where}: {stream.name} holds {frames[frame, value]} in frame {frame}, value "
+                f"{value}; extract it again"
+            )
     return length
 
 

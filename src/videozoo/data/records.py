@@ -57,6 +57,7 @@ _PACK = "videozoo-feature-pack"
 _PACK_VERSION = 1
 _NPY_HEADER_BYTES = 128
 _STREAM_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+_RECORD_SUFFIXES = (".tfrecord", ".tfrecords", ".npz")
 _DTYPES = ("uint8", "float16", "float32", "float64")
 
 
@@ -73,6 +74,8 @@ class FeatureRecord:
     """Length of the video. Only packs keep it."""
     facts: Facts = field(default_factory=dict[str, Any])
     """What else is known of the video, plain data. Only packs keep it."""
+    has_segment_labels: bool = False
+    """Segments of it have labels of their own, as in the YouTube-8M of 2019, which are not here."""
 
 
 class RecordFile(Protocol):
@@ -157,6 +160,22 @@ def expand_records(
         DataError: A file is missing; a folder mixes kinds.
     """
     return _expand(path, kind) or _listed(path, root, kind)
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file is of features, or a folder of such files and no videos.
+
+    TFRecords, packs and `.npz` files are; pickles may be clips as well, and do not count.
+    """
+    if not path.is_dir():
+        return _kind_of(path) in ("tfrecord", "npz")
+    is_held = False
+    for inside in path.rglob("*"):
+        suffix = inside.suffix.lower()
+        if suffix in kinetics.VIDEO_SUFFIXES:
+            return False
+        is_held = is_held or suffix in _RECORD_SUFFIXES or inside.name == MANIFEST
+    return is_held
 
 
 class RecordSet:
@@ -444,7 +463,8 @@ class TFRecords:
         context = example.context
         name = context.get("id") or context.get("video_id") or [f"{self.path.stem}/{number}"]
         streams = example.frames or _video_level(example)
-        return _record(where, name[0], streams, context.get("labels"))
+        record = _record(where, name[0], streams, context.get("labels"))
+        return replace(record, has_segment_labels="segment_labels" in context)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -33,6 +33,8 @@ from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import start
 
+_MOST_NAMED = 3  # videos that a line spells out
+
 
 class Batches(Protocol):
     """This process's share of the training data."""
@@ -93,6 +95,26 @@ def open_run(
     if request.valid_interval > 0 and not isinstance(config.data, AnnotatedData):
         say_if_learnt_from(say, config.data, "val")
     return accelerator, out, say
+
+
+def say_shared(
+    held_out: Iterable[str], learnt: Iterable[str], data: Any, say: Callable[[str], None]
+) -> None:
+    """Say which videos a model is checked with although it learns from them.
+
+    Where both parts are the same file that has been said already.
+    """
+    if data.val == data.train:
+        return
+    checked = dict.fromkeys(held_out)
+    known = set(learnt)
+    shared = [video for video in checked if video in known]
+    if shared:
+        named = ", ".join(shared[:_MOST_NAMED]) + (", ..." if len(shared) > _MOST_NAMED else "")
+        say(
+            f"note: {len(shared):,} of the {len(checked):,} videos to check with are also learnt "
+            f"from, so that scores say little about new ones: {named}"
+        )
 
 
 def run_lesson(

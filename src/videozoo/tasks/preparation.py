@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from videozoo.data._workers import named_few, num_cores
 from videozoo.data.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
+from videozoo.data.record_survey import SEGMENTS_IGNORED
 from videozoo.data.records import MANIFEST, expand_records
 from videozoo.errors import DataError
 
@@ -47,6 +48,8 @@ class Prepared:
     """Files that an earlier call had written."""
     skipped: tuple[str, ...]
     """Records that could not be used."""
+    segment_rated: int = 0
+    """Records written now whose segments have labels, which were left out."""
 
 
 def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepared:
@@ -88,6 +91,7 @@ def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepa
         videos=sum(one.videos for one in done),
         already_there=already,
         skipped=tuple(why for one in done for why in one.skipped),
+        segment_rated=sum(one.segment_rated for one in done),
     )
     _say(result, request, out)
     if failed:
@@ -154,6 +158,8 @@ def _say(result: Prepared, request: PrepareRequest, out: Console) -> None:
     if result.skipped:
         lines.append(f"{len(result.skipped)} records could not be used, such as:")
         lines.append(f"  {result.skipped[0]}")
+    if result.segment_rated:
+        lines.append(f"note: {result.segment_rated} videos: {SEGMENTS_IGNORED}, and written")
     lines.append(f"next: videozoo train --config FILE --set data.train={request.output}")
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from videozoo.models.ets import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.common import speaker
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -67,6 +67,12 @@ def train(
         say(f"{len(events.empty)} sentences show nothing of their video and are left out, such as:")
         say(f"  {events.empty[0]}")
     if held_out is not None:
+        say_shared(
+            (one.video for one in held_out.events),
+            (one.video for one in events.events),
+            data,
+            say,
+        )
         refuse_other_features(
             held_out.features.extractor, events.features.extractor, "data.val", "data.train"
         )

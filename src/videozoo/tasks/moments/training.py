@@ -11,7 +11,7 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
 from videozoo.tasks.moments.scoring import finder, origin_of, refuse_other_origin, search_videos
 from videozoo.tasks.requests import TrainRequest
 
@@ -59,6 +59,12 @@ def train(
         else None
     )
     if held_out is not None:
+        say_shared(
+            (video.name for video in held_out.videos),
+            (video.name for video in moments.videos),
+            data,
+            say,
+        )
         refuse_other_origin(held_out, moments)
     for line in dict.fromkeys((*moments.notes, *(held_out.notes if held_out else ()))):
         say(f"note: {line}")

@@ -25,6 +25,7 @@ from videozoo.tasks.common import (
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.scoring import feature_shape, names_of_classes, score_videos
 
 
@@ -62,6 +63,7 @@ def evaluate(
         num_classes=classes,
     )
     check_features(batches.records.extractor, trained, say)
+    check_labels(batches.records, "data.test", say, num_classes=classes, shape=shape)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     say(f"{config.spec.title}: {len(batches.records)} videos")
     started = time.monotonic()

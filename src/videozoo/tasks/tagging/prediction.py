@@ -13,6 +13,7 @@ from torch import nn
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.features import EvalFeatures
+from videozoo.data.record_survey import SEGMENTS_IGNORED, are_segment_rated
 from videozoo.data.records import RecordSet, find_records
 from videozoo.engine.devices import finish, make_accelerator
 from videozoo.errors import DataError, UsageError
@@ -54,6 +55,8 @@ def predict(
         say(f"note: {note}")
     records = input_records(request.inputs, config)
     check_features(records.extractor, trained, say)
+    if are_segment_rated(records):
+        say(f"note: {SEGMENTS_IGNORED}")
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     with progress_bar(len(records), accelerator) as advance:
         scored = _scored(

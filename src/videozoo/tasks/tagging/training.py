@@ -21,8 +21,9 @@ from videozoo.errors import DataError, UsageError
 from videozoo.ops.frames import multi_label_loss
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
 from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.scoring import (
     configured_class_names,
     feature_shape,
@@ -45,7 +46,7 @@ def train(
             "--set data.train=PATH"
         )
     config = _with_eigenvalues(without_absent_names(config))
-    accelerator, out, _ = open_run(config, request, console)
+    accelerator, out, say = open_run(config, request, console)
     settings, data, shape = config.train, config.data, feature_shape(config)
     rank, world = accelerator.process_index, accelerator.num_processes
     share = device_batch_size(settings, world)
@@ -61,10 +62,21 @@ def train(
     )
     validates = request.valid_interval > 0 and has_records(data, "val")
     held_out = load_records(data, "val") if validates else None
+    names = configured_class_names(config)
+    learnt = check_labels(
+        batches.records,
+        "data.train",
+        say,
+        num_classes=classes,
+        shape=shape,
+        class_names=names,
+    )
     if held_out is not None:
         refuse_other_features(
             held_out.extractor, batches.records.extractor, "data.val", "data.train"
         )
+        checked = check_labels(held_out, "data.val", say, num_classes=classes, shape=shape)
+        say_shared(checked.names, learnt.names, data, say)
     over_batch = config.spec.loss_over_batch
 
     def loss_of(model: nn.Module, batch: FeatureBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -109,7 +121,7 @@ def train(
         validate=validate,
         best=Best(name="gap"),
         metric_title="GAP",
-        class_names=configured_class_names(config),
+        class_names=names,
         features=batches.records.extractor,
         prepare=lambda module: _set_eigenvalues(module, config),
         items="records",

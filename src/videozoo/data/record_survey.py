@@ -1,0 +1,127 @@
+"""What the labels of records look like, before a run depends on them.
+
+A record without a label teaches nothing and cannot be right or wrong; labels of segments, as in
+the YouTube-8M of 2019, are not read yet. Both are found here by looking at records themselves: at
+all of them, or at some of each of a few files where there are many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from videozoo.data.features import usable_frames
+from videozoo.data.records import RecordSet
+from videozoo.errors import DataError
+from videozoo.types import FeatureShape
+
+MOST_RECORDS = 2000
+"""Looked at before a run: a second or two of reading."""
+_MOST_FILES = 16
+
+SEGMENTS_IGNORED = (
+    "segments of these videos have labels of their own (YouTube-8M of 2019); they are not read "
+    "yet, only labels of whole videos are"
+)
+
+
+@dataclass(kw_only=True)
+class Survey:
+    """What was found in some records."""
+
+    total: int
+    """Records there are."""
+    looked_at: int = 0
+    """Of them, without those that cannot be used."""
+    labelled: int = 0
+    """With at least one label."""
+    silent: int = 0
+    """That have no list of labels at all, not even an empty one."""
+    segment_rated: int = 0
+    """Whose segments have labels."""
+    names: Counter[str] = field(default_factory=Counter[str])
+    """Name of a video to records."""
+    counts: Counter[int] = field(default_factory=Counter[int])
+    """Label to records."""
+    too_large: tuple[str, int] | None = None
+    """Place and label of the first that is not a class."""
+    streams: Counter[str] = field(default_factory=Counter[str])
+    """Name, values a frame and kind of number of each stream, to records."""
+    problems: dict[int, str] = field(default_factory=dict[int, str])
+    """Number of a record that cannot be used, and why."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record was looked at."""
+        return self.looked_at + len(self.problems) == self.total
+
+
+def survey(
+    records: RecordSet,
+    *,
+    num_classes: int | None = None,
+    shape: FeatureShape | None = None,
+    most: int | None = MOST_RECORDS,
+) -> Survey:
+    """Look at records.
+
+    Args:
+        records: All.
+        num_classes: Labels must be smaller.
+        shape: What a model reads; records without it are problems. None: any will do.
+        most: Look at so many at most, the first of each of a few files; None: at all.
+    """
+    found = Survey(total=len(records))
+    for number in _chosen(records, most):
+        try:
+            record = records.read(number)
+            if shape is not None:
+                usable_frames(record, shape, f"{records.where(number)} ({record.name})")
+        except DataError as error:
+            found.problems[number] = str(error)
+            continue
+        found.looked_at += 1
+        found.names[record.name] += 1
+        found.streams.update(f"{n} {f.shape[1]} {f.dtype}" for n, f in record.streams.items())
+        found.segment_rated += record.has_segment_labels
+        found.silent += record.labels is None
+        found.labelled += bool(record.labels)
+        for label in record.labels or ():
+            found.counts[label] += 1
+            is_class = label >= 0 and (num_classes is None or label < num_classes)
+            if not is_class and found.too_large is None:
+                found.too_large = f"{records.where(number)} ({record.name})", label
+    records.close()
+    return found
+
+
+def are_segment_rated(records: RecordSet) -> bool:
+    """Whether segments of some records have labels, by the first record of a few files."""
+    firsts = np.cumsum(records.counts) - records.counts
+    for place in _few(len(records.files)):
+        if records.counts[place]:
+            try:
+                if records.read(int(firsts[place])).has_segment_labels:
+                    return True
+            except DataError:  # whoever reads it will say so
+                continue
+    return False
+
+
+def _chosen(records: RecordSet, most: int | None) -> Iterator[int]:
+    if most is None or len(records) <= most:
+        yield from range(len(records))
+        return
+    firsts = np.cumsum(records.counts) - records.counts
+    files = _few(len(records.files))
+    for place in files:
+        first, count = int(firsts[place]), int(records.counts[place])
+        yield from range(first, first + min(count, most // len(files)))
+
+
+def _few(files: int) -> list[int]:
+    """At most 16 of so many files, evenly spread."""
+    return sorted({int(n) for n in np.linspace(0, files - 1, min(files, _MOST_FILES)).round()})

@@ -1,0 +1,105 @@
+"""Whether there is anything to learn from, or to compare with, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from videozoo.data._workers import named_few
+from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
+from videozoo.data.records import RecordSet
+from videozoo.errors import DataError
+from videozoo.types import FeatureShape
+
+_MOST_NAMED = 5  # classes that a line spells out
+
+
+def check_labels(
+    records: RecordSet,
+    part: str,
+    say: Callable[[str], None],
+    *,
+    num_classes: int,
+    shape: FeatureShape,
+    class_names: Sequence[str] | None = None,
+) -> Survey:
+    """Look at the labels of records; say what is odd, refuse what cannot be used.
+
+    Args:
+        records: Of one part of the data.
+        part: How it is called: `data.train`, `data.val` or `data.test`.
+        say: Told what a person should know.
+        num_classes: Of the model.
+        shape: What the model reads.
+        class_names: Of the classes.
+
+    Raises:
+        DataError: No record can be used, or none has a label, or a label is not a class.
+    """
+    found = survey(records, num_classes=num_classes, shape=shape)
+    if not found.looked_at:
+        raise DataError(
+            f"{part}: none of the {len(found.problems):,} records that were looked at can be used:"
+            f"\n  {named_few(found.problems)}"
+        )
+    looked_at = "" if found.is_whole else f" ({found.looked_at:,} of {found.total:,} looked at)"
+    if found.segment_rated:
+        say(f"note: {part}: {SEGMENTS_IGNORED}{looked_at}")
+    if found.too_large is not None:
+        where, label = found.too_large
+        largest = max(found.counts)
+        raise DataError(
+            f"{where}: label {label}, expected 0 to {num_classes - 1}; labels run from "
+            f"{min(found.counts)} to {largest}: set model.num_classes={largest + 1}, or leave them "
+            f"out: videozoo prepare youtube8m --num-classes {num_classes}"
+        )
+    if not found.labelled:
+        raise DataError(
+            f"{part}: none of the {found.looked_at:,} records of {_source(records)} that were "
+            f"looked at has a label{_of_videos(found)}; {_ADVICE.get(part, _ADVICE['data.test'])}"
+        )
+    if unlabelled := found.looked_at - found.labelled:
+        say(f"note: {part}: {unlabelled:,} of {found.looked_at:,} records have no label")
+    if part == "data.train":
+        for line in _of_classes(found, num_classes, class_names):
+            say(f"note: {part}: {line}{looked_at}")
+    return found
+
+
+_ADVICE = {
+    "data.train": "there is nothing to learn from: `videozoo extract --labels FILE` adds labels",
+    "data.val": "nothing tells which epoch is best; name others, or train without: --set "
+    "data.val=null",
+    "data.test": "there is nothing to compare with; `videozoo predict` does without labels",
+}
+
+
+def _source(records: RecordSet) -> str:
+    more = len(records.files) - 1
+    return str(records.files[0].path) + (f" and {more} more files" if more else "")
+
+
+def _of_videos(found: Survey) -> str:
+    return " of the whole video" if found.segment_rated else ""
+
+
+def _of_classes(found: Survey, num_classes: int, names: Sequence[str] | None) -> list[str]:
+    """Lines about classes that are always there, and never."""
+
+    def named(classes: Sequence[int]) -> str:
+        shown = [names[c] if names else str(c) for c in classes[:_MOST_NAMED]]
+        return ", ".join(shown) + (", ..." if len(classes) > _MOST_NAMED else "")
+
+    lines: list[str] = []
+    if len(found.counts) == 1 and num_classes > 1:
+        (label,) = found.counts
+        lines.append(
+            f"all labels are of one class, {named([label])}: a model that always says it is right"
+        )
+    never = [c for c in range(num_classes) if not found.counts[c]]
+    if never and (found.is_whole or len(never) < num_classes // 2):
+        verb = "is" if len(never) == 1 else "are"
+        lines.append(
+            f"{len(never):,} of {num_classes:,} classes {verb} on no record, so that nothing is "
+            f"learnt of them: {named(never)}"
+        )
+    return lines
