@@ -1,5 +1,6 @@
 import json
 import logging
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,28 @@ def test_pickles_and_prediction_lists_need_no_label(tmp_path: Path):
         ("my clip.mp4", None),
         ("c.mp4", None),
     ]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_2019_may_have_no_ending(tmp_path: Path, protocol: int):
+    for name in ("abc_000010_000020", "-x_y_000000_000010"):
+        (tmp_path / name).write_bytes(pickle.dumps((name, 3, [b"JPEG"]), protocol))
+    listed = write(tmp_path / "train.list", "abc_000010_000020\n-x_y_000000_000010\n")
+
+    assert [label for _, label in pairs(read_list(listed))] == [None, None]
+
+    touch(tmp_path, "b.mp4")
+    write(listed, "abc_000010_000020\nb.mp4\ngone_000000_000010\n")
+    with pytest.raises(DataError) as error:
+        read_list(listed)
+    assert "train.list:2: expected 'PATH LABEL', got 'b.mp4'" in str(error.value)
+    assert "train.list:3: no such video 'gone_000000_000010'" in str(error.value)
+
+
+def test_files_without_ending_that_are_no_pickles_need_a_label(tmp_path: Path):
+    (tmp_path / "clip").write_bytes(b"\0\0\0\x20ftypisom")
+    with pytest.raises(DataError, match="no class: expected 'PATH LABEL'"):
+        read_list(write(tmp_path / "train.list", "clip\n"))
 
 
 def test_every_bad_line_is_named(tmp_path: Path):

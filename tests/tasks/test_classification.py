@@ -1,12 +1,15 @@
 """Videos in, answers out: the whole way through the command lines, on tiny made-up clips."""
 
 import json
+import pickle
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import videozoo
 from videozoo import cli, cli_v1
@@ -169,6 +172,43 @@ INFER: {{short_size: 34, target_size: 32, batch_size: 1, filelist: {clips.val_li
     assert cli_v1.train(common) == 0
     assert cli_v1.evaluate([*common, "--weights=data/checkpoints/TSN"]) == 0
     assert cli_v1.predict([*common, "--weights=data/checkpoints/TSN"]) == 0
+
+
+def test_the_2019_lines_run_on_pickles_without_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        jpegs: list[bytes] = []
+        for _ in range(5):
+            stream = BytesIO()
+            Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(stream, "jpeg")
+            jpegs.append(stream.getvalue())
+        content = pickle.dumps((f"./id{number}", number % 2, jpegs), protocol=2)
+        (tmp_path / f"id{number}_000010_000020").write_bytes(content)
+    names = [f"id{number}_000010_000020\n" for number in range(4)]
+    Path("train.list").write_text("".join(names))
+    sizes = "short_size: 34, target_size: 32, batch_size: 2, filelist: train.list"
+    Path("tsn.yaml").write_text(
+        "MODEL: {name: TSN, format: pkl, num_classes: 2, seg_num: 2, seglen: 1, topk: 2}\n"
+        f"TRAIN: {{epoch: 1, {sizes}, num_reader_threads: 1, learning_rate: 1e-2}}\n"
+        + "".join(f"{section}: {{{sizes}}}\n" for section in ("VALID", "TEST", "INFER"))
+    )
+    common = ["--model_name=TSN", "--config=tsn.yaml", "--use_gpu=False"]
+    small = ["--set=model.depth=18", "--set=model.width=0.125"]
+
+    assert cli_v1.train([*common, *small, "--pretrain=none"]) == 0
+    weights = "--weights=data/checkpoints/TSN"
+    assert cli_v1.evaluate([*common, *small, weights]) == 0
+    assert cli_v1.predict([*common, *small, weights]) == 0
+
+    facts = json.loads(Path("data/evaluate_results/eval.json").read_text())
+    assert np.sum(facts["confusion"]) == 4
+    found = json.loads(Path("data/predict_results/predictions.json").read_text())["predictions"]
+    assert len(found) == 4
+    assert cli.main(["check-data", "train.list"]) == 0
+    assert "no class" not in capsys.readouterr().out
 
 
 def test_a_folder_per_class_needs_no_list(clips: SyntheticClips, tmp_path: Path):

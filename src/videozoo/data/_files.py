@@ -1,10 +1,16 @@
-"""What a path is, before anything opens it: a network address, or a moving picture of Pillow's."""
+"""What a path is, before anything opens it: an address, a 2019 pickle, a moving picture."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+PICKLE_SUFFIXES = frozenset((".pkl", ".pickle"))
+
+_PICKLE_HEADS = frozenset(
+    (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(S", b"(U", b"(V", b"(X")
+)
+"""How pickles begin: protocols 2 to 5, and a tuple that starts with a text in protocols 0 and 1."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
@@ -32,6 +38,19 @@ def not_read(path: Path | str) -> str | None:
         f"{address}: a network address; only files are read. Save it first, for example: "
         f"ffmpeg -i '{address}' -t 60 -c copy clip.mp4"
     )
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle: by its ending; one without any, by how it begins."""
+    if path.suffix:
+        return path.suffix.lower() in PICKLE_SUFFIXES
+    try:
+        if not path.is_file():  # a pipe would not answer
+            return False
+        with path.open("rb") as file:
+            return file.read(2) in _PICKLE_HEADS
+    except OSError:
+        return False
 
 
 def animated_size(path: Path) -> tuple[int, int] | None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from videozoo.data._files import PICKLE_SUFFIXES
+
 _VIDEOS = (
     "264 265 3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mkv mov mp4 mpe mpeg "
     "mpg mts mxf ogv rm rmvb ts vob webm wmv y4m"
 )
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 """Endings, in lower case, that make a file in a class folder a video."""
-
-PICKLE_SUFFIXES = frozenset((".pkl", ".pickle"))
 
 _PATH_COLUMNS = (
     *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),

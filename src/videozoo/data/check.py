@@ -19,9 +19,10 @@ import av
 from av.error import FFmpegError
 
 from videozoo.data._check_cache import FactCache, Stamp, stamp_of
+from videozoo.data._files import is_pickle
 from videozoo.data.kinetics import is_video_name, leads_back
 from videozoo.data.pool import Outcome, run_apart
-from videozoo.data.video import IMAGE_SUFFIXES, PICKLE_SUFFIXES, VideoFile, open_video
+from videozoo.data.video import IMAGE_SUFFIXES, VideoFile, open_video
 from videozoo.errors import DataError
 
 __all__ = [
@@ -298,7 +299,7 @@ def _probe(job: _Job) -> dict[str, Any]:
     if not path.is_dir():
         if not job.num_bytes:
             return {"status": "empty"}
-        if path.suffix.lower() in PICKLE_SUFFIXES and job.num_bytes > _MOST_PICKLE_BYTES:
+        if is_pickle(path) and job.num_bytes > _MOST_PICKLE_BYTES:
             return {"status": "unreadable", "reason": "a pickle too large to be one video"}
     try:
         return _facts(path, deep=job.deep)

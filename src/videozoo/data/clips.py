@@ -26,7 +26,7 @@ from videozoo.data import kinetics, sampling, transforms
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
-from videozoo.data.video import VideoReader, open_video
+from videozoo.data.video import JpegPickle, VideoReader, open_video
 from videozoo.data.views import ClipViews
 from videozoo.errors import ConfigError, DataError, VideoError
 from videozoo.types import ClipShape, Settings
@@ -325,9 +325,9 @@ def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
     )
 
 
-def centre_rule(entry: ClipEntry) -> sampling.CentreRule:
+def centre_rule(reader: VideoReader) -> sampling.CentreRule:
     """What the 2019 readers put in the middle of a segment: it differed with the kind of file."""
-    return "run" if entry.path.suffix.lower() == ".pkl" else "first"
+    return "run" if isinstance(reader, JpegPickle) else "first"
 
 
 def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
@@ -518,7 +518,7 @@ class _EvalItems(Dataset[_Item]):
                     self.plan,
                     clip=key.clip,
                     crop=entry.crop_index,
-                    centre=centre_rule(entry),
+                    centre=centre_rule(reader),
                     span=entry_span(entry, reader),
                 )
         except _LabelError as error:

@@ -18,9 +18,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from videozoo.data._files import animated_size, not_read
+from videozoo.data._files import PICKLE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.data._list_rows import (
-    PICKLE_SUFFIXES,
     VIDEO_SUFFIXES,
     Row,
     column_rows,
@@ -579,16 +578,36 @@ def _plain_lines(
     first_label: int,
 ) -> Iterator[ListLine]:
     rows = _rows_of(path, lines, root)
-    if labels == "required":
+    holds_label = _pickles_of(path, rows, root)
+    if labels == "required" and not any(map(holds_label, rows)):
         rows = _with_folder_names(path, rows, class_names)
     number_of = _label_reader(path, rows, class_names, num_classes, labels, first_label)
     for row in rows:
-        parsed = _entry_of(row, labels, number_of)
+        if labels == "optional" and row.label == str(_UNKNOWN):
+            row = replace(row, label="")
+        is_enough = labels == "optional" or holds_label(row)
+        parsed = _entry_of(row, is_enough, number_of)
         yield _line_of(path, row.number, parsed, root, row.frames)
 
 
 def _rows_of(path: Path, lines: Sequence[tuple[int, str]], root: Path | None) -> list[Row]:
     return column_rows(lines, lambda name: locate(Path(name), root, path.parent) is not None)
+
+
+def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[[Row], bool]:
+    """Which rows name a 2019 pickle, which holds its label itself: by the endings.
+
+    For names without ending, the first files of the list tell of all.
+    """
+    bare = [row.path for row in rows if not Path(row.path).suffix][:_MOST_OPENED]
+    found = [locate(Path(name), root, path.parent) for name in bare]
+    are_pickles = any(is_pickle(each) for each in found if each is not None)
+
+    def is_one(row: Row) -> bool:
+        suffix, end = Path(row.path).suffix.lower(), Path(row.text).suffix.lower()
+        return bool(PICKLE_SUFFIXES & {suffix, end}) or (are_pickles and not suffix)
+
+    return is_one
 
 
 def _line_of(
@@ -606,21 +625,22 @@ def _line_of(
     return ListLine(number, parsed, problem, is_absent=True, frames=frames)
 
 
-def _entry_of(
-    row: Row,
-    labels: Literal["required", "optional"],
-    number_of: Callable[[str], int | str],
-) -> ClipEntry | str:
-    """The video of a row; a text is what is wrong with it."""
+def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) -> ClipEntry | str:
+    """The video of a row; a text is what is wrong with it.
+
+    Args:
+        row: Of the list.
+        is_enough: A path without a label will do.
+        number_of: From a label to its number.
+    """
     if not row.path:
         return f"{_EXPECTED}, got {row.text!r}"
-    if not row.label or (labels == "optional" and row.label == str(_UNKNOWN)):
-        is_enough = labels == "optional" or Path(row.path).suffix.lower() in PICKLE_SUFFIXES
+    if not row.label:
         return ClipEntry(Path(row.path), None, row.path) if is_enough else _no_label(row)
     label = number_of(row.label)
     if isinstance(label, int):
         return ClipEntry(Path(row.path), None if label == _UNKNOWN else label, row.path)
-    if not label and (labels == "optional" or row.text.lower().endswith(".pkl")):
+    if not label and is_enough:
         return ClipEntry(Path(row.text), None, row.text)  # blanks in its name
     return label or _no_label(row)
 
@@ -703,7 +723,7 @@ def _with_folder_names(
     Raises:
         DataError: No row has a label, and the folders do not tell.
     """
-    if any(row.label or Path(row.path).suffix.lower() in PICKLE_SUFFIXES for row in rows):
+    if any(row.label for row in rows):
         return list(rows)
     named = [replace(row, label=_folder_class(row.path, class_names or ())) for row in rows]
     lacking = next((row for row in named if not row.label), None)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo.data._bitstream import StreamIndex, index_stream
-from videozoo.data._files import animated_size, not_read
+from videozoo.data._files import animated_size, is_pickle, not_read
 from videozoo.errors import DataError, VideoError
 from videozoo.safe_pickle import load_pickle
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from videozoo.data._bitstream import VideoPacket
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-PICKLE_SUFFIXES = frozenset({".pkl", ".pickle"})
 
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,kux,mpegts,mpeg,mpegvideo,m4v,h261,"
@@ -130,7 +129,7 @@ def open_video(path: Path) -> VideoReader:
 
     Args:
         path: A video file, a folder of frames (see `FrameFolder`) or a 2019 pickle
-            (`.pkl`, see `JpegPickle`). Moving WebP counts as video.
+            (`.pkl` or no ending, see `JpegPickle`). Moving WebP counts as video.
 
     Raises:
         VideoError: Missing, or holds no frame that can be read; the message names the file.
@@ -144,7 +143,7 @@ def open_video(path: Path) -> VideoReader:
         raise VideoError(f"{path}: neither a file nor a folder")
     if not path.stat().st_size:
         raise VideoError(f"{path}: the file is empty")
-    if path.suffix.lower() in PICKLE_SUFFIXES:
+    if is_pickle(path):
         return JpegPickle(path)
     size = animated_size(path)
     return VideoFile(path) if size is None else AnimatedImage(path, size)

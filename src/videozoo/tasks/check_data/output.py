@@ -14,6 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from videozoo import __version__
+from videozoo.data._files import is_pickle
 from videozoo.data.check import FileReport
 from videozoo.errors import RunError
 from videozoo.report.tables import check_counts_table, check_parts_table, check_spread_table, plain
@@ -265,7 +266,7 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
             in_range = part.num_classes is None or label is None or label < part.num_classes
             if not result.report_of(item).is_readable or not in_range:
                 continue
-            if part.is_folder and not item.file.is_expected and not _is_pickle(item):
+            if part.is_folder and not item.file.is_expected and not is_pickle(item.file.path):
                 continue
             line = _list_line(Path(path_key(item.file.path)), folder, label)
             if line is None:
@@ -282,10 +283,6 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
         remarks.append("classes are numbered in the order of their folders' names")
     _write_bytes(path, lines)
     return len(lines), remarks
-
-
-def _is_pickle(item: Item) -> bool:
-    return item.file.path.suffix.lower() == ".pkl"
 
 
 def _list_line(path: Path, folder: Path, label: int | None) -> str | None:

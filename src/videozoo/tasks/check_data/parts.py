@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from videozoo.data import kinetics
-from videozoo.data._files import not_read
+from videozoo.data._files import is_pickle, not_read
 from videozoo.data.check import Found, scan_folder
 from videozoo.data.kinetics import ClipEntry
 from videozoo.errors import DataError, UsageError
@@ -232,11 +232,7 @@ def _list_part(
 
 def _unlabelled(part: Part) -> list[str]:
     """Lines without a class; 2019 pickles hold theirs."""
-    bare = [
-        item
-        for item in part.items
-        if item.label is None and item.file.path.suffix.lower() != ".pkl"
-    ]
+    bare = [item for item in part.items if item.label is None and not is_pickle(item.file.path)]
     if not bare or not part.is_labelled:
         return []
     return [f"{part.source}:{bare[0].line}: no class after the video ({len(bare)} such lines)"]

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from videozoo.data._files import is_pickle
 from videozoo.data.check import FileReport
 from videozoo.tasks.check_data.parts import Item, Part, path_key
 
@@ -235,7 +236,7 @@ def _ending_notes(result: CheckResult) -> Iterator[str]:
         if part.is_folder
         for item in part.items
         if not item.file.is_expected and (report := result.report_of(item)).is_readable
-        if report.path.suffix.lower() != ".pkl"
+        if not is_pickle(report.path)
     ]
     if hidden:
         endings = ", ".join(sorted({path.suffix or "none" for path in hidden})[:5])

@@ -50,7 +50,7 @@ def explain(module: nn.Module, entry: ClipEntry, config: RunConfig, label: int) 
     views = config.predict.model_copy(update={"num_clips": 1, "num_crops": 1})
     plan = replace(eval_plan(shape, config.data, views), num_clips=1)
     with open_video(entry.path) as reader:
-        rule, span = centre_rule(entry), entry_span(entry, reader)
+        rule, span = centre_rule(reader), entry_span(entry, reader)
         numbers = eval_frames(reader, plan, centre=rule, span=span)
         view = eval_views(reader, plan, centre=rule, span=span)[0]  # (T, H, W, 3 * run)
         rate = reader.info.frames_per_second

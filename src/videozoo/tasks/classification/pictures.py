@@ -89,7 +89,7 @@ def look_at(
     reader: VideoReader, entry: ClipEntry, plan: ViewPlan, clip: int | None = None
 ) -> SeenFrames:
     """One clip of a video, frame by frame, its first crop."""
-    rule, span = centre_rule(entry), entry_span(entry, reader)
+    rule, span = centre_rule(reader), entry_span(entry, reader)
     numbers = eval_frames(reader, plan, clip=clip, centre=rule, span=span)
     view = eval_views(reader, plan, clip=clip, centre=rule, span=span)[0]
     return SeenFrames(numbers=numbers, pictures=one_by_one(view))
