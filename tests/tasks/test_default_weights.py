@@ -18,6 +18,7 @@ from videozoo.errors import UsageError, WeightsError
 from videozoo.tasks.loading import config_for_weights, resolve_weights
 from videozoo.tasks.requests import ConfigSource, TrainRequest
 from videozoo.tasks.starting import start
+from videozoo.weights import download
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import write_pdparams
 
@@ -49,6 +50,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
     monkeypatch.delenv("VIDEOZOO_OFFLINE")
     monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    # in this process: starting another for each file takes seconds
+    monkeypatch.setattr(download, "_check_apart", download._check_content)
     with serve((tmp_path / "TSM.pdparams").read_bytes()) as running:
         monkeypatch.setenv("VIDEOZOO_WEIGHTS_URL", running.url)
         yield running

@@ -21,8 +21,16 @@ import pytest
 
 from tests.weights.server import FileServer, Reply, serve
 from videozoo.errors import WeightsError
+from videozoo.weights import download
 from videozoo.weights._http import Patience
-from videozoo.weights.download import _alone, _Download, fetch, verified
+from videozoo.weights.download import (
+    _alone,
+    _check_apart,
+    _check_content,
+    _Download,
+    fetch,
+    verified,
+)
 from videozoo.weights.paddle import write_pdparams
 
 QUICK = Patience(answer_seconds=20, stall_seconds=20, tries=3, first_wait_seconds=0.01)
@@ -32,6 +40,25 @@ QUICK = Patience(answer_seconds=20, stall_seconds=20, tries=3, first_wait_second
 class _Hostile:
     def __reduce__(self) -> tuple[Any, ...]:
         return vars(os)["system"], ("touch hacked",)
+
+
+@pytest.fixture(autouse=True)
+def checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process for each check takes seconds; the tests of it switch it on again."""
+    monkeypatch.setattr(download, "_check_apart", _check_content)
+
+
+@pytest.fixture
+def checked_apart(checked_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_check_apart", _check_apart)
+
+
+@pytest.fixture
+def checker(checked_apart: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module to write, which takes the place of the check."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(download, "_CHECKER", "checker")
+    return tmp_path / "checker.py"
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +242,61 @@ def test_a_hostile_pickle_runs_nothing_and_is_not_kept(
     assert "system" in error
     assert not (tmp_path / "hacked").exists()
     assert not (target.parent / "TSM.pdparams.part").exists()
+
+
+@pytest.mark.usefixtures("checked_apart")
+def test_the_check_in_its_own_process_says_the_same(server: FileServer, target: Path):
+    server.always = Reply(content=pickle.dumps({"w": _Hostile()}, protocol=2))
+
+    error = failure(server, target)
+
+    assert "what the server sent is not the file: refused: this pickle asks to run" in error
+    server.always = Reply()
+    assert get(server, target).read_bytes() == server.content
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("import os; os.abort()", r"ends the process that does \(signal 6\)"),
+        ("import time; time.sleep(99)", r"did not end within 3 s"),
+        (
+            "from videozoo.weights._apart import bound_memory\n"
+            "bound_memory(2**28); bytearray(2**29)",
+            r"ends the process that does \(1: MemoryError\)",
+        ),
+    ],
+    ids=["crashes", "hangs", "fills the memory"],
+)
+def test_a_file_that_breaks_its_check_is_removed(
+    server: FileServer,
+    target: Path,
+    checker: Path,
+    program: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(download, "_CHECK_SECONDS", 3)
+    checker.write_text(program)
+    target.parent.mkdir()
+    (target.parent / "TSM.pdparams.part").write_bytes(server.content)  # of an earlier process
+    about = {"url": f"{server.url}/TSM.pdparams", "total": len(server.content)}
+    (target.parent / "TSM.pdparams.part.json").write_text(json.dumps(about))
+
+    with pytest.raises(WeightsError, match=says):
+        get(server, target)
+
+    assert not list(target.parent.glob("*.part*"))
+    checker.write_text("")
+    assert get(server, target).read_bytes() == server.content
+
+
+def test_a_file_that_is_here_is_not_checked_again(server: FileServer, target: Path, checker: Path):
+    checker.write_text("")
+    get(server, target)
+    checker.write_text("import os; os.abort()")
+
+    assert get(server, target) == target
 
 
 def test_other_bytes_than_the_known_ones_are_refused(server: FileServer, target: Path):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
+import sys
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from videozoo.errors import WeightsError
+from videozoo.weights._apart import bound_memory
 from videozoo.weights.archive import check_archive, is_archive
 from videozoo.weights.files import read_weights, sniff
 from videozoo.weights.paddle import read_paddle, read_records
 
 _PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<body")
 _LFS = b"version https://git-lfs"
+_MEMORY_BYTES, _MEMORY_FACTOR = 2**30, 8
+"""What reading a file may take, whatever its size, and times its size."""
 
 
 def check_content(path: Path) -> None:
@@ -36,7 +39,7 @@ def check_content(path: Path) -> None:
     if kind == "safetensors":
         _check_safetensors(path)
     elif kind == "torch":
-        _check_torch(path)
+        read_weights(path)
     elif kind == "paddle-pickle":
         read_paddle(path)
     elif kind == "paddle-combined":
@@ -51,13 +54,25 @@ def _check_safetensors(path: Path) -> None:
         raise WeightsError(f"{path.name}: not a whole safetensors file ({error})") from None
 
 
-def _check_torch(path: Path) -> None:
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-            raise WeightsError(f"{path.name}: not a whole PyTorch file ({error})") from None
-        if damaged is not None:
-            raise WeightsError(f"{path.name}: damaged at {damaged}")
-    read_weights(path)
+def main(arguments: list[str]) -> int:
+    """Check one file in a process of its own, whose memory is bounded by the file's size.
+
+    Prints what is wrong with the file; returns the exit status.
+    """
+    path = Path(arguments[0])
+    bound_memory(_MEMORY_BYTES + _MEMORY_FACTOR * path.stat().st_size)
+    try:
+        check_content(path)
+    except WeightsError as error:
+        print(error)
+    except MemoryError:
+        print(f"{path.name}: it takes far more memory than it has bytes")
+    except Exception as error:
+        print(f"{path.name}: not readable ({type(error).__name__}: {error})"[:500])
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -24,11 +25,16 @@ from filelock import FileLock, Timeout
 from videozoo import safe_write
 from videozoo.errors import WeightsError
 from videozoo.safe_json import parse_json
+from videozoo.weights._apart import run_apart
 from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
 from videozoo.weights._progress import Bar
 from videozoo.weights.cache import is_offline
 
 Say = Callable[[str], None]
+
+_CHECKER = "videozoo.weights.content"
+_CHECK_SECONDS = 120
+_CHECK_BYTES_PER_SECOND = 5e6
 
 
 def fetch(
@@ -227,7 +233,7 @@ class _Download:
         try:
             if self.sha256 and found != self.sha256:
                 raise WeightsError(f"sha256 {found}, expected {self.sha256}")
-            _check_content(self.part)
+            _check_apart(self.part)
         except WeightsError as error:
             self._forget_part()
             said = str(error).replace(str(self.part), self.part.name)
@@ -277,6 +283,15 @@ def _failed_since(target: Path, started: float) -> str:
         return note.read_text(encoding="utf-8") if note.stat().st_mtime > started else ""
     except OSError:
         return ""
+
+
+def _check_apart(path: Path) -> None:
+    """Check what came over the network; it may crash or fill the process that reads it."""
+    if sys.executable:
+        seconds = _CHECK_SECONDS + path.stat().st_size / _CHECK_BYTES_PER_SECOND
+        run_apart(_CHECKER, path, seconds=seconds)
+    else:  # Python inside another program
+        _check_content(path)
 
 
 def _check_content(path: Path) -> None:

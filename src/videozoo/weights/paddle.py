@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.errors import DataError, WeightsError
-from videozoo.safe_pickle import load_pickle
+from videozoo.safe_pickle import RefusedError, check_elements, load_pickle
 from videozoo.weights._files import written_aside
 from videozoo.weights.files import find_weights, sniff
 
@@ -197,7 +197,12 @@ def _read_record(stream: io.BytesIO, size: int) -> NDArray[Any]:
     dtype, shape = _read_description(_take(stream, length, "the description"))
     wanted = dtype.itemsize * math.prod(shape)
     raw = _take(stream, min(wanted, size + 1), f"the data of {dtype.name} {shape}")
-    return np.frombuffer(raw, dtype).reshape(shape).copy()
+    array = np.frombuffer(raw, dtype).reshape(shape).copy()
+    try:
+        check_elements(array)
+    except RefusedError as error:
+        raise _BadRecordError(str(error)) from None
+    return array
 
 
 def _take(stream: io.BytesIO, count: int, what: str) -> bytes:
