@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videozoo.report import drawing
 from videozoo.report.drawing import ACCENT, GOOD
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, _lanes, timeline_picture
 
@@ -112,3 +113,39 @@ def test_a_legend_says_how_to_read_the_rows():
     assert not {ACCENT, GOOD} & legend(heat)
     assert {ACCENT, brightest, GOOD} <= legend(heat, found, truth)
     assert {ACCENT, brightest, GOOD} & legend(found) == {ACCENT}
+
+
+SENTENCE = (
+    "A man in a red jacket walks slowly across the muddy field towards the old wooden barn while "
+    "two dogs run around him."
+)
+CHINESE = "\u4e00\u4e2a\u7a7f\u7740\u7ea2\u8272\u5939\u514b\u7684\u7537\u4eba\u6162\u6162\u5730" * 3
+
+
+@given(
+    st.sampled_from([SENTENCE, CHINESE, "x" * 150, "word " * 30, "e\u0301" * 90, "", "a  b"]),
+    st.integers(12, 20),
+    st.integers(60, 400),
+)
+def test_a_wrapped_text_is_whole_and_no_line_is_too_wide(text: str, size: int, width: int):
+    lines = drawing.wrapped(text, size, width, most=200)
+
+    font = drawing.font_for(drawing.printable(text), size)
+    assert all(font.getlength(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    short = drawing.wrapped(text, size, width, most=2)
+    assert len(short) <= 2
+    assert short[0] == lines[0] or len(lines) == 1
+
+
+def test_long_sentences_are_written_in_full_beside_their_row_and_above_all():
+    def height(title: str, *names: str) -> int:
+        rows = [SpanRow(name=name, spans=[Span(start=1, end=3)]) for name in names]
+        return timeline_picture(Timeline(title=title, length=10, rows=rows)).height
+
+    one_line = height("a", "a man runs")
+    assert height("a", SENTENCE) > one_line + 3 * 14
+    assert height("a", CHINESE) > one_line
+    assert height(f"{SENTENCE} {SENTENCE}", "a man runs") > one_line + 2 * 17
+    rows = [HeatRow(name=SENTENCE, values=np.ones(3))]
+    assert timeline_picture(Timeline(title="a", length=10, rows=rows)).height > one_line + 3 * 14

@@ -100,15 +100,52 @@ def fitted(text: str, size: int, width: float) -> str:
     font = font_for(shown, size)
     if font.getlength(shown) <= width:
         return shown
-    low, high = 0, len(shown)  # the longest beginning that fits
+    kept = shown[: _fitting(shown, font, width, _ELLIPSIS)].rstrip()
+    return kept + _ELLIPSIS if kept else ""
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float, tail: str = "") -> int:
+    """Characters of the longest beginning that fits with a tail; accents have no width and stay
+    with their letter."""
+    low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if font.getlength(shown[:middle].rstrip() + _ELLIPSIS) <= width:
+        if font.getlength(text[:middle].rstrip() + tail) <= width:
             low = middle
         else:
             high = middle - 1
-    kept = shown[:low].rstrip()  # accents have no width: they stay with their letter
-    return kept + _ELLIPSIS if kept else ""
+    return low
+
+
+def wrapped(text: str, size: int, width: float, *, most: int) -> list[str]:
+    """`text` in lines of at most `width`, broken at blanks, or anywhere where a word is wider.
+
+    Args:
+        text: What to write.
+        size: Of the letters.
+        width: Of a line.
+        most: Lines; what is left over is cut from the last.
+
+    >>> wrapped("a man runs and falls", 12, 80, most=3)
+    ['a man runs', 'and falls']
+    >>> [len(line) > 5 for line in wrapped("a" * 60, 12, 80, most=2)]
+    [True, True]
+    """
+    rest = printable(text)
+    font = font_for(rest, size)
+    lines: list[str] = []
+    while len(lines) < most - 1 and font.getlength(rest) > width:
+        cut = max(1, _fitting(rest, font, width))
+        blank = rest.rfind(" ", 0, cut + 1)
+        cut = blank if blank > 0 else cut
+        lines.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    return [*lines, fitted(rest, size, width)]
+
+
+def line_height(size: int) -> int:
+    """From a line to the next, of letters of a size."""
+    return round(1.3 * size)
 
 
 def write(
@@ -124,6 +161,22 @@ def write(
     """Write one line, cut to `width`; `place` is its middle height, left, middle or right."""
     shown = fitted(text, size, width)
     canvas.text(place, shown, fill=colour, font=font_for(shown, size), anchor=anchor)
+
+
+def write_lines(
+    canvas: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    lines: Sequence[str],
+    *,
+    size: int,
+    colour: Colour = INK,
+) -> None:
+    """Write lines from `wrapped` below each other; `place` is left, and the middle of all."""
+    left, middle = place
+    font = font_for("".join(lines), size)
+    for number, line in enumerate(lines):
+        height = middle + (number - (len(lines) - 1) / 2) * line_height(size)
+        canvas.text((left, height), line, fill=colour, font=font, anchor="lm")
 
 
 def bar(

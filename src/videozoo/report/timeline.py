@@ -21,6 +21,8 @@ _MARGIN, _NAMES, _PLOT = 20, 170, 700
 _LANE, _HEAT_HEIGHT, _GAP = 24, 34, 14
 _AXIS, _LEGEND, _SWATCH = 24, 28, 56
 _PALEST = 0.25  # how strongly a span of score 0 is drawn
+_TITLE_SIZE, _NAME_SIZE = 17, 14
+_MOST_LINES = 8  # of a title or a name
 _MOST_LANES = 12
 _STEPS = (1, 2, 5)  # ticks of an axis: these times a power of ten
 
@@ -79,25 +81,33 @@ def timeline_picture(timeline: Timeline) -> Image.Image:
         for i, row in enumerate(timeline.rows)
         if isinstance(row, SpanRow)
     }
+    width = 2 * _MARGIN + _NAMES + _PLOT
+    title = drawing.wrapped(timeline.title, _TITLE_SIZE, width - 2 * _MARGIN, most=_MOST_LINES)
+    names = [
+        drawing.wrapped(row.name, _NAME_SIZE, _NAMES - 12, most=_MOST_LINES)
+        for row in timeline.rows
+    ]
     heights = [
-        _HEAT_HEIGHT if isinstance(row, HeatRow) else _LANE * max(1, len(lanes[i]))
+        max(
+            _HEAT_HEIGHT if isinstance(row, HeatRow) else _LANE * max(1, len(lanes[i])),
+            drawing.line_height(_NAME_SIZE) * len(names[i]),
+        )
         for i, row in enumerate(timeline.rows)
     ]
-    head = 40 + 26 * len(timeline.bars) + (8 if timeline.bars else 0)
+    more_title = drawing.line_height(_TITLE_SIZE) * (len(title) - 1)
+    bars_top = 40 + more_title
+    head = bars_top + 26 * len(timeline.bars) + (8 if timeline.bars else 0)
     body = sum(heights) + _GAP * len(heights)
-    width = 2 * _MARGIN + _NAMES + _PLOT
     height = 2 * _MARGIN + head + body + _AXIS + _LEGEND
     sheet = Image.new("RGB", (width, height), PAPER)
     canvas = ImageDraw.Draw(sheet)
-    drawing.write(
-        canvas, (_MARGIN, _MARGIN + 8), timeline.title, size=17, width=width - 2 * _MARGIN
-    )
+    drawing.write_lines(canvas, (_MARGIN, _MARGIN + 8 + more_title / 2), title, size=_TITLE_SIZE)
     for place, (name, share) in enumerate(timeline.bars):
-        _draw_bar(canvas, _MARGIN + 40 + 26 * place, name, share, is_best=not place)
+        _draw_bar(canvas, _MARGIN + bars_top + 26 * place, name, share, is_best=not place)
     top = _MARGIN + head
     _draw_axis(canvas, timeline, top, top + body)
     for number, (row, height) in enumerate(zip(timeline.rows, heights, strict=True)):
-        drawing.write(canvas, (_MARGIN, top + height / 2), row.name, size=14, width=_NAMES - 12)
+        drawing.write_lines(canvas, (_MARGIN, top + height / 2), names[number], size=_NAME_SIZE)
         if isinstance(row, HeatRow):
             _draw_heat(sheet, row, top, height)
         else:

@@ -226,7 +226,8 @@ def _draw(searched: Searched, config: RunConfig, folder: Path) -> dict[str, Path
             ]
             rows.append(SpanRow(name=text, spans=spans))
             if one.truth is not None:
-                truth = Span(start=one.truth[0], end=one.truth[1], text=one.query.sentence)
+                text = f"{one.truth[0]:.1f} to {one.truth[1]:.1f}"
+                truth = Span(start=one.truth[0], end=one.truth[1], text=text)
                 rows.append(SpanRow(name="truth", spans=[truth], kind="truth"))
         more = len(found) > len(drawn)
         timeline = Timeline(
