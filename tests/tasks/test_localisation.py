@@ -905,3 +905,16 @@ def test_the_picture_of_segments_shows_the_five_best(
     assert isinstance(spans, SpanRow)
     assert spans.name == "best 5 of 100"
     assert [span.text[:2] for span in spans.spans] == ["1.", "2.", "3.", "4.", "5."]
+
+
+@pytest.mark.parametrize("content", [{"x": {"subset": "training"}}, [{"id": 1, "video": "x.mp4"}]])
+def test_prediction_does_without_annotations_that_tell_no_lengths(
+    content: Any, bmn_run: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    words = ["--set", f"data.annotations={tmp_path / 'a.json'}", "--save-dir", str(tmp_path)]
+    what = str(world / "features" / "v_te00.npy")
+
+    assert cli.main(["predict", "--weights", str(bmn_run), *words, what]) == 0
+
+    assert "lengths of some videos are not known" in capsys.readouterr().err

@@ -125,9 +125,7 @@ def videos_learnt_from(data: AnnotatedData) -> list[str]:
     if data.annotations is None:
         return []
     try:
-        return annotated_videos(
-            data.annotations, subset=data.train_subset, frames_per_second=data.frames_per_second
-        )
+        return annotated_videos(data.annotations, subset=data.train_subset)
     except DataError:  # evaluation does without
         return []
 

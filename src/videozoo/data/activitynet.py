@@ -61,6 +61,7 @@ _PARTS = {
 _DURATIONS = ("duration", "duration_second")
 _MOST_NAMED = 3  # problems that a warning spells out
 _MOST_NAMES = 5  # videos
+_ANY_RATE = 25.0  # frames a second, where times are not looked at
 _CUT = "Segments are cut where their video ends, unless data.bad_segments says otherwise."
 _CODE = re.compile(r"c\d+", re.ASCII)
 _THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
@@ -318,18 +319,26 @@ def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> lis
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return _names_of(_videos_of(path), _Classes(None, ignored_classes))
+    return _names_of(_videos_of(path, _ANY_RATE), _Classes(None, ignored_classes))
 
 
-def annotated_videos(
-    path: Path, *, subset: str | None = None, frames_per_second: float | None = None
-) -> list[str]:
+def annotated_durations(path: Path) -> dict[str, float]:
+    """Seconds of the videos for which a file of annotations tells; the others are left out.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    lengths = {one.name: _duration_of(one, {}) for one in _videos_of(path, _ANY_RATE)}
+    return {name: seconds for name, seconds in lengths.items() if seconds is not None}
+
+
+def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
     """Names of the videos of one subset; what else is in the file is not checked.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    videos = list(_videos_of(path, frames_per_second))
+    videos = list(_videos_of(path, _ANY_RATE))
     if subset is None or all(one.subset is None for one in videos):
         return [one.name for one in videos]
     return [one.name for one in videos if is_of_subset(one.subset, subset)]

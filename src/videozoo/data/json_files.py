@@ -14,16 +14,18 @@ from videozoo.safe_json import parse_json
 _SHOWN = 40  # characters of a damaged file
 
 
-def json_of(path: Path, text: str) -> Any:
+def json_of(path: Path, text: str, *, line: int | None = None) -> Any:
     """Return what a JSON file describes.
 
     Args:
         path: The file, for messages.
         text: What it holds.
+        line: `text` is this line of it, a value of its own.
 
     Raises:
         DataError: It is not JSON, or an object has a key twice, the first of which would be lost.
     """
+    place = f"{path}" if line is None else f"{path}: line {line}"
     twice: list[tuple[dict[str, Any], str]] = []
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -36,16 +38,15 @@ def json_of(path: Path, text: str) -> Any:
     try:
         content: Any = parse_json(text, pairs_hook=made)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON: {_explained(error)}") from None
+        raise DataError(f"{place}: not valid JSON: {_explained(error)}") from None
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
+        raise DataError(f"{place}: not valid JSON: {error}") from None
     if twice:
         holder, name = twice[-1]  # the outermost: others may be in what is lost
-        place = next((": ".join(keys) for keys, one in _objects(content) if one is holder), "")
-        where = f"{path}: {place}" if place else f"{path}"
+        keys = next((keys for keys, one in _objects(content) if one is holder), ())
         raise DataError(
-            f"{where}: the key {name!r} is there twice, and only the last would count; join them, "
-            "or remove one"
+            f"{': '.join([place, *keys])}: the key {name!r} is there twice, and only the last "
+            "would count; join them, or remove one"
         )
     return content
 

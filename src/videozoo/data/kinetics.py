@@ -27,9 +27,9 @@ from videozoo.data._list_rows import (
     header_of,
     may_be_name,
 )
+from videozoo.data.json_files import json_of
 from videozoo.data.video import open_video
 from videozoo.errors import DataError
-from videozoo.safe_json import parse_json
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -468,10 +468,7 @@ def _numbered_names(path: Path) -> tuple[list[str], int | None]:
 
 
 def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
-    try:
-        content: Any = parse_json(text)
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
+    content = json_of(path, text)
     if isinstance(content, list):
         items = cast(list[Any], content)
         if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from videozoo.data import kinetics
 from videozoo.data._video_features import VideoFeatures, object_of
+from videozoo.data.json_files import json_of
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.errors import DataError
 from videozoo.safe_json import parse_json
@@ -234,40 +235,13 @@ def _from_json(text: str, reading: _Reading) -> Iterator[TimedSentence]:
 
 def _parsed(text: str, path: Path) -> Any:
     """JSON; of a list, and of JSON lines, (place, value) each."""
-    try:
-        content: Any = parse_json(text, pairs_hook=_once)
-        if isinstance(content, list):
-            return [(f"entry {n}", one) for n, one in enumerate(cast("list[Any]", content))]
-        return content
-    except _TwiceError as error:
-        raise DataError(f"{path}: {error}") from None
-    except ValueError as error:
-        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-        if len(lines) < 2 or not _is_json(lines[0][1]):
-            raise DataError(f"{path}: not valid JSON: {error}") from None
-    found: list[tuple[str, Any]] = []
-    for number, line in lines:
-        try:
-            found.append((f"line {number}", parse_json(line, pairs_hook=_once)))
-        except _TwiceError as error:
-            raise DataError(f"{path}: line {number}: {error}") from None
-        except ValueError as error:
-            raise DataError(f"{path}: line {number}: not valid JSON: {error}") from None
-    return found
-
-
-class _TwiceError(Exception):
-    """A name that stands twice, of which json would keep the last."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are there once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
-        raise _TwiceError(f"{twice!r} is there twice; put what belongs to it under one name")
-    return found
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if len(lines) > 1 and _is_json(lines[0][1]):
+        return [(f"line {n}", json_of(path, line, line=n)) for n, line in lines]
+    content = json_of(path, text)
+    if isinstance(content, list):
+        return [(f"entry {n}", one) for n, one in enumerate(cast("list[Any]", content))]
+    return content
 
 
 def _is_json(line: str) -> bool:

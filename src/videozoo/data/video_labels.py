@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from videozoo.data import kinetics
 from videozoo.data._list_rows import has_more_columns, header_of
+from videozoo.data.json_files import json_of
 from videozoo.errors import DataError
-from videozoo.safe_json import parse_json
 
 
 def video_name(path: Path) -> str:
@@ -77,10 +77,7 @@ def read_labels(path: Path) -> VideoLabels:
     labels = VideoLabels(path)
     problems: list[str] = []
     if path.suffix.lower() == ".json":
-        try:
-            content: Any = parse_json(kinetics.text_of(path))
-        except ValueError as error:
-            raise DataError(f"{path}: not valid JSON: {error}") from None
+        content = json_of(path, kinetics.text_of(path))
         if not isinstance(content, dict) or not content:
             raise DataError(f"{path}: expected an object {{PATH: [LABEL, ...]}}")
         for video, values in cast("dict[str, Any]", content).items():

@@ -18,6 +18,7 @@ from videozoo.data import kinetics
 from videozoo.data.activitynet import (
     Annotation,
     Annotations,
+    annotated_durations,
     named,
     read_durations,
     video_lengths,
@@ -297,13 +298,20 @@ def listed_videos(path: Path) -> tuple[list[str], Known]:
 def known_durations(data: Any) -> Known:
     """Seconds of videos from the files of the `data:` section that are there and tell."""
     found: dict[str, tuple[float, Path]] = {}
-    for path in (data.annotations, data.test_annotations, data.durations):
-        if path is None or not path.is_file():
-            continue
-        if path != data.durations and path.suffix.lower() != ".json":
-            continue
-        found |= {name: (seconds, path) for name, seconds in read_durations(path).items()}
+    for path in (data.annotations, data.val_annotations, data.test_annotations):
+        if path is not None and path.is_file():
+            found |= {name: (seconds, path) for name, seconds in _told_by(path).items()}
+    if data.durations is not None and data.durations.is_file():
+        lengths = read_durations(data.durations)
+        found |= {name: (seconds, data.durations) for name, seconds in lengths.items()}
     return found
+
+
+def _told_by(annotations: Path) -> dict[str, float]:
+    try:
+        return annotated_durations(annotations)
+    except DataError:  # what happens in other videos is not asked here
+        return {}
 
 
 def _known(name: str, durations: Known) -> tuple[float | None, Path]:
