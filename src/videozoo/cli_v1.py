@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.cli.parser import Parser, guarded, let_threads_sleep
+from videozoo.cli.parser import Parser, bad_flags, guarded, let_threads_sleep
 from videozoo.errors import DataError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _eval_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, metavar="N")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--save_dir", type=Path, default=Path("data/evaluate_results"))
-    parser.add_argument("--skip_bad", action="store_true", help="go on without unreadable videos")
+    bad_flags(parser, spelling="--skip_bad")
     return parser
 
 
@@ -164,7 +164,7 @@ def _predict_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--infer_topk", type=int, default=20, help="no effect; see predict.top_k")
     parser.add_argument("--save_dir", type=Path, default=Path("data/predict_results"))
     parser.add_argument("--video_path", metavar="FILE")
-    parser.add_argument("--skip_bad", action="store_true", help="go on without unreadable videos")
+    bad_flags(parser, spelling="--skip_bad")
     return parser
 
 
@@ -263,9 +263,11 @@ def _run_eval(parsed: argparse.Namespace) -> None:
         EvalRequest(
             source=_source(parsed, {"eval.batch_size": ("--batch_size", parsed.batch_size)}),
             weights=_weights(parsed),
-            save_dir=parsed.save_dir,
+            save_dir=parsed.save_dir / parsed.model_name,  # each model has reports of its own
+            files_dir=parsed.save_dir,
             device=_device(parsed),
             drop=tuple(parsed.drop),
+            strict=parsed.strict,
             skip_bad=parsed.skip_bad,
             log_interval=parsed.log_interval,
         )
@@ -287,9 +289,11 @@ def _run_predict(parsed: argparse.Namespace) -> None:
             source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),
             weights=_weights(parsed),
             inputs=(str(given),) if given else (),
-            save_dir=parsed.save_dir,
+            save_dir=parsed.save_dir / parsed.model_name,  # each model has reports of its own
+            files_dir=parsed.save_dir,
             device=_device(parsed),
             drop=tuple(parsed.drop),
+            strict=parsed.strict,
             skip_bad=parsed.skip_bad,
         )
     )

@@ -3,7 +3,8 @@
 VideozooError            exit status 1: the user's input is wrong
 ├── ConfigError          a configuration value is wrong; names file, key, value, what was expected
 ├── DataError            a list or a sample cannot be used; names the file and the line
-│   └── VideoError       one video cannot be read; names the file
+│   ├── VideoError       one video cannot be read; names the file
+│   └── IncompleteError  some of many could not be used; the results of the others are written
 ├── WeightsError         weights do not fit the model; lists missing, extra, misshapen
 ├── RunError             a run folder, device or process set-up is not usable
 └── UsageError           exit status 2: the command line is wrong
@@ -40,6 +41,10 @@ class DataError(VideozooError):
 
 class VideoError(DataError):
     """One video cannot be read."""
+
+
+class IncompleteError(DataError):
+    """Some of many videos could not be used; what the others gave is written."""
 
 
 class WeightsError(VideozooError):

@@ -243,7 +243,7 @@ def test_the_2019_lines_give_the_files_of_2019(tmp_path: Path, monkeypatch: pyte
     for drops in (True, False):
         drop = f"predict.drop_last_word_as_in_2019={drops}"
         assert cli_v1.predict([*cut, "--set", drop]) == 0
-        found = json.loads(Path("data/predict_results/predictions.json").read_text())
+        found = json.loads(Path("data/predict_results/ETS/predictions.json").read_text())
         lengths.append(len(found["predictions"][1]["sentence"].split()))
     assert lengths == [2, 3]
 

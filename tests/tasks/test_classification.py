@@ -147,8 +147,8 @@ def test_the_2019_lines_run_on_lists_of_mp4(
         assert cli_v1.evaluate([*common, f"--weights=./data/checkpoints/{weights}"]) == 0
     weights = "--weights=data/checkpoints/STNET"
     assert cli_v1.predict([*common, weights, f"--video_path={clips.unseen[0]}"]) == 0
-    assert (tmp_path / "data/evaluate_results/eval.json").exists()
-    assert (tmp_path / "data/predict_results/predictions.json").exists()
+    assert (tmp_path / "data/evaluate_results/STNET/eval.json").exists()
+    assert (tmp_path / "data/predict_results/STNET/predictions.json").exists()
 
 
 def test_a_2019_file_trains_on_pickles_and_videos(
@@ -365,7 +365,7 @@ def test_class_names_that_are_not_there_are_only_missed(
     assert "gone.json" in failure(capsys, *line, *asked)
 
 
-def test_a_broken_video_stops_evaluation_unless_told_to_go_on(
+def test_evaluation_goes_on_without_a_broken_video_and_says_so(
     clips: SyntheticClips, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     broken = tmp_path / "broken.mp4"
@@ -374,10 +374,20 @@ def test_a_broken_video_stops_evaluation_unless_told_to_go_on(
     mixed.write_text("\n".join([*lines_of(clips.val_list), f"{broken} 0\n"]))
     line = ["eval", "--weights", trained, "--data", mixed]
 
-    assert "broken.mp4" in failure(capsys, *line)
+    out = ["--save-dir", tmp_path / "out"]
 
-    assert cli.main([*map(str, line), "--skip-bad"]) == 0
-    assert "on 8 of 9 videos" in capsys.readouterr().err
+    assert "broken.mp4" in failure(capsys, *line, *out, "--strict")
+    assert not (tmp_path / "out").exists()
+
+    assert cli.main([str(word) for word in (*line, *out)]) == 1
+    shown = capsys.readouterr()
+    assert "8 of 9" in shown.out
+    assert "1 of 9 videos could not be used; the others are done:\n  " in shown.err
+    assert "broken.mp4" in shown.err
+    assert json.loads((tmp_path / "out" / "eval.json").read_text())["videos"] == 8
+
+    assert cli.main([str(word) for word in (*line, *out, "--skip-bad")]) == 0
+    assert "note: 1 of 9 videos could not be used" in capsys.readouterr().err
 
 
 def test_broken_training_videos_are_replaced_up_to_a_share(

@@ -23,7 +23,14 @@ from videozoo.data.synthetic_world import World, make_world
 from videozoo.data.video import open_video
 from videozoo.data.video_labels import read_labels
 from videozoo.data.windows import FrameTimes, WindowPlan, window_frames
-from videozoo.errors import ConfigError, DataError, UsageError, VideoError, WeightsError
+from videozoo.errors import (
+    ConfigError,
+    DataError,
+    IncompleteError,
+    UsageError,
+    VideoError,
+    WeightsError,
+)
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification import clip_shape
 from videozoo.tasks.extraction import Extraction, Extractor, extract_all, find_inputs
@@ -358,19 +365,23 @@ def test_another_video_of_the_same_name_is_not_taken_for_done(
     assert extract(weights, [other], out).kept == 1
 
 
-def test_a_damaged_video_stops_or_is_counted(weights: Path, world: World, tmp_path: Path):
+def test_a_damaged_video_is_named_at_the_end_or_stops(weights: Path, world: World, tmp_path: Path):
     folder = tmp_path / "videos"
     folder.mkdir()
     for video in world.videos[:2]:
         shutil.copy(video.path, folder)
     (folder / "train_00000b.mp4").write_bytes(b"this is not a video")
 
-    with pytest.raises(VideoError, match=r"train_00000b.mp4: .* --skip-bad"):
-        extract(weights, [folder], tmp_path / "out")
+    with pytest.raises(VideoError, match=r"train_00000b.mp4: "):
+        extract(weights, [folder], tmp_path / "out", strict=True)
     assert names_in(tmp_path / "out") == ["train_00000"]  # what came before it is kept
 
+    with pytest.raises(IncompleteError, match=r"1 of 3 videos .*\n  .*train_00000b.mp4: "):
+        extract(weights, [folder], tmp_path / "out")
+    assert names_in(tmp_path / "out") == ["train_00000", "train_00001"]
+
     result = extract(weights, [folder], tmp_path / "out", skip_bad=True)
-    assert (result.videos, result.kept, len(result.skipped)) == (1, 1, 1)
+    assert (result.videos, result.kept, len(result.skipped)) == (0, 2, 1)
     assert "train_00000b.mp4" in result.skipped[0]
 
 

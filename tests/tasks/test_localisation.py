@@ -395,7 +395,7 @@ def test_the_2019_lines_of_ctcn(
     assert list(written["results"]) == ["v_val0", "v_val1"]
     found = [one for row in written["results"].values() for one in row]
     assert {one["label"] for one in found} <= set(CLASSES)
-    facts = json.loads(Path("data/evaluate_results/eval.json").read_text())
+    facts = json.loads(Path("data/evaluate_results/CTCN/eval.json").read_text())
     assert {"map", "map@0.5", "auc"} <= set(facts["metrics"])
     empty = json.loads(Path("data/predict_results", name.format("infer")).read_text())["results"]
     assert list(empty.values()) == [[], []]  # and no crash, as in 2019
@@ -598,11 +598,13 @@ def test_videos_without_features_are_named_and_do_not_count(
         (tmp_path / "f" / name).write_bytes((world / "features" / name).read_bytes())
     line = ["eval", "--weights", str(bmn_run), "--set", f"data.features={tmp_path / 'f'}"]
 
-    assert cli.main(line) == 1
+    assert cli.main([*line, "--strict"]) == 1
     assert "2 of 8 videos have no features here: v_va06, v_va07" in capsys.readouterr().err
-    assert cli.main([*line, "--skip-bad", "--save-dir", str(tmp_path / "e"), "--no-report"]) == 0
+    assert cli.main([*line, "--save-dir", str(tmp_path / "e"), "--no-report"]) == 1
 
-    assert "on 6 of 8 videos" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "6 of 8" in shown.out
+    assert "2 of 8 videos could not be used; the others are done:\n  v_va06: no" in shown.err
     facts = json.loads((tmp_path / "e" / "eval.json").read_text())
     assert (facts["videos"], facts["videos_annotated"]) == (6, 8)
     assert facts["missing"] == ["v_va06", "v_va07"]

@@ -266,7 +266,9 @@ def test_the_2019_lines_run_on_pickles(
         state["eigen_scale"].numpy(), np.sqrt(np.linspace(2, 0.1, 16)) + 1e-4, rtol=1e-6
     )
     assert metadata["config"]["train"]["decay_at"] == [500000.0]
-    found = json.loads(Path("data/predict_results/predictions.json").read_text())["predictions"]
+    found = json.loads(Path("data/predict_results/NEXTVLAD/predictions.json").read_text())[
+        "predictions"
+    ]
     assert [len(row["top"]) for row in found] == [4] * 12
 
 

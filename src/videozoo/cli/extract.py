@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from videozoo.cli.parser import command, config_flags, config_source, device_flag, weights_flag
+from videozoo.cli.parser import (
+    bad_flags,
+    command,
+    config_flags,
+    config_source,
+    device_flag,
+    weights_flag,
+)
 
 
 def add(commands: Any) -> None:
@@ -48,7 +55,7 @@ def add(commands: Any) -> None:
     )
     extract.add_argument("--batch-size", type=int, metavar="N", help="windows in one forward pass")
     extract.add_argument("--overwrite", action="store_true", help="remove what DIR holds first")
-    extract.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    bad_flags(extract)
     device_flag(extract)
 
 
@@ -70,6 +77,7 @@ def run_extract(parsed: argparse.Namespace) -> None:
             labels=parsed.labels,
             device=parsed.device,
             overwrite=parsed.overwrite,
+            strict=parsed.strict,
             skip_bad=parsed.skip_bad,
         )
     )

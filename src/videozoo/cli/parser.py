@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from videozoo.errors import UsageError, VideozooError
+from videozoo.safe_names import any_encoding
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource
@@ -31,10 +32,17 @@ def let_threads_sleep() -> None:
 def guarded(command: Callable[[], None], *, debug: bool) -> int:
     """Call `command`; turn what it raises into one message and an exit status.
 
+    It may print whatever it likes, on a terminal or pipe of any encoding.
+
     Args:
         command: Prints its own results.
         debug: Let exceptions through, so that the traceback shows.
     """
+    with any_encoding(sys.stdout, sys.stderr):
+        return _status_of(command, debug=debug)
+
+
+def _status_of(command: Callable[[], None], *, debug: bool) -> int:
     try:
         command()
     except VideozooError as error:
@@ -154,6 +162,20 @@ def drop_flag(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PREFIX",
         help="leave parameters under this name as they start (--drop head)",
+    )
+
+
+def bad_flags(command: argparse.ArgumentParser, *, spelling: str = "--skip-bad") -> None:
+    """Add --strict and --skip-bad."""
+    either = command.add_mutually_exclusive_group()
+    either.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first video that cannot be read; by default go on, name them at the end "
+        "and exit with status 1",
+    )
+    either.add_argument(
+        spelling, action="store_true", help="exit with status 0 all the same", dest="skip_bad"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.cli.parser import (
+    bad_flags,
     command,
     config_flags,
     config_source,
@@ -61,9 +62,11 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--data", type=Path, metavar="PATH", help="list or folder to use instead of data.test"
     )
-    evaluate.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/eval"))
+    evaluate.add_argument(
+        "--save-dir", type=Path, metavar="DIR", help="for results; by default RUN/eval"
+    )
     evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
-    evaluate.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    bad_flags(evaluate)
     _labels_flag(evaluate)
     evaluate.add_argument(
         "--report",
@@ -77,9 +80,14 @@ def add(commands: Any) -> None:
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
     config_flags(predict)
     weights_flag(predict)
-    predict.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/predict"))
+    predict.add_argument(
+        "--save-dir",
+        type=Path,
+        metavar="DIR",
+        help="for results; by default RUN/predict/ and the name of the input, or the time",
+    )
     predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
-    predict.add_argument("--skip-bad", action="store_true", help="go on without unreadable videos")
+    bad_flags(predict)
     predict.add_argument(
         "--annotate",
         action="store_true",
@@ -192,6 +200,7 @@ def run_eval(parsed: argparse.Namespace) -> None:
             save_dir=parsed.save_dir,
             device=parsed.device,
             drop=tuple(parsed.drop),
+            strict=parsed.strict,
             skip_bad=parsed.skip_bad,
             report=parsed.report,
         )
@@ -213,6 +222,7 @@ def run_predict(parsed: argparse.Namespace) -> None:
             save_dir=parsed.save_dir,
             device=parsed.device,
             drop=tuple(parsed.drop),
+            strict=parsed.strict,
             skip_bad=parsed.skip_bad,
             annotate=parsed.annotate,
             explain=parsed.explain,

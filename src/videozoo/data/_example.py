@@ -72,7 +72,7 @@ def encode(
         labels: Classes; None writes no `labels`.
         streams: (T, dim) each, uint8 (one bytes value a frame) or float32 (one list a frame).
     """
-    context = _entry("id", _sized(_BYTES, _sized(1, name.encode())))
+    context = _entry("id", _sized(_BYTES, _sized(1, name.encode("utf-8", "surrogateescape"))))
     if labels is not None:
         packed = b"".join(_varint(label % 2**64) for label in labels)
         context += _entry("labels", _sized(_INTEGERS, _sized(1, packed)))

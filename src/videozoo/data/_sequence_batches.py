@@ -320,7 +320,7 @@ class EvalBatches(Generic[B]):
         self._workers = workers
         self._batch_size = batch_size
         self._world = world
-        self._skip_bad = skip_bad
+        self._skip_bad = skip_bad and items.count > 1
         self._bad: dict[int, str] = {}
         total = items.count
         self._numbers = np.arange(total * rank // world, total * (rank + 1) // world)

@@ -161,7 +161,7 @@ def refuse_missing(videos: int, missing: Sequence[str], source: Path) -> None:
     if missing:
         raise DataError(
             f"{source}: {len(missing)} of {videos} videos have no features here: {named(missing)}; "
-            "add them, or go on without them (skip_bad)"
+            "add them, or leave out --strict"
         )
 
 

@@ -755,7 +755,7 @@ class EvalBatches:
         views = views or ClipViews()
         self.plan = eval_plan(shape, data, views)
         self._data = data
-        self._skip_bad = skip_bad
+        self._skip_bad = skip_bad and len(kinetics.videos_of(entries)) > 1
         self._num_classes = num_classes
         self._world = world
         self._bad: dict[int, str] = {}

@@ -108,7 +108,7 @@ def _as_in_2019(record: FeatureRecord) -> dict[bytes, Any]:
             f"{record.name}: stream {sorted(unknown)[0]!r} has no place in a 2019 pickle, which "
             "knows rgb and audio; write packs"
         )
-    video: dict[bytes, Any] = {b"video": record.name.encode()}
+    video: dict[bytes, Any] = {b"video": record.name.encode("utf-8", "surrogateescape")}
     for name, frames in record.streams.items():
         video[_PICKLE_KEYS[name].encode()] = np.array(frames)
     if record.labels is not None:

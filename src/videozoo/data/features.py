@@ -598,7 +598,7 @@ class EvalFeatures:
         self._data = data
         self._batch_size = batch_size
         self._world = world
-        self._skip_bad = skip_bad
+        self._skip_bad = skip_bad and len(self.records) > 1
         self._bad: dict[int, str] = {}
         total = len(self.records)
         self._numbers = np.arange(total * rank // world, total * (rank + 1) // world)

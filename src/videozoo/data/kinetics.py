@@ -30,6 +30,7 @@ from videozoo.data._list_rows import (
 from videozoo.data.json_files import json_of
 from videozoo.data.video import open_video
 from videozoo.errors import DataError
+from videozoo.safe_names import listed_path
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -832,6 +833,7 @@ def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
 
     Backslashes part folders too, where no file has them in its name.
     """
+    video = listed_path(video)
     try:
         if video.exists():
             return video

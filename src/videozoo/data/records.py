@@ -426,7 +426,7 @@ def _labels(where: str, labels: object) -> tuple[int, ...] | None:
 
 
 def _text(name: object) -> str:
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
 def _kind_name(value: object) -> str:

@@ -6,6 +6,7 @@ a tick at every frame that the model saw. Sound is not kept.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -423,7 +424,8 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
     used: set[str] = set()  # a video may be called as another's explanation
     for path, stem in zip(paths, stems, strict=True):
         name = stem if often[known(stem)] == 1 else f"{path.absolute().parent.name}_{stem}"
-        name = name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
+        while len(os.fsencode(name)) > _MOST_NAME_BYTES:
+            name = name[:-1]
         base, number = name, 2
         while used & {known(name), known(f"{name}_explained")}:
             name, number = f"{base}_{number}", number + 1

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from videozoo.errors import RunError
 from videozoo.metrics.calibration import ConfidenceBin, expected_calibration_error
+from videozoo.safe_names import NAMES, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -362,7 +363,7 @@ def _svg(figure: Figure, spoken: str) -> str:
     for unwanted in (r"<metadata>.*?</metadata>", r"<style[^>]*>.*?</style>", r"<!--.*?-->"):
         text = re.sub(unwanted, "", text, flags=re.DOTALL)
     # several pictures share one page: their ids must differ
-    prefix = f"chart-{zlib.crc32((text + spoken).encode()):08x}-"
+    prefix = f"chart-{zlib.crc32((text + spoken).encode(errors=NAMES)):08x}-"
 
     def fit_in(tag: re.Match[str]) -> str:
         fitted = re.sub(r'\bid="', f'id="{prefix}', tag[0])
@@ -385,8 +386,8 @@ def _svg(figure: Figure, spoken: str) -> str:
 
 def _plain(text: str) -> str:
     """Text for matplotlib: no control characters, no name it would hide for its underscore."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
+    name = shown(text)
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def _short(name: str, most: int = 26) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from videozoo.safe_names import shown
+
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
@@ -47,8 +49,7 @@ def printable(text: str) -> str:
     >>> printable("a\\nb\\x00")
     'a b?'
     """
-    shown = " ".join(text.split())
-    return "".join(character if character.isprintable() else "?" for character in shown)
+    return shown(" ".join(text.split()))
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:

@@ -31,6 +31,7 @@ from videozoo.report.charts import (
     worst_pairs,
 )
 from videozoo.report.tables import percent
+from videozoo.safe_names import NAMES
 from videozoo.safe_write import written_aside
 
 _MOST_FRAMES = 16
@@ -127,7 +128,7 @@ def write_report(path: Path, report: Report) -> Path:
     text = render(report)
     try:
         with written_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_text(text, encoding="utf-8", errors=NAMES)
     except OSError as error:
         raise RunError(f"{path}: cannot write the report: {error}") from error
     return path

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from videozoo.safe_names import shown
+
 if TYPE_CHECKING:
     from videozoo.metrics.accuracy import ClassAccuracy
 
@@ -36,7 +38,14 @@ _METRICS = {"ar": "AR", "map": "mAP"}
 """Of titles such as AR@100."""
 
 
-def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Table:
+def summary_table(
+    metrics: Mapping[str, float],
+    *,
+    title: str = "Results",
+    used: int | None = None,
+    total: int | None = None,
+    what: str = "videos",
+) -> Table:
     """Headline numbers, one a line.
 
     Args:
@@ -44,6 +53,9 @@ def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Ta
             With `view_` before the name they are of single views and stand in a column of their
             own, which is left out where it would repeat the first.
         title: Over the table.
+        used: On how many the numbers are; shown where these are not all.
+        total: How many there were.
+        what: They are.
 
     >>> table = summary_table({"top1": 0.875, "view_top1": 0.5})
     >>> [column.header for column in table.columns]
@@ -57,6 +69,8 @@ def summary_table(metrics: Mapping[str, float], *, title: str = "Results") -> Ta
     table.add_column("video" if with_views else "", justify="right", style="bold")
     if with_views:
         table.add_column("single view", justify="right")
+    if used != total:
+        table.add_row(what, f"{used:,} of {total:,}")
     for key in dict.fromkeys((*whole, *views)):
         cells = [_value(key, whole.get(key))]
         if with_views:
@@ -413,7 +427,7 @@ def plain(text: object) -> Text:
     >>> plain("a[red]b\\x1b[2J").plain
     'a[red]b?[2J'
     """
-    return Text("".join(c if c.isprintable() else "?" for c in str(text)))
+    return Text(shown(text))
 
 
 def _bar(share: float, width: int) -> Text:

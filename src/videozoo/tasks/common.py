@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -24,6 +23,7 @@ from rich.progress import (
 from videozoo.config import RunConfig
 from videozoo.data.clips import ClipData
 from videozoo.errors import ConfigError, RunError
+from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
 
 
@@ -109,8 +109,7 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
     """
     try:
         with written_aside(path) as aside:
-            text = json.dumps(facts, indent=1, ensure_ascii=False)
-            aside.write_text(f"{text}\n", encoding="utf-8")
+            aside.write_bytes(json_bytes(facts, indent=1) + b"\n")
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
     return path

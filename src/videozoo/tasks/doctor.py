@@ -29,6 +29,7 @@ from typing import Any, Literal, cast
 from videozoo import __version__
 from videozoo.data.pool import Outcome, run_apart
 from videozoo.errors import DataError, RunError, VideozooError
+from videozoo.safe_names import shown
 from videozoo.weights.cache import cache_folder
 
 Mark = Literal["ok", "note", "problem"]
@@ -108,7 +109,7 @@ def _show(findings: Sequence[Finding]) -> None:
         return
     print("What to do")
     for line in advice:
-        print(f"  {''.join(c if c.isprintable() else '?' for c in line)}")
+        print(f"  {shown(line)}")
 
 
 def examine(weights: str | None = None) -> list[Finding]:

@@ -45,8 +45,8 @@ from videozoo.data.records import FeatureRecord, fingerprint
 from videozoo.data.video import open_video
 from videozoo.data.video_labels import VideoLabels, absolute, read_labels, video_name
 from videozoo.data.windows import FrameTimes, WindowPlan, read_windows, window_frames
-from videozoo.engine.devices import finish, make_accelerator, use_channels_last
-from videozoo.errors import ConfigError, DataError, UsageError, VideoError, WeightsError
+from videozoo.engine.devices import make_accelerator, use_channels_last
+from videozoo.errors import ConfigError, DataError, UsageError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.classification.common import clip_shape
@@ -54,6 +54,7 @@ from videozoo.tasks.classification.scoring import with_views
 from videozoo.tasks.common import speaker
 from videozoo.tasks.loading import Trained, build_trained, config_for_weights
 from videozoo.tasks.requests import Device, ExtractRequest, Layer
+from videozoo.tasks.results import conclude
 from videozoo.tasks.starting import initialise
 from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_weights, sniff
@@ -438,8 +439,6 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         folder.merge()
-        for problem in result.skipped:
-            say(f"skipped: {problem}")
         for problem in result.damaged:
             say(f"damaged: {problem}; read as far as it decodes")
         num_classes = 1 + max((one for video in videos for one in video.labels or ()), default=-1)
@@ -447,7 +446,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
             num_classes = labels.num_classes
         for line in _summary(result, extractor, request, len(folder.done), num_classes):
             out.print(line, markup=False, highlight=False, soft_wrap=True)
-    finish(accelerator)
+    conclude(accelerator, request, result.skipped, say, total=len(videos))
     return result
 
 
@@ -501,10 +500,8 @@ def _run(
                 try:
                     record = extractor.extract(video.path, on_windows=_part_of(advance, number))
                 except DataError as error:
-                    if not request.skip_bad:
-                        raise VideoError(
-                            f"{error}; pass --skip-bad to go on without it (what is done is kept)"
-                        ) from None
+                    if request.strict or (len(videos) == 1 and not request.skip_bad):
+                        raise
                     done.skipped.append(str(error))
                     continue
                 writer.add(replace(record, labels=video.labels))

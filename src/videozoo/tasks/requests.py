@@ -74,9 +74,16 @@ class EvalRequest:
     """A path, a name, `hf://`; None: those published for the configuration's model."""
     data: Path | None = None
     save_dir: Path | None = None
+    """Where results go; None: beside the weights, as `tasks.results` says."""
+    files_dir: Path | None = None
+    """Where the files go that 2019 wrote; None: where the other results go."""
     device: Device = "auto"
     drop: tuple[str, ...] = ()
+    strict: bool = False
+    """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
+    the end, when everything is written."""
     skip_bad: bool = False
+    """Videos that cannot be used are no failure."""
     log_interval: int = 10
     report: bool | None = None
     """Also write `report.html`. None: where matplotlib, which draws it, is installed."""
@@ -91,9 +98,16 @@ class PredictRequest:
     """A path, a name, `hf://`; None: those published for the configuration's model."""
     inputs: tuple[str, ...] = ()
     save_dir: Path | None = None
+    """Where results go; None: beside the weights, as `tasks.results` says."""
+    files_dir: Path | None = None
+    """Where the files go that 2019 wrote; None: where the other results go."""
     device: Device = "auto"
     drop: tuple[str, ...] = ()
+    strict: bool = False
+    """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
+    the end, when everything is written."""
     skip_bad: bool = False
+    """Videos that cannot be used are no failure."""
     annotate: bool = False
     """Also write each video with the answer on it, and a picture of what the model saw."""
     explain: bool = False
@@ -142,4 +156,8 @@ class ExtractRequest:
     device: Device = "auto"
     overwrite: bool = False
     """Remove what an extraction left in `output` and start anew."""
+    strict: bool = False
+    """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
+    the end, when everything is written."""
     skip_bad: bool = False
+    """Videos that cannot be used are no failure."""

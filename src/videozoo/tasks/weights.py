@@ -16,6 +16,7 @@ from torch import Tensor
 from videozoo.config import RunConfig, from_layers, override_layers
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import list_models, model_name, model_spec
+from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
 from videozoo.tasks.classification.common import configured_class_names
 from videozoo.tasks.common import without_absent_names
@@ -284,4 +285,4 @@ def _sha256(path: Path) -> str:
 
 def _printable(lines: list[str]) -> str:
     """Without the characters that a terminal would obey: names come from strangers' files."""
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(map(shown, lines))

@@ -9,11 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.captions import EvalCaptions, count_unknown, load_events
 from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
-from videozoo.engine.devices import finish
 from videozoo.errors import RunError, UsageError
 from videozoo.metrics.captions import (
     Meteor,
@@ -33,16 +31,12 @@ from videozoo.tasks.captioning.scoring import (
     write_results,
     writer_of,
 )
-from videozoo.tasks.common import (
-    progress_bar,
-    say_if_learnt_from,
-    speaker,
-    write_json,
-)
+from videozoo.tasks.common import progress_bar, say_if_learnt_from, speaker
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 _MOST_SHOWN = 5  # sentences beside those of people
 
@@ -70,6 +64,7 @@ def evaluate(
     for note in config.notes:
         say(f"note: {note}")
     say_if_learnt_from(say, config.data, "test")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
     for note in events.notes:
         say(f"note: {note}")
@@ -81,7 +76,7 @@ def evaluate(
         batch_size=config.eval.batch_size,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        skip_bad=request.skip_bad,
+        skip_bad=not request.strict,
     )
     check_features(events.features.extractor, trained, say)
     unknown = count_unknown(events.events, vocabulary)
@@ -97,25 +92,33 @@ def evaluate(
             accelerator=accelerator,
             on_event=advance,
         )
+    short = shortfall(described, events)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
-        if request.save_dir is not None:
-            path = write_results(request.save_dir / config.eval.results_name, described)
-            say(f"written: {path}")
+        folder.make_room(say)
+        name = config.eval.results_name
+        path = write_results((request.files_dir or folder.path) / name, described)
         metrics, notes = _scores(described, config, say)
         facts = {
-            "model": config.name,
-            "weights": str(trained.path),
-            "videozoo": __version__,
+            **folder.facts,
             "events": len(described.results),
             "seconds": round(time.monotonic() - started, 3),
             "unknown_words": {"unknown": unknown.unknown, "total": unknown.total},
             **metrics,
             "notes": notes,
-            "skipped": shortfall(described, events),
+            "skipped": short.lines,
             "config": config.as_dict(),
         }
-        out.print(summary_table(metrics["metrics"], title="Each event against its own sentence"))
+        written = folder.write(facts, [path])
+        out.print(
+            summary_table(
+                metrics["metrics"],
+                title="Each event against its own sentence",
+                used=len(described.results),
+                total=short.total,
+                what="events",
+            )
+        )
         if metrics["dense"]:
             title = "Dense captioning: mean over tIoU 0.3 to 0.9"
             out.print(summary_table(metrics["dense"], title=title))
@@ -124,11 +127,18 @@ def evaluate(
         for line in (unknown.note, *notes):
             if line:
                 say(f"note: {line}")
-        for line in facts["skipped"]:
-            say(line)
-        if request.save_dir is not None:
-            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
-    finish(accelerator)
+        for line in short.outside:
+            say(f"left out: {line}")
+        say(f"written: {written}, {path}")
+    conclude(
+        accelerator,
+        request,
+        short.failed,
+        say,
+        total=short.total,
+        num_failed=short.num_failed,
+        what="events",
+    )
     return facts
 
 

@@ -9,10 +9,8 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionEvents, EvalCaptions, Vocabulary, input_events
-from videozoo.engine.devices import finish
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
@@ -28,11 +26,12 @@ from videozoo.tasks.captioning.scoring import (
     write_results,
     writer_of,
 )
-from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.common import progress_bar, speaker
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 
 def predict(
@@ -48,8 +47,6 @@ def predict(
     """
     if request.annotate:
         raise UsageError("--annotate needs a model that sees the videos themselves")
-    if request.explain and request.save_dir is None:
-        raise UsageError("explained events need a folder to go to: --save-dir DIR")
     out = console or Console()
     vocabulary = trained_vocabulary(trained)
     config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
@@ -57,6 +54,7 @@ def predict(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     events = _events(request.inputs, config)
     for note in events.notes:
         say(f"note: {note}")
@@ -69,32 +67,38 @@ def predict(
             events,
             vocabulary,
             accelerator,
-            skip_bad=request.skip_bad,
+            skip_bad=not request.strict,
             on_event=advance,
         )
     found = [_prediction(one, config.predict.top_k) for one in described.results.values()]
+    short = shortfall(described, events)
     if accelerator.is_main_process:
+        folder.make_room(say)
+        name = config.predict.results_name
+        path = write_results((request.files_dir or folder.path) / name, described)
+        facts = {"predictions": found, "skipped": short.lines}
+        folder.write(facts, [path])
+        pictures: list[Path] = []
+        if request.explain:
+            pictures = _draw(list(described.results.values()), folder.path)
+            for one, picture in zip(found, pictures, strict=True):
+                one["explained"] = picture.name
+        written = folder.write(facts, [path, *pictures])
         out.print(caption_table(found))
-        if request.explain and request.save_dir is not None:
-            pictures = _draw(list(described.results.values()), request.save_dir)
-            for facts, picture in zip(found, pictures, strict=True):
-                facts["explained"] = picture.name
-            say(f"written: {len(pictures)} pictures of attention in {request.save_dir}")
-        skipped = shortfall(described, events)
-        for line in skipped:
-            say(line)
-        if request.save_dir is not None:
-            facts = {
-                "model": config.name,
-                "weights": str(trained.path),
-                "videozoo": __version__,
-                "predictions": found,
-                "skipped": skipped,
-            }
-            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
-            path = write_results(request.save_dir / config.predict.results_name, described)
-            say(f"written: {path}")
-    finish(accelerator)
+        for line in short.outside:
+            say(f"left out: {line}")
+        if pictures:
+            say(f"written: {len(pictures)} pictures of attention in {folder.path}")
+        say(f"written: {written}, {path}")
+    conclude(
+        accelerator,
+        request,
+        short.failed,
+        say,
+        total=short.total,
+        num_failed=short.num_failed,
+        what="events",
+    )
     return list(described.results.values())
 
 

@@ -157,17 +157,34 @@ def _merged(mine: Described, events: CaptionEvents, accelerator: Accelerator) ->
     return mine
 
 
-def shortfall(described: Described, events: CaptionEvents) -> list[str]:
-    """Lines about events that have no sentence; empty where all have one."""
-    total = len(events) + events.num_missing
-    if len(described.results) == total:
-        return []
-    lines = [f"{len(described.results)} of {total} events have a sentence"]
-    if events.num_missing:
-        lines.append(f"  {events.num_missing}: no features of {len(events.missing)} videos")
-    lines += [f"  {problem}" for problem in described.skipped.values()]
-    lines += [f"  {event} shows nothing of its video" for event in described.outside]
-    return lines
+@dataclass(frozen=True)
+class Shortfall:
+    """Events that have no sentence."""
+
+    failed: tuple[str, ...]
+    """What could not be used, and why."""
+    outside: tuple[str, ...]
+    """Events that `data.outside` leaves out."""
+    num_failed: int
+    """Events of these."""
+    total: int
+    """All events."""
+
+    @property
+    def lines(self) -> list[str]:
+        """About all of them."""
+        return [*self.failed, *self.outside]
+
+
+def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
+    """Say which events have no sentence."""
+    without = [f"{video}: no features in {events.features.path}" for video in events.missing]
+    return Shortfall(
+        failed=(*without, *described.skipped.values()),
+        outside=tuple(f"{event} shows nothing of its video" for event in described.outside),
+        num_failed=events.num_missing + len(described.skipped),
+        total=len(events) + events.num_missing,
+    )
 
 
 def results_file(described: Described) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def verdict(
     if num_bad and request.write_good is None:
         advice.append("--write-good FILE.list writes a list without them")
     if num_bad:
-        advice.append("`eval` and `predict` go on without them with --skip-bad")
+        advice.append("`eval` and `predict` go on without them")
     if request.json_path is None:
         advice.append("--json FILE names all")
     return f"{' and '.join(said)}\n  " + "\n  ".join(advice)

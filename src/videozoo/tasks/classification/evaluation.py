@@ -8,27 +8,21 @@ from typing import Any
 
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.clips import (
     load_entries,
 )
-from videozoo.engine.devices import finish
 from videozoo.errors import RunError
 from videozoo.report.html import write_report
 from videozoo.report.tables import class_table, summary_table
 from videozoo.tasks.classification import pages
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.scoring import Scored, run_views
-from videozoo.tasks.common import (
-    say_if_learnt_from,
-    speaker,
-    without_absent_names,
-    write_json,
-)
+from videozoo.tasks.common import say_if_learnt_from, speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 
 def evaluate(
@@ -54,39 +48,38 @@ def evaluate(
     with_report = pages.can_draw() if request.report is None else request.report
     if with_report and not pages.can_draw():
         raise RunError(pages.CHARTS_HINT)
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     entries = load_entries(
         config.data, "test", num_classes=config.model.num_classes, names=trained.class_names
     )
     names = names_of_classes(trained, config)
     started = time.monotonic()
     scored, config = run_views(trained, config, config.eval, entries, request, accelerator)
-    facts = _eval_facts(trained, config, scored, names, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    facts = {**folder.facts, **_eval_facts(config, scored, names, seconds=seconds)}
+    total = scored.counter.total + len(scored.skipped)
     if accelerator.is_main_process:
-        out.print(summary_table(facts["metrics"]))
+        folder.make_room(say)
+        written = folder.write(facts)
+        report = folder.path / "report.html"
+        if with_report:
+            page = pages.evaluation_page(facts, scored, entries, config, config.eval, names)
+            folder.write(facts, [write_report(report, page)])
+        out.print(summary_table(facts["metrics"], used=scored.counter.total, total=total))
         out.print(class_table(scored.counter.per_class(), names))
-        if scored.skipped:
-            num = len(scored.skipped)
-            say(f"on {scored.counter.total} of {scored.counter.total + num} videos; not readable:")
-            for problem in scored.skipped.values():
-                say(f"  {problem}")
-        if request.save_dir is not None:
-            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
-            if with_report:
-                page = pages.evaluation_page(facts, scored, entries, config, config.eval, names)
-                say(f"report: {write_report(request.save_dir / 'report.html', page)}")
-            elif request.report is None:
-                say(f"note: {pages.CHARTS_HINT}")
-    finish(accelerator)
+        say(f"written: {written}")
+        if with_report:
+            say(f"report: {report}")
+        elif request.report is None:
+            say(f"note: {pages.CHARTS_HINT}")
+    conclude(accelerator, request, facts["skipped"], say, total=total)
     return facts
 
 
 def _eval_facts(
-    trained: Trained, config: RunConfig, scored: Scored, names: Sequence[str], *, seconds: float
+    config: RunConfig, scored: Scored, names: Sequence[str], *, seconds: float
 ) -> dict[str, Any]:
     return {
-        "model": config.name,
-        "weights": str(trained.path),
-        "videozoo": __version__,
         "videos": scored.counter.total,
         "views": scored.num_views,
         "seconds": round(seconds, 3),

@@ -25,6 +25,7 @@ from videozoo.report.html import Headline, PredictionCard, Report, Table
 from videozoo.report.tables import percent
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.classification.scoring import Scored
+from videozoo.tasks.results import run_folder_of
 
 CHARTS_HINT = (
     "no report.html: drawing its charts needs matplotlib; "
@@ -193,11 +194,9 @@ def confusion_of(
 
 def run_of(weights: Path) -> RunFolder | None:
     """The run that weights belong to, where they lie in its folder."""
-    for folder in (weights.parent, weights.parent.parent):
-        run = RunFolder(folder)
-        if run.config.is_file() and run.metrics.is_file():
-            return run
-    return None
+    folder = run_folder_of(weights)
+    run = None if folder is None else RunFolder(folder)
+    return run if run is not None and run.metrics.is_file() else None
 
 
 def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:

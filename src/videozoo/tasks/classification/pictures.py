@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
@@ -25,7 +25,7 @@ from videozoo.data.clips import (
 from videozoo.data.kinetics import ClipEntry, views_by_video
 from videozoo.data.video import VideoReader, open_video
 from videozoo.data.views import ClipViews
-from videozoo.errors import RunError, UsageError
+from videozoo.errors import DataError, RunError
 from videozoo.report.annotate import (
     Answer,
     SeenFrames,
@@ -109,11 +109,9 @@ def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list
     """Name what will be written of each video, before any work is done.
 
     Raises:
-        UsageError: There is no folder to write to.
         RunError: Something written would take the place of something to read.
     """
-    if request.save_dir is None:
-        raise UsageError("annotated or explained videos need a folder to go to: --save-dir DIR")
+    assert request.save_dir is not None, "as the task has chosen it"
     paths = [views[0].path for views in views_by_video(entries)]
     names = picture_names(paths)
     inputs = {path.resolve() for path in paths}
@@ -128,6 +126,16 @@ def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list
     return names
 
 
+class Drawn(NamedTuple):
+    """What was drawn of one video."""
+
+    facts: dict[str, Any]
+    """For `predictions.json`."""
+    files: list[Path]
+    problem: str | None
+    """Why no more could be drawn."""
+
+
 def draw_predictions(
     entries: Sequence[ClipEntry],
     results: dict[int, VideoResult],
@@ -137,7 +145,7 @@ def draw_predictions(
     *,
     class_names: Sequence[str],
     module: nn.Module | None,
-) -> dict[int, dict[str, Any]]:
+) -> dict[int, Drawn]:
     """Write the annotated videos, contact sheets and explanations, shared by all processes.
 
     Args:
@@ -150,29 +158,35 @@ def draw_predictions(
         module: To explain; None: not asked for.
 
     Returns:
-        By place of the video, on every process: what was written, for `predictions.json`.
+        By place of the video, on every process.
 
     Raises:
-        VideoError: A video cannot be read.
+        VideoError: A video cannot be read, and `request.strict` is set.
         RunError: A file cannot be written.
     """
     groups = views_by_video(entries)
     names = check_outputs(entries, request)
     mine = list(results)[accelerator.process_index :: accelerator.num_processes]
-    written: dict[int, dict[str, Any]] = {}
+    written: dict[int, Drawn] = {}
     with progress_bar(len(results), accelerator, "pictures") as advance:
         for done, place in enumerate(mine, start=1):
             answer = _answer(results[place], class_names, config.predict.top_k)
             job = _Job(groups[place], names[place], answer, config, request)
-            facts = job.annotated() if request.annotate else {}
-            if module is not None:
-                label, score = results[place].top(1)[0]
-                facts |= job.explained(module, label, class_names[label], score)
-            written[place] = facts
+            written[place] = drawn = Drawn({}, [], None)
+            try:
+                if request.annotate:
+                    job.annotate(drawn)
+                if module is not None:
+                    label, score = results[place].top(1)[0]
+                    job.explain(drawn, module, label, class_names[label], score)
+            except DataError as error:  # read well enough to be classified
+                if request.strict:
+                    raise
+                written[place] = drawn._replace(problem=f"not drawn: {error}")
             advance(done)
     if accelerator.num_processes > 1:
-        parts: list[dict[int, dict[str, Any]]] = gather_object([written])
-        written = {place: facts for part in parts for place, facts in part.items()}
+        parts: list[dict[int, Drawn]] = gather_object([written])
+        written = {place: drawn for part in parts for place, drawn in part.items()}
     return written
 
 
@@ -196,26 +210,25 @@ class _Job:
 
     def _path(self, end: str) -> Path:
         folder = self.request.save_dir
-        assert folder is not None, "check_outputs looks"
+        assert folder is not None, "as the task has chosen it"
         return folder / f"{self.name}{end}"
 
-    def annotated(self) -> dict[str, Any]:
+    def annotate(self, drawn: Drawn) -> None:
         """The mp4 and the contact sheet."""
         look = seen_frames(self.views, self.config, self.config.predict)
         film, sheet = self._path("_annotated.mp4"), self._path(".png")
         with open_video(self.views[0].path) as reader:
             annotate_video(reader, film, self.answer, look.seen.numbers)
+        drawn.files.append(film)
         rate = look.frames_per_second
         write_picture(sheet, contact_sheet(look.seen, self.answer, frames_per_second=rate))
-        return {
-            "annotated": film.name,
-            "picture": sheet.name,
-            "seen_frames": sorted(set(look.seen.numbers)),
-        }
+        drawn.files.append(sheet)
+        drawn.facts["annotated"], drawn.facts["picture"] = film.name, sheet.name
+        drawn.facts["seen_frames"] = sorted(set(look.seen.numbers))
 
-    def explained(
-        self, module: nn.Module, label: int, class_name: str, score: float
-    ) -> dict[str, Any]:
+    def explain(
+        self, drawn: Drawn, module: nn.Module, label: int, class_name: str, score: float
+    ) -> None:
         """The picture of where the network looked, and the share of each frame."""
         found = explain(module, self.views[0], self.config, label)
         path = self._path("_explained.png")
@@ -227,14 +240,12 @@ class _Job:
             name=self.answer.name,
             frames_per_second=found.frames_per_second,
         )
-        write_picture(path, sheet)
-        return {
-            "explained": {
-                "picture": path.name,
-                "class": class_name,
-                "frames": [
-                    {"frame": number, "share": round(share, 6)}
-                    for number, share in zip(found.seen.numbers, found.shares, strict=True)
-                ],
-            }
+        drawn.files.append(write_picture(path, sheet))
+        drawn.facts["explained"] = {
+            "picture": path.name,
+            "class": class_name,
+            "frames": [
+                {"frame": number, "share": round(share, 6)}
+                for number, share in zip(found.seen.numbers, found.shares, strict=True)
+            ],
         }

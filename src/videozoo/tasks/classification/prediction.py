@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.kinetics import (
     ClipEntry,
@@ -20,7 +20,6 @@ from videozoo.data.kinetics import (
     read_list,
 )
 from videozoo.data.views import ClipViews
-from videozoo.engine.devices import finish
 from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.classification.common import names_of_classes
@@ -33,10 +32,11 @@ from videozoo.tasks.classification.scoring import (
     scorer_of,
     with_views,
 )
-from videozoo.tasks.common import speaker, without_absent_names, write_json
+from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.weights.exported import exported_kind
 
 
@@ -57,6 +57,8 @@ def predict(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
+    request = replace(request, save_dir=folder.path)
     entries = input_entries(request.inputs, config, trained.class_names)
     if request.annotate or request.explain:
         check_outputs(entries, request)
@@ -71,20 +73,13 @@ def predict(
         place: _prediction(result, names, config.predict.top_k)
         for place, result in scored.results.items()
     }
-    facts: dict[str, Any] = {
-        "model": config.name,
-        "weights": str(trained.path),
-        "videozoo": __version__,
-        "predictions": list(found.values()),
-        "skipped": list(scored.skipped.values()),
-    }
+    failed = list(scored.skipped.values())
     if accelerator.is_main_process:
-        out.print(prediction_table(facts["predictions"]))
-        for problem in scored.skipped.values():
-            say(f"skipped: {problem}")
-        if request.save_dir is not None:
-            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
-    if request.save_dir is not None and (request.annotate or request.explain):
+        folder.make_room(say)
+        folder.write({"predictions": list(found.values()), "skipped": failed})
+    accelerator.wait_for_everyone()
+    files: list[Path] = []
+    if request.annotate or request.explain:
         module = _module_to_explain(trained, config, request, accelerator)
         drawn = draw_predictions(
             entries,
@@ -95,12 +90,18 @@ def predict(
             class_names=names,
             module=module,
         )
-        for place, more in drawn.items():
-            found[place] |= more
-        if accelerator.is_main_process:
-            write_json(request.save_dir / "predictions.json", facts)
-            say(_what_was_drawn(request, len(drawn)))
-    finish(accelerator)
+        for place, (facts, paths, problem) in drawn.items():
+            found[place] |= facts
+            files += paths
+            failed += [] if problem is None else [problem]
+    if accelerator.is_main_process:
+        predictions = list(found.values())
+        written = folder.write({"predictions": predictions, "skipped": failed}, files)
+        out.print(prediction_table(predictions))
+        if files:
+            say(_what_was_drawn(request, len(found)))
+        say(f"written: {written}")
+    conclude(accelerator, request, failed, say, total=len(found) + len(scored.skipped))
     return list(scored.results.values())
 
 

@@ -188,7 +188,7 @@ def run_views(
             entries,
             accelerator=accelerator,
             views=views,
-            skip_bad=request.skip_bad,
+            skip_bad=not request.strict,
             keep=True,
             on_video=advance,
         )

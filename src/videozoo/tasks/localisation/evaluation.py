@@ -7,19 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.sequence_views import SequenceEval, SequenceViews
 from videozoo.data.sequences import videos_learnt_from
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import make_accelerator
 from videozoo.errors import RunError, UsageError
 from videozoo.report.html import write_report
 from videozoo.report.tables import bucket_table, error_table, summary_table
 from videozoo.tasks.classification.pages import CHARTS_HINT, can_draw
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answers, Source, answer
@@ -44,6 +42,7 @@ from videozoo.tasks.localisation.sources import (
     with_class_numbers,
 )
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 SourceOf = Callable[[RunConfig, Trained], Source]
 """From a configuration and weights to the videos to evaluate on."""
@@ -92,6 +91,7 @@ def evaluate_source(
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     views: SequenceEval = config.eval
     labels = None if views.labels is None else read_labels(views.labels)
     source = source_of(config, trained)
@@ -107,16 +107,14 @@ def evaluate_source(
             module,
             source,
             accelerator=accelerator,
-            skip_bad=request.skip_bad,
+            skip_bad=not request.strict,
             files=score_files(config, views),
             on_video=advance,
         )
     names = source.annotations.class_names
     measured, answers = _measured(source, answers, views, labels, names)
     facts: dict[str, Any] = {
-        "model": config.name,
-        "weights": str(trained.path),
-        "videozoo": __version__,
+        **folder.facts,
         "videos": len(answers.by_number),
         "videos_annotated": total,
         "videos_learnt_from": num_seen,
@@ -131,22 +129,29 @@ def evaluate_source(
         "ties": measured.ties,
         "config": config.as_dict(),
     }
-    _show(facts, out, say, accelerator)
-    if accelerator.is_main_process and request.save_dir is not None:
+    failed = [*(f"{name}: no features" for name in source.missing), *answers.skipped.values()]
+    if accelerator.is_main_process:
+        folder.make_room(say)
         has_classes = labels is not None or num_classes(config) is not None
         path = write_answers(
             views,
             answers.by_number.values(),
             classes=names if has_classes else None,
-            folder=request.save_dir,
+            folder=request.files_dir or folder.path,
         )
-        say(f"written: {write_json(request.save_dir / 'eval.json', facts)}, {path}")
+        written = folder.write(facts, [path])
+        report = folder.path / "report.html"
         if with_report:
-            page = evaluation_page(facts, config)
-            say(f"report: {write_report(request.save_dir / 'report.html', page)}")
+            folder.write(facts, [path, write_report(report, evaluation_page(facts, config))])
+        _show(facts, out)
+        for tie in facts["ties"]:
+            say(f"note: {tie_line(tie)}")
+        say(f"written: {written}, {path}")
+        if with_report:
+            say(f"report: {report}")
         elif request.report is None:
             say(f"note: {CHARTS_HINT}")
-    finish(accelerator)
+    conclude(accelerator, request, failed, say, total=total)
     return facts
 
 
@@ -178,13 +183,9 @@ def _measured(
     return measured, answers
 
 
-def _show(
-    facts: dict[str, Any], out: Console, say: Callable[[str], None], accelerator: Accelerator
-) -> None:
-    if not accelerator.is_main_process:
-        return
+def _show(facts: dict[str, Any], out: Console) -> None:
     detections, metrics = facts["detections"], facts["metrics"]
-    out.print(summary_table(metrics))
+    out.print(summary_table(metrics, used=facts["videos"], total=facts["videos_annotated"]))
     out.print(
         bucket_table(
             "Average recall by annotated segment",
@@ -206,12 +207,3 @@ def _show(
                 },
             )
         )
-    for tie in facts["ties"]:
-        say(f"note: {tie_line(tie)}")
-    missing, skipped = facts["missing"], facts["skipped"]
-    if missing or skipped:
-        say(f"on {facts['videos']} of {facts['videos_annotated']} videos")
-    if missing:
-        say(f"  {len(missing)} have no features: {', '.join(missing)}")
-    for problem in skipped:
-        say(f"  {problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.activitynet import annotated_classes, read_class_names
 from videozoo.data.sequence_views import SequencePredict
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answer, Answers, Source, answer
@@ -33,6 +33,7 @@ from videozoo.tasks.localisation.sources import (
     num_classes,
 )
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
 """From what the user named and a configuration to videos."""
@@ -93,21 +94,21 @@ def predict_sources(
     """As `predict`, whatever the model reads."""
     if request.annotate:
         raise UsageError("--annotate needs a model that sees the videos themselves")
-    if request.explain and request.save_dir is None:
-        raise UsageError("explained videos need a folder to go to: --save-dir DIR")
     out = console or Console()
     config = without_absent_names(trained.config)
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     views: SequencePredict = config.predict
     labels = None if views.labels is None else read_labels(views.labels)
     sources = sources_of(request.inputs, config)
+    _refuse_twice(sources)
     names = class_names(trained, config, labels)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     found: list[Answer] = []
-    skipped: list[str] = []
+    failed: list[str] = []
     for source in sources:
         check_features(source.extractor, trained, say)
         with progress_bar(len(source.present), accelerator) as advance:
@@ -115,7 +116,7 @@ def predict_sources(
                 module,
                 source,
                 accelerator=accelerator,
-                skip_bad=request.skip_bad,
+                skip_bad=not request.strict,
                 keep_curves=request.explain,
                 files=score_files(config, views),
                 on_video=advance,
@@ -123,36 +124,34 @@ def predict_sources(
         if labels is not None and num_classes(config) is None:
             answers = joined(answers, labels, names, views)
         found += answers.by_number.values()
-        skipped += answers.skipped.values()
-    _refuse_twice(found)
+        failed += [f"{name}: no features" for name in source.missing]
+        failed += answers.skipped.values()
     results = [_result(each, names) for each in found]
     if accelerator.is_main_process:
+        folder.make_room(say)
         listed = [_facts(each) for each in results]
+        with_classes = any(each.found.labels is not None for each in found)
+        path = write_answers(
+            views,
+            found,
+            classes=names if with_classes else None,
+            folder=request.files_dir or folder.path,
+        )
+        facts = {"predictions": listed, "skipped": failed}
+        folder.write(facts, [path])
+        pictures: list[Path] = []
+        if request.explain:
+            pictures = _draw(found, results, folder.path)
+            for one, picture in zip(listed, pictures, strict=True):
+                one["explained"] = picture.name
+        written = folder.write(facts, [path, *pictures])
         out.print(segment_table(listed, most=views.top_k))
-        if request.explain and request.save_dir is not None:
-            pictures = _draw(found, results, request.save_dir)
-            for facts, picture in zip(listed, pictures, strict=True):
-                facts["explained"] = picture.name
-            say(f"written: {len(pictures)} pictures in {request.save_dir}")
-        for problem in skipped:
-            say(f"skipped: {problem}")
+        if pictures:
+            say(f"written: {len(pictures)} pictures in {folder.path}")
         if any(each.duration_seconds is None for each in results):
             say("note: lengths of some videos are not known; their times are shares of the video")
-        if request.save_dir is not None:
-            facts: dict[str, Any] = {
-                "model": config.name,
-                "weights": str(trained.path),
-                "videozoo": __version__,
-                "predictions": listed,
-                "skipped": skipped,
-            }
-            with_classes = any(each.found.labels is not None for each in found)
-            path = write_answers(
-                views, found, classes=names if with_classes else None, folder=request.save_dir
-            )
-            written = write_json(request.save_dir / "predictions.json", facts)
-            say(f"written: {written}, {path}")
-    finish(accelerator)
+        say(f"written: {written}, {path}")
+    conclude(accelerator, request, failed, say, total=len(found) + len(failed))
     return results
 
 
@@ -180,9 +179,9 @@ def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
     return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
 
 
-def _refuse_twice(found: Sequence[Answer]) -> None:
-    names = [each.video for each in found]
-    twice = next((name for name in names if names.count(name) > 1), None) if names else None
+def _refuse_twice(sources: Sequence[Source]) -> None:
+    often = Counter(each.video for source in sources for each in source.present)
+    twice = next((name for name, count in often.items() if count > 1), None)
     if twice is not None:
         raise DataError(f"video {twice!r} is there twice; name each video once")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.data.moment_views import MomentEval
 from videozoo.data.moments import EvalMoments, load_moments
-from videozoo.engine.devices import finish
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
@@ -23,8 +22,14 @@ from videozoo.tasks.common import (
 )
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.moments.scoring import check_origin, finder_of, search_videos, shortfall
+from videozoo.tasks.moments.scoring import (
+    check_origin,
+    failures,
+    finder_of,
+    search_videos,
+)
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 
 def evaluate(
@@ -49,6 +54,7 @@ def evaluate(
     for note in config.notes:
         say(f"note: {note}")
     say_if_learnt_from(say, config.data, "test")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     sentence_dim = config.model.sentence_dim
     moments = load_moments(
         config.data, "test", visual_dim=config.model.visual_dim, sentence_dim=sentence_dim
@@ -61,7 +67,7 @@ def evaluate(
         batch_size=config.eval.batch_size,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        skip_bad=request.skip_bad,
+        skip_bad=not request.strict,
     )
     check_origin(moments, trained, sentence_dim, say)
     finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
@@ -69,34 +75,37 @@ def evaluate(
     started = time.monotonic()
     with progress_bar(len(moments.videos), accelerator) as advance:
         searched = search_videos(finder, batches, accelerator=accelerator, on_video=advance)
+    failed = failures(searched, moments)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
         searches = [one.search for one in searched.found]
         protocols = recalls_of(searches, config.eval)
         facts = {
-            "model": config.name,
-            "weights": str(trained.path),
-            "videozoo": __version__,
+            **folder.facts,
             "videos": len(searched.results),
             "sentences": len(searches),
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
             "recall": protocols["recall"],
             "recall_2019": protocols["recall_2019"],
-            "skipped": shortfall(searched, moments),
+            "skipped": [*moments.left_out, *failed],
             "config": config.as_dict(),
         }
+        folder.make_room(say)
+        files: list[Path] = []
+        if config.eval.results_name is not None:
+            path = (request.files_dir or folder.path) / config.eval.results_name
+            files.append(write_json(path, _results_2019(searches)))
+        written = folder.write(facts, files)
         out.print(recall_table(protocols["recall"], title="R@n at tIoU"))
         out.print(recall_table(protocols["recall_2019"], title="The same as 2019 counted"))
-        out.print(f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}")
-        for line in facts["skipped"]:
-            say(line)
-        if request.save_dir is not None:
-            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
-            if config.eval.results_name is not None:
-                path = request.save_dir / config.eval.results_name
-                say(f"written: {write_json(path, _results_2019(searches))}")
-    finish(accelerator)
+        total = len(searched.results) + len(failed)
+        part = f", on {len(searched.results)} of {total} videos" if failed else ""
+        out.print(f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}")
+        for line in moments.left_out:
+            say(f"left out: {line}")
+        say(f"written: {', '.join(map(str, [written, *files]))}")
+    conclude(accelerator, request, failed, say, total=len(searched.results) + len(failed))
     return facts
 
 

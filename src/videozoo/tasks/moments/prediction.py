@@ -10,7 +10,6 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
     EvalMoments,
@@ -21,7 +20,6 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
-from videozoo.engine.devices import finish
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
@@ -34,11 +32,12 @@ from videozoo.tasks.moments.scoring import (
     MomentModel,
     Searched,
     check_origin,
+    failures,
     finder_of,
     search_videos,
-    shortfall,
 )
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 _MOST_DRAWN = 20  # sentences of a picture
 
@@ -56,14 +55,13 @@ def predict(
     """
     if request.annotate:
         raise UsageError("--annotate needs a model that sees the videos themselves")
-    if request.explain and request.save_dir is None:
-        raise UsageError("explained sentences need a folder to go to: --save-dir DIR")
     out = console or Console()
     config = trained.config
     accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     moments = _moments(request.inputs, request.sentences, config)
     for note in moments.notes:
         say(f"note: {note}")
@@ -75,34 +73,36 @@ def predict(
             config,
             moments,
             accelerator,
-            skip_bad=request.skip_bad,
+            skip_bad=not request.strict,
             on_video=advance,
         )
     found = [_prediction(one, config) for one in searched.found]
+    failed = failures(searched, moments)
     if accelerator.is_main_process:
+        folder.make_room(say)
+        files: list[Path] = []
+        if config.predict.results_name is not None:
+            path = (request.files_dir or folder.path) / config.predict.results_name
+            files.append(write_json(path, _results_2019(searched, config)))
+        facts = {
+            "unit": moments.unit,
+            "predictions": found,
+            "skipped": [*moments.left_out, *failed],
+        }
+        folder.write(facts, files)
+        pictures: dict[str, Path] = {}
+        if request.explain:
+            pictures = _draw(searched, config, folder.path)
+            for one in found:
+                one["explained"] = pictures[one["video"]].name
+        written = folder.write(facts, [*files, *pictures.values()])
         out.print(moment_table(found))
-        if request.explain and request.save_dir is not None:
-            pictures = _draw(searched, config, request.save_dir)
-            for facts in found:
-                facts["explained"] = pictures[facts["video"]].name
-            say(f"written: {len(pictures)} pictures in {request.save_dir}")
-        skipped = shortfall(searched, moments)
-        for line in skipped:
-            say(line)
-        if request.save_dir is not None:
-            facts = {
-                "model": config.name,
-                "weights": str(trained.path),
-                "videozoo": __version__,
-                "unit": moments.unit,
-                "predictions": found,
-                "skipped": skipped,
-            }
-            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
-            if config.predict.results_name is not None:
-                path = request.save_dir / config.predict.results_name
-                say(f"written: {write_json(path, _results_2019(searched, config))}")
-    finish(accelerator)
+        for line in moments.left_out:
+            say(f"left out: {line}")
+        if pictures:
+            say(f"written: {len(pictures)} pictures in {folder.path}")
+        say(f"written: {', '.join(map(str, [written, *files]))}")
+    conclude(accelerator, request, failed, say, total=len(searched.results) + len(failed))
     return searched.found
 
 

@@ -207,11 +207,10 @@ def refuse_other_origin(one: MomentSet, other: MomentSet) -> None:
         )
 
 
-def shortfall(searched: Searched, moments: MomentSet) -> list[str]:
-    """Lines about sentences and videos that were left out; empty where none were."""
-    lines = [f"left out: {reason}" for reason in moments.left_out]
-    lines += [f"left out: no windows of {video}" for video in moments.missing]
-    return lines + [f"left out: {problem}" for problem in searched.skipped.values()]
+def failures(searched: Searched, moments: MomentSet) -> list[str]:
+    """Lines about videos that could not be used; empty where all could."""
+    without = [f"{video}: no features in {moments.source.path}" for video in moments.missing]
+    return [*without, *searched.skipped.values()]
 
 
 def finder(module: Any) -> MomentModel:

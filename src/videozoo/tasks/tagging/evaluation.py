@@ -9,22 +9,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo import __version__
 from videozoo.data.features import EvalFeatures
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
-from videozoo.tasks.common import (
-    progress_bar,
-    say_if_learnt_from,
-    speaker,
-    without_absent_names,
-    write_json,
-)
+from videozoo.tasks.common import progress_bar, say_if_learnt_from, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
+from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.scoring import feature_shape, names_of_classes, score_videos
 
@@ -51,6 +45,7 @@ def evaluate(
     for note in config.notes:
         say(f"note: {note}")
     say_if_learnt_from(say, config.data, "test")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     shape, classes = feature_shape(config), int(config.model.num_classes)
     batches = EvalFeatures(
         shape,
@@ -59,7 +54,7 @@ def evaluate(
         batch_size=config.eval.batch_size,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        skip_bad=request.skip_bad,
+        skip_bad=not request.strict,
         num_classes=classes,
     )
     check_features(batches.records.extractor, trained, say)
@@ -82,9 +77,7 @@ def evaluate(
     if config.eval.hit_at_one_2019 and scored.counter.videos:
         metrics["hit_at_one_2019"] = scored.hits_2019 / scored.counter.videos
     facts: dict[str, Any] = {
-        "model": config.name,
-        "weights": str(trained.path),
-        "videozoo": __version__,
+        **folder.facts,
         "videos": scored.counter.videos,
         "seconds": round(time.monotonic() - started, 3),
         "metrics": metrics,
@@ -92,17 +85,14 @@ def evaluate(
         "skipped": list(scored.skipped.values()),
         "config": config.as_dict(),
     }
+    total = scored.counter.videos + len(scored.skipped)
     if accelerator.is_main_process:
-        out.print(summary_table(metrics))
+        folder.make_room(say)
+        written = folder.write(facts)
+        out.print(summary_table(metrics, used=scored.counter.videos, total=total))
         out.print(tag_table(facts["classes"]))
-        if scored.skipped:
-            total = scored.counter.videos + len(scored.skipped)
-            say(f"on {scored.counter.videos} of {total} videos; not usable:")
-            for problem in scored.skipped.values():
-                say(f"  {problem}")
-        if request.save_dir is not None:
-            say(f"written: {write_json(request.save_dir / 'eval.json', facts)}")
-    finish(accelerator)
+        say(f"written: {written}")
+    conclude(accelerator, request, facts["skipped"], say, total=total)
     return facts
 
 

@@ -10,18 +10,18 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.features import EvalFeatures
 from videozoo.data.record_survey import SEGMENTS_IGNORED, are_segment_rated
 from videozoo.data.records import RecordSet, find_records
-from videozoo.engine.devices import finish, make_accelerator
+from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names, write_json
+from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
     Scored,
@@ -45,14 +45,13 @@ def predict(
     """
     if request.annotate:
         raise UsageError("--annotate needs a model that sees the videos themselves")
-    if request.explain and request.save_dir is None:
-        raise UsageError("explained videos need a folder to go to: --save-dir DIR")
     out = console or Console()
     config = without_absent_names(trained.config)
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:
         say(f"note: {note}")
+    folder = ResultFolder.choose(trained, request, accelerator, say)
     records = input_records(request.inputs, config)
     check_features(records.extractor, trained, say)
     if are_segment_rated(records):
@@ -64,31 +63,27 @@ def predict(
             config,
             records,
             accelerator,
-            skip_bad=request.skip_bad,
+            skip_bad=not request.strict,
             attention=request.explain,
             on_video=advance,
         )
     names = names_of_classes(trained, config)
     found = [_prediction(result, names) for result in scored.results.values()]
+    skipped = list(scored.skipped.values())
     if accelerator.is_main_process:
-        out.print(prediction_table(found))
-        if request.explain and request.save_dir is not None:
-            pictures = draw_attention(scored.results, names, records, config, request.save_dir)
+        folder.make_room(say)
+        folder.write({"predictions": found, "skipped": skipped})
+        pictures: list[Path] = []
+        if request.explain:
+            pictures = draw_attention(scored.results, names, records, config, folder.path)
             for facts, picture in zip(found, pictures, strict=True):
                 facts["explained"] = picture.name
-            say(f"written: {len(pictures)} pictures of attention in {request.save_dir}")
-        for problem in scored.skipped.values():
-            say(f"skipped: {problem}")
-        if request.save_dir is not None:
-            facts = {
-                "model": config.name,
-                "weights": str(trained.path),
-                "videozoo": __version__,
-                "predictions": found,
-                "skipped": list(scored.skipped.values()),
-            }
-            say(f"written: {write_json(request.save_dir / 'predictions.json', facts)}")
-    finish(accelerator)
+        written = folder.write({"predictions": found, "skipped": skipped}, pictures)
+        out.print(prediction_table(found))
+        if pictures:
+            say(f"written: {len(pictures)} pictures of attention in {folder.path}")
+        say(f"written: {written}")
+    conclude(accelerator, request, skipped, say, total=len(found) + len(skipped))
     return list(scored.results.values())
 
 

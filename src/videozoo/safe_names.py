@@ -1,0 +1,113 @@
+"""Names of files as text that every output can carry.
+
+A file name is bytes. Where these are not in the encoding of the system, Python keeps each odd byte
+as a character of its own (a surrogate), which no terminal, page or picture can show and no UTF-8
+file can hold. Names are written in one way everywhere:
+
+* for people, `shown`: odd bytes as ``\\xNN``, control characters as ``?``;
+* in JSON, `json_bytes`: odd bytes as ``\\udcNN``, from which Python reads the very name again;
+* on a stream of any encoding, the error handler `NAMES`: what the encoding lacks becomes ASCII.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+NAMES = "videozoo-names"
+"""For `errors=` of `open` and the like."""
+
+_IN_ASCII = {
+    "\N{FULL BLOCK}": "#",
+    "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-",
+    "\N{HORIZONTAL ELLIPSIS}": "~",
+    "\N{CHECK MARK}": "+",
+    "\N{MULTIPLICATION X}": "x",
+}
+"""What tables are drawn with, and one character that takes its place."""
+
+
+def shown(text: object) -> str:
+    r"""Text for people, without anything that a terminal would obey or cannot show.
+
+    >>> shown("a\x1b[2J"), shown("caf\udce9.mp4")
+    ('a?[2J', 'caf\\xe9.mp4')
+    """
+    whole = _whole(str(text))
+    return "".join(each if each.isprintable() else _odd(each) or "?" for each in whole)
+
+
+def listed_path(path: Path) -> Path:
+    """The file that a text in UTF-8 names, also where the system's encoding is another."""
+    return Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))
+
+
+def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
+    r"""A JSON text in UTF-8; every name in it can be read again as it was.
+
+    >>> json_bytes("caf\udce9"), json.loads(json_bytes("caf\udce9")) == "caf\udce9"
+    (b'"caf\\udce9"', True)
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _whole(text).encode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def any_encoding(*streams: TextIO) -> Generator[None]:
+    """Let these streams take any text, whatever their encoding, until the block is left."""
+    with ExitStack() as stack:
+        for stream in streams:
+            if isinstance(stream, io.TextIOWrapper):
+                stack.callback(_set_errors, stream, stream.errors or "strict")
+                _set_errors(stream, NAMES)
+        yield
+
+
+def _set_errors(stream: io.TextIOWrapper, errors: str) -> None:
+    if not stream.closed:
+        stream.reconfigure(errors=errors)
+
+
+def _whole(text: str) -> str:
+    """Put together the bytes of a character that the system's encoding took for odd ones."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character that came from elsewhere
+        return text
+
+
+def _odd(character: str) -> str | None:
+    """An odd byte, or half a character, as people can read it; None for other characters."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\u{number:04x}" if 0xD800 <= number <= 0xDFFF else None
+
+
+def _in_encoding(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    piece = _whole(error.object[error.start : error.end])
+    return "".join(_replaced(piece, error.encoding)), error.end
+
+
+def _replaced(text: str, encoding: str) -> Iterable[str]:
+    for character in text:
+        stand_in = _odd(character) or _IN_ASCII.get(character)
+        if stand_in is None:
+            try:
+                character.encode(encoding)
+                stand_in = character
+            except UnicodeEncodeError:
+                number = ord(character)
+                stand_in = f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+        yield stand_in
+
+
+codecs.register_error(NAMES, _in_encoding)

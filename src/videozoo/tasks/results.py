@@ -1,0 +1,218 @@
+"""Where answers go: onto the disk before anything is printed, and never over another run's."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from videozoo import __version__
+from videozoo.engine.devices import finish
+from videozoo.errors import IncompleteError, RunError
+from videozoo.safe_json import parse_json
+from videozoo.tasks.common import write_json
+from videozoo.tasks.exporting import sha256_of
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import EvalRequest, ExtractRequest, PredictRequest
+
+_MOST_NAMED = 20
+_SAME = ("weights_sha256", "data", "inputs", "sentences")
+"""Facts that two results share where one may take the place of the other."""
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """The folder that an evaluation or a prediction writes to.
+
+    Results of other weights or about other videos that lie there are kept in `old-1`, `old-2`, ...
+    """
+
+    path: Path
+    name: Literal["eval.json", "predictions.json"]
+    facts: Mapping[str, Any]
+    """What made the results; they begin with it."""
+
+    @classmethod
+    def choose(
+        cls,
+        trained: Trained,
+        request: EvalRequest | PredictRequest,
+        accelerator: Accelerator,
+        say: Callable[[str], None],
+    ) -> ResultFolder:
+        """Say where results will go, before anything is computed; the same in all processes.
+
+        That is `save_dir`; else beside the weights, `RUN/eval` or `RUN/predict/INPUT`, where INPUT
+        is the name of the one input, or the time; for weights outside a run, and runs that cannot
+        be written to, `runs/NAME/eval` and the like.
+
+        Raises:
+            RunError: The folder cannot be written to.
+        """
+        chosen: list[Any] = [None]
+        if accelerator.is_main_process:
+            try:
+                chosen = [request.save_dir or _default(trained.path, request, say)]
+                _check_writable(chosen[0])
+            except RunError as error:
+                chosen = [error]
+        if accelerator.num_processes > 1:
+            broadcast_object_list(chosen)
+        if isinstance(chosen[0], RunError):
+            raise chosen[0]
+        facts: dict[str, Any] = {
+            "model": trained.config.name,
+            "weights": str(trained.path),
+            "weights_sha256": sha256_of(trained.path),
+            "videozoo": __version__,
+        }
+        if isinstance(request, PredictRequest):
+            facts["inputs"] = list(request.inputs)
+            if request.sentences:
+                facts["sentences"] = list(request.sentences)
+            return cls(chosen[0], "predictions.json", facts)
+        facts["data"] = _data_asked_for(trained, request)
+        return cls(chosen[0], "eval.json", facts)
+
+    def make_room(self, say: Callable[[str], None]) -> None:
+        """Move what another command wrote here out of the way.
+
+        Raises:
+            RunError: The disk refuses.
+        """
+        there = _read(self.path / self.name)
+        if there is None or all(there.get(key) == self.facts.get(key) for key in _SAME):
+            return
+        number = 1
+        while (kept := self.path / f"old-{number}").exists():
+            number += 1
+        listed = there.get("files")
+        others = [Path(str(each)) for each in listed] if isinstance(listed, list) else []
+        try:
+            kept.mkdir()
+            for other in (Path(self.name), *others):
+                path = self.path / other
+                if other.parent in (Path(), Path("..")) and path.is_file():
+                    path.rename(kept / path.name)
+        except OSError as error:
+            raise RunError(f"{kept}: cannot be written: {error.strerror}") from None
+        say(f"note: {self.path} held results of {there.get('weights')}; they are now in {kept}")
+
+    def write(self, facts: Mapping[str, Any], files: Sequence[Path] = ()) -> Path:
+        """Write the JSON file.
+
+        Args:
+            facts: What was found, beside `self.facts`.
+            files: What else was written; kept with the JSON file when that is moved.
+
+        Raises:
+            RunError: The disk refuses.
+        """
+        listed = [os.path.relpath(path, self.path) for path in files]
+        return write_json(self.path / self.name, {**self.facts, **facts, "files": listed})
+
+
+def run_folder_of(weights: Path) -> Path | None:
+    """The run that weights belong to, where they lie in its folder."""
+    folder = weights.parent.parent if weights.parent.name == "weights" else weights.parent
+    return folder if (folder / "config.yaml").is_file() else None
+
+
+def conclude(
+    accelerator: Accelerator,
+    request: EvalRequest | PredictRequest | ExtractRequest,
+    failed: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    total: int,
+    num_failed: int | None = None,
+    what: str = "videos",
+) -> None:
+    """Leave the other processes; say what could not be used, once all else is said and written.
+
+    Args:
+        accelerator: The processes.
+        request: Whether that is a failure.
+        failed: A line for each that could not be used.
+        say: Told where that is no failure.
+        total: How many there were in all.
+        num_failed: How many could not be used, where these are not the lines.
+        what: They are.
+
+    Raises:
+        IncompleteError: Some could not be used; in the main process.
+    """
+    finish(accelerator)
+    if not failed or not accelerator.is_main_process:
+        return
+    count = len(failed) if num_failed is None else num_failed
+    text = _incomplete(failed, f"{count} of {total} {what} could not be used", count < total)
+    if not request.skip_bad:
+        raise IncompleteError(text)
+    say(f"note: {text}")
+
+
+def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:
+    lines = [f"{head}{'; the others are done' if rest else ''}:"]
+    lines += [f"  {line}" for line in failed[:_MOST_NAMED]]
+    if len(failed) > _MOST_NAMED:
+        lines.append(f"  and {len(failed) - _MOST_NAMED} more")
+    return "\n".join(lines)
+
+
+def _default(
+    weights: Path, request: EvalRequest | PredictRequest, say: Callable[[str], None]
+) -> Path:
+    run = run_folder_of(weights)
+    outside = Path("runs", weights.stem if weights.is_file() else weights.name)
+    own = outside if run is None else run
+    if run is not None and not _is_writable(run):
+        say(f"note: {run} cannot be written to; results go to {outside}")
+        own = outside
+    if isinstance(request, EvalRequest):
+        place = own / "eval"
+        return place / weights.stem if weights.parent.name == "weights" else place
+    return own / "predict" / _input_name(request.inputs)
+
+
+def _data_asked_for(trained: Trained, request: EvalRequest) -> list[str]:
+    """What the command line says of the data, other than the configuration does."""
+    origins, data = trained.config.origins, trained.config.as_dict()["data"]
+    keys = [key for key, origin in origins.items() if origin.startswith("--")]
+    found = [
+        f"{key}={data[key[5:]]}" for key in keys if key.startswith("data.") and key[5:] in data
+    ]
+    return found if request.data is None else [*found, f"--data {request.data}"]
+
+
+def _input_name(inputs: Sequence[str]) -> str:
+    if len(inputs) == 1 and not any(character in inputs[0] for character in "*?["):
+        path = Path(inputs[0]).absolute()
+        name = path.stem if path.is_file() else path.name
+        if name not in ("", ".."):
+            return name
+    return time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _is_writable(folder: Path) -> bool:
+    there = next((each for each in (folder, *folder.parents) if each.exists()), Path())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _check_writable(folder: Path) -> None:
+    if not _is_writable(folder.absolute()):
+        raise RunError(f"{folder}: cannot be written to; name another folder")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: Any = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
