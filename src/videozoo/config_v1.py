@@ -43,6 +43,8 @@ _LANGUAGE = {"ets": _config_v1_language.ets, "tall": _config_v1_language.tall}
 _MOST_DROPS = 10_000
 _LONGEST_LITERAL = 200  # characters; Python's parser can be brought down by thousands
 
+_WITH_KEYS = ("UNIQUE",)
+"""Keys that the files of 2019 give further keys; this one was never read."""
 SECTION_NAMES = ("MODEL", "RESNETS", "NONLOCAL", "TRAIN", "VALID", "TEST", "INFER")
 
 
@@ -101,7 +103,7 @@ def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "co
             problems += [
                 f"{source}: {name}.{key}: expected a number, text or a list, got {brief(value)}"
                 for key, value in pairs
-                if isinstance(value, Mapping)
+                if isinstance(value, Mapping) and key not in _WITH_KEYS
             ]
     if problems:
         raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))

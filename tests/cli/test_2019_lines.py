@@ -89,3 +89,13 @@ def test_a_2019_file_for_dali_keeps_the_shape_of_the_picture(tmp_path: Path):
 
     assert config.data.resize == "keep_aspect"
     assert not any("use_dali" in note for note in config.notes)
+
+
+def test_the_files_of_attention_cluster_have_a_key_with_keys(tmp_path: Path):
+    old = tmp_path / "old.yaml"
+    old.write_text(
+        "MODEL: {name: AttentionCluster, feature_num: 2, feature_names: ['rgb', 'audio'], "
+        "feature_dims: [1024, 128], cluster_nums: [32, 32], UNIQUE: {good: 20, bad: 30}}\n"
+    )
+
+    assert load_config(old).name == "attention_cluster"
