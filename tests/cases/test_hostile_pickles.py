@@ -1,0 +1,104 @@
+"""Pickles that mean harm, through every way into the library that reads one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cases.pickle_entries import DATA_FILES, WEIGHTS
+from tests.test_safe_pickle import HOSTILE
+from tests.weights.test_torch_file import HOSTILE as HOSTILE_TENSORS
+from tests.weights.test_torch_file import written
+from videozoo import cli
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT.parent / "shared" / "cases" / "hostile"
+FORMS = ("np_*", "oob_*", "ndarray_*", "BUILD_*", "*memo*", "tuple_bomb*", "fuzz_*")
+SOME = ("ndarray called", "fields of numbers", "endless keys", "a list in itself", "a long index")
+MOST_SECONDS, MOST_MIB = 10, 500
+
+
+def own_files(folder: Path) -> list[Path]:
+    made = [written(folder / "sparse.pth", {"w": HOSTILE_TENSORS["sparse"][0]})]
+    for name in SOME:
+        for suffix in (".pkl", ".pdparams"):
+            path = folder / f"{name.replace(' ', '_')}{suffix}"
+            path.write_bytes(b"\x80\x02" + HOSTILE[name][0] + b".")
+            made.append(path)
+    return made
+
+
+def case_files() -> list[Path]:
+    found = {path for form in FORMS for path in CASES.glob(form)}
+    return sorted(path for path in found if path.suffix in (".pkl", ".pdparams", ".pth"))
+
+
+def tried(folder: Path, files: list[Path]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of what was tried and what came of it; the last is the memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cases.pickle_entries", str(folder), *map(str, files)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, (lines[-1:], done.stderr[-2000:])
+    grown = lines.pop()["grown_mib"]
+    assert grown < MOST_MIB
+    return zip(lines[::2], lines[1::2], strict=True)
+
+
+def assert_refused(folder: Path, files: list[Path]) -> None:
+    count = 0
+    for what, came in tried(folder, files):
+        count += 1
+        assert came["end"] == "error", (what, came)
+        assert came["seconds"] < MOST_SECONDS, (what, came)
+        said = [line for line in came["said"].splitlines() if "refused" in line or "not a" in line]
+        assert len(said) == 1, (what, came)
+        assert what["file"] in said[0] or "v_1" in said[0], (what, came)
+        assert "Traceback" not in came["said"], (what, came)
+        assert "fault of videozoo" not in came["said"], (what, came)
+    data = sum(path.suffix == ".pkl" for path in files)
+    assert count == data * len(DATA_FILES) + (len(files) - data) * len(WEIGHTS)
+
+
+def assert_found_by_the_check(
+    folder: Path, files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its processes take seconds to start, so all files are in one list."""
+    videos = [path for path in files if path.suffix == ".pkl"]
+    (folder / "all.list").write_text("".join(f"{path} 0\n" for path in videos))
+
+    assert cli.main(["check-data", str(folder / "all.list"), "--no-cache", "--workers", "1"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"{len(videos)} of {len(videos)} videos cannot be used" in said
+
+
+def test_a_hostile_pickle_is_one_plain_error_wherever_it_comes_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    files = own_files(tmp_path)
+
+    assert_refused(tmp_path, files)
+    assert_found_by_the_check(tmp_path, files, capsys)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")
+def test_the_collected_hostile_pickles_are_plain_errors_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    files = case_files()
+    assert len(files) > 20
+
+    assert_refused(tmp_path, files)
+    assert_found_by_the_check(tmp_path, files, capsys)
