@@ -12,11 +12,13 @@ from videozoo.tasks.demos import clips as demo
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("model", ["tsm", "tsn"])
-def test_the_shipped_configs_are_those_of_the_demo(model: str):
-    shipped = load_config(ROOT / "configs" / "demo" / f"{model}.yaml")
+def test_the_packaged_settings_are_used_on_a_folder_of_ones_own(tmp_path: Path):
+    packaged = load_config(ROOT / "configs" / "demo" / "tsm.yaml")
 
-    assert shipped.as_dict() == demo.demo_config(model, Path("demo")).as_dict()
+    assert demo.demo_config("tsm", Path("demo")).as_dict() == packaged.as_dict()
+    elsewhere = demo.demo_config("tsm", tmp_path).data
+    assert elsewhere.train == tmp_path / "clips" / "train.list"
+    assert elsewhere.class_names == tmp_path / "clips" / "class_names.json"
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 
 
 @pytest.mark.parametrize("model", ["attention_cluster", "attention_lstm", "nextvlad"])
-def test_the_shipped_configs_are_those_of_the_demo(model: str):
+def test_the_packaged_settings_say_what_the_demo_does(model: str):
     path = CONFIGS / f"{model}.yaml"
 
-    assert load_config(path).as_dict() == tagging.demo_config(model, Path("demo")).as_dict()
+    assert [stream.dim for stream in load_config(path).model.streams] == [ground.DIM]
     assert f"at least {tagging.MARGIN:g} above" in path.read_text()
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from rich.console import Console
 
-from videozoo.config import RunConfig, from_layers
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.captions import Meteor, caption_scores, has_java, tokenized
 from videozoo.tasks import captioning
 from videozoo.tasks.demos import ground
+from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -35,49 +35,12 @@ sentence; `configs/demo/` says the same."""
 NUM_SHOWN = 3
 
 
-def demo_config(folder: Path) -> RunConfig:
-    """Settings of the demo; `configs/demo/` holds the same.
-
-    Args:
-        folder: The demo's folder.
-    """
-    world = folder / "world"
-    settings = {
-        "model": {
-            "name": "ets",
-            "feature_dim": ground.DIM,
-            "embedding_size": 128,
-            "gru_size": 128,
-            "decoder_size": 128,
-            "word_size": 64,
-        },
-        "data": {
-            **{split: world / f"captions_{split}.json" for split in ground.SPLITS},
-            "features": folder / "features",
-            "num_workers": 0,
-        },
-        "train": {
-            "epochs": 40,
-            "batch_size": 32,
-            "optimizer": "adam",
-            "weight_decay": 1e-4,
-            "clip_gradient_norm": 5.0,
-            "learning_rate": 0.002,
-            "schedule": "cosine",
-            "warmup_epochs": 1,
-        },
-        "eval": {"max_length": 20},
-        "predict": {"max_length": 20},
-    }
-    return from_layers([("the demo", settings)])
-
-
 def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
     """Run the demo of ETS; see `demos.run`."""
     started = time.monotonic()
     out = Console(stderr=True)
     made = ground.prepare(folder, seed=seed, device=device, out=out)
-    config = demo_config(folder).replace("--seed", {"train.seed": seed})
+    config = demo_config("ets", folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  ETS learns to say what happens")
     save_dir = folder / "ets"
     request = ground.training(config, save_dir, device, valid_interval=10)

@@ -16,7 +16,6 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo.config import RunConfig, from_layers
 from videozoo.data.clips import load_entries
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
@@ -27,6 +26,7 @@ from videozoo.report.html import Headline, Report, write_report
 from videozoo.report.tables import percent
 from videozoo.tasks import classification
 from videozoo.tasks.classification import pages
+from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -36,49 +36,11 @@ from videozoo.tasks.requests import (
     TrainRequest,
 )
 
+MODELS = ("tsm", "tsn")
 NUM_TRAIN, NUM_VAL, NUM_TEST = 800, 80, 240
 CHANCE = 1 / len(CLASS_NAMES)
 MARGIN = 0.5
 """By so much at least is TSM's top-1 accuracy above chance."""
-
-_MODELS: dict[str, dict[str, Any]] = {
-    "tsm": {"name": "tsm", "depth": 18, "width": 0.25, "num_segments": 8, "dropout": 0.0},
-    "tsn": {"name": "tsn", "depth": 18, "width": 0.25, "num_segments": 8},
-}
-
-
-def demo_config(model: str, folder: Path) -> RunConfig:
-    """Settings of one of the demo's networks; `configs/demo/` holds the same.
-
-    Args:
-        model: "tsm" or "tsn".
-        folder: The demo's folder.
-    """
-    clips = folder / "clips"
-    settings = {
-        "model": {"num_classes": len(CLASS_NAMES), **_MODELS[model]},
-        "data": {
-            "train": clips / "train.list",
-            "val": clips / "val.list",
-            "test": clips / "test.list",
-            "class_names": clips / "class_names.json",
-            "short_side": 64,
-            "crop_size": 48,
-            "crops": "random",
-            "flip": 0.0,  # left and right are different answers here
-            "num_workers": 1,
-        },
-        "train": {
-            "epochs": 10,
-            "batch_size": 16,
-            "learning_rate": 0.03,
-            "nesterov": True,
-            "schedule": "cosine",
-            "warmup_epochs": 1,
-        },
-        "eval": {"batch_size": 32},
-    }
-    return from_layers([("the demo", settings)])
 
 
 def run(
@@ -106,7 +68,7 @@ def run(
     """
     started = time.monotonic()
     out = Console(stderr=True)
-    models = ("tsm",) if quick else tuple(_MODELS)
+    models = ("tsm",) if quick else MODELS
     steps = len(models) + 2
     out.rule(f"1/{steps}  making videos")
     clips = made_clips(folder / "clips", seed, out)
@@ -258,7 +220,7 @@ def _report(
             "multiplication, and it is enough to see motion.",
         ],
         panels=pages.curves(
-            {model.upper(): RunFolder(folder / model) for model in _MODELS}, chance=CHANCE
+            {model.upper(): RunFolder(folder / model) for model in MODELS}, chance=CHANCE
         ),
         confusions=[
             Confusion(

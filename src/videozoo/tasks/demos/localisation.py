@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.config import RunConfig, from_layers
-from videozoo.data.synthetic import CLASS_NAMES
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.detection import DetectionCounter
@@ -24,6 +22,7 @@ from videozoo.metrics.proposals import ProposalCounter
 from videozoo.tasks import localisation
 from videozoo.tasks.demos import ground
 from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -39,66 +38,7 @@ NUM_RANDOM = 100
 """Random segments of a video, as many as count in AUC."""
 NUM_SHOWN = 3
 
-_STEPS = 48
 _VALID_INTERVALS = {"bmn": 4, "bsn": 5, "ctcn": 4}  # the last epoch among them
-_MODELS: dict[str, dict[str, Any]] = {
-    "bmn": {
-        "model": {
-            "feature_dim": ground.DIM,
-            "num_steps": _STEPS,
-            "num_durations": _STEPS // 2,
-            "num_samples": 16,
-        },
-        "train": {"epochs": 8, "learning_rate": 0.001},
-    },
-    "bsn": {
-        "model": {
-            "tem": {"feature_dim": ground.DIM, "num_steps": _STEPS, "hidden_size": 128},
-            "pem": {"hidden_size": 64},
-        },
-        "train": {
-            "epochs": 15,
-            "learning_rate": 0.001,
-            "second_stage": {"epochs": 10, "batch_size": 16, "learning_rate": 0.01},
-        },
-    },
-    "ctcn": {
-        "model": {
-            "num_classes": len(CLASS_NAMES) + 1,
-            "feature_dim": len(CLASS_NAMES),
-            "width": 0.125,
-        },
-        "train": {"epochs": 12, "learning_rate": 0.002},
-    },
-}
-
-
-def demo_config(model: str, folder: Path) -> RunConfig:
-    """Settings of the demo; `configs/demo/` holds the same.
-
-    Args:
-        model: bmn, bsn or ctcn.
-        folder: The demo's folder.
-    """
-    own = _MODELS[model]
-    settings = {
-        "model": {"name": model, **own["model"]},
-        "data": {
-            "annotations": folder / "world" / "annotations.json",
-            "test_subset": "testing",
-            "features": folder / _layer(model),
-            "num_workers": 0,
-        },
-        "train": {
-            "batch_size": 16,
-            "optimizer": "adam",
-            "weight_decay": 1e-4,
-            "schedule": "cosine",
-            "warmup_epochs": 1,
-            **own["train"],
-        },
-    }
-    return from_layers([("the demo", settings)])
 
 
 def _layer(model: str) -> Layer:

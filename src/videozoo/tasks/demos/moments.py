@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from videozoo.config import RunConfig, from_layers
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.moments import Search, recall
 from videozoo.tasks import moments
 from videozoo.tasks.demos import ground
+from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -36,47 +36,12 @@ NUM_SHOWN = 3
 _WINDOW_SECONDS = (3.0, 4.5, 6.0)
 
 
-def demo_config(folder: Path) -> RunConfig:
-    """Settings of the demo; `configs/demo/` holds the same.
-
-    Args:
-        folder: The demo's folder.
-    """
-    world = folder / "world"
-    settings = {
-        "model": {
-            "name": "tall",
-            "visual_dim": 3 * ground.DIM,
-            "sentence_dim": 300,
-            "semantic_size": 128,
-            "hidden_size": 128,
-        },
-        "data": {
-            **{split: world / f"queries_{split}.txt" for split in ground.SPLITS},
-            "features": folder / "features",
-            "windows": {"seconds": list(_WINDOW_SECONDS), "context_seconds": 3.0},
-            "num_workers": 0,
-        },
-        "train": {
-            "epochs": 30,
-            "batch_size": 32,
-            "optimizer": "adam",
-            "learning_rate": 0.001,
-            "weight_decay": 0.0,
-            "clip_gradient_norm": 5.0,
-            "schedule": "cosine",
-            "warmup_epochs": 1,
-        },
-    }
-    return from_layers([("the demo", settings)])
-
-
 def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
     """Run the demo of TALL; see `demos.run`."""
     started = time.monotonic()
     out = Console(stderr=True)
     made = ground.prepare(folder, seed=seed, device=device, out=out)
-    config = demo_config(folder).replace("--seed", {"train.seed": seed})
+    config = demo_config("tall", folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  TALL learns which moment a sentence means")
     save_dir = folder / "tall"
     request = ground.training(config, save_dir, device)

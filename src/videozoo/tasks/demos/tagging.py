@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.config import RunConfig, from_layers
 from videozoo.data.records import RecordSet, find_records
 from videozoo.data.synthetic import CLASS_NAMES
 from videozoo.errors import RunError
@@ -23,6 +22,7 @@ from videozoo.metrics.tagging import TaggingCounter
 from videozoo.tasks import tagging
 from videozoo.tasks.demos import ground
 from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
     ConfigSource,
@@ -33,59 +33,6 @@ from videozoo.tasks.requests import (
 MARGIN = 0.2
 """By so much at least is GAP above that of the prior; `configs/demo/` says the same."""
 NUM_EXPLAINED = 3
-
-_STREAM = {"name": "rgb", "dim": ground.DIM}
-_MODELS: dict[str, dict[str, Any]] = {
-    "attention_cluster": {
-        "streams": [_STREAM | {"clusters": 8}],
-        "num_frames": 40,
-        "hidden_sizes": [128, 64],
-        "dropout": 0.2,
-    },
-    "attention_lstm": {
-        "streams": [_STREAM],
-        "embedding_size": 64,
-        "lstm_size": 64,
-        "hidden_sizes": [128, 64],
-        "dropout": 0.2,
-    },
-    "nextvlad": {
-        "streams": [_STREAM],
-        "cluster_size": 16,
-        "groups": 4,
-        "hidden_size": 128,
-        "dropout": 0.2,
-    },
-}
-
-
-def demo_config(model: str, folder: Path) -> RunConfig:
-    """Settings of the demo; `configs/demo/` holds the same.
-
-    Args:
-        model: A tagging model.
-        folder: The demo's folder.
-    """
-    records = folder / "records"
-    settings = {
-        "model": {"name": model, "num_classes": len(CLASS_NAMES), **_MODELS[model]},
-        "data": {
-            **{split: records / split for split in ground.SPLITS},
-            "class_names": records / "class_names.json",
-            "num_workers": 0,
-        },
-        "train": {
-            "epochs": 30,
-            "batch_size": 16,
-            "optimizer": "adam",
-            "learning_rate": 0.002,
-            "weight_decay": 0.0,
-            "schedule": "cosine",
-            "warmup_epochs": 2,
-        },
-        "predict": {"top_k": 5},
-    }
-    return from_layers([("the demo", settings)])
 
 
 def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
