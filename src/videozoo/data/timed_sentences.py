@@ -30,6 +30,7 @@ from videozoo.safe_json import parse_json
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
 _MOST_SHOWN = 5  # mistakes of a file
+_CUT = "What reaches beyond a video is not used."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +167,8 @@ def check_times(
         length = seconds.get(one.video)
         if length and one.has_times:
             end = one.end_seconds if one.end_seconds > length + slack_seconds else length
-            place = one.where.removeprefix(f"{found.path}: ")
-            stretches.append(Stretch(place, one.start_seconds, end, length))
-    check_ends(stretches, source=found.path, what="sentences")
+            stretches.append(Stretch(one.where, one.start_seconds, end, length))
+    check_ends(stretches, source=found.path, what="sentences", advice=_CUT)
 
 
 def check_times_by_features(
