@@ -512,13 +512,16 @@ def test_blanks_around_labels_mean_nothing_and_other_oddities_are_said(
     found = read_annotations(path)
 
     assert found.class_names == ("Ambiguous", "Hit", "hit")
-    assert "1 segments are labelled 'Ambiguous'" in caplog.text
+    assert "segments labelled 'Ambiguous', 1 of them, count as a class" in caplog.text
     assert "data.ignored_classes=[Ambiguous]" in caplog.text
     assert "differ in upper and lower case only: Hit, hit" in caplog.text
     assert "1 of 2 videos have no subset, unlike the others, and are in no part: b" in caplog.text
     caplog.clear()
     read_annotations(path, ignored_classes=("Ambiguous", "hit"))
     assert "Ambiguous" not in caplog.text
+    caplog.clear()
+    read_annotations(path, quiet=True)
+    assert caplog.text == ""
 
 
 def test_lengths_measured_by_features_count_and_are_compared(

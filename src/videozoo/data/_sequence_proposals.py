@@ -196,13 +196,18 @@ class ProposalVideos:
     """Of the proposals, for messages."""
 
 
-def load_proposals(data: ProposalData, part: Part) -> ProposalVideos:
+def load_proposals(data: ProposalData, part: Part, *, quiet: bool = False) -> ProposalVideos:
     """Find the videos of one part of the `data:` section, their proposals and features.
+
+    Args:
+        data: The section.
+        part: Which videos.
+        quiet: Log no warning: the same annotations were read before.
 
     Raises:
         DataError: The part is not set or cannot be used, or no video has proposals and features.
     """
-    annotations = load_annotations(data, part)
+    annotations = load_annotations(data, part, quiet=quiet)
     folders: list[Path] = []
     for key in ("proposals", "proposal_features"):
         folder: Path | None = getattr(data, key)

@@ -80,6 +80,7 @@ def load_annotations(
     *,
     durations: Mapping[str, float] | None = None,
     measured: Measured | None = None,
+    quiet: bool = False,
 ) -> Annotations:
     """Read what happens in the videos of one part of the `data:` section.
 
@@ -90,6 +91,7 @@ def load_annotations(
         part: Which videos.
         durations: Seconds of videos where neither the annotations nor `data.durations` tell.
         measured: What features say of lengths.
+        quiet: Log no warning: the same file was read before.
 
     Raises:
         DataError: The part is not set or cannot be used, or shows a class that is not known.
@@ -116,6 +118,7 @@ def load_annotations(
         class_names=names,
         ignored_classes=data.ignored_classes,
         frames_per_second=data.frames_per_second,
+        quiet=quiet,
     )
     return found.of_subset(subset)
 
@@ -128,6 +131,11 @@ def videos_learnt_from(data: AnnotatedData) -> list[str]:
         return annotated_videos(data.annotations, subset=data.train_subset)
     except DataError:  # evaluation does without
         return []
+
+
+def are_of_one_file(data: AnnotatedData) -> bool:
+    """Whether the videos to check with are annotated where those to learn from are."""
+    return _annotations_of(data, "val") == data.annotations
 
 
 def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:

@@ -62,7 +62,10 @@ _DURATIONS = ("duration", "duration_second")
 _MOST_NAMED = 3  # problems that a warning spells out
 _MOST_NAMES = 5  # videos
 _ANY_RATE = 25.0  # frames a second, where times are not looked at
-_CUT = "Segments are cut where their video ends, unless data.bad_segments says otherwise."
+_CUT = (
+    "Times are to be in seconds; segments are cut where their video ends, unless data.bad_segments "
+    "says otherwise."
+)
 _CODE = re.compile(r"c\d+", re.ASCII)
 _THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -169,6 +172,7 @@ def read_annotations(
     class_names: Sequence[str] | None = None,
     ignored_classes: Sequence[str] = (),
     frames_per_second: float | None = None,
+    quiet: bool = False,
 ) -> Annotations:
     """Read annotations of any kind this file knows.
 
@@ -183,6 +187,7 @@ def read_annotations(
         class_names: The classes; a label that is not among them is an error.
         ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
         frames_per_second: Of the videos, for exports of Label Studio, which count frames.
+        quiet: Log no warning: the same file was read before.
 
     Raises:
         DataError: The file is missing, empty, of no known kind or damaged; a video has no
@@ -197,6 +202,7 @@ def read_annotations(
     lengths: dict[str, float] = {}
     stretches: list[Stretch] = []
     classes = _Classes(class_names, ignored_classes)
+    warn = _unheard if quiet else _log.warning
     _check_labels(path, videos)
     found: dict[str, Annotation] = {}
     for video in videos:
@@ -237,21 +243,16 @@ def read_annotations(
     _raise_all(path, problems)
     names = _names_of(videos, classes) if class_names is None else class_names
     if measured is not None:
-        measured.check(lengths, source=path)
+        measured.check(lengths, source=path, warn=warn)
     if bad_segments == "clip":
-        check_ends(stretches, source=path, advice=_CUT)
-    _say_oddities(path, found.values(), names)
+        check_ends(stretches, source=path, advice=_CUT, warn=warn)
+    for oddity in _oddities(found.values(), names):
+        warn(f"{path}: {oddity}")
     if left_out:
         total = sum(len(video.instances) for video in videos)
-        shown = "; ".join(left_out[:_MOST_NAMED])
-        _log.warning(
-            "%s: %d of %d segments are left out: %s%s",
-            path,
-            len(left_out),
-            total,
-            shown,
-            "; ..." if len(left_out) > _MOST_NAMED else "",
-        )
+        shown = "; ".join(text.removeprefix(f"{path}: ") for text in left_out[:_MOST_NAMED])
+        more = "; ..." if len(left_out) > _MOST_NAMED else ""
+        warn(f"{path}: {len(left_out)} of {total} segments are left out: {shown}{more}")
     ordered = tuple(found[name] for name in sorted(found))
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
@@ -278,33 +279,31 @@ def _is_unnamed(label: object) -> bool:
     return label is None or (isinstance(label, str) and not label.strip())
 
 
-def _say_oddities(path: Path, videos: Iterable[Annotation], names: Sequence[str]) -> None:
-    """Log what is allowed and seldom meant."""
+def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[str]:
+    """What is allowed and seldom meant."""
     videos = list(videos)
     apart = [one.video for one in videos if one.subset is None]
     if apart and len(apart) < len(videos):
-        _log.warning(
-            "%s: %d of %d videos have no subset, unlike the others, and are in no part: %s",
-            path,
-            len(apart),
-            len(videos),
-            named(apart),
+        yield (
+            f"{len(apart)} of {len(videos)} videos have no subset, unlike the others, and are in "
+            f"no part: {named(apart)}"
         )
     spelt = Counter(name.casefold() for name in names)
     alike = [name for name in names if spelt[name.casefold()] > 1]
     if alike:
-        _log.warning("%s: classes that differ in upper and lower case only: %s", path, named(alike))
+        yield f"classes that differ in upper and lower case only: {named(alike)}"
     doubtful = [name for name in names if name.casefold() == AMBIGUOUS.casefold()]
     used = sum(one.label in doubtful for video in videos for one in video.instances)
     if used:
-        _log.warning(
-            "%s: %d segments are labelled %r, which counts as a class; where it means that nobody "
-            "knows, as in THUMOS14, leave them out: --set 'data.ignored_classes=[%s]'",
-            path,
-            used,
-            doubtful[0],
-            doubtful[0],
+        yield (
+            f"segments labelled {doubtful[0]!r}, {used} of them, count as a class; where it means "
+            "that nobody knows, as in THUMOS14, leave them out: --set "
+            f"'data.ignored_classes=[{doubtful[0]}]'"
         )
+
+
+def _unheard(_text: str) -> None:
+    """Take a warning that was said before."""
 
 
 def named(videos: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ and be measured without an error, and be wrong.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from videozoo.errors import DataError
 
 TOLERANCE = 0.05
 """Share by which lengths may differ before something is said."""
-MEASURED_COUNTS = "Where features tell a length, that one counts."
+MEASURED_COUNTS = "Times are to be in seconds; where features tell a length, that one counts."
 """Advice: which of two lengths is used."""
 _CORRECT = "Correct them before going on."
 _FAR = 1.5  # so many times as long is no longer another way of measuring
@@ -41,7 +41,13 @@ class Measured:
         """Which length of a video counts; None where none is known."""
         return of_video(video, self.seconds) or annotated or of_video(video, self.estimates)
 
-    def check(self, annotated: Mapping[str, float], *, source: Path) -> None:
+    def check(
+        self,
+        annotated: Mapping[str, float],
+        *,
+        source: Path,
+        warn: Callable[[str], object] = _log.warning,
+    ) -> None:
         """Compare with lengths as annotated, in the file `source`; see `check_lengths`.
 
         Raises:
@@ -57,7 +63,12 @@ class Measured:
                 if (other := of_video(video, known)) is not None
             }
             check_lengths(
-                lengths, source=source, features=self.path, slack_seconds=slack, advice=advice
+                lengths,
+                source=source,
+                features=self.path,
+                slack_seconds=slack,
+                advice=advice,
+                warn=warn,
             )
 
 
@@ -69,6 +80,7 @@ def check_lengths(
     slack_seconds: float = 0.0,
     advice: str = "",
     may_refuse: bool = True,
+    warn: Callable[[str], object] = _log.warning,
 ) -> None:
     """Compare how long videos are by their annotations and by their features.
 
@@ -82,6 +94,7 @@ def check_lengths(
             their rate, the seconds of one vector.
         advice: What to know or to do about it, where more can be said.
         may_refuse: Without it a warning is all there is: the annotations may be of others.
+        warn: What takes a warning.
 
     Raises:
         DataError: For more than half of the videos one length is half as long again as the other,
@@ -104,7 +117,7 @@ def check_lengths(
     )
     if may_refuse and 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
         raise DataError(f"{text} {advice or _CORRECT}")
-    _log.warning("%s", f"{text} {advice}".strip())
+    warn(f"{text} {advice}".strip())
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,12 @@ class Stretch:
 
 
 def check_ends(
-    stretches: Sequence[Stretch], *, source: Path, what: str = "segments", advice: str = ""
+    stretches: Sequence[Stretch],
+    *,
+    source: Path,
+    what: str = "segments",
+    advice: str = "",
+    warn: Callable[[str], object] = _log.warning,
 ) -> None:
     """Look for stretches that end after their video does.
 
@@ -132,6 +150,7 @@ def check_ends(
         source: The file.
         what: They are, in the plural.
         advice: What to know or to do about it, where more can be said.
+        warn: What takes a warning.
 
     Raises:
         DataError: More than half of them end later than one and a half times the video's length.
@@ -148,7 +167,7 @@ def check_ends(
     )
     if 2 * sum(_times(one) >= _FAR for one in beyond) > len(stretches):
         raise DataError(f"{text} {advice or _CORRECT}")
-    _log.warning("%s", f"{text} {advice}".strip())
+    warn(f"{text} {advice}".strip())
 
 
 def _times(one: Stretch) -> float:

@@ -42,6 +42,7 @@ from videozoo.data._sequence_proposals import (
 from videozoo.data._sequence_videos import (
     AnnotatedData,
     Part,
+    are_of_one_file,
     check_missing,
     load_annotations,
     named,
@@ -72,6 +73,7 @@ __all__ = [
     "Targets",
     "TrainProposals",
     "TrainSequences",
+    "are_of_one_file",
     "load_annotations",
     "load_files",
     "load_proposals",

@@ -24,6 +24,7 @@ from videozoo.data.sequences import (
     Proposals,
     ProposalVideos,
     TrainProposals,
+    are_of_one_file,
     load_proposals,
 )
 from videozoo.data.video_names import spellings
@@ -86,7 +87,8 @@ def train(
     say_missing(say, "training", len(learnt.present), learnt.missing)
     source = None
     if request.valid_interval > 0:
-        source = ProposalSource(config, config.eval, load_proposals(data, "val"), with_loss=True)
+        held_out = load_proposals(data, "val", quiet=are_of_one_file(data))
+        source = ProposalSource(config, config.eval, held_out, with_loss=True)
         say_missing(say, "validation", len(source.present), source.missing)
         refuse_unannotated(source.annotations, source.present, "to check with")
         learnt_from = (one.video for one in learnt.annotations.videos)

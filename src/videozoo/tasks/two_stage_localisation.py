@@ -178,7 +178,7 @@ def _train_second(
     module = first.spec.build(first.model)
     load_state(module, read_weights(weights)[0], source=weights)
     module.to(accelerator.device).eval()
-    learnt = find_videos(first, "train")
+    learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is
     held_out = held_out_videos(first, request, learnt, lambda _text: None)
     say(f"proposals of {len(learnt.present)} videos, from {weights}")
     batches = MemoryBatches(

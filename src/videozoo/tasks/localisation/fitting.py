@@ -127,7 +127,8 @@ def refuse_unannotated(
     """
     if not any(one.instances for one in present):
         left_out = annotations.left_out
-        why = f"; {len(left_out)} were left out: {left_out[0]}" if left_out else ""
+        first = left_out[0].removeprefix(f"{annotations.path}: ") if left_out else ""
+        why = f"; {len(left_out)} were left out: {first}" if left_out else ""
         raise DataError(
             f"{annotations.path}: none of the {len(present)} videos {purpose} has an annotated "
             f"segment{why}"

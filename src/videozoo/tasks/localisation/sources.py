@@ -156,8 +156,13 @@ def data_of(config: RunConfig, section: Literal["eval", "predict"]) -> SequenceD
     return data.model_copy(update={"streams": streams}) if streams else data
 
 
-def find_videos(config: RunConfig, part: Part) -> SequenceVideos:
+def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> SequenceVideos:
     """Find the videos of one part.
+
+    Args:
+        config: Of the run.
+        part: Which videos.
+        quiet: Log no warning: the same annotations were read before.
 
     Raises:
         DataError: The part is not set or cannot be used, or no video has features.
@@ -167,7 +172,7 @@ def find_videos(config: RunConfig, part: Part) -> SequenceVideos:
     frames: dict[str, float] = {}
     if part == "train" and data.annotations is not None:
         frames = _lengths_in_list(data.annotations)
-    found = load_annotations(data, part, durations=frames, measured=files.measured)
+    found = load_annotations(data, part, durations=frames, measured=files.measured, quiet=quiet)
     return with_features(found, files)
 
 

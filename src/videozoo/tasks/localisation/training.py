@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.sequences import SequenceBatch, SequenceVideos, TrainSequences
+from videozoo.data.sequences import SequenceBatch, SequenceVideos, TrainSequences, are_of_one_file
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import UsageError
@@ -124,7 +124,7 @@ def held_out_videos(
             "other annotations in data.val_annotations"
         )
         return None
-    found = find_videos(config, "val")
+    found = find_videos(config, "val", quiet=are_of_one_file(data))
     say_missing(say, "validation", len(found.present), found.missing)
     refuse_unannotated(found.annotations, found.present, "to check with")
     num_seen = seen_in_training(found.present, (one.video for one in learnt.annotations.videos))
