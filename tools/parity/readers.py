@@ -425,7 +425,8 @@ def _nonlocal_entries(folder: Path, case: str, info: dict[str, Any]) -> list[Cli
             for crop in range(3)
         ]
     name = {"test_multi0": "testlist.txt", "test_multi1": "testlist.txt", "test_multi2": "flip.txt"}
-    return read_list(folder / name.get(case, "trainlist.txt"))
+    labels = "optional" if case in name else "required"
+    return read_list(folder / name.get(case, "trainlist.txt"), labels=labels)
 
 
 def _clips_per_video(arrays: str, case: str) -> int:
