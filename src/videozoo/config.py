@@ -58,6 +58,8 @@ SECTIONS: dict[str, dict[str, type[Settings]]] = {
 
 _SECTION_NAMES = ("model", "data", "train", "eval", "predict")
 _BATCH_SIZE = "train.batch_size"
+_WRITTEN = ("result_file", "score_files", "proposal_files", "feature_files")
+"""Paths that a run writes: they stay relative."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class RunConfig:
     """Where each value that is not a default came from: `train.epochs` to `stnet.yaml`."""
     notes: tuple[str, ...] = ()
     """What the reader of the file should know, one line each."""
+    relative: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By dotted key, how absolute paths were written where the run began."""
     exported: ModelSpec | None = None
     """Stands in for the model's file where an exported graph is run."""
 
@@ -93,8 +97,67 @@ class RunConfig:
         return sections
 
     def to_yaml(self) -> str:
-        """`as_dict` as YAML."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+        """`as_dict` as YAML, with absolute paths and the relative ones in remarks beside them."""
+        text = yaml.safe_dump(self.absolute().as_dict(), sort_keys=False, allow_unicode=True)
+        relative = self.relative_paths()
+        if not relative:
+            return text
+        remarks = "".join(f"#   {key}: {path}\n" for key, path in relative.items())
+        return f"# written as relative paths:\n{remarks}{text}"
+
+    def paths(self) -> dict[str, Path]:
+        """The files and folders that the run reads, by dotted key."""
+        sections = [(name, cast(Settings, getattr(self, name))) for name in _SECTION_NAMES]
+        return {key: path for name, section in sections for key, path in _paths(section, name)}
+
+    def relative_paths(self) -> dict[str, str]:
+        """Those of `paths` that are relative, or were so where the run began, as written."""
+        written = {
+            key: self.relative.get(key) if path.is_absolute() else str(path)
+            for key, path in self.paths().items()
+        }
+        return {key: path for key, path in written.items() if path is not None}
+
+    def absolute(self) -> RunConfig:
+        """The same run with absolute paths, which mean the same from everywhere."""
+        return self.with_paths(self.paths())
+
+    def found_here(self, relative: Mapping[str, str]) -> RunConfig:
+        """Look for what is not at its stored, absolute place from the current folder.
+
+        Args:
+            relative: By dotted key, how the paths were written; those that a flag names instead
+                do not count.
+        """
+        stored = {
+            key: path
+            for key, path in self.paths().items()
+            if key in relative and not self.origin_of(key).startswith("--")
+        }
+        moved = {
+            key: Path(relative[key])
+            for key, path in stored.items()
+            if not path.exists() and Path(relative[key]).exists()
+        }
+        kept = {key: relative[key] for key in stored}
+        return replace(self, relative=kept).with_paths(moved)
+
+    def with_paths(self, paths: Mapping[str, Path]) -> RunConfig:
+        """The same run with other paths, by the keys of `paths()`; they are made absolute."""
+        sections = {
+            name: _with_paths(
+                cast(Settings, getattr(self, name)),
+                name,
+                {key: Path(os.path.abspath(path)) for key, path in paths.items()},  # noqa: PTH100
+            )
+            for name in _SECTION_NAMES
+        }
+        return replace(self, **cast(Any, sections))
+
+    def origin_of(self, key: str) -> str:
+        """Where a value came from; empty for a default."""
+        ends = _prefix_ends(key)
+        return next((self.origins[key[:end]] for end in ends if key[:end] in self.origins), "")
 
     def replace(self, origin: str, values: Mapping[str, Any]) -> RunConfig:
         """Return the same run with dotted keys changed, checked again.
@@ -105,7 +168,35 @@ class RunConfig:
         layers = [("", self.as_dict()), (origin, _nested(values))]
         changed = from_layers(layers, exported=self.exported)
         origins = {**self.origins, **dict.fromkeys(values, origin)}
-        return replace(changed, origins=origins, notes=self.notes)
+        relative = {key: path for key, path in self.relative.items() if key not in values}
+        return replace(changed, origins=origins, notes=self.notes, relative=relative)
+
+
+def _paths(settings: Settings, at: str) -> Iterator[tuple[str, Path]]:
+    for name, value in settings:
+        key = f"{at}.{name}"
+        if isinstance(value, Settings):
+            yield from _paths(value, key)
+        elif isinstance(value, Path) and name not in _WRITTEN:
+            yield key, value
+        elif isinstance(value, tuple):
+            for number, item in enumerate(cast(tuple[Any, ...], value)):
+                if isinstance(item, Path):
+                    yield f"{key}.{number}", item
+
+
+def _with_paths(settings: Settings, at: str, paths: Mapping[str, Path]) -> Settings:
+    changes: dict[str, Any] = {}
+    for name, value in settings:
+        key = f"{at}.{name}"
+        if isinstance(value, Settings):
+            changes[name] = _with_paths(value, key, paths)
+        elif key in paths:
+            changes[name] = paths[key]
+        elif isinstance(value, tuple):
+            items = enumerate(cast(tuple[Any, ...], value))
+            changes[name] = tuple(paths.get(f"{key}.{number}", item) for number, item in items)
+    return settings.model_copy(update=changes)
 
 
 def load_config(
@@ -397,11 +488,7 @@ def describe(config: RunConfig) -> str:
         for key, value in cast(dict[str, Any], values).items():
             shown = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip()
             text = f"  {key}: {shown.removesuffix('...').strip()}"
-            origin = _origin_of(f"{section}.{key}", config.origins)
+            origin = config.origin_of(f"{section}.{key}")
             lines.append(f"{text:<44}  # {origin}" if origin else text)
     lines += [f"# {note}" for note in config.notes]
     return "\n".join(lines)
-
-
-def _origin_of(key: str, origins: Mapping[str, str]) -> str:
-    return next((origins[key[:end]] for end in _prefix_ends(key) if key[:end] in origins), "")

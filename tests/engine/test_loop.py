@@ -2,6 +2,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -128,7 +129,8 @@ def test_ctrl_c_saves_and_ends_in_one_line(tmp_path: Path, number: signal.Signal
 
     by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
     assert str(caught.value) == (
-        f"stopped by {by} in epoch 1 after step 4; {tmp_path / 'run'} is saved, go on with --resume"
+        f"stopped by {by} in epoch 1 after step 4; {tmp_path / 'run'} is saved; go on: "
+        f"videozoo train --resume {tmp_path / 'run'}"
     )
     assert caught.value.exit_status == 130
     assert signal.getsignal(number) is before
@@ -443,6 +445,105 @@ def test_loss_that_is_not_finite_ends_the_run_and_spoils_nothing(tmp_path: Path,
     for file in (last / "module.safetensors", path / "weights" / "epoch_1.safetensors"):
         assert all(t.isfinite().all() for t in load_file(file).values() if t.is_floating_point())
     assert json.loads((last / "state.json").read_text())["position"]["step"] == STEPS + 2
+
+
+def not_finite(module: nn.Module, batch: Any) -> Any:
+    loss, counts = toy_loss(module, batch)
+    return loss * float("nan"), counts
+
+
+def no_batches(epoch: int, skip: int) -> list[Any]:
+    return []
+
+
+@pytest.mark.parametrize("broken", [{"loss_of": not_finite}, {"batches": no_batches}])
+def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, broken: dict[str, Any]):
+    options = FitOptions(log_interval=1, save_every_steps=1)
+    with pytest.raises(RunError):
+        train_toy(tmp_path / "run", SETTINGS, options=options, **broken)
+    assert not (tmp_path / "run").exists()
+
+    train_toy(tmp_path / "run", SETTINGS)
+
+
+def test_a_start_that_fails_sets_no_earlier_run_aside(tmp_path: Path):
+    train_toy(tmp_path / "run", SETTINGS)
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+
+    with pytest.raises(RunError):
+        train_toy(tmp_path / "run", SETTINGS, loss_of=not_finite, overwrite=True)
+
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def rates(folder: Path) -> list[float]:
+    return [
+        line["learning_rate"]
+        for line in RunFolder(folder).read_metrics()
+        if line["kind"] == "train"
+    ]
+
+
+@pytest.mark.parametrize("stop", [6, 9])
+def test_another_batch_size_keeps_the_place_in_the_schedule(tmp_path: Path, stop: int):
+    """At the end of an epoch, and within one."""
+    shared: dict[str, Any] = {
+        "epochs": 3,
+        "learning_rate": 0.1,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+    }
+    large, small = (TrainSettings(batch_size=size, **shared) for size in (4, 2))
+
+    def kill(name: str, facts: Mapping[str, Any]) -> None:
+        if name == "log" and facts["step"] == stop + 1:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train_toy(tmp_path / "run", large, options=OFTEN, on_event=kill)
+    said = Console(file=io.StringIO(), width=200)
+    _, result = train_toy(tmp_path / "run", small, options=OFTEN, resume=True, console=said)
+
+    train_toy(tmp_path / "small", small, options=OFTEN)
+    train_toy(tmp_path / "large", large, options=OFTEN)
+    expected = rates(tmp_path / "large")[:stop] + rates(tmp_path / "small")[2 * stop :]
+    assert rates(tmp_path / "run") == expected
+    assert [line["total"] for line in result.history] == [NUM_EXAMPLES] * 3
+    assert (
+        "an epoch has 12 steps, not 6 as before: the schedule of the learning rate goes on at the "
+        "same share of the epochs"
+    ) in said.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_schedule_in_steps_keeps_its_step_with_another_batch_size(tmp_path: Path):
+    shared: dict[str, Any] = {"schedule": "noam", "noam_size": 4, "noam_warmup_steps": 4}
+    train_toy(tmp_path / "run", TrainSettings(epochs=1, batch_size=4, **shared), options=OFTEN)
+    longer = TrainSettings(epochs=2, batch_size=2, **shared)
+
+    train_toy(tmp_path / "run", longer, options=OFTEN, resume=True)
+
+    train_toy(tmp_path / "whole", longer, options=OFTEN)
+    assert rates(tmp_path / "run") == rates(tmp_path / "whole")[: STEPS + 12]
+
+
+def test_a_run_saved_by_an_earlier_version_goes_on(tmp_path: Path):
+    train_toy(tmp_path / "run", SETTINGS.model_copy(update={"epochs": 1}), options=OFTEN)
+    state = tmp_path / "run" / "last" / "state.json"
+    saved = json.loads(state.read_text())
+    for key in ("schedule_step", "steps_in_epoch", "batch_size"):
+        del saved["position"][key]
+    state.write_text(json.dumps(saved))
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+
+    train_toy(tmp_path / "run", SETTINGS, options=OFTEN, resume=True)
+    small = SETTINGS.model_copy(update={"batch_size": 2})
+    train_toy(tmp_path / "other", small, options=OFTEN, resume=True)
+
+    train_toy(tmp_path / "whole", SETTINGS, options=OFTEN)
+    train_toy(tmp_path / "small", small, options=OFTEN)
+    assert rates(tmp_path / "run") == rates(tmp_path / "whole")
+    assert rates(tmp_path / "other")[STEPS:] == rates(tmp_path / "small")[2 * STEPS :]
 
 
 @pytest.mark.parametrize("options", [FitOptions(), OFTEN])

@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,20 +36,56 @@ def saved_state(folder: RunFolder) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    folder = RunFolder.create(tmp_path / "run")
-    folder.write_config("model: tsm\n")
+    folder = RunFolder.create(tmp_path / "run", config="model: tsm\n")
     folder.log({"step": 1})
     folder.save_epoch(1, weights("one"), is_best=True)
     folder.save_last(state("one"))
     return folder
 
 
-def test_new_folder_is_made_with_its_parents(tmp_path: Path):
-    folder = RunFolder.create(tmp_path / "a" / "b")
+FIRST: list[Callable[[RunFolder], Any]] = [
+    lambda folder: folder.begin(),
+    lambda folder: folder.log({"step": 1}),
+    lambda folder: folder.save_epoch(1, weights("one"), is_best=True),
+    lambda folder: folder.save_last(state("one")),
+]
 
-    folder.write_config("model: tsm\n")
+
+@pytest.mark.parametrize("write", FIRST)
+def test_new_folder_is_made_with_its_parents_by_what_is_first_written(
+    tmp_path: Path, write: Callable[[RunFolder], Any]
+):
+    outer = RunFolder.create(tmp_path / "a", config="model: bsn\n", is_whole=False)
+    folder = RunFolder.create(
+        tmp_path / "a" / "b", config="model: tsm\n", start={"names": ["é"]}, outer=outer
+    )
+    assert not (tmp_path / "a").exists()
+
+    write(folder)
 
     assert (tmp_path / "a" / "b" / "config.yaml").read_text() == "model: tsm\n"
+    assert (tmp_path / "a" / "config.yaml").read_text() == "model: bsn\n"
+    assert folder.read_start() == {"names": ["é"]}
+    assert folder.top == tmp_path / "a"
+
+
+def test_a_run_that_began_meanwhile_is_not_written_over(tmp_path: Path):
+    one, other = (RunFolder.create(tmp_path / "run", config=text) for text in ("one", "other"))
+    one.begin()
+
+    with pytest.raises(RunError, match=r"by now holds a run .*; choose another --save-dir"):
+        other.begin()
+
+    assert one.config.read_text() == "one"
+
+
+def test_a_run_that_saved_nothing_is_not_said_to_go_on(tmp_path: Path):
+    RunFolder.create(tmp_path / "run", config="").begin()
+
+    with pytest.raises(RunError, match="already holds a run") as caught:
+        RunFolder.create(tmp_path / "run")
+
+    assert "--resume" not in str(caught.value)
 
 
 def test_folder_with_other_things_in_it_may_be_used(tmp_path: Path):
@@ -72,7 +109,7 @@ def test_a_run_is_not_written_over_by_accident(run: RunFolder):
 
 def test_overwrite_sets_the_old_run_aside_whole(run: RunFolder):
     for _ in range(2):
-        RunFolder.create(run.path, overwrite=True).write_config("model: tsn\n")
+        RunFolder.create(run.path, overwrite=True, config="model: tsn\n").begin()
 
     assert run.config.read_text() == "model: tsn\n"
     first, second = (run.path.with_name(f"run.old-{number}") for number in (1, 2))
@@ -92,7 +129,7 @@ def test_resume_needs_a_run(tmp_path: Path):
 
 
 def test_resume_needs_a_saved_state(tmp_path: Path):
-    RunFolder.create(tmp_path).write_config("")
+    RunFolder.create(tmp_path, config="").begin()
 
     with pytest.raises(RunError, match=r"holds a run .*, but no state to go on from; .*--overwrit"):
         RunFolder.create(tmp_path, resume=True)

@@ -59,9 +59,7 @@ def run_of(model: str, clips: SyntheticClips, folder: Path) -> Path:
     torch.manual_seed(0)
     config = config_of(model, clips)
     module = config.spec.build(config.model)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = RunFolder(folder)
-    run.write_config(config.to_yaml())
+    run = RunFolder.create(folder, config=config.to_yaml())
     for epoch in (1, 2):
         run.log({"kind": "train", "epoch": epoch, "step": epoch, "learning_rate": 0.1 / epoch})
         run.log({"kind": "epoch", "epoch": epoch, "loss": 2.0, "top1": 0.1, "valid_top1": None})

@@ -16,14 +16,15 @@ from videozoo.cli.parser import (
     drop_flag,
     weights_flag,
 )
+from videozoo.errors import UsageError
 from videozoo.packaged_configs import FOLDER_CONFIG
 
 
 def add(commands: Any) -> None:
     """Describe the commands and their flags."""
     train = command(commands, "train", run_train)
-    config_flags(train, default="with --data alone: demo/folder")
-    train.add_argument("--save-dir", type=Path, metavar="DIR", default=Path("runs/train"))
+    config_flags(train, default="with --data alone: demo/folder; with --resume: the run's own")
+    train.add_argument("--save-dir", type=Path, metavar="DIR", help="by default runs/train")
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with one folder of videos a class"
     )
@@ -34,7 +35,14 @@ def add(commands: Any) -> None:
         "or `default` for what 2019 started from",
     )
     drop_flag(train)
-    train.add_argument("--resume", action="store_true", help="go on from DIR/last")
+    train.add_argument(
+        "--resume",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="RUN",
+        help="go on with a run: RUN, or the one in --save-dir",
+    )
     train.add_argument("--overwrite", action="store_true", help="move a run in DIR aside first")
     train.add_argument("--epochs", type=int, metavar="N")
     train.add_argument("--batch-size", type=int, metavar="N", help="over all devices")
@@ -43,9 +51,11 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--deterministic", action="store_true", help="only algorithms that repeat exactly"
     )
-    train.add_argument("--log-interval", type=_count, metavar="STEPS", default=10, help="0: never")
     train.add_argument(
-        "--valid-interval", type=_count, metavar="EPOCHS", default=1, help="0: never"
+        "--log-interval", type=_count, metavar="STEPS", help="by default 10; 0: never"
+    )
+    train.add_argument(
+        "--valid-interval", type=_count, metavar="EPOCHS", help="by default 1; 0: never"
     )
     train.add_argument(
         "--save-every",
@@ -155,6 +165,7 @@ def run_train(parsed: argparse.Namespace) -> None:
 
     from videozoo.tasks import run
     from videozoo.tasks.requests import TrainRequest
+    from videozoo.tasks.resuming import options_of
 
     flags = {
         "--epochs": "train.epochs",
@@ -163,26 +174,48 @@ def run_train(parsed: argparse.Namespace) -> None:
         "--seed": "train.seed",
     }
     source = config_source(parsed, flags)
-    if source.path is None and parsed.data is not None and not parsed.resume:
+    save_dir = _run_folder(parsed.save_dir, parsed.resume)
+    resumes = parsed.resume is not None
+    if source.path is None and parsed.data is not None and not resumes:
         print(f"no --config: taking {FOLDER_CONFIG}, for folders of videos", file=sys.stderr)
         source = replace(source, path=Path(FOLDER_CONFIG))
+    options: dict[str, Any] = {
+        "log_interval": parsed.log_interval,
+        "valid_interval": parsed.valid_interval,
+        "save_every_steps": parsed.save_every,
+        "fixed_seed": parsed.deterministic or None,
+        "tensorboard": parsed.tensorboard or None,
+    }
+    asked = {name: value for name, value in options.items() if value is not None}
+    if resumes and source.path is None:  # the run knows
+        asked = {**options_of(save_dir), **asked}
+    if asked.get("save_every_steps") == 0:
+        del asked["save_every_steps"]
     run.train(
         TrainRequest(
             source=source,
-            save_dir=parsed.save_dir,
+            save_dir=save_dir,
             data=parsed.data,
             device=parsed.device,
             pretrain=parsed.pretrain,
             drop=tuple(parsed.drop),
-            resume=parsed.resume,
+            resume=resumes,
             overwrite=parsed.overwrite,
-            log_interval=parsed.log_interval,
-            valid_interval=parsed.valid_interval,
-            save_every_steps=parsed.save_every or None,
-            fixed_seed=parsed.deterministic,
-            tensorboard=parsed.tensorboard,
+            **asked,
         )
     )
+
+
+def _run_folder(save_dir: Path | None, resume: Path | None) -> Path:
+    """Where a run goes, or is: --save-dir, or the folder that --resume names."""
+    if resume in (None, Path()):
+        return save_dir or Path("runs/train")
+    if save_dir is not None and save_dir.resolve() != resume.resolve():
+        raise UsageError(
+            f"--resume {resume} and --save-dir {save_dir} are different folders; a run goes on in "
+            "its own: leave out --save-dir"
+        )
+    return resume
 
 
 def run_eval(parsed: argparse.Namespace) -> None:

@@ -41,11 +41,46 @@ class Position:
     """Steps done in the current epoch."""
     step: int = 0
     """Steps done since the start."""
+    schedule_step: int | None = None
+    """Where the run is in a schedule that counts epochs, in steps of now. It differs from `step`
+    once the run went on with epochs of another length. None: as `step`, before anything of that
+    was saved."""
+    steps_in_epoch: int | None = None
+    """Length of an epoch as the schedule counts it; None where that was not saved."""
+    batch_size: int | None = None
+    """Over all devices; None where that was not saved."""
     best: float | None = None
     best_epoch: int | None = None
     """From 1, as in file names."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The epoch lines of `metrics.jsonl`."""
+
+    def fit_to(self, *, batch_size: int, steps_in_epoch: int | None) -> bool:
+        """Keep the share of the run that is done where an epoch has another length now.
+
+        Args:
+            batch_size: Over all devices. The place within the epoch goes by what was learnt from,
+                so that with another batch nothing is left out.
+            steps_in_epoch: Length of an epoch as the schedule counts it; None where none does.
+
+        Returns:
+            Whether the place in the schedule has changed.
+
+        >>> at = Position(epoch=2, step_in_epoch=5, step=25, schedule_step=25)
+        >>> at.fit_to(batch_size=8, steps_in_epoch=10)
+        False
+        >>> at.fit_to(batch_size=4, steps_in_epoch=20)
+        True
+        >>> at.step, at.step_in_epoch, at.schedule_step
+        (25, 10, 50)
+        """
+        before = 0 if self.schedule_step is None else self.schedule_step
+        if self.batch_size is not None:
+            self.step_in_epoch = self.step_in_epoch * self.batch_size // batch_size
+        if steps_in_epoch is not None and self.steps_in_epoch is not None:
+            self.schedule_step = round(before * steps_in_epoch / self.steps_in_epoch)
+        self.batch_size, self.steps_in_epoch = batch_size, steps_in_epoch
+        return self.schedule_step not in (None, before)
 
 
 def save_state(

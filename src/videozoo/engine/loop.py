@@ -42,7 +42,7 @@ from videozoo.engine.interrupts import Interrupts, RunInterrupted
 from videozoo.engine.meter import TOTAL, Meter, pack, sum_over
 from videozoo.engine.progress import RunProgress, describe
 from videozoo.engine.run_folder import RunFolder
-from videozoo.engine.schedule import LearningRate, Schedule
+from videozoo.engine.schedule import LearningRate, Schedule, counts_epochs
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop, has_stalled
 from videozoo.engine.waiting import DataWait
@@ -112,6 +112,7 @@ def fit(
     loss_of: Callable[[nn.Module, Batch], tuple[Tensor, Counts]],
     folder: RunFolder,
     save_weights: Callable[[Path, Mapping[str, Any]], None],
+    steps_in_epoch: int | None = None,
     validate: Callable[[int], Mapping[str, float]] | None = None,
     best: Best | None = None,
     options: FitOptions | None = None,
@@ -140,6 +141,8 @@ def fit(
         save_weights: From a path and facts (`epoch`, `step` and the metrics) to a file of the
             module's weights. Called in the main process. Where `settings.ema_decay` is set, the
             module holds the averaged weights meanwhile, as it does in `validate`.
+        steps_in_epoch: What `schedule` was made for. A run that goes on with epochs of another
+            length keeps its place in a schedule that counts epochs; None: the step is its place.
         validate: From the epoch to metrics, for all processes together; called in each of them,
             with `module` in evaluation mode and gradients off.
         best: The metric of `validate` by which `best.safetensors` is chosen.
@@ -165,6 +168,7 @@ def fit(
         loss_of=loss_of,
         folder=folder,
         save_weights=save_weights,
+        steps_in_epoch=steps_in_epoch,
         validate=validate,
         best=best,
         options=options or FitOptions(),
@@ -187,6 +191,7 @@ class _Run(Generic[Batch]):
     loss_of: Callable[[nn.Module, Batch], tuple[Tensor, Counts]]
     folder: RunFolder
     save_weights: Callable[[Path, Mapping[str, Any]], None]
+    steps_in_epoch: int | None
     validate: Callable[[int], Mapping[str, float]] | None
     best: Best | None
     options: FitOptions
@@ -194,11 +199,16 @@ class _Run(Generic[Batch]):
     on_event: Callable[[str, Mapping[str, Any]], None]
 
     def train(self, *, resume: bool) -> TrainResult:
-        self.at = Position()
+        self.at = Position(
+            schedule_step=0,
+            steps_in_epoch=self.steps_in_epoch,
+            batch_size=self.settings.batch_size,
+        )
         self.epoch_meter, self.window = Meter(), Meter()
         self.pending: list[tuple[list[_Vector], int]] = []
         self.step_seconds, self.wait = _RunningMean(), DataWait()
         check_early_stop(self.settings, validates=self._validates())
+        self.open_board = self._tensorboard()
         self._prepare()
         self.rate = LearningRate(self.optimizer, self.schedule)
         with ExitStack() as stack:
@@ -210,7 +220,8 @@ class _Run(Generic[Batch]):
                     console=self.console,
                 )
             )
-            self.board = stack.enter_context(self._tensorboard())
+            self.closing = stack
+            self.board: Any = None
             self._restore() if resume else self._start()
             while not self._is_done():
                 self._train_epoch()
@@ -249,13 +260,37 @@ class _Run(Generic[Batch]):
         if restored.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(restored.scaler)
         self._restore_process(restored.processes)
+        self._fit_position()
         if self.accelerator.is_main_process:
             self.folder.rewind_metrics(self._is_past)
         self.accelerator.wait_for_everyone()
         if self.average is not None and not self.average.updates and self.at.step:
             self.progress.say("the saved state holds no averaged weights: they start here")
         self.progress.say(self._where_it_goes_on())
-        self._tell("resumed", {"epoch": self.at.epoch + 1, "step": self.at.step})
+        self._tell(
+            "resumed",
+            {
+                "epoch": self.at.epoch + 1,
+                "step": self.at.step,
+                "best": self.at.best,
+                "best_epoch": self.at.best_epoch,
+            },
+        )
+
+    def _fit_position(self) -> None:
+        """Go on at the same share of the epochs where these have another length now."""
+        at = self.at
+        if at.schedule_step is None:  # saved by an earlier version, which counted all steps alike
+            at.schedule_step = at.step
+            if at.epoch and not at.step_in_epoch and self.settings.videos_per_epoch is None:
+                at.steps_in_epoch = at.step // at.epoch
+        before = at.steps_in_epoch
+        moved = at.fit_to(batch_size=self.settings.batch_size, steps_in_epoch=self.steps_in_epoch)
+        if moved and self.settings.schedule != "constant" and counts_epochs(self.settings):
+            self.progress.say(
+                f"an epoch has {self.steps_in_epoch} steps, not {before} as before: the schedule "
+                f"of the learning rate goes on at the same share of the epochs"
+            )
 
     def _where_it_goes_on(self) -> str:
         done = f"{self.at.epoch} of {self.settings.epochs} epochs are done"
@@ -273,6 +308,11 @@ class _Run(Generic[Batch]):
             self.epoch_meter, self.window = Meter(own["epoch_sums"]), Meter(own["window_sums"])
             return
         # another number of processes: as exact as it can be
+        self.progress.say(
+            f"saved by {len(processes)} process{'es' if len(processes) > 1 else ''}, going on with "
+            f"{self.accelerator.num_processes}: what is drawn at random is not what it would have "
+            "been"
+        )
         seed_everything((self.settings.seed + self.at.step + rank) % 2**32)
         for process in processes:
             for name, value in process["epoch_sums"].items():
@@ -308,11 +348,22 @@ class _Run(Generic[Batch]):
             fetched = time.perf_counter()
             rate = self._step(group)
             self._note_times(fetched - started, time.perf_counter() - fetched, is_first=is_first)
+            if is_first:
+                self._begin_folder()
             is_first = False
             self._after_step(rate, total)
             started = time.perf_counter()
             group = self._fetch(iterator, parts)
         self._settle()
+
+    def _begin_folder(self) -> None:
+        """Make the run folder once there is a step to keep."""
+        self._settle()  # a loss that is not finite leaves none
+        if self.accelerator.is_main_process:
+            self.folder.begin()
+            if self.open_board is not None:
+                self.board = self.closing.enter_context(self.open_board())
+                self.open_board = None
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -342,7 +393,7 @@ class _Run(Generic[Batch]):
 
     def _step(self, group: list[Batch]) -> float:
         """Update the weights once from the batches of `group`."""
-        rate = self.rate.set(self.at.step)
+        rate = self.rate.set(self._place_in_schedule())
         self.stepper.zero_grad(set_to_none=True)
         vectors: list[_Vector] = []
         for index, batch in enumerate(group):
@@ -363,8 +414,15 @@ class _Run(Generic[Batch]):
         self.pending.append((vectors, self.at.step))
         self.at.step += 1
         self.at.step_in_epoch += 1
+        if self.at.schedule_step is not None:
+            self.at.schedule_step += 1
         self.progress.step()
         return rate
+
+    def _place_in_schedule(self) -> int:
+        if self.at.schedule_step is None or not counts_epochs(self.settings):
+            return self.at.step
+        return self.at.schedule_step
 
     def _settle(self) -> None:
         """Count the steps whose losses have left the device.
@@ -599,7 +657,7 @@ class _Run(Generic[Batch]):
         by = "SIGTERM" if self.interrupts.signal == 15 else "Ctrl-C"
         raise RunInterrupted(
             f"stopped by {by} in epoch {self.at.epoch + 1} after step {self.at.step}; "
-            f"{self.folder.path} is saved, go on with --resume"
+            f"{self.folder.path} is saved; go on: videozoo train --resume {self.folder.top}"
         )
 
     # --- the rest
@@ -615,9 +673,10 @@ class _Run(Generic[Batch]):
                     self.board.add_scalar(f"{kind}/{key}", value, facts["step"])
             self.board.flush()
 
-    def _tensorboard(self) -> Any:
+    def _tensorboard(self) -> Callable[[], AbstractContextManager[Any]] | None:
+        """What opens a writer of TensorBoard files, where some are wanted."""
         if not (self.options.tensorboard and self.accelerator.is_main_process):
-            return nullcontext()
+            return None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -625,7 +684,7 @@ class _Run(Generic[Batch]):
                 "TensorBoard is not installed; pip install 'videozoo[tensorboard]', or run "
                 "without it: metrics.jsonl holds the same numbers"
             ) from None
-        return SummaryWriter(str(self.folder.path / "tensorboard"))
+        return lambda: SummaryWriter(str(self.folder.path / "tensorboard"))
 
     def _result(self) -> TrainResult:
         newest = self.folder.epoch_weights(self.at.epoch)

@@ -1,6 +1,7 @@
 """The folder a training run leaves behind, laid out so that a kill at any moment costs little.
 
 config.yaml                   the whole configuration, as used
+start.json                    what the run began with, to compare with when it goes on
 metrics.jsonl                 one line per logged step and per epoch
 weights/epoch_N.safetensors   after epoch N, counted from 1
 best.safetensors              the best of them by the validation metric
@@ -9,13 +10,15 @@ last/                         all it takes to go on
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -26,21 +29,31 @@ from videozoo.safe_json import parse_json
 from videozoo.safe_write import sync, written_aside
 
 _CONFIG, _METRICS, _WEIGHTS, _BEST = "config.yaml", "metrics.jsonl", "weights", "best.safetensors"
+_START = "start.json"
 _LAST, _NEW, _OLD = "last", "last.new", "last.old"
 _MARK = "complete"  # the last file written into a saved state
 
 
 class RunFolder:
-    """Reads and writes one run folder. Only the main process of a run writes."""
+    """Reads and writes one run folder. Only the main process of a run writes.
+
+    The folder of a new run is made by the first thing that is written into it, so that a start
+    that fails leaves nothing.
+    """
 
     def __init__(self, path: Path, *, keep_epochs: int | None = None):
         """
         Args:
-            path: The folder; use `create` to make one.
+            path: A folder that is there; use `create` for a new one.
             keep_epochs: Keep only the newest so many files in `weights/`; None keeps all.
         """
         self.path = path
         self._keep_epochs = keep_epochs
+        self._outer: RunFolder | None = None
+        self._config: str | None = None
+        self._start: Mapping[str, Any] | None = None
+        self._overwrites = False
+        self._has_begun = True
 
     @classmethod
     def create(
@@ -51,15 +64,23 @@ class RunFolder:
         overwrite: bool = False,
         keep_epochs: int | None = None,
         accelerator: Accelerator | None = None,
+        config: str | None = None,
+        start: Mapping[str, Any] | None = None,
+        outer: RunFolder | None = None,
+        is_whole: bool = True,
     ) -> RunFolder:
-        """Make the folder of a new run, or open that of an earlier one.
+        """Choose the folder of a new run, or open that of an earlier one.
 
         Args:
-            path: Where; made with its parents when missing.
+            path: Where; made with its parents by `begin`.
             resume: Go on with the run that is there.
             overwrite: Move a run that is there to NAME.old-1 (or -2, ...) and start a new one.
             keep_epochs: Keep only the newest so many weights of epochs; None keeps all.
             accelerator: Given in runs of several processes, of which one touches the disk.
+            config: Becomes `config.yaml`.
+            start: Becomes `start.json`; values that JSON can hold.
+            outer: The folder of the run that this one is a part of; it begins with this one.
+            is_whole: It has a state of its own to go on from, and not only its parts.
 
         Raises:
             RunError: The folder holds a run and neither was asked for; or it holds none to go
@@ -68,7 +89,7 @@ class RunFolder:
         problem: list[str | None] = [None]
         if accelerator is None or accelerator.is_main_process:
             try:
-                _prepare(path, resume=resume, overwrite=overwrite)
+                _check(path, resume=resume, overwrite=overwrite, is_whole=is_whole)
             except OSError as error:
                 problem = [f"{path}: cannot be written: {error.strerror}"]
             except RunError as error:
@@ -77,7 +98,44 @@ class RunFolder:
             broadcast_object_list(problem)
         if problem[0] is not None:
             raise RunError(problem[0])
-        return cls(path, keep_epochs=keep_epochs)
+        folder = cls(path, keep_epochs=keep_epochs)
+        folder._config, folder._start, folder._outer = config, start, outer
+        folder._overwrites, folder._has_begun = overwrite, resume
+        return folder
+
+    def begin(self) -> None:
+        """Make the folder of a new run, with its configuration; nothing where it is there.
+
+        Raises:
+            RunError: It cannot be written, or another run has begun there meanwhile.
+        """
+        if self._has_begun:
+            return
+        if self._outer is not None:
+            self._outer.begin()
+        with _disk_errors(self.path):
+            if held := _what_is_held(self.path):
+                if not self._overwrites:
+                    raise RunError(f"{self.path}: by now holds {held}; choose another --save-dir")
+                self.path.rename(_free_name(self.path))
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._has_begun = True
+        if self._start is not None:
+            text = json.dumps(self._start, ensure_ascii=False)
+            self._write(self.path / _START, f"{text}\n")
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Write the configuration that is used from now on."""
+        if self._config is not None:
+            self._write(self.config, self._config)
+        if self._outer is not None:
+            self._outer.go_on()
+
+    @property
+    def top(self) -> Path:
+        """The folder of the whole run, where this is of a part of it."""
+        return self.path if self._outer is None else self._outer.top
 
     @property
     def config(self) -> Path:
@@ -98,16 +156,25 @@ class RunFolder:
         """Where the weights after an epoch are; the first epoch is number 1."""
         return self.path / _WEIGHTS / f"epoch_{epoch}.safetensors"
 
-    def write_config(self, text: str) -> None:
-        """Write `config.yaml`."""
-        with _disk_errors(self.config), written_aside(self.config) as aside:
-            aside.write_text(text, encoding="utf-8")
+    def read_start(self) -> dict[str, Any] | None:
+        """Return what the run began with; None where nothing, or nothing readable, says so."""
+        try:
+            read: Any = parse_json((self.path / _START).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return cast(dict[str, Any], read) if isinstance(read, dict) else None
+
+    def newest_weights(self) -> Path | None:
+        """The weights of the last epoch that are there."""
+        numbers = [number for number, _ in self._epochs()]
+        return self.epoch_weights(max(numbers)) if numbers else None
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`, where it is at once for others to read.
 
         Numbers that JSON cannot hold (nan, infinity) become null.
         """
+        self.begin()
         text = json.dumps({name: _plain(value) for name, value in line.items()})
         with _disk_errors(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -141,6 +208,7 @@ class RunFolder:
         Returns:
             The file in `weights/`.
         """
+        self.begin()
         path = self.epoch_weights(epoch)
         with _disk_errors(path), written_aside(path) as aside:
             write(aside)
@@ -155,6 +223,7 @@ class RunFolder:
 
         At every moment there is a whole state that `last` finds.
         """
+        self.begin()
         last, new, old = self.path / _LAST, self.path / _NEW, self.path / _OLD
         with _disk_errors(last):
             self.last()  # finishes a swap that a kill cut short
@@ -186,39 +255,62 @@ class RunFolder:
     def _drop_old_epochs(self, newest: int) -> None:
         if self._keep_epochs is None:
             return
-        for file in (self.path / _WEIGHTS).glob("epoch_*.safetensors"):
-            number = file.stem.removeprefix("epoch_")
-            if number.isdecimal() and int(number) <= newest - self._keep_epochs:
+        for number, file in self._epochs():
+            if number <= newest - self._keep_epochs:
                 file.unlink()
 
+    def _epochs(self) -> list[tuple[int, Path]]:
+        """Epochs whose weights are there, with the files."""
+        named = [
+            (file.stem.removeprefix("epoch_"), file)
+            for file in (self.path / _WEIGHTS).glob("epoch_*.safetensors")
+        ]
+        return [(int(number), file) for number, file in named if number.isdecimal()]
 
-def _prepare(path: Path, *, resume: bool, overwrite: bool) -> None:
+    def _write(self, path: Path, text: str) -> None:
+        with _disk_errors(path), written_aside(path) as aside:
+            aside.write_text(text, encoding="utf-8")
+
+
+def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None:
+    """Refuse a folder that a run cannot begin or go on in."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; --save-dir needs a folder")
     held = _what_is_held(path)
+    can_go_on = RunFolder(path).last() is not None if is_whole else bool(held)
     if resume and overwrite:
         raise RunError("--resume and --overwrite exclude each other")
-    if resume and RunFolder(path).last() is None:
+    if resume and not can_go_on:
         holds = f"holds {held}, but no state to go on from" if held else "holds no run"
         raise RunError(f"{path}: {holds}; start a new run there without --resume{_over(held)}")
     if held and not resume and not overwrite:
+        going_on = "  go on with it:        --resume\n" if can_go_on else ""
         raise RunError(
             f"{path}: already holds {held}\n"
-            "  go on with it:        --resume\n"
+            f"{going_on}"
             "  keep it, start anew:  --save-dir ANOTHER_FOLDER\n"
             f"  set it aside:         --overwrite (moves it to {_free_name(path)})"
         )
     if resume:
         _drop_leftovers(path)
-    if held and overwrite:
-        path.rename(_free_name(path))
-    path.mkdir(parents=True, exist_ok=True)
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise OSError where the folder cannot be made, or not be written into."""
+    nearest = path.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _drop_leftovers(path: Path) -> None:
     """Remove what a kill left half written; the state to go on from does without it."""
     shutil.rmtree(path / _NEW, ignore_errors=True)
-    whole = {_CONFIG, _METRICS, _BEST}
+    whole = {_CONFIG, _START, _METRICS, _BEST}
     for file in [*path.glob("*.new"), *(path / _WEIGHTS).glob("epoch_*.new")]:
         name = file.name.removesuffix(".new").removesuffix(".new")
         if name in whole or name.startswith("epoch_"):
@@ -233,7 +325,7 @@ def _what_is_held(path: Path) -> str:
     """Describe the run in a folder in a few words; empty when there is none."""
     found = [
         name
-        for name in (_CONFIG, _METRICS, _WEIGHTS, _BEST, _LAST, _NEW, _OLD)
+        for name in (_CONFIG, _START, _METRICS, _WEIGHTS, _BEST, _LAST, _NEW, _OLD)
         if (path / name).exists()
     ]
     if not found:

@@ -145,6 +145,13 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
     return rate
 
 
+def counts_epochs(settings: TrainSettings) -> bool:
+    """Whether the place in a schedule is a share of the epochs, and not a number of steps."""
+    if settings.schedule == "steps":
+        return settings.decay_unit == "epochs"
+    return settings.schedule != "noam"
+
+
 class LearningRate:
     """Sets an optimiser's rates from a schedule, each group by its own factor."""
 

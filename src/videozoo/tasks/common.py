@@ -41,6 +41,16 @@ def without_absent_names(config: RunConfig) -> RunConfig:
     return replace(changed, notes=(*config.notes, note))
 
 
+def with_test_data(config: RunConfig, data: Path | None) -> RunConfig:
+    """Evaluate on what `--data` names, which may be of another kind than the run's own data."""
+    if data is None:
+        return config
+    changes: dict[str, Any] = {"data.test": data}
+    if "format" in type(config.data).model_fields:
+        changes["data.format"] = "auto"
+    return config.replace("--data", changes)
+
+
 def agreeing_names(names: list[str] | None, config: RunConfig) -> list[str] | None:
     """Hand on the names of the classes, which must be as many as the model has.
 

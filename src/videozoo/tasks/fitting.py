@@ -31,6 +31,7 @@ from videozoo.engine.stopping import check_early_stop
 from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.resuming import Learnt, best_line, check_resumed, start_of
 from videozoo.tasks.starting import start
 
 _MOST_NAMED = 3  # videos that a line spells out
@@ -124,8 +125,17 @@ def run_lesson(
     *,
     accelerator: Accelerator,
     console: Console,
+    outer: RunFolder | None = None,
 ) -> TrainResult:
     """Train the configured model into the folder of `request`.
+
+    Args:
+        config: The run.
+        request: What was asked for.
+        lesson: What it learns.
+        accelerator: From `open_run`.
+        console: From `open_run`.
+        outer: The folder of the run that this one is a part of.
 
     Raises:
         VideozooError: The weights, the folder or the machine do not fit.
@@ -136,24 +146,37 @@ def run_lesson(
     validates = can_validate and request.valid_interval <= settings.epochs
     check_early_stop(settings, validates=validates)  # before a folder is made
 
-    seed_everything(settings.seed)
-    if request.fixed_seed:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    module = config.spec.build(config.model)
-    lesson.prepare(module)
-    start(module, config, request, say=say)
+    learnt = Learnt(
+        class_names=lesson.class_names,
+        features=lesson.features,
+        num_train=lesson.num_train,
+        num_held_out=lesson.num_held_out,
+    )
     folder = RunFolder.create(
         request.save_dir,
         resume=request.resume,
         overwrite=request.overwrite,
         accelerator=accelerator,
+        config=config.to_yaml(),
+        start=start_of(config, request, learnt),
+        outer=outer,
     )
-    if accelerator.is_main_process and not request.resume:
-        folder.write_config(config.to_yaml())
+    other_measure: tuple[str, ...] = ()
+    if request.resume:
+        other_measure = check_resumed(folder, config, learnt, accelerator=accelerator, say=say)
+    seed_everything(settings.seed)
+    if request.fixed_seed:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    module = config.spec.build(config.model)
+    lesson.prepare(module)
+    start(module, config, request, say=say, class_names=lesson.class_names)
 
-    def on_event(name: str, _facts: Mapping[str, Any]) -> None:
+    def on_event(name: str, facts: Mapping[str, Any]) -> None:
         if name == "resumed":  # not before: the state may belong to another model
-            folder.write_config(config.to_yaml())
+            folder.go_on()
+            if other_measure and facts["best"] is not None:
+                best = f"{facts['best']:.3f}"
+                say(best_line(lesson.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
         save_trained(path, module, config, lesson.class_names, facts, lesson.features)
@@ -161,11 +184,13 @@ def run_lesson(
     say(_opening_line(config, module, accelerator, lesson))
     if settings.learning_rate_batch_size is not None:
         say(_rate_line(settings))
+    steps_in_epoch = _steps_in_epoch(settings, lesson.batches)
     result = fit(
         accelerator=accelerator,
         module=module,
         optimizer=build_optimizer(module, config.spec.parameter_rules(module), settings),
-        schedule=make_schedule(settings, _steps_in_epoch(settings, lesson.batches)),
+        schedule=make_schedule(settings, steps_in_epoch),
+        steps_in_epoch=steps_in_epoch,
         settings=settings,
         batches=lambda epoch, skip: lesson.batches.epoch(epoch, skip_batches=skip),
         loss_of=lesson.loss_of,

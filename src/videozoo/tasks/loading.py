@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -173,7 +173,11 @@ def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path
         )
     layers, origins = override_layers(source.overrides, source.flags)
     config = from_layers([(str(path), stored), *layers], origins=origins)
-    return replace(config, origins=origins)
+    origins = {**dict.fromkeys(config.paths(), str(path)), **origins}
+    relative: Any = metadata.get("relative_paths")
+    written = cast(dict[Any, Any], relative) if isinstance(relative, dict) else {}
+    known = {str(key): str(value) for key, value in written.items()}
+    return replace(config, origins=origins).found_here(known)
 
 
 def _exported(source: ConfigSource, path: Path) -> Trained:
@@ -295,7 +299,8 @@ def save_trained(
         {
             "videozoo": __version__,
             "model": config.name,
-            "config": config.as_dict(),
+            "config": config.absolute().as_dict(),
+            "relative_paths": config.relative_paths(),
             "class_names": list(class_names) if class_names else None,
             "facts": dict(facts),
             **({} if features is None else {"features": dict(features)}),

@@ -39,8 +39,14 @@ def train(request: TrainRequest) -> None:
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
     """
-    config = request.source.load()
-    _task(config.spec.task).train(config, request)
+    from videozoo.tasks.paths import paths_explained
+    from videozoo.tasks.resuming import stored_config
+
+    is_known = request.resume and request.source.path is None
+    config = stored_config(request) if is_known else request.source.load()
+    flags = ("data.train",) if config.spec.task == "classification" else ()
+    with paths_explained(config, with_data=flags):
+        _task(config.spec.task).train(config, request)
 
 
 def evaluate(request: EvalRequest) -> None:
@@ -50,9 +56,11 @@ def evaluate(request: EvalRequest) -> None:
         VideozooError: As `train`.
     """
     from videozoo.tasks.loading import config_for_weights
+    from videozoo.tasks.paths import paths_explained
 
     loaded = config_for_weights(request.source, request.weights)
-    _task(loaded.config.spec.task).evaluate(loaded, request)
+    with paths_explained(loaded.config, with_data=("data.test", "data.val", "data.train")):
+        _task(loaded.config.spec.task).evaluate(loaded, request)
 
 
 def predict(request: PredictRequest) -> None:
@@ -62,12 +70,14 @@ def predict(request: PredictRequest) -> None:
         VideozooError: As `train`.
     """
     from videozoo.tasks.loading import config_for_weights
+    from videozoo.tasks.paths import paths_explained
 
     loaded = config_for_weights(request.source, request.weights)
     spec = loaded.config.spec
     if request.sentences and spec.task != "moments":
         raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
-    _task(spec.task).predict(loaded, request)
+    with paths_explained(loaded.config):
+        _task(spec.task).predict(loaded, request)
 
 
 def export(request: ExportRequest) -> Path:

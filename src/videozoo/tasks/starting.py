@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.activitynet import named
+from videozoo.engine.devices import keep_random_state
 from videozoo.errors import WeightsError
 from videozoo.tasks.loading import default_weights, paddle_arrays, resolve_weights
 from videozoo.tasks.requests import TrainRequest
@@ -22,9 +27,21 @@ FRESH, DEFAULT = "none", "default"
 
 
 def start(
-    module: nn.Module, config: RunConfig, request: TrainRequest, *, say: Callable[[str], None]
+    module: nn.Module,
+    config: RunConfig,
+    request: TrainRequest,
+    *,
+    say: Callable[[str], None],
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Give a new training the weights it was asked to start from; a resumed one has its own.
+
+    Args:
+        module: Changed in place.
+        config: The run's.
+        request: What was asked for.
+        say: Told what was taken.
+        class_names: Of the run, as far as they are known.
 
     Raises:
         WeightsError: They cannot be had or do not fit, and the request insists on them.
@@ -33,7 +50,7 @@ def start(
     if request.resume or pretrain in (None, FRESH):
         return
     if not request.pretrain_or_fresh:
-        say(initialise(module, config, pretrain, drop=request.drop))
+        say(initialise(module, config, pretrain, drop=request.drop, class_names=class_names))
         return
     if misfit := _default_misfit(config):
         say(f"note: {misfit}; starting from fresh weights")
@@ -51,11 +68,17 @@ def start(
 
 
 def initialise(
-    module: nn.Module, config: RunConfig, weights: str, *, drop: Sequence[str] = ()
+    module: nn.Module,
+    config: RunConfig,
+    weights: str,
+    *,
+    drop: Sequence[str] = (),
+    class_names: Sequence[str] | None = None,
 ) -> str:
     """Start a new training from weights that may be another model's.
 
-    - videozoo's own, of the same model: all of them. A classifier of other classes is left fresh.
+    - videozoo's own, of the same model: all of them. Of a classifier of other classes the rows
+      whose names are known on both sides; without names, none.
     - a ResNet with torchvision's names, or PaddlePaddle parameters: through the model's own rule
       (`ModelSpec.adapt_pretrained`): heads are left fresh, first convolutions or kernels inflated.
 
@@ -64,6 +87,7 @@ def initialise(
         config: The run's.
         weights: As the user named them; "default" for what 2019 started from.
         drop: Leading parts of parameter names that keep their fresh values.
+        class_names: Of the run, as far as they are known.
 
     Returns:
         One line that says what was taken.
@@ -85,7 +109,96 @@ def initialise(
     made_for = metadata.get("model", config.name)
     if made_for != config.name:
         raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
-    return _from_same_model(module, state, drop, path)
+    theirs: Any = metadata.get("class_names")
+    if class_names and theirs and list(theirs) != list(class_names):
+        by_name = _classes_by_name(module, config, state, list(theirs), class_names)
+        if by_name is not None and not all(_starts_with(name, drop) for name in by_name.rows):
+            report = load_state(module, {**state, **by_name.rows}, drop=drop, source=path)
+            return _line(path, f"{report.describe()}; {by_name.describe()}")
+    line = _from_same_model(module, state, drop, path)
+    if bool(class_names) != bool(theirs) and "fresh" not in line:
+        line += "; its classes are taken to be this run's, in order: only one side names them"
+    return line
+
+
+@dataclass(frozen=True)
+class _ByName:
+    """What a file knows of the classes of a run."""
+
+    rows: Mapping[str, Tensor]
+    """The parameters that have rows for classes."""
+    taken: Sequence[str]
+    fresh: Sequence[str]
+
+    def describe(self) -> str:
+        fresh = f"; fresh: {named(self.fresh)}" if self.fresh else ""
+        total = len(self.taken) + len(self.fresh)
+        return f"classes by name: {len(self.taken)} of {total} taken{fresh}"
+
+
+def _classes_by_name(
+    module: nn.Module,
+    config: RunConfig,
+    state: Mapping[str, Tensor],
+    theirs: Sequence[str],
+    ours: Sequence[str],
+) -> _ByName | None:
+    """Put the rows of a file's classifier where the run has classes of the same names.
+
+    Rows that stand before those of the classes, as for a background, are taken as they are.
+
+    Returns:
+        None where the parameters are not as the names say.
+    """
+    fresh = module.state_dict()
+    blocks = _class_parameters(config)
+    places = {name: place for place, name in reversed(list(enumerate(theirs)))}
+    rows: dict[str, Tensor] = {}
+    for name, count in blocks.items():
+        if name not in state:
+            return None
+        there, here = (_in_blocks(of[name], count) for of in (state, fresh))
+        leading = here.shape[1] - len(ours)
+        shapes_fit = there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
+        if not shapes_fit or leading < 0 or there.shape[1] - len(theirs) != leading:
+            return None
+        mapped = here.clone()
+        mapped[:, :leading] = there[:, :leading]
+        for place, word in enumerate(ours):
+            if word in places:
+                mapped[:, leading + place] = there[:, leading + places[word]]
+        rows[name] = mapped.flatten(0, 1)
+    if not rows:
+        return None
+    taken = [name for name in ours if name in places]
+    return _ByName(rows, taken, [name for name in ours if name not in places])
+
+
+def _class_parameters(config: RunConfig) -> dict[str, int]:
+    """Parameters with rows for classes (or words), and how many rows each class has."""
+    fields = type(config.model).model_fields
+    field = next((name for name in ("num_classes", "vocabulary_size") if name in fields), None)
+    if field is None:
+        return {}
+    more = config.model.model_copy(update={field: getattr(config.model, field) + 1})
+    with torch.device("meta"), keep_random_state():  # shapes only
+        small, large = (config.spec.build(one).state_dict() for one in (config.model, more))
+    return {
+        name: large[name].shape[0] - tensor.shape[0]
+        for name, tensor in small.items()
+        if large[name].shape != tensor.shape
+    }
+
+
+def _in_blocks(tensor: Tensor, count: int) -> Tensor:
+    """(count * classes, ...) -> (count, classes, ...)."""
+    if tensor.shape[0] % count:
+        return tensor[None]  # of another model; the shapes will tell
+    return tensor.unflatten(0, (count, -1))
+
+
+def _starts_with(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def _from_same_model(

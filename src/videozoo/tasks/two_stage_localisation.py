@@ -85,18 +85,24 @@ def train(
     path = request.save_dir
     if request.resume and not (path / "config.yaml").is_file():
         raise RunError(f"{path}: holds no run; start a new run there without --resume")
-    if not request.resume:
-        RunFolder.create(path, overwrite=request.overwrite, accelerator=accelerator)
-    if accelerator.is_main_process:
-        RunFolder(path).write_config(config.to_yaml())
-    accelerator.wait_for_everyone()
+    folder = RunFolder.create(
+        path,
+        resume=request.resume,
+        overwrite=request.overwrite,
+        accelerator=accelerator,
+        config=config.to_yaml(),
+        is_whole=False,
+    )
 
     say(f"stage 1 of 2: {first.spec.title}")
     localisation.train(
-        replace(first, notes=config.notes), _request_of(request, FIRST), console=console
+        replace(first, notes=config.notes),
+        _request_of(request, FIRST),
+        console=console,
+        outer=folder,
     )
     say(f"stage 2 of 2: {second.spec.title}")
-    result = _train_second(first, second, _request_of(request, SECOND), console)
+    result = _train_second(first, second, _request_of(request, SECOND), console, folder)
     extractor = _extractor(path / FIRST)
     if accelerator.is_main_process:
         module = config.spec.build(config.model)
@@ -108,7 +114,7 @@ def train(
         def save(aside: Path) -> None:
             save_trained(aside, module, config, None, facts, extractor)
 
-        _write(RunFolder(path), save)
+        _write(folder, save)
     accelerator.wait_for_everyone()
     say(f"both stages: {path / 'best.safetensors'}")
     say(f"next: videozoo eval --weights {path}")
@@ -170,7 +176,11 @@ class Described:
 
 
 def _train_second(
-    first: RunConfig, second: RunConfig, request: TrainRequest, console: Console | None
+    first: RunConfig,
+    second: RunConfig,
+    request: TrainRequest,
+    console: Console | None,
+    outer: RunFolder,
 ) -> TrainResult:
     accelerator, out, say = open_run(second, request, console)
     settings, options = second.train, first.model.proposals
@@ -204,7 +214,7 @@ def _train_second(
         class_names=None,
         features=learnt.files.extractor,
     )
-    return run_lesson(second, request, lesson, accelerator=accelerator, console=out)
+    return run_lesson(second, request, lesson, accelerator=accelerator, console=out, outer=outer)
 
 
 def _described(

@@ -31,7 +31,12 @@ from videozoo.tasks.captioning.scoring import (
     write_results,
     writer_of,
 )
-from videozoo.tasks.common import progress_bar, say_if_learnt_from, speaker
+from videozoo.tasks.common import (
+    progress_bar,
+    say_if_learnt_from,
+    speaker,
+    with_test_data,
+)
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained
@@ -57,8 +62,7 @@ def evaluate(
     out = console or Console()
     vocabulary = trained_vocabulary(trained)
     config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
-    if request.data is not None:
-        config = config.replace("--data", {"data.test": request.data})
+    config = with_test_data(config, request.data)
     accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:

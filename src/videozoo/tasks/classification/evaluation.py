@@ -18,7 +18,12 @@ from videozoo.report.tables import class_table, summary_table
 from videozoo.tasks.classification import pages
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.scoring import Scored, run_views
-from videozoo.tasks.common import say_if_learnt_from, speaker, without_absent_names
+from videozoo.tasks.common import (
+    say_if_learnt_from,
+    speaker,
+    with_test_data,
+    without_absent_names,
+)
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
@@ -38,8 +43,7 @@ def evaluate(
     """
     out = console or Console()
     config = without_absent_names(trained.config)
-    if request.data is not None:
-        config = config.replace("--data", {"data.test": request.data})
+    config = with_test_data(config, request.data)
     accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:

@@ -11,6 +11,7 @@ from videozoo.config import RunConfig
 from videozoo.data.sequences import SequenceBatch, SequenceVideos, TrainSequences, are_of_one_file
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
+from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import UsageError
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
@@ -39,9 +40,19 @@ from videozoo.tasks.requests import TrainRequest
 
 
 def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
+    config: RunConfig,
+    request: TrainRequest,
+    *,
+    console: Console | None = None,
+    outer: RunFolder | None = None,
 ) -> TrainResult:
     """Train a model as `config` says, into the folder of `request`.
+
+    Args:
+        config: The run.
+        request: What was asked for.
+        console: Where it speaks; standard error when None.
+        outer: The folder of the run that this one is a part of.
 
     Raises:
         VideozooError: The data, the weights, the folder or the machine do not fit.
@@ -96,7 +107,7 @@ def train(
         class_names=names if num_classes(config) is not None else None,
         features=learnt.files.extractor,
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_lesson(config, request, lesson, accelerator=accelerator, console=out, outer=outer)
 
 
 def refuse_data(config: RunConfig, request: TrainRequest) -> None:

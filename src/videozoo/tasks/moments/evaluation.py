@@ -18,6 +18,7 @@ from videozoo.tasks.common import (
     progress_bar,
     say_if_learnt_from,
     speaker,
+    with_test_data,
     write_json,
 )
 from videozoo.tasks.exporting import accelerator_for
@@ -47,8 +48,7 @@ def evaluate(
         raise UsageError("--report is for models that classify clips; eval.json has the numbers")
     out = console or Console()
     config = trained.config
-    if request.data is not None:
-        config = config.replace("--data", {"data.test": request.data})
+    config = with_test_data(config, request.data)
     accelerator = accelerator_for(trained, request.device)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:

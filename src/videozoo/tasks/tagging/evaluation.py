@@ -14,7 +14,13 @@ from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
-from videozoo.tasks.common import progress_bar, say_if_learnt_from, speaker, without_absent_names
+from videozoo.tasks.common import (
+    progress_bar,
+    say_if_learnt_from,
+    speaker,
+    with_test_data,
+    without_absent_names,
+)
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
@@ -38,8 +44,7 @@ def evaluate(
         raise UsageError("--report is for models that classify clips; eval.json has the numbers")
     out = console or Console()
     config = without_absent_names(trained.config)
-    if request.data is not None:
-        config = config.replace("--data", {"data.test": request.data})
+    config = with_test_data(config, request.data)
     accelerator = make_accelerator(device=request.device, precision=config.train.precision)
     say = speaker(Console(stderr=True), accelerator)
     for note in config.notes:

@@ -1,0 +1,200 @@
+"""What a run began with, and what is different when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from videozoo import __version__
+from videozoo.config import RunConfig, read_yaml
+from videozoo.engine.run_folder import RunFolder
+from videozoo.errors import RunError, VideozooError
+from videozoo.tasks.features import refuse_other_features
+from videozoo.tasks.requests import TrainRequest
+from videozoo.weights.files import read_metadata
+
+_OF_THE_MACHINE = ("data.num_workers", "data.prefetch_batches", "train.num_gpus", "predict.")
+"""Leading parts of keys that change neither what is learnt nor how it is measured."""
+_OF_TRAINING = (
+    *("train.", "data.bad_video_share", "data.crops", "data.flip", "data.shuffle_records"),
+    *("data.short_side_jitter", "data.augment"),
+)
+"""Leading parts of keys that change what is learnt and not how it is measured."""
+_MOST_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """What a training learns from, as far as going on with it depends on that."""
+
+    class_names: Sequence[str] | None
+    features: Mapping[str, Any] | None
+    """What made the features."""
+    num_train: int
+    num_held_out: int | None
+
+
+def stored_config(request: TrainRequest) -> RunConfig:
+    """The configuration of the run that goes on, with the command line's own values.
+
+    Raises:
+        RunError: There is no run.
+        ConfigError: Its configuration, or a value of the command line, does not fit.
+    """
+    folder = RunFolder(request.save_dir)
+    if not folder.config.is_file():
+        raise RunError(
+            f"--resume {folder.path}: holds no run; expected a folder that training wrote"
+        )
+    config = replace(request.source, path=folder.config).load()
+    relative = (folder.read_start() or {}).get("relative_paths") or {}
+    return config.found_here(relative)
+
+
+def options_of(path: Path) -> dict[str, Any]:
+    """What the command line of a run asked for beside its configuration, as `TrainRequest` has it;
+    empty where nothing says so."""
+    return (RunFolder(path).read_start() or {}).get("options") or {}
+
+
+def start_of(config: RunConfig, request: TrainRequest, learnt: Learnt) -> dict[str, Any]:
+    """Describe the start of a run, for `check_resumed`; JSON values."""
+    return {
+        "videozoo": __version__,
+        "config": config.absolute().as_dict(),
+        "relative_paths": config.relative_paths(),
+        "class_names": None if learnt.class_names is None else list(learnt.class_names),
+        "features": None if learnt.features is None else dict(learnt.features),
+        "num_train": learnt.num_train,
+        "num_held_out": learnt.num_held_out,
+        "options": {
+            "log_interval": request.log_interval,
+            "valid_interval": request.valid_interval,
+            "save_every_steps": request.save_every_steps,
+            "fixed_seed": request.fixed_seed,
+            "tensorboard": request.tensorboard,
+        },
+    }
+
+
+def check_resumed(
+    folder: RunFolder,
+    config: RunConfig,
+    learnt: Learnt,
+    *,
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Compare a run that goes on with its start; say what has changed.
+
+    Returns:
+        What has changed in how validation measures, in a few words each.
+
+    Raises:
+        RunError: The classes are others, or in another order. In every process alike.
+        DataError: So are what made the features.
+    """
+    found: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        start = folder.read_start() or _start_of_older_run(folder)
+        try:
+            _refuse_other_classes(folder, start.get("class_names"), learnt.class_names)
+            refuse_other_features(learnt.features, start.get("features"), "these", str(folder.path))
+        except VideozooError as error:
+            found[0] = error
+        found[1] = list(_changes(start, config, learnt))
+    if accelerator.num_processes > 1:
+        broadcast_object_list(found)
+    if found[0] is not None:
+        raise found[0]
+    changes: list[tuple[str, str]] = found[1]
+    if changes:
+        say("changed since the run began:")
+    for key, text in changes:
+        say(f"  {key}: {text}")
+    return tuple(key for key, _ in changes if not key.startswith(_OF_TRAINING))
+
+
+def best_line(title: str, best: str, epoch: int, other_measure: Sequence[str]) -> str:
+    """Say what changes in how validation measures mean for the best epoch so far."""
+    changed = ", ".join(other_measure)
+    return (
+        f"WARNING: the best {title} so far, {best} after epoch {epoch}, was measured before "
+        f"{changed} changed; epochs from here on are compared with it, though they are measured "
+        "otherwise. Each epoch's weights are in weights/; `videozoo eval` measures any of them"
+    )
+
+
+def _start_of_older_run(folder: RunFolder) -> dict[str, Any]:
+    """What can be told of the start of a run of an earlier version: that of its last stretch."""
+    start: dict[str, Any] = {}
+    try:
+        start["config"] = read_yaml(folder.config)
+        weights = folder.newest_weights()
+        if weights is not None:
+            metadata = read_metadata(weights)
+            start |= {key: metadata.get(key) for key in ("class_names", "features")}
+    except VideozooError:
+        pass  # going on needs none of these
+    return start
+
+
+def _refuse_other_classes(folder: RunFolder, before: object, names: Sequence[str] | None) -> None:
+    if not isinstance(before, list) or names is None:
+        return
+    then, now = [str(name) for name in cast(list[Any], before)], list(names)
+    if then == now:
+        return
+    longest = max(len(then), len(now))
+    rows = [
+        f"  {number}: {_at(then, number)} then, {_at(now, number)} now"
+        for number in range(longest)
+        if _at(then, number) != _at(now, number)
+    ]
+    if len(rows) > _MOST_SHOWN:
+        rows[_MOST_SHOWN:] = [f"  and {len(rows) - _MOST_SHOWN} more"]
+    order = "in another order" if sorted(then) == sorted(now) else "other ones"
+    raise RunError(
+        f"{folder.path}: its classes are {order} by now, and what it has learnt would go by wrong "
+        "names:\n" + "\n".join(rows) + "\n"
+        "give the classes the names and the order of then; or learn these in a new run that starts "
+        f"from what this one knows: --pretrain {folder.top} --save-dir ANOTHER_FOLDER"
+    )
+
+
+def _at(names: Sequence[str], number: int) -> str:
+    return names[number] if number < len(names) else "none"
+
+
+def _changes(
+    start: Mapping[str, Any], config: RunConfig, learnt: Learnt
+) -> Iterator[tuple[str, str]]:
+    """What is different now: key, and from what to what."""
+    now = dict(_leaves(config.absolute().as_dict()))
+    before = dict(_leaves(start.get("config") or {}))
+    for key, value in now.items():
+        if key in before and before[key] != value and not key.startswith(_OF_THE_MACHINE):
+            yield key, f"{_shown(before[key])} -> {_shown(value)}"
+    for key, words, count in (
+        ("num_train", "number of videos to learn from", learnt.num_train),
+        ("num_held_out", "number of videos to check with", learnt.num_held_out),
+    ):
+        if key in start and start[key] != count:
+            yield words, f"{start[key] or 0} -> {count or 0}"
+
+
+def _leaves(values: object, at: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping):
+        for key, value in cast(Mapping[str, Any], values).items():
+            yield from _leaves(value, f"{at}.{key}" if at else str(key))
+    else:
+        yield at, values
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)
