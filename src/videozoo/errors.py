@@ -13,6 +13,7 @@ A message says what, where, got, expected and what to do next.
 """
 
 _MOST_SHOWN = 120
+_MOST_CHARACTERS = 6000
 
 
 def brief(value: object) -> str:
@@ -29,6 +30,13 @@ class VideozooError(Exception):
     """Base class, so that callers can catch everything we raise on purpose."""
 
     exit_status = 1
+
+    def __init__(self, message: str = "") -> None:
+        """Keep a message readable, whatever names and values of files it quotes."""
+        if len(message) > _MOST_CHARACTERS:
+            half = _MOST_CHARACTERS // 2
+            message = f"{message[:half]} [...] {message[-half:]}"
+        super().__init__(message)
 
 
 class ConfigError(VideozooError):

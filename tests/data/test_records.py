@@ -369,7 +369,7 @@ def break_pack(folder: Path, change: str) -> None:
         ("format", "manifest.json: not the manifest of a feature pack"),
         ("stream", "manifest.json: damaged"),
         ("json", "manifest.json: not valid JSON"),
-        ("array", "rgb.npy: not readable"),
+        ("array", "rgb.npy: not a readable"),
         ("shape", "rgb.npy: holds uint8 (2, 6), but manifest.json says uint8 (11, 6)"),
         ("absent", "rgb.npy: cannot be read"),
         ("lines", "videos.jsonl: 2 lines, but manifest.json counts 3 videos"),

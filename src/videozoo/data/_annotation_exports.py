@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from videozoo.data import kinetics
+from videozoo.data._table import Table
 from videozoo.errors import DataError
 
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -247,7 +248,10 @@ def table_columns(heading: str) -> dict[str, str] | None:
     {'video': 'Video', 'label': 'Label', 'start': 'start', 'end': 'end'}
     >>> table_columns("a,b,c")
     """
-    names = [name.strip() for name in next(csv.reader([heading]), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([heading]), [])]
+    except csv.Error:  # too long for a heading
+        return None
     plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
     found = {
         what: next((plain[one] for one in known if one in plain), None)
@@ -265,7 +269,7 @@ def table_videos(path: Path, text: str, columns: Mapping[str, str]) -> Iterable[
         DataError: A row names no video, or two rows tell another length or part of one.
     """
     videos: dict[str, RawVideo] = {}
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    rows = Table(path, text)
     if rows.fieldnames is not None:
         rows.fieldnames = [name.strip() for name in rows.fieldnames]
     for row in rows:

@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.errors import DataError
+from videozoo.safe_npy import read_npy
+
 _VERSION = 1
 _HEAD = 3  # version, size and time of change come first
 
@@ -54,7 +57,7 @@ def remembered(path: Path, kind: str, make: Callable[[], NDArray[np.int64]]) -> 
 
 def _load(kept: Path) -> NDArray[np.int64] | None:
     try:
-        found = np.load(kept, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        found = read_npy(kept)
+    except DataError:
         return None
     return found if found.dtype == np.int64 and found.ndim == 1 and len(found) >= _HEAD else None

@@ -30,6 +30,7 @@ _PATH_COLUMNS = (
 _LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
+_LONGEST_NAME = 200  # characters of a class
 _MOST_TRIED = 16  # lines that decide between forms
 
 Exists = Callable[[str], bool]
@@ -100,7 +101,10 @@ def _place(cells: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def _by_header(number: int, text: str, columns: Columns) -> Row:
-    cells = next(csv.reader([text], delimiter=columns.delimiter, skipinitialspace=True), [])
+    try:
+        cells = next(csv.reader([text], delimiter=columns.delimiter, skipinitialspace=True), [])
+    except csv.Error:  # no column is that long
+        return Row(number, text, "")
     cells = [cell.strip() for cell in cells]
     if len(cells) <= max(columns.path, columns.label or 0):
         return Row(number, text, "")
@@ -176,6 +180,8 @@ def may_be_name(label: str) -> bool:
     >>> may_be_name("long jump"), may_be_name("clip.mp4")
     (True, False)
     """
+    if len(label) > _LONGEST_NAME:
+        return False
     is_file = Path(label).suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES
     return not is_file and "/" not in label and "\\" not in label
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data import kinetics
+from videozoo.data._hdf5 import names_in, read_datasets
 from videozoo.data._sequence_batches import MisfitError
 from videozoo.data.feature_folder import FeatureFolder
 from videozoo.data.lengths import Measured
@@ -27,6 +27,7 @@ from videozoo.data.records import (
 )
 from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
+from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 
 _HDF5 = (".h5", ".hdf5")
@@ -52,10 +53,10 @@ class _File:
         if suffix == ".npz":
             return NpzFile(self.path).read(0).streams
         if suffix in _HDF5:
-            return _from_hdf5(self.path, None)
+            return read_datasets(self.path, None)
         if suffix in _PICKLES:
             return {_ONLY: _from_pickle(self.path)}
-        return {_ONLY: _from_csv(self.path) if suffix == ".csv" else load_npy(self.path)}
+        return {_ONLY: _from_csv(self.path) if suffix == ".csv" else read_npy(self.path)}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class _Group:
         return f"{self.path}: {self.name}"
 
     def streams(self) -> Streams:
-        return _from_hdf5(self.path, self.name)
+        return read_datasets(self.path, self.name)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class FeatureFiles:
         elif path.is_dir():
             self._add_folder(path)
         elif path.suffix.lower() in _HDF5:
-            for name in _names_in(path):
+            for name in names_in(path):
                 self._add(name, _Group(path, name))
         elif path.suffix.lower() in _SUFFIXES:
             self._add(path.stem, _File(path))
@@ -296,20 +297,6 @@ def _only(streams: Streams, where: str) -> NDArray[Any]:
 # --- kinds of file ---------------------------------------------------------------------------
 
 
-def load_npy(path: Path) -> NDArray[Any]:
-    """The array of a .npy file.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy file: {error}") from None
-
-
 def _from_csv(path: Path) -> NDArray[np.float32]:
     """A row a step; a first row that is not numbers names the columns."""
     lines = kinetics.text_of(path).splitlines()
@@ -344,34 +331,3 @@ def _from_pickle(path: Path) -> NDArray[Any]:
     if not isinstance(content, np.ndarray):
         raise DataError(f"{path}: expected a dict with an array b'scores' (steps, values)")
     return cast("NDArray[Any]", content)
-
-
-def _h5py() -> Any:
-    try:
-        return importlib.import_module("h5py")
-    except ImportError:
-        raise DataError(
-            "features in HDF5 files need h5py, which is not installed: pip install h5py"
-        ) from None
-
-
-def _names_in(path: Path) -> list[str]:
-    h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as file:
-            return list(file)
-    except OSError as error:
-        raise DataError(f"{path}: not a readable HDF5 file: {error}") from None
-
-
-def _from_hdf5(path: Path, name: str | None) -> Streams:
-    """Datasets of a file, or of one thing in it."""
-    h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as file:
-            held = file if name is None else file[name]
-            if isinstance(held, h5py.Dataset):
-                return {_ONLY: np.asarray(held)}
-            return {key: np.asarray(held[key]) for key in held}
-    except OSError as error:
-        raise DataError(f"{path}: not a readable HDF5 file: {error}") from None

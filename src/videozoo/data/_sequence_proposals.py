@@ -15,7 +15,6 @@ from torch import Tensor
 
 from videozoo.data import kinetics
 from videozoo.data._sequence_batches import EvalBatches, Items, MisfitError, TrainBatches
-from videozoo.data._sequence_files import load_npy
 from videozoo.data._sequence_videos import (
     AnnotatedData,
     Part,
@@ -29,6 +28,7 @@ from videozoo.data._workers import DeviceBatch
 from videozoo.data.activitynet import Annotation, Annotations
 from videozoo.data.video_names import spellings
 from videozoo.errors import DataError
+from videozoo.safe_npy import read_npy
 from videozoo.safe_write import written_aside
 
 FloatArray = NDArray[np.float64]
@@ -301,7 +301,7 @@ class _Reader:
         annotation = self.videos.present[number]
         path = self.videos.features[annotation.video]
         proposals = read_proposals(self.videos.tables[annotation.video], matched=self.matched)
-        features = load_npy(path)
+        features = read_npy(path)
         if features.ndim != 2 or features.dtype.kind != "f":
             raise DataError(
                 f"{path}: {features.dtype} of shape {features.shape}, expected floating-point "

@@ -16,7 +16,6 @@ Results are ActivityNet's `{"version", "results", "external_data"}`, as its eval
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
@@ -41,10 +40,11 @@ from videozoo.data._annotation_exports import (
     table_videos,
     via_videos,
 )
+from videozoo.data._table import Table
 from videozoo.data.json_files import json_of
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.video_names import of_video
-from videozoo.errors import DataError
+from videozoo.errors import DataError, brief
 from videozoo.safe_write import written_aside
 
 BadSegments = Literal["clip", "drop", "refuse"]
@@ -530,7 +530,7 @@ def _json_instance(where: str, one: Any) -> RawInstance:
 
 def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> Iterable[RawVideo]:
     videos: dict[str, RawVideo] = {}
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    rows = Table(path, text)
     for row in rows:
         where = f"{path}:{rows.line_num}"
         video = (row[name] or "").strip()
@@ -562,7 +562,7 @@ def _thumos_folder(folder: Path) -> Iterable[RawVideo]:
         for number, line in kinetics.lines_of(path):
             where, fields = f"{path}:{number}", line.split()
             if len(fields) != 3:
-                raise DataError(f"{where}: expected 'VIDEO START END', got {line!r}")
+                raise DataError(f"{where}: expected 'VIDEO START END', got {brief(line)}")
             video, start, end = fields
             entry = videos.setdefault(
                 video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
@@ -574,7 +574,7 @@ def _thumos_folder(folder: Path) -> Iterable[RawVideo]:
 
 
 def _charades_rows(path: Path, text: str) -> Iterator[RawVideo]:
-    rows = csv.DictReader(text.splitlines())
+    rows = Table(path, text, skip_blanks=False)
     for row in rows:
         where = f"{path}:{rows.line_num}"
         video = RawVideo((row["id"] or "").strip(), where, row["length"])

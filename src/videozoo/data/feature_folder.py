@@ -35,6 +35,7 @@ from videozoo.data.records import (
 )
 from videozoo.errors import DataError, RunError
 from videozoo.safe_json import parse_json
+from videozoo.safe_npy import map_npy
 from videozoo.safe_write import sync, written_aside
 
 FolderKind = Literal["pack", "tfrecord", "npz", "npy", "csv"]
@@ -206,9 +207,7 @@ class FeatureFolder:
 
     def _write_part(self, part: Path, lines: Iterable[Line]) -> None:
         """Write staged videos as one pack or shard."""
-        records = (
-            _record(line, np.load(self._staged(str(line["name"])), mmap_mode="r")) for line in lines
-        )
+        records = (_record(line, map_npy(self._staged(str(line["name"])))) for line in lines)
         if self.kind == "pack":
             with PackWriter(part, extractor=self.extractor) as pack:
                 for record in records:

@@ -7,7 +7,6 @@ the video in the files only: not on the number of workers, and not on whether th
 interrupted.
 """
 
-import csv
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from videozoo.data import kinetics
 from videozoo.data._sequence_batches import MisfitError
+from videozoo.data._table import Table
 from videozoo.data._workers import (
     MOST_REPLACEMENTS,
     DeviceBatch,
@@ -682,7 +682,7 @@ def read_class_names(path: Path) -> list[str]:
     Raises:
         DataError: The file is missing or empty, or the numbers are not 0, 1, 2, ... without gaps.
     """
-    rows = csv.DictReader(kinetics.text_of(path).splitlines())
+    rows = Table(path, kinetics.text_of(path), skip_blanks=False)
     if not {"Index", "Name"} <= set(rows.fieldnames or ()):
         return kinetics.read_class_names(path)
     named: dict[int, str] = {}

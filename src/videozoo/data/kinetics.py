@@ -6,7 +6,6 @@ class; both give `ClipEntry`s. Problems are collected and reported together, wit
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -27,9 +26,10 @@ from videozoo.data._list_rows import (
     header_of,
     may_be_name,
 )
+from videozoo.data._table import Table
 from videozoo.data.json_files import json_of
 from videozoo.data.video import open_video
-from videozoo.errors import DataError
+from videozoo.errors import DataError, brief
 from videozoo.safe_names import listed_path
 
 Part = Literal["train", "val", "test", "all"]
@@ -45,6 +45,7 @@ _PART_WORDS: Mapping[Part, str] = {
     "val": "val|valid|validation|dev|development|eval|evaluation",
     "test": "test|testing",
 }
+_MOST_DIGITS = 18  # of a whole number; 64 bits hold them
 _MOST_LINES = 10  # problems shown in one error
 _UNKNOWN = -1  # a label
 _MOST_OPENED = 5  # videos whose frames are compared with the list
@@ -179,7 +180,7 @@ def list_lines(
     if kind == "csv" and _csv_delimiter(head) is None and header_of(head) is None:
         raise DataError(
             f"{path}:{lines[0][0]}: expected the header 'label,youtube_id,time_start,time_end' or "
-            f"'path,label', got {head!r}"
+            f"'path,label', got {brief(head)}"
         )
     if kind != "list" and _csv_delimiter(head) is not None:
         return list(_csv_lines(path, root or path.parent, class_names, labels))
@@ -632,7 +633,7 @@ def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) 
         number_of: From a label to its number.
     """
     if not row.path:
-        return f"{_EXPECTED}, got {row.text!r}"
+        return f"{_EXPECTED}, got {brief(row.text)}"
     if not row.label:
         return ClipEntry(Path(row.path), None, row.path) if is_enough else _no_label(row)
     label = number_of(row.label)
@@ -645,7 +646,7 @@ def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) 
 
 def _no_label(row: Row) -> str:
     comma = "; put a blank, not a comma, before the label" if "," in row.text else ""
-    return f"expected 'PATH LABEL', got {row.text!r}{comma}"
+    return f"expected 'PATH LABEL', got {brief(row.text)}{comma}"
 
 
 def _label_reader(
@@ -732,9 +733,8 @@ def _with_folder_names(
         hint = f"no folder of it is called as one of the {len(class_names)} classes"
     elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
         hint = "one video a line"
-    raise DataError(
-        f"{path}:{lacking.number}: no class: expected 'PATH LABEL', got {lacking.text!r}; {hint}"
-    )
+    got = f"expected 'PATH LABEL', got {brief(lacking.text)}"
+    raise DataError(f"{path}:{lacking.number}: no class: {got}; {hint}")
 
 
 def _folder_class(video: str, class_names: Sequence[str]) -> str:
@@ -799,7 +799,7 @@ def _views_in(
         number, line = lines[0]
         raise DataError(
             f"{path}:{number}: three numbers after the path; {_EXPECTED}, one class a video "
-            f"(several are not learnt yet), got {line!r}"
+            f"(several are not learnt yet), got {brief(line)}"
         )
     return [(number, _view_of(name, *numbers)) for number, name, *numbers in views]
 
@@ -824,7 +824,7 @@ def _view_fields(line: str) -> tuple[str, int, int, int] | None:
 def _view_of(name: str, video: int, clip: int, crop: int) -> ClipEntry | str:
     if min(video, clip) < 0 or not 0 <= crop <= 5:
         got = f"{name} {video} {clip} {crop}"
-        return f"expected 'PATH VIDEO CLIP CROP' with a crop from 0 to 5, got {got!r}"
+        return f"expected 'PATH VIDEO CLIP CROP' with a crop from 0 to 5, got {brief(got)}"
     return ClipEntry(Path(name), None, name, clip_index=clip, crop_index=crop, video=video)
 
 
@@ -849,9 +849,10 @@ def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
 
 
 def integer(text: str) -> int | None:
-    """Read a whole number; None for anything else."""
+    """Read a whole number of at most 18 digits; None for anything else."""
     digits = text[1:] if text[:1] == "-" else text
-    return int(text) if digits.isascii() and digits.isdigit() else None
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
+    return int(text) if is_number else None
 
 
 def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
@@ -887,10 +888,9 @@ def _csv_delimiter(header: str) -> str | None:
     return None
 
 
-def _csv_rows(path: Path) -> csv.DictReader[str]:
+def _csv_rows(path: Path) -> Table:
     delimiter = _csv_delimiter(lines_of(path)[0][1]) or ","
-    lines = text_of(path).splitlines()
-    return csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    return Table(path, text_of(path), delimiter=delimiter)
 
 
 def _csv_lines(
@@ -907,10 +907,10 @@ def _csv_lines(
         label_name = (row.get("label") or "").strip()
         try:
             stem = _kinetics_stem(row)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             got = ",".join(str(value) for value in row.values() if value is not None)
             expected = "expected 'label,youtube_id,time_start,time_end,...'"
-            yield ListLine(line, None, f"{expected}, got {got!r}")
+            yield ListLine(line, None, f"{expected}, got {brief(got)}")
             continue
         if label_name and label_name not in number:
             problem = f"class {label_name!r} is not among the class names"

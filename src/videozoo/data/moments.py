@@ -24,7 +24,6 @@ from pydantic import Field
 from torch import Tensor
 
 from videozoo.data._sequence_batches import EvalBatches, Items, MisfitError, TrainBatches, Workers
-from videozoo.data._sequence_files import load_npy
 from videozoo.data._sequence_videos import check_missing, named, refuse_missing
 from videozoo.data._video_features import VideoFeatures
 from videozoo.data._workers import DeviceBatch
@@ -44,6 +43,7 @@ from videozoo.data.timed_sentences import (
     read_timed_sentences,
 )
 from videozoo.errors import ConfigError, DataError
+from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 from videozoo.types import Settings
 
@@ -239,7 +239,7 @@ class ClipFolder:
 
     def _read(self, video: str, start: int, end: int) -> NDArray[np.float32]:
         path = self.path / f"{video}_{start}_{end}.npy"
-        clip = load_npy(path)
+        clip = read_npy(path)
         if clip.dtype.kind not in "fiu" or clip.size == 0:
             raise DataError(f"{path}: holds {clip.dtype} {clip.shape}, expected numbers")
         if clip.size != self._dim:

@@ -19,8 +19,6 @@ import json
 import re
 import shutil
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -35,8 +33,9 @@ from videozoo.data import kinetics
 from videozoo.data._example import Example, WireError, encode, parse
 from videozoo.data._index import remembered
 from videozoo.data._tfrecord import TFRecordFile, looks_like_tfrecord, write_tfrecord
-from videozoo.errors import DataError
+from videozoo.errors import DataError, brief
 from videozoo.safe_json import parse_json
+from videozoo.safe_npy import map_npy, read_npz
 from videozoo.safe_pickle import load_pickle
 from videozoo.safe_write import sync
 
@@ -382,7 +381,7 @@ def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list
     for number, line in kinetics.lines_of(path):
         found = kinetics.locate(Path(line), root, path.parent)
         if found is None:
-            absent.append(f"{path}:{number}: no such file {line!r}")
+            absent.append(f"{path}:{number}: no such file {brief(line)}")
         elif found.is_dir():
             paths += _expand(found, kind) or []
         else:
@@ -565,12 +564,6 @@ def _num_frames(where: str, value: object) -> int | None:
 # --- one .npz a video ------------------------------------------------------------------------
 
 
-_NOT_NPZ = (
-    *(ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-
-
 class NpzFile:
     """One video: an array (T, dim) a stream, and perhaps `labels`. Its name is that of the file."""
 
@@ -585,13 +578,7 @@ class NpzFile:
 
     def read(self, number: int) -> FeatureRecord:
         """Return the video; DataError names the file."""
-        try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: cast("NDArray[Any]", stored[name]) for name in stored.files}
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from None
-        except _NOT_NPZ as error:
-            raise DataError(f"{self.path}: not a readable .npz file: {error}") from None
+        arrays = read_npz(self.path)
         labels = arrays.pop("labels", None)
         return _record(str(self.path), self.path.stem, arrays, labels)
 
@@ -673,12 +660,7 @@ class PackFile:
     def _map(self, stream: PackStream) -> NDArray[Any]:
         path = self.path / f"{stream.name}.npy"
         expected = (self.num_frames, stream.dim)
-        try:
-            frames = np.load(path, mmap_mode="r" if self.num_frames else None, allow_pickle=False)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}: not readable: {error}; is the pack complete?") from None
+        frames = map_npy(path)
         if frames.shape != expected or frames.dtype != stream.dtype:
             raise DataError(
                 f"{path}: holds {frames.dtype} {frames.shape}, but {MANIFEST} says "

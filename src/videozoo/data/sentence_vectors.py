@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from videozoo.errors import ConfigError, DataError
+from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
 from videozoo.types import Settings
 
@@ -205,13 +206,19 @@ def _plain(sentence: str) -> str:
 
 def _vectors_in(path: Path) -> Mapping[str, NDArray[np.float32]]:
     if path.suffix.lower() == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                texts, vectors = arrays["sentences"], arrays["vectors"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        arrays = read_npz(path)
+        texts, vectors = arrays.get("sentences"), arrays.get("vectors")
+        if (
+            texts is None
+            or vectors is None
+            or texts.shape[:1] != vectors.shape[:1]
+            or not texts.ndim
+        ):
+            held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise DataError(
-                f"{path}: expected a .npz file with `sentences` and `vectors` ({error})"
-            ) from None
+                f"{path}: expected a .npz file with `sentences` and as many `vectors`, it holds "
+                f"{held or 'nothing'}"
+            )
         return {str(t): as_vector(v, path) for t, v in zip(texts, vectors, strict=True)}
     content = load_pickle(path)
     if not isinstance(content, dict) or not content:

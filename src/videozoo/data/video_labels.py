@@ -10,7 +10,7 @@ from typing import Any, cast
 from videozoo.data import kinetics
 from videozoo.data._list_rows import has_more_columns, header_of
 from videozoo.data.json_files import json_of
-from videozoo.errors import DataError
+from videozoo.errors import DataError, brief
 
 
 def video_name(path: Path) -> str:
@@ -85,7 +85,7 @@ def read_labels(path: Path) -> VideoLabels:
             if all(type(one) is int and one >= 0 for one in many):
                 labels.add(video, tuple(many))
             else:
-                problems.append(f"{path}: {video!r}: expected class numbers, got {values!r:.60}")
+                problems.append(f"{path}: {video!r}: expected class numbers, got {brief(values)}")
     else:
         lines = [line for line in kinetics.lines_of(path) if not line[1].startswith("#")]
         for number, line in lines[1:] if lines and header_of(lines[0][1]) else lines:
@@ -93,7 +93,9 @@ def read_labels(path: Path) -> VideoLabels:
             if video and found and not has_more_columns(video):
                 labels.add(video, found)
             else:
-                problems.append(f"{path}:{number}: expected 'PATH LABEL[,LABEL...]', got {line!r}")
+                problems.append(
+                    f"{path}:{number}: expected 'PATH LABEL[,LABEL...]', got {brief(line)}"
+                )
     kinetics.raise_all(path, problems)
     return labels
 

@@ -19,6 +19,7 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import DataError, UsageError
 from videozoo.ops.frames import multi_label_loss
+from videozoo.safe_npy import read_npy
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
@@ -146,10 +147,9 @@ def _set_eigenvalues(module: nn.Module, config: RunConfig) -> None:
     path = getattr(config.model, "eigen_file", None)
     if path is None:
         return
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a .npy file of numbers ({error})") from None
+    values = read_npy(path)
+    if values.dtype.kind not in "fiu" or not values.ndim or not values.size:
+        raise DataError(f"{path}: holds {values.dtype} {values.shape}, expected eigenvalues")
     scale = module.get_buffer("eigen_scale")
     values = np.asarray(values, np.float64).reshape(len(values), -1)[: len(scale), 0]
     if len(values) != len(scale) or not (values >= 0).all():

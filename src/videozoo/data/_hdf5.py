@@ -1,0 +1,115 @@
+"""Read HDF5 files of others: datasets that lie in the file, and no more than it can hold.
+
+HDF5 can take values from other files (external storage, links, virtual datasets) and announce
+shapes of which nothing is stored. Neither is features.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.errors import DataError
+
+_FREE_BYTES = 64 * 2**20
+_MOST_EXPANSION = 100  # of what filters have packed
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of what lies in the outermost group of a file.
+
+    Raises:
+        DataError: The file is missing or damaged, or h5py is.
+    """
+    with _opened(path) as file:
+        return [str(name) for name in file]
+
+
+def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:
+    """Return the datasets of a file, or of one group in it, by name; one alone under "".
+
+    Args:
+        path: The file.
+        name: Of a dataset or a group in the outermost group; None for that itself.
+
+    Raises:
+        DataError: The file is missing or damaged; a dataset takes its values from elsewhere, was
+            never written, is not numbers, or is larger than the file can mean; or h5py is missing.
+    """
+    with _opened(path) as file:
+        held = file if name is None else _inside(file, name)
+        found = {"": held} if _is_dataset(held) else {str(key): _inside(held, key) for key in held}
+        wanted = 0
+        for key, dataset in found.items():
+            if not _is_dataset(dataset):
+                raise ValueError(f"{key!r} is a group, expected a dataset")
+            wanted += _announced(dataset, key or str(name))
+        size = path.stat().st_size
+        if wanted > max(_FREE_BYTES, _MOST_EXPANSION * size):
+            raise ValueError(f"{size:,} bytes that say they hold {wanted:,}")
+        return {key: np.asarray(dataset) for key, dataset in found.items()}
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """The file, and one kind of error for all that goes wrong with it."""
+    h5py = _h5py()
+    try:
+        with path.open("rb"):  # h5py says less of a file that is missing
+            pass
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except Exception as error:  # HDF5 has many kinds, and a damaged file can raise nearly any
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: not a readable HDF5 file: {reason}") from None
+
+
+def _h5py() -> Any:
+    try:
+        return importlib.import_module("h5py")
+    except ImportError:
+        raise DataError(
+            "features in HDF5 files need h5py, which is not installed: pip install h5py"
+        ) from None
+
+
+def _is_dataset(held: Any) -> bool:
+    return isinstance(held, _h5py().Dataset)
+
+
+def _inside(group: Any, name: str) -> Any:
+    link = group.get(name, getlink=True)
+    if not isinstance(link, _h5py().HardLink):
+        raise ValueError(f"{name!r} is a link to elsewhere, expected a dataset in this file")
+    return group[name]
+
+
+def _announced(dataset: Any, name: str) -> int:
+    """Bytes of memory that reading takes, after all was compared with what the file stores."""
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"the values of {name!r} lie in another file")
+    if dataset.shape is None or dataset.dtype.kind not in "biufSU":
+        raise ValueError(f"{name!r} holds {dataset.dtype}, expected numbers")
+    wanted = math.prod(dataset.shape) * dataset.dtype.itemsize
+    stored = int(dataset.id.get_storage_size())
+    if dataset.chunks is None:
+        if wanted > stored:
+            raise ValueError(
+                f"{name!r} says {dataset.dtype} {dataset.shape}, {wanted:,} bytes, but {stored:,} "
+                "are stored"
+            )
+        return wanted
+    chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    if max(wanted, chunk) > max(_FREE_BYTES, _MOST_EXPANSION * stored):
+        raise ValueError(f"{name!r}: {stored:,} bytes that say they hold {max(wanted, chunk):,}")
+    return wanted

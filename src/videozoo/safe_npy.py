@@ -1,0 +1,136 @@
+"""Read `.npy` and `.npz` files of others: numbers and text, never more than the file can hold.
+
+A header of a few bytes can announce any shape, and a few packed bytes any number of zeros. What is
+announced is compared with the size of the file before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from videozoo.errors import DataError
+
+_KINDS = "biufcSU"  # no objects, no records, no times
+_MOST_HEADER = 4096  # characters; an array of numbers needs less than 128
+_FREE_BYTES = 64 * 2**20
+_MOST_EXPANSION = 100
+_CHUNK = 2**20
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Return the array of a `.npy` file.
+
+    Raises:
+        DataError: The file is missing, damaged, shorter than it says, or holds objects.
+    """
+    try:
+        with path.open("rb") as file:
+            shape, fortran, dtype, _ = _announced(file, path.stat().st_size)
+            array = np.fromfile(file, dtype, math.prod(shape))
+        return _shaped(array, shape, fortran)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise _damaged(path, ".npy", error) from None
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """Return the array of a `.npy` file as a view of the disk, which cannot be written to.
+
+    Raises:
+        DataError: As `read_npy`.
+    """
+    try:
+        with path.open("rb") as file:
+            shape, fortran, dtype, offset = _announced(file, path.stat().st_size)
+            if not math.prod(shape):  # nothing to map
+                return np.empty(shape, dtype)
+            order = "F" if fortran else "C"
+            return np.memmap(file, dtype, "r", offset=offset, shape=shape, order=order)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:
+        raise _damaged(path, ".npy", error) from None
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a `.npz` file by name.
+
+    Raises:
+        DataError: The file is missing or damaged, holds something else or a name twice, or would
+            unpack to far more than a file of its size can mean.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            packed, unpacked = path.stat().st_size, sum(info.file_size for info in members)
+            if unpacked > max(_FREE_BYTES, _MOST_EXPANSION * packed):
+                raise ValueError(f"{packed:,} bytes that say they unpack to {unpacked:,}")
+            for info in members:
+                name = info.filename.removesuffix(".npy")
+                if name == info.filename:
+                    raise ValueError(f"it holds {name!r}, which is not an array")
+                if name in arrays:
+                    raise ValueError(f"it holds {name!r} twice")
+                with archive.open(info) as member:
+                    arrays[name] = _unpacked(member, info.file_size)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:
+        raise _damaged(path, ".npz", error) from None
+    return arrays
+
+
+def _unpacked(member: IO[bytes], size: int) -> NDArray[Any]:
+    shape, fortran, dtype, offset = _announced(member, size)
+    count = math.prod(shape)
+    content = np.empty(count * dtype.itemsize, np.uint8)
+    filled = 0
+    while filled < len(content):
+        part = member.read(min(len(content) - filled, _CHUNK))
+        if not part:
+            raise EOFError(f"it ends after {offset + filled:,} bytes")
+        content[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+        filled += len(part)
+    return _shaped(content.view(dtype) if count else np.empty(0, dtype), shape, fortran)
+
+
+def _announced(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, order, type and place of the array, after the header was compared with the size."""
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = npy.read_array_header_1_0(file, _MOST_HEADER)
+    elif version == (2, 0):
+        shape, fortran, dtype = npy.read_array_header_2_0(file, _MOST_HEADER)
+    else:
+        raise ValueError(f"version {version} of the format")
+    if dtype.kind not in _KINDS or not dtype.itemsize:
+        raise ValueError(f"it holds {dtype}, expected numbers or text")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"a shape of {shape}")
+    offset = file.tell()
+    wanted, there = math.prod(shape) * dtype.itemsize, size - offset
+    if wanted > there:
+        raise ValueError(f"{dtype} {shape} are {wanted:,} bytes, but it holds {max(there, 0):,}")
+    return shape, fortran, dtype, offset
+
+
+def _shaped(flat: NDArray[Any], shape: tuple[int, ...], fortran: bool) -> NDArray[Any]:
+    return flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read: {error.strerror or error}")
+
+
+def _damaged(path: Path, suffix: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"{path}: not a readable {suffix} file: {reason}; is it whole?")

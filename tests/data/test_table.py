@@ -1,0 +1,93 @@
+"""CSV files and lists of others: one plain error for rows and numbers that cannot be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videozoo.cli import main
+from videozoo.data import activitynet, features, kinetics, video_labels
+from videozoo.data._sequence_files import FeatureFiles
+from videozoo.errors import DataError
+
+OPEN_QUOTE = '"' + "x," * 100_000
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+@pytest.mark.parametrize(
+    ("heading", "read"),
+    [
+        (KINETICS, kinetics.csv_class_names),
+        ("Index,Name\n", features.read_class_names),
+        ("video,type,t-start,t-end\n", activitynet.read_annotations),
+        ("video,start,end,label\n", activitynet.read_annotations),
+        ("id,length,actions\n", activitynet.read_annotations),
+    ],
+)
+def test_a_quotation_mark_left_open_is_named_with_its_line(
+    tmp_path: Path, heading: str, read: Callable[[Path], Any]
+) -> None:
+    path = tmp_path / "hostile.csv"
+    path.write_text(heading + OPEN_QUOTE)
+    with pytest.raises(DataError, match=r"hostile\.csv:2: not a row of a table"):
+        read(path)
+
+
+def read_features(path: Path) -> Any:
+    return FeatureFiles(path).read(path.stem)
+
+
+@pytest.mark.parametrize("text", [OPEN_QUOTE, "a\0b,c\n" * 3, "x" * 1_000_000, "\x80\xff" * 1000])
+@pytest.mark.parametrize(
+    "read",
+    [
+        kinetics.read_list,
+        activitynet.read_annotations,
+        video_labels.read_labels,
+        read_features,
+    ],
+)
+def test_what_is_no_table_is_one_short_error(
+    tmp_path: Path, read: Callable[[Path], Any], text: str
+) -> None:
+    path = tmp_path / "hostile.csv"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(DataError, match=r"hostile\.csv") as raised:
+        read(path)
+    assert len(str(raised.value)) < 7000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "a,b,0,1e309,train",
+        "a,b,nan,1,train",
+        "a,b,99999999999999999999,1e309,train",
+        "a,b",
+        ",,,,,,,,",
+    ],
+)
+def test_times_that_cannot_be_are_named_with_their_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str
+) -> None:
+    path = tmp_path / "hostile.csv"
+    path.write_text(f"{KINETICS}a,xyz,0,10,train\n{row}\n")
+    with pytest.raises(DataError, match=r"hostile\.csv:3: "):
+        kinetics.read_list(path)
+    main(["check-data", str(path)])
+    assert "fault of videozoo" not in capsys.readouterr().err
+
+
+def test_a_number_of_many_digits_is_no_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").touch()
+    path = tmp_path / "hostile.list"
+    path.write_text(f"a.mp4 {'9' * 10_000}\n")
+    for read in (kinetics.read_list, video_labels.read_labels):
+        with pytest.raises(DataError, match=r"hostile\.list:1: "):
+            read(path)
+    kinetics.read_class_names(path)
+    assert main(["check-data", str(path)]) == 1
+    assert "fault of videozoo" not in capsys.readouterr().err
