@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data.make_clips import moving_frames
 from videozoo.data.check import scan_folder
-from videozoo.data.kinetics import read_folder
+from videozoo.data.class_folders import read_folder
 from videozoo.data.video import FrameFolder, JpegPickle, open_video
 from videozoo.errors import VideoError
 

@@ -188,6 +188,23 @@ def test_a_video_in_two_places_is_said(
     assert "1 of 1 videos to check with are also learnt from, such as links/run/r1.mp4" in told
 
 
+def test_videos_beside_the_class_folders_are_said(
+    here: Path, source: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("set/loose.mp4").symlink_to(source / "run" / "r0.mp4")
+
+    assert train("--data", "set") == 0
+    assert "set: left out, for they lie beside the class folders: loose.mp4" in said(capsys)
+
+
+def test_a_list_of_good_videos_keeps_its_first_label(here: Path):
+    write_list("train.txt", {"run": 1, "jump": 2})
+    line = ["check-data", "--config", "tiny.yaml", "train.txt", "--write-good", "good.list"]
+
+    assert cli.main([*line, "--workers=1", "--no-cache"]) == 0
+    assert Path("good.list").read_text() == Path("train.txt").read_text()
+
+
 def test_one_video_a_class_leaves_none_to_check_with(
     here: Path, capsys: pytest.CaptureFixture[str]
 ):

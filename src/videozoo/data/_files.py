@@ -1,11 +1,23 @@
-"""What a path is, before anything opens it: an address, a 2019 pickle, a moving picture."""
+"""What paths are, before anything opens them: addresses, pickles, videos, folders to walk."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+_VIDEOS = (
+    "264 265 3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mkv mov mp4 mpe mpeg "
+    "mpg mts mxf ogv rm rmvb ts vob webm wmv y4m"
+)
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
+"""Endings, in lower case, that make a file in a class folder a video."""
+
 PICKLE_SUFFIXES = frozenset((".pkl", ".pickle"))
+
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
+"""A folder of such files and no video is one video of a class folder."""
 
 _PICKLE_HEADS = frozenset(
     (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(S", b"(U", b"(V", b"(X")
@@ -69,3 +81,53 @@ def animated_size(path: Path) -> tuple[int, int] | None:
         return None
     width, height = (int.from_bytes(head[place : place + 3], "little") + 1 for place in (24, 27))
     return height, width
+
+
+def walk(folder: Path) -> Iterable[Path]:
+    for base, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and not leads_back(Path(base, name))
+        )
+        yield from (Path(base, name) for name in sorted(files) if not name.startswith("."))
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that a walk would never end."""
+    if not folder.is_symlink():
+        return False
+    try:
+        target = folder.stat()
+        return any(os.path.samestat(target, above.stat()) for above in folder.absolute().parents)
+    except OSError:  # leads nowhere
+        return False
+
+
+def videos_under(folder: Path) -> list[Path]:
+    """Video files below a folder, and subfolders that hold the images of one video."""
+    videos: list[Path] = []
+    images: dict[Path, None] = {}  # folders, in order
+    for path in walk(folder):
+        suffix = path.suffix.lower()
+        if is_video_name(path):
+            videos.append(path)
+        elif suffix in IMAGE_SUFFIXES and path.parent != folder:
+            images[path.parent] = None
+    with_video = {video.parent for video in videos}
+    return sorted([*videos, *(path for path in images if path not in with_video)])
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file counts as a video where nothing but its folder is named.
+
+    Of WebP, which may be one image or a moving one, the first bytes are read.
+    """
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix == ".webp" and animated_size(path) is not None)
+
+
+def has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
+def known_suffixes() -> str:
+    return " ".join(sorted(VIDEO_SUFFIXES))

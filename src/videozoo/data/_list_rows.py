@@ -9,19 +9,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from videozoo.data._files import PICKLE_SUFFIXES
-
-_VIDEOS = (
-    "264 265 3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mkv mov mp4 mpe mpeg "
-    "mpg mts mxf ogv rm rmvb ts vob webm wmv y4m"
-)
-VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
-"""Endings, in lower case, that make a file in a class folder a video."""
+from videozoo.data._files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
 
 _PATH_COLUMNS = (
     *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),
@@ -61,8 +54,10 @@ class Columns:
     frames: int | None
 
 
-def column_rows(lines: Sequence[tuple[int, str]], exists: Exists) -> list[Row]:
+def column_rows(lines: Sequence[tuple[int, str]], exists: Exists) -> Iterator[Row]:
     """Cut the lines of a list into path, class and frames; the header and comments are left out.
+
+    The first is out as soon as the form of the list is known.
 
     Args:
         lines: Numbers and texts of the lines, none of them empty.
@@ -70,14 +65,15 @@ def column_rows(lines: Sequence[tuple[int, str]], exists: Exists) -> list[Row]:
     """
     lines = [line for line in lines if not _is_comment(line[1], exists)]
     if not lines:
-        return []
+        return
     columns = header_of(lines[0][1])
     if columns is not None and not exists(lines[0][1]):
         lines = lines[1:]
         if columns.delimiter != " ":
-            return [_by_header(number, text, columns) for number, text in lines]
+            yield from (_by_header(number, text, columns) for number, text in lines)
+            return
     form = _best_form([text for _, text in lines], exists)
-    return [_by_form(number, text, form) for number, text in lines]
+    yield from (_by_form(number, text, form) for number, text in lines)
 
 
 def header_of(line: str) -> Columns | None:
@@ -195,7 +191,8 @@ def has_more_columns(path: str) -> bool:
     return _MORE.search(path) is not None
 
 
-_MORE = re.compile(rf"\.({_VIDEOS.replace(' ', '|')}|pkl)[\s,;][-\d\s.,;]*$", re.IGNORECASE)
+_ENDINGS = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))
+_MORE = re.compile(rf"\.({_ENDINGS}|pkl)[\s,;][-\d\s.,;]*$", re.IGNORECASE)
 
 
 def _by_form(number: int, text: str, form: _Form) -> Row:

@@ -19,10 +19,9 @@ import av
 from av.error import FFmpegError
 
 from videozoo.data._check_cache import FactCache, Stamp, stamp_of
-from videozoo.data._files import is_pickle
-from videozoo.data.kinetics import is_video_name, leads_back
+from videozoo.data._files import IMAGE_SUFFIXES, is_pickle, is_video_name, leads_back
 from videozoo.data.pool import Outcome, run_apart
-from videozoo.data.video import IMAGE_SUFFIXES, VideoFile, open_video
+from videozoo.data.video import VideoFile, open_video
 from videozoo.errors import DataError
 
 __all__ = [

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from videozoo.data import kinetics, sampling, transforms
+from videozoo.data import class_folders, kinetics, sampling, transforms
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
@@ -866,7 +866,7 @@ def load_entries(
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
     names = names or class_names(data) or _names_in(data, path, num_classes)
     if _is_folder(data, path):
-        return kinetics.read_folder(
+        return class_folders.read_folder(
             path,
             part=of_folder,
             val_share=data.val_share,
@@ -906,7 +906,7 @@ def class_names(data: ClipData) -> list[str] | None:
 def _own_names(data: ClipData, path: Path) -> list[str] | None:
     """What a folder, or a list that names classes, calls them."""
     if _is_folder(data, path):
-        return kinetics.folder_class_names(path)
+        return class_folders.folder_class_names(path)
     return kinetics.own_class_names(path, root=data.root)
 
 
@@ -1005,16 +1005,16 @@ def _has_numbers(data: ClipData, path: Path) -> bool:
 
 def _source(
     data: ClipData, part: Literal["train", "val", "test"]
-) -> tuple[Path | None, kinetics.Part]:
+) -> tuple[Path | None, class_folders.Part]:
     """Where a part is, and which part of that folder."""
     chosen = getattr(data, part)
     if chosen is not None:
         shared = [data.train, data.val, data.test].count(chosen) > 1
         # a folder that is named alone is used whole, unless it has parts of its own
-        lone: kinetics.Part = "all"
+        lone: class_folders.Part = "all"
         if part == "train" and _splits_itself(data):
             lone = "train"
-        return chosen, part if shared or kinetics.has_parts(chosen) else lone
+        return chosen, part if shared or class_folders.has_parts(chosen) else lone
     if part == "test" and data.val is not None:
         return _source(data, "val")
     if data.train is not None and _splits_itself(data):

@@ -33,14 +33,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo.data._bitstream import StreamIndex, index_stream
-from videozoo.data._files import animated_size, is_pickle, not_read
+from videozoo.data._files import IMAGE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.errors import DataError, VideoError
 from videozoo.safe_pickle import load_pickle
 
 if TYPE_CHECKING:
     from videozoo.data._bitstream import VideoPacket
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,kux,mpegts,mpeg,mpegvideo,m4v,h261,"

@@ -268,7 +268,11 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
                 continue
             if part.is_folder and not item.file.is_expected and not is_pickle(item.file.path):
                 continue
-            line = _list_line(Path(path_key(item.file.path)), folder, label)
+            line = _list_line(
+                Path(path_key(item.file.path)),
+                folder,
+                None if label is None else label + part.first_label,  # as it was listed
+            )
             if line is None:
                 num_unwritable += 1
             else:

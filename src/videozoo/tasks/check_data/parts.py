@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from videozoo.data import kinetics
+from videozoo.data import class_folders, kinetics
 from videozoo.data._files import is_pickle, not_read
 from videozoo.data.check import Found, scan_folder
 from videozoo.data.kinetics import ClipEntry
@@ -66,6 +66,8 @@ class Part:
     is_folder: bool = False
     num_classes: int | None = None
     """Of the model, which labels must stay below."""
+    first_label: int = 0
+    """The number that its list gives to the first class."""
     is_labelled: bool = True
     remarks: list[str] = field(default_factory=list[str])
 
@@ -198,7 +200,7 @@ def _list_part(
         kind=kind,
         first_label=first_label,
     )
-    part = Part(name=name, source=path, items=[], class_names=names)
+    part = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
     try:
         kinetics.check_frames(path, lines)
     except DataError as error:
@@ -243,7 +245,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
     problems: list[str] = []
     part_of: dict[str, str] = {}
     try:
-        divided = kinetics.part_folders(folder)
+        divided = class_folders.part_folders(folder)
         part_of = {path.name: part for part, paths in divided.items() for path in paths}
     except DataError as error:
         problems.append(str(error))
@@ -255,7 +257,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         found[part or ("beside the parts" if is_divided else "folder")].append(file)
     depth = 1 if is_divided else 0
     # those of the training part, as a run takes them
-    names = kinetics.class_order(
+    names = class_folders.class_order(
         _class_folders(folder, found.get("train") or found.get("folder") or (), depth)
     )
     for part, files in found.items():

@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from videozoo.data.kinetics import ClipEntry, one_level_down
+from videozoo.data.class_folders import loose_videos, one_level_down
+from videozoo.data.kinetics import ClipEntry
 from videozoo.errors import DataError
 
 _MOST_NAMED = 5
@@ -41,6 +42,7 @@ def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
 def remarks(
     entries: Sequence[ClipEntry],
     held_out: Sequence[ClipEntry],
+    source: Path,
     num_classes: int,
     names: Sequence[str] | None,
 ) -> Iterator[str]:
@@ -49,9 +51,14 @@ def remarks(
     Args:
         entries: To learn from.
         held_out: To check with.
+        source: The folder or list that those to learn from come from.
         num_classes: Of the model.
         names: Of the classes.
     """
+    loose = loose_videos(source) if source.is_dir() else []
+    if loose:
+        more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
+        yield f"{source}: left out, for they lie beside the class folders: {loose[0].name}{more}"
     counts = Counter(entry.label for entry in entries)
     if None not in counts:  # 2019 pickles hold their labels, and are not opened here
         absent = [label for label in range(num_classes) if not counts[label]]

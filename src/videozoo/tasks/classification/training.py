@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.class_folders import folder_class_names
 from videozoo.data.clips import (
     ClipBatch,
     TrainBatches,
@@ -17,10 +18,7 @@ from videozoo.data.clips import (
     load_entries,
     settled_first_label,
 )
-from videozoo.data.kinetics import (
-    ClipEntry,
-    folder_class_names,
-)
+from videozoo.data.kinetics import ClipEntry
 from videozoo.data.views import ClipViews
 from videozoo.engine.devices import (
     device_batch_size,
@@ -53,7 +51,7 @@ def train(
     entries = load_entries(data, "train", num_classes=config.model.num_classes)
     check_learnable(entries, data.train)
     held_out = _validation_entries(config, request)
-    for remark in remarks(entries, held_out or (), config.model.num_classes, names):
+    for remark in remarks(entries, held_out or (), data.train, config.model.num_classes, names):
         say(f"note: {remark}")
     batches = TrainBatches(
         entries,
