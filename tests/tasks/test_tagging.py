@@ -450,3 +450,35 @@ def test_records_are_checked_as_a_run_would_read_them(tmp_path: Path, says: Says
     assert [part["records"] for part in facts["parts"]] == [4, 5]
     status, said = says(*words, train=good, val="null", test="null", root="null")
     assert status == 0
+
+
+def test_a_batch_of_one_record_is_refused_where_the_model_needs_two(tmp_path: Path, says: Says):
+    one = shard(tmp_path / "one.tfrecord", [[0]])
+    config = str(write_config(tmp_path, tmp_path, "nextvlad", epochs=1))
+    run = tmp_path / "run"
+
+    status, said = says("train", "--config", config, "--save-dir", str(run), train=one, val="null")
+
+    assert (status, "a batch of one record: this model normalises" in said) == (1, True)
+    assert not run.exists()
+
+
+def test_parts_with_features_of_different_kinds_do_not_go_together(tmp_path: Path, says: Says):
+    good = make_videos(4, seed=5)
+    floats = [
+        replace(v, streams={n: f.astype(np.float32) for n, f in v.streams.items()}) for v in good
+    ]
+    for name, videos in (("bytes", good), ("floats", floats)):
+        with PackWriter(tmp_path / name, extractor=None) as pack:
+            for video in videos:
+                pack.write(replace(video, labels=(0,)))
+    with PackWriter(tmp_path / "known", extractor={"model": "tsm", "rate": 1}) as pack:
+        for video in floats:
+            pack.write(replace(video, name=f"{video.name} again", labels=(0,)))
+    config = str(write_config(tmp_path, tmp_path, "attention_lstm", epochs=1))
+    words = ["train", "--config", config, "--save-dir", str(tmp_path / "run")]
+
+    status, said = says(*words, train=str(tmp_path / "bytes"), val=str(tmp_path / "floats"))
+    assert (status, "rgb holds float32 in data.val, but uint8 in data.train" in said) == (1, True)
+    status, said = says(*words, train=str(tmp_path / "floats"), val=str(tmp_path / "known"))
+    assert (status, "data.train does not say what made its features" in said) == (0, True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from videozoo.data.features import usable_frames
-from videozoo.data.records import RecordSet
+from videozoo.data.records import PackStream, RecordSet
 from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 
@@ -48,8 +48,8 @@ class Survey:
     """Label to records."""
     too_large: tuple[str, int] | None = None
     """Place and label of the first that is not a class."""
-    streams: Counter[str] = field(default_factory=Counter[str])
-    """Name, values a frame and kind of number of each stream, to records."""
+    streams: Counter[PackStream] = field(default_factory=Counter[PackStream])
+    """What streams there are, to records."""
     problems: dict[int, str] = field(default_factory=dict[int, str])
     """Number of a record that cannot be used, and why."""
 
@@ -85,7 +85,10 @@ def survey(
             continue
         found.looked_at += 1
         found.names[record.name] += 1
-        found.streams.update(f"{n} {f.shape[1]} {f.dtype}" for n, f in record.streams.items())
+        found.streams.update(
+            PackStream(name, frames.shape[1], frames.dtype.name)
+            for name, frames in record.streams.items()
+        )
         found.segment_rated += record.has_segment_labels
         found.silent += record.labels is None
         found.labelled += bool(record.labels)

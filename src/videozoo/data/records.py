@@ -116,7 +116,7 @@ def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFil
     if found is None:
         raise DataError(
             f"{path}: not features of videos; expected TFRecords, a 2019 pickle, a .npz file, or "
-            f"a pack (a folder with {MANIFEST})"
+            f"a pack (a folder with {MANIFEST}); of videos, `videozoo extract` makes them"
         )
     return _OPENERS[found](path)
 
@@ -591,11 +591,15 @@ class NpzFile:
 
 @dataclass(frozen=True)
 class PackStream:
-    """One stream of a pack."""
+    """One stream of a pack, or of records."""
 
     name: str
     dim: int
+    """Values a frame."""
     dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dim} {self.dtype}"
 
 
 class PackFile:

@@ -37,9 +37,20 @@ def check_features(
 
 
 def refuse_other_features(
-    extractor: Mapping[str, Any] | None, other: Mapping[str, Any] | None, name: str, other_name: str
+    extractor: Mapping[str, Any] | None,
+    other: Mapping[str, Any] | None,
+    name: str,
+    other_name: str,
+    *,
+    say: Callable[[str], None] | None = None,
 ) -> None:
-    """Raise DataError where both sides are known and differ."""
+    """Raise DataError where both sides are known and differ; say it where one is not known."""
+    if (extractor is None) != (other is None) and say is not None:
+        silent, known = (name, other_name) if extractor is None else (other_name, name)
+        say(
+            f"note: {silent} does not say what made its features, {known} does; they must be of "
+            "the same kind"
+        )
     if extractor is None or other is None or fingerprint(extractor) == fingerprint(other):
         return
     different = [

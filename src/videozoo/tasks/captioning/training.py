@@ -74,7 +74,11 @@ def train(
             say,
         )
         refuse_other_features(
-            held_out.features.extractor, events.features.extractor, "data.val", "data.train"
+            held_out.features.extractor,
+            events.features.extractor,
+            "data.val",
+            "data.train",
+            say=say,
         )
 
     def loss_of(model: nn.Module, batch: CaptionBatch) -> tuple[Tensor, dict[str, Tensor | float]]:

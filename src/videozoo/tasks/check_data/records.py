@@ -167,7 +167,7 @@ def _facts(
         "usable": seen.looked_at,
         "labelled": seen.labelled,
         "segment_rated": seen.segment_rated,
-        "streams": dict(seen.streams),
+        "streams": {str(stream): n for stream, n in seen.streams.items()},
         "classes": {str(label): n for label, n in sorted(seen.counts.items())},
         "problems": list(problems),
         "notes": list(notes),

@@ -191,14 +191,18 @@ def check_origin(
         )
 
 
-def refuse_other_origin(one: MomentSet, other: MomentSet) -> None:
+def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], None]) -> None:
     """Refuse to check with other features or vectors than are learnt from.
 
     Raises:
         DataError: They differ.
     """
     refuse_other_features(
-        one.source.extractor, other.source.extractor, str(one.path), str(other.path)
+        one.source.extractor,
+        other.source.extractor,
+        str(one.source.path),
+        str(other.source.path),
+        say=say,
     )
     if one.encoder != other.encoder:
         raise DataError(

@@ -65,7 +65,7 @@ def train(
             data,
             say,
         )
-        refuse_other_origin(held_out, moments)
+        refuse_other_origin(held_out, moments, say)
     for line in dict.fromkeys((*moments.notes, *(held_out.notes if held_out else ()))):
         say(f"note: {line}")
 

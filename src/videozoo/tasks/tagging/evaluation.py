@@ -64,6 +64,7 @@ def evaluate(
     )
     check_features(batches.records.extractor, trained, say)
     check_labels(batches.records, "data.test", say, num_classes=classes, shape=shape)
+    names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     say(f"{config.spec.title}: {len(batches.records)} videos")
     started = time.monotonic()
@@ -77,7 +78,6 @@ def evaluate(
             top_k=config.eval.top_k,
             on_video=advance,
         )
-    names = names_of_classes(trained, config)
     metrics = scored.counter.summary()
     if config.eval.hit_at_one_2019 and scored.counter.videos:
         metrics["hit_at_one_2019"] = scored.hits_2019 / scored.counter.videos

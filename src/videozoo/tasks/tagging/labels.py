@@ -65,6 +65,24 @@ def check_labels(
     return found
 
 
+def refuse_other_numbers(one: Survey, other: Survey, shape: FeatureShape) -> None:
+    """Refuse to check with bytes what learns from floating-point numbers, or the other way round.
+
+    Raises:
+        DataError: A stream of the model is bytes in one part only.
+    """
+    for stream in shape.streams:
+        ours, theirs = (
+            {held.dtype for held in part.streams if held.name == stream.name}
+            for part in (one, other)
+        )
+        if ours and theirs and ("uint8" in ours) != ("uint8" in theirs):
+            raise DataError(
+                f"{stream.name} holds {' and '.join(sorted(ours))} in data.val, but "
+                f"{' and '.join(sorted(theirs))} in data.train; take features of one kind"
+            )
+
+
 _ADVICE = {
     "data.train": "there is nothing to learn from: `videozoo extract --labels FILE` adds labels",
     "data.val": "nothing tells which epoch is best; name others, or train without: --set "

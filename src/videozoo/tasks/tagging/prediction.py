@@ -56,6 +56,7 @@ def predict(
     check_features(records.extractor, trained, say)
     if are_segment_rated(records):
         say(f"note: {SEGMENTS_IGNORED}")
+    names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     with progress_bar(len(records), accelerator) as advance:
         scored = _scored(
@@ -67,7 +68,6 @@ def predict(
             attention=request.explain,
             on_video=advance,
         )
-    names = names_of_classes(trained, config)
     found = [_prediction(result, names) for result in scored.results.values()]
     skipped = list(scored.skipped.values())
     if accelerator.is_main_process:

@@ -24,7 +24,7 @@ from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
 from videozoo.tasks.requests import TrainRequest
-from videozoo.tasks.tagging.labels import check_labels
+from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
 from videozoo.tasks.tagging.scoring import (
     configured_class_names,
     feature_shape,
@@ -74,9 +74,10 @@ def train(
     )
     if held_out is not None:
         refuse_other_features(
-            held_out.extractor, batches.records.extractor, "data.val", "data.train"
+            held_out.extractor, batches.records.extractor, "data.val", "data.train", say=say
         )
         checked = check_labels(held_out, "data.val", say, num_classes=classes, shape=shape)
+        refuse_other_numbers(checked, learnt, shape)
         say_shared(checked.names, learnt.names, data, say)
     over_batch = config.spec.loss_over_batch
 
@@ -114,6 +115,10 @@ def train(
         )
         return scored.counter.summary() if scored.counter.videos else {}
 
+    def prepare(module: nn.Module) -> None:
+        _set_eigenvalues(module, config)
+        _refuse_single(module, min(share, len(batches.records)))
+
     lesson = Lesson(
         batches=batches,
         num_train=len(batches.records),
@@ -124,7 +129,7 @@ def train(
         metric_title="GAP",
         class_names=names,
         features=batches.records.extractor,
-        prepare=lambda module: _set_eigenvalues(module, config),
+        prepare=prepare,
         items="records",
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
@@ -140,6 +145,15 @@ def _with_eigenvalues(config: RunConfig) -> RunConfig:
             "without: --set model.eigen_file=null"
         )
     return config
+
+
+def _refuse_single(module: nn.Module, batch_size: int) -> None:
+    """Refuse batches of one record where their spread is taken."""
+    if batch_size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in module.modules()):
+        raise DataError(
+            "a batch of one record: this model normalises over the batch and needs two or more; "
+            "raise train.batch_size (it is divided among the devices), or add records"
+        )
 
 
 def _set_eigenvalues(module: nn.Module, config: RunConfig) -> None:
