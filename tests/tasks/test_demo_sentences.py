@@ -1,10 +1,12 @@
 """The demos of ETS and TALL: from mp4 to sentences and to moments, here with few, short videos."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from videozoo import cli
 from videozoo.config import RunConfig, load_config
 from videozoo.data.synthetic_world import Event, WorldVideo
 from videozoo.tasks.demos import captioning, clips, ground, moments
@@ -104,3 +106,15 @@ def test_both_run_from_mp4_to_pictures(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"TALL R@1 at tIoU 0.5 {found['recall']:.3f}" in shown
     assert list(Path(said["pictures"]).glob("*.png"))
     assert len(list(Path(found["pictures"]).glob("*.png"))) == 3
+
+
+def test_without_scorers_nothing_is_trained_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "pycocoevalcap.cider.cider", None)  # as if not installed
+    monkeypatch.chdir(tmp_path)
+
+    assert cli.main(["demo", "ets"]) == 1
+
+    assert "pip install 'videozoo[captions]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

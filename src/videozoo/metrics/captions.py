@@ -98,6 +98,15 @@ def ptb_tokens(texts: Sequence[str]) -> list[str]:
     return [" ".join(word for word in line.split() if word not in _REMOVED) for line in found]
 
 
+def require_scorers() -> None:
+    """Look whether captions can be scored, before anything is trained.
+
+    Raises:
+        RunError: pycocoevalcap is not installed.
+    """
+    _module("cider.cider")
+
+
 def has_java() -> bool:
     """Whether METEOR and the PTB tokenizer can run."""
     return shutil.which("java") is not None

@@ -18,7 +18,13 @@ from rich.console import Console
 
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
-from videozoo.metrics.captions import Meteor, caption_scores, has_java, tokenized
+from videozoo.metrics.captions import (
+    Meteor,
+    caption_scores,
+    has_java,
+    require_scorers,
+    tokenized,
+)
 from videozoo.tasks import captioning
 from videozoo.tasks.demos import ground
 from videozoo.tasks.demos.settings import demo_config
@@ -37,6 +43,7 @@ NUM_SHOWN = 3
 
 def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
     """Run the demo of ETS; see `demos.run`."""
+    require_scorers()
     started = time.monotonic()
     out = Console(stderr=True)
     made = ground.prepare(folder, seed=seed, device=device, out=out)
