@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.parser import Parser, bad_flags, guarded, let_threads_sleep
+from videozoo.commands import flags_of_2019
 from videozoo.errors import DataError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _main(
         except SystemExit:  # --help has printed its answer
             return
         _complete(parsed)
-        run(parsed)
+        with flags_of_2019():
+            run(parsed)
 
     return guarded(command, debug="--debug" in arguments)
 

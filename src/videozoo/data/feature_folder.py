@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from videozoo.data.records import (
     EXTRACTOR,
     EXTRACTOR_FORMAT,
+    SOURCE,
     FeatureRecord,
     PackWriter,
     fingerprint,
@@ -155,6 +156,7 @@ class FeatureFolder:
         if theirs != mine:
             there = cast("dict[str, Any]", manifest.get("extractor") or {})
             keys = [key for key in self.extractor if self.extractor[key] != there.get(key)]
+            keys = [key for key in keys if key != SOURCE]
             raise DataError(
                 f"{self.folder}: holds features of fingerprint {theirs}, these would have {mine} "
                 f"(they differ in {', '.join(keys) or 'what is known of them'}); name another "

@@ -238,13 +238,18 @@ class RecordSet:
         return self.__dict__ | {"_open": {}}
 
 
+SOURCE = "source"
+"""Among the facts about an extractor: how to call it again, on which its features do not depend."""
+
+
 def fingerprint(extractor: Facts) -> str:
-    """Number that two extractors share only where all facts about them are equal.
+    """Number that two extractors share only where all facts about them are equal, but `SOURCE`.
 
     >>> fingerprint({"model": "tsn", "rate": 1}) == fingerprint({"rate": 1, "model": "tsn"})
     True
     """
-    text = json.dumps(extractor, sort_keys=True, separators=(",", ":"))
+    facts = {key: value for key, value in extractor.items() if key != SOURCE}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

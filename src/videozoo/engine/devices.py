@@ -18,6 +18,7 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
+from videozoo.commands import flag
 from videozoo.engine.settings import TrainSettings
 from videozoo.errors import RunError
 
@@ -186,8 +187,8 @@ def _device_kind(device: Device) -> Literal["cpu", "cuda", "mps"]:
         return "cuda"
     if device == "cuda":
         raise RunError(
-            f"--use_gpu=True, but PyTorch {torch.__version__} sees no CUDA device"
-            f"{_why_no_cuda()}; pass --use_gpu=False to run on the CPU"
+            f"{flag('--device cuda')}, but PyTorch {torch.__version__} sees no CUDA device"
+            f"{_why_no_cuda()}; pass {flag('--device cpu')} to run on the CPU"
         )
     return "mps" if torch.backends.mps.is_available() else "cpu"
 

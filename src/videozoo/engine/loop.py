@@ -27,6 +27,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from videozoo.commands import command
 from videozoo.engine.averaging import AveragedWeights
 from videozoo.engine.checkpoint import Position, load_state, save_state
 from videozoo.engine.compiling import compiled
@@ -657,7 +658,7 @@ class _Run(Generic[Batch]):
         by = "SIGTERM" if self.interrupts.signal == 15 else "Ctrl-C"
         raise RunInterrupted(
             f"stopped by {by} in epoch {self.at.epoch + 1} after step {self.at.step}; "
-            f"{self.folder.path} is saved; go on: videozoo train --resume {self.folder.top}"
+            f"{self.folder.path} is saved; go on: {command('train', '--resume', self.folder.top)}"
         )
 
     # --- the rest

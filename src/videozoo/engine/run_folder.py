@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
+from videozoo.commands import flag
 from videozoo.errors import RunError
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import sync, written_aside
@@ -275,7 +276,7 @@ class RunFolder:
 def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None:
     """Refuse a folder that a run cannot begin or go on in."""
     if path.exists() and not path.is_dir():
-        raise RunError(f"{path}: is a file; --save-dir needs a folder")
+        raise RunError(f"{path}: is a file; {flag('--save-dir')} needs a folder")
     held = _what_is_held(path)
     can_go_on = RunFolder(path).last() is not None if is_whole else bool(held)
     if resume and overwrite:
@@ -284,11 +285,11 @@ def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None
         holds = f"holds {held}, but no state to go on from" if held else "holds no run"
         raise RunError(f"{path}: {holds}; start a new run there without --resume{_over(held)}")
     if held and not resume and not overwrite:
-        going_on = "  go on with it:        --resume\n" if can_go_on else ""
+        going_on = f"  go on with it:        {flag('--resume', path)}\n" if can_go_on else ""
         raise RunError(
             f"{path}: already holds {held}\n"
             f"{going_on}"
-            "  keep it, start anew:  --save-dir ANOTHER_FOLDER\n"
+            f"  keep it, start anew:  {flag('--save-dir')} ANOTHER_FOLDER\n"
             f"  set it aside:         --overwrite (moves it to {_free_name(path)})"
         )
     if resume:

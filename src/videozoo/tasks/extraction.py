@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shlex
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ from videozoo.data.kinetics import (
     read_list,
     videos_of,
 )
-from videozoo.data.records import FeatureRecord, fingerprint
+from videozoo.data.records import SOURCE, FeatureRecord, fingerprint
 from videozoo.data.video import open_video
 from videozoo.data.video_labels import VideoLabels, absolute, read_labels, video_name
 from videozoo.data.windows import FrameTimes, WindowPlan, read_windows, window_frames
@@ -53,6 +52,7 @@ from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.scoring import with_views
 from videozoo.tasks.common import speaker
 from videozoo.tasks.loading import Trained, build_trained, config_for_weights
+from videozoo.tasks.next_steps import after_extraction, source_of_features, train_tagger
 from videozoo.tasks.requests import Device, ExtractRequest, Layer
 from videozoo.tasks.results import conclude
 from videozoo.tasks.starting import initialise
@@ -420,7 +420,9 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
         layer=request.layer,
         accelerator=accelerator,
     )
-    folder = FeatureFolder(request.output, request.format, extractor.facts)
+    source = source_of_features(trained.path, request.source, [video.path for video in videos])
+    facts = {**extractor.facts, SOURCE: source}
+    folder = FeatureFolder(request.output, request.format, facts)
     if accelerator.is_main_process:
         folder.prepare(made_with=__version__, overwrite=request.overwrite)
     accelerator.wait_for_everyone()
@@ -568,7 +570,6 @@ def _summary(
     ]
     if result.kept or result.skipped:
         lines.append(f"{result.kept} done before, {len(result.skipped)} skipped")
-    output = shlex.quote(str(request.output))
     lines.append(
         f"written: {request.output} ({num_held} videos, {request.format}, fingerprint "
         f"{extractor.fingerprint})"
@@ -576,14 +577,7 @@ def _summary(
     if not num_held:
         return lines
     if num_classes and request.format not in ("npy", "csv"):
-        lines.append(
-            f"next: videozoo train --config attention_lstm --set data.train={output} "
-            "--set data.val=null --set data.class_names=null "
-            f"--set 'model.streams=[{{name: {STREAM}, dim: {extractor.dim}}}]' "
-            f"--set model.num_classes={num_classes}"
-        )
-    else:
-        lines.append(
-            f"next: videozoo predict --weights RUN {output}  (RUN: trained on features like these)"
-        )
-    return lines
+        streams = {STREAM: extractor.dim}
+        lines.append(f"next: {train_tagger(request.output, streams, num_classes)}")
+        return lines
+    return [*lines, after_extraction(extractor.facts, request.output)]

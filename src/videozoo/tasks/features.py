@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from videozoo.data.records import fingerprint
+from videozoo.data.records import SOURCE, fingerprint
 from videozoo.errors import DataError
 from videozoo.tasks.loading import Trained
 
@@ -55,7 +55,7 @@ def refuse_other_features(
         return
     different = [
         f"{key} {extractor.get(key)!r} instead of {other.get(key)!r}"
-        for key in sorted({*extractor, *other})
+        for key in sorted({*extractor, *other} - {SOURCE})
         if extractor.get(key) != other.get(key)
     ]
     if len(different) > _MOST_SHOWN:

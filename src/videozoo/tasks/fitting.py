@@ -30,6 +30,7 @@ from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
 from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.loading import save_trained
+from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.resuming import Learnt, best_line, check_resumed, start_of
 from videozoo.tasks.starting import start
@@ -74,6 +75,8 @@ class Lesson:
     class_names: Sequence[str] | None
     features: Mapping[str, Any] | None = None
     """What made the features that the model learns from; stored with the weights."""
+    example: Sequence[str | Path] = ()
+    """What there is to predict on: words of the command line, inputs last."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
     """What a fresh module is given before anything is loaded into it."""
     items: str = "videos"
@@ -209,14 +212,21 @@ def run_lesson(
         console=console,
         on_event=on_event,
     )
-    _say_result(result, lesson, folder, say)
+    _say_result(result, lesson, say)
+    if not request.is_stage:
+        for line in after_training(
+            config,
+            folder.path,
+            example=lesson.example,
+            with_eval=can_validate or getattr(config.data, "test", None) is not None,
+            features=lesson.features,
+        ):
+            say(line)
     finish(accelerator)
     return result
 
 
-def _say_result(
-    result: TrainResult, lesson: Lesson, folder: RunFolder, say: Callable[[str], None]
-) -> None:
+def _say_result(result: TrainResult, lesson: Lesson, say: Callable[[str], None]) -> None:
     bad = lesson.batches.bad_videos
     if bad:
         say(f"{len(bad)} {lesson.items} could not be read and were replaced, such as:")
@@ -224,8 +234,6 @@ def _say_result(
     if result.best is not None:
         say(f"best {lesson.metric_title} {result.best:.3f} after epoch {result.best_epoch}")
     say(f"weights: {result.weights}")
-    say(f"next: videozoo eval --weights {folder.path}")
-    say(f"      videozoo predict --weights {folder.path} VIDEO")
 
 
 def _steps_in_epoch(settings: TrainSettings, batches: Batches) -> int:

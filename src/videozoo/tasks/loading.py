@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo import __version__
+from videozoo.commands import quoted
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import model_name
@@ -271,7 +272,7 @@ def _refuse_image_net(state: Mapping[str, Tensor], path: Path, config: RunConfig
     if net is not None:
         raise WeightsError(
             f"{path}: a torchvision {net.title}, which knows images and not the classes of "
-            f"{config.spec.title}; train from it: videozoo train --pretrain {path}"
+            f"{config.spec.title}; train from it (--pretrain {quoted(path)})"
         )
 
 

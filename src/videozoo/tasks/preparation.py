@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from videozoo.data._workers import named_few, num_cores
 from videozoo.data.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
 from videozoo.data.record_survey import SEGMENTS_IGNORED
-from videozoo.data.records import MANIFEST, expand_records
+from videozoo.data.records import MANIFEST, expand_records, find_records
 from videozoo.errors import DataError
+from videozoo.tasks.next_steps import train_tagger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,9 @@ def _say(result: Prepared, request: PrepareRequest, out: Console) -> None:
         lines.append(f"  {result.skipped[0]}")
     if result.segment_rated:
         lines.append(f"note: {result.segment_rated} videos: {SEGMENTS_IGNORED}, and written")
-    lines.append(f"next: videozoo train --config FILE --set data.train={request.output}")
+    if result.videos:
+        first = find_records(request.output).read(0)
+        streams = {name: frames.shape[-1] for name, frames in first.streams.items()}
+        lines.append(f"next: {train_tagger(request.output, streams, request.num_classes)}")
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -63,6 +63,8 @@ class TrainRequest:
     fixed_seed: bool = False
     """Also ask PyTorch for deterministic algorithms."""
     tensorboard: bool = False
+    is_stage: bool = False
+    """One of several trainings of one run, which says itself what comes next."""
 
 
 @dataclass(frozen=True, kw_only=True)

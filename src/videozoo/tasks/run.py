@@ -97,8 +97,7 @@ def export(request: ExportRequest) -> Path:
     if not hasattr(task, "export"):
         raise RunError(
             f"{spec.title}: models {_NOT_EXPORTED.get(spec.task, spec.task)} cannot be exported "
-            "yet; use the weights "
-            f"themselves: videozoo predict --weights {loaded.path}"
+            f"yet; `predict` and `load` take the weights themselves, {loaded.path}"
         )
     return task.export(loaded, request)
 

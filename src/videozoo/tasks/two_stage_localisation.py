@@ -53,6 +53,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.sources import FeatureSource, find_videos
 from videozoo.tasks.localisation.training import held_out_videos, refuse_data
+from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.proposal_scoring import scored, scoring_loss
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import FRESH
@@ -117,7 +118,10 @@ def train(
         _write(folder, save)
     accelerator.wait_for_everyone()
     say(f"both stages: {path / 'best.safetensors'}")
-    say(f"next: videozoo eval --weights {path}")
+    for line in after_training(
+        config, path, example=[config.data.features], with_eval=True, features=extractor
+    ):
+        say(line)
     return replace(result, path=path, weights=path / "best.safetensors")
 
 
@@ -155,6 +159,7 @@ def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
 def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
     """Ask the same of one stage; one that has not begun yet begins, also when going on."""
     path = request.save_dir / stage
+    request = replace(request, is_stage=True)
     if not request.resume:
         return replace(request, save_dir=path, overwrite=False)
     begun = RunFolder(path).last() is not None

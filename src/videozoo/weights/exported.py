@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from videozoo.commands import flag
 from videozoo.errors import RunError, WeightsError
 from videozoo.safe_json import parse_json
 from videozoo.types import ClipShape, ModelSpec, Settings
@@ -352,8 +353,8 @@ def _providers(ort: Any, device: str, device_index: int) -> list[Any]:
     there = ort.get_available_providers()
     if "CUDAExecutionProvider" not in there:
         raise RunError(
-            f"--device cuda: onnxruntime {ort.__version__} has no CUDA provider here "
-            f"(it has {', '.join(there)}); install onnxruntime-gpu, or pass --device cpu"
+            f"{flag('--device cuda')}: onnxruntime {ort.__version__} has no CUDA provider here "
+            f"(it has {', '.join(there)}); install onnxruntime-gpu, or pass {flag('--device cpu')}"
         )
     return [("CUDAExecutionProvider", {"device_id": device_index}), "CPUExecutionProvider"]
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from videozoo.commands import command
 from videozoo.errors import RunError
 from videozoo.models.ets import ETS
 from videozoo.ops.gated_recurrence import recurrent_weights
@@ -39,6 +40,7 @@ from videozoo.tasks.exporting import (
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights._files import written_aside
 from videozoo.weights.exported import step_file
@@ -162,7 +164,8 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         f"a word: {', '.join(STEP_INPUTS)}; "
         f"out: log_probs (N, K, {model.vocabulary_size}), next_states"
     )
-    say(f"use it: videozoo predict --weights {path} EVENTS")
+    words = ("predict", "--weights", path, a_file_of(config.data) or "EVENTS")
+    say(f"use it: {command(*words)}")
     return path
 
 

@@ -128,6 +128,7 @@ def train(
         class_names=vocabulary.words,
         features=events.features.extractor,
         items="sentences",
+        example=[events.path if held_out is None else held_out.path],
     )
     speaker(out, accelerator)(f"vocabulary: {len(vocabulary):,} words")
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)

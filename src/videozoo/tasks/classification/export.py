@@ -7,7 +7,6 @@ once. It is compared with the model before the file is kept.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.data.clips import ClipData, EvalBatches, eval_plan, has_entries, load_entries
 from videozoo.data.kinetics import ClipEntry, find_videos
@@ -132,7 +132,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
             write(aside, about)
         if read_description(aside, kind) != about:
             raise WeightsError(f"{path}: its description does not come back as written")
-    for line in _summary(path, about):
+    for line in _summary(path, about, request.video or _a_video(config) or "VIDEO"):
         say(line)
     return path
 
@@ -323,7 +323,15 @@ def _cut(config: RunConfig, entries: Sequence[ClipEntry], *, skip_bad: bool) -> 
 # --- what the user is told -------------------------------------------------------------------
 
 
-def _summary(path: Path, about: Description) -> Iterator[str]:
+def _a_video(config: RunConfig) -> Path | None:
+    """One that is configured, where there is any."""
+    try:
+        return load_entries(config.data, "test")[0].path
+    except DataError:
+        return None
+
+
+def _summary(path: Path, about: Description, video: str | Path) -> Iterator[str]:
     size = path.stat().st_size / 1e6
     form = f"ONNX, opset {about.opset}" if about.opset else f"torch.export, torch {about.torch}"
     yield f"written: {path} ({size:.1f} MB; {form})"
@@ -342,4 +350,4 @@ def _summary(path: Path, about: Description) -> Iterator[str]:
         f"in: {INPUT} uint8 (N, {frames}, {channels}, {height}, {width}) RGB; "
         f"out: {OUTPUT} (N, {num_classes})"
     )
-    yield f"use it: videozoo predict --weights {os.fspath(path)} VIDEO"
+    yield f"use it: {command('predict', '--weights', path, video)}"

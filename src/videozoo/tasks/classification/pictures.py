@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import nn
 
+from videozoo.commands import flag
 from videozoo.config import RunConfig
 from videozoo.data.clips import (
     ViewPlan,
@@ -121,7 +122,7 @@ def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list
         if taken is not None or request.save_dir.resolve() in inputs:
             raise RunError(
                 f"{taken or request.save_dir}: is itself one of the videos to predict on, and "
-                "would be written over; pass another --save-dir"
+                f"would be written over; pass another {flag('--save-dir')}"
             )
     return names
 

@@ -94,6 +94,7 @@ def train(
         best=Best(name="top1"),
         metric_title="top-1",
         class_names=names,
+        example=[(held_out or entries)[0].path],
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from videozoo.commands import command
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.captions import (
@@ -59,6 +60,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     metric = "meteor" if "meteor" in facts["metrics"] and "meteor" in baselines else "cider"
     score, baseline = float(facts["metrics"][metric]), baselines[metric]
     title = {"meteor": "METEOR", "cider": "CIDEr"}[metric]
+    events = folder / "world" / "captions_test.json"
     print(
         f"\nETS {title} {score:.3f}\n"
         f"always {commonest!r} {title} {baseline:.3f}\n"
@@ -67,8 +69,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
         f"{(time.monotonic() - started) / 60:.1f} minutes\n\n"
         f"what it says of some events, and when it looks where: {shown}\n\n"
         "What to try next:\n"
-        f"  videozoo predict --weights {save_dir} --explain "
-        f"{folder / 'world' / 'captions_test.json'}"
+        f"  {command('predict', '--weights', save_dir, '--explain', events)}"
     )
     if score - baseline < MARGINS[metric]:
         raise RunError(

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from videozoo.commands import command
 from videozoo.data.clips import load_entries
 from videozoo.data.kinetics import ClipEntry
 from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
@@ -87,7 +88,7 @@ def run(
         report = _report(folder, clips, evaluated, results, seconds=seconds, is_new=is_new)
     elif not quick:
         out.print(pages.CHARTS_HINT, markup=False, soft_wrap=True)
-    _say_goodbye(scores, folder, report, seconds=time.monotonic() - started)
+    _say_goodbye(scores, folder, report, clips.unseen[0], seconds=time.monotonic() - started)
     if scores["tsm"] - CHANCE < MARGIN:
         raise RunError(
             f"TSM: top-1 {scores['tsm']:.3f} is less than {MARGIN:g} above chance, "
@@ -250,7 +251,7 @@ def _report(
 
 
 def _say_goodbye(
-    scores: dict[str, float], folder: Path, report: Path | None, *, seconds: float
+    scores: dict[str, float], folder: Path, report: Path | None, video: Path, *, seconds: float
 ) -> None:
     about = {"tsm": "sees the order of the frames", "tsn": "averages the frames"}
     lines = [f"{model.upper()} top-1 {top1:.3f}   {about[model]}" for model, top1 in scores.items()]
@@ -266,8 +267,8 @@ def _say_goodbye(
     print("\n" + "\n".join(lines))
     print(
         "\nWhat to try next:\n"
-        f"  videozoo predict --weights {folder / 'tsm'} SOME_VIDEO.mp4\n"
-        "  videozoo train --data FOLDER --save-dir runs/mine\n"
+        f"  {command('predict', '--weights', folder / 'tsm', video)}\n"
+        f"  {command('train', '--data', 'FOLDER', '--save-dir', 'runs/mine')}\n"
         "    where FOLDER holds one folder of your own videos a class\n"
-        "  videozoo models"
+        f"  {command('models')}"
     )

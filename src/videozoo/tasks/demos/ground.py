@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.data.records import FeatureRecord, PackWriter, find_records
 from videozoo.data.synthetic_world import World, WorldVideo, make_world
@@ -89,6 +90,21 @@ def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -
         for record in records:
             pack.write(record)
     return folder
+
+
+def what_to_try(folder: Path, run: Path, video: Path, *, layer: Layer = "features") -> str:
+    """Commands that look at a video from its beginning: its features, and what a model says.
+
+    Args:
+        folder: Of the demo.
+        run: Of the model.
+        video: To look at.
+        layer: As for `prepare`.
+    """
+    output = folder / f"{run.name}_tried"
+    words = ["--rate", f"{RATE:g}", "--window-seconds", f"{WINDOW_SECONDS:g}", "--layer", layer]
+    made = command("extract", "--weights", folder / "tsm", *words, "--output", output, video)
+    return f"  {made}\n  {command('predict', '--weights', run, '--explain', output)}"
 
 
 def features_of(made: Ground, videos: Sequence[WorldVideo], folder: Path) -> Path:

@@ -74,11 +74,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"margin {score - baseline:.3f}, expected at least {MARGINS[name]:g}\n"
         f"on {len(test)} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"what it finds when: {shown}\n\n"
-        "What to try next:\n"
-        f"  videozoo extract --weights {folder / 'tsm'} --rate {ground.RATE:g} "
-        f"--window-seconds {ground.WINDOW_SECONDS:g} --layer {layer} --output FEATURES "
-        "SOME_VIDEO.mp4\n"
-        f"  videozoo predict --weights {save_dir} --explain FEATURES"
+        "What to try next:\n" + ground.what_to_try(folder, save_dir, test[0].path, layer=layer)
     )
     if score - baseline < MARGINS[name]:
         raise RunError(

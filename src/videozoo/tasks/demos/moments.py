@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from videozoo.commands import command
 from videozoo.data.synthetic_world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.moments import Search, recall
@@ -34,6 +35,9 @@ same."""
 TIOU = 0.5
 NUM_SHOWN = 3
 _WINDOW_SECONDS = (3.0, 4.5, 6.0)
+
+
+_TRY = ("--sentence", "a red circle moves left")
 
 
 def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
@@ -61,8 +65,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
         f"{(time.monotonic() - started) / 60:.1f} minutes\n\n"
         f"which moments it finds: {shown}\n\n"
         "What to try next:\n"
-        f"  videozoo predict --weights {save_dir} --sentence 'a red circle moves left' "
-        f"{folder / 'features'}"
+        f"  {command('predict', '--weights', save_dir, *_TRY, folder / 'features')}"
     )
     if score - baseline < MARGIN:
         raise RunError(

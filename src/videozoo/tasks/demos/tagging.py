@@ -57,9 +57,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"on {len(records['test'])} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"when it looks where: {shown}\n\n"
         "What to try next:\n"
-        f"  videozoo extract --weights {folder / 'tsm'} --rate {ground.RATE:g} "
-        f"--window-seconds {ground.WINDOW_SECONDS:g} --output FEATURES SOME_VIDEO.mp4\n"
-        f"  videozoo predict --weights {save_dir} --explain FEATURES"
+        + ground.what_to_try(folder, save_dir, made.world.split("test")[0].path)
     )
     if gap - baseline < MARGIN:
         raise RunError(

@@ -106,6 +106,7 @@ def train(
         metric_title=title,
         class_names=names if num_classes(config) is not None else None,
         features=learnt.files.extractor,
+        example=[learnt.files.path],
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out, outer=outer)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from videozoo.commands import command
 from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import (
     MOST_ROWS,
@@ -26,6 +27,7 @@ from videozoo.tasks.exporting import (
 )
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedTALL
+from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights._files import written_aside
 
@@ -80,7 +82,8 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         f"in: {VISUAL} float32 (P, {sizes[0]}), {SENTENCES} float32 (P, {sizes[1]}); "
         f"out: {MOMENTS} (P, 3): similarity, start and end offset"
     )
-    say(f"use it: videozoo predict --weights {path} --sentence TEXT FEATURES")
+    words = ("predict", "--weights", path, a_file_of(config.data) or "SENTENCES")
+    say(f"use it: {command(*words)}")
     return path
 
 

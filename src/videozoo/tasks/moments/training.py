@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.moments import EvalMoments, PairBatch, TrainMoments, has_part, load_moments
+from videozoo.data.moments import (
+    EvalMoments,
+    MomentSet,
+    PairBatch,
+    TrainMoments,
+    has_part,
+    load_moments,
+)
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
@@ -107,5 +116,14 @@ def train(
         class_names=None,
         features=origin_of(moments, sentence_dim),
         items="sentences",
+        example=_example(moments if held_out is None else held_out),
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+
+
+def _example(moments: MomentSet) -> list[str | Path]:
+    """A sentence and where to look for it; where there are only its numbers, all of the file."""
+    sentence = next((one.sentence for one in moments.videos[0].queries), "")
+    if not sentence:
+        return [moments.path]
+    return ["--sentence", sentence, moments.source.path]

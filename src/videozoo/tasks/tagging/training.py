@@ -131,6 +131,7 @@ def train(
         features=batches.records.extractor,
         prepare=prepare,
         items="records",
+        example=[data.train if held_out is None else data.val],
     )
     return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
 

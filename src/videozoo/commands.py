@@ -1,0 +1,90 @@
+"""Commands and flags as messages name them: whoever reads one can paste it, and it works."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+_IN_2019 = {
+    "--device cpu": "--use_gpu=False",
+    "--device cuda": "--use_gpu=True",
+}
+"""Today's flags to those of 2019, where these differ by more than underscores."""
+
+_flags_of_2019: ContextVar[bool] = ContextVar("flags_of_2019", default=False)
+
+
+def command(*words: str | Path) -> str:
+    """Call videozoo from the current folder, by the very installation that runs now.
+
+    Args:
+        words: The command, its flags and their values; quoted here where a shell needs it.
+    """
+    return " ".join([_program(), *map(quoted, words)])
+
+
+def quoted(word: str | Path) -> str:
+    r"""A word as a shell reads it; paths below the current folder are shortened.
+
+    >>> quoted("two words"), quoted("caf\udce9.mp4")
+    ("'two words'", "$'caf\\xe9.mp4'")
+    """
+    text = _near(word) if isinstance(word, Path) else word
+    if not any("\udc80" <= character <= "\udcff" for character in text):
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{''.join(_escaped(character) for character in escaped)}'"
+
+
+def flag(today: str, run: Path | None = None) -> str:
+    """Spell a flag, perhaps with its value, as the command line in use does.
+
+    Args:
+        today: As today's command line has it.
+        run: For `--resume`, which named the run in 2019.
+    """
+    if run is not None and _flags_of_2019.get():
+        return f"{today}={quoted(run)}"
+    if not _flags_of_2019.get():
+        return today
+    return _IN_2019.get(today) or f"--{today.removeprefix('--').replace('-', '_')}"
+
+
+@contextmanager
+def flags_of_2019() -> Generator[None]:
+    """Spell flags as the command lines of 2019 do, until the block is left."""
+    token = _flags_of_2019.set(True)
+    try:
+        yield
+    finally:
+        _flags_of_2019.reset(token)
+
+
+def _program() -> str:
+    started, on_path = Path(sys.argv[0]), shutil.which("videozoo")
+    folder = Path(sys.executable).parent
+    names = (started, folder / "videozoo", folder / "videozoo.exe")
+    ours = [path for path in names if path.stem == "videozoo" and path.is_file()]
+    if on_path is not None and any(path.samefile(on_path) for path in ours):
+        return "videozoo"
+    if ours:
+        return quoted(ours[0])
+    python = shutil.which("python")
+    is_ours = python is not None and Path(python).samefile(sys.executable)
+    return f"{'python' if is_ours else quoted(Path(sys.executable))} -m videozoo"
+
+
+def _near(path: Path) -> str:
+    here = Path.cwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
+
+
+def _escaped(character: str) -> str:
+    is_odd = "\udc80" <= character <= "\udcff"
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_odd else character
