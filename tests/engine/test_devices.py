@@ -32,9 +32,9 @@ def a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.usefixtures("no_gpu")
 def test_gpu_that_is_not_there_is_an_error_with_a_way_out():
-    with pytest.raises(RunError, match=r"--use_gpu=True, but PyTorch \S+ sees no CUDA device"):
+    with pytest.raises(RunError, match=r"--device cuda, but PyTorch \S+ sees no CUDA device"):
         make_accelerator(device="cuda")
-    with pytest.raises(RunError, match="pass --use_gpu=False"):
+    with pytest.raises(RunError, match="pass --device cpu"):
         make_accelerator(device="cuda")
 
 

@@ -203,9 +203,9 @@ def test_the_2019_lines_run_on_pickles_without_ending(
     assert cli_v1.evaluate([*common, *small, weights]) == 0
     assert cli_v1.predict([*common, *small, weights]) == 0
 
-    facts = json.loads(Path("data/evaluate_results/eval.json").read_text())
+    facts = json.loads(Path("data/evaluate_results/TSN/eval.json").read_text())
     assert np.sum(facts["confusion"]) == 4
-    found = json.loads(Path("data/predict_results/predictions.json").read_text())["predictions"]
+    found = json.loads(Path("data/predict_results/TSN/predictions.json").read_text())["predictions"]
     assert len(found) == 4
     assert cli.main(["check-data", "train.list"]) == 0
     assert "no class" not in capsys.readouterr().out

@@ -218,12 +218,16 @@ def run_lesson(
             config,
             folder.path,
             example=lesson.example,
-            with_eval=can_validate or getattr(config.data, "test", None) is not None,
+            with_eval=can_validate or _is_there(getattr(config.data, "test", None)),
             features=lesson.features,
         ):
             say(line)
     finish(accelerator)
     return result
+
+
+def _is_there(path: Path | None) -> bool:
+    return path is not None and path.exists()
 
 
 def _say_result(result: TrainResult, lesson: Lesson, say: Callable[[str], None]) -> None:

@@ -49,7 +49,7 @@ class Truth:
         if not any(found.segments.values()):
             raise DataError(
                 f"{annotations.path}: none of the {len(found.segments)} videos has an annotated "
-                "segment; there is nothing to compare with (videozoo predict needs none)"
+                "segment; there is nothing to compare with (`predict` needs none)"
             )
         return found
 
@@ -238,8 +238,8 @@ def read_labels(path: Path) -> ClassScores:
     if path.is_dir():
         if not (path / _PREDICTIONS).is_file():
             raise DataError(
-                f"{path}: holds no {_PREDICTIONS}; classify the videos first (videozoo predict "
-                "--save-dir DIR) and name that folder, or a JSON file of class scores"
+                f"{path}: holds no {_PREDICTIONS}; name a folder that `predict` wrote with a "
+                "model that classifies the videos, or a JSON file of class scores"
             )
         path = path / _PREDICTIONS
     listed = _predictions(path)
