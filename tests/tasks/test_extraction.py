@@ -451,13 +451,45 @@ def test_labels_are_found_by_path_and_then_by_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "my clip.mp4,0,3\nb.mp4,1\n",
+        "path,label\nmy clip.mp4,0,3\nb.mp4,1\n",
+        "# tags\nmy clip.mp4\t0, 3\nb.mp4\t1\n",
+        "my clip.mp4;0,3\nb.mp4;1\n",
+    ],
+)
+def test_labels_may_be_parted_otherwise(text: str, tmp_path: Path):
+    (tmp_path / "labels.txt").write_text(text)
+
+    labels = read_labels(tmp_path / "labels.txt")
+
+    assert labels.of(tmp_path / "my clip.mp4") == (0, 3)
+    assert labels.of(tmp_path / "b.mp4") == (1,)
+
+
+def test_classes_that_a_list_names_are_numbered_and_this_is_said(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    listed = tmp_path / "videos.csv"
+    first, second = (video.path for video in world.videos[:2])
+    listed.write_text(f"path,label\n{first},walk\n{second},jump\n")
+
+    assert [entry.label for entry in find_inputs([str(listed)])] == [1, 0]
+    assert "numbered in the order of their names, from 0 'jump' to 1 'walk'" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("l.txt", "a.mp4 1\na.mp4 dog\n", r"l.txt:2: expected 'PATH LABEL\[,LABEL...\]', got"),
         ("l.txt", "a.mp4 -1\n", r"l.txt:1: expected"),
         ("l.txt", "\n", r"l.txt: empty"),
+        ("l.txt", "a.mp4 60 0 1\n", r"l.txt:1: expected 'PATH LABEL"),
+        ("l.txt", "a.mp4 1\na.mp4 2\n", r"l.txt:2: 'a.mp4' has other labels in line 1"),
         ("l.json", "{", r"l.json: not valid JSON"),
         ("l.json", "[1]", r"l.json: expected an object"),
+        ("l.json", '{"a.mp4": true}', r"l.json: 'a.mp4': expected class numbers"),
         ("l.json", '{"a.mp4": ["dog"]}', r"l.json: 'a.mp4': expected class numbers"),
     ],
 )

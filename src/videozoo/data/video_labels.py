@@ -87,10 +87,16 @@ def read_labels(path: Path) -> VideoLabels:
             else:
                 problems.append(f"{path}: {video!r}: expected class numbers, got {brief(values)}")
     else:
+        seen: dict[str, tuple[int, tuple[int, ...]]] = {}
         lines = [line for line in kinetics.lines_of(path) if not line[1].startswith("#")]
         for number, line in lines[1:] if lines and header_of(lines[0][1]) else lines:
             video, found = _cut(line)
             if video and found and not has_more_columns(video):
+                first = seen.setdefault(video, (number, found))
+                if set(first[1]) != set(found):
+                    problems.append(
+                        f"{path}:{number}: {video!r} has other labels in line {first[0]}"
+                    )
                 labels.add(video, found)
             else:
                 problems.append(
@@ -111,9 +117,11 @@ def _cut(line: str) -> tuple[str, tuple[int, ...]]:
     while start > 1 and _is_label(cells[start - 1]):
         start -= 1
     video, cells = ",".join(cells[:start]), cells[start:]
-    head, _, tail = video.rpartition(";" if ";" in video else " " if " " in video else "\t")
-    if head.strip() and _is_label(tail.strip()):
-        video, cells = head.strip(), [tail.strip(), *cells]
+    for delimiter in (" ", "\t", ";"):
+        head, _, tail = video.rpartition(delimiter)
+        if head.strip() and _is_label(tail.strip()):
+            video, cells = head.strip(), [tail.strip(), *cells]
+            break
     return video.strip('"'), tuple(map(int, cells))
 
 
