@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.cases.pickle_entries import DATA_FILES, WEIGHTS
+from tests.cases.pickle_entries import DATA_FILES, WEIGHTS, prepare
 from tests.test_safe_pickle import HOSTILE
 from tests.weights.test_torch_file import HOSTILE as HOSTILE_TENSORS
 from tests.weights.test_torch_file import written
 from videozoo import cli
+from videozoo.errors import VideozooError
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT.parent / "shared" / "cases" / "hostile"
@@ -102,3 +106,39 @@ def test_the_collected_hostile_pickles_are_plain_errors_too(
 
     assert_refused(tmp_path, files)
     assert_found_by_the_check(tmp_path, files, capsys)
+
+
+TABLE = np.zeros((3, 4), np.float32)
+ODD = {
+    "frames in an array": ("open_video", (b"v", 0, TABLE), "the list of frames is a ndarray"),
+    "a feature of one number": (
+        "records",
+        [{"feature": np.array(1), "label": [1]}],
+        "rgb has shape ()",
+    ),
+    "labels in lists": ("records", [{"feature": TABLE, "label": [[1], [2, 3]]}], "labels are"),
+    "frames in lists": ("records", [{"feature": TABLE, "nframes": [[1], [2, 3]]}], "nframes is"),
+    "many labels": ("records", [{"feature": TABLE, "label": ["a" * 9999]}], "labels are"),
+    "one vector of one number": ("moments", [["m_1_30", np.array(5)]], "expected a list of"),
+    "no vectors": ("moments", [["m_1_30", None]], "expected a list of"),
+    "an endless time": ("moments", [["m_1_" + "9" * 5000, [TABLE[0]]]], "is no name"),
+    "weights of text": ("weights convert", {"w": np.array(["a"])}, "not an array of real numbers"),
+    "weights of bytes": ("predict --weights", {"w": np.array([b"a"])}, "not an array of real"),
+    "complex weights": ("videozoo.load", {"w": TABLE.astype(complex)}, "not an array of real"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_plain_data_of_an_unexpected_form_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    entry, content, says = ODD[name]
+    path = Path("odd.pdparams" if entry in WEIGHTS else "odd.pkl")
+    path.write_bytes(pickle.dumps(content, 2))
+
+    with pytest.raises(VideozooError, match=re.escape(says)) as error:
+        {**WEIGHTS, **DATA_FILES}[entry](path)
+
+    assert len(str(error.value)) < 500

@@ -349,6 +349,8 @@ def parse_clip_name(name: str) -> tuple[str, int, int] | None:
     parts = name.rsplit("_", 2)
     if len(parts) != 3 or not (parts[0] and parts[1].isdecimal() and parts[2].isdecimal()):
         return None
+    if max(len(parts[1]), len(parts[2])) > 15:
+        return None
     return parts[0], int(parts[1]), int(parts[2])
 
 
@@ -623,7 +625,9 @@ def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
         name, vectors = cast("Sequence[Any]", entry)
         clip = parse_clip_name(text_of(name))
         if clip is None:
-            raise DataError(f"{where}: {text_of(name)!r} is no name MOVIE_START_END")
+            raise DataError(f"{where}: {text_of(name)!r:.80} is no name MOVIE_START_END")
+        if not isinstance(vectors, list | tuple) and np.ndim(vectors) < 1:
+            raise DataError(f"{where}: expected {form}, got a {type(vectors).__name__} of vectors")
         asked += [
             _Asked(
                 video=clip[0],

@@ -421,12 +421,20 @@ def _record(where: str, name: object, streams: Mapping[str, Any], labels: object
 def _labels(where: str, labels: object) -> tuple[int, ...] | None:
     if labels is None:
         return None
-    array = np.asarray(labels)
+    array = _as_array(labels)
     if array.size == 0:
         return ()
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise DataError(f"{where}: labels are {labels!r}, expected a list of class numbers")
+        raise DataError(f"{where}: labels are {labels!r:.80}, expected a list of class numbers")
     return tuple(cast("list[int]", array.tolist()))
+
+
+def _as_array(value: object) -> NDArray[Any]:
+    """Of objects, where it is no table."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.array([value, None], object)[:1]
 
 
 def _text(name: object) -> str:
@@ -532,9 +540,9 @@ class PickleFile:
         values = {_text(key): value for key, value in cast("dict[Any, Any]", video).items()}
         count = _num_frames(where, values.get("nframes"))
         streams = {
-            stream: values[key][:count] if isinstance(values[key], np.ndarray) else values[key]
+            stream: value[:count] if isinstance(value, np.ndarray) and value.ndim else value
             for key, stream in (("feature", "rgb"), ("audio", "audio"))
-            if values.get(key) is not None
+            if (value := values.get(key)) is not None
         }
         name = values.get("video", f"{self.path.stem}/{number}")
         return _record(where, name, streams, values.get("label"))
@@ -560,9 +568,9 @@ class PickleFile:
 def _num_frames(where: str, value: object) -> int | None:
     if value is None:
         return None
-    array = np.asarray(value)
+    array = _as_array(value)
     if array.size != 1 or array.dtype.kind not in "iu" or array.item() < 0:
-        raise DataError(f"{where}: nframes is {value!r}, expected a number of frames")
+        raise DataError(f"{where}: nframes is {value!r:.80}, expected a number of frames")
     return int(array.item())
 
 

@@ -847,7 +847,7 @@ def _check_pickle(path: Path, content: Any) -> tuple[str, int | None, list[bytes
     if label is not None and (isinstance(label, bool) or not isinstance(label, int | np.integer)):
         raise VideoError(f"{path}: the label is {label!r:.40}, not a whole number; {expected}")
     if not isinstance(jpegs, tuple | list) or not jpegs:
-        kind = "empty" if jpegs in ([], ()) else f"a {type(jpegs).__name__}"
+        kind = "empty" if isinstance(jpegs, tuple | list) else f"a {type(jpegs).__name__}"
         raise VideoError(f"{path}: the list of frames is {kind}; {expected}")
     frames: list[bytes] = []
     for number, jpeg in enumerate(jpegs):

@@ -115,8 +115,8 @@ def _read_pickle(path: Path) -> Arrays:
             continue
         if isinstance(value, tuple) and len(cast(tuple[Any, ...], value)) == 2:
             value = cast(tuple[Any, Any], value)[1]  # (name, array), also of later versions
-        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            raise WeightsError(f"{path}: {name!r} is not an array of numbers")
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+            raise WeightsError(f"{path}: {name!r:.80} is not an array of real numbers")
         arrays[name] = value
     return arrays
 
