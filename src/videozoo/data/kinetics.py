@@ -449,7 +449,7 @@ def _line_of(
     found = locate(parsed.path, root, path.parent)
     if found is not None:
         return ListLine(number, replace(parsed, path=found), frames=frames)
-    problem = not_read(parsed.name) or f"no such video {parsed.name!r}"
+    problem = not_read(parsed.name) or f"no such video {brief(parsed.name)}"
     if has_more_columns(parsed.name):
         problem += f"; {_EXPECTED}, one class a video"
     return ListLine(number, parsed, problem, is_absent=True, frames=frames)
