@@ -42,6 +42,7 @@ LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
 
 _MOST_DIGITS = 18  # of a whole number; 64 bits hold them
+_LONGEST_PATH = 4096
 _MOST_LINES = 10  # problems shown in one error
 _UNKNOWN = -1  # a label
 _MOST_OPENED = 5  # videos whose frames are compared with the list
@@ -449,7 +450,9 @@ def _line_of(
     found = locate(parsed.path, root, path.parent)
     if found is not None:
         return ListLine(number, replace(parsed, path=found), frames=frames)
-    problem = not_read(parsed.name) or f"no such video {brief(parsed.name)}"
+    # a path in full, if it can be one
+    name = repr(parsed.name) if len(parsed.name) < _LONGEST_PATH else brief(parsed.name)
+    problem = not_read(parsed.name) or f"no such video {name}"
     if has_more_columns(parsed.name):
         problem += f"; {_EXPECTED}, one class a video"
     return ListLine(number, parsed, problem, is_absent=True, frames=frames)
