@@ -293,3 +293,37 @@ def test_times_that_do_not_fit_are_said_or_refused_before_the_first_step(
     assert (status, "16 of 16 sentences reach beyond" in said) == (1, True)
     status, said = trains(good, "data.rate=5")
     assert (status, "data.rate is 5, with which every time would be wrong" in said) == (1, True)
+
+
+def test_a_vocabulary_without_a_word_of_the_sentences_teaches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["train", "--config", write_config(tmp_path, make_data(tmp_path, videos=4))]
+    run = tmp_path / "run"
+
+    assert cli.main([*words, "--save-dir", str(run), "--set", "data.min_word_count=99"]) == 1
+
+    assert "none of its 32 words is in the vocabulary (data.min_word_count=99)" in (
+        capsys.readouterr().err
+    )
+    assert not run.exists()
+
+
+def test_references_and_rates_of_something_else_are_refused(
+    trained: tuple[Path, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, _ = trained
+    other = {"zz": {"timestamps": [[0, 4]], "sentences": ["a man runs"]}}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    rows = np.random.default_rng(0).normal(size=(24, DIM)).astype(np.float32)
+    np.save(tmp_path / "v_00.npy", rows)
+    save = ["--weights", str(run), "--save-dir", str(tmp_path / "out")]
+
+    references = f"data.references=[{tmp_path / 'other.json'}]"
+    assert cli.main(["eval", *save, "--set", references]) == 1
+    assert "other.json: says nothing of the 4 videos" in capsys.readouterr().err
+    assert cli.main(["predict", *save, str(tmp_path / "v_00.npy")]) == 1
+    said = capsys.readouterr().err
+    assert "do not say how many vectors a second they have; 5 is assumed" in said
+    assert "learnt from 2; every time would be wrong" in said
+    assert cli.main(["predict", *save, str(tmp_path / "v_00.npy"), "--set", "data.rate=2"]) == 0

@@ -325,3 +325,19 @@ def test_a_mistake_in_json_names_the_video(
 
     assert cli.main(["predict", "--weights", str(run), str(tmp_path / "negative.json")]) == 1
     assert "V0: sentence 0: ends at 2, not after its start at 5" in capsys.readouterr().err
+
+
+def test_features_are_not_taken_for_denser_ones_than_were_learnt_from(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, _ = trained
+    rows = np.random.default_rng(0).normal(size=(16, DIM)).astype(np.float32)
+    np.save(tmp_path / "V0.npy", rows)
+    save = ["--weights", str(run), "--save-dir", str(tmp_path / "out")]
+    words = ["predict", *save, str(tmp_path / "V0.npy"), "--sentence", "a man runs"]
+
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert "do not say how many vectors a second they have; 5 is assumed" in said
+    assert "learnt from 1; every time would be wrong" in said
+    assert cli.main([*words, "--set", "data.rate=1"]) == 0

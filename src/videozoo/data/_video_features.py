@@ -75,6 +75,15 @@ class VideoFeatures:
             )
         return configured or said or default
 
+    def rate_notes(self, configured: float | None, rate: float) -> tuple[str, ...]:
+        """A line where the number of vectors a second is no more than assumed."""
+        if configured is not None or self.own_rate is not None:
+            return ()
+        return (
+            f"{self.path}: the features do not say how many vectors a second they have; {rate:g} "
+            "is assumed: --set data.rate=NUMBER",
+        )
+
     def where(self, video: str) -> str:
         """The file of a video that is there, for messages."""
         return str(self._pickle(video)) if self._files is None else self._files.where(video)

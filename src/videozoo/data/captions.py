@@ -349,7 +349,8 @@ def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -
             )
             for video in features
         )
-        return CaptionEvents(events, features, (), 0, paths[0], rate)
+        notes = features.rate_notes(data.rate, rate)
+        return CaptionEvents(events, features, (), 0, paths[0], rate, notes=notes)
     if len(listed) < len(paths):
         other = next(path for path in paths if path not in listed)
         raise DataError(

@@ -152,6 +152,16 @@ class WindowSource(Protocol):
         """Compare times with the lengths of the videos; see `check_times_by_features`."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of them."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """Vectors a second; None where times are frames."""
+        ...
+
 
 class ClipFolder:
     """A file a window: MOVIE_START_END.npy, one array (C,) each; times are frames.
@@ -162,6 +172,8 @@ class ClipFolder:
 
     unit: Unit = "frames"
     extractor: Facts | None = None
+    notes: tuple[str, ...] = ()
+    rate: float | None = None
 
     def __init__(self, path: Path, data: MomentData, *, clip_dim: int) -> None:
         """Look what is there.
@@ -263,8 +275,14 @@ class SlidingWindows:
         self._dim = clip_dim
         self._configured_rate = data.rate
         self.extractor = features.extractor
-        self.rate = features.rate(data.rate, _RATE)
+        self._rate = features.rate(data.rate, _RATE)
+        self.notes = features.rate_notes(data.rate, self._rate)
         self._vectors: dict[str, int] = {}
+
+    @property
+    def rate(self) -> float | None:
+        """See `WindowSource`."""
+        return self._rate
 
     @property
     def path(self) -> Path:
@@ -279,11 +297,11 @@ class SlidingWindows:
 
     def windows(self, video: str) -> Table:
         """See `WindowSource`."""
-        return sliding_windows(self._length(video), self.rate, self._settings)
+        return sliding_windows(self._length(video), self._rate, self._settings)
 
     def length(self, video: str) -> float | None:
         """See `WindowSource`."""
-        return self._length(video) / self.rate
+        return self._length(video) / self._rate
 
     def check_times(self, found: TimedSentences) -> tuple[str, ...]:
         """See `WindowSource`."""
@@ -291,16 +309,16 @@ class SlidingWindows:
             found,
             {video: self._length(video) for video in found.videos if video in self},
             self._features,
-            rate=self.rate,
+            rate=self._rate,
             configured=self._configured_rate,
         )
 
     def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
         """See `WindowSource`."""
         features = self._features.read(video, feature_dim=self._dim)
-        beside = max(1, round(self._settings.context_seconds * self.rate))
+        beside = max(1, round(self._settings.context_seconds * self._rate))
         rows: list[NDArray[np.float32]] = []
-        for first, last in np.rint(windows * self.rate).astype(int).tolist():
+        for first, last in np.rint(windows * self._rate).astype(int).tolist():
             clip = features[first:last].mean(axis=0)
             before = features[max(0, first - beside) : first]
             after = features[last : last + beside]
@@ -598,7 +616,13 @@ def ask(
         )
         for video in source
     )
-    return MomentSet(path=source.path, videos=videos, source=source, encoder=encoder.name)
+    return MomentSet(
+        path=source.path,
+        videos=videos,
+        source=source,
+        encoder=encoder.name,
+        notes=source.notes,
+    )
 
 
 def holds_vectors(path: Path) -> bool:

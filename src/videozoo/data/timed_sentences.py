@@ -30,7 +30,7 @@ from videozoo.safe_json import parse_json
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
 _MOST_SHOWN = 5  # mistakes of a file
-_CUT = "What reaches beyond a video is not used."
+_CUT = "What reaches beyond a video is not used; correct the times."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +206,7 @@ def check_times_by_features(
         )
     seconds = {video: count / rate for video, count in vectors.items()}
     check_times(found, seconds, features=features.path, slack_seconds=1 / rate, advice=advice)
-    if not is_assumed or rates:
-        return ()
-    return (
-        f"{features.path}: the features do not say how many vectors a second they have; {rate:g} "
-        "is assumed: --set data.rate=NUMBER",
-    )
+    return () if rates else features.rate_notes(configured, rate)
 
 
 # --- JSON ------------------------------------------------------------------------------------

@@ -36,6 +36,32 @@ def check_features(
     refuse_other_features(extractor, trained.features, "these features", str(trained.path))
 
 
+def check_rate(
+    rate: float | None,
+    extractor: Mapping[str, Any] | None,
+    learnt: Mapping[str, Any] | None,
+    trained: Trained,
+) -> None:
+    """Refuse to take features of unknown origin for denser or thinner ones than were learnt from.
+
+    Args:
+        rate: Vectors a second, as they are taken; None: there is no such thing.
+        extractor: What made the features; where that is known `check_features` compares.
+        learnt: What made those that the model learnt from.
+        trained: The model.
+
+    Raises:
+        DataError: The rates differ, so that every time would be wrong.
+    """
+    known = (learnt or {}).get("rate")
+    if extractor is None and rate is not None and known is not None and known != rate:
+        raise DataError(
+            f"these features are taken to have {rate:g} vectors a second, but {trained.path} "
+            f"learnt from {known:g}; every time would be wrong: extract them as those were, then "
+            f"--set data.rate={known:g}"
+        )
+
+
 def refuse_other_features(
     extractor: Mapping[str, Any] | None,
     other: Mapping[str, Any] | None,

@@ -10,9 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.captions import EvalCaptions, count_unknown, load_events
-from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
-from videozoo.errors import RunError, UsageError
+from videozoo.data.captions import CaptionEvents, EvalCaptions, count_unknown, load_events
+from videozoo.data.timed_sentences import (
+    TimedSentence,
+    TimedSentences,
+    read_timed_sentences,
+)
+from videozoo.errors import DataError, RunError, UsageError
 from videozoo.metrics.captions import (
     Meteor,
     TimedCaption,
@@ -38,7 +42,7 @@ from videozoo.tasks.common import (
     with_test_data,
 )
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.features import check_features
+from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -83,6 +87,8 @@ def evaluate(
         skip_bad=not request.strict,
     )
     check_features(events.features.extractor, trained, say)
+    check_rate(events.rate, events.features.extractor, trained.features, trained)
+    _refuse_other_videos(events, config)
     unknown = count_unknown(events.events, vocabulary)
     writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     say(f"{config.spec.title}: {len(events)} events of {events.path}")
@@ -197,7 +203,22 @@ def _predicted(described: Described) -> Mapping[str, list[TimedCaption]]:
     return _timed([(one.event, one.sentence) for one in described.results.values()])
 
 
-def _truths(config: RunConfig) -> list[Mapping[str, list[TimedCaption]]]:
+def _references(config: RunConfig) -> list[TimedSentences]:
     data = config.data
-    files = [read_timed_sentences(path) for path in data.references or (data.test or data.val,)]
-    return [_timed([(one, one.sentence) for one in file.sentences]) for file in files]
+    return [read_timed_sentences(path) for path in data.references or (data.test or data.val,)]
+
+
+def _refuse_other_videos(events: CaptionEvents, config: RunConfig) -> None:
+    """Refuse references of other videos, with which everything said would be wrong."""
+    described = {one.video for one in events.events}
+    for file in _references(config):
+        if not described & set(file.videos):
+            raise DataError(
+                f"{file.path}: says nothing of the {len(described)} videos of {events.path}; it "
+                f"has {', '.join(file.videos[:_MOST_SHOWN])}; name what people say of the same "
+                "videos (data.references)"
+            )
+
+
+def _truths(config: RunConfig) -> list[Mapping[str, list[TimedCaption]]]:
+    return [_timed([(one, one.sentence) for one in file.sentences]) for file in _references(config)]

@@ -28,7 +28,7 @@ from videozoo.tasks.captioning.scoring import (
 )
 from videozoo.tasks.common import progress_bar, speaker
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.features import check_features
+from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -59,6 +59,7 @@ def predict(
     for note in events.notes:
         say(f"note: {note}")
     check_features(events.features.extractor, trained, say)
+    check_rate(events.rate, events.features.extractor, trained.features, trained)
     writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     with progress_bar(len(events), accelerator, "events") as advance:
         described = _described(

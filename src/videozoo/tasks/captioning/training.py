@@ -17,7 +17,7 @@ from videozoo.data.captions import (
 )
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
-from videozoo.errors import UsageError
+from videozoo.errors import DataError, UsageError
 from videozoo.models.ets import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.common import speaker
@@ -57,8 +57,16 @@ def train(
         rank=rank,
         world=world,
     )
-    if note := count_unknown(events.events, vocabulary).note:
-        say(f"note: {note}")
+    unknown = count_unknown(events.events, vocabulary)
+    if unknown.total and unknown.unknown == unknown.total:
+        source = data.vocabulary or f"data.min_word_count={data.min_word_count}"
+        raise DataError(
+            f"{events.path}: none of its {unknown.total:,} words is in the vocabulary ({source}), "
+            "so that there is nothing to learn; take another vocabulary, or a smaller "
+            "data.min_word_count"
+        )
+    if unknown.note:
+        say(f"note: {unknown.note}")
     validates = request.valid_interval > 0 and data.val is not None
     held_out = load_events(data, "val", feature_dim=feature_dim) if validates else None
     for line in dict.fromkeys((*events.notes, *(held_out.notes if held_out else ()))):

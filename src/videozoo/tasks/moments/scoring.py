@@ -18,7 +18,7 @@ from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, Un
 from videozoo.errors import DataError
 from videozoo.metrics.moments import Search
 from videozoo.tasks.exporting import refuse_drop
-from videozoo.tasks.features import check_features, refuse_other_features
+from videozoo.tasks.features import check_features, check_rate, refuse_other_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import ExportedTALL
 from videozoo.tasks.requests import Device
@@ -176,6 +176,7 @@ def check_origin(
     stored = trained.features or {}
     visual = cast("Mapping[str, Any] | None", stored.get("visual"))
     check_features(moments.source.extractor, replace(trained, features=visual), say)
+    check_rate(moments.source.rate, moments.source.extractor, visual, trained)
     ours = origin_of(moments, sentence_dim)["sentences"]
     theirs = cast("Mapping[str, Any] | None", stored.get("sentences"))
     if theirs is None:
