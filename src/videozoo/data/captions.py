@@ -56,8 +56,8 @@ class CaptionData(Settings):
     """Events of videos, what people say of them, and how they are fed to a model."""
 
     train: Path | None = None
-    """Events to learn from: ActivityNet Captions or TACoS as JSON, Charades-STA, or 2019 lists
-    (`VIDEO<tab>START<tab>END<tab>sentence`)."""
+    """Events to learn from: ActivityNet Captions or TACoS as JSON, QVHighlights, Charades-STA, or
+    2019 lists (`VIDEO<tab>START<tab>END<tab>sentence`)."""
     val: Path | None = None
     """Events to check with after each epoch."""
     test: Path | None = None

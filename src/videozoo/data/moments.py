@@ -69,8 +69,9 @@ class MomentData(Settings):
     """Sentences, the moments they describe, and the windows these are looked for in."""
 
     train: Path | None = None
-    """Sentences to learn from: Charades-STA, TACoS or ActivityNet Captions as JSON, 2019 lists of
-    ETS, or 2019 pickles of TALL with names of clips and vectors of their sentences."""
+    """Sentences to learn from: Charades-STA, TACoS or ActivityNet Captions as JSON, QVHighlights as
+    JSON lines, 2019 lists of ETS, or 2019 pickles of TALL with names of clips and vectors of their
+    sentences."""
     val: Path | None = None
     """Sentences to check with after each epoch."""
     test: Path | None = None
