@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from videozoo.models._localiser import (
@@ -71,6 +71,10 @@ _LAYERS = {
 }
 
 
+_MOST_STEPS = 2000
+_MOST_SAMPLES = 200_000_000
+
+
 class BMNSettings(Settings):
     """Architecture of BMN."""
 
@@ -86,6 +90,18 @@ class BMNSettings(Settings):
     """Points whose mean is a sample."""
     boundary_ratio: float = Field(default=0.5, ge=0)
     """How far beyond its ends a proposal is sampled, in lengths of it."""
+
+    @model_validator(mode="after")
+    def _of_a_size(self) -> BMNSettings:
+        """The sampling of all proposals is computed at once."""
+        samples = self.num_steps * self.num_durations * self.num_samples * self.samples_per_bin
+        if max(self.num_steps, self.num_durations) > _MOST_STEPS or samples > _MOST_SAMPLES:
+            raise ValueError(
+                f"num_steps {self.num_steps}, num_durations {self.num_durations}, num_samples "
+                f"{self.num_samples} and samples_per_bin {self.samples_per_bin} are {samples:,} "
+                f"samples, expected at most {_MOST_SAMPLES:,} and {_MOST_STEPS:,} steps"
+            )
+        return self
 
 
 class BMNOutput(NamedTuple):

@@ -48,6 +48,7 @@ from videozoo.engine.devices import make_accelerator, use_channels_last
 from videozoo.errors import ConfigError, DataError, UsageError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
+from videozoo.tasks.building import build
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.scoring import with_views
 from videozoo.tasks.common import speaker
@@ -256,7 +257,7 @@ def _built(trained: Trained, config: RunConfig, layer: Layer) -> nn.Module:
             f"{path}: a torchvision {net.title}, which knows nothing of what {config.spec.title} "
             "does along time; extract with it as a TSN (--config tsn), or train first"
         )
-    module = config.spec.build(config.model)
+    module = build(config)
     initialise(module, config, str(path))  # all but the classifier, which features do without
     return module
 

@@ -28,6 +28,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
+from videozoo.tasks.building import build
 from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.next_steps import after_training
@@ -170,7 +171,7 @@ def run_lesson(
     seed_everything(settings.seed)
     if request.fixed_seed:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    module = config.spec.build(config.model)
+    module = build(config)
     lesson.prepare(module)
     start(module, config, request, say=say, class_names=lesson.class_names)
 

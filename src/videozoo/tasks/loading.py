@@ -17,6 +17,7 @@ from videozoo.commands import quoted
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import model_name
+from videozoo.tasks.building import is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
 from videozoo.weights.exported import exported_kind, read_description, spec_of
 from videozoo.weights.files import (
@@ -243,15 +244,17 @@ def build_trained(
         WeightsError: The weights do not fit; every mismatch is listed.
     """
     config = config or trained.config
-    module = config.spec.build(config.model)
+    sketch, names = outline(config), None
     if sniff(trained.path).startswith("paddle"):
         names = config.spec.paddle_names(config.model)
-        state = fit_paddle(paddle_arrays(trained.path, config), names, module.state_dict())
-        load_state(module, state, drop=drop, source=trained.path, names=names)
+        state = fit_paddle(paddle_arrays(trained.path, config), names, sketch.state_dict())
     else:
         state, _ = read_weights(trained.path)
         _refuse_image_net(state, trained.path, config)
-        load_state(module, state, drop=drop, source=trained.path)
+    if is_far_larger(sketch, state):  # says what does not fit, before there is memory for it
+        load_state(sketch, state, drop=drop, source=trained.path, names=names)
+    module = config.spec.build(config.model)
+    load_state(module, state, drop=drop, source=trained.path, names=names)
     return module
 
 

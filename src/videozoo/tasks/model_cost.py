@@ -23,6 +23,7 @@ from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError
 from videozoo.models import model_name, model_spec, model_summary
 from videozoo.report.tables import percent, plain
+from videozoo.tasks.building import build, outline
 from videozoo.tasks.requests import Device
 from videozoo.types import Settings
 from videozoo.weights.registry import PUBLISHED, Published
@@ -153,6 +154,7 @@ def model_cost(config: RunConfig) -> Cost:
 
 
 def _counted(config: RunConfig, sample: _Sample, device: torch.device) -> Cost:
+    outline(config)
     with device:
         module = config.spec.build(config.model).eval()
     trained = [each for each in module.parameters() if each.requires_grad]
@@ -353,7 +355,7 @@ def time_model(config: RunConfig, *, device: Device = "auto") -> Timing:
     from videozoo.engine.devices import make_accelerator, use_channels_last  # slow to import
 
     place = make_accelerator(device=device, precision="fp32").device
-    module = config.spec.build(config.model).to(place).eval()
+    module = build(config).to(place).eval()
     use_channels_last(module)
     inputs = _Sample.of(config).inputs(1, place)
     times: list[float] = []

@@ -39,6 +39,7 @@ from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import RunError, UsageError
 from videozoo.safe_write import written_aside
 from videozoo.tasks import localisation
+from videozoo.tasks.building import build
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import Locator, evaluate, load, predict
@@ -106,7 +107,7 @@ def train(
     result = _train_second(first, second, _request_of(request, SECOND), console, folder)
     extractor = _extractor(path / FIRST)
     if accelerator.is_main_process:
-        module = config.spec.build(config.model)
+        module = build(config)
         for stage, name in ((FIRST, "tem"), (SECOND, "pem")):
             weights = resolve_weights(str(path / stage))
             load_state(module.get_submodule(name), read_weights(weights)[0], source=weights)
@@ -190,7 +191,7 @@ def _train_second(
     accelerator, out, say = open_run(second, request, console)
     settings, options = second.train, first.model.proposals
     weights = resolve_weights(str(request.save_dir.parent / FIRST))
-    module = first.spec.build(first.model)
+    module = build(first)
     load_state(module, read_weights(weights)[0], source=weights)
     module.to(accelerator.device).eval()
     learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is

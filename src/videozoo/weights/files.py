@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from videozoo.errors import WeightsError
+from videozoo.errors import WeightsError, brief
 from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
 from videozoo.weights._files import written_aside
@@ -82,9 +82,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            return _decode(path, file.metadata())
+            header = file.metadata()
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from None
+    return _decode(path, header)
 
 
 def find_weights(path: Path) -> Path:
@@ -151,20 +152,50 @@ def _sniff_folder(path: Path) -> Kind:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = _decode(path, file.metadata())
+            header = file.metadata()
             tensors = {name: cast(Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from None
-    return tensors, metadata
+    return tensors, _decode(path, header)
+
+
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "videozoo": (lambda value: isinstance(value, str), "a version"),
+    "model": (lambda value: isinstance(value, str), "a model's name"),
+    "config": (
+        lambda value: (
+            isinstance(value, dict)
+            and all(isinstance(section, dict) for section in cast(dict[str, Any], value).values())
+        ),
+        "sections of keys and values",
+    ),
+    "class_names": (
+        lambda value: (
+            isinstance(value, list)
+            and all(isinstance(name, str) for name in cast(list[Any], value))
+        ),
+        "a list of names",
+    ),
+    "facts": (lambda value: isinstance(value, dict), "keys and values"),
+    "features": (lambda value: isinstance(value, dict), "keys and values"),
+}
+"""Of the description that `save_weights` stores; each part may be null or not there."""
 
 
 def _decode(path: Path, header: Mapping[str, str] | None) -> dict[str, Any]:
     try:
         metadata = parse_json((header or {}).get(_KEY, "{}"))
     except ValueError as error:
-        raise _damaged(path, error) from None
+        raise WeightsError(f"{path}: its description is damaged: {error}") from None
     if not isinstance(metadata, dict):
         raise WeightsError(f"{path}: its description is not a mapping; is it a videozoo file?")
+    metadata = cast(dict[str, Any], metadata)
+    for key, (is_right, expected) in _FORMS.items():
+        value = metadata.get(key)
+        if value is not None and not is_right(value):
+            raise WeightsError(
+                f"{path}: its description is damaged: {key} is {brief(value)}, expected {expected}"
+            )
     return metadata
 
 

@@ -27,6 +27,7 @@ from videozoo.data.views import ClipPredict
 from videozoo.errors import DataError, RunError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
+from videozoo.tasks.building import build
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, with_views
 from videozoo.tasks.common import speaker, without_absent_names
@@ -187,7 +188,7 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
         network: Left as it is.
         config: Says which clips it takes.
     """
-    folded = config.spec.build(config.model)
+    folded = build(config)
     folded.load_state_dict(network.state_dict())
     folded.eval().requires_grad_(False)
     fold_batch_norms(folded)

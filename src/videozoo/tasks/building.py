@@ -1,0 +1,80 @@
+"""From a configuration to a network, once it is known to fit into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.errors import ConfigError
+
+_FREE_BYTES = 256 * 2**20
+_MOST_BYTES = 64 * 2**30  # where the system does not tell its memory
+
+
+def build(config: RunConfig) -> nn.Module:
+    """Make the network with fresh weights.
+
+    Raises:
+        ConfigError: As `outline`.
+    """
+    outline(config)
+    return config.spec.build(config.model)
+
+
+def outline(config: RunConfig) -> nn.Module:
+    """Make the network without memory for its weights: names and shapes only.
+
+    Raises:
+        ConfigError: Its sizes are such that the weights would not fit into this machine's memory.
+    """
+    try:
+        with torch.device("meta"):
+            module = config.spec.build(config.model)
+        state = module.state_dict()
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise ConfigError(_too_large(config, " ".join(str(error).split())[:100])) from None
+    wanted, there = bytes_of(state), _memory_bytes()
+    if wanted > there:
+        name = max(state, key=lambda each: state[each].numel())
+        raise ConfigError(
+            _too_large(
+                config,
+                f"its weights take {wanted / 1e9:,.0f} GB, {name} {tuple(state[name].shape)} most; "
+                f"this machine has {there / 1e9:,.0f} GB",
+            )
+        )
+    return module
+
+
+def bytes_of(state: Mapping[str, Tensor]) -> int:
+    """What tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
+def is_far_larger(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether a network takes so much more memory than the tensors for it that they cannot fit."""
+    return bytes_of(module.state_dict()) > max(_FREE_BYTES, 4 * bytes_of(state))
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return _MOST_BYTES
+
+
+def _too_large(config: RunConfig, reason: str) -> str:
+    sizes = {
+        key: value
+        for key, value in config.model.model_dump(exclude_defaults=True).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    given = ", ".join(f"model.{key}={value}" for key, value in sizes.items())
+    return (
+        f"{config.spec.title} cannot be built with {given or 'these sizes'}: {reason}; "
+        "choose smaller sizes"
+    )
