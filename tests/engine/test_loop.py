@@ -594,7 +594,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path):
     for word in ("top1", "lr 0.1", "data", "compute", "clips/s", "ETA 0:00:0"):
         assert word in text[0]
     assert text[3].startswith("epoch 1/3 done: loss ")
-    assert text[3].endswith("valid_top1 0.25 (best so far)")
+    assert text[3].endswith("valid_top1 25.00 % (best so far)")
 
 
 @pytest.mark.parametrize(("waits", "says"), [(2.0, 1), (0.2, 0)])
@@ -643,6 +643,21 @@ def test_live_bar_in_a_terminal(tmp_path: Path):
 
     assert "epoch 1/3" in out.getvalue()
     assert "epoch 3/3 done" in out.getvalue()
+
+
+def test_the_bar_says_when_an_epoch_is_checked(tmp_path: Path):
+    out, during = io.StringIO(), list[bool]()
+
+    def validate(epoch: int) -> dict[str, float]:
+        during.append("checking" in out.getvalue())
+        out.truncate(0)
+        return {"top1": 0.5}
+
+    console = Console(file=out, force_terminal=True, width=120)
+    train_toy(tmp_path / "a", SETTINGS, validate=validate, console=console)
+
+    assert during == [True] * 3
+    assert "valid_top1 50.00 %" in out.getvalue()
 
 
 def test_events_tell_what_happens(tmp_path: Path):

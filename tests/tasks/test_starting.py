@@ -266,3 +266,43 @@ def test_weights_of_another_model_are_refused(learnt: tuple[Path, nn.Module]):
 
     with pytest.raises(WeightsError, match="made for model 'tsm', this is 'tsn'"):
         initialise(module_of(config), config, str(path))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "extra"),
+    [
+        ("ctcn", {"width": 0.05, "feature_dim": 8}, ()),
+        ("ets", {"feature_dim": 8}, ("<s>", "<e>", "<unk>")),
+    ],
+)
+def test_rows_of_classes_and_words_go_by_name(
+    tmp_path: Path, model: str, settings: dict[str, Any], extra: tuple[str, ...]
+):
+    """Where a class has a row for each anchor, after one for the background; where a word has two
+    tables."""
+    field = "vocabulary_size" if extra else "num_classes"
+    theirs, ours = (*extra, "jump", "run"), (*extra, "run", "sit", "jump")
+    background = not extra
+
+    def config_for(names: tuple[str, ...]) -> RunConfig:
+        count = len(names) + background
+        return from_layers([("", {"model": {"name": model, field: count, **settings}})])
+
+    old, new = module_of(config_for(theirs)), module_of(config_for(ours))
+    save_trained(tmp_path / "old.safetensors", old, config_for(theirs), theirs, {})
+    fresh = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+
+    line = initialise(new, config_for(ours), str(tmp_path / "old.safetensors"), class_names=ours)
+
+    assert f"{len(ours) - 1} of {len(ours)} taken; fresh: sit" in line
+    changed = [name for name, value in old.state_dict().items() if value.shape != fresh[name].shape]
+    assert len(changed) == (3 if extra else 2)
+    for name in changed:
+        tables = (old.state_dict()[name], new.state_dict()[name], fresh[name])
+        blocks = 1 if extra else 7
+        there, here, before = (table.unflatten(0, (blocks, -1)) for table in tables)
+        for place, word in enumerate(ours):
+            row = here[:, place + background]
+            known = there[:, theirs.index(word) + background] if word in theirs else None
+            assert torch.equal(row, before[:, place + background] if known is None else known)
+        assert torch.equal(here[:, :background], there[:, :background])

@@ -41,7 +41,7 @@ from videozoo.engine.devices import (
 from videozoo.engine.freezing import FrozenBatchNorms
 from videozoo.engine.interrupts import Interrupts, RunInterrupted
 from videozoo.engine.meter import TOTAL, Meter, pack, sum_over
-from videozoo.engine.progress import RunProgress, describe
+from videozoo.engine.progress import RunProgress, describe, metric
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import LearningRate, Schedule, counts_epochs
 from videozoo.engine.settings import TrainSettings
@@ -549,7 +549,8 @@ class _Run(Generic[Batch]):
     def _why_it_stops(self) -> str:
         assert self.best is not None
         epochs = self.at.epoch - (self.at.best_epoch or 0)
-        since = "" if self.at.best is None else f" than {self.at.best:.4g}"
+        best = self.at.best
+        since = "" if best is None else f" than {metric(self.best.name, best)}"
         return (
             f"{self.best.name} has not got better{since} for {epochs} epochs "
             f"(early_stop_epochs: {self.settings.early_stop_epochs})"
@@ -561,7 +562,7 @@ class _Run(Generic[Batch]):
             return {}
         self._save_state()  # so that an interrupted validation costs no training
         try:
-            with self._averaged():
+            with self.progress.checking(), self._averaged():
                 self._share_buffers()
                 self.module.eval()
                 # validating must not change how training goes on

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -62,6 +62,19 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         name = f"epoch {epoch}/{self._epochs}"
         self._task = self._bar.add_task(name, completed=done, total=total, status="")
 
+    @contextmanager
+    def checking(self) -> Generator[None]:
+        """Say meanwhile, in a terminal, that the epoch's validation runs."""
+        if self._bar is None or self._task is None:
+            yield
+            return
+        before = self._bar.tasks[-1].fields["status"]
+        self._bar.update(self._task, status="checking", refresh=True)
+        try:
+            yield
+        finally:
+            self._bar.update(self._task, status=before)
+
     def step(self) -> None:
         """One step is done."""
         if self._bar is not None and self._task is not None:
@@ -86,7 +99,7 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
 
     >>> describe({"loss": 1.5, "top1": 0.25, "learning_rate": 0.01, "data_seconds": 0.002,
     ...           "compute_seconds": 0.1, "examples_per_second": 80.0, "eta_seconds": 3661})
-    'loss 1.5 top1 0.25 lr 0.01 data 2 ms (2 %) compute 100 ms 80 clips/s ETA 1:01:01'
+    'loss 1.5 top1 25.00 % lr 0.01 data 2 ms (2 %) compute 100 ms 80 clips/s ETA 1:01:01'
     """
     words: list[str] = []
     for name, value in line.items():
@@ -101,12 +114,21 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
         elif name == "examples_per_second":
             words.append(f"{value:.{0 if value >= 10 else 2}f} clips/s")
         else:
-            words.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+            words.append(f"{name} {metric(name, value)}")
     if line.get("eta_seconds") is not None:
         words.insert(
             0 if eta_first else len(words), f"ETA {timedelta(seconds=round(line['eta_seconds']))}"
         )
     return " ".join(words)
+
+
+def metric(name: str, value: float) -> str:
+    """Write a metric as the tables of results do: losses as they are, shares in percent.
+
+    >>> metric("valid_loss", 1.23456), metric("top1", 0.25)
+    ('1.235', '25.00 %')
+    """
+    return f"{value:.4g}" if "loss" in name else f"{100 * value:.2f} %"
 
 
 def _share_of_waiting(line: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from videozoo.engine.devices import (
 )
 from videozoo.engine.loop import Best, FitOptions, TrainResult, fit
 from videozoo.engine.optimizer import build_optimizer
+from videozoo.engine.progress import metric
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
@@ -179,7 +180,7 @@ def run_lesson(
         if name == "resumed":  # not before: the state may belong to another model
             folder.go_on()
             if other_measure and facts["best"] is not None:
-                best = f"{facts['best']:.3f}"
+                best = metric(lesson.best.name, facts["best"])
                 say(best_line(lesson.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
@@ -237,7 +238,8 @@ def _say_result(result: TrainResult, lesson: Lesson, say: Callable[[str], None])
         say(f"{len(bad)} {lesson.items} could not be read and were replaced, such as:")
         say(f"  {next(iter(bad.values()))}")
     if result.best is not None:
-        say(f"best {lesson.metric_title} {result.best:.3f} after epoch {result.best_epoch}")
+        best = metric(lesson.best.name, result.best)
+        say(f"best {lesson.metric_title} {best} after epoch {result.best_epoch}")
     say(f"weights: {result.weights}")
 
 

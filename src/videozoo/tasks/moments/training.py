@@ -84,7 +84,7 @@ def train(
             outputs = model(batch.visual, batch.sentences)
         parts = losses(outputs, batch.offsets)
         size = float(len(batch))
-        return parts.total, {"total": size, "regression": parts.regression.detach() * size}
+        return parts.total, {"total": size, "regression_loss": parts.regression.detach() * size}
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
