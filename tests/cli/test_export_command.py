@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from videozoo import cli, cli_v1
+from videozoo.commands import command
 from videozoo.config import from_layers
 from videozoo.tasks import run
 from videozoo.tasks.loading import save_trained
@@ -37,7 +38,7 @@ def test_the_command_says_what_it_wrote_and_how_to_use_it(
     assert f"written: {exported} (" in shown
     assert "largest difference of a score: " in shown
     assert "in: clips uint8 (N, 2, 3, 32, 32) RGB; out: scores (N, 3)" in shown
-    assert f"use it: videozoo predict --weights {exported} VIDEO" in shown
+    assert f"use it: {command('predict', '--weights', exported, 'VIDEO')}" in shown
 
     assert cli.main(arguments) == 1
     assert "exists; pass --overwrite" in capsys.readouterr().err

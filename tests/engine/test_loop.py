@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.engine.toy import NUM_EXAMPLES, ToyBatches, toy_loss, toy_module, train_toy
+from videozoo.commands import command
 from videozoo.engine.devices import make_accelerator
 from videozoo.engine.interrupts import RunInterrupted
 from videozoo.engine.loop import Best, FitOptions
@@ -130,7 +131,7 @@ def test_ctrl_c_saves_and_ends_in_one_line(tmp_path: Path, number: signal.Signal
     by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
     assert str(caught.value) == (
         f"stopped by {by} in epoch 1 after step 4; {tmp_path / 'run'} is saved; go on: "
-        f"videozoo train --resume {tmp_path / 'run'}"
+        + command("train", "--resume", tmp_path / "run")
     )
     assert caught.value.exit_status == 130
     assert signal.getsignal(number) is before

@@ -154,7 +154,7 @@ def test_neither_weights_nor_configuration_is_a_mistake_of_the_command_line(
     capsys: pytest.CaptureFixture[str],
 ):
     assert cli.main(["predict", "a.mp4"]) == 2
-    assert "--config FILE for the published weights" in capsys.readouterr().err
+    assert "--config NAME for the published weights" in capsys.readouterr().err
 
 
 def test_default_starts_from_what_was_published(server: FileServer, tmp_path: Path):
