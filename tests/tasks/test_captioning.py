@@ -201,6 +201,9 @@ def test_what_does_not_fit_is_one_line(
     fails(["predict", str(tmp_path / "other")], "mixed features")
     other = ["--set", f"data.features={tmp_path / 'other'}"]
     fails(["eval", "--skip-bad", *other], "mixed features")
+    (tmp_path / "words.txt").write_text("<s>\n<e>\n<unk>\nbat\n")
+    words = ["--set", f"data.vocabulary={tmp_path / 'words.txt'}"]
+    fails(["predict", data["val"], *words], "words.txt: not the 14 words")
     fails(["predict", data["val"], "--set", "predict.beam_size=0"], "predict.beam_size")
     fails(["predict", data["val"], "--sentence", "a man"], "--sentence is for models that find")
     fails(["predict", str(tmp_path / "outside.txt")], "shows nothing of its video")

@@ -214,11 +214,18 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
     """The words of a trained model: stored with the weights, else in `data.vocabulary`.
 
     Raises:
-        DataError: Nothing tells them, or they cannot be used.
+        DataError: Nothing tells them, they cannot be used, or the command line names others.
     """
-    if trained.class_names:
-        return Vocabulary(trained.class_names, source=str(trained.path))
     path = trained.config.data.vocabulary
+    if trained.class_names:
+        learnt = Vocabulary(trained.class_names, source=str(trained.path))
+        asked = trained.config.origins.get("data.vocabulary", "").startswith("--")
+        if asked and path is not None and read_vocabulary(path).words != learnt.words:
+            raise DataError(
+                f"{path}: not the {len(learnt)} words that {trained.path} was trained with; leave "
+                "data.vocabulary out: the weights hold their words"
+            )
+        return learnt
     if path is None:
         raise DataError(
             f"{trained.path}: holds no vocabulary, without which its numbers are no words; "
