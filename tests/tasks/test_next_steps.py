@@ -1,16 +1,21 @@
-"""Every command that is shown as the next one works as it stands."""
+"""Every command that is shown as the next one works as it stands, and files that cannot be read."""
 
+import json
 import shlex
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
+import videozoo
 from videozoo import cli, cli_v1
 from videozoo.commands import command, flag, flags_of_2019, quoted
 from videozoo.config import from_layers
 from videozoo.data.synthetic_world import World, make_world
+from videozoo.errors import DataError
 from videozoo.tasks.loading import save_trained
 
 DIM = 64
@@ -135,6 +140,54 @@ def test_a_training_on_features_ends_with_commands_from_a_video_to_an_answer(
     shown = capsys.readouterr().out
     if model != "tall":  # it needs a sentence too
         assert shown_commands(shown) == [["predict", "--weights", "a run", "a run/features"]]
+
+
+@pytest.mark.parametrize("model", ["attention_lstm", "bsn", "ets", "tall"])
+def test_one_damaged_file_of_features_does_not_end_the_others(
+    model: str,
+    world: World,
+    extracted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+):
+    monkeypatch.chdir(tmp_path)
+    sections = config_for(model, world, extracted) | {"train": {"epochs": 1, "batch_size": 2}}
+    if model == "ets":
+        sections["eval"] = {"meteor": False}
+    Path("it.yaml").write_text(yaml.safe_dump(sections))
+    run("train", "--config", "it.yaml", "--save-dir", "run", "--valid-interval", "0")
+    labels = ["--labels", world.folder / "tags_val.json"] if model == "attention_lstm" else []
+    words = ("--weights", extracted / "tsn.safetensors", "--rate", "2.5", "--window-seconds", "0.5")
+    words += ("--set", "predict.crop_size=28", "--format", "npz")
+    run("extract", *words, *labels, "--output", "f", *(v.path for v in world.split("val")))
+    Path("f/val_00000.npz").write_bytes(b"damaged")
+    evaluation = ["--data", "f"] if labels else ["--set", "data.features=f"]
+    sentence = ["--sentence", "a red circle"] if model == "tall" else []
+
+    for line in (["eval", *evaluation], ["predict", *sentence, "f"]):
+        capsys.readouterr()
+        line += ["--weights", "run", "--save-dir", "out"]
+        assert cli.main(line) == 1
+        error = capsys.readouterr().err
+        assert "1 of 2 " in error
+        assert "could not be used; the others are done:\n  f/val_00000.npz: " in error
+        name = "eval.json" if line[0] == "eval" else "predictions.json"
+        facts = json.loads(Path("out", name).read_text())
+        assert len(facts["skipped"]) == 1
+        assert len(facts.get("predictions", [1])) == 1
+
+        shutil.rmtree("out")
+        assert cli.main([*line, "--strict"]) == 1
+        assert "val_00000" in capsys.readouterr().err
+        assert not Path("out").exists()
+        assert cli.main([*line, "--skip-bad"]) == 0
+
+    loaded: Any = videozoo.load("run")
+    with pytest.raises(DataError, match="val_00000"):
+        loaded.predict("f", *sentence[1:])
+    with pytest.warns(UserWarning, match="val_00000"):
+        assert len(loaded.predict("f", *sentence[1:], strict=False)) == 1
 
 
 def test_an_extraction_with_labels_ends_with_a_training(

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from videozoo import cli
+import videozoo
+from videozoo import cli, cli_v1
 from videozoo.config import from_layers
 from videozoo.data.synthetic import make_clips
+from videozoo.errors import VideoError
+from videozoo.tasks.classification import Classifier
 from videozoo.tasks.loading import save_trained
 
 LATIN = os.fsdecode(b"caf\xe9.mp4")
@@ -120,3 +123,118 @@ def test_the_c_locale_without_utf_8_is_enough(here: Path):
     assert done.returncode == 0, done.stderr.decode("ascii", "replace")
     assert b"\\u017c\\u00f3\\u0142w" in done.stdout
     assert b"caf\\xe9.mp4" in done.stdout
+
+
+# --- bad files among good ones -------------------------------------------------------------------
+
+
+def test_one_bad_video_does_not_end_the_others(
+    here: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("w").mkdir()
+    shutil.copy(clip, "w/good.mp4")
+    Path("w/bad.mp4").write_bytes(b"this is not a video")
+
+    for words, result in (
+        (["predict", "w", "--save-dir=out", "--explain"], "out/predictions.json"),
+        (["extract", "w", "--output=out"], "out/videos.jsonl"),
+    ):
+        line = [*words, "--weights=run"]
+        capsys.readouterr()
+        assert cli.main([*line, "--strict"]) == 1
+        assert "w/bad.mp4" in capsys.readouterr().err
+        assert cli.main(line) == 1
+        error = capsys.readouterr().err
+        assert "1 of 2 videos could not be used; the others are done:\n  w/bad.mp4" in error
+        assert "good" in Path(result).read_text()
+        assert cli.main([*line, "--skip-bad"]) == 0
+        assert cli.main([*line, "--skip-bad", "--strict"]) == 2
+        shutil.rmtree("out")
+
+    Path("w.list").write_text("w/good.mp4 0\nw/bad.mp4 1\n")
+    line = ["--weights=run", "--data=w.list", "--save-dir=out", "--no-report"]
+    assert cli.main(["eval", *line]) == 1
+    facts = json.loads(Path("out/eval.json").read_text())
+    assert (facts["videos"], len(facts["skipped"])) == (1, 1)
+    assert cli.main(["predict", "--weights=run", "w/bad.mp4"]) == 1
+    assert "none of" not in capsys.readouterr().err.splitlines()[-1]
+    loaded = videozoo.load("run")
+    assert isinstance(loaded, Classifier)
+    with pytest.raises(VideoError, match=r"bad\.mp4"):
+        loaded.predict("w/bad.mp4")
+    with pytest.raises(VideoError, match=r"bad\.mp4"):
+        loaded.predict("w")
+    with pytest.warns(UserWarning, match=r"bad\.mp4"):
+        assert [one.name for one in loaded.predict("w", strict=False)] == ["w/good.mp4"]
+
+
+# --- other runs ----------------------------------------------------------------------------------
+
+
+def test_results_lie_beside_their_run(here: Path, clip: Path):
+    shutil.copy(clip, "one.mp4")
+    make_run(Path("other"), seed=1)
+    (Path("other") / "weights").mkdir()
+    shutil.copy("other/best.safetensors", "other/weights/epoch_3.safetensors")
+    shutil.copy("other/best.safetensors", "alone.safetensors")
+
+    for weights in ("run", "other", "other/weights/epoch_3.safetensors", "alone.safetensors"):
+        line = [f"--weights={weights}"]
+        assert cli.main(["eval", *line, "--data=all.list", "--no-report"]) == 0
+        assert cli.main(["predict", *line, "one.mp4"]) == 0
+        assert cli.main(["predict", *line, "one.mp4", "v"]) == 0
+
+    for folder in ("run/eval", "other/eval", "other/eval/epoch_3", "runs/alone/eval"):
+        assert Path(folder, "eval.json").is_file()
+    for folder in ("run", "other", "runs/alone"):
+        names = {path.name for path in Path(folder, "predict").iterdir()}
+        assert "one" in names
+        assert any(name.startswith("20") for name in names)  # the time, for several inputs
+
+
+def test_results_of_other_weights_are_kept(here: Path, capsys: pytest.CaptureFixture[str]):
+    make_run(Path("other"), seed=1)
+    words = ["eval", "--data=all.list", "--save-dir=out"]
+
+    assert cli.main([*words, "--weights=run"]) == 0
+    first = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    assert set(first) == {"eval.json", "report.html"}
+    assert cli.main([*words, "--weights=run"]) == 0  # the same again takes its own place
+    assert {path.name for path in Path("out").iterdir()} == set(first)
+    capsys.readouterr()
+    assert cli.main([*words, "--weights=other"]) == 0
+
+    assert "out/old-1" in capsys.readouterr().err
+    kept = json.loads(Path("out/old-1/eval.json").read_text())
+    assert kept["weights"] == "run/best.safetensors"
+    assert Path("out/old-1/report.html").is_file()
+    assert json.loads(Path("out/eval.json").read_text())["weights"] == "other/best.safetensors"
+
+
+def test_lines_of_2019_give_each_model_reports_of_its_own(here: Path, clip: Path):
+    shutil.copy(clip, "one.mp4")
+    common = {"short_side": 34, "crop_size": 32, "num_workers": 0}
+    for name, seed in (("TSN", 0), ("TSM", 1)):
+        model = {"name": name.lower(), "num_classes": 3, "depth": 18, "width": 0.125}
+        sections = {"model": {**model, "num_segments": 2}, "data": common}
+        config = from_layers([("", sections)])
+        torch.manual_seed(seed)
+        module = config.spec.build(config.model)
+        save_trained(Path(f"{name}.safetensors"), module, config, CLASSES, {})
+        Path(f"{name}.yaml").write_text(config.to_yaml())
+        line = [f"--model_name={name}", f"--config={name}.yaml", f"--weights={name}.safetensors"]
+        assert cli_v1.evaluate([*line, "--set", "data.test=all.list"]) == 0
+        assert cli_v1.predict([*line, "--video_path=one.mp4"]) == 0
+
+    for name in ("TSN", "TSM"):
+        for path in ("evaluate_results/{}/eval.json", "predict_results/{}/predictions.json"):
+            assert json.loads(Path("data", path.format(name)).read_text())["model"] == name.lower()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("file").write_text("")
+
+    assert cli.main(["predict", "--weights=run", "v", "--save-dir=file/out"]) == 1
+    assert "file/out: cannot be written to" in capsys.readouterr().err

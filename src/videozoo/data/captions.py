@@ -225,6 +225,8 @@ class CaptionEvents:
     """How many a video has, of those that were looked at."""
     notes: tuple[str, ...] = ()
     """What a person should know of these events."""
+    damaged: tuple[str, ...] = ()
+    """Why the features of some videos cannot be read, where videos are described whole."""
 
     def __len__(self) -> int:
         return len(self.events)
@@ -324,8 +326,12 @@ def with_features(
     )
 
 
-def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -> CaptionEvents:
+def input_events(
+    inputs: tuple[str, ...], data: CaptionData, feature_dim: int, *, strict: bool = True
+) -> CaptionEvents:
     """Events to describe: files of them, or files and folders of features, described whole.
+
+    With `strict`, features that cannot be read are an error; else see `CaptionEvents.damaged`.
 
     Raises:
         DataError: Something named is not there or cannot be used.
@@ -339,18 +345,28 @@ def input_events(inputs: tuple[str, ...], data: CaptionData, feature_dim: int) -
             )
         features = VideoFeatures(paths[0], streams=data.streams)
         rate = features.rate(data.rate, _RATE_2019)
-        events = tuple(
-            TimedSentence(
-                video=video,
-                start_seconds=0.0,
-                end_seconds=len(features.read(video, feature_dim=feature_dim)) / rate,
-                sentence="",
-                where=features.where(video),
+        events: list[TimedSentence] = []
+        damaged: list[str] = []
+        for video in features:
+            try:
+                seconds = len(features.read(video, feature_dim=feature_dim)) / rate
+            except DataError as error:
+                if strict or len(tuple(features)) == 1:
+                    raise
+                damaged.append(str(error))
+                continue
+            where = features.where(video)
+            events.append(
+                TimedSentence(
+                    video=video, start_seconds=0.0, end_seconds=seconds, sentence="", where=where
+                )
             )
-            for video in features
-        )
+        if not events:
+            raise DataError(f"none of the videos can be used:\n  {damaged[0]}")
         notes = features.rate_notes(data.rate, rate)
-        return CaptionEvents(events, features, (), 0, paths[0], rate, notes=notes)
+        return CaptionEvents(
+            tuple(events), features, (), 0, paths[0], rate, damaged=tuple(damaged), notes=notes
+        )
     if len(listed) < len(paths):
         other = next(path for path in paths if path not in listed)
         raise DataError(

@@ -642,7 +642,7 @@ class EvalFeatures:
 # --- the data section ------------------------------------------------------------------------
 
 
-def load_records(data: FeatureData, part: Part) -> RecordSet:
+def load_records(data: FeatureData, part: Part, *, strict: bool = True) -> RecordSet:
     """Open the videos of one part of the `data:` section; without `test` those of `val`.
 
     Raises:
@@ -652,7 +652,7 @@ def load_records(data: FeatureData, part: Part) -> RecordSet:
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a file, folder or list of features")
-    return find_records(path, root=data.root, kind=data.format)
+    return find_records(path, root=data.root, kind=data.format, strict=strict)
 
 
 def has_records(data: FeatureData, part: Part) -> bool:

@@ -467,6 +467,8 @@ class MomentSet:
     """What made the vectors of the sentences."""
     missing: tuple[str, ...] = ()
     """Videos of the file that have no windows."""
+    damaged: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Videos whose features cannot be read, and why; they are not among `videos`."""
     left_out: tuple[str, ...] = ()
     """Sentences whose moment lies outside its video."""
     notes: tuple[str, ...] = ()
@@ -511,13 +513,36 @@ def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim:
         DataError: The part is not set or cannot be used; a moment lies outside its video.
         ConfigError: The sentence encoder is not there.
     """
+    path, source = _part_of(data, part, visual_dim)
+    return read_moments(path, source, data, sentence_dim=sentence_dim)
+
+
+def load_readable_moments(
+    data: MomentData, part: Part, *, visual_dim: int, sentence_dim: int
+) -> MomentSet:
+    """As `load_moments`, without videos whose features cannot be read; see `MomentSet.damaged`."""
+    path, source = _part_of(data, part, visual_dim)
+    return read_moments(path, source, data, sentence_dim=sentence_dim, strict=False)
+
+
+def _part_of(data: MomentData, part: Part, visual_dim: int) -> tuple[Path, WindowSource]:
     path = _part_path(data, part)
     if path is None:
         raise DataError(
             f"data.{part} is not set; name a file of sentences with times, such as Charades-STA's"
         )
-    source = load_windows(data, part, visual_dim=visual_dim)
-    return read_moments(path, source, data, sentence_dim=sentence_dim)
+    return path, load_windows(data, part, visual_dim=visual_dim)
+
+
+def unreadable(source: WindowSource) -> dict[str, str]:
+    """Videos whose features cannot be read, and why."""
+    found: dict[str, str] = {}
+    for video in source:
+        try:
+            source.windows(video)
+        except DataError as error:
+            found[video] = str(error)
+    return found
 
 
 def read_moments(
@@ -527,6 +552,7 @@ def read_moments(
     *,
     sentence_dim: int,
     need_times: bool = True,
+    strict: bool = True,
 ) -> MomentSet:
     """Read a file of sentences and bring its times to the unit of the windows.
 
@@ -536,6 +562,7 @@ def read_moments(
         data: How it is to be read.
         sentence_dim: Length of the vectors of sentences.
         need_times: Refuse sentences without a moment.
+        strict: Refuse features that cannot be read; else do without them.
 
     Raises:
         DataError: The file cannot be used, no video has windows, vectors have another length than
@@ -544,6 +571,30 @@ def read_moments(
     """
     found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
     asked = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
+    try:
+        return _moments_of(path, asked, found, source, data, sentence_dim)
+    except DataError:
+        wanted = {one.video for one in asked}
+        damaged = {} if strict else unreadable(source)
+        damaged = {video: reason for video, reason in damaged.items() if video in wanted}
+        if not damaged or wanted <= damaged.keys():
+            raise
+    asked = [one for one in asked if one.video not in damaged]
+    if found is not None:
+        kept = tuple(one for one in found.sentences if one.video not in damaged)
+        found = replace(found, sentences=kept)
+    made = _moments_of(path, asked, found, source, data, sentence_dim)
+    return replace(made, damaged=damaged)
+
+
+def _moments_of(
+    path: Path,
+    asked: Sequence[_Asked],
+    found: TimedSentences | None,
+    source: WindowSource,
+    data: MomentData,
+    sentence_dim: int,
+) -> MomentSet:
     videos = tuple(dict.fromkeys(one.video for one in asked))
     missing = tuple(video for video in videos if video not in source)
     if len(missing) == len(videos):
@@ -595,9 +646,16 @@ def read_moments(
 
 
 def ask(
-    sentences: Sequence[str], source: WindowSource, data: MomentData, *, sentence_dim: int
+    sentences: Sequence[str],
+    source: WindowSource,
+    data: MomentData,
+    *,
+    sentence_dim: int,
+    strict: bool = True,
 ) -> MomentSet:
     """Look for every sentence in every video.
+
+    With `strict`, features that cannot be read are an error; else see `MomentSet.damaged`.
 
     Raises:
         DataError: A sentence is empty.
@@ -605,6 +663,9 @@ def ask(
     """
     encoder = make_encoder(data.sentences, dim=sentence_dim)
     vectors = encoder.encode(sentences)
+    damaged = {} if strict else unreadable(source)
+    if damaged and damaged.keys() == set(source):
+        raise DataError(next(iter(damaged.values())))
     queries = tuple(
         Query(sentence=text, vector=vector) for text, vector in zip(sentences, vectors, strict=True)
     )
@@ -616,12 +677,14 @@ def ask(
             length=source.length(video),
         )
         for video in source
+        if video not in damaged
     )
     return MomentSet(
         path=source.path,
         videos=videos,
         source=source,
         encoder=encoder.name,
+        damaged=damaged,
         notes=source.notes,
     )
 

@@ -122,7 +122,11 @@ def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFil
 
 
 def find_records(
-    path: Path, *, root: Path | None = None, kind: Kind | Literal["auto"] = "auto"
+    path: Path,
+    *,
+    root: Path | None = None,
+    kind: Kind | Literal["auto"] = "auto",
+    strict: bool = True,
 ) -> RecordSet:
     """Open every video that `path` names.
 
@@ -132,22 +136,41 @@ def find_records(
             folder, in `root`, and beside the list.
         root: Where listed files lie.
         kind: What the files are; `auto` looks.
+        strict: Refuse files that cannot be opened; else see `RecordSet.damaged`.
 
     Raises:
         DataError: A file is missing or not usable; a folder mixes kinds; features of different
             origin are mixed; there is no video.
     """
     paths = expand_records(path, root=root, kind=kind)
+    damaged: list[str] = []
+    if not strict and len(paths) > 1:
+        paths, damaged = _openable(paths, kind)
     kinds: list[Kind | None] = [_kind_of(one) if kind == "auto" else kind for one in paths]
     if set(kinds) == {"tfrecord"}:
         with ThreadPoolExecutor(8) as pool:  # finding where records start waits for the disk
             files: list[RecordFile] = list(pool.map(TFRecords, paths))
     else:
         files = [open_records(one, kind) for one in paths]
-    records = RecordSet(files)
+    records = RecordSet(files, damaged)
     if not len(records):
         raise DataError(f"{path}: holds no video")
     return records
+
+
+def _openable(paths: Sequence[Path], kind: Kind | Literal["auto"]) -> tuple[list[Path], list[str]]:
+    """Tell files that can be opened from what is wrong with the others."""
+    good: list[Path] = []
+    damaged: list[str] = []
+    for path in paths:
+        try:
+            open_records(path, kind)
+            good.append(path)
+        except DataError as error:
+            damaged.append(str(error))
+    if not good:
+        raise DataError(f"none of the files can be used:\n  {damaged[0]}")
+    return good, damaged
 
 
 def expand_records(
@@ -180,13 +203,14 @@ def holds_records(path: Path) -> bool:
 class RecordSet:
     """Many files as one sequence of records. Few are open at a time."""
 
-    def __init__(self, files: Sequence[RecordFile]) -> None:
-        """Take files in order.
+    def __init__(self, files: Sequence[RecordFile], damaged: Sequence[str] = ()) -> None:
+        """Take files in order, and what is wrong with files that cannot be opened.
 
         Raises:
             DataError: They hold features of different origin.
         """
         self.files = list(files)
+        self.damaged = tuple(damaged)
         self.counts = np.array([len(file) for file in self.files], np.int64)
         self.extractor = _common_extractor(self.files)
         self._ends = np.cumsum(self.counts)
@@ -317,7 +341,7 @@ def _kind_of(path: Path) -> Kind | None:
             f"{path}: compressed with gzip, so that no record can be found without reading all "
             "before it; unpack it first: gzip -d FILE"
         )
-    if head[:4] == b"PK\x03\x04":
+    if head[:4] == b"PK\x03\x04" or suffix == ".npz":
         return "npz"
     if head[:1] == b"\x80" or suffix in (".pkl", ".pickle"):
         return "pickle"

@@ -312,20 +312,24 @@ def _videos(
     assert data.proposals is not None
     names = sorted(tables.keys() & features.keys()) if wanted is None else list(wanted)
     found: dict[str, tuple[Path, Path]] = {}
+    missing: list[str] = []
     for name in dict.fromkeys(names):
         own = next((n for n in spellings(name) if n in tables and n in features), None)
         if own is None:
-            raise DataError(
-                f"{lists[0]}: no proposals with features of {name!r} in {data.proposals} and "
-                f"{data.proposal_features}"
-            )
+            missing.append(name)
+            continue
         found[name] = tables[own], features[own]
+    if missing and not found:
+        raise DataError(
+            f"{lists[0]}: no proposals with features of {', '.join(missing[:3])} in "
+            f"{data.proposals} and {data.proposal_features}"
+        )
     present = of_known_length(found, {**known_durations(data), **lengths}, lists=lists)
     if not present:
         raise DataError(f"{data.proposals}: no proposals with features here")
     annotations = Annotations(path=data.proposals, videos=tuple(present), class_names=())
     return replace(
-        ProposalVideos(annotations, tuple(present), (), {}, {}, data.proposals),
+        ProposalVideos(annotations, tuple(present), tuple(missing), {}, {}, data.proposals),
         tables={name: table for name, (table, _) in found.items()},
         features={name: array for name, (_, array) in found.items()},
     )

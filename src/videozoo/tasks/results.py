@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,12 @@ def conclude(
     if not request.skip_bad:
         raise IncompleteError(text)
     say(f"note: {text}")
+
+
+def warn_of(failed: Sequence[str]) -> None:
+    """Name in a warning what could not be used; for Python, where nothing is printed."""
+    if failed:
+        warnings.warn(_incomplete(failed, f"{len(failed)} could not be used", True), stacklevel=3)
 
 
 def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:

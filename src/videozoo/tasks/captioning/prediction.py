@@ -31,7 +31,7 @@ from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.results import ResultFolder, conclude, warn_of
 
 
 def predict(
@@ -55,7 +55,7 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     folder = ResultFolder.choose(trained, request, accelerator, say)
-    events = _events(request.inputs, config)
+    events = _events(request.inputs, config, strict=request.strict)
     for note in events.notes:
         say(f"note: {note}")
     check_features(events.features.extractor, trained, say)
@@ -103,7 +103,7 @@ def predict(
     return list(described.results.values())
 
 
-def _events(inputs: Sequence[str], config: RunConfig) -> CaptionEvents:
+def _events(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
     """Events to describe; without inputs, those of `predict.inputs` in the configuration."""
     if not inputs:
         listed: Path | None = config.predict.inputs
@@ -113,7 +113,7 @@ def _events(inputs: Sequence[str], config: RunConfig) -> CaptionEvents:
                 "predict.inputs"
             )
         inputs = (str(listed),)
-    return input_events(tuple(inputs), config.data, config.model.feature_dim)
+    return input_events(tuple(inputs), config.data, config.model.feature_dim, strict=strict)
 
 
 def _described(
@@ -190,18 +190,28 @@ class Captioner:
         self.words = self._vocabulary.words
         self.module = writer_of(trained, self.config, self._accelerator, device=device)
 
-    def predict(self, *paths: str | Path) -> list[EventCaptions]:
+    def predict(self, *paths: str | Path, strict: bool = True) -> list[EventCaptions]:
         """Describe events.
 
         Args:
             paths: Files of events, whose features are in `data.features`; or one file or folder of
                 features, whose videos are described as a whole.
+            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+                warning names it.
 
         Raises:
             DataError: Something named is not there or does not fit the model.
         """
-        events = _events([str(path) for path in paths], self.config)
-        found = _described(self.module, self.config, events, self._vocabulary, self._accelerator)
+        events = _events([str(path) for path in paths], self.config, strict=strict)
+        found = _described(
+            self.module,
+            self.config,
+            events,
+            self._vocabulary,
+            self._accelerator,
+            skip_bad=not strict,
+        )
+        warn_of(shortfall(found, events).failed)
         return list(found.results.values())
 
 

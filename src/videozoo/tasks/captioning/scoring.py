@@ -180,10 +180,10 @@ def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
     """Say which events have no sentence."""
     without = [f"{video}: no features in {events.features.path}" for video in events.missing]
     return Shortfall(
-        failed=(*without, *described.skipped.values()),
+        failed=(*without, *events.damaged, *described.skipped.values()),
         outside=tuple(f"{event} shows nothing of its video" for event in described.outside),
-        num_failed=events.num_missing + len(described.skipped),
-        total=len(events) + events.num_missing,
+        num_failed=events.num_missing + len(events.damaged) + len(described.skipped),
+        total=len(events) + events.num_missing + len(events.damaged),
     )
 
 

@@ -36,7 +36,7 @@ from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.results import ResultFolder, conclude, warn_of
 from videozoo.weights.exported import exported_kind
 
 
@@ -191,15 +191,17 @@ class Classifier:
             )
         return self._score.module
 
-    def predict(self, *paths: str | Path) -> list[VideoResult]:
+    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoResult]:
         """Score videos; each result's `.top(k)` lists the best classes.
 
         Args:
             paths: Files, folders, patterns or lists.
+            strict: One video of many that cannot be read ends it. Otherwise it has no result, and
+                a warning names it.
 
         Raises:
-            DataError: Something named is not there.
-            VideoError: A video cannot be read.
+            DataError: Something named is not there, or no video can be read.
+            VideoError: A video cannot be read; where it is the only one, also without `strict`.
         """
         names = self._trained.class_names
         entries = input_entries([str(path) for path in paths], self.config, names)
@@ -210,8 +212,10 @@ class Classifier:
             entries,
             accelerator=self._accelerator,
             views=views,
+            skip_bad=not strict,
             keep=True,
         )
+        warn_of(list(scored.skipped.values()))
         return list(scored.results.values())
 
 

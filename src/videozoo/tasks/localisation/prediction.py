@@ -33,7 +33,7 @@ from videozoo.tasks.localisation.sources import (
     num_classes,
 )
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.results import ResultFolder, conclude, warn_of
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
 """From what the user named and a configuration to videos."""
@@ -262,19 +262,27 @@ class Locator:
         self.class_names = class_names(trained, self.config, None)
         self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
 
-    def predict(self, *paths: str | Path) -> list[VideoSegments]:
+    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoSegments]:
         """Find segments in videos by their features.
 
         Args:
             paths: Folders, feature packs, files, or lists of names of videos.
+            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+                warning names it.
 
         Raises:
             DataError: Something named is not there or does not fit the model.
         """
         results: list[VideoSegments] = []
+        failed: list[str] = []
         for source in self._sources_of([str(path) for path in paths], self.config):
-            found: Answers = answer(self.module, source, accelerator=self._accelerator)
+            found: Answers = answer(
+                self.module, source, accelerator=self._accelerator, skip_bad=not strict
+            )
+            failed += [f"{name}: no features" for name in source.missing]
+            failed += found.skipped.values()
             results += [_result(each, self.class_names) for each in found.by_number.values()]
+        warn_of(failed)
         return results
 
 

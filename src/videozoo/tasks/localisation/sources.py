@@ -244,7 +244,7 @@ def _all_of(files: FeatureFiles, durations: Known) -> SequenceVideos:
 def _listed(path: Path, files: FeatureFiles, durations: Known) -> SequenceVideos:
     names, lengths = listed_videos(path)
     lacking = [name for name in names if name not in files]
-    if lacking:
+    if len(lacking) == len(names):
         raise DataError(f"{path}: no features in {files.path} of {named(lacking)}")
     return _named(names, files, {**durations, **lengths}, path)
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.data.moment_views import MomentEval
-from videozoo.data.moments import EvalMoments, load_moments
+from videozoo.data.moments import EvalMoments, load_moments, load_readable_moments
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
@@ -56,8 +56,12 @@ def evaluate(
     say_if_learnt_from(say, config.data, "test")
     folder = ResultFolder.choose(trained, request, accelerator, say)
     sentence_dim = config.model.sentence_dim
-    moments = load_moments(
-        config.data, "test", visual_dim=config.model.visual_dim, sentence_dim=sentence_dim
+    load = load_moments if request.strict else load_readable_moments
+    moments = load(
+        config.data,
+        "test",
+        visual_dim=config.model.visual_dim,
+        sentence_dim=sentence_dim,
     )
     for note in moments.notes:
         say(f"note: {note}")

@@ -37,7 +37,7 @@ from videozoo.tasks.moments.scoring import (
     search_videos,
 )
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.results import ResultFolder, conclude, warn_of
 
 _MOST_DRAWN = 20  # sentences of a picture
 
@@ -62,7 +62,7 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     folder = ResultFolder.choose(trained, request, accelerator, say)
-    moments = _moments(request.inputs, request.sentences, config)
+    moments = _moments(request.inputs, request.sentences, config, strict=request.strict)
     for note in moments.notes:
         say(f"note: {note}")
     check_origin(moments, trained, config.model.sentence_dim, say)
@@ -106,7 +106,9 @@ def predict(
     return searched.found
 
 
-def _moments(inputs: Sequence[str], sentences: Sequence[str], config: RunConfig) -> MomentSet:
+def _moments(
+    inputs: Sequence[str], sentences: Sequence[str], config: RunConfig, *, strict: bool = True
+) -> MomentSet:
     """What to look for where.
 
     With sentences, inputs are features or folders of clips, or nothing for all of `data`. Without,
@@ -131,7 +133,7 @@ def _moments(inputs: Sequence[str], sentences: Sequence[str], config: RunConfig)
             source = _default_windows(config)
         else:
             source = open_windows(paths[0], data, visual_dim=visual_dim, clips=in_clips)
-        return ask(sentences, source, data, sentence_dim=sentence_dim)
+        return ask(sentences, source, data, sentence_dim=sentence_dim, strict=strict)
     if not paths:
         raise DataError(
             "nothing to look for: name a file of sentences, or --sentence TEXT with features, or "
@@ -142,7 +144,12 @@ def _moments(inputs: Sequence[str], sentences: Sequence[str], config: RunConfig)
             f"{paths[0]}: a folder; what is to be found in it? --sentence TEXT, once or more"
         )
     return read_moments(
-        paths[0], _default_windows(config), data, sentence_dim=sentence_dim, need_times=False
+        paths[0],
+        _default_windows(config),
+        data,
+        sentence_dim=sentence_dim,
+        need_times=False,
+        strict=strict,
     )
 
 
@@ -250,20 +257,26 @@ class Finder:
         self._accelerator = accelerator_for(trained, device)
         self.module = finder_of(trained, self.config, self._accelerator, device=device)
 
-    def predict(self, path: str | Path, *sentences: str) -> list[Found]:
+    def predict(self, path: str | Path, *sentences: str, strict: bool = True) -> list[Found]:
         """Find moments.
 
         Args:
             path: Features of videos, or a folder of clips, to look for the sentences in; without
                 sentences a file of them, whose videos are in `data`.
             sentences: What to look for.
+            strict: One video of many that cannot be used ends it. Otherwise it has no result, and
+                a warning names it.
 
         Raises:
             DataError: Something named is not there or does not fit the model.
         """
-        moments = _moments([str(path)], sentences, self.config)
+        moments = _moments([str(path)], sentences, self.config, strict=strict)
         check_origin(moments, self._trained, self.config.model.sentence_dim, lambda _line: None)
-        return _searched(self.module, self.config, moments, self._accelerator).found
+        searched = _searched(
+            self.module, self.config, moments, self._accelerator, skip_bad=not strict
+        )
+        warn_of(failures(searched, moments))
+        return searched.found
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Finder:

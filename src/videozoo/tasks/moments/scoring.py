@@ -215,7 +215,7 @@ def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], N
 def failures(searched: Searched, moments: MomentSet) -> list[str]:
     """Lines about videos that could not be used; empty where all could."""
     without = [f"{video}: no features in {moments.source.path}" for video in moments.missing]
-    return [*without, *searched.skipped.values()]
+    return [*without, *moments.damaged.values(), *searched.skipped.values()]
 
 
 def finder(module: Any) -> MomentModel:

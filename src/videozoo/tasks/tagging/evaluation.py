@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.features import EvalFeatures
+from videozoo.data.features import EvalFeatures, load_records
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
@@ -61,6 +61,7 @@ def evaluate(
         world=accelerator.num_processes,
         skip_bad=not request.strict,
         num_classes=classes,
+        records=load_records(config.data, "test", strict=request.strict),
     )
     check_features(batches.records.extractor, trained, say)
     check_labels(batches.records, "data.test", say, num_classes=classes, shape=shape)
@@ -87,10 +88,10 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 3),
         "metrics": metrics,
         "classes": _classes(scored.counter, names),
-        "skipped": list(scored.skipped.values()),
+        "skipped": [*batches.records.damaged, *scored.skipped.values()],
         "config": config.as_dict(),
     }
-    total = scored.counter.videos + len(scored.skipped)
+    total = scored.counter.videos + len(facts["skipped"])
     if accelerator.is_main_process:
         folder.make_room(say)
         written = folder.write(facts)

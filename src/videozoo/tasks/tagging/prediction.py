@@ -21,7 +21,7 @@ from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.results import ResultFolder, conclude, warn_of
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
     Scored,
@@ -52,7 +52,7 @@ def predict(
     for note in config.notes:
         say(f"note: {note}")
     folder = ResultFolder.choose(trained, request, accelerator, say)
-    records = input_records(request.inputs, config)
+    records = input_records(request.inputs, config, strict=request.strict)
     check_features(records.extractor, trained, say)
     if are_segment_rated(records):
         say(f"note: {SEGMENTS_IGNORED}")
@@ -69,7 +69,7 @@ def predict(
             on_video=advance,
         )
     found = [_prediction(result, names) for result in scored.results.values()]
-    skipped = list(scored.skipped.values())
+    skipped = [*records.damaged, *scored.skipped.values()]
     if accelerator.is_main_process:
         folder.make_room(say)
         folder.write({"predictions": found, "skipped": skipped})
@@ -87,7 +87,7 @@ def predict(
     return list(scored.results.values())
 
 
-def input_records(inputs: Sequence[str], config: RunConfig) -> RecordSet:
+def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> RecordSet:
     """Features to predict on: shards, pickles, packs, folders, patterns and lists.
 
     Without inputs, those of `predict.inputs` in the configuration.
@@ -101,8 +101,20 @@ def input_records(inputs: Sequence[str], config: RunConfig) -> RecordSet:
             raise DataError("no features: name files, folders or lists, or set predict.inputs")
         inputs = (str(listed),)
     data = config.data
-    found = [find_records(Path(text), root=data.root, kind=data.format) for text in inputs]
-    return RecordSet([file for records in found for file in records.files])
+    found: list[RecordSet] = []
+    damaged: list[str] = []
+    for text in inputs:
+        path = Path(text)
+        try:
+            found.append(find_records(path, root=data.root, kind=data.format, strict=strict))
+        except DataError as error:
+            if strict or len(inputs) == 1 or not path.is_file():
+                raise
+            damaged.append(str(error))
+    if not found:
+        raise DataError(f"none of the files can be used:\n  {damaged[0]}")
+    damaged += [problem for records in found for problem in records.damaged]
+    return RecordSet([file for records in found for file in records.files], damaged)
 
 
 def _scored(
@@ -160,17 +172,21 @@ class Tagger:
         self.class_names = names_of_classes(trained, self.config)
         self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
 
-    def predict(self, *paths: str | Path) -> list[VideoTags]:
+    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoTags]:
         """Score videos by their features.
 
         Args:
             paths: Shards, pickles, packs, folders, patterns or lists.
+            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+                warning names it.
 
         Raises:
             DataError: Something named is not there or does not fit the model.
         """
-        records = input_records([str(path) for path in paths], self.config)
-        return list(_scored(self.module, self.config, records, self._accelerator).results.values())
+        records = input_records([str(path) for path in paths], self.config, strict=strict)
+        scored = _scored(self.module, self.config, records, self._accelerator, skip_bad=not strict)
+        warn_of([*records.damaged, *scored.skipped.values()])
+        return list(scored.results.values())
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Tagger:
