@@ -26,7 +26,7 @@ from videozoo.commands import flag
 from videozoo.errors import RunError, WeightsError
 from videozoo.safe_json import parse_json
 from videozoo.types import ClipShape, ModelSpec, Settings
-from videozoo.weights import _pt2
+from videozoo.weights import _onnx, _pt2
 
 Kind = Literal["onnx", "torch-export"]
 GraphScorer = Callable[[Tensor], NDArray[np.float32]]
@@ -318,6 +318,7 @@ def open_graph(
         RunError: onnxruntime is missing, or has no support for the device.
     """
     need_packages("onnxruntime")
+    _check_onnx(path)
     ort: Any = import_module("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -342,7 +343,12 @@ def open_graph(
 
     def run(given: Mapping[str, Tensor]) -> list[Tensor]:
         arrays = {name: np.ascontiguousarray(given[name].cpu().numpy()) for name in inputs}
-        return [torch.from_numpy(array) for array in session.run(list(outputs), arrays)]
+        try:
+            answers = session.run(list(outputs), arrays)
+        except Exception as error:  # what the graph asks for cannot be
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(f"{path}: cannot be run ({reason}); export it again") from None
+        return [torch.from_numpy(array) for array in answers]
 
     return run
 
@@ -400,57 +406,38 @@ def _onnx_text(path: Path) -> str:
             raise _damaged(path, error) from None
     if ONNX_KEY not in found:
         raise _foreign(path)
+    _check_onnx(path)
     return found[ONNX_KEY]
 
 
 def _entries(file: IO[bytes], size: int) -> dict[str, str]:
     """Read the metadata of an ONNX file; the graph is skipped."""
     found: dict[str, str] = {}
-    while file.tell() < size:
-        number, length = _field(file, size)
+    for number, end in _onnx.fields(file, size):
         if number != _METADATA_PROPS:
-            file.seek(length, 1)
             continue
-        if length > _MOST_METADATA:
-            raise ValueError(f"{length} bytes of metadata")
-        end = file.tell() + length
+        if end - file.tell() > _MOST_METADATA:
+            raise ValueError(f"{end - file.tell()} bytes of metadata")
         pair = {1: "", 2: ""}
-        while file.tell() < end:
-            part, part_length = _field(file, end)
-            pair[part] = file.read(part_length).decode()
+        for part, below in _onnx.fields(file, end):
+            pair[part] = file.read(below - file.tell()).decode()
         found[pair[1]] = pair[2]
     return found
 
 
-def _field(file: IO[bytes], end: int) -> tuple[int, int]:
-    """Return the number of a field and the bytes that its value takes from here."""
-    number, wire = divmod(_varint(file), 8)
-    if wire == 0:
-        start = file.tell()
-        _varint(file)
-        length = file.tell() - start
-        file.seek(start)
-    elif wire == 2:
-        length = _varint(file)
-    elif wire in (1, 5):
-        length = 8 if wire == 1 else 4
-    else:
-        raise ValueError(f"a field of wire type {wire}")
-    if number == 0 or file.tell() + length > end:
-        raise EOFError("it ends within a field")
-    return number, length
-
-
-def _varint(file: IO[bytes]) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise EOFError("it ends within a number")
-        value |= (byte[0] & 127) << shift
-        if byte[0] < 128:
-            return value
-    raise ValueError("a number of more than 10 bytes")
+def _check_onnx(path: Path) -> None:
+    """Raise WeightsError where a graph holds what no export wrote, before it is opened."""
+    try:
+        with path.open("rb") as file:
+            _onnx.check_model(file, path.stat().st_size)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except _onnx.RefusedError as error:
+        raise WeightsError(
+            f"{path}: refused: it holds {error}, which an export by videozoo never does"
+        ) from None
+    except (ValueError, EOFError, IndexError) as error:
+        raise _damaged(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:

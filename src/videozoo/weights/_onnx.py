@@ -1,0 +1,213 @@
+"""Look through an ONNX file before a runtime opens it: nothing outside it, nothing made up.
+
+A graph can name other files for its weights, announce shapes of which nothing is stored, and ask
+for arrays of any size. An export of ours does none of these. Only heads of fields are read.
+
+Source: protobuf's encoding, and onnx.proto.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+OPERATIONS = frozenset(
+    (
+        *("Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip"),
+        *("Concat", "Constant", "ConstantOfShape", "Conv", "Cos", "Div", "Dropout", "Elu"),
+        *("Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather"),
+        *("GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Greater"),
+        *("GreaterOrEqual", "Identity", "LSTM", "LayerNormalization", "LeakyRelu", "Less"),
+        *("LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul"),
+        *("Neg", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2"),
+        *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"),
+        *("ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Sign", "Sin"),
+        *("Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum"),
+        *("Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
+    )
+)
+"""Of ONNX's own: they compute, and hold no graphs."""
+_MAKERS = ("ConstantOfShape", "Expand", "Range")  # of arrays as large as numbers say
+_MOST_MADE = 2**24  # elements, where the file itself holds the numbers
+_MOST_VALUES = 16
+_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+"""Type of a tensor to the size of its elements."""
+_INT32, _INT64 = 6, 7
+
+
+class RefusedError(Exception):
+    """The graph holds what no export of ours does."""
+
+
+@dataclass
+class _Tensor:
+    name: str
+    values: tuple[int, ...] = ()
+    """Of a short one of whole numbers."""
+
+
+@dataclass
+class _Node:
+    operation: str = ""
+    domain: str = ""
+    inputs: list[str] = field(default_factory=list[str])
+    outputs: list[str] = field(default_factory=list[str])
+    values: tuple[int, ...] = ()
+    """Of a constant."""
+
+
+def check_model(file: IO[bytes], size: int) -> None:
+    """Look through a whole file.
+
+    Raises:
+        RefusedError: It takes data from elsewhere, or holds unknown operations or shapes that are
+            not stored.
+        ValueError, EOFError: It is damaged.
+    """
+    file.seek(0)
+    for number, end in fields(file, size):
+        if number == 7:
+            _check_graph(file, end)
+        elif number in (20, 25):
+            raise RefusedError("functions of its own")
+
+
+def _check_graph(file: IO[bytes], end: int) -> None:
+    values: dict[str, tuple[int, ...]] = {}
+    nodes: list[_Node] = []
+    for number, below in fields(file, end):
+        if number == 1:
+            nodes.append(_node(file, below))
+        elif number == 5:
+            tensor = _tensor(file, below)
+            values[tensor.name] = tensor.values
+        elif number == 15:
+            raise RefusedError("sparse tensors")
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx") or node.operation not in OPERATIONS:
+            raise RefusedError(f"the operation {f'{node.domain}.{node.operation}'.strip('.')[:80]}")
+        if node.operation == "Constant":
+            values |= dict.fromkeys(node.outputs, node.values)
+    for node in nodes:
+        told = [values.get(name, ()) for name in node.inputs if node.operation in _MAKERS]
+        if any(abs(math.prod(numbers)) > _MOST_MADE for numbers in told):
+            raise RefusedError(f"an array of {max(map(math.prod, told)):,} elements to be made up")
+
+
+def _node(file: IO[bytes], end: int) -> _Node:
+    node = _Node()
+    for number, below in fields(file, end):
+        if number == 1:
+            node.inputs.append(_text(file, below))
+        elif number == 2:
+            node.outputs.append(_text(file, below))
+        elif number == 4:
+            node.operation = _text(file, below)
+        elif number == 7:
+            node.domain = _text(file, below)
+        elif number == 5:
+            for part, inner in fields(file, below):
+                if part == 5:
+                    node.values = _tensor(file, inner).values
+                elif part in (6, 10, 11, 22, 23):
+                    raise RefusedError("graphs or tensors as attributes")
+    return node
+
+
+def _tensor(file: IO[bytes], end: int) -> _Tensor:
+    name, kind, raw, stored = "", 0, None, 0
+    dims: list[int] = []
+    numbers: list[int] = []
+    for number, below in fields(file, end):
+        length = below - file.tell()
+        if number == 1:
+            dims += _numbers(file, below)
+        elif number == 2:
+            kind = _numbers(file, below)[-1]
+        elif number == 8:
+            name = _text(file, below)
+        elif number == 9:
+            raw = length
+            if length <= 8 * _MOST_VALUES:
+                numbers = _whole_numbers(file.read(length), kind)
+        elif number in (4, 5, 7, 10, 11):
+            stored += length
+            if number in (5, 7) and length <= 10 * _MOST_VALUES:
+                numbers += _numbers(file, below)
+        elif number == 13 or (number == 14 and _numbers(file, below) != [0]):
+            raise RefusedError(f"weights that lie in another file ({name or 'a tensor'})")
+    if kind not in _BYTES or len(dims) > _MOST_VALUES:
+        raise RefusedError(f"a tensor of type {kind} and {len(dims)} dimensions")
+    count = math.prod(dims)
+    known = raw == count * _BYTES[kind] if raw is not None else count <= stored
+    if not known:
+        there = stored if raw is None else raw
+        raise RefusedError(f"a tensor of {count:,} elements of which {there:,} bytes are stored")
+    return _Tensor(name, tuple(numbers) if kind in (_INT32, _INT64) else ())
+
+
+def _whole_numbers(raw: bytes, kind: int) -> list[int]:
+    step = _BYTES.get(kind, 8)
+    return [
+        int.from_bytes(raw[place : place + step], "little", signed=True)
+        for place in range(0, len(raw), step)
+    ]
+
+
+def _numbers(file: IO[bytes], end: int) -> list[int]:
+    found: list[int] = []
+    while file.tell() < end:
+        found.append(_varint(file))
+    if not found:
+        raise EOFError("a number of no bytes")
+    return found
+
+
+def _text(file: IO[bytes], end: int) -> str:
+    return file.read(end - file.tell()).decode()
+
+
+def fields(file: IO[bytes], end: int) -> Iterator[tuple[int, int]]:
+    """Numbers of the fields of a message, and where their values end; they begin where `file` is.
+
+    Raises:
+        ValueError, EOFError: The message is damaged.
+    """
+    while file.tell() < end:
+        number, length = _field(file, end)
+        below = file.tell() + length
+        yield number, below
+        file.seek(below)
+
+
+def _field(file: IO[bytes], end: int) -> tuple[int, int]:
+    """Return the number of a field and the bytes that its value takes from here."""
+    number, wire = divmod(_varint(file), 8)
+    if wire == 0:
+        start = file.tell()
+        _varint(file)
+        length = file.tell() - start
+        file.seek(start)
+    elif wire == 2:
+        length = _varint(file)
+    elif wire in (1, 5):
+        length = 8 if wire == 1 else 4
+    else:
+        raise ValueError(f"a field of wire type {wire}")
+    if number == 0 or file.tell() + length > end:
+        raise EOFError("it ends within a field")
+    return number, length
+
+
+def _varint(file: IO[bytes]) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise EOFError("it ends within a number")
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    raise ValueError("a number of more than 10 bytes")
