@@ -37,6 +37,7 @@ from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError, brief
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.packaged_configs import find_config
+from videozoo.safe_text import read_text
 from videozoo.safe_yaml import parse_yaml
 from videozoo.types import ModelSpec, Settings
 
@@ -278,7 +279,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, not YAML, or not a mapping of sections.
     """
     try:
-        loaded = parse_yaml(path.read_text(encoding="utf-8"))
+        loaded = parse_yaml(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

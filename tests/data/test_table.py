@@ -91,3 +91,14 @@ def test_a_number_of_many_digits_is_no_label(
     kinetics.read_class_names(path)
     assert main(["check-data", str(path)]) == 1
     assert "fault of videozoo" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+@pytest.mark.timeout(20)
+def test_a_device_that_never_ends_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("/dev/zero")
+    for read in (kinetics.read_class_names, kinetics.read_list, activitynet.read_annotations):
+        with pytest.raises(DataError, match="/dev/zero"):
+            read(path)
+    assert main(["config", "show", str(path)]) == 1
+    assert "/dev/zero: cannot be read: is a device, expected a file" in capsys.readouterr().err

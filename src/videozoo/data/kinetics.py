@@ -37,6 +37,7 @@ from videozoo.data.json_files import json_of
 from videozoo.data.video import open_video
 from videozoo.errors import DataError, brief
 from videozoo.safe_names import listed_path
+from videozoo.safe_text import read_text
 
 LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
@@ -380,7 +381,7 @@ def text_of(path: Path) -> str:
     """The text of a list; a DataError where it cannot be read."""
     try:
         # surrogates carry file names that are not UTF-8
-        return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        return read_text(path, encoding="utf-8-sig", errors="surrogateescape")
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, expected a file") from None
     except OSError as error:
