@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -71,7 +73,8 @@ def write_clip(
     Returns:
         `path`.
     """
-    with av.open(str(path), "w", options=dict(container_options or {})) as container:
+    options_of_file = dict(container_options or {})
+    with usual_priority(), av.open(str(path), "w", options=options_of_file) as container:
         stream = cast(VideoStream, container.add_stream(codec, rate=rate))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
@@ -91,6 +94,19 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does where root runs it: it makes the whole process a real-time one.
+
+    Processes that such a one starts inherit that, and let no other have the cores.
+    """
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def write_sound(path: Path, *, codec: str = "aac", seconds: float = 0.5) -> Path:

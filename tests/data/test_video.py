@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -135,6 +136,13 @@ KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "ffv1": (".mkv", {"codec": "ffv1"}, False),
     "gif": (".gif", {"codec": "gif", "pix_fmt": "rgb8", "rate": 10}, False),
 }
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux tells priorities")
+def test_clips_are_made_at_the_usual_priority(clip_of: Callable[[str], tuple[Path, Frames]]):
+    clip_of("av1")
+
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.fixture(scope="module")
