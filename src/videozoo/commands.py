@@ -36,6 +36,8 @@ def quoted(word: str | Path) -> str:
     ("'two words'", "$'caf\\xe9.mp4'")
     """
     text = _near(word) if isinstance(word, Path) else word
+    if isinstance(word, Path) and text.startswith("-"):  # or it would be taken for a flag
+        text = os.path.join(os.curdir, text)  # noqa: PTH118 - Path drops the dot
     if not any("\udc80" <= character <= "\udcff" for character in text):
         return shlex.quote(text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

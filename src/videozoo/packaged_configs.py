@@ -25,13 +25,15 @@ def config_names() -> list[str]:
 
 
 def find_config(given: Path) -> Path:
-    """Return the file that `given` names: a file wins over the name of a packaged one.
+    """Return the file that `given` names: a file, or that of a run, wins over a packaged one.
 
     Raises:
         ConfigError: It is neither; the message lists what is nearest.
     """
     if given.exists() and not given.is_dir():  # a pipe will do, too
         return given
+    if (run := given / "config.yaml").is_file():
+        return run
     names = config_names()
     if given.as_posix() in names:
         return config_folder() / f"{given.as_posix()}.yaml"

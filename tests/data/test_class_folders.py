@@ -114,6 +114,8 @@ def test_more_folders_than_classes_is_an_error(tmp_path: Path):
         read_folder(tmp_path, num_classes=2)
     with pytest.raises(DataError, match="class folder 'c' is not among the 2 class names"):
         read_folder(tmp_path, class_names=["a", "b"])
+    with pytest.raises(DataError, match=r"class folder 'c' .*\('a', 'b', 'C'\); rename it to 'C'"):
+        read_folder(tmp_path, class_names=["a", "b", "C"])
 
 
 @pytest.mark.parametrize("name", ["dev", "Valid", "eval", "val_set", "validation"])

@@ -159,8 +159,14 @@ def test_labels_that_start_at_1_are_told(tmp_path: Path, source: Path):
     result = check(request(config(tmp_path, train=str(train))))
     assert result.problems == [f"{train}:2: label 7, expected 0 to 2; or set model.num_classes=8"]
     train.write_text("a.mp4 1\nb.mp4 2\nc.mp4 3\n")
+    (tmp_path / "bare.txt").write_text("a.mp4\nb.mp4\n")
+    bare = check(CheckRequest(path=tmp_path / "bare.txt", workers=1))
+    assert "bare.txt: names no classes: something to predict on" in notes(bare)
     result = check(CheckRequest(path=train, workers=1))
-    assert "list: labels run from 1 to 3; they should start at 0" in notes(result)
+    assert (
+        "list: labels run from 1 to 3: a training of as many classes takes them to start at 1"
+        in notes(result)
+    )
 
 
 def test_a_configuration_is_checked_part_by_part(tmp_path: Path, source: Path):

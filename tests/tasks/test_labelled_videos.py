@@ -69,8 +69,11 @@ def test_the_first_label_is_kept_with_the_run(here: Path, capsys: pytest.Capture
     write_list("train.txt", {"run": 1, "jump": 2}, [0, 1])
     write_list("test.txt", {"jump": 2}, [2])
 
-    assert train("--set", "data.train=train.txt", "--set", "data.test=test.txt") == 0
-    assert "train.txt: labels run from 1 to 2, taken to start at 1: there are 2" in said(capsys)
+    more = ["--set", "data.train=train.txt", "--set", "data.test=test.txt"]
+    assert train(*more, "--set", "data.val=test.txt") == 0
+    told = said(capsys)
+    assert "train.txt: labels run from 1 to 2, taken to start at 1: there are 2" in told
+    assert "1 class of 2 has no video to check with: 0" in told
     assert evaluated() == {"j2.mp4": 1}
     assert cli.main(["predict", "--weights", "run", "test.txt", "--save-dir", "out"]) == 0
 

@@ -168,6 +168,35 @@ def test_one_bad_video_does_not_end_the_others(
         assert [one.name for one in loaded.predict("w", strict=False)] == ["w/good.mp4"]
 
 
+def test_damaged_videos_are_named_and_links_to_nothing_do_not_end_the_others(
+    here: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = bytearray(clip.read_bytes())
+    place = len(content) // 3
+    content[place : place + 400] = bytes(n * 37 % 256 for n in range(400))
+    Path("w").mkdir()
+    Path("w/damaged.mp4").write_bytes(content)
+    Path("w/nothing.mp4").symlink_to("nowhere.mp4")
+    capsys.readouterr()
+
+    assert cli.main(["predict", "--weights=run", "w/*.mp4", "--save-dir=out"]) == 1
+
+    error = capsys.readouterr().err
+    assert "damaged: w/damaged.mp4: " in error
+    assert "1 of 2 videos could not be used; the others are done:\n  w/nothing.mp4" in error
+    facts = json.loads(Path("out/predictions.json").read_text())
+    assert [one["video"] for one in facts["predictions"]] == ["w/damaged.mp4"]
+    assert facts["damaged"][0].startswith("w/damaged.mp4: ")
+    Path("w.list").write_text("w/damaged.mp4 0\n")
+    line = ["eval", "--weights=run", "--data=w.list", "--save-dir=out", "--no-report"]
+    assert cli.main(line) == 0
+    assert json.loads(Path("out/eval.json").read_text())["damaged"] == facts["damaged"]
+    loaded = videozoo.load("run")
+    assert isinstance(loaded, Classifier)
+    with pytest.warns(UserWarning, match=r"damaged: w/damaged\.mp4"):
+        loaded.predict("w/damaged.mp4")
+
+
 # --- other runs ----------------------------------------------------------------------------------
 
 

@@ -300,11 +300,17 @@ def _check_classes(
     names: Sequence[str],
     num_classes: int | None,
 ) -> None:
-    unknown = sorted({name for _, classes in found for name in classes} - set(names))
+    unknown = sorted(
+        (name, base) for base, classes in found for name in classes if name not in set(names)
+    )
     if unknown:
+        name, base = unknown[0]
+        alike = next((known for known in names if known.lower() == name.lower()), None)
+        more = ", ..." if len(names) > 3 else ""
         raise DataError(
-            f"{folder}: class folder {unknown[0]!r} is not among the {len(names)} class names "
-            f"({', '.join(map(repr, names[:3]))}, ...)"
+            f"{base}: class folder {name!r} is not among the {len(names)} class names "
+            f"({', '.join(map(repr, names[:3]))}{more}); "
+            + (f"rename it to {alike!r}" if alike else "rename it, or move it away")
         )
     if num_classes is not None and len(names) > num_classes:
         raise DataError(
@@ -314,8 +320,8 @@ def _check_classes(
     if not any(paths for _, classes in found for paths in classes.values()):
         raise DataError(
             f"{folder}: no video for this part: those of a class with one video are all learnt "
-            "from; add videos, change data.val_share, or train without checking "
-            "(--valid-interval 0)"
+            "from; add videos or change data.val_share; a training can do without checking "
+            "(--valid-interval 0), an evaluation can take others (--data PATH)"
         )
 
 

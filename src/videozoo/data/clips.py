@@ -411,6 +411,8 @@ class _Item:
     video: int = -1
     first_view: int = 0
     bad: tuple[_Bad, ...] = ()
+    damaged: tuple[_Bad, ...] = ()
+    """The video itself, where some of it does not decode."""
     fatal: str | None = None
     """A mistake in the list, after which there is no going on."""
 
@@ -422,6 +424,7 @@ class _Loaded:
     batch: ClipBatch | None
     """None where no video could be read."""
     bad: tuple[_Bad, ...]
+    damaged: tuple[_Bad, ...] = ()
     fatal: str | None = None
 
     def pin_memory(self) -> "_Loaded":
@@ -435,7 +438,7 @@ class _LabelError(Exception):
 def _collate(items: Sequence[_Item]) -> _Loaded:
     fatal = next((item.fatal for item in items if item.fatal), None)
     if fatal:
-        return _Loaded(None, (), fatal)
+        return _Loaded(None, (), fatal=fatal)
     bad = tuple(problem for item in items for problem in item.bad)
     good = [item for item in items if item.views]
     if not good:
@@ -451,7 +454,7 @@ def _collate(items: Sequence[_Item]) -> _Loaded:
         ),
         replaced=sum(bool(item.bad) for item in good),
     )
-    return _Loaded(batch, bad)
+    return _Loaded(batch, bad, tuple(problem for item in good for problem in item.damaged))
 
 
 def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) -> int:
@@ -521,11 +524,13 @@ class _EvalItems(Dataset[_Item]):
                     centre=centre_rule(reader),
                     span=entry_span(entry, reader),
                 )
+                damage = str(getattr(reader, "damage", ""))
         except _LabelError as error:
             return _Item(fatal=str(error))
         except DataError as error:
             return _Item(bad=(_Bad(key.video, str(error)),))
-        return _Item(views, label, key.video, key.first_view)
+        damaged = (_Bad(key.video, f"{entry.path}: {damage}"),) if damage else ()
+        return _Item(views, label, key.video, key.first_view, damaged=damaged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -759,6 +764,8 @@ class EvalBatches:
         self._num_classes = num_classes
         self._world = world
         self._bad: dict[int, str] = {}
+        self.damaged: dict[int, str] = {}
+        """Videos of the last pass that do not decode in full: place in the list, and why."""
         keys = [
             key
             for video, group in list(enumerate(kinetics.views_by_video(entries)))[rank::world]
@@ -777,7 +784,7 @@ class EvalBatches:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        self._bad = {}
+        self._bad, self.damaged = {}, {}
         if not self._batches:
             return
         order = _Order()
@@ -789,6 +796,7 @@ class EvalBatches:
             if loaded.fatal:
                 raise DataError(loaded.fatal)
             news += self._note(loaded.bad)
+            self.damaged |= {problem.video: problem.message for problem in loaded.damaged}
             batch = None if loaded.batch is None else _without(loaded.batch, self._bad)
             if batch is None:
                 continue

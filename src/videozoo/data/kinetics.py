@@ -257,6 +257,8 @@ def find_videos(path: Path) -> list[ClipEntry]:
     Raises:
         DataError: There is nothing at `path`, or no video in it.
     """
+    if path.is_symlink() and not path.exists():  # one video that cannot be read, among others
+        return [ClipEntry(path, None, str(path))]
     if not path.exists():
         raise DataError(not_read(path) or f"{path}: no such file or folder")
     if path.is_file():

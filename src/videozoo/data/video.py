@@ -325,19 +325,15 @@ class VideoFile(_Reader):
         Raises:
             VideoError: No frame comes out, or the file cannot be read.
         """
-        promised, num_frames, num_damaged = self._num_frames, 0, 0
+        promised = self._num_frames
         with _errors_of(self.path):
-            for frame in self._all_frames():
-                num_frames += 1
-                num_damaged += frame.is_corrupt
+            num_frames = sum(1 for _ in self._all_frames())
         if not num_frames:
             raise VideoError(self._why_nothing())
         if promised != num_frames:
             self._index = None
             self._num_frames = num_frames
             self.damage = self.damage or f"of {promised} frames, {num_frames} came out"
-        if num_damaged and not self.damage:
-            self.damage = f"{num_damaged} of {num_frames} frames are damaged"
 
     @property
     def frame_seconds(self) -> list[float] | None:
@@ -475,7 +471,7 @@ class VideoFile(_Reader):
     def _all_frames(self) -> Iterator[av.VideoFrame]:
         """Every frame the decoder gives, leaving out packets it refuses."""
         coder = self._decoder()
-        num_refused = 0
+        num_refused = num_damaged = 0
         for packet in chain(self._fetch(None), (None,)):
             self.packets_sent += packet is not None
             try:
@@ -486,6 +482,9 @@ class VideoFile(_Reader):
                     f"{num_refused} of {self._num_packets} packets do not decode ({error.strerror})"
                 )
                 continue
+            num_damaged += sum(frame.is_corrupt for frame in frames)
+            if num_damaged and not num_refused:
+                self.damage = f"{num_damaged} of {self._num_packets} frames are damaged"
             yield from frames
 
     def _fetch(self, numbers: set[int] | None) -> Iterator[VideoPacket]:

@@ -55,7 +55,7 @@ from videozoo.tasks.common import speaker
 from videozoo.tasks.loading import Trained, build_trained, config_for_weights
 from videozoo.tasks.next_steps import after_extraction, source_of_features, train_tagger
 from videozoo.tasks.requests import Device, ExtractRequest, Layer
-from videozoo.tasks.results import conclude
+from videozoo.tasks.results import conclude, say_damaged
 from videozoo.tasks.starting import initialise
 from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_weights, sniff
@@ -442,8 +442,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         folder.merge()
-        for problem in result.damaged:
-            say(f"damaged: {problem}; read as far as it decodes")
+        say_damaged(say, result.damaged)
         num_classes = 1 + max((one for video in videos for one in video.labels or ()), default=-1)
         if labels is not None:
             num_classes = labels.num_classes

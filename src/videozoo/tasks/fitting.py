@@ -261,7 +261,7 @@ def _opening_line(
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
         f"{lesson.num_train} {lesson.items} to learn from, {checked}; "
-        f"{config.train.epochs} epochs of "
+        f"{config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'} of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )
 

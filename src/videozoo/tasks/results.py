@@ -165,6 +165,14 @@ def warn_of(failed: Sequence[str]) -> None:
         warnings.warn(_incomplete(failed, f"{len(failed)} could not be used", True), stacklevel=3)
 
 
+def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:
+    """Name videos whose answers may be off, since not all of their frames were to be had."""
+    for problem in damaged[:_MOST_NAMED]:
+        say(f"damaged: {problem}; read as far as it decodes")
+    if len(damaged) > _MOST_NAMED:
+        say(f"damaged: and {len(damaged) - _MOST_NAMED} more videos")
+
+
 def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:
     lines = [f"{head}{'; the others are done' if rest else ''}:"]
     lines += [f"  {line}" for line in failed[:_MOST_NAMED]]

@@ -206,6 +206,9 @@ def _class_notes(result: CheckResult) -> Iterator[str]:
     trained: set[int] | None = None
     for part in result.parts:
         if not part.is_labelled:
+            holds_own = any(is_pickle(item.file.path) for item in part.items)
+            if part.items and not holds_own and not part.is_folder and part.name != "file":
+                yield f"{part.source}: names no classes: something to predict on, not to train with"
             continue
         counts = class_counts(part, result)
         if part.name == "train":
@@ -223,8 +226,8 @@ def _class_notes(result: CheckResult) -> Iterator[str]:
         starts_at_1 = counts and min(counts) == 1 and part.class_names is None
         if starts_at_1 and part.num_classes is None:
             yield (
-                f"{part.name}: labels run from 1 to {max(counts)}; "
-                "they should start at 0: subtract 1 from all, or set data.first_label=1"
+                f"{part.name}: labels run from 1 to {max(counts)}: a training of as many classes "
+                "takes them to start at 1; for another, set data.first_label to 0 or 1"
             )
 
 

@@ -95,6 +95,7 @@ def _eval_facts(
         # C x C numbers: 160,000 for Kinetics, which the results below hold as well
         "confusion": scored.counter.confusion.tolist() if len(names) <= 100 else None,
         "skipped": list(scored.skipped.values()),
+        "damaged": list(scored.damaged.values()),
         "results": [
             {
                 "video": result.name,

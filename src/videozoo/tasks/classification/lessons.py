@@ -69,6 +69,17 @@ def remarks(
             )
         if max(counts.values()) == 1:
             yield "every class has one video to learn from; expect little"
+        if held_out and all(entry.label is not None for entry in held_out):
+            checked = {entry.label for entry in held_out}
+            unchecked = [
+                label for label in range(num_classes) if counts[label] and label not in checked
+            ]
+            if unchecked:
+                yield (
+                    f"{_counted(len(unchecked), 'class')} of {num_classes} "
+                    f"{'has' if len(unchecked) == 1 else 'have'} no video to check with: "
+                    f"{_few(unchecked, names)}"
+                )
     labels: dict[tuple[int, int] | str, set[int | None]] = defaultdict(set)
     twice: dict[tuple[int, int] | str, str] = {}
     for entry in entries:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.results import ResultFolder, conclude, say_damaged, warn_of
 from videozoo.weights.exported import exported_kind
 
 
@@ -73,10 +74,10 @@ def predict(
         place: _prediction(result, names, config.predict.top_k)
         for place, result in scored.results.items()
     }
-    failed = list(scored.skipped.values())
+    failed, damaged = list(scored.skipped.values()), list(scored.damaged.values())
     if accelerator.is_main_process:
         folder.make_room(say)
-        folder.write({"predictions": list(found.values()), "skipped": failed})
+        folder.write(_answers(found, failed, damaged))
     accelerator.wait_for_everyone()
     files: list[Path] = []
     if request.annotate or request.explain:
@@ -95,14 +96,19 @@ def predict(
             files += paths
             failed += [] if problem is None else [problem]
     if accelerator.is_main_process:
-        predictions = list(found.values())
-        written = folder.write({"predictions": predictions, "skipped": failed}, files)
-        out.print(prediction_table(predictions))
+        written = folder.write(_answers(found, failed, damaged), files)
+        out.print(prediction_table(list(found.values())))
         if files:
             say(_what_was_drawn(request, len(found)))
         say(f"written: {written}")
     conclude(accelerator, request, failed, say, total=len(found) + len(scored.skipped))
     return list(scored.results.values())
+
+
+def _answers(
+    found: Mapping[int, dict[str, Any]], failed: Sequence[str], damaged: Sequence[str]
+) -> dict[str, Any]:
+    return {"predictions": list(found.values()), "skipped": failed, "damaged": damaged}
 
 
 def _module_to_explain(
@@ -197,7 +203,8 @@ class Classifier:
         Args:
             paths: Files, folders, patterns or lists.
             strict: One video of many that cannot be read ends it. Otherwise it has no result, and
-                a warning names it.
+                a warning names it. Damaged ones are read as far as they decode; a warning names
+                them too.
 
         Raises:
             DataError: Something named is not there, or no video can be read.
@@ -216,6 +223,7 @@ class Classifier:
             keep=True,
         )
         warn_of(list(scored.skipped.values()))
+        say_damaged(lambda line: warnings.warn(line, stacklevel=4), list(scored.damaged.values()))
         return list(scored.results.values())
 
 

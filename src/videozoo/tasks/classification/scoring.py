@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from videozoo.tasks.common import progress_bar, speaker
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
+from videozoo.tasks.results import say_damaged
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
 
 Scores = NDArray[np.floating[Any]]
@@ -69,6 +70,8 @@ class Scored:
     """By place in the list; empty unless asked for."""
     skipped: dict[int, str]
     """Videos that could not be read: place in the list, and why."""
+    damaged: dict[int, str] = field(default_factory=dict[int, str])
+    """Videos with a result that do not decode in full: place in the list, and what failed."""
 
 
 def score_videos(
@@ -130,6 +133,7 @@ def score_videos(
         if on_video is not None:
             on_video(done)
     mine.skipped.update(batches.skipped)
+    mine.damaged.update({v: why for v, why in batches.damaged.items() if v not in mine.skipped})
     return _merged(mine, accelerator)
 
 
@@ -164,6 +168,7 @@ def _merged(mine: Scored, accelerator: Accelerator) -> Scored:
             mine.num_views += part.num_views
             mine.results |= part.results
             mine.skipped |= part.skipped
+            mine.damaged |= part.damaged
     mine.results = dict(sorted(mine.results.items()))
     return mine
 
@@ -180,7 +185,8 @@ def run_views(
     config = with_views(config, views)
     score = scorer_of(trained, config, accelerator, drop=request.drop, device=request.device)
     count = len(videos_of(entries))
-    speaker(Console(stderr=True), accelerator)(_views_line(config, count, views))
+    say = speaker(Console(stderr=True), accelerator)
+    say(_views_line(config, count, views))
     with progress_bar(count, accelerator) as advance:
         scored = score_videos(
             score,
@@ -192,6 +198,7 @@ def run_views(
             keep=True,
             on_video=advance,
         )
+    say_damaged(say, list(scored.damaged.values()))
     return scored, config
 
 
