@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -97,7 +97,7 @@ def write_clip(
 
 
 @contextmanager
-def usual_priority() -> Iterator[None]:
+def usual_priority() -> Generator[None]:
     """Undo what SVT-AV1 does where root runs it: it makes the whole process a real-time one.
 
     Processes that such a one starts inherit that, and let no other have the cores.
