@@ -72,6 +72,8 @@ def _complete(parsed: argparse.Namespace) -> None:
     """
     if parsed.config is None and parsed.model_name is None:
         raise UsageError("expected --model_name=NAME or --config=FILE, or both")
+    if parsed.config is None and _hold_configuration(getattr(parsed, "weights", None)):
+        return
     if parsed.config is None:
         from videozoo.models import model_name
         from videozoo.packaged_configs import config_folder
@@ -84,6 +86,15 @@ def _complete(parsed: argparse.Namespace) -> None:
 
         name = load_config(parsed.config, overrides=parsed.overrides).name
         parsed.model_name = SPELLINGS.get(name, name.upper())
+
+
+def _hold_configuration(weights: str | None) -> bool:
+    """Whether weights on this machine say how their model is built, as those of videozoo do."""
+    if not weights or not os.path.exists(weights):  # noqa: PTH110 - the text may be a name
+        return False
+    from videozoo.tasks.loading import holds_configuration
+
+    return holds_configuration(weights)
 
 
 def python_bool(text: str) -> bool:
@@ -108,7 +119,8 @@ def _common(program: str, description: str) -> Parser:
         "--config",
         type=Path,
         metavar="FILE|NAME",
-        help="by default the configuration of 2019's values for --model_name",
+        help="by default the one stored with --weights, else that of 2019's values for "
+        "--model_name",
     )
     parser.add_argument(
         "--use_gpu",

@@ -468,6 +468,9 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes, messa
 def test_a_folder_without_features_says_what_it_expects(tmp_path: Path):
     with pytest.raises(DataError, match="no features of videos here; expected one file a video"):
         FeatureFiles(tmp_path)
+    (tmp_path / "features-000.tfrecord").write_bytes(b"")
+    with pytest.raises(DataError, match="holds TFRecords, .* extract the features again with"):
+        FeatureFiles(tmp_path)
 
 
 def test_hdf5_needs_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

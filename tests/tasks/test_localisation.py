@@ -298,6 +298,9 @@ def test_stages_of_bsn_must_fit_each_other(
     assert "make them agree" in capsys.readouterr().err
     assert cli.main([*words, "--pretrain", "some.safetensors"]) == 2
     assert "BSN trains two networks" in capsys.readouterr().err
+    line = ["--model_name=BSN", f"--config={config}", f"--save_dir={tmp_path / 'v1'}"]
+    assert cli_v1.train([*line, "--set", "model.pem.feature_dim=31"]) == 1
+    assert "make them agree" in capsys.readouterr().err  # nobody asked for other weights
     assert cli.main([*words, "--resume"]) == 1
     assert "holds no run" in capsys.readouterr().err
 

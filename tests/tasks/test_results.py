@@ -18,6 +18,7 @@ from videozoo.data.synthetic import make_clips
 from videozoo.errors import VideoError
 from videozoo.tasks.classification import Classifier
 from videozoo.tasks.loading import save_trained
+from videozoo.tasks.results import ResultFolder
 
 LATIN = os.fsdecode(b"caf\xe9.mp4")
 """A name that is not UTF-8."""
@@ -258,6 +259,31 @@ def test_lines_of_2019_give_each_model_reports_of_its_own(here: Path, clip: Path
     for name in ("TSN", "TSM"):
         for path in ("evaluate_results/{}/eval.json", "predict_results/{}/predictions.json"):
             assert json.loads(Path("data", path.format(name)).read_text())["model"] == name.lower()
+
+
+def test_a_file_that_models_of_2019_share_is_handed_back_to_the_other_model(tmp_path: Path):
+    (tmp_path / "BMN").mkdir()
+    shared, record = tmp_path / "results.json", tmp_path / "BMN" / "predictions.json"
+    shared.write_text("of BMN")
+    record.write_text(json.dumps({"weights": "b", "files": ["../results.json", "a.png"]}))
+    said: list[str] = []
+
+    ResultFolder(tmp_path / "BSN", "predictions.json", {}).make_room(said.append, shared)
+
+    assert not shared.exists()
+    assert (tmp_path / "BMN" / "results.json").read_text() == "of BMN"
+    assert json.loads(record.read_text())["files"] == ["results.json", "a.png"]
+    assert said == [f"note: {shared} was of b; it is now {tmp_path / 'BMN' / 'results.json'}"]
+
+
+def test_weights_that_know_their_configuration_need_none_in_lines_of_2019(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    line = ["--weights=run/best.safetensors", "--video_path=v", "--use_gpu=False"]
+
+    assert cli_v1.predict(["--model_name=TSN", *line]) == 0
+    assert cli_v1.predict(["--model_name=TSM", *line]) == 1
+    assert "made for model 'tsn', not for 'TSM'" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(

@@ -402,6 +402,9 @@ def test_segment_labels_are_not_dropped_in_silence(tmp_path: Path, says: Says):
     assert (status, "has a label of the whole video" in said) == (1, True)
     status, said = says("predict", "--weights", run, good)
     assert (status, note in said) == (0, False)
+    for words in (["predict", "--weights", run, good], ["eval", "--weights", run], train):
+        status, said = says(*words, train=good, val=good, test=good, max_frames="5")
+        assert (status, "those beyond data.max_frames=5 are not used" in said) == (0, True)
 
 
 def _context(labels: Sequence[int] | None) -> bytes:

@@ -146,6 +146,11 @@ class FeatureFiles:
                 self._add(name, _Group(path, name))
         elif path.suffix.lower() in _SUFFIXES:
             self._add(path.stem, _File(path))
+        if not self._sources and any(path.glob("*.tfrecord")):
+            raise DataError(
+                f"{path}: holds TFRecords, which models that tag videos read; for this one extract "
+                "the features again with --format pack (or npy, npz, csv)"
+            )
         if not self._sources:
             raise DataError(
                 f"{path}: no features of videos here; expected one file a video "

@@ -42,6 +42,8 @@ class Survey:
     """That have no list of labels at all, not even an empty one."""
     segment_rated: int = 0
     """Whose segments have labels."""
+    longest: int = 0
+    """Most frames of a record."""
     names: Counter[str] = field(default_factory=Counter[str])
     """Name of a video to records."""
     counts: Counter[int] = field(default_factory=Counter[int])
@@ -90,6 +92,7 @@ def survey(
             for name, frames in record.streams.items()
         )
         found.segment_rated += record.has_segment_labels
+        found.longest = max(found.longest, *(map(len, record.streams.values())))
         found.silent += record.labels is None
         found.labelled += bool(record.labels)
         for label in record.labels or ():
@@ -99,19 +102,6 @@ def survey(
                 found.too_large = f"{records.where(number)} ({record.name})", label
     records.close()
     return found
-
-
-def are_segment_rated(records: RecordSet) -> bool:
-    """Whether segments of some records have labels, by the first record of a few files."""
-    firsts = np.cumsum(records.counts) - records.counts
-    for place in _few(len(records.files)):
-        if records.counts[place]:
-            try:
-                if records.read(int(firsts[place])).has_segment_labels:
-                    return True
-            except DataError:  # whoever reads it will say so
-                continue
-    return False
 
 
 def _chosen(records: RecordSet, most: int | None) -> Iterator[int]:

@@ -331,7 +331,7 @@ def _what_is_held(path: Path) -> str:
     ]
     if not found:
         return ""
-    epochs = len(list((path / _WEIGHTS).glob("epoch_*.safetensors")))
+    epochs = len(list(path.rglob(f"{_WEIGHTS}/epoch_*.safetensors")))  # of both stages, too
     plural = "s" if epochs != 1 else ""
     return f"a run ({epochs} saved epoch{plural}; {', '.join(found)})"
 

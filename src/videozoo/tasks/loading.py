@@ -167,6 +167,17 @@ def _published(source: ConfigSource) -> Trained:
     return Trained(config=config, path=default_weights(config.name, "weights"))
 
 
+def holds_configuration(weights: str) -> bool:
+    """Whether weights, as the user names them, say how their model is built."""
+    try:
+        path = resolve_weights(weights)
+        return exported_kind(path) is not None or isinstance(
+            read_metadata(path).get("config"), dict
+        )
+    except WeightsError:
+        return False
+
+
 def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path) -> RunConfig:
     stored = metadata.get("config")
     if not isinstance(stored, dict):
@@ -175,6 +186,8 @@ def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path
         )
     layers, origins = override_layers(source.overrides, source.flags)
     config = from_layers([(str(path), stored), *layers], origins=origins)
+    if source.model is not None and model_name(source.model) != config.name:
+        raise WeightsError(f"{path}: made for model {config.name!r}, not for {source.model!r}")
     origins = {**dict.fromkeys(config.paths(), str(path)), **origins}
     relative: Any = metadata.get("relative_paths")
     written = cast(dict[Any, Any], relative) if isinstance(relative, dict) else {}

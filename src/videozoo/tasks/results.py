@@ -81,15 +81,43 @@ class ResultFolder:
         facts["data"] = _data_asked_for(trained, request)
         return cls(chosen[0], "eval.json", facts)
 
-    def make_room(self, say: Callable[[str], None]) -> None:
+    def make_room(self, say: Callable[[str], None], file: Path | None = None) -> None:
         """Move what another command wrote here out of the way.
+
+        Args:
+            say: Told what was moved, and where.
+            file: What else is about to be written; where it lies in a folder that the models of
+                2019 share, it may be another model's.
 
         Raises:
             RunError: The disk refuses.
         """
         there = _read(self.path / self.name)
-        if there is None or all(there.get(key) == self.facts.get(key) for key in _SAME):
+        if there is not None and any(there.get(key) != self.facts.get(key) for key in _SAME):
+            self._keep(there, say)
+        if file is not None and file.is_file():
+            self._hand_back(file, say)
+
+    def _hand_back(self, file: Path, say: Callable[[str], None]) -> None:
+        """Move a file that another model wrote here to where its other results are."""
+        for record in sorted(file.parent.glob(f"*/{self.name}")):
+            owner, facts = record.parent, _read(record) or {}
+            listed = facts.get("files")
+            name = os.path.relpath(file, owner)
+            if owner == self.path or not isinstance(listed, list) or name not in listed:
+                continue
+            kept = owner / file.name
+            try:
+                file.rename(kept)
+            except OSError as error:
+                raise RunError(f"{kept}: cannot be written: {error.strerror}") from None
+            facts["files"] = [file.name if each == name else each for each in listed]
+            write_json(record, facts)
+            say(f"note: {file} was of {facts.get('weights')}; it is now {kept}")
             return
+
+    def _keep(self, there: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Move earlier results of this folder to `old-N`."""
         number = 1
         while (kept := self.path / f"old-{number}").exists():
             number += 1

@@ -77,7 +77,7 @@ def train(
     """
     refuse_data(config, request)
     refuse_settings(config)
-    if request.pretrain not in (None, FRESH):
+    if request.pretrain not in (None, FRESH) and not request.pretrain_or_fresh:
         raise UsageError(
             f"--pretrain: {config.spec.title} trains two networks; to start from weights, train "
             "bsn_tem and bsn_pem by themselves"
@@ -160,7 +160,7 @@ def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
 def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
     """Ask the same of one stage; one that has not begun yet begins, also when going on."""
     path = request.save_dir / stage
-    request = replace(request, is_stage=True)
+    request = replace(request, is_stage=True, pretrain=None)
     if not request.resume:
         return replace(request, save_dir=path, overwrite=False)
     begun = RunFolder(path).last() is not None

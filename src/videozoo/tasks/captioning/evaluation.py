@@ -105,9 +105,9 @@ def evaluate(
     short = shortfall(described, events)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
-        folder.make_room(say)
-        name = config.eval.results_name
-        path = write_results((request.files_dir or folder.path) / name, described)
+        path = (request.files_dir or folder.path) / config.eval.results_name
+        folder.make_room(say, path)
+        write_results(path, described)
         metrics, notes = _scores(described, config, say)
         facts = {
             **folder.facts,

@@ -74,9 +74,9 @@ def predict(
     found = [_prediction(one, config.predict.top_k) for one in described.results.values()]
     short = shortfall(described, events)
     if accelerator.is_main_process:
-        folder.make_room(say)
-        name = config.predict.results_name
-        path = write_results((request.files_dir or folder.path) / name, described)
+        path = (request.files_dir or folder.path) / config.predict.results_name
+        folder.make_room(say, path)
+        write_results(path, described)
         facts = {"predictions": found, "skipped": short.lines}
         folder.write(facts, [path])
         pictures: list[Path] = []

@@ -21,7 +21,7 @@ from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answers, Source, answer
-from videozoo.tasks.localisation.files import ScoreFiles, write_answers
+from videozoo.tasks.localisation.files import ScoreFiles, answers_path, write_answers
 from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
@@ -131,13 +131,14 @@ def evaluate_source(
     }
     failed = [*(f"{name}: no features" for name in source.missing), *answers.skipped.values()]
     if accelerator.is_main_process:
-        folder.make_room(say)
+        path = answers_path(views, request.files_dir or folder.path)
+        folder.make_room(say, path)
         has_classes = labels is not None or num_classes(config) is not None
-        path = write_answers(
+        write_answers(
             views,
             answers.by_number.values(),
             classes=names if has_classes else None,
-            folder=request.files_dir or folder.path,
+            path=path,
         )
         written = folder.write(facts, [path])
         report = folder.path / "report.html"

@@ -117,29 +117,32 @@ def proposals_of(
     return made, numbers
 
 
+def answers_path(views: SequenceViews, folder: Path) -> Path:
+    """Where the segments of all videos go; a bare file name is one in `folder`."""
+    path = views.result_file
+    return folder / path if path.parent == Path() else path
+
+
 def write_answers(
     views: SequenceViews,
     answers: Iterable[Answer],
     *,
     classes: Sequence[str] | None,
-    folder: Path,
-) -> Path:
+    path: Path,
+) -> None:
     """Write the segments of all videos in ActivityNet's form.
 
     Of a video of unknown length, times are shares of it.
 
     Args:
-        views: Which file, in which form.
+        views: In which form.
         answers: Of all videos.
         classes: Names, for segments with classes.
-        folder: Where a bare file name goes.
+        path: As `answers_path` says.
 
     Raises:
         RunError: The disk refuses.
     """
-    path = views.result_file
-    if path.parent == Path():
-        path = folder / path
     results = {
         each.video: result_entries(each.found, seconds_of(each), classes=classes)
         for each in answers
@@ -149,7 +152,6 @@ def write_answers(
         write_results(path, results, form=views.result_form)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
 
 
 def seconds_of(answer: Answer) -> float:

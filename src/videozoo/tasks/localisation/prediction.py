@@ -24,7 +24,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answer, Answers, Source, answer
 from videozoo.tasks.localisation.evaluation import score_files
-from videozoo.tasks.localisation.files import seconds_of, write_answers
+from videozoo.tasks.localisation.files import answers_path, seconds_of, write_answers
 from videozoo.tasks.localisation.measures import joined, read_labels
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
@@ -128,14 +128,15 @@ def predict_sources(
         failed += answers.skipped.values()
     results = [_result(each, names) for each in found]
     if accelerator.is_main_process:
-        folder.make_room(say)
+        path = answers_path(views, request.files_dir or folder.path)
+        folder.make_room(say, path)
         listed = [_facts(each) for each in results]
         with_classes = any(each.found.labels is not None for each in found)
-        path = write_answers(
+        write_answers(
             views,
             found,
             classes=names if with_classes else None,
-            folder=request.files_dir or folder.path,
+            path=path,
         )
         facts = {"predictions": listed, "skipped": failed}
         folder.write(facts, [path])

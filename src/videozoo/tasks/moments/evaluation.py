@@ -95,10 +95,11 @@ def evaluate(
             "skipped": [*moments.left_out, *failed],
             "config": config.as_dict(),
         }
-        folder.make_room(say)
         files: list[Path] = []
-        if config.eval.results_name is not None:
-            path = (request.files_dir or folder.path) / config.eval.results_name
+        name = config.eval.results_name
+        path = None if name is None else (request.files_dir or folder.path) / name
+        folder.make_room(say, path)
+        if path is not None:
             files.append(write_json(path, _results_2019(searches)))
         written = folder.write(facts, files)
         out.print(recall_table(protocols["recall"], title="R@n at tIoU"))

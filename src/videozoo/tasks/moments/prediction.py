@@ -79,10 +79,11 @@ def predict(
     found = [_prediction(one, config) for one in searched.found]
     failed = failures(searched, moments)
     if accelerator.is_main_process:
-        folder.make_room(say)
         files: list[Path] = []
-        if config.predict.results_name is not None:
-            path = (request.files_dir or folder.path) / config.predict.results_name
+        name = config.predict.results_name
+        path = None if name is None else (request.files_dir or folder.path) / name
+        folder.make_room(say, path)
+        if path is not None:
             files.append(write_json(path, _results_2019(searched, config)))
         facts = {
             "unit": moments.unit,

@@ -64,7 +64,14 @@ def evaluate(
         records=load_records(config.data, "test", strict=request.strict),
     )
     check_features(batches.records.extractor, trained, say)
-    check_labels(batches.records, "data.test", say, num_classes=classes, shape=shape)
+    check_labels(
+        batches.records,
+        "data.test",
+        say,
+        num_classes=classes,
+        shape=shape,
+        most_frames=config.data.max_frames,
+    )
     names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     say(f"{config.spec.title}: {len(batches.records)} videos")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from videozoo.data._workers import named_few
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
@@ -20,6 +20,7 @@ def check_labels(
     *,
     num_classes: int,
     shape: FeatureShape,
+    most_frames: int | None,
     class_names: Sequence[str] | None = None,
 ) -> Survey:
     """Look at the labels of records; say what is odd, refuse what cannot be used.
@@ -30,6 +31,7 @@ def check_labels(
         say: Told what a person should know.
         num_classes: Of the model.
         shape: What the model reads.
+        most_frames: Of a record; those beyond are not used.
         class_names: Of the classes.
 
     Raises:
@@ -42,8 +44,8 @@ def check_labels(
             f"\n  {named_few(found.problems)}"
         )
     looked_at = "" if found.is_whole else f" ({found.looked_at:,} of {found.total:,} looked at)"
-    if found.segment_rated:
-        say(f"note: {part}: {SEGMENTS_IGNORED}{looked_at}")
+    for line in left_out(found, most_frames):
+        say(f"note: {part}: {line}{looked_at}")
     if found.too_large is not None:
         where, label = found.too_large
         largest = max(found.counts)
@@ -63,6 +65,17 @@ def check_labels(
         for line in _of_classes(found, num_classes, class_names):
             say(f"note: {part}: {line}{looked_at}")
     return found
+
+
+def left_out(found: Survey, most_frames: int | None) -> Iterator[str]:
+    """What records hold that no model sees."""
+    if found.segment_rated:
+        yield SEGMENTS_IGNORED
+    if most_frames is not None and found.longest > most_frames:
+        yield (
+            f"records have up to {found.longest:,} frames; those beyond data.max_frames="
+            f"{most_frames} are not used (null uses all)"
+        )
 
 
 def refuse_other_numbers(one: Survey, other: Survey, shape: FeatureShape) -> None:

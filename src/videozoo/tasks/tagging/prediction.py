@@ -12,7 +12,7 @@ from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.features import EvalFeatures
-from videozoo.data.record_survey import SEGMENTS_IGNORED, are_segment_rated
+from videozoo.data.record_survey import survey
 from videozoo.data.records import RecordSet, find_records
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
@@ -22,6 +22,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
     Scored,
@@ -30,6 +31,8 @@ from videozoo.tasks.tagging.scoring import (
     names_of_classes,
     score_videos,
 )
+
+_MOST_LOOKED_AT = 200  # records, for what is in them and is not used
 
 
 def predict(
@@ -54,8 +57,8 @@ def predict(
     folder = ResultFolder.choose(trained, request, accelerator, say)
     records = input_records(request.inputs, config, strict=request.strict)
     check_features(records.extractor, trained, say)
-    if are_segment_rated(records):
-        say(f"note: {SEGMENTS_IGNORED}")
+    for line in left_out(survey(records, most=_MOST_LOOKED_AT), config.data.max_frames):
+        say(f"note: {line}")
     names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     with progress_bar(len(records), accelerator) as advance:

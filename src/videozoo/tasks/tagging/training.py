@@ -70,13 +70,21 @@ def train(
         say,
         num_classes=classes,
         shape=shape,
+        most_frames=data.max_frames,
         class_names=names,
     )
     if held_out is not None:
         refuse_other_features(
             held_out.extractor, batches.records.extractor, "data.val", "data.train", say=say
         )
-        checked = check_labels(held_out, "data.val", say, num_classes=classes, shape=shape)
+        checked = check_labels(
+            held_out,
+            "data.val",
+            say,
+            num_classes=classes,
+            shape=shape,
+            most_frames=data.max_frames,
+        )
         refuse_other_numbers(checked, learnt, shape)
         say_shared(checked.names, learnt.names, data, say)
     over_batch = config.spec.loss_over_batch
