@@ -469,7 +469,7 @@ def test_a_folder_without_features_says_what_it_expects(tmp_path: Path):
     with pytest.raises(DataError, match="no features of videos here; expected one file a video"):
         FeatureFiles(tmp_path)
     (tmp_path / "features-000.tfrecord").write_bytes(b"")
-    with pytest.raises(DataError, match="holds TFRecords, .* extract the features again with"):
+    with pytest.raises(DataError, match=r"holds TFRecords, .* extract the features again with"):
         FeatureFiles(tmp_path)
 
 
