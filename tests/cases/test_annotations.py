@@ -114,7 +114,7 @@ def test_what_cannot_be_right_is_refused_before_the_first_step(
         ("noseg.json", [], []),
         ("dupseg.json", [], []),
         ("testsubset.json", ["data.val_subset=test"], []),
-        ("trainval.json", [], []),
+        ("trainval.json", [], ["annotated videos in no part of this run: 3 of subset 'train_val'"]),
         ("ambig.json", [], ["'Ambiguous'", "data.ignored_classes=[Ambiguous]"]),
         ("somesubset.json", [], ["3 of 16 videos have no subset", "fi001, fi002, fi003"]),
         ("oddseg.json", [], ["1 of 21 segments reach beyond", "fi003: annotation 1: 1 to 99"]),

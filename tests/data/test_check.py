@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,13 @@ def test_a_listed_file_must_be_a_video(tmp_path: Path):
     assert (found.status, found.is_bad) == ("not a video", False)
 
 
+def probe_slowly(job: check_module._Job) -> dict[str, Any]:
+    """In another process: look at a file, at one of them for too long."""
+    if job.path.name == "slow.mp4":
+        time.sleep(60)
+    return check_module._probe(job)
+
+
 def test_one_file_that_takes_too_long_does_not_stop_the_rest(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -214,13 +222,14 @@ def test_one_file_that_takes_too_long_does_not_stop_the_rest(
     put(tmp_path / "slow.mp4", clip.read_bytes())
     limit = check_module._limit(None, False)
 
-    def none_for_slow(job: check_module._Job) -> float:
-        return 0.0 if job.path.name == "slow.mp4" else limit(job)
+    def little_for_slow(job: check_module._Job) -> float:
+        return 0.2 if job.path.name == "slow.mp4" else limit(job)
 
     def limits(*_: Any) -> Any:
-        return none_for_slow
+        return little_for_slow
 
     monkeypatch.setattr(check_module, "_limit", limits)
+    monkeypatch.setattr(check_module, "_probe", probe_slowly)
 
     reports = by_name(tmp_path, check_files(scan_folder(tmp_path)))
 

@@ -215,6 +215,24 @@ def test_every_part_may_have_its_own_annotations(data: SequenceData, tmp_path: P
         load_annotations(changed(data, test_annotations=tmp_path / "test.json"), "test")
 
 
+def test_subsets_that_no_part_is_made_of_are_said(
+    data: SequenceData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    segment = [{"segment": [0, 1], "label": "a"}]
+    videos = {
+        f"v{number}": {"duration": 9, "subset": subset, "annotations": segment}
+        for number, subset in enumerate(("training", "validation", "train_val", "extra", "extra"))
+    }
+    videos["v9"] = {"duration": 9, "subset": "testing", "annotations": []}
+    (tmp_path / "all.json").write_text(json.dumps(videos))
+    parts = {"train_subset": "training", "val_subset": "validation"}
+
+    found = load_annotations(changed(data, annotations=tmp_path / "all.json", **parts), "train")
+
+    assert [one.video for one in found.videos] == ["v0"]
+    assert "in no part of this run: 1 of subset 'train_val', 2 of subset 'extra'" in caplog.text
+
+
 # --- bad and missing videos ------------------------------------------------------------------
 
 

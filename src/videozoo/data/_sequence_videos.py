@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,6 +16,7 @@ from videozoo.data.activitynet import (
     BadSegments,
     annotated_classes,
     annotated_videos,
+    is_of_subset,
     named,
     read_annotations,
     read_class_names,
@@ -24,6 +27,7 @@ from videozoo.errors import DataError
 from videozoo.types import Settings
 
 Part = Literal["train", "val", "test"]
+_log = logging.getLogger(__name__)
 
 
 class AnnotatedData(Settings):
@@ -120,7 +124,31 @@ def load_annotations(
         frames_per_second=data.frames_per_second,
         quiet=quiet,
     )
+    if part == "train" and not quiet:
+        _say_unused(found, data)
     return found.of_subset(subset)
+
+
+def _say_unused(found: Annotations, data: AnnotatedData) -> None:
+    """Log a warning about annotated videos of subsets that no part of a run is made of."""
+    parts = (data.train_subset, data.val_subset, data.test_subset)
+    wanted = [subset for subset in parts if subset is not None]
+    if len(wanted) < len(parts):  # a part is the whole file
+        return
+    unused = Counter(
+        one.subset
+        for one in found.videos
+        if one.subset is not None and one.instances
+        if not any(is_of_subset(one.subset, subset) for subset in wanted)
+    )
+    if unused:
+        named = ", ".join(f"{count} of subset {subset!r}" for subset, count in unused.items())
+        _log.warning(
+            "%s: annotated videos in no part of this run: %s; see data.train_subset, "
+            "data.val_subset and data.test_subset",
+            found.path,
+            named,
+        )
 
 
 def videos_learnt_from(data: AnnotatedData) -> list[str]:
