@@ -230,7 +230,7 @@ def load_config(
         layer, origins, notes = translated.sections, translated.origins, translated.notes
     else:
         layer = raw
-        origins = {key: str(path) for key, _ in _leaves(raw) if "." in key}
+        origins = {key: str(path) for key, _ in leaves(raw) if "." in key}
         written = _section(raw, "model").get("name")
         if named and written and model_name(str(written)) != named:
             raise ConfigError(
@@ -453,10 +453,15 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
             )
 
 
-def _leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings.
+
+    >>> list(leaves({"train": {"epochs": 3}, "notes": "x"}))
+    [('train.epochs', 3), ('notes', 'x')]
+    """
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _leaves(cast(Mapping[str, Any], value), f"{at}{key}.")
+            yield from leaves(cast(Mapping[str, Any], value), f"{at}{key}.")
         else:
             yield f"{at}{key}", value
 

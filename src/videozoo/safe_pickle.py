@@ -612,7 +612,7 @@ class PickleReader:
             raise RefusedError("an array with an unknown order")
         array = self._array(raw, dtype, shape, "F" if order == "F" else "C")
         if order == "K" and axes is not None:
-            array = array.transpose(_dimensions(axes)).copy(order="K")
+            array = array.transpose(whole_numbers(axes, "an array")).copy(order="K")
         return array
 
     def _array_of_state(
@@ -629,7 +629,7 @@ class PickleReader:
     def _array(self, raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> NDArray[Any]:
         if type(dtype) is not _Dtype:
             raise RefusedError("an array without a type")
-        kind, dims = dtype.dtype, _dimensions(shape)
+        kind, dims = dtype.dtype, whole_numbers(shape, "an array")
         count = math.prod(dims)
         if not count and math.prod(max(1, n) for n in dims) > self._most_rows:
             raise RefusedError(f"an empty array of shape {dims}")
@@ -739,12 +739,21 @@ def check_elements(array: NDArray[Any]) -> None:
             raise RefusedError("an array of text that is none")
 
 
-def _dimensions(value: Any) -> tuple[int, ...]:
+def whole_numbers(value: Any, what: str) -> tuple[int, ...]:
+    """A shape, or what else has a number for each dimension.
+
+    Args:
+        value: As the file has it.
+        what: It is of, for messages: `an array`.
+
+    Raises:
+        RefusedError: It is no tuple of whole numbers from 0, or a very long one.
+    """
     items = cast("tuple[Any, ...]", value)
     if type(value) is not tuple or len(items) > _MOST_DIMENSIONS:
-        raise RefusedError("an array without a shape")
+        raise RefusedError(f"{what} without a shape")
     if any(type(item) is not int or item < 0 for item in items):
-        raise RefusedError("an array whose shape is not of whole numbers")
+        raise RefusedError(f"{what} whose shape is not of whole numbers")
     return items
 
 

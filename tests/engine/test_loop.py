@@ -503,8 +503,9 @@ def test_another_batch_size_keeps_the_place_in_the_schedule(tmp_path: Path, stop
 
     with pytest.raises(_Killed):
         train_toy(tmp_path / "run", large, options=OFTEN, on_event=kill)
-    said = Console(file=io.StringIO(), width=200)
-    _, result = train_toy(tmp_path / "run", small, options=OFTEN, resume=True, console=said)
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    _, result = train_toy(tmp_path / "run", small, options=OFTEN, resume=True, console=console)
 
     train_toy(tmp_path / "small", small, options=OFTEN)
     train_toy(tmp_path / "large", large, options=OFTEN)
@@ -514,7 +515,7 @@ def test_another_batch_size_keeps_the_place_in_the_schedule(tmp_path: Path, stop
     assert (
         "an epoch has 12 steps, not 6 as before: the schedule of the learning rate goes on at the "
         "same share of the epochs"
-    ) in said.file.getvalue()  # type: ignore[attr-defined]
+    ) in said.getvalue()
 
 
 def test_a_schedule_in_steps_keeps_its_step_with_another_batch_size(tmp_path: Path):

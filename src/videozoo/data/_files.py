@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from videozoo.commands import quoted
+
 _VIDEOS = (
     "264 265 3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mkv mov mp4 mpe mpeg "
     "mpg mts mxf ogv rm rmvb ts vob webm wmv y4m"
@@ -48,7 +50,7 @@ def not_read(path: Path | str) -> str | None:
         return f"{address}: a file as an address; name its path alone"
     return (
         f"{address}: a network address; only files are read. Save it first, for example: "
-        f"ffmpeg -i '{address}' -t 60 -c copy clip.mp4"
+        f"ffmpeg -i {quoted(address)} -t 60 -c copy clip.mp4"
     )
 
 

@@ -92,7 +92,7 @@ def survey(
             for name, frames in record.streams.items()
         )
         found.segment_rated += record.has_segment_labels
-        found.longest = max(found.longest, *(map(len, record.streams.values())))
+        found.longest = max([found.longest, *map(len, record.streams.values())])
         found.silent += record.labels is None
         found.labelled += bool(record.labels)
         for label in record.labels or ():

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from videozoo import __version__
-from videozoo.config import RunConfig, read_yaml
+from videozoo.config import RunConfig, leaves, read_yaml
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError, VideozooError
 from videozoo.tasks.features import refuse_other_features
@@ -175,8 +175,8 @@ def _changes(
     start: Mapping[str, Any], config: RunConfig, learnt: Learnt
 ) -> Iterator[tuple[str, str]]:
     """What is different now: key, and from what to what."""
-    now = dict(_leaves(config.absolute().as_dict()))
-    before = dict(_leaves(start.get("config") or {}))
+    now = dict(leaves(config.absolute().as_dict()))
+    before = dict(leaves(start.get("config") or {}))
     for key, value in now.items():
         if key in before and before[key] != value and not key.startswith(_OF_THE_MACHINE):
             yield key, f"{_shown(before[key])} -> {_shown(value)}"
@@ -186,14 +186,6 @@ def _changes(
     ):
         if key in start and start[key] != count:
             yield words, f"{start[key] or 0} -> {count or 0}"
-
-
-def _leaves(values: object, at: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(values, Mapping):
-        for key, value in cast(Mapping[str, Any], values).items():
-            yield from _leaves(value, f"{at}.{key}" if at else str(key))
-    else:
-        yield at, values
 
 
 def _shown(value: object) -> str:

@@ -21,12 +21,19 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from videozoo.safe_pickle import DamagedError, ForbiddenError, Mark, PickleReader, RefusedError
+from videozoo.safe_pickle import (
+    DamagedError,
+    ForbiddenError,
+    Mark,
+    PickleReader,
+    RefusedError,
+    whole_numbers,
+)
 
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The first of the pickles that torch wrote before 1.6, a number."""
 
-_MOST_DIMENSIONS = 64
+_WHAT = "a tensor"
 _MOST_EMPTY_ROWS = 2**20
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -232,8 +239,8 @@ def _tensor_of_type(
 def _view(
     reader: PickleReader, storage: _Storage, dtype: torch.dtype, offset: Any, size: Any, stride: Any
 ) -> Tensor:
-    sizes, strides = _whole_numbers(size), _whole_numbers(stride)
-    [start] = _whole_numbers((offset,))
+    sizes, strides = whole_numbers(size, _WHAT), whole_numbers(stride, _WHAT)
+    [start] = whole_numbers((offset,), _WHAT)
     count = math.prod(sizes)
     available = len(storage.content) // dtype.itemsize
     end = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)) + 1
@@ -255,15 +262,6 @@ def _bytes_of(storage: _Storage) -> Tensor:
     return torch.frombuffer(storage.content, dtype=torch.uint8)
 
 
-def _whole_numbers(value: Any) -> tuple[int, ...]:
-    items = cast("tuple[Any, ...]", value)
-    if type(value) is not tuple or len(items) > _MOST_DIMENSIONS:
-        raise RefusedError("a tensor without a shape")
-    if any(type(item) is not int or item < 0 for item in items):
-        raise RefusedError("a tensor whose shape is not of whole numbers")
-    return items
-
-
 def _parameter(_reader: PickleReader, data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
         raise RefusedError("a parameter that is no tensor")
@@ -282,7 +280,7 @@ def _with_attributes(
 
 
 def _shape(_reader: PickleReader, size: Any = ()) -> tuple[int, ...]:
-    return _whole_numbers(size)
+    return whole_numbers(size, _WHAT)
 
 
 def _counter(_reader: PickleReader, counts: Any = None) -> dict[Any, Any]:
