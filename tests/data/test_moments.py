@@ -149,7 +149,7 @@ def test_vectors_of_another_length_are_refused(old: MomentData):
     moments = load_moments(old, "train", visual_dim=12, sentence_dim=WORDS)
     with pytest.raises(DataError, match=r"3 numbers, expected 4, a third of model\.visual_dim"):
         list(EvalMoments(old, moments, batch_size=1))
-    with pytest.raises(ConfigError, match="expected three times the length of a feature"):
+    with pytest.raises(ConfigError, match=r"expected three times .*: 30 for features of 10 values"):
         load_moments(old, "train", visual_dim=10, sentence_dim=WORDS)
 
 

@@ -406,7 +406,8 @@ def open_windows(path: Path, data: MomentData, *, visual_dim: int, clips: bool) 
     if visual_dim % 3:
         raise ConfigError(
             f"model.visual_dim is {visual_dim}, expected three times the length of a feature: what "
-            "comes before, the window, and what comes after"
+            f"comes before, the window, and what comes after: {3 * visual_dim} for features of "
+            f"{visual_dim} values"
         )
     if clips:
         return ClipFolder(path, data, clip_dim=visual_dim // 3)
