@@ -31,8 +31,8 @@ from benchmarks.harness import (
     peer,
     ratio,
 )
-from videozoo.data.sampling import segment_frames
-from videozoo.data.video import VideoFile, open_video
+from videozoo.data.frames.sampling import segment_frames
+from videozoo.data.frames.video import VideoFile, open_video
 
 Frames = NDArray[np.uint8]
 Read = Callable[[Path, Sequence[int]], Frames]

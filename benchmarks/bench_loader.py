@@ -21,13 +21,15 @@ from tests.data.make_clips import moving_frames, write_clip
 from torch.nn import functional as F
 
 from benchmarks.harness import Options, Outcome, Target, main, one_thread
-from videozoo.data.clips import ClipData, Draws, TrainBatches, load_entries
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.sampling import segment_frames_random
-from videozoo.data.video import open_video
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.clips import TrainBatches, load_entries
+from videozoo.data.frames.sampling import segment_frames_random
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.views import Draws
 from videozoo.engine.devices import use_channels_last
 from videozoo.models import build_model
 from videozoo.ops import normalize
+from videozoo.settings.clips import ClipData
 from videozoo.types import ClipShape
 
 SHAPE = ClipShape(sampling="segments", num_steps=8)

@@ -28,7 +28,7 @@ from benchmarks.harness import (
     one_thread,
     ratio,
 )
-from videozoo.data.records import FeatureRecord, open_records, write_shard
+from videozoo.data.features.records import FeatureRecord, open_records, write_shard
 
 Frames = dict[str, NDArray[np.uint8]]
 _TYPES = {"rgb": "byte", "audio": "byte"}

@@ -27,7 +27,7 @@ from benchmarks.harness import (
     one_thread,
     ratio,
 )
-from videozoo.data import transforms
+from videozoo.data.frames import transforms
 from videozoo.ops import normalize
 
 Frames = NDArray[np.uint8]

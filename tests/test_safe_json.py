@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from videozoo.data import activitynet, kinetics, timed_sentences, video_labels
-from videozoo.data.records import open_records
+from videozoo.data.annotations import segments as activitynet
+from videozoo.data.annotations import sentences as timed_sentences
+from videozoo.data.annotations import video_labels
+from videozoo.data.features.records import open_records
+from videozoo.data.text import read_class_names
 from videozoo.errors import VideozooError
 from videozoo.safe_json import MOST_DEPTH, parse_json
 from videozoo.tasks.localisation import measures
@@ -52,7 +55,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "labels for detections": measures.read_labels,
     "sentences": timed_sentences.read_timed_sentences,
     "labels of videos": video_labels.read_labels,
-    "class names": kinetics.read_class_names,
+    "class names": read_class_names,
 }
 
 

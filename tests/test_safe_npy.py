@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data._sequence_files import FeatureFiles
-from videozoo.data.records import find_records
-from videozoo.data.sentence_vectors import GivenVectors
+from videozoo.data.annotations.sentence_vectors import GivenVectors
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import find_records
 from videozoo.errors import DataError
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from videozoo.config import load_config as load_config
-    from videozoo.data.video import open_video as open_video
+    from videozoo.data.frames.video import open_video as open_video
     from videozoo.models import build_model as build_model
     from videozoo.models import list_models as list_models
     from videozoo.tasks.run import load as load
@@ -22,7 +22,7 @@ _HOMES = {
     "list_models": "videozoo.models",
     "load": "videozoo.tasks.run",
     "load_config": "videozoo.config",
-    "open_video": "videozoo.data.video",
+    "open_video": "videozoo.data.frames.video",
 }
 
 __all__ = ["__version__", "build_model", "list_models", "load", "load_config", "open_video"]

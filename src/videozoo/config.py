@@ -18,27 +18,24 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from videozoo import config_v1
-from videozoo.data.caption_views import CaptionEval, CaptionPredict
-from videozoo.data.captions import CaptionData
-from videozoo.data.clips import ClipData
-from videozoo.data.feature_views import FeatureEval, FeaturePredict
-from videozoo.data.features import FeatureData
-from videozoo.data.moment_views import MomentEval, MomentPredict
-from videozoo.data.moments import MomentData
-from videozoo.data.sequence_views import (
-    ProposalEval,
-    ProposalPredict,
-    SequenceEval,
-    SequencePredict,
-)
-from videozoo.data.sequences import ProposalData, SequenceData
-from videozoo.data.views import ClipEval, ClipPredict
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError, brief
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.packaged_configs import find_config
 from videozoo.safe_text import read_text
 from videozoo.safe_yaml import parse_yaml
+from videozoo.settings.captions import CaptionData, CaptionEval, CaptionPredict
+from videozoo.settings.clips import ClipData, ClipEval, ClipPredict
+from videozoo.settings.moments import MomentData, MomentEval, MomentPredict
+from videozoo.settings.segments import (
+    ProposalData,
+    ProposalEval,
+    ProposalPredict,
+    SequenceData,
+    SequenceEval,
+    SequencePredict,
+)
+from videozoo.settings.tags import FeatureData, FeatureEval, FeaturePredict
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {

@@ -4,6 +4,7 @@ VideozooError            exit status 1: the user's input is wrong
 ├── ConfigError          a configuration value is wrong; names file, key, value, what was expected
 ├── DataError            a list or a sample cannot be used; names the file and the line
 │   ├── VideoError       one video cannot be read; names the file
+│   ├── MisfitError      data does not fit the model, so that no other sample will do either
 │   └── IncompleteError  some of many could not be used; the results of the others are written
 ├── WeightsError         weights do not fit the model; lists missing, extra, misshapen
 ├── RunError             a run folder, device or process set-up is not usable
@@ -49,6 +50,10 @@ class DataError(VideozooError):
 
 class VideoError(DataError):
     """One video cannot be read."""
+
+
+class MisfitError(DataError):
+    """Data that does not fit the model, after which there is no going on."""
 
 
 class IncompleteError(DataError):

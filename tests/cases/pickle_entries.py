@@ -27,13 +27,14 @@ from PIL import Image
 
 import videozoo
 from videozoo import cli
-from videozoo.data._video_features import VideoFeatures
-from videozoo.data.moments import MomentData, open_windows, read_lengths, read_moments
-from videozoo.data.records import open_records
-from videozoo.data.sentence_vectors import GivenVectors
-from videozoo.data.sequences import FeatureFiles
-from videozoo.data.video import open_video
+from videozoo.data.annotations.sentence_vectors import GivenVectors
+from videozoo.data.features._video_features import VideoFeatures
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import open_records
+from videozoo.data.frames.video import open_video
+from videozoo.data.moments import open_windows, read_lengths, read_moments
 from videozoo.errors import VideozooError
+from videozoo.settings.moments import MomentData
 from videozoo.weights.content import check_content
 
 MOST_SECONDS = 10

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from videozoo import cli
-from videozoo.data.activitynet import read_annotations
-from videozoo.data.feature_folder import FeatureFolder
-from videozoo.data.records import FeatureRecord
+from videozoo.data.annotations.segments import read_annotations
+from videozoo.data.features.records import FeatureRecord
+from videozoo.data.features.writer import FeatureFolder
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "annotations"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")

@@ -34,10 +34,14 @@ folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
 import videozoo
 from videozoo.cli import main
-from videozoo.data import activitynet, kinetics, timed_sentences, video_labels
-from videozoo.data._sequence_files import FeatureFiles
-from videozoo.data.records import find_records
-from videozoo.data.sentence_vectors import GivenVectors
+from videozoo.data import text
+from videozoo.data.annotations import segments as activitynet
+from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations import sentences as timed_sentences
+from videozoo.data.annotations import video_labels
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import find_records
+from videozoo.data.annotations.sentence_vectors import GivenVectors
 from videozoo.errors import VideozooError
 
 def features(path):
@@ -62,7 +66,7 @@ def command(*words):
     return run
 
 LISTS = {
-    "class names": kinetics.read_class_names,
+    "class names": text.read_class_names,
     "list": kinetics.read_list,
     "annotations": activitynet.read_annotations,
     "sentences with times": timed_sentences.read_timed_sentences,

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from videozoo import cli
-from videozoo.data import clips, kinetics
-from videozoo.data.clips import ClipData
+from videozoo.data import clips
+from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError
+from videozoo.settings.clips import ClipData
 
 SHARED = Path(__file__).parents[3] / "shared"
 CASES = SHARED / "cases" / "lists"
@@ -123,8 +124,8 @@ def test_these_are_refused_with_their_line(
 def test_names_of_ucf101_have_no_numbers(base: Path):
     path = base / "classInd.txt"
 
-    assert kinetics.read_class_names(path) == ["fight", "noFight"]
-    assert kinetics.first_class_number(path) == 1
+    assert read_class_names(path) == ["fight", "noFight"]
+    assert first_class_number(path) == 1
 
 
 def test_numbers_from_1_never_shift_in_silence(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from videozoo import cli
-from videozoo.data.records import FeatureRecord, PackWriter
+from videozoo.data.features.records import FeatureRecord, PackWriter
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from videozoo import cli
-from videozoo.data.kinetics import find_videos
-from videozoo.data.video import open_video
+from videozoo.data.annotations.videos import find_videos
+from videozoo.data.frames.video import open_video
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "videos"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")

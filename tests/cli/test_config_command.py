@@ -10,7 +10,7 @@ import yaml
 
 from videozoo import cli
 from videozoo.config import RunConfig, load_config
-from videozoo.data.synthetic import make_clips
+from videozoo.data.synthetic.clips import make_clips
 from videozoo.packaged_configs import config_names
 from videozoo.types import Settings
 

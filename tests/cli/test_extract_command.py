@@ -9,7 +9,7 @@ import torch
 
 from videozoo import cli
 from videozoo.config import from_layers
-from videozoo.data.synthetic_world import World, make_world
+from videozoo.data.synthetic.world import World, make_world
 from videozoo.tasks import extraction
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import ConfigSource, ExtractRequest

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.data.test_features import BOTH, CLASSES
-from videozoo.data import _sequence_batches as sequences
 from videozoo.data import clips
-from videozoo.data.features import EvalFeatures, FeatureData, TrainFeatures
+from videozoo.data import loader as sequences
+from videozoo.data.tags import EvalFeatures, TrainFeatures
+from videozoo.settings.tags import FeatureData
 from videozoo.types import ClipShape
 
 WAYS = ("kept", "error", "notebook", "sys.exit", "Ctrl-C", "SIGTERM", "child process")

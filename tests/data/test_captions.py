@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
 from videozoo.data.captions import (
     PADDING,
-    CaptionData,
     EvalCaptions,
     TrainCaptions,
     Vocabulary,
@@ -25,10 +25,10 @@ from videozoo.data.captions import (
     read_vocabulary,
     write_vocabulary,
 )
-from videozoo.data.records import FeatureRecord, PackWriter
-from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
+from videozoo.data.features.records import FeatureRecord, PackWriter
 from videozoo.errors import DataError
 from videozoo.models import ets
+from videozoo.settings.captions import CaptionData
 
 LANGUAGE = Path(__file__).parents[3] / "shared" / "data" / "language" / "vslnet"
 needs_data = pytest.mark.skipif(not LANGUAGE.is_dir(), reason=f"no files at {LANGUAGE}")

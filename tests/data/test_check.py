@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from tests.data.make_clips import moving_frames, write_clip, write_sound
-from videozoo.data import check as check_module
-from videozoo.data.check import (
+from videozoo.data.annotations.videos import find_videos
+from videozoo.data.frames import check as check_module
+from videozoo.data.frames.check import (
     FactCache,
     FileReport,
     Found,
@@ -26,8 +27,7 @@ from videozoo.data.check import (
     content_hashes,
     scan_folder,
 )
-from videozoo.data.kinetics import find_videos
-from videozoo.data.video import VideoFile
+from videozoo.data.frames.video import VideoFile
 from videozoo.errors import DataError
 
 ODDITIES = Path(__file__).parents[2].parent / "shared" / "data" / "video_oddities"

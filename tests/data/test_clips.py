@@ -16,24 +16,19 @@ from PIL import Image
 from pydantic import ValidationError
 
 from videozoo.data import clips
+from videozoo.data.annotations.videos import ClipEntry, read_list
 from videozoo.data.clips import (
     ClipBatch,
-    ClipData,
-    Draws,
     EvalBatches,
     TrainBatches,
     TrainEpoch,
     epoch_order,
-    eval_plan,
-    eval_views,
     load_entries,
-    train_plan,
-    train_view,
 )
-from videozoo.data.kinetics import ClipEntry, read_list
-from videozoo.data.video import open_video
-from videozoo.data.views import ClipViews
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.views import Draws, eval_plan, eval_views, train_plan, train_view
 from videozoo.errors import ConfigError, DataError, VideoError
+from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
 
 

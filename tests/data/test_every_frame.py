@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videozoo.data.synthetic import write_video
-from videozoo.data.video import open_video
+from videozoo.data.frames.video import open_video
+from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import VideoError
 
 ODDITIES = Path(__file__).parents[3] / "shared" / "data" / "video_oddities"

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data import feature_folder
-from videozoo.data._sequence_files import FeatureFiles
-from videozoo.data.feature_folder import FeatureFolder, FolderKind
-from videozoo.data.records import (
+from videozoo.data.features import writer as feature_folder
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import (
     FeatureRecord,
     PackWriter,
     find_records,
     open_records,
     read_extractor,
 )
+from videozoo.data.features.writer import FeatureFolder, FolderKind
 from videozoo.errors import DataError
 
 EXTRACTOR = {"model": "tsm", "rate": 2.0}

@@ -14,27 +14,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from videozoo.data import features, records
-from videozoo.data.features import (
-    EvalFeatures,
-    FeatureBatch,
-    FeatureData,
-    TrainFeatures,
-    class_names,
-    has_records,
-    load_records,
-    read_class_names,
-    record_order,
-    slice_frames,
-)
-from videozoo.data.records import (
+from videozoo.data import tags as features
+from videozoo.data.features import records
+from videozoo.data.features.records import (
     FeatureRecord,
     PackWriter,
     RecordSet,
     find_records,
     write_shard,
 )
+from videozoo.data.tags import (
+    EvalFeatures,
+    FeatureBatch,
+    TrainFeatures,
+    class_names,
+    has_records,
+    load_records,
+    read_tag_names,
+    record_order,
+    slice_frames,
+)
 from videozoo.errors import DataError
+from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape, Stream
 
 BOTH = FeatureShape(streams=(Stream(name="audio", dim=4), Stream(name="rgb", dim=6)))
@@ -638,7 +639,7 @@ def test_names_come_from_text_too(tmp_path: Path):
     (tmp_path / "names.json").write_text('["game", "live concert"]')
 
     for name in ("names.txt", "names.json"):
-        assert read_class_names(tmp_path / name) == ["game", "live concert"]
+        assert read_tag_names(tmp_path / name) == ["game", "live concert"]
 
 
 @pytest.mark.parametrize(
@@ -654,5 +655,5 @@ def test_a_damaged_vocabulary_is_explained(tmp_path: Path, rows: str, expected: 
     (tmp_path / "v.csv").write_text(f"Index,Name\n{rows}")
 
     with pytest.raises(DataError) as caught:
-        read_class_names(tmp_path / "v.csv")
+        read_tag_names(tmp_path / "v.csv")
     assert expected in str(caught.value)

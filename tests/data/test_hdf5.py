@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data._sequence_files import FeatureFiles
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError
 
 h5py = pytest.importorskip("h5py")

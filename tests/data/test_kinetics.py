@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from videozoo.data import kinetics
-from videozoo.data.kinetics import ClipEntry, read_class_names, read_list
+from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.videos import ClipEntry, read_list
+from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError
 
 
@@ -397,8 +398,8 @@ def test_names_that_differ_in_a_number_only_stay_whole(tmp_path: Path):
     path = write(tmp_path / "names.txt", "step 1\nstep 2\n")
 
     assert read_class_names(path) == ["step 1", "step 2"]
-    assert kinetics.first_class_number(path) is None
-    assert kinetics.first_class_number(write(tmp_path / "classInd.txt", "1 a\n2 b\n")) == 1
+    assert first_class_number(path) is None
+    assert first_class_number(write(tmp_path / "classInd.txt", "1 a\n2 b\n")) == 1
 
 
 @pytest.mark.parametrize(

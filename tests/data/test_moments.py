@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from videozoo.data.moments import (
     EvalMoments,
-    MomentData,
     TrainMoments,
-    WindowSettings,
     ask,
     load_moments,
     load_windows,
@@ -23,8 +21,8 @@ from videozoo.data.moments import (
     sliding_windows,
     training_pairs,
 )
-from videozoo.data.sentence_vectors import SentenceSettings
 from videozoo.errors import ConfigError, DataError
+from videozoo.settings.moments import MomentData, SentenceSettings, WindowSettings
 
 DIM, WORDS = 3, 8
 DIMS = {"visual_dim": 3 * DIM, "sentence_dim": WORDS}

@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from videozoo.data.pool import run_apart
+from videozoo.data.frames.pool import run_apart
 from videozoo.errors import DataError
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from videozoo.data import records
-from videozoo.data._example import _entry, _sized
-from videozoo.data._tfrecord import write_tfrecord
-from videozoo.data.records import (
+from videozoo.data.features import records
+from videozoo.data.features._example import _entry, _sized
+from videozoo.data.features._tfrecord import write_tfrecord
+from videozoo.data.features.records import (
     FeatureRecord,
     PackWriter,
     PickleFile,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videozoo.data import sampling
+from videozoo.data.frames import sampling
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reader_kinetics"
 

@@ -12,13 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videozoo.data.sentence_vectors import (
-    GivenVectors,
-    HashedEncoder,
-    SentenceSettings,
-    make_encoder,
-)
+from videozoo.data.annotations.sentence_vectors import GivenVectors, HashedEncoder, make_encoder
 from videozoo.errors import ConfigError, DataError
+from videozoo.settings.moments import SentenceSettings
 
 WORDS = st.lists(st.sampled_from(["a", "red", "blue", "ball", "box", "rises", "falls"]), min_size=1)
 

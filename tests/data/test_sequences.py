@@ -16,33 +16,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from videozoo.data.activitynet import read_annotations
-from videozoo.data.feature_folder import FeatureFolder
-from videozoo.data.records import FeatureRecord, PackWriter
-from videozoo.data.sequences import (
+from videozoo.data.annotations.segments import read_annotations
+from videozoo.data.coverage import load_annotations
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.transforms import random_crop, random_move, resize_steps
+from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.proposals import (
     EvalProposals,
-    EvalSequences,
-    FeatureFiles,
-    ProposalData,
     Proposals,
-    SequenceAugment,
-    SequenceBatch,
-    SequenceData,
     TrainProposals,
-    TrainSequences,
-    load_annotations,
-    load_videos,
-    random_crop,
-    random_move,
     read_proposals,
     read_table,
-    resize_steps,
-    unannotated,
-    with_features,
     write_proposals,
     write_table,
 )
+from videozoo.data.segments import (
+    EvalSequences,
+    SequenceBatch,
+    TrainSequences,
+    load_videos,
+    unannotated,
+    with_features,
+)
 from videozoo.errors import DataError
+from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
 from videozoo.types import SequenceShape
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "activitynet" / "mmaction2_tests"

@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from videozoo.data import synthetic
-from videozoo.data._scene import SHAPES, Actor, Scene, draw, make_background
-from videozoo.data.kinetics import read_list
-from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clip, make_clips, write_video
+from videozoo.data.annotations.videos import read_list
+from videozoo.data.synthetic import clips as synthetic
+from videozoo.data.synthetic.clips import (
+    CLASS_NAMES,
+    SyntheticClips,
+    make_clip,
+    make_clips,
+    write_video,
+)
+from videozoo.data.synthetic.scene import SHAPES, Actor, Scene, draw, make_background
 from videozoo.errors import DataError
 
 LABELS = range(len(CLASS_NAMES))

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from videozoo.data.synthetic import CLASS_NAMES
-from videozoo.data.synthetic_world import TAGS, World, make_world
-from videozoo.data.video import open_video
+from videozoo.data.frames.video import open_video
+from videozoo.data.synthetic.clips import CLASS_NAMES
+from videozoo.data.synthetic.world import TAGS, World, make_world
 from videozoo.errors import DataError
 
 COUNTS = {"num_train": 2, "num_val": 1, "num_test": 1}

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from videozoo.cli import main
-from videozoo.data import activitynet, features, kinetics, video_labels
-from videozoo.data._sequence_files import FeatureFiles
+from videozoo.data import tags as features
+from videozoo.data.annotations import segments as activitynet
+from videozoo.data.annotations import video_labels
+from videozoo.data.annotations import videos as kinetics
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.text import read_class_names
 from videozoo.errors import DataError
 
 OPEN_QUOTE = '"' + "x," * 100_000
@@ -19,7 +23,7 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
     ("heading", "read"),
     [
         (KINETICS, kinetics.csv_class_names),
-        ("Index,Name\n", features.read_class_names),
+        ("Index,Name\n", features.read_tag_names),
         ("video,type,t-start,t-end\n", activitynet.read_annotations),
         ("video,start,end,label\n", activitynet.read_annotations),
         ("id,length,actions\n", activitynet.read_annotations),
@@ -88,7 +92,7 @@ def test_a_number_of_many_digits_is_no_label(
     for read in (kinetics.read_list, video_labels.read_labels):
         with pytest.raises(DataError, match=r"hostile\.list:1: "):
             read(path)
-    kinetics.read_class_names(path)
+    read_class_names(path)
     assert main(["check-data", str(path)]) == 1
     assert "fault of videozoo" not in capsys.readouterr().err
 
@@ -97,7 +101,7 @@ def test_a_number_of_many_digits_is_no_label(
 @pytest.mark.timeout(20)
 def test_a_device_that_never_ends_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path("/dev/zero")
-    for read in (kinetics.read_class_names, kinetics.read_list, activitynet.read_annotations):
+    for read in (read_class_names, kinetics.read_list, activitynet.read_annotations):
         with pytest.raises(DataError, match="/dev/zero"):
             read(path)
     assert main(["config", "show", str(path)]) == 1

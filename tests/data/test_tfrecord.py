@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from videozoo.data import _tfrecord
-from videozoo.data._example import WireError, _sized, _varint, encode, parse
-from videozoo.data._index import cache_folder
-from videozoo.data._tfrecord import TFRecordFile, checksum, write_tfrecord
+from videozoo.data.features import _tfrecord
+from videozoo.data.features._example import WireError, _sized, _varint, encode, parse
+from videozoo.data.features._index import cache_folder
+from videozoo.data.features._tfrecord import TFRecordFile, checksum, write_tfrecord
 from videozoo.errors import DataError
 
 many = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from videozoo.data import transforms
-from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
+from videozoo.data.frames import transforms
+from videozoo.data.frames.transforms import Frames
 from videozoo.errors import DataError
+from videozoo.settings.clips import ResizeRule, ResizeWith
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.data.make_clips import decode_all, moving_frames, write_clip, write_sound
-from videozoo.data.video import VideoFile, open_video
+from videozoo.data.frames.video import VideoFile, open_video
 from videozoo.errors import VideoError
 
 Frames = NDArray[np.uint8]
@@ -282,7 +282,7 @@ def test_packets_of_large_files_are_read_again_instead_of_kept(
     clip_of: Callable[[str], tuple[Path, Frames]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, expected = clip_of("h264 gop 12")
-    monkeypatch.setattr("videozoo.data.video._MAX_KEPT_BYTES", 1000)
+    monkeypatch.setattr("videozoo.data.frames.video._MAX_KEPT_BYTES", 1000)
     with VideoFile(path) as reader:
         assert reader._packets is None
         for indices in ([55, 3, 20], [0], list(range(NUM_FRAMES))):
@@ -291,7 +291,7 @@ def test_packets_of_large_files_are_read_again_instead_of_kept(
 
 
 def test_importing_the_reader_does_not_import_torch() -> None:
-    code = "import sys, videozoo.data.video; print('torch' in sys.modules)"
+    code = "import sys, videozoo.data.frames.video; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

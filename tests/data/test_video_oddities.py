@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from av.error import FFmpegError
 
-from videozoo.data.video import VideoFile, open_video
+from videozoo.data.frames.video import VideoFile, open_video
 from videozoo.errors import VideoError
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "video_oddities"

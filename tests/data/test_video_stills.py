@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.data.make_clips import moving_frames
-from videozoo.data.check import scan_folder
-from videozoo.data.class_folders import read_folder
-from videozoo.data.video import FrameFolder, JpegPickle, open_video
+from videozoo.data.annotations.class_folders import read_folder
+from videozoo.data.frames.check import scan_folder
+from videozoo.data.frames.video import FrameFolder, JpegPickle, open_video
 from videozoo.errors import VideoError
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from videozoo.data.clips import ViewPlan
-from videozoo.data.video import VideoInfo
-from videozoo.data.windows import (
+from videozoo.data.frames.video import VideoInfo
+from videozoo.data.frames.views import ViewPlan
+from videozoo.data.frames.windows import (
     FrameTimes,
     WindowPlan,
     num_windows,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.leaving import WAYS, loaders
 from tests.data.test_features import VIDEOS, write_shards
-from videozoo.data.synthetic import make_clips
+from videozoo.data.synthetic.clips import make_clips
 
 ROOT = Path(__file__).parents[2]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")

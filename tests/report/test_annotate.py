@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from videozoo.data.synthetic import write_video
-from videozoo.data.video import VideoInfo, VideoReader, open_video
+from videozoo.data.frames.video import VideoInfo, VideoReader, open_video
+from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import RunError
 from videozoo.report import drawing
 from videozoo.report.annotate import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from videozoo import cli
-from videozoo.data.kinetics import read_list
-from videozoo.data.synthetic import make_clips
+from videozoo.data.annotations.videos import read_list
+from videozoo.data.synthetic.clips import make_clips
 from videozoo.errors import DataError
 from videozoo.tasks.check_data import CheckRequest, CheckResult, check
 

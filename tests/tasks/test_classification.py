@@ -13,7 +13,7 @@ from PIL import Image
 
 import videozoo
 from videozoo import cli, cli_v1
-from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
+from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.tasks.classification import Classifier
 
 ROOT = Path(__file__).parents[2]

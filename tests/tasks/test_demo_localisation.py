@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from videozoo.config import load_config
-from videozoo.data.synthetic_world import Event, WorldVideo
+from videozoo.data.synthetic.world import Event, WorldVideo
 from videozoo.tasks.demos import clips, ground, localisation
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"

@@ -8,7 +8,7 @@ import pytest
 
 from videozoo import cli
 from videozoo.config import RunConfig, load_config
-from videozoo.data.synthetic_world import Event, WorldVideo
+from videozoo.data.synthetic.world import Event, WorldVideo
 from videozoo.tasks.demos import captioning, clips, ground, moments
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"

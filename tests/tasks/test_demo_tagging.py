@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from videozoo.config import load_config
-from videozoo.data.records import FeatureRecord, RecordSet, find_records, write_shard
+from videozoo.data.features.records import FeatureRecord, RecordSet, find_records, write_shard
 from videozoo.errors import RunError
 from videozoo.tasks.demos import clips, ground, tagging
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from videozoo import cli
-from videozoo.data.pool import Outcome
+from videozoo.data.frames.pool import Outcome
 from videozoo.errors import RunError
 from videozoo.tasks import doctor
 from videozoo.tasks.doctor import Finding, Requirement

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import videozoo
 from videozoo.config import RunConfig, from_layers
-from videozoo.data.synthetic import SyntheticClips, make_clips
+from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.errors import ConfigError, RunError, UsageError, VideoError, WeightsError
 from videozoo.ops.pixels import normalize
 from videozoo.tasks import run

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from tests.weights.image_nets import trained_image_net
 from videozoo.config import from_layers
-from videozoo.data.clips import eval_plan, eval_views
-from videozoo.data.records import find_records
-from videozoo.data.synthetic_world import World, make_world
-from videozoo.data.video import open_video
-from videozoo.data.video_labels import read_labels
-from videozoo.data.windows import FrameTimes, WindowPlan, window_frames
+from videozoo.data.annotations.video_labels import read_labels
+from videozoo.data.features.records import find_records
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.views import eval_plan, eval_views
+from videozoo.data.frames.windows import FrameTimes, WindowPlan, window_frames
+from videozoo.data.synthetic.world import World, make_world
 from videozoo.errors import (
     ConfigError,
     DataError,

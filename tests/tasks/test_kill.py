@@ -19,9 +19,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from videozoo.data.clips import ClipData, TrainBatches, load_entries
-from videozoo.data.synthetic import SyntheticClips, make_clips
+from videozoo.data.clips import TrainBatches, load_entries
+from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
+from videozoo.settings.clips import ClipData
 from videozoo.types import ClipShape
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

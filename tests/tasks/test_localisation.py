@@ -18,10 +18,10 @@ import videozoo
 from tests.weights.test_paddle import record
 from videozoo import cli, cli_v1
 from videozoo.config import from_layers
-from videozoo.data.feature_folder import FeatureFolder
-from videozoo.data.records import FeatureRecord, PackWriter
-from videozoo.data.sequence_views import SequenceEval
+from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.writer import FeatureFolder
 from videozoo.report.timeline import SpanRow, Timeline, timeline_picture
+from videozoo.settings.segments import SequenceEval
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation import prediction
 from videozoo.tasks.localisation.answers import Answer, Answers

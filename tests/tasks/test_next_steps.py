@@ -14,7 +14,7 @@ import videozoo
 from videozoo import cli, cli_v1
 from videozoo.commands import command, flag, flags_of_2019, quoted
 from videozoo.config import from_layers
-from videozoo.data.synthetic_world import World, make_world
+from videozoo.data.synthetic.world import World, make_world
 from videozoo.errors import DataError
 from videozoo.tasks.loading import save_trained
 

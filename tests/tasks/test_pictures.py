@@ -15,10 +15,11 @@ from PIL import Image
 
 from videozoo import cli
 from videozoo.config import RunConfig, from_layers
-from videozoo.data.clips import EvalBatches, eval_plan, load_entries
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
-from videozoo.data.video import open_video
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.clips import EvalBatches, load_entries
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.views import eval_plan
+from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.classification import pages, prediction
 from videozoo.tasks.classification.common import clip_shape

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from videozoo.cli import main
-from videozoo.data.records import FeatureRecord, PackWriter, find_records, write_shard
+from videozoo.data.features.records import FeatureRecord, PackWriter, find_records, write_shard
 from videozoo.errors import DataError
 from videozoo.tasks.preparation import PrepareRequest, prepare
 

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from videozoo import cli
-from videozoo.data.synthetic import SyntheticClips, make_clips
+from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]

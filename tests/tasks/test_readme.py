@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from videozoo import cli, cli_v1
-from videozoo.data.synthetic import make_clips
+from videozoo.data.synthetic.clips import make_clips
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import torch
 import videozoo
 from videozoo import cli, cli_v1
 from videozoo.config import from_layers
-from videozoo.data.synthetic import make_clips
+from videozoo.data.synthetic.clips import make_clips
 from videozoo.errors import VideoError
 from videozoo.tasks.classification import Classifier
 from videozoo.tasks.loading import save_trained

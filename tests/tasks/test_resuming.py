@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from videozoo import cli
-from videozoo.data.synthetic import make_clips
+from videozoo.data.synthetic.clips import make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.weights.files import read_metadata
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tools.parity import golden
 from tools.parity.rows import Row
-from videozoo.data.features import EvalFeatures, FeatureData, slice_frames
-from videozoo.data.records import FeatureRecord, RecordSet, find_records
+from videozoo.data.features.records import FeatureRecord, RecordSet, find_records
+from videozoo.data.tags import EvalFeatures, slice_frames
 from videozoo.ops.dequantize import dequantize
+from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape, Stream
 
 ROUNDING = 1e-6

@@ -21,22 +21,20 @@ from numpy.typing import NDArray
 
 from tools.parity import golden
 from tools.parity.rows import Row
-from videozoo.data import sampling, transforms
-from videozoo.data.clips import (
-    ClipData,
+from videozoo.data.annotations.videos import ClipEntry, find_videos, read_list
+from videozoo.data.clips import EvalBatches, epoch_order
+from videozoo.data.frames import sampling, transforms
+from videozoo.data.frames.video import JpegPickle, VideoInfo, VideoReader, open_video
+from videozoo.data.frames.views import (
     Draws,
-    EvalBatches,
     ViewPlan,
-    epoch_order,
     eval_plan,
     eval_views,
     train_plan,
     train_view,
 )
-from videozoo.data.kinetics import ClipEntry, find_videos, read_list
-from videozoo.data.video import JpegPickle, VideoInfo, VideoReader, open_video
-from videozoo.data.views import ClipViews
 from videozoo.ops.pixels import normalize
+from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
 
 EXACT = 1e-3

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from tools.parity import golden
 from tools.parity.rows import Row
-from videozoo.data.sequences import (
-    EvalSequences,
-    SequenceData,
-    random_crop,
-    random_move,
-)
+from videozoo.data.features.transforms import random_crop, random_move
+from videozoo.data.segments import EvalSequences
 from videozoo.ops.anchors import AnchorCoder
+from videozoo.settings.segments import SequenceData
 from videozoo.types import SequenceShape
 
 EXACT = 0.0

@@ -1,4 +1,4 @@
-"""From events of videos and what people say of them to batches: the `data:` section of captioning.
+"""From events of videos and what people say of them to batches.
 
 An event is a stretch of a video. Its features are some rows of those of the whole video; its words
 are numbers in a vocabulary whose first three are `<s>`, `<e>` and, anywhere, `<unk>`.
@@ -16,30 +16,19 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from videozoo.data import kinetics
-from videozoo.data._sequence_batches import (
-    EvalBatches,
-    Items,
-    MisfitError,
-    TrainBatches,
-    Workers,
-)
-from videozoo.data._sequence_videos import check_missing, named, refuse_missing
-from videozoo.data._video_features import VideoFeatures, named_files
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.timed_sentences import (
-    TimedSentence,
-    TimedSentences,
-    check_times_by_features,
-    read_timed_sentences,
-)
-from videozoo.errors import DataError
+from videozoo.data.annotations.segments import named
+from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
+from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
+from videozoo.data.features._video_features import VideoFeatures, named_files
+from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
+from videozoo.data.text import text_of
+from videozoo.errors import DataError, MisfitError
 from videozoo.safe_write import written_aside
-from videozoo.types import Settings
+from videozoo.settings.captions import CaptionData
 
 START, END, UNKNOWN = "<s>", "<e>", "<unk>"
 """What a sentence begins and ends with, and what stands for a word that is not known."""
@@ -50,44 +39,6 @@ _MOST_LOOKED_AT = 200  # videos, before a run: reading all of a large data set t
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
 
 Part = Literal["train", "val", "test"]
-
-
-class CaptionData(Settings):
-    """Events of videos, what people say of them, and how they are fed to a model."""
-
-    train: Path | None = None
-    """Events to learn from: ActivityNet Captions or TACoS as JSON, QVHighlights, Charades-STA, or
-    2019 lists (`VIDEO<tab>START<tab>END<tab>sentence`)."""
-    val: Path | None = None
-    """Events to check with after each epoch."""
-    test: Path | None = None
-    """Events to evaluate on. By default those of `val`."""
-    references: tuple[Path, ...] = ()
-    """What people say of the same videos, one file a person, for scores of dense captioning. By
-    default the sentences of `test`."""
-    features: Path | None = None
-    """Features of whole videos: a folder of 2019, with a pickle named as each video; a folder of
-    .npy, .npz, .csv, .h5 or .pkl files; or a feature pack."""
-    streams: tuple[str, ...] = ()
-    """Arrays of a video to be put side by side. By default the only one, or `rgb` and `flow`."""
-    rate: float | None = Field(default=None, gt=0)
-    """Vectors a second. By default what the features say of themselves, else 5 as in 2019."""
-    vocabulary: Path | None = None
-    """Words the model knows, one a line, what follows a blank left out; `<s>` and `<e>` come
-    first. By default they are collected from `train`; they are stored with the weights."""
-    min_word_count: int = Field(default=3, ge=1)
-    """Words that `train` has less often are not collected: they become `<unk>`."""
-    outside: Literal["refuse", "skip"] = "refuse"
-    """What becomes of events without a single vector, such as those beyond the end of their video:
-    refuse them, or leave them out and say how many, as in 2019."""
-    num_workers: int = Field(default=4, ge=0)
-    """Processes that read, on each training process; never more than the machine has cores.
-    0 reads in the training process itself."""
-    prefetch_batches: int = Field(default=2, ge=1)
-    """Batches each worker prepares ahead."""
-    bad_video_share: float = Field(default=0.05, ge=0, le=1)
-    """Training goes on without events that have no features, and replaces damaged ones by others;
-    it stops when together they are more than this share."""
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -148,7 +99,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
     Raises:
         DataError: The file cannot be read or used.
     """
-    lines = kinetics.text_of(path).splitlines()
+    lines = text_of(path).splitlines()
     return Vocabulary([line.split()[0] for line in lines if line.strip()], source=str(path))
 
 

@@ -1,4 +1,4 @@
-"""From a list of videos to batches of clips: the `data:` section and the loaders it describes.
+"""From a list of videos to batches of clips.
 
 A clip leaves here as bytes, 0..255; normalising is left to the device (`ops.pixels.normalize`).
 
@@ -6,328 +6,40 @@ What is drawn for a training video depends on the seed, the epoch and its place 
 not on the number of workers, and not on whether the run was interrupted.
 """
 
-import hashlib
 import logging
 import random
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from videozoo.data import class_folders, kinetics, sampling, transforms
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.transforms import Frames, ResizeRule, ResizeWith
-from videozoo.data.video import JpegPickle, VideoReader, open_video
-from videozoo.data.views import ClipViews
-from videozoo.errors import ConfigError, DataError, VideoError
-from videozoo.types import ClipShape, Settings
+from videozoo.data.annotations import class_folders
+from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.frames.video import VideoReader, count_frames, open_video
+from videozoo.data.frames.views import (
+    Draws,
+    ViewPlan,
+    centre_rule,
+    eval_plan,
+    eval_views,
+    train_plan,
+    train_view,
+)
+from videozoo.data.text import first_class_number, read_class_names
+from videozoo.errors import DataError, VideoError
+from videozoo.settings.clips import ClipData, ClipViews
+from videozoo.types import ClipShape
 
 _log = logging.getLogger(__name__)
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Colour = tuple[float, float, float]
-
-
-class ClipData(Settings):
-    """Videos and their classes, and how clips are cut from them."""
-
-    train: Path | None = None
-    """Videos to learn from: a list (`PATH LABEL` a line), the official Kinetics CSV, or a folder
-    with one folder of videos a class."""
-    val: Path | None = None
-    """Videos to check with after each epoch. Where `train` is a folder and this is not set:
-    its `val` subfolder, or `val_share` of its videos."""
-    test: Path | None = None
-    """Videos to evaluate on. By default those of `val`."""
-    root: Path | None = None
-    """Where videos lie that a list names by a relative path and that are not in the current folder.
-    For the Kinetics CSV: the folder to search."""
-    class_names: Path | None = None
-    """Names of the classes by number: JSON or text. By default the names of the class folders."""
-    first_label: Literal[0, 1] | None = None
-    """The number that lists give to the first class: 0, or 1 as in UCF101. By default it is found
-    out, and asked for where nothing tells."""
-    format: Literal["auto", "list", "csv", "folder"] = "auto"
-    """What `train`, `val` and `test` are. `auto` looks."""
-    val_share: Share = 0.2
-    """Share of a class folder's videos that are kept for checking."""
-    split_seed: int = 0
-    """Another number keeps others."""
-    short_side: int = Field(default=256, ge=1)
-    """Shorter side after the resize, pixels."""
-    short_side_jitter: tuple[int, int] | None = None
-    """In training the shorter side is drawn: from the first number up to, not including, the
-    second. By default it is `short_side`."""
-    crop_size: int = Field(default=224, ge=1)
-    """Side of the square a network sees, pixels."""
-    resize: ResizeRule = "keep_aspect"
-    """`keep_aspect`, or `fixed_4_3`: squeeze every video to 4:3, as the 2019 TSN, TSM, StNet."""
-    resize_with: ResizeWith = "torch"
-    """`torch`: smooth and fast. `pillow`: exactly the pixels of the 2019 TSN, TSM and StNet.
-    `plain`: four nearest pixels only, as the 2019 Non-local."""
-    crops: Literal["random", "multi_scale"] = "random"
-    """In training: a square from anywhere; or first a rectangle of drawn size and shape, scaled to
-    a square (TSN's multi-scale crop)."""
-    flip: Share = 0.5
-    """Chance that a training clip is mirrored. 0 where left and right are different answers."""
-    frame_stride: int = Field(default=8, ge=1)
-    """Distance between the frames of a clip, for models that take them at a fixed stride."""
-    mean: Colour = _IMAGENET_MEAN
-    """Subtracted from red, green, blue, in units of 0..1."""
-    std: Colour = _IMAGENET_STD
-    """What they are divided by, in units of 0..1."""
-    num_workers: int = Field(default=4, ge=0)
-    """Processes that decode, on each training process; never more than the machine has cores.
-    0 decodes in the training process itself."""
-    prefetch_batches: int = Field(default=2, ge=1)
-    """Batches each worker prepares ahead."""
-    bad_video_share: Share = 0.01
-    """Training replaces videos that cannot be read by others, and stops when more than this share
-    of the list was replaced."""
-
-    @model_validator(mode="after")
-    def _crops_fit(self) -> Self:
-        low, high = self.short_side_jitter or (self.short_side, self.short_side)
-        if low > high:
-            raise ValueError(f"short_side_jitter: {low} is larger than {high}")
-        smallest = self.short_side if self.crops == "multi_scale" else min(low, self.short_side)
-        if smallest < self.crop_size:
-            raise ValueError(
-                f"crop_size {self.crop_size} does not fit into frames with a short side of "
-                f"{smallest}; make crop_size smaller or short_side larger"
-            )
-        if min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers above 0, got {list(self.std)}")
-        return self
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewPlan:
-    """Everything that decides which pixels of a video a network sees."""
-
-    sampling: Literal["segments", "dense"] = "segments"
-    num_steps: int = 8
-    frames_per_step: int = 1
-    frame_stride: int = 1
-    """Between frames of dense clips."""
-    num_clips: int = 1
-    num_crops: Literal[1, 3, 6] = 1
-    short_side: int = 256
-    crop_size: int = 224
-    resize: ResizeRule = "keep_aspect"
-    resize_with: ResizeWith = "torch"
-    short_side_jitter: tuple[int, int] | None = None
-    """Only in training, like the two below."""
-    crops: Literal["random", "multi_scale"] = "random"
-    flip: float = 0.5
-
-
-def train_plan(shape: ClipShape, data: ClipData) -> ViewPlan:
-    """How training looks at a video.
-
-    >>> train_plan(ClipShape(sampling="segments", num_steps=8), ClipData(crop_size=112)).crop_size
-    112
-    """
-    return ViewPlan(
-        sampling=shape.sampling,
-        num_steps=shape.num_steps,
-        frames_per_step=shape.frames_per_step,
-        frame_stride=data.frame_stride,
-        short_side=data.short_side,
-        crop_size=data.crop_size,
-        resize=data.resize,
-        resize_with=data.resize_with,
-        short_side_jitter=data.short_side_jitter,
-        crops=data.crops,
-        flip=data.flip,
-    )
-
-
-def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) -> ViewPlan:
-    """How evaluation looks at a video: what `views` says, and else what `data` says.
-
-    Raises:
-        ConfigError: The crop does not fit into the frame.
-
-    >>> shape = ClipShape(sampling="segments", num_steps=3)
-    >>> eval_plan(shape, ClipData(), ClipViews(num_segments=7)).num_steps
-    7
-    """
-    views = views or ClipViews()
-    plan = replace(
-        train_plan(shape, data),
-        num_steps=views.num_segments or shape.num_steps,
-        num_clips=views.num_clips,
-        num_crops=views.num_crops,
-        short_side=views.short_side or data.short_side,
-        crop_size=views.crop_size or data.crop_size,
-        short_side_jitter=None,
-    )
-    if plan.crop_size > plan.short_side:
-        raise ConfigError(
-            f"crop_size {plan.crop_size} does not fit into frames with a short side of "
-            f"{plan.short_side}; make crop_size smaller or short_side larger"
-        )
-    return plan
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The two generators of one clip; the 2019 readers used one each, so they stay apart."""
-
-    python: random.Random
-    numpy: np.random.RandomState
-
-    @classmethod
-    def of(cls, *key: int) -> Self:
-        """Generators that depend on `key` alone, the same on every machine."""
-        digest = hashlib.sha256(repr(key).encode()).digest()
-        return cls(
-            random.Random(int.from_bytes(digest[:8], "big")),
-            np.random.RandomState(int.from_bytes(digest[8:12], "big")),
-        )
-
-
-def train_view(
-    reader: VideoReader, plan: ViewPlan, draws: Draws, span: tuple[int, int] | None = None
-) -> NDArray[np.uint8]:
-    """Cut one training clip: drawn frames, resized, a drawn crop, perhaps mirrored.
-
-    Clips of segments draw from `draws.python` (only the short side from `draws.numpy`): frames,
-    rectangle, crop, mirror. Dense clips draw the frames from `draws.python`, the rest from
-    `draws.numpy`. With the same states as in 2019 these are the same pixels.
-
-    Args:
-        reader: The video.
-        plan: From `train_plan`.
-        draws: Used up in this order.
-        span: First frame and the one after the last that may be used; None: all.
-
-    Returns:
-        (num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
-    """
-    first, last = span or (0, reader.num_frames)
-    if plan.sampling == "segments":
-        numbers = sampling.segment_frames_random(
-            last - first, num_segments=plan.num_steps, run=plan.frames_per_step, rng=draws.python
-        )
-    else:
-        numbers = sampling.dense_frames_random(
-            last - first,
-            length=plan.num_steps * plan.frames_per_step,
-            stride=plan.frame_stride,
-            rng=draws.python,
-        )
-    frames = reader.read([first + number for number in numbers])
-    low, high = plan.short_side_jitter or (plan.short_side, plan.short_side)
-    side = transforms.jittered_short_side(low, high, draws.numpy)
-    frames = _resized(frames, side, plan)
-    if plan.crops == "multi_scale":
-        frames = transforms.multi_scale_crop(
-            frames, plan.short_side, draws.python, backend=plan.resize_with
-        )
-    if plan.sampling == "segments":
-        frames = transforms.random_crop(frames, plan.crop_size, draws.python)
-        mirrored = draws.python.random() < plan.flip
-    else:
-        frames = transforms.random_crop_exclusive(frames, plan.crop_size, draws.numpy)
-        mirrored = draws.numpy.rand() > 1 - plan.flip
-    if mirrored:
-        frames = transforms.mirror(frames)
-    return transforms.side_by_side(frames, plan.frames_per_step)
-
-
-def eval_views(
-    reader: VideoReader,
-    plan: ViewPlan,
-    *,
-    clip: int | None = None,
-    crop: int | None = None,
-    centre: sampling.CentreRule = "first",
-    span: tuple[int, int] | None = None,
-) -> list[NDArray[np.uint8]]:
-    """Cut the crops of one evaluation clip. Nothing is drawn.
-
-    Args:
-        reader: The video.
-        plan: From `eval_plan`.
-        clip: Which of `plan.num_clips`; None: the one in the middle.
-        crop: Only this crop, as `positioned_crop` numbers them; None: `plan.num_crops`.
-        centre: See `segment_frames`.
-        span: First frame and the one after the last that may be used; None: all.
-
-    Returns:
-        Views of (num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
-    """
-    numbers = eval_frames(reader, plan, clip=clip, centre=centre, span=span)
-    frames = _resized(reader.read(numbers), plan.short_side, plan)
-    if crop is not None:
-        cuts = [transforms.positioned_crop(frames, plan.crop_size, crop)]
-    elif plan.num_crops > 1:
-        cuts = [
-            transforms.positioned_crop(frames, plan.crop_size, position)
-            for position in range(plan.num_crops)
-        ]
-    elif plan.sampling == "dense":  # its 2019 reader rounded the other way
-        top, left = ((size - plan.crop_size) // 2 for size in frames.shape[1:3])
-        side = plan.crop_size
-        cuts = [transforms.crop(frames, top=top, left=left, height=side, width=side)]
-    else:
-        cuts = [transforms.centre_crop(frames, plan.crop_size)]
-    return [transforms.side_by_side(cut, plan.frames_per_step) for cut in cuts]
-
-
-def eval_frames(
-    reader: VideoReader,
-    plan: ViewPlan,
-    *,
-    clip: int | None = None,
-    centre: sampling.CentreRule = "first",
-    span: tuple[int, int] | None = None,
-) -> list[int]:
-    """Numbers of the frames that one evaluation clip is made of; arguments as of `eval_views`."""
-    first, last = span or (0, reader.num_frames)
-    if plan.sampling == "segments":
-        numbers = sampling.segment_frames(
-            last - first,
-            num_segments=plan.num_steps,
-            run=plan.frames_per_step,
-            centre=centre,
-            clip=clip or 0,
-            num_clips=plan.num_clips if clip is not None else 1,
-        )
-    else:
-        numbers = sampling.dense_frames(
-            last - first,
-            length=plan.num_steps * plan.frames_per_step,
-            stride=plan.frame_stride,
-            clip=clip,
-            num_clips=plan.num_clips,
-        )
-    return [first + number for number in numbers]
-
-
-def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
-    return transforms.resize_short_side(
-        frames, short_side, rule=plan.resize, backend=plan.resize_with
-    )
-
-
-def centre_rule(reader: VideoReader) -> sampling.CentreRule:
-    """What the 2019 readers put in the middle of a segment: it differed with the kind of file."""
-    return "run" if isinstance(reader, JpegPickle) else "first"
 
 
 def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
@@ -884,6 +596,7 @@ def load_entries(
         )
     return kinetics.read_list(
         path,
+        count_frames=count_frames,
         root=data.root,
         num_classes=num_classes,
         class_names=names,
@@ -904,7 +617,7 @@ def class_names(data: ClipData) -> list[str] | None:
         DataError: The file with the names, or the folder, cannot be read.
     """
     if data.class_names is not None:
-        return kinetics.read_class_names(data.class_names)
+        return read_class_names(data.class_names)
     for path in (data.train, data.val, data.test):
         if path is not None and path.exists():
             return _own_names(data, path)
@@ -1000,7 +713,7 @@ def _found_first_label(
         root=data.root,
         num_classes=num_classes,
         class_names=names,
-        first_number=kinetics.first_class_number(cast(Path, data.class_names)) if named else None,
+        first_number=first_class_number(cast(Path, data.class_names)) if named else None,
     )
 
 

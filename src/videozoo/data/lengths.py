@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videozoo.data.video_names import of_video
+from videozoo.data.text import of_video
 from videozoo.errors import DataError
 
 TOLERANCE = 0.05

@@ -1,4 +1,4 @@
-"""From videos, sentences and windows to batches: the `data:` section of moment retrieval.
+"""From videos, sentences and windows to batches.
 
 A moment is looked for among windows, stretches of a video of a few fixed lengths. Their features
 are either files of their own, `MOVIE_START_END.npy` as in 2019 (TACoS), or means of the features of
@@ -20,101 +20,26 @@ from typing import Any, Literal, Protocol, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from videozoo.data._sequence_batches import EvalBatches, Items, MisfitError, TrainBatches, Workers
-from videozoo.data._sequence_videos import check_missing, named, refuse_missing
-from videozoo.data._video_features import VideoFeatures
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.records import Facts
-from videozoo.data.sentence_vectors import (
-    GIVEN,
-    SentenceSettings,
-    as_vector,
-    check_dim,
-    make_encoder,
-    text_of,
-)
-from videozoo.data.timed_sentences import (
-    TimedSentences,
-    check_times,
-    check_times_by_features,
-    read_timed_sentences,
-)
-from videozoo.errors import ConfigError, DataError
+from videozoo.data.annotations.segments import named
+from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder, text_of
+from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
+from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
+from videozoo.data.features._video_features import VideoFeatures
+from videozoo.data.features.records import Facts
+from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
+from videozoo.errors import ConfigError, DataError, MisfitError
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
-from videozoo.types import Settings
+from videozoo.settings.moments import GIVEN, MomentData, WindowSettings
 
 Unit = Literal["frames", "seconds"]
 Part = Literal["train", "val", "test"]
 Table = NDArray[np.float64]
 
 _RATE = 5.0  # vectors a second, where nothing tells
-
-
-class WindowSettings(Settings):
-    """Which windows are cut out of the features of whole videos."""
-
-    seconds: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
-    """Their lengths. A video shorter than one of them is a window as a whole."""
-    overlap: float = Field(default=0.8, ge=0, lt=1)
-    """Share of a window that the next of the same length shows again."""
-    context_seconds: float = Field(default=4.0, gt=0)
-    """How much of what comes before and after a window is seen beside it."""
-
-
-class MomentData(Settings):
-    """Sentences, the moments they describe, and the windows these are looked for in."""
-
-    train: Path | None = None
-    """Sentences to learn from: Charades-STA, TACoS or ActivityNet Captions as JSON, QVHighlights as
-    JSON lines, 2019 lists of ETS, or 2019 pickles of TALL with names of clips and vectors of their
-    sentences."""
-    val: Path | None = None
-    """Sentences to check with after each epoch."""
-    test: Path | None = None
-    """Sentences to evaluate on. By default those of `val`."""
-    features: Path | None = None
-    """Features of whole videos, which windows are cut out of: a folder of files, or a pack."""
-    streams: tuple[str, ...] = ()
-    """Arrays of a video to be put side by side. By default the only one, or `rgb` and `flow`."""
-    rate: float | None = Field(default=None, gt=0)
-    """Vectors a second. By default what the features say of themselves, else 5."""
-    windows: WindowSettings = WindowSettings()
-    """How windows are cut out of features of whole videos."""
-    clips: Path | None = None
-    """In place of `features`: a folder with a file MOVIE_START_END.npy for each window, times in
-    frames, as in 2019."""
-    test_clips: Path | None = None
-    """The same for `val` and `test`; by default `clips`."""
-    context_frames: int = Field(default=128, ge=1)
-    """For `clips`: length of a clip that stands for what comes before or after."""
-    context_clips: int = Field(default=1, ge=1)
-    """For `clips`: how many of these, on either side."""
-    lengths: Path | None = None
-    """For `clips`: 2019 pickle with number of frames and frames a second of each movie."""
-    frames_per_second: float | None = Field(default=None, gt=0)
-    """Where sentences count in seconds and windows in frames or the other way round, and `lengths`
-    does not tell. TACoS: 29.4."""
-    sentences: SentenceSettings = SentenceSettings()
-    """How sentences become vectors, where the files hold texts."""
-    min_tiou: float = Field(default=0.5, ge=0, le=1)
-    """Training pairs a sentence with windows that overlap its moment by more than this, ..."""
-    max_outside: float = Field(default=0.15, ge=0, le=1)
-    """... and of which less than this share lies outside it."""
-    outside: Literal["refuse", "skip"] = "refuse"
-    """What becomes of sentences whose moment lies outside its video or has no length: refuse them,
-    or leave them out and say how many. Moments that only reach beyond the end are cut there."""
-    num_workers: int = Field(default=4, ge=0)
-    """Processes that read, on each training process; never more than the machine has cores.
-    0 reads in the training process itself."""
-    prefetch_batches: int = Field(default=2, ge=1)
-    """Batches each worker prepares ahead."""
-    bad_video_share: float = Field(default=0.05, ge=0, le=1)
-    """Training goes on without videos that have no features, and replaces damaged ones by others;
-    it stops when together they are more than this share."""
 
 
 # --- windows ---------------------------------------------------------------------------------

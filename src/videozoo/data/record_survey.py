@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from videozoo.data.features import usable_frames
-from videozoo.data.records import PackStream, RecordSet
+from videozoo.data.features.records import PackStream, RecordSet, usable_frames
 from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 

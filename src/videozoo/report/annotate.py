@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from videozoo.data.video import VideoReader
+from videozoo.data.frames.video import VideoReader
 from videozoo.errors import RunError
 from videozoo.report import drawing
 from videozoo.report.drawing import BAD, FAINT, GOOD, INK, PAPER, Colour, Frame

@@ -21,10 +21,10 @@ from rich.progress import (
 )
 
 from videozoo.config import RunConfig
-from videozoo.data.clips import ClipData
 from videozoo.errors import ConfigError, RunError
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
+from videozoo.settings.clips import ClipData
 
 
 def without_absent_names(config: RunConfig) -> RunConfig:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from videozoo import __version__
-from videozoo.data.pool import Outcome, run_apart
+from videozoo.data.frames.pool import Outcome, run_apart
 from videozoo.errors import DataError, RunError, VideozooError
 from videozoo.safe_names import shown
 from videozoo.weights.cache import cache_folder
@@ -562,8 +562,8 @@ def _codec_facts() -> dict[str, Any]:
     import numpy as np
     from av.codec import Codec
 
-    from videozoo.data.synthetic import write_video
-    from videozoo.data.video import open_video
+    from videozoo.data.frames.video import open_video
+    from videozoo.data.synthetic.clips import write_video
 
     decoders: list[str] = []
     for name in _CODECS:

@@ -29,9 +29,8 @@ from torch import Tensor, nn
 
 from videozoo import __version__
 from videozoo.config import RunConfig
-from videozoo.data.clips import eval_plan
-from videozoo.data.feature_folder import STREAM, FeatureFolder
-from videozoo.data.kinetics import (
+from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels, video_name
+from videozoo.data.annotations.videos import (
     ClipEntry,
     find_videos,
     is_list_name,
@@ -40,10 +39,11 @@ from videozoo.data.kinetics import (
     read_list,
     videos_of,
 )
-from videozoo.data.records import SOURCE, FeatureRecord, fingerprint
-from videozoo.data.video import open_video
-from videozoo.data.video_labels import VideoLabels, absolute, read_labels, video_name
-from videozoo.data.windows import FrameTimes, WindowPlan, read_windows, window_frames
+from videozoo.data.features.records import SOURCE, FeatureRecord, fingerprint
+from videozoo.data.features.writer import STREAM, FeatureFolder
+from videozoo.data.frames.video import count_frames, open_video
+from videozoo.data.frames.views import eval_plan
+from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
 from videozoo.engine.devices import make_accelerator, use_channels_last
 from videozoo.errors import ConfigError, DataError, UsageError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
@@ -337,7 +337,11 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
                     "%s: its classes are numbered in the order of their names, from 0 %r to %d %r",
                     *(path, names[0], len(names) - 1, names[-1]),
                 )
-            entries += videos_of(read_list(path, root=root, labels="optional", class_names=names))
+            entries += videos_of(
+                read_list(
+                    path, root=root, labels="optional", class_names=names, count_frames=count_frames
+                )
+            )
         else:
             entries += find_videos(path)
     by_file: dict[str, ClipEntry] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from videozoo.data.records import SOURCE, fingerprint
+from videozoo.data.features.records import SOURCE, fingerprint
 from videozoo.errors import DataError
 from videozoo.tasks.loading import Trained
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.sequences import AnnotatedData
 from videozoo.engine.devices import (
     finish,
     make_accelerator,
@@ -29,6 +28,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
+from videozoo.settings.segments import AnnotatedData
 from videozoo.tasks.building import build
 from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.loading import save_trained

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.records import SOURCE, fingerprint
+from videozoo.data.features.records import SOURCE, fingerprint
 from videozoo.tasks.requests import ConfigSource
 from videozoo.tasks.results import run_folder_of
 from videozoo.weights.files import read_metadata

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.data._workers import named_few, num_cores
-from videozoo.data.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
+from videozoo.data.features.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
+from videozoo.data.features.records import MANIFEST, expand_records, find_records
 from videozoo.data.record_survey import SEGMENTS_IGNORED
-from videozoo.data.records import MANIFEST, expand_records, find_records
 from videozoo.errors import DataError
 from videozoo.tasks.next_steps import train_tagger
 

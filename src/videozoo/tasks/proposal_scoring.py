@@ -14,24 +14,22 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import Annotations
-from videozoo.data.sequence_views import SequenceViews
-from videozoo.data.sequences import (
+from videozoo.data.annotations.segments import Annotations
+from videozoo.data.coverage import Part, are_of_one_file
+from videozoo.data.proposals import (
     EvalProposals,
-    Part,
     ProposalBatch,
-    ProposalData,
     Proposals,
     ProposalVideos,
     TrainProposals,
-    are_of_one_file,
     load_proposals,
 )
-from videozoo.data.video_names import spellings
+from videozoo.data.text import spellings
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.bsn_pem import losses
+from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.answers import Batches, Said, Source, generator_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import named
+from videozoo.data.annotations.segments import named
 from videozoo.engine.devices import keep_random_state
 from videozoo.errors import WeightsError
 from videozoo.tasks.loading import default_weights, paddle_arrays, resolve_weights

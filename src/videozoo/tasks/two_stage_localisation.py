@@ -24,20 +24,16 @@ from rich.console import Console
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import Annotation, Annotations
-from videozoo.data.sequence_views import SequenceViews
-from videozoo.data.sequences import (
-    ProposalBatch,
-    ProposalData,
-    Proposals,
-    SequenceVideos,
-)
+from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.proposals import ProposalBatch, Proposals
+from videozoo.data.segments import SequenceVideos
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import RunError, UsageError
 from videozoo.safe_write import written_aside
+from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
 from videozoo.tasks.fitting import Lesson, open_run, run_lesson

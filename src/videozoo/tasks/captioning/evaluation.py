@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.captions import CaptionEvents, EvalCaptions, count_unknown, load_events
-from videozoo.data.timed_sentences import (
+from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
     read_timed_sentences,
 )
+from videozoo.data.captions import CaptionEvents, EvalCaptions, count_unknown, load_events
 from videozoo.errors import DataError, RunError, UsageError
 from videozoo.metrics.captions import (
     Meteor,

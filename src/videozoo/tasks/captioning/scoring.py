@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
-from videozoo.data.caption_views import CaptionViews
+from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
 from videozoo.data.captions import (
     CaptionEvents,
     EvalCaptions,
@@ -23,9 +23,9 @@ from videozoo.data.captions import (
     build_vocabulary,
     read_vocabulary,
 )
-from videozoo.data.timed_sentences import TimedSentence, read_timed_sentences
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.ets import ETS, Caption, sentence_of
+from videozoo.settings.captions import CaptionViews
 from videozoo.tasks.captioning.exported import ExportedETS, second_file
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop

@@ -3,7 +3,8 @@
 The result of `--json FILE` is one object:
 
 * `videozoo`, `kind` ("check-data"), `format` (1), `asked`: what was checked, and how.
-* `counts`: files by status (see `videozoo.data.check.Status`), `damaged`, `bad`, `from_cache`.
+* `counts`: files by status (see `videozoo.data.frames.check.Status`), `damaged`, `bad`,
+  `from_cache`.
 * `parts`: for each list or part of a folder its `name`, `source`, number of `videos`, `problems`
   (lines that cannot be used, labels out of range), and `classes` (`label`, `name`, and how many
   `videos` of it are readable).
@@ -24,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo.data.check import FactCache, check_files, content_hashes
+from videozoo.data.frames.check import FactCache, check_files, content_hashes
 from videozoo.errors import DataError
 from videozoo.tasks.check_data.output import json_lines, say, show, verdict, write_good, write_lines
 from videozoo.tasks.check_data.parts import CheckRequest, Item, Part, find_parts, path_key

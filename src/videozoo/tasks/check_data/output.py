@@ -14,8 +14,8 @@ from typing import IO, Any
 from rich.console import Console
 
 from videozoo import __version__
-from videozoo.data._files import is_pickle
-from videozoo.data.check import FileReport
+from videozoo.data.files import is_pickle
+from videozoo.data.frames.check import FileReport
 from videozoo.errors import RunError
 from videozoo.report.tables import check_counts_table, check_parts_table, check_spread_table, plain
 from videozoo.safe_write import written_aside

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from videozoo.data import class_folders, kinetics
-from videozoo.data._files import is_pickle, not_read
-from videozoo.data.check import Found, scan_folder
-from videozoo.data.kinetics import ClipEntry
+from videozoo.data.annotations import class_folders
+from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.files import is_pickle, not_read
+from videozoo.data.frames.check import Found, scan_folder
+from videozoo.data.frames.video import count_frames
+from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError, UsageError
 from videozoo.tasks.requests import ConfigSource
 
@@ -96,8 +99,8 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         num_classes = config.model.num_classes if config is not None else None
         names, number = None, None
         if data is not None and data.class_names is not None and data.class_names.exists():
-            names = kinetics.read_class_names(data.class_names)
-            number = kinetics.first_class_number(data.class_names)
+            names = read_class_names(data.class_names)
+            number = first_class_number(data.class_names)
         root = data.root if data else None
         first: int | None = data.first_label if data else None
         remark = ""
@@ -202,7 +205,7 @@ def _list_part(
     )
     part = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
     try:
-        kinetics.check_frames(path, lines)
+        kinetics.check_frames(path, lines, count_frames)
     except DataError as error:
         part.problems.append(str(error))
     seen: set[tuple[Path, int | None]] = set()

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 
 from videozoo import __version__
-from videozoo.data.features import load_records
+from videozoo.data.features.records import RecordSet, find_records, holds_records
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
-from videozoo.data.records import RecordSet, find_records, holds_records
+from videozoo.data.tags import load_records
 from videozoo.errors import DataError, RunError, UsageError
 from videozoo.safe_write import written_aside
 from videozoo.tasks.check_data.output import say

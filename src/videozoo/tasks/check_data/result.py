@@ -9,8 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from videozoo.data._files import is_pickle
-from videozoo.data.check import FileReport
+from videozoo.data.files import is_pickle
+from videozoo.data.frames.check import FileReport
 from videozoo.tasks.check_data.parts import Item, Part, path_key
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.clips import centre_rule, entry_span, eval_frames, eval_plan, eval_views
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.video import open_video
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.clips import entry_span
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.views import centre_rule, eval_frames, eval_plan, eval_views
 from videozoo.ops.grad_cam import grad_cam
 from videozoo.ops.pixels import normalize
 from videozoo.report.annotate import SeenFrames

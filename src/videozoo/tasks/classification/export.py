@@ -21,12 +21,13 @@ from torch.export import Dim, ExportedProgram
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.clips import ClipData, EvalBatches, eval_plan, has_entries, load_entries
-from videozoo.data.kinetics import ClipEntry, find_videos
-from videozoo.data.views import ClipPredict
+from videozoo.data.annotations.videos import ClipEntry, find_videos
+from videozoo.data.clips import EvalBatches, has_entries, load_entries
+from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, RunError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
+from videozoo.settings.clips import ClipData, ClipPredict
 from videozoo.tasks.building import build
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, with_views

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from videozoo.data.class_folders import loose_videos, one_level_down
-from videozoo.data.kinetics import ClipEntry
+from videozoo.data.annotations.class_folders import loose_videos, one_level_down
+from videozoo.data.annotations.videos import ClipEntry
 from videozoo.errors import DataError
 
 _MOST_NAMED = 5

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from videozoo import __version__
 from videozoo.config import RunConfig
-from videozoo.data.kinetics import ClipEntry, views_by_video
-from videozoo.data.views import ClipViews
+from videozoo.data.annotations.videos import ClipEntry, views_by_video
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import DataError
 from videozoo.metrics.calibration import confidence_bins, expected_calibration_error
 from videozoo.report.charts import Confusion, Curve, Panel, Reliability, worst_pairs
 from videozoo.report.html import Headline, PredictionCard, Report, Table
 from videozoo.report.tables import percent
+from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.classification.scoring import Scored
 from videozoo.tasks.results import run_folder_of

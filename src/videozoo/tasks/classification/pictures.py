@@ -15,17 +15,10 @@ from torch import nn
 
 from videozoo.commands import flag
 from videozoo.config import RunConfig
-from videozoo.data.clips import (
-    ViewPlan,
-    centre_rule,
-    entry_span,
-    eval_frames,
-    eval_plan,
-    eval_views,
-)
-from videozoo.data.kinetics import ClipEntry, views_by_video
-from videozoo.data.video import VideoReader, open_video
-from videozoo.data.views import ClipViews
+from videozoo.data.annotations.videos import ClipEntry, views_by_video
+from videozoo.data.clips import entry_span
+from videozoo.data.frames.video import VideoReader, open_video
+from videozoo.data.frames.views import ViewPlan, centre_rule, eval_frames, eval_plan, eval_views
 from videozoo.errors import DataError, RunError
 from videozoo.report.annotate import (
     Answer,
@@ -36,6 +29,7 @@ from videozoo.report.annotate import (
     picture_names,
     write_picture,
 )
+from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.explain import explain
 from videozoo.tasks.classification.scoring import VideoResult

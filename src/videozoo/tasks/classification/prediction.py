@@ -13,16 +13,17 @@ from rich.console import Console
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.kinetics import (
+from videozoo.data.annotations.videos import (
     ClipEntry,
     find_videos,
     is_list_name,
     matching_paths,
     read_list,
 )
-from videozoo.data.views import ClipViews
+from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
+from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
@@ -149,6 +150,7 @@ def input_entries(
         if is_list_name(path):
             entries += read_list(
                 path,
+                count_frames=count_frames,
                 root=config.data.root,
                 labels="optional",
                 num_classes=config.model.num_classes,

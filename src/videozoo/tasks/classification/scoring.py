@@ -15,19 +15,20 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.clips import ClipData, EvalBatches, eval_plan
-from videozoo.data.kinetics import (
+from videozoo.data.annotations.videos import (
     ClipEntry,
     videos_of,
     views_by_video,
 )
-from videozoo.data.views import ClipPredict, ClipViews
+from videozoo.data.clips import EvalBatches
+from videozoo.data.frames.views import eval_plan
 from videozoo.engine.devices import use_channels_last
 from videozoo.errors import ConfigError
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
+from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.common import progress_bar, speaker
 from videozoo.tasks.exporting import refuse_drop

@@ -10,7 +10,8 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.class_folders import folder_class_names
+from videozoo.data.annotations.class_folders import folder_class_names
+from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.clips import (
     ClipBatch,
     TrainBatches,
@@ -18,14 +19,13 @@ from videozoo.data.clips import (
     load_entries,
     settled_first_label,
 )
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.views import ClipViews
 from videozoo.engine.devices import (
     device_batch_size,
 )
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
+from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.lessons import check_learnable, remarks
 from videozoo.tasks.classification.scoring import ModuleScorer, score_videos

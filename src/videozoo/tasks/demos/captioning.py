@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.commands import command
-from videozoo.data.synthetic_world import WorldVideo
+from videozoo.data.synthetic.world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.captions import (
     Meteor,

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.commands import command
+from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.clips import load_entries
-from videozoo.data.kinetics import ClipEntry
-from videozoo.data.synthetic import CLASS_NAMES, SyntheticClips, make_clips
+from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError
 from videozoo.report.charts import Confusion

@@ -24,8 +24,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.records import FeatureRecord, PackWriter, find_records
-from videozoo.data.synthetic_world import World, WorldVideo, make_world
+from videozoo.data.features.records import FeatureRecord, PackWriter, find_records
+from videozoo.data.synthetic.world import World, WorldVideo, make_world
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.demos import clips
 from videozoo.tasks.extraction import extract_all

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.synthetic_world import WorldVideo
+from videozoo.data.synthetic.world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.detection import DetectionCounter
 from videozoo.metrics.proposals import ProposalCounter

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from videozoo.commands import command
-from videozoo.data.synthetic_world import WorldVideo
+from videozoo.data.synthetic.world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.moments import Search, recall
 from videozoo.tasks import moments

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.records import RecordSet, find_records
-from videozoo.data.synthetic import CLASS_NAMES
+from videozoo.data.features.records import RecordSet, find_records
+from videozoo.data.synthetic.clips import CLASS_NAMES
 from videozoo.errors import RunError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.tasks import tagging

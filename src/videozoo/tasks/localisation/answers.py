@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import Annotation, Annotations
-from videozoo.data.sequence_views import SequenceViews
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.ops.soft_nms import soft_nms, suppress_by_class
+from videozoo.settings.segments import SequenceViews
 from videozoo.tasks.localisation.files import ScoreFiles
 from videozoo.types import Candidates
 

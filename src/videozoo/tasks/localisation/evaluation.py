@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.sequence_views import SequenceEval, SequenceViews
-from videozoo.data.sequences import videos_learnt_from
+from videozoo.data.coverage import videos_learnt_from
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import RunError, UsageError
 from videozoo.report.html import write_report
 from videozoo.report.tables import bucket_table, error_table, summary_table
+from videozoo.settings.segments import SequenceEval, SequenceViews
 from videozoo.tasks.classification.pages import CHARTS_HINT, can_draw
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.activitynet import Annotation, write_results
-from videozoo.data.sequence_views import SequenceViews
-from videozoo.data.sequences import Proposals, write_proposals, write_table
+from videozoo.data.annotations.segments import Annotation, write_results
+from videozoo.data.proposals import Proposals, write_proposals, write_table
 from videozoo.errors import DataError, RunError
 from videozoo.models.bsn import described
 from videozoo.ops.proposal_generation import best_overlaps, result_entries
 from videozoo.safe_write import written_aside
+from videozoo.settings.segments import SequenceViews
 from videozoo.types import ProposalGeneration
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import Annotation, Annotations
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError
 from videozoo.tasks.fitting import Batches

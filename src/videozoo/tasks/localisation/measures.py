@@ -9,14 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from videozoo.data import kinetics
-from videozoo.data.activitynet import Annotation, Annotations, read_class_scores
-from videozoo.data.json_files import json_of
-from videozoo.data.sequence_views import SequenceEval, SequenceViews
-from videozoo.data.video_names import spellings
+from videozoo.data.annotations.segments import Annotation, Annotations, read_class_scores
+from videozoo.data.text import json_of, spellings, text_of
 from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
+from videozoo.settings.segments import SequenceEval, SequenceViews
 from videozoo.tasks.localisation.answers import Answer, Answers, Source
 from videozoo.types import Candidates
 
@@ -256,7 +254,7 @@ def read_labels(path: Path) -> ClassScores:
 
 
 def _predictions(path: Path) -> list[dict[str, Any]] | None:
-    content = json_of(path, kinetics.text_of(path))
+    content = json_of(path, text_of(path))
     listed: Any = content.get("predictions") if isinstance(content, dict) else None
     return cast("list[dict[str, Any]]", listed) if isinstance(listed, list) and listed else None
 

@@ -12,13 +12,13 @@ import numpy as np
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.activitynet import annotated_classes, read_class_names
-from videozoo.data.sequence_views import SequencePredict
+from videozoo.data.annotations.segments import annotated_classes, read_action_names
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
+from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
@@ -176,7 +176,7 @@ def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
     if data.class_names is None and (data.annotations is None or not data.annotations.exists()):
         return None
     if data.class_names is not None:
-        return tuple(read_class_names(data.class_names))
+        return tuple(read_action_names(data.class_names))
     return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
 
 

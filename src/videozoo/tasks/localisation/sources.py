@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from videozoo.config import RunConfig
-from videozoo.data import kinetics
-from videozoo.data.activitynet import (
+from videozoo.data.annotations.segments import (
     Annotation,
     Annotations,
     annotated_durations,
@@ -23,24 +22,21 @@ from videozoo.data.activitynet import (
     read_durations,
     video_lengths,
 )
+from videozoo.data.coverage import Part, load_annotations
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
-from videozoo.data.sequence_views import SequenceViews
-from videozoo.data.sequences import (
+from videozoo.data.segments import (
     EvalSequences,
-    FeatureFiles,
-    Part,
     SequenceBatch,
-    SequenceData,
     SequenceVideos,
-    Targets,
-    load_annotations,
     load_files,
     with_features,
 )
-from videozoo.data.video_names import of_video
+from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError
+from videozoo.settings.segments import SequenceData, SequenceViews
 from videozoo.tasks.localisation.answers import Said, Source, candidate_table, generator_of
-from videozoo.types import Localiser, SequenceShape
+from videozoo.types import Localiser, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
 """What lists of names of videos are called."""
@@ -181,9 +177,9 @@ def _lengths_in_list(path: Path) -> dict[str, float]:
     if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
         return {}
     lengths: dict[str, float] = {}
-    for _, line in kinetics.lines_of(path):
+    for _, line in lines_of(path):
         name, *rest = line.split()
-        frames = kinetics.integer(rest[0]) if rest else None
+        frames = integer(rest[0]) if rest else None
         if frames:
             lengths[name] = float(frames)
     return lengths
@@ -292,8 +288,8 @@ def listed_videos(path: Path) -> tuple[list[str], Known]:
     Raises:
         DataError: The file is missing, names none, or is JSON of another kind.
     """
-    if kinetics.text_of(path).lstrip()[:1] != "{":
-        return [line.split()[0] for _, line in kinetics.lines_of(path)], {}
+    if text_of(path).lstrip()[:1] != "{":
+        return [line.split()[0] for _, line in lines_of(path)], {}
     lengths = video_lengths(path)
     if not lengths:
         raise DataError(f"{path}: names no video")

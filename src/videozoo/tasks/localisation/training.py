@@ -8,7 +8,8 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.sequences import SequenceBatch, SequenceVideos, TrainSequences, are_of_one_file
+from videozoo.data.coverage import are_of_one_file
+from videozoo.data.segments import SequenceBatch, SequenceVideos, TrainSequences
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder

@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from videozoo.data.moment_views import MomentEval
 from videozoo.data.moments import EvalMoments, load_moments, load_readable_moments
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
+from videozoo.settings.moments import MomentEval
 from videozoo.tasks.common import (
     progress_bar,
     say_if_learnt_from,

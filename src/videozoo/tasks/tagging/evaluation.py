@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.features import EvalFeatures, load_records
+from videozoo.data.tags import EvalFeatures, load_records
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter

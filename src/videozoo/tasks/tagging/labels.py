@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from videozoo.data._workers import named_few
+from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
-from videozoo.data.records import RecordSet
 from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videozoo.config import RunConfig
-from videozoo.data.records import RecordSet
+from videozoo.data.features.records import RecordSet
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.tasks.tagging.scoring import VideoTags, feature_shape

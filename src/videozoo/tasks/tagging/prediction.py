@@ -11,9 +11,9 @@ from rich.console import Console
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.features import EvalFeatures
+from videozoo.data.features.records import RecordSet, find_records
 from videozoo.data.record_survey import survey
-from videozoo.data.records import RecordSet, find_records
+from videozoo.data.tags import EvalFeatures
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.tables import prediction_table

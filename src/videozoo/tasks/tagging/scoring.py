@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.features import EvalFeatures, FeatureBatch, class_names
+from videozoo.data.tags import EvalFeatures, FeatureBatch, class_names
 from videozoo.errors import ConfigError
 from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize

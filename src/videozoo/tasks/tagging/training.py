@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.features import (
+from videozoo.data.tags import (
     EvalFeatures,
     FeatureBatch,
     TrainFeatures,

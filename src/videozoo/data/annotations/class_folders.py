@@ -1,0 +1,335 @@
+"""Folders with one folder of videos a class, perhaps divided into parts above the classes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.files import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_video_name,
+    known_suffixes,
+    not_read,
+    videos_under,
+    walk,
+)
+from videozoo.data.text import integer
+from videozoo.errors import DataError
+
+Part = Literal["train", "val", "test", "all"]
+
+_PART_WORDS: Mapping[Part, str] = {
+    "train": "train|training",
+    "val": "val|valid|validation|dev|development|eval|evaluation",
+    "test": "test|testing",
+}
+_MOST_LINES = 10  # names shown in one error
+
+
+def read_folder(
+    folder: Path,
+    *,
+    part: Part = "all",
+    val_share: float = 0.2,
+    split_seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+) -> list[ClipEntry]:
+    """Read a folder that holds one folder of videos a class; deeper folders count to the class.
+
+    With subfolders `train`, `val` (or `valid`, `validation`, `dev`, `eval`) and `test` that hold
+    class folders, these are the parts. Without, `val_share` of each class are `val`, drawn by each
+    file's own name, so that adding videos moves no other from one part to the other. (Only where
+    that leaves a class with no video in a part, one is moved there.) `test` is `val` where there is
+    no such folder.
+
+    Args:
+        folder: FOLDER/CLASS/VIDEO, or FOLDER/PART/CLASS/VIDEO.
+        part: `all` is everything, over all parts.
+        val_share: Share of validation, 0 to 1, where no folder says it.
+        split_seed: Another number draws another share.
+        class_names: The class of number i; by default the names of the folders in `class_order`.
+        num_classes: There may be no more classes than that; None does not check.
+
+    Returns:
+        Entries sorted by class, then path.
+
+    Raises:
+        DataError: There is no such folder, it has no class folders, or a class has no videos.
+    """
+    parts = part_folders(folder)
+    if not parts:
+        by_class = _videos_by_class(folder)
+        chosen = {
+            name: _drawn(folder / name, videos, name, part, val_share, split_seed)
+            for name, videos in by_class.items()
+        }
+        found = [(folder, chosen)]
+    elif part == "all":
+        found = [(path, _videos_by_class(path)) for paths in parts.values() for path in paths]
+    else:
+        found = _of_part(folder, parts, part, val_share, split_seed)
+    names = list(class_names or folder_class_names(folder))
+    _check_classes(folder, found, names, num_classes)
+    number = {name: label for label, name in enumerate(names)}
+    return [
+        ClipEntry(path, number[name], path.relative_to(base).as_posix())
+        for base, classes in found
+        for name, paths in sorted(classes.items(), key=lambda item: number[item[0]])
+        for path in paths
+    ]
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether a folder is divided into `train`, `val` and `test` itself.
+
+    Raises:
+        DataError: It is half divided: see `part_folders`.
+    """
+    return folder.is_dir() and bool(part_folders(folder))
+
+
+def part_of_name(name: str) -> Part | None:
+    """The part that a folder of this name holds.
+
+    >>> part_of_name("Validation"), part_of_name("test_set"), part_of_name("cats")
+    ('val', 'test', None)
+    """
+    part: Part
+    for part, words in _PART_WORDS.items():
+        if re.fullmatch(rf"({words})[ _-]?(set|data|split)?", name.lower()):
+            return part
+    return None
+
+
+def part_folders(folder: Path) -> dict[Part, list[Path]]:
+    """Folders of each part, or nothing where the folder is not divided.
+
+    `eval` is a part to check with, or where there is another one, to test on.
+
+    Raises:
+        DataError: Folders are named as parts, and others stand beside them or nothing is in them.
+    """
+    folders = _subfolders(folder)
+    named = [path for path in folders if part_of_name(path.name) and _holds_something(path)]
+    divided = [path for path in named if _subfolders(path)]
+    if not divided:
+        _check_undivided(folder, folders, named)
+        return {}
+    odd = [path for path in folders if path not in divided and _holds_videos(path)]
+    if odd:
+        shown = ", ".join(repr(path.name) for path in odd[:3]) + (", ..." if odd[3:] else "")
+        there = ", ".join(path.name for path in divided)
+        what = "holds no class folders" if odd[0] in named else "is no part"
+        raise DataError(
+            f"{folder}: holds parts ({there}) and beside them {shown}, which {what}; move it "
+            "elsewhere, or rename the parts if they are classes"
+        )
+    parts: dict[Part, list[Path]] = defaultdict(list)
+    for path in divided:
+        parts[cast(Part, part_of_name(path.name))].append(path)
+    second = [path for path in parts.get("val", ()) if path.name.lower().startswith("eval")]
+    if second and len(second) < len(parts["val"]):
+        parts["val"] = [path for path in parts["val"] if path not in second]
+        parts["test"] += second
+    return dict(parts)
+
+
+def _check_undivided(folder: Path, folders: Sequence[Path], named: Sequence[Path]) -> None:
+    """Raise where what looks like classes are parts, or has parts inside."""
+    if len({part_of_name(path.name) for path in named}) > 1:
+        names = " and ".join(repr(path.name) for path in named[:3])
+        raise DataError(
+            f"{folder}: {names} are named as parts and hold no class folders; expected "
+            f"{folder.name}/{named[0].name}/CLASS/VIDEO.mp4"
+        )
+    for path in folders:
+        inside = [below for below in _subfolders(path) if part_of_name(below.name)]
+        if len({part_of_name(below.name) for below in inside}) < 2:
+            continue
+        names = ", ".join(below.name for below in inside)
+        if len(folders) == 1:
+            raise DataError(f"{folder}: one level too high: {path} holds the parts ({names})")
+        raise DataError(
+            f"{folder}: class folder {path.name!r} holds parts ({names}); expected the parts "
+            f"above the classes, {folder.name}/{inside[0].name}/{path.name}/VIDEO.mp4"
+        )
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """The names of class folders in the order of their classes: as numbers, if all are numbers.
+
+    >>> class_order(["10", "9", "0"]), class_order(["b", "10", "9"])
+    (['0', '9', '10'], ['10', '9', 'b'])
+    """
+    different = set(names)
+    if all(integer(name) is not None for name in different):
+        return sorted(different, key=lambda name: (int(name), name))
+    return sorted(different)
+
+
+def folder_class_names(folder: Path) -> list[str]:
+    """Classes of a folder that `read_folder` reads: its folder names in `class_order`.
+
+    Raises:
+        DataError: There is no such folder, or it has no class folders.
+    """
+    parts = part_folders(folder)
+    # those of the training part, so that a class with nothing to learn from is an error
+    bases = parts.get("train") or [path for paths in parts.values() for path in paths] or [folder]
+    return class_order(path.name for base in bases for path in _class_folders(base))
+
+
+def loose_videos(folder: Path) -> list[Path]:
+    """Videos that lie beside class folders, of no class: `read_folder` leaves them out.
+
+    Raises:
+        DataError: The folder is half divided: see `part_folders`.
+    """
+    parts = part_folders(folder).values()
+    bases = [folder, *(path for paths in parts for path in paths)]
+    return [path for base in bases for path in sorted(base.iterdir()) if _is_loose(path)]
+
+
+def _is_loose(path: Path) -> bool:
+    return not path.name.startswith(".") and is_video_name(path) and path.is_file()
+
+
+def one_level_down(folder: Path) -> Path | None:
+    """Where a folder's only class folder holds several with videos: that folder, or below."""
+    classes = _subfolders(folder)
+    while len(classes) == 1:
+        folder = classes[0]
+        classes = [path for path in _subfolders(folder) if _holds_videos(path)]
+        if len(classes) > 1:
+            return folder
+    return None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        said = not_read(folder) or f"{folder}: cannot be read as a folder: {error.strerror}"
+        raise DataError(said) from None
+    return [path for path in inside if path.is_dir() and not path.name.startswith((".", "__"))]
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    folders = _subfolders(folder)
+    if not folders:
+        raise DataError(
+            f"{folder}: no class folders; expected one folder of videos a class, "
+            f"{folder.name}/CLASS/VIDEO.mp4"
+        )
+    return folders
+
+
+def _of_part(
+    folder: Path,
+    parts: Mapping[Part, list[Path]],
+    part: Part,
+    val_share: float,
+    split_seed: int,
+) -> list[tuple[Path, dict[str, list[Path]]]]:
+    wanted: Part = "val" if part == "test" and "test" not in parts else part
+    if wanted not in parts and "train" not in parts:
+        there = ", ".join(path.name for paths in parts.values() for path in paths)
+        raise DataError(f"{folder}: holds {there} and no folder for the {wanted} part")
+    if wanted in parts and (wanted != "train" or "val" in parts):
+        return [(path, _videos_by_class(path)) for path in parts[wanted]]
+    return [  # there is no validation folder: take it from the training folder
+        (
+            base,
+            {
+                name: _drawn(base / name, videos, name, wanted, val_share, split_seed)
+                for name, videos in _videos_by_class(base).items()
+            },
+        )
+        for base in parts["train"]
+    ]
+
+
+def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
+    classes = {path.name: videos_under(path) for path in _class_folders(folder)}
+    empty = [name for name, videos in classes.items() if not videos]
+    if empty:
+        shown = ", ".join(repr(name) for name in empty[:_MOST_LINES])
+        raise DataError(
+            f"{folder}: no videos in class folder {shown}; add some (known: {known_suffixes()}) "
+            "or remove the folder"
+        )
+    return classes
+
+
+def _drawn(
+    base: Path, videos: Sequence[Path], name: str, part: Part, val_share: float, split_seed: int
+) -> list[Path]:
+    """Choose the videos of a class that belong to `part`."""
+    if part == "all":
+        return list(videos)
+    place = {
+        video: _uniform(f"{split_seed}:{name}/{video.relative_to(base).as_posix()}")
+        for video in videos
+    }
+    val = {video for video in videos if place[video] < val_share}
+    if len(videos) > 1 and 0 < val_share < 1:
+        if not val:
+            val = {min(videos, key=place.__getitem__)}
+        elif len(val) == len(videos):
+            val.remove(max(videos, key=place.__getitem__))
+    elif len(videos) == 1 and val_share < 1:
+        val = set()  # nothing to learn from would be worse than nothing to check with
+    return [video for video in videos if (video in val) == (part != "train")]
+
+
+def _uniform(text: str) -> float:
+    """Turn a text into a number in [0, 1) that looks drawn and is the same everywhere."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _check_classes(
+    folder: Path,
+    found: Sequence[tuple[Path, dict[str, list[Path]]]],
+    names: Sequence[str],
+    num_classes: int | None,
+) -> None:
+    unknown = sorted(
+        (name, base) for base, classes in found for name in classes if name not in set(names)
+    )
+    if unknown:
+        name, base = unknown[0]
+        alike = next((known for known in names if known.lower() == name.lower()), None)
+        more = ", ..." if len(names) > 3 else ""
+        raise DataError(
+            f"{base}: class folder {name!r} is not among the {len(names)} class names "
+            f"({', '.join(map(repr, names[:3]))}{more}); "
+            + (f"rename it to {alike!r}" if alike else "rename it, or move it away")
+        )
+    if num_classes is not None and len(names) > num_classes:
+        raise DataError(
+            f"{folder}: {len(names)} classes, but the model has {num_classes}; "
+            f"set model.num_classes={len(names)}"
+        )
+    if not any(paths for _, classes in found for paths in classes.values()):
+        raise DataError(
+            f"{folder}: no video for this part: those of a class with one video are all learnt "
+            "from; add videos or change data.val_share; a training can do without checking "
+            "(--valid-interval 0), an evaluation can take others (--data PATH)"
+        )
+
+
+def _holds_something(folder: Path) -> bool:
+    return next(iter(walk(folder)), None) is not None
+
+
+def _holds_videos(folder: Path) -> bool:
+    kinds = VIDEO_SUFFIXES | IMAGE_SUFFIXES  # images may be the frames of one
+    return any(path.suffix.lower() in kinds for path in walk(folder))

@@ -1,0 +1,822 @@
+"""What happens in videos, from when to when: annotations, and results in ActivityNet's form.
+
+`read_annotations` knows nine kinds of file, told apart by their content:
+
+* ActivityNet's official JSON, `{"database": {NAME: {"duration", "subset", "annotations"}}}`;
+* the 2019 library's `activity_net_1_3_new.json`, `{NAME: {"duration_second", ...}}`;
+* THUMOS14: CSV with the columns `video, type, start, end` or `video-name, t-init, t-end`, or the
+  official folder of `CLASS_val.txt`;
+* Charades: CSV with the columns `id, actions, length`;
+* the 2019 lists of C-TCN, `NAME FRAMES COUNT (CLASS START END)...` a line, in frames;
+* projects of VIA 3, exports of Label Studio, and other CSV with a segment a row and columns such as
+  `video, start, end, label`.
+
+Results are ActivityNet's `{"version", "results", "external_data"}`, as its evaluation takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.annotations.exports import (
+    RawInstance,
+    RawVideo,
+    is_label_studio,
+    is_via,
+    label_studio_videos,
+    table_columns,
+    table_videos,
+    via_videos,
+)
+from videozoo.data.lengths import Measured, Stretch, check_ends
+from videozoo.data.text import (
+    Table,
+    integer,
+    json_of,
+    lines_of,
+    of_video,
+    read_class_names,
+    text_of,
+)
+from videozoo.errors import DataError, brief
+from videozoo.safe_write import written_aside
+from videozoo.settings.segments import BadSegments
+
+AMBIGUOUS = "Ambiguous"
+"""THUMOS14's label of segments that count neither as right nor as wrong."""
+
+_PARTS = {
+    "train": "training",
+    "val": "validation",
+    "valid": "validation",
+    "test": "testing",
+}
+_DURATIONS = ("duration", "duration_second")
+_MOST_NAMED = 3  # problems that a warning spells out
+_MOST_NAMES = 5  # videos
+_ANY_RATE = 25.0  # frames a second, where times are not looked at
+_CUT = (
+    "Times are to be in seconds; segments are cut where their video ends, unless data.bad_segments "
+    "says otherwise."
+)
+_CODE = re.compile(r"c\d+", re.ASCII)
+_THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
+_log = logging.getLogger(__name__)
+
+
+# --- what an annotation is -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing that happens."""
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    frames: tuple[float, float] | None = None
+    """Start and end as frames, where the file counts in frames (C-TCN's lists)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """What happens in one video."""
+
+    video: str
+    """As the file writes it, `v_` in front or not."""
+    duration_seconds: float
+    subset: str | None = None
+    """None where the file does not divide its videos."""
+    instances: tuple[Instance, ...] = ()
+    """As annotated, in the order of the file; an end may lie a little beyond the video."""
+    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else a JSON file says: `resolution`, `url`, `duration_frame`, `feature_frame`, ..."""
+
+    def shares(self) -> NDArray[np.float64]:
+        """Segments (G, 2) as shares of the video's length, cut to 0 and 1 as in 2019."""
+        seconds = [(one.start_seconds, one.end_seconds) for one in self.instances]
+        table = np.array(seconds, np.float64).reshape(-1, 2)
+        return np.clip(table / self.duration_seconds, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """The videos of one file, sorted by name, and the classes they show."""
+
+    path: Path
+    videos: tuple[Annotation, ...]
+    class_names: tuple[str, ...]
+    """The class of number i. Unless they are given, all labels of the file, sorted."""
+    left_out: tuple[str, ...] = ()
+    """Segments that could not be used, and why."""
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def labels(self, annotation: Annotation) -> NDArray[np.int64]:
+        """Numbers of the classes of a video's instances, (G,)."""
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        return np.array([numbers[one.label] for one in annotation.instances], np.int64)
+
+    def of_subset(self, wanted: str | None) -> Annotations:
+        """Return the videos of one subset; all of them for None, or where the file has none.
+
+        `train` and `training`, `val` and `validation`, `test` and `testing` mean the same;
+        `train_val` means both of the first. Otherwise a part of the name will do, as in 2019.
+
+        Raises:
+            DataError: No video is of this subset.
+        """
+        found = {one.subset for one in self.videos}
+        if wanted is None or found == {None}:
+            return self
+        chosen = tuple(one for one in self.videos if is_of_subset(one.subset, wanted))
+        if not chosen:
+            held = ", ".join(sorted(repr(name) for name in found))
+            raise DataError(
+                f"{self.path}: no video is of subset {wanted!r}; its subsets are: {held}"
+            )
+        return replace(self, videos=chosen)
+
+
+def is_of_subset(subset: str | None, wanted: str) -> bool:
+    """Tell whether a subset is the wanted one, whatever it is called.
+
+    >>> [is_of_subset("training", wanted) for wanted in ("train", "validation", "train_val")]
+    [True, False, True]
+    """
+    if subset is None:
+        return False
+    one, other = subset.lower(), wanted.lower()
+    if other == "train_val":
+        return is_of_subset(one, "train") or is_of_subset(one, "val")
+    return other in one or _PARTS.get(one, one) == _PARTS.get(other, other)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def read_annotations(
+    path: Path,
+    *,
+    bad_segments: BadSegments = "clip",
+    durations: Mapping[str, float] | None = None,
+    measured: Measured | None = None,
+    class_names: Sequence[str] | None = None,
+    ignored_classes: Sequence[str] = (),
+    frames_per_second: float | None = None,
+    quiet: bool = False,
+) -> Annotations:
+    """Read annotations of any kind this file knows.
+
+    Args:
+        path: The file; for THUMOS14 also the official folder of text files.
+        bad_segments: What becomes of segments that end before they start, or lie beyond the
+            video. `clip` cuts those that reach beyond it (`Annotation.shares`; `instances` stay
+            as annotated) and leaves out those of which nothing remains; `drop` leaves out all of
+            them; `refuse` raises. Those left out are named in a warning and in `left_out`.
+        durations: Seconds of videos whose length the file does not tell; see `read_durations`.
+        measured: What features say of lengths: it counts more, and is compared.
+        class_names: The classes; a label that is not among them is an error.
+        ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
+        frames_per_second: Of the videos, for exports of Label Studio, which count frames.
+        quiet: Log no warning: the same file was read before.
+
+    Raises:
+        DataError: The file is missing, empty, of no known kind or damaged; a video has no
+            duration; a label is missing or unknown; most lengths are far from those measured, or
+            most segments lie far beyond their videos. The first few problems are named.
+    """
+    videos = list(_videos_of(path, frames_per_second))
+    if not videos:
+        raise DataError(f"{path}: holds no video")
+    problems: list[str] = []
+    left_out: list[str] = []
+    lengths: dict[str, float] = {}
+    stretches: list[Stretch] = []
+    classes = _Classes(class_names, ignored_classes)
+    warn = _unheard if quiet else _log.warning
+    _check_labels(path, videos)
+    found: dict[str, Annotation] = {}
+    for video in videos:
+        if video.name in found:
+            problems.append(f"{video.where}: is there twice")
+            continue
+        annotated = _duration_of(video, durations or {})
+        duration = annotated if measured is None else measured.length(video.name, annotated)
+        if annotated is not None and annotated != video.num_frames:  # training on 2019 lists
+            lengths[video.name] = annotated
+        if duration is None:
+            got = "" if video.duration is None else f", got {video.duration!r}"
+            hint = "" if video.duration is not None else "; name a file of durations"
+            problems.append(f"{video.where}: has no duration, expected seconds above 0{got}{hint}")
+            continue
+        instances: list[Instance] = []
+        for raw in video.instances:
+            instance = _instance_of(raw, video, duration, classes)
+            if isinstance(instance, str):
+                problems.append(instance)
+            elif instance.label not in ignored_classes:
+                ends = instance.start_seconds, instance.end_seconds
+                stretches.append(Stretch(raw.where, *ends, duration))
+                bad, is_lost = _fault(instance, duration)
+                if bad and bad_segments == "refuse":
+                    problems.append(f"{raw.where}: {bad}")
+                elif bad and (is_lost or bad_segments == "drop"):
+                    left_out.append(f"{raw.where}: {bad}")
+                else:
+                    instances.append(instance)
+        found[video.name] = Annotation(
+            video=video.name,
+            duration_seconds=duration,
+            subset=video.subset,
+            instances=tuple(instances),
+            extras=video.extras,
+        )
+    _raise_all(path, problems)
+    names = _names_of(videos, classes) if class_names is None else class_names
+    if measured is not None:
+        measured.check(lengths, source=path, warn=warn)
+    if bad_segments == "clip":
+        check_ends(stretches, source=path, advice=_CUT, warn=warn)
+    for oddity in _oddities(found.values(), names):
+        warn(f"{path}: {oddity}")
+    if left_out:
+        total = sum(len(video.instances) for video in videos)
+        shown = "; ".join(text.removeprefix(f"{path}: ") for text in left_out[:_MOST_NAMED])
+        more = "; ..." if len(left_out) > _MOST_NAMED else ""
+        warn(f"{path}: {len(left_out)} of {total} segments are left out: {shown}{more}")
+    ordered = tuple(found[name] for name in sorted(found))
+    return Annotations(
+        path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
+    )
+
+
+def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
+    """Refuse labels that are no names, and segments without one beside others that have one."""
+    segments = [one for video in videos for one in video.instances]
+    unnamed = [one for one in segments if _is_unnamed(one.label)]
+    problems = [f"{one.where}: has no label, unlike others" for one in unnamed]
+    if len(unnamed) == len(segments):  # of one kind: proposals need no more
+        problems = []
+    problems += [
+        f"{one.where}: label is {_kind(one.label)}, expected the name of a class"
+        for one in segments
+        if one.label is not None
+        and (isinstance(one.label, bool) or not isinstance(one.label, str | int))
+    ]
+    _raise_all(path, problems)
+
+
+def _is_unnamed(label: object) -> bool:
+    return label is None or (isinstance(label, str) and not label.strip())
+
+
+def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[str]:
+    """What is allowed and seldom meant."""
+    videos = list(videos)
+    apart = [one.video for one in videos if one.subset is None]
+    if apart and len(apart) < len(videos):
+        yield (
+            f"{len(apart)} of {len(videos)} videos have no subset, unlike the others, and are in "
+            f"no part: {named(apart)}"
+        )
+    spelt = Counter(name.casefold() for name in names)
+    alike = [name for name in names if spelt[name.casefold()] > 1]
+    if alike:
+        yield f"classes that differ in upper and lower case only: {named(alike)}"
+    doubtful = [name for name in names if name.casefold() == AMBIGUOUS.casefold()]
+    used = sum(one.label in doubtful for video in videos for one in video.instances)
+    if used:
+        yield (
+            f"segments labelled {doubtful[0]!r}, {used} of them, count as a class; where it means "
+            "that nobody knows, as in THUMOS14, leave them out: --set "
+            f"'data.ignored_classes=[{doubtful[0]}]'"
+        )
+
+
+def _unheard(_text: str) -> None:
+    """Take a warning that was said before."""
+
+
+def named(videos: Sequence[str]) -> str:
+    """The first few names of many."""
+    more = len(videos) - _MOST_NAMES
+    return ", ".join(videos[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> list[str]:
+    """All labels of a file of annotations, sorted; what else is in it is not checked.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    return _names_of(_videos_of(path, _ANY_RATE), _Classes(None, ignored_classes))
+
+
+def annotated_durations(path: Path) -> dict[str, float]:
+    """Seconds of the videos for which a file of annotations tells; the others are left out.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    lengths = {one.name: _duration_of(one, {}) for one in _videos_of(path, _ANY_RATE)}
+    return {name: seconds for name, seconds in lengths.items() if seconds is not None}
+
+
+def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
+    """Names of the videos of one subset; what else is in the file is not checked.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    videos = list(_videos_of(path, _ANY_RATE))
+    if subset is None or all(one.subset is None for one in videos):
+        return [one.name for one in videos]
+    return [one.name for one in videos if is_of_subset(one.subset, subset)]
+
+
+def video_lengths(path: Path) -> dict[str, float | None]:
+    """Videos of a file of annotations to their seconds, None where it does not tell.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    return {one.name: _duration_of(one, {}) for one in _videos_of(path)}
+
+
+def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
+    used = {classes.name_of(_label_of(one)) for video in videos for one in video.instances}
+    return sorted(
+        (name for name in used if name is not None and name not in classes.ignored), key=_by_number
+    )
+
+
+def _raise_all(path: Path, problems: Sequence[str]) -> None:
+    """Raise one line that names the first few problems, if there are any."""
+    if problems:
+        more = len(problems) - _MOST_NAMED
+        shown = "; ".join(problems[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        raise DataError(shown if str(path) in problems[0] else f"{path}: {shown}")
+
+
+class _Classes:
+    """Known classes, by name, by number, and by the codes that Charades uses."""
+
+    def __init__(self, names: Sequence[str] | None, ignored: Sequence[str]) -> None:
+        self.names = names
+        self.ignored = ignored
+        self._known = {name: name for name in names or ()}
+        coded = {name.split(None, 1)[0]: name for name in names or () if name.strip()}
+        if all(_CODE.fullmatch(code) for code in coded):
+            self._known = coded | self._known
+
+    def name_of(self, label: str | int) -> str | None:
+        """The class as it is called; None where it is not among the known ones."""
+        text = label if isinstance(label, str) else AMBIGUOUS if label == -1 else str(label)
+        if self.names is None or text in self.ignored:
+            return text
+        if isinstance(label, str) or text in self._known:
+            return self._known.get(text)
+        return self.names[label] if 0 <= label < len(self.names) else None
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    number = integer(label)
+    return (-1 if number is None else number, label)
+
+
+def _duration_of(video: RawVideo, durations: Mapping[str, float]) -> float | None:
+    seconds = _number(video.duration)
+    if video.duration is None:
+        seconds = of_video(video.name, durations)
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def _instance_of(
+    raw: RawInstance, video: RawVideo, duration: float, classes: _Classes
+) -> Instance | str:
+    """Check one segment; a text is what is wrong with it."""
+    start, end = _number(raw.start), _number(raw.end)
+    if start is None or end is None:
+        return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
+    label = _label_of(raw)
+    name = classes.name_of(label)
+    if name is None:
+        known = classes.names or ()
+        few = ", ".join(map(repr, known[:_MOST_NAMED]))
+        label = AMBIGUOUS if label == -1 else label
+        return (
+            f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: {few}, ...; "
+            "or leave it out (ignored_classes)"
+        )
+    if video.num_frames is None:
+        return Instance(start, end, name)
+    ends = [frame / video.num_frames * duration for frame in (start, end)]
+    return Instance(ends[0], ends[1], name, (start, end))
+
+
+def _label_of(raw: RawInstance) -> str | int:
+    """The class, or its number from 0; blanks around a name mean nothing."""
+    if isinstance(raw.label, int):
+        return raw.label
+    return "" if raw.label is None else str(raw.label).strip()
+
+
+def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
+    """What is wrong with a segment, if anything, and whether nothing of it can be used."""
+    start, end = instance.start_seconds, instance.end_seconds
+    shown = f"segment [{start:g}, {end:g}]"
+    if end <= start:
+        return f"{shown} ends before it starts", True
+    if start >= duration or end <= 0:
+        return f"{shown} lies outside the video of {duration:g} seconds", True
+    if start < 0 or end > duration:
+        return f"{shown} reaches beyond the video of {duration:g} seconds", False
+    return "", False
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or the text of one (THUMOS14 as JSON)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+# --- the kinds of file -----------------------------------------------------------------------
+
+
+def _videos_of(path: Path, frames_per_second: float | None = None) -> Iterable[RawVideo]:
+    if path.is_dir():
+        return _thumos_folder(path)
+    text = text_of(path)
+    if not text.strip():
+        raise DataError(f"{path}: empty; expected annotations")
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
+        content = json_of(path, text)
+        if is_via(content):
+            return via_videos(path, content)
+        if is_label_studio(content):
+            return label_studio_videos(path, content, frames_per_second)
+        return _json_videos(path, _object_of(path, content))
+    header = {column.strip().strip('"') for column in text.split("\n", 1)[0].split(",")}
+    if {"video", "type", "start", "end"} <= header:
+        return _thumos_rows(path, text, name="video", start="start", end="end")
+    if {"video-name", "t-init", "t-end", "label-idx"} <= header:
+        return _thumos_rows(path, text, name="video-name", start="t-init", end="t-end")
+    if {"id", "actions", "length"} <= header:
+        return _charades_rows(path, text)
+    columns = table_columns(text.split("\n", 1)[0])
+    if columns is not None:
+        return table_videos(path, text, columns)
+    if len(header) > 1:
+        raise DataError(
+            f"{path}: not annotations of a known kind: a CSV with the columns "
+            f"{', '.join(sorted(header))}; expected video, start, end (in seconds) and label, or "
+            "those of Charades (id, actions, length)"
+        )
+    return _ctcn_lines(path)
+
+
+def _json_videos(path: Path, content: Mapping[str, Any]) -> Iterator[RawVideo]:
+    if "results" in content and "database" not in content:
+        raise DataError(f"{path}: these are results, expected annotations")
+    database: Any = content.get("database", content)
+    if not isinstance(database, dict):
+        raise DataError(f"{path}: database is {_kind(database)}, expected an object of videos")
+    for name, entry in cast("dict[str, Any]", database).items():
+        where = f"{path}: {name}"
+        if not isinstance(entry, dict):
+            raise DataError(
+                f"{where} is {_kind(entry)}, expected an object with duration, subset and "
+                "annotations; are these annotations of ActivityNet?"
+            )
+        facts = dict(cast("dict[str, Any]", entry))
+        subset, listed = facts.pop("subset", None), facts.pop("annotations", [])
+        duration = next((facts.pop(key) for key in _DURATIONS if key in facts), None)
+        if not isinstance(listed, list):
+            raise DataError(f"{where}: annotations are {_kind(listed)}, expected a list")
+        video = RawVideo(
+            name, where, duration, None if subset is None else str(subset), extras=facts
+        )
+        for number, one in enumerate(cast("list[Any]", listed)):
+            video.instances.append(_json_instance(f"{where}: annotation {number}", one))
+        yield video
+
+
+def _json_instance(where: str, one: Any) -> RawInstance:
+    if not isinstance(one, dict):
+        raise DataError(f"{where} is {_kind(one)}, expected an object with segment and label")
+    facts = cast("dict[str, Any]", one)
+    segment = facts.get("segment")
+    if not isinstance(segment, list) or len(cast("list[Any]", segment)) != 2:
+        raise DataError(f"{where}: segment is {segment!r}, expected [start, end] in seconds")
+    start, end = cast("list[Any]", segment)
+    label = facts.get("label")
+    # numbers are names here
+    return RawInstance(where, start, end, str(label) if type(label) in (int, float) else label)
+
+
+def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> Iterable[RawVideo]:
+    videos: dict[str, RawVideo] = {}
+    rows = Table(path, text)
+    for row in rows:
+        where = f"{path}:{rows.line_num}"
+        video = (row[name] or "").strip()
+        label: str | int | None = row["type"] if "type" in row else row["label-idx"]
+        if "type" not in row:
+            label = integer(str(label).strip())
+        if not video or label is None:
+            raise DataError(f"{where}: a row without video or class")
+        entry = videos.setdefault(
+            video, RawVideo(video, f"{path}: {video}", row.get("video-duration"), _subset_of(video))
+        )
+        entry.instances.append(RawInstance(where, row[start], row[end], label))
+    return videos.values()
+
+
+def _subset_of(video: str) -> str | None:
+    """THUMOS14 says it in the names: video_validation_0000051."""
+    parts = video.split("_")
+    return parts[1] if len(parts) == 3 and parts[0] == "video" else None
+
+
+def _thumos_folder(folder: Path) -> Iterable[RawVideo]:
+    """One file a class, `VIDEO START END` a line."""
+    videos: dict[str, RawVideo] = {}
+    for path in sorted(folder.iterdir()):
+        named = _THUMOS_FILE.fullmatch(path.name)
+        if named is None:
+            continue
+        for number, line in lines_of(path):
+            where, fields = f"{path}:{number}", line.split()
+            if len(fields) != 3:
+                raise DataError(f"{where}: expected 'VIDEO START END', got {brief(line)}")
+            video, start, end = fields
+            entry = videos.setdefault(
+                video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
+            )
+            entry.instances.append(RawInstance(where, start, end, named[1]))
+    if not videos:
+        raise DataError(f"{folder}: no annotations in this folder; expected CLASS_val.txt files")
+    return videos.values()
+
+
+def _charades_rows(path: Path, text: str) -> Iterator[RawVideo]:
+    rows = Table(path, text, skip_blanks=False)
+    for row in rows:
+        where = f"{path}:{rows.line_num}"
+        video = RawVideo((row["id"] or "").strip(), where, row["length"])
+        for action in filter(None, (row["actions"] or "").split(";")):
+            fields = action.split()
+            if len(fields) != 3:
+                raise DataError(f"{where}: action {action!r}, expected 'CLASS START END'")
+            video.instances.append(RawInstance(where, fields[1], fields[2], fields[0]))
+        yield video
+
+
+def _ctcn_lines(path: Path) -> Iterator[RawVideo]:
+    """2019 lists: classes count from 1, 0 being the background; lists for prediction end early."""
+    for number, line in lines_of(path):
+        where, fields = f"{path}:{number}", line.split()
+        counts = [integer(text) for text in fields[1:3]]
+        video = RawVideo(fields[0], f"{where}: {fields[0]}")
+        if len(fields) > 1:
+            labels = [integer(text) for text in fields[3::3]]
+            num_frames, count = counts if len(counts) == 2 else (None, None)
+            if (
+                not num_frames
+                or count is None
+                or len(fields) != 3 + 3 * count
+                or not all(label is not None and label > 0 for label in labels)
+            ):
+                raise DataError(
+                    f"{where}: not annotations of a known kind; expected ActivityNet JSON, the CSV "
+                    "of THUMOS14 or Charades, or 'NAME FRAMES COUNT (CLASS START END)...' a line, "
+                    f"got {line[:80]!r}"
+                )
+            video.num_frames = num_frames
+            for label, start, end in zip(labels, fields[4::3], fields[5::3], strict=True):
+                assert label is not None
+                video.instances.append(RawInstance(where, start, end, label - 1))
+        yield video
+
+
+def read_durations(path: Path) -> dict[str, float]:
+    """Read how long videos are, in seconds, for annotations that do not tell.
+
+    Knows 2019's `NAME ... SECONDS` a line, a JSON object from name to seconds, and any file of
+    annotations that tells.
+
+    Raises:
+        DataError: The file is missing, empty, or a line has no number above 0.
+    """
+    text = text_of(path)
+    if text.lstrip()[:1] == "{":
+        content = _object_of(path, json_of(path, text))
+        pairs = [(path.name, *pair) for pair in content.items()]
+        if any(not isinstance(value, int | float) for _, _, value in pairs):
+            known = _json_videos(path, content)
+            pairs = [(path.name, video.name, video.duration) for video in known]
+    elif "video-duration" in text.split("\n", 1)[0]:
+        pairs = [(path.name, video.name, video.duration) for video in _videos_of(path)]
+    else:
+        lines = [(number, line.split()) for number, line in lines_of(path)]
+        pairs = [(f"{path.name}:{number}", line[0], line[-1]) for number, line in lines]
+    durations: dict[str, float] = {}
+    for where, name, value in pairs:
+        seconds = _number(value)
+        if seconds is None or seconds <= 0:
+            raise DataError(f"{path.parent / where}: {name} lasts {value!r}, expected seconds")
+        durations[name] = seconds
+    return durations
+
+
+def read_action_names(path: Path) -> list[str]:
+    """Read classes in order of their numbers: what `text.read_class_names` knows.
+
+    A first line `action` is a heading, as MMAction2 writes it.
+
+    Raises:
+        DataError: The file is missing or empty.
+    """
+    names = read_class_names(path)
+    return names[1:] if names[0] == "action" and path.suffix.lower() == ".csv" else names
+
+
+def _object_of(path: Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds {_kind(content)}, expected a JSON object")
+    return cast("dict[str, Any]", content)
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A segment that may hold an action; a proposal where it has no label."""
+
+    start_seconds: float
+    end_seconds: float
+    score: float
+    label: str | None = None
+
+
+ResultForm = Literal["activitynet", "bmn_2019", "ctcn_2019"]
+
+
+def write_results(
+    path: Path,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    form: ResultForm = "activitynet",
+) -> None:
+    """Write segments as ActivityNet's evaluation takes them.
+
+    Args:
+        path: The JSON file.
+        results: Segments of each video, best first: `score`, `segment` in seconds, perhaps
+            `label`, as `ops.proposal_generation.result_entries` makes them. A `v_` in front of a
+            video's name is left out, but for `ctcn_2019`.
+        form: `activitynet`, or to the last letter what the 2019 library wrote: `bmn_2019` (BSN
+            too) or `ctcn_2019`, which misspells "used".
+
+    Source: PaddlePaddle/models release/1.8, `bmn_metrics`, `bsn_metrics`, `detections_metrics`.
+    """
+    if form == "ctcn_2019":
+        external: dict[str, Any] = {"uesd": False, "details": "none"}
+        ordered: dict[str, Any] = {"external_data": external, "results": dict(results)}
+    else:
+        external = {} if form == "bmn_2019" else {"used": False, "details": ""}
+        named = {name.removeprefix("v_"): list(found) for name, found in results.items()}
+        ordered = {"results": named, "external_data": external}
+    _write_json(path, {"version": "VERSION 1.3", **ordered})
+
+
+def read_results(path: Path) -> dict[str, list[Detection]]:
+    """Read segments in ActivityNet's form, or in those of 2019.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds no results.
+    """
+    results: dict[str, list[Detection]] = {}
+    for name, listed in _results_of(path).items():
+        if not isinstance(listed, list):
+            raise DataError(f"{path}: {name}: holds {_kind(listed)}, expected a list of segments")
+        results[name] = [
+            _detection(f"{path}: {name}: result {number}", one)
+            for number, one in enumerate(cast("list[Any]", listed))
+        ]
+    return results
+
+
+def _detection(where: str, one: Any) -> Detection:
+    facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+    segment, score = facts.get("segment"), _number(facts.get("score"))
+    ends: list[float | None] = []
+    if isinstance(segment, list):
+        ends = [_number(value) for value in cast("list[Any]", segment)]
+    if score is None or len(ends) != 2 or ends[0] is None or ends[1] is None:
+        raise DataError(
+            f"{where}: {json.dumps(one)[:80]}, expected a score and a segment [start, end]"
+        )
+    label = facts.get("label")
+    return Detection(ends[0], ends[1], score, None if label is None else str(label))
+
+
+def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Write how likely each video is of each class, as ActivityNet's classification task does.
+
+    Args:
+        path: The JSON file.
+        scores: Video to class to score; a `v_` in front of a name is left out.
+    """
+    results = {
+        name.removeprefix("v_"): [
+            {"label": label, "score": float(score)}
+            for label, score in sorted(row.items(), key=lambda pair: -pair[1])
+        ]
+        for name, row in scores.items()
+    }
+    facts = {"results": results, "external_data": {"used": False, "details": ""}}
+    _write_json(path, {"version": "VERSION 1.3", **facts})
+
+
+def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Read how likely each video is of each class, to join proposals with classes.
+
+    Knows ActivityNet's classification results (`results: {NAME: [{"label", "score"}]}`), the
+    form of CUHK's classifier (`results: {NAME: [score, ...]}, class: [NAME, ...]`), and a plain
+    object from video to class to score.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds no scores.
+    """
+    content = _object_of(path, json_of(path, text_of(path)))
+    results = _results_of(path) if "results" in content else content
+    names: Any = content.get("class", [])
+    scores: dict[str, dict[str, float]] = {}
+    for video, given in results.items():
+        row = _scores_of(given, names)
+        if row is None:
+            raise DataError(
+                f"{path}: {video}: {json.dumps(given)[:80]}, expected scores of classes: "
+                '[{"label": NAME, "score": NUMBER}, ...] or {NAME: NUMBER, ...}'
+            )
+        scores[video] = row
+    if not scores:
+        raise DataError(f"{path}: holds no scores")
+    return scores
+
+
+def _scores_of(given: Any, names: Any) -> dict[str, float] | None:
+    if isinstance(given, dict):
+        pairs = list(cast("dict[str, Any]", given).items())
+    elif not isinstance(given, list):
+        return None
+    elif all(isinstance(one, dict) for one in cast("list[Any]", given)):
+        listed = cast("list[dict[str, Any]]", given)
+        pairs = [(str(one.get("label")), one.get("score")) for one in listed]
+    elif isinstance(names, list) and len(cast("list[Any]", names)) == len(given):
+        pairs = [(str(name), score) for name, score in zip(names, given, strict=True)]
+    else:
+        return None
+    row = {label: _number(score) for label, score in pairs}
+    known = {label: score for label, score in row.items() if score is not None}
+    return known if len(known) == len(pairs) else None
+
+
+def _results_of(path: Path) -> dict[str, Any]:
+    content = _object_of(path, json_of(path, text_of(path)))
+    results = content.get("results")
+    if not isinstance(results, dict):
+        hint = "; these are annotations" if "database" in content else ""
+        raise DataError(f"{path}: has no object 'results'{hint}")
+    if not results:
+        raise DataError(f"{path}: holds no results")
+    return cast("dict[str, Any]", results)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,274 @@
+"""Sentences as vectors: from files, from an encoder that is built in, or from one that was trained.
+
+The built-in encoder knows no language. It gives every word, pair of neighbouring words and piece
+of a word a fixed direction drawn by its hash, and adds them up: sentences that share words are
+near each other, and a network can tell the words apart. It needs no download and gives the same
+numbers on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.errors import ConfigError, DataError
+from videozoo.safe_npy import read_npz
+from videozoo.safe_pickle import load_pickle
+from videozoo.settings.moments import GIVEN, HASHED, SentenceSettings
+
+TRAINED = "sentence-transformers:"
+"""Before the name or the folder of a model of that package."""
+
+_WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
+_PIECES = (3, 4, 5)  # letters
+_PAIR_WEIGHT = _PIECES_WEIGHT = 0.5  # a word by itself: 1
+
+
+class SentenceEncoder(Protocol):
+    """Makes vectors of sentences."""
+
+    @property
+    def name(self) -> str:
+        """What weights remember it by; with other vectors they are of no use."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Return (N, dim).
+
+        Raises:
+            DataError: A sentence is empty, or there is no vector for it.
+        """
+        ...
+
+
+def make_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
+    """Make the encoder that is configured.
+
+    Args:
+        settings: Which.
+        dim: Length of a vector that the model takes.
+
+    Raises:
+        ConfigError: There is no such encoder, or it is not installed.
+        DataError: Given vectors cannot be read, or have another length.
+    """
+    encoder: SentenceEncoder
+    if settings.encoder == HASHED:
+        return HashedEncoder(dim)
+    if settings.encoder == GIVEN:
+        if settings.file is None:
+            raise ConfigError(
+                "data.sentences.file is not set, and this data holds sentences without vectors; "
+                "name a file of vectors, or another data.sentences.encoder (hashed)"
+            )
+        encoder = GivenVectors(settings.file, dims=settings.dims)
+    elif settings.encoder.startswith(TRAINED):
+        encoder = TrainedEncoder(settings.encoder)
+    else:
+        raise ConfigError(
+            f"data.sentences.encoder: expected {HASHED}, {GIVEN} or {TRAINED}NAME, "
+            f"got {settings.encoder!r}"
+        )
+    check_dim(encoder.dim, dim, f"data.sentences.encoder={settings.encoder}")
+    return encoder
+
+
+def check_dim(got: int, expected: int, source: str) -> None:
+    """Refuse vectors of another length than the model takes.
+
+    Raises:
+        DataError: They have one.
+    """
+    if got != expected:
+        raise DataError(
+            f"{source}: sentence vectors of {got} numbers, expected model.sentence_dim={expected}; "
+            "are these the vectors the model was made for?"
+        )
+
+
+class HashedEncoder:
+    """Words, pairs of words and pieces of words, added up; of length 1."""
+
+    name = "hashed-1"
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """See `SentenceEncoder`.
+
+        >>> red, same, blue = HashedEncoder(512).encode(["A red ball.", "a red ball", "two dogs"])
+        >>> round(float(red @ same), 3), abs(float(red @ blue)) < 0.3
+        (1.0, True)
+        """
+        return np.stack([self._vector(sentence) for sentence in sentences]).astype(np.float32)
+
+    def _vector(self, sentence: str) -> NDArray[np.float64]:
+        words = _WORD.findall(sentence.lower())
+        if not words:
+            raise DataError(f"the sentence {sentence!r} is empty: it has no word to look for")
+        total = np.zeros(self.dim)
+        for word in words:
+            total += _word_vector(word, self.dim)
+        for pair in pairwise(words):
+            total += _PAIR_WEIGHT * _direction(f"pair {' '.join(pair)}", self.dim)
+        return total / max(float(np.linalg.norm(total)), 1e-12)
+
+
+@lru_cache(maxsize=4000)
+def _word_vector(word: str, dim: int) -> NDArray[np.float32]:
+    """A direction of its own, and those of its pieces."""
+    total = _direction(f"word {word}", dim).astype(np.float32)
+    whole = f"^{word}$"
+    pieces = [whole[i : i + n] for n in _PIECES for i in range(max(0, len(whole) - n + 1))]
+    for piece in pieces:
+        total += _PIECES_WEIGHT / len(pieces) ** 0.5 * _direction(f"piece {piece}", dim)
+    return total
+
+
+@lru_cache(maxsize=8000)
+def _direction(text: str, dim: int) -> NDArray[np.int8]:
+    """Signs drawn by the hash of a text: +1 or -1, (dim,)."""
+    drawn = hashlib.shake_128(text.encode()).digest(-(-dim // 8))
+    bits = np.unpackbits(np.frombuffer(drawn, np.uint8))[:dim]
+    return bits.astype(np.int8) * 2 - 1
+
+
+class GivenVectors:
+    """Vectors from a file, by their sentence."""
+
+    name = GIVEN
+
+    def __init__(self, path: Path, *, dims: int | None = None) -> None:
+        """Read them.
+
+        Args:
+            path: As `SentenceSettings.file`.
+            dims: Use only the first so many numbers of each.
+
+        Raises:
+            DataError: The file cannot be read, would run code, or vectors differ in length.
+        """
+        self.path = path
+        self._vectors = {_plain(text): v[:dims] for text, v in _vectors_in(path).items()}
+        lengths = {len(vector) for vector in self._vectors.values()}
+        if len(lengths) != 1:
+            raise DataError(
+                f"{path}: vectors of {' and '.join(map(str, sorted(lengths))) or 'no'} numbers, "
+                "expected one length"
+            )
+        self.dim = lengths.pop()
+
+    def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """See `SentenceEncoder`."""
+        found: list[NDArray[np.float32]] = []
+        for sentence in sentences:
+            vector = self._vectors.get(_plain(sentence))
+            if vector is None:
+                raise DataError(f"{self.path}: no vector for the sentence {sentence!r}")
+            found.append(vector)
+        return np.stack(found)
+
+
+def _plain(sentence: str) -> str:
+    return " ".join(sentence.split())
+
+
+def _vectors_in(path: Path) -> Mapping[str, NDArray[np.float32]]:
+    if path.suffix.lower() == ".npz":
+        arrays = read_npz(path)
+        texts, vectors = arrays.get("sentences"), arrays.get("vectors")
+        if (
+            texts is None
+            or vectors is None
+            or texts.shape[:1] != vectors.shape[:1]
+            or not texts.ndim
+        ):
+            held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise DataError(
+                f"{path}: expected a .npz file with `sentences` and as many `vectors`, it holds "
+                f"{held or 'nothing'}"
+            )
+        return {str(t): as_vector(v, path) for t, v in zip(texts, vectors, strict=True)}
+    content = load_pickle(path)
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path}: expected a dict from sentence to vector")
+    pairs = cast("dict[Any, Any]", content).items()
+    return {text_of(text): as_vector(vector, path) for text, vector in pairs}
+
+
+def text_of(text: Any) -> str:
+    """Text that Python 2 may have written as bytes."""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+
+
+def as_vector(value: Any, path: Path) -> NDArray[np.float32]:
+    """One vector, flat.
+
+    Raises:
+        DataError: It is something else.
+    """
+    try:
+        vector = np.asarray(value, np.float32).ravel()
+    except (ValueError, TypeError):
+        raise DataError(
+            f"{path}: expected vectors of numbers, got {type(value).__name__}"
+        ) from None
+    if not len(vector) or not np.isfinite(vector).all():
+        raise DataError(f"{path}: a vector is empty or holds what is not a number")
+    return vector
+
+
+class TrainedEncoder:
+    """A model of the package sentence-transformers."""
+
+    def __init__(self, name: str) -> None:
+        """Load it.
+
+        Args:
+            name: `sentence-transformers:` and a name or a folder.
+
+        Raises:
+            ConfigError: The package or the model is not there.
+        """
+        try:
+            package = importlib.import_module("sentence_transformers")
+        except ImportError:
+            raise ConfigError(
+                f"data.sentences.encoder={name} needs sentence-transformers, which is not "
+                "installed: pip install 'videozoo[sentences]'; the built-in encoder needs nothing: "
+                f"--set data.sentences.encoder={HASHED}"
+            ) from None
+        wanted = name.removeprefix(TRAINED)
+        try:
+            self._model: Any = package.SentenceTransformer(wanted, device="cpu")
+        except Exception as error:  # the hub raises many kinds
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"data.sentences.encoder={name}: cannot be loaded: {reason}"
+            ) from None
+        self.name = TRAINED + Path(wanted).name
+        told = getattr(self._model, "get_embedding_dimension", None)  # its name since version 6
+        self.dim = int((told or self._model.get_sentence_embedding_dimension)())
+
+    def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """See `SentenceEncoder`."""
+        for sentence in sentences:
+            if not sentence.strip():
+                raise DataError("the sentence is empty: it has no word to look for")
+        found = self._model.encode(list(sentences), show_progress_bar=False, batch_size=64)
+        return np.asarray(found, np.float32)

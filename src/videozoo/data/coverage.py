@@ -1,0 +1,196 @@
+"""Which videos localisers learn from and are tested on: what feature files and proposals share."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from videozoo.data.annotations.segments import (
+    Annotations,
+    annotated_classes,
+    annotated_videos,
+    is_of_subset,
+    named,
+    read_action_names,
+    read_annotations,
+    read_durations,
+)
+from videozoo.data.annotations.sentences import TimedSentences, check_times
+from videozoo.data.features._video_features import VideoFeatures
+from videozoo.data.lengths import Measured
+from videozoo.data.loader import Workers
+from videozoo.errors import DataError
+from videozoo.settings.segments import AnnotatedData
+
+Part = Literal["train", "val", "test"]
+_log = logging.getLogger(__name__)
+
+
+def load_annotations(
+    data: AnnotatedData,
+    part: Part,
+    *,
+    durations: Mapping[str, float] | None = None,
+    measured: Measured | None = None,
+    quiet: bool = False,
+) -> Annotations:
+    """Read what happens in the videos of one part of the `data:` section.
+
+    Classes are those of `data.class_names`, or of `data.annotations` for every part.
+
+    Args:
+        data: Where it is written.
+        part: Which videos.
+        durations: Seconds of videos where neither the annotations nor `data.durations` tell.
+        measured: What features say of lengths.
+        quiet: Log no warning: the same file was read before.
+
+    Raises:
+        DataError: The part is not set or cannot be used, or shows a class that is not known.
+    """
+    path = _annotations_of(data, part)
+    if path is None:
+        raise DataError(
+            "data.annotations is not set; name a file of annotations, such as ActivityNet's JSON"
+        )
+    known = dict(durations or {})
+    if data.durations is not None:
+        known |= read_durations(data.durations)
+    names: Sequence[str] | None = None
+    if data.class_names is not None:
+        names = read_action_names(data.class_names)
+    elif data.annotations is not None and path != data.annotations:
+        names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+    subset: str | None = getattr(data, f"{part}_subset")
+    found = read_annotations(
+        path,
+        bad_segments=data.bad_segments,
+        durations=known,
+        measured=measured,
+        class_names=names,
+        ignored_classes=data.ignored_classes,
+        frames_per_second=data.frames_per_second,
+        quiet=quiet,
+    )
+    if part == "train" and not quiet:
+        _say_unused(found, data)
+    return found.of_subset(subset)
+
+
+def _say_unused(found: Annotations, data: AnnotatedData) -> None:
+    """Log a warning about annotated videos of subsets that no part of a run is made of."""
+    parts = (data.train_subset, data.val_subset, data.test_subset)
+    wanted = [subset for subset in parts if subset is not None]
+    if len(wanted) < len(parts):  # a part is the whole file
+        return
+    unused = Counter(
+        one.subset
+        for one in found.videos
+        if one.subset is not None and one.instances
+        if not any(is_of_subset(one.subset, subset) for subset in wanted)
+    )
+    if unused:
+        named = ", ".join(f"{count} of subset {subset!r}" for subset, count in unused.items())
+        _log.warning(
+            "%s: annotated videos in no part of this run: %s; see data.train_subset, "
+            "data.val_subset and data.test_subset",
+            found.path,
+            named,
+        )
+
+
+def videos_learnt_from(data: AnnotatedData) -> list[str]:
+    """Names of the videos to learn from; none where their annotations cannot be read any more."""
+    if data.annotations is None:
+        return []
+    try:
+        return annotated_videos(data.annotations, subset=data.train_subset)
+    except DataError:  # evaluation does without
+        return []
+
+
+def are_of_one_file(data: AnnotatedData) -> bool:
+    """Whether the videos to check with are annotated where those to learn from are."""
+    return _annotations_of(data, "val") == data.annotations
+
+
+def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:
+    chosen = {
+        "train": (data.annotations,),
+        "val": (data.val_annotations, data.annotations),
+        "test": (data.test_annotations, data.val_annotations, data.annotations),
+    }
+    return next((path for path in chosen[part] if path is not None), None)
+
+
+def check_missing(videos: int, missing: Sequence[str], source: Path, *, share: float) -> None:
+    """Raise where training would have to do without too many videos.
+
+    Raises:
+        DataError: More than `share` of `videos` are missing.
+    """
+    if len(missing) > share * videos:
+        raise DataError(
+            f"{source}: {len(missing)} of {videos} training videos have no features here, more "
+            f"than data.bad_video_share={share:g} allows; add them, or allow more: {named(missing)}"
+        )
+
+
+def refuse_missing(videos: int, missing: Sequence[str], source: Path) -> None:
+    """Raise where videos that are to be evaluated have no features.
+
+    Raises:
+        DataError: Some are missing.
+    """
+    if missing:
+        raise DataError(
+            f"{source}: {len(missing)} of {videos} videos have no features here: {named(missing)}; "
+            "add them, or leave out --strict"
+        )
+
+
+def workers_of(data: AnnotatedData) -> Workers:
+    """Who reads."""
+    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)
+
+
+def check_times_by_features(
+    found: TimedSentences,
+    vectors: Mapping[str, int],
+    features: VideoFeatures,
+    *,
+    rate: float,
+    configured: float | None,
+) -> tuple[str, ...]:
+    """Compare lengths and times with those that features mean.
+
+    Args:
+        found: A file.
+        vectors: How many a video has, of the videos that were looked at.
+        features: Of these.
+        rate: Vectors a second.
+        configured: `data.rate`.
+
+    Returns:
+        What else a person should know.
+
+    Raises:
+        DataError: Most lengths or times do not fit at all.
+    """
+    said = found.durations
+    rates = [count / said[video] for video, count in vectors.items() if said.get(video, 0) > 0]
+    is_assumed = configured is None and features.own_rate is None
+    advice = ""
+    if rates and features.own_rate is None:
+        advice = (
+            "The features do not say how many vectors a second they have: "
+            f"{rate:g} is {'assumed' if is_assumed else 'data.rate'}, but by the lengths there it "
+            f"is about {statistics.median(rates):.3g}: --set data.rate=NUMBER"
+        )
+    seconds = {video: count / rate for video, count in vectors.items()}
+    check_times(found, seconds, features=features.path, slack_seconds=1 / rate, advice=advice)
+    return () if rates else features.rate_notes(configured, rate)

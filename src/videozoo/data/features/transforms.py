@@ -1,0 +1,182 @@
+"""Sequences of features made longer or shorter, and C-TCN's ways to make one look new."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.ops.tiou import tiou
+from videozoo.settings.segments import ResizeMethod
+
+FloatArray = NDArray[np.float32]
+Segments = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_CUBIC = -0.75  # OpenCV's; others take -0.5
+_SLIVER = 1e-3  # parts of a step that OpenCV leaves out of a mean
+_LEAST_BACKGROUND = 5
+_CROP_TRIES = 100
+_LEAST_OVERLAPS = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def resize_steps(features: FloatArray, num_steps: int, method: ResizeMethod) -> FloatArray:
+    """Bring a sequence to another number of steps.
+
+    Args:
+        features: (T, C), T at least 1.
+        num_steps: At least 1. Equal to T, the sequence is returned as it is.
+        method: `nearest` repeats or leaves out steps; `linear` and `cubic` weight the 2 or 4 steps
+            around a place, beyond the ends the outermost; `area` takes means when there get to be
+            fewer steps, and is a stiffer `linear` when there get to be more.
+
+    Returns:
+        (num_steps, C) float32, as OpenCV's `resize` along one side of an image: `nearest` exactly,
+        the others to float rounding.
+
+    >>> resize_steps(np.array([[0], [1], [2], [3]], np.float32), 2, "area").ravel().tolist()
+    [0.5, 2.5]
+    """
+    length = len(features)
+    if length == num_steps:
+        return features
+    scale = 1 / (num_steps / length)  # not length / num_steps, which may differ in the last bit
+    places = np.arange(num_steps, dtype=np.float64)
+    if method == "nearest":
+        return features[np.minimum((places * scale).astype(np.int64), length - 1)]
+    if method == "area" and scale >= 1:
+        return _means(features, places * scale, scale)
+    if method == "area":
+        left = np.floor(places * scale).astype(np.int64)
+        share = (places + 1) - (left + 1) * (num_steps / length)
+        share = np.where(share <= 0, 0, share - np.floor(share))
+    else:
+        centre = (places + 0.5) * scale - 0.5
+        left = np.floor(centre).astype(np.int64)
+        share = centre - left
+    if method == "cubic":
+        return _mixed(features, left - 1, _cubic_weights(share))
+    return _mixed(features, left, np.stack([1 - share, share]))
+
+
+def _mixed(features: FloatArray, first: NDArray[np.int64], weights: Segments) -> FloatArray:
+    """Sum `len(weights)` neighbouring steps from `first` on; the ends repeat."""
+    mixed = np.zeros((len(first), features.shape[1]), np.float32)
+    for i, weight in enumerate(weights.astype(np.float32)):
+        mixed += weight[:, None] * features[np.clip(first + i, 0, len(features) - 1)]
+    return mixed
+
+
+def _cubic_weights(share: Segments) -> Segments:
+    def near(x: Segments) -> Segments:
+        return ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
+
+    beyond = share + 1
+    first = ((_CUBIC * beyond - 5 * _CUBIC) * beyond + 8 * _CUBIC) * beyond - 4 * _CUBIC
+    second, third = near(share), near(1 - share)
+    return np.stack([first, second, third, 1 - first - second - third])
+
+
+def _means(features: FloatArray, starts: Segments, scale: float) -> FloatArray:
+    """Mean over [start, start + scale) of the sequence seen as a staircase."""
+    length = len(features)
+    width = np.minimum(scale, length - starts)[:, None]
+    ends = np.minimum(starts + scale, length)
+    after, before = np.ceil(starts), np.floor(ends)
+    starts = np.where(after - starts <= _SLIVER, after, starts)
+    ends = np.where(ends - before <= _SLIVER, before, ends)
+    sums = np.zeros((length + 1, features.shape[1]))
+    np.cumsum(features, axis=0, dtype=np.float64, out=sums[1:])
+
+    def up_to(place: Segments) -> Segments:
+        whole = np.minimum(place.astype(np.int64), length - 1)
+        return sums[whole] + (place - whole)[:, None] * features[whole]
+
+    return ((up_to(ends) - up_to(starts)) / width).astype(np.float32)
+
+
+def random_move(
+    features: FloatArray, segments: Segments, labels: Labels, rng: random.Random
+) -> tuple[FloatArray, Segments, Labels]:
+    """Cut the actions out and put each at a drawn place in what is left.
+
+    Args:
+        features: (T, C).
+        segments: (G, 2) in steps.
+        labels: (G,).
+        rng: Draws the places.
+
+    Returns:
+        The same, actions in their new order; where actions overlap, the steps they share are
+        there twice. Unchanged where nearly all is action.
+
+    Source: C-TCN, PaddlePaddle/models release/1.8; the same from the same `rng`.
+    """
+    ends = np.minimum(segments[:, 1].astype(np.int64), len(features)).tolist()
+    spans = [np.arange(start, end) for start, end in zip(_whole(segments), ends, strict=True)]
+    is_action = np.zeros(len(features), np.bool_)
+    for span in spans:
+        is_action[span] = True
+    background = np.flatnonzero(~is_action)
+    if not len(segments) or len(background) < max(_LEAST_BACKGROUND, len(segments)):
+        return features, segments, labels
+    drawn = rng.sample(range(len(background)), len(segments))
+    order = np.argsort(drawn)
+    cuts = np.split(background, np.array(drawn)[order])
+    pieces: list[NDArray[np.int64]] = [cuts[0]]
+    starts: list[int] = []
+    for place, gap in zip(order.tolist(), cuts[1:], strict=True):
+        starts.append(sum(map(len, pieces)))
+        pieces += [spans[place], gap]
+    lengths = segments[order, 1] - segments[order, 0]
+    moved = np.stack([np.array(starts, np.float64), starts + lengths], axis=1)
+    return features[np.concatenate(pieces)], moved, labels[order]
+
+
+def _whole(segments: Segments) -> list[int]:
+    return segments[:, 0].astype(np.int64).tolist()
+
+
+def random_crop(
+    features: FloatArray,
+    segments: Segments,
+    labels: Labels,
+    rng: random.Random,
+    *,
+    min_scale: float = 0.3,
+) -> tuple[FloatArray, Segments, Labels]:
+    """Keep a part of a sequence, and the actions whose middle lies in it.
+
+    One of up to seven parts is drawn: the whole, and for each of six numbers the first of a
+    hundred tries that overlaps with every action at least that much.
+
+    Args:
+        features: (T, C).
+        segments: (G, 2) in steps.
+        labels: (G,).
+        rng: Draws the part.
+        min_scale: Least share of the sequence that a part is long.
+
+    Returns:
+        The same, segments cut to the part; perhaps none (2019 put in a segment from 0 to 0 of
+        the background, which no anchor meets).
+
+    Source: C-TCN, PaddlePaddle/models release/1.8; the same from the same `rng`.
+    """
+    length = len(features)
+    if not len(segments):
+        return features, segments, labels
+    parts = [(0, length)]
+    for least in _LEAST_OVERLAPS:
+        for _ in range(_CROP_TRIES):
+            size = int(length * rng.uniform(min_scale, 1))
+            start = rng.randrange(max(length - size, 1))
+            if size and tiou(segments, [[start, start + size]]).min() >= least:
+                parts.append((start, size))
+                break
+    start, size = rng.choice(parts)
+    middles = segments.mean(axis=1)
+    kept = (middles >= start) & (middles <= start + size)
+    inside = np.clip(segments[kept] - start, 0, size)
+    return features[start : start + size], inside, labels[kept]

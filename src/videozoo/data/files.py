@@ -1,0 +1,159 @@
+"""What paths are, before anything opens them: addresses, pickles, videos, folders to walk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from videozoo.commands import quoted
+from videozoo.safe_names import listed_path
+
+_VIDEOS = (
+    "264 265 3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mkv mov mp4 mpe mpeg "
+    "mpg mts mxf ogv rm rmvb ts vob webm wmv y4m"
+)
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
+"""Endings, in lower case, that make a file in a class folder a video."""
+
+PICKLE_SUFFIXES = frozenset((".pkl", ".pickle"))
+
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
+"""A folder of such files and no video is one video of a class folder."""
+
+_PICKLE_HEADS = frozenset(
+    (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(S", b"(U", b"(V", b"(X")
+)
+"""How pickles begin: protocols 2 to 5, and a tuple that starts with a text in protocols 0 and 1."""
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+
+
+def network_address(path: Path | str) -> str | None:
+    """The address that a text is meant as, such as `rtsp://...`; None for paths.
+
+    A path has lost one of the two slashes; they come back.
+
+    >>> network_address(Path("rtsp://camera/1"))
+    'rtsp://camera/1'
+    >>> network_address("C:/clips/a.mp4") or network_address("clips/a.mp4")
+    """
+    match = _ADDRESS.fullmatch(str(path))
+    return None if match is None else f"{match[1]}://{match[2]}"
+
+
+def not_read(path: Path | str) -> str | None:
+    """Why nothing is read from what is meant as an address; None for paths."""
+    address = network_address(path)
+    if address is None:
+        return None
+    if address.startswith("file:"):
+        return f"{address}: a file as an address; name its path alone"
+    return (
+        f"{address}: a network address; only files are read. Save it first, for example: "
+        f"ffmpeg -i {quoted(address)} -t 60 -c copy clip.mp4"
+    )
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle: by its ending; one without any, by how it begins."""
+    if path.suffix:
+        return path.suffix.lower() in PICKLE_SUFFIXES
+    try:
+        if not path.is_file():  # a pipe would not answer
+            return False
+        with path.open("rb") as file:
+            return file.read(2) in _PICKLE_HEADS
+    except OSError:
+        return False
+
+
+def animated_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a WebP of several frames, whatever its name ends in; None for others."""
+    try:
+        if not path.is_file():  # a pipe would not answer
+            return None
+        with path.open("rb") as file:
+            head = file.read(30)
+    except OSError:
+        return None
+    # RIFF, size, WEBP, then the extended header: its flags, of which bit 1 says that frames follow,
+    # and width and height less 1
+    is_extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 30
+    if not is_extended or not head[20] & 2:
+        return None
+    width, height = (int.from_bytes(head[place : place + 3], "little") + 1 for place in (24, 27))
+    return height, width
+
+
+def walk(folder: Path) -> Iterable[Path]:
+    """Files below a folder in order, without hidden ones; links are followed, never in circles."""
+    for base, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and not leads_back(Path(base, name))
+        )
+        yield from (Path(base, name) for name in sorted(files) if not name.startswith("."))
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, so that a walk would never end."""
+    if not folder.is_symlink():
+        return False
+    try:
+        target = folder.stat()
+        return any(os.path.samestat(target, above.stat()) for above in folder.absolute().parents)
+    except OSError:  # leads nowhere
+        return False
+
+
+def videos_under(folder: Path) -> list[Path]:
+    """Video files below a folder, and subfolders that hold the images of one video."""
+    videos: list[Path] = []
+    images: dict[Path, None] = {}  # folders, in order
+    for path in walk(folder):
+        suffix = path.suffix.lower()
+        if is_video_name(path):
+            videos.append(path)
+        elif suffix in IMAGE_SUFFIXES and path.parent != folder:
+            images[path.parent] = None
+    with_video = {video.parent for video in videos}
+    return sorted([*videos, *(path for path in images if path not in with_video)])
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file counts as a video where nothing but its folder is named.
+
+    Of WebP, which may be one image or a moving one, the first bytes are read.
+    """
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix == ".webp" and animated_size(path) is not None)
+
+
+def has_images(folder: Path) -> bool:
+    """Whether images lie directly in a folder."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
+def known_suffixes() -> str:
+    """Endings of video files, for messages."""
+    return " ".join(sorted(VIDEO_SUFFIXES))
+
+
+def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
+    """Find what a list names: as it is, under `root`, or beside the list.
+
+    Backslashes part folders too, where no file has them in its name.
+    """
+    video = listed_path(video)
+    try:
+        if video.exists():
+            return video
+        if not video.is_absolute():
+            for folder in (root, beside):
+                if folder is not None and (folder / video).exists():
+                    return folder / video
+    except (OSError, ValueError):  # no file can have such a name
+        return None
+    text = str(video)
+    other = text.replace("\\", "/")
+    return locate(Path(other), root, beside) if other != text else None

@@ -1,0 +1,1 @@
+"""Frames of videos: decoding, choosing, resizing and cropping, and checking files."""

@@ -1,0 +1,194 @@
+"""Windows over a whole video: the same clip model looked through again and again, along time.
+
+::
+
+    video  |-----------|-----------|-----------|-----      a cell is 1 / rate seconds
+                 ^           ^           ^           ^     window k is centred on (k + 0.5) / rate
+             [---o---o---o---]                             steps spread over window_seconds
+                         [---o---o---o---]                 windows may overlap
+
+However much they overlap, the video is decoded once, in order, and each frame is scaled and cropped
+once. Kept in memory are the frames of one window and of one batch, whatever the video's length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.frames import transforms
+from videozoo.data.frames.transforms import Frames
+from videozoo.data.frames.video import VideoReader
+from videozoo.data.frames.views import ViewPlan
+from videozoo.errors import VideoError
+
+_SLACK_SECONDS = 1e-3
+"""A frame that begins so little after a moment is the frame of that moment: some containers round
+times to milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowPlan:
+    """Which windows, and which pixels of each."""
+
+    view: ViewPlan
+    """Frames of a window and what is done to them, from `views.eval_plan`; one centre crop."""
+    rate: float
+    """Windows a second."""
+    window_seconds: float | None = None
+    """The steps are spread over so long a stretch of video. None: they are `view.frame_stride`
+    frames apart, whatever the video's frame rate, as models for dense clips were trained."""
+
+    @property
+    def frames_per_window(self) -> int:
+        """Frames that a model sees of each window."""
+        return self.view.num_steps * self.view.frames_per_step
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """When the frames of a video are shown."""
+
+    start_seconds: NDArray[np.float64]
+    """Of each frame, increasing, the first at 0."""
+    duration_seconds: float
+    """Until the last frame has been shown; it is as long as the others are on average."""
+
+    @classmethod
+    def of(cls, reader: VideoReader, name: str) -> FrameTimes:
+        """Read a video's clock: the time stamps where they are whole, else its frame rate.
+
+        Raises:
+            VideoError: It has neither; `name` says which video.
+        """
+        rate, stamps = reader.info.frames_per_second, reader.frame_seconds
+        if stamps is None:
+            if not rate:
+                raise VideoError(
+                    f"{name}: does not say how many frames a second it has, so it cannot be cut "
+                    "into windows of seconds; make a video file of it"
+                )
+            return cls(
+                np.arange(reader.num_frames, dtype=np.float64) / rate, reader.num_frames / rate
+            )
+        start = np.array(stamps, np.float64)
+        if len(start) > 1:
+            return cls(start, float(start[-1] * len(start) / (len(start) - 1)))
+        return cls(start, 1 / rate if rate else 0.0)
+
+
+def num_windows(duration_seconds: float, rate: float) -> int:
+    """Count the windows of a video: those whose centre lies within it, at least one.
+
+    >>> num_windows(10.0, 2), num_windows(10.2, 2), num_windows(10.3, 2), num_windows(0.1, 2)
+    (20, 20, 21, 1)
+    """
+    return max(1, math.ceil(duration_seconds * rate - 0.5 - 1e-6))
+
+
+def window_frames(times: FrameTimes, plan: WindowPlan) -> NDArray[np.int64]:
+    """Choose the frames of every window.
+
+    A window is cut into `num_steps` equal slices; a step is the frame shown in the middle of its
+    slice, or the run of neighbouring frames around it. Where a window reaches beyond the video, the
+    first or last frame stands in.
+
+    Args:
+        times: Of the video's frames.
+        plan: The windows.
+
+    Returns:
+        Frame numbers (num_windows, num_steps * frames_per_step).
+
+    >>> times = FrameTimes(np.arange(8) / 4, 2.0)  # two seconds of four frames each
+    >>> view = ViewPlan(num_steps=2)
+    >>> window_frames(times, WindowPlan(view=view, rate=1, window_seconds=1)).tolist()
+    [[1, 3], [5, 7]]
+    >>> window_frames(times, WindowPlan(view=view, rate=1, window_seconds=4)).tolist()
+    [[0, 6], [2, 7]]
+    """
+    count = num_windows(times.duration_seconds, plan.rate)
+    centres = (np.arange(count) + 0.5) / plan.rate
+    steps, run = plan.view.num_steps, plan.view.frames_per_step
+    if plan.window_seconds is None:
+        length, stride = steps * run, plan.view.frame_stride
+        offsets = np.arange(length) * stride - length * stride // 2
+        numbers = _frames_at(centres, times)[:, None] + offsets
+    else:
+        moments = ((np.arange(steps) + 0.5) / steps - 0.5) * plan.window_seconds
+        middles = _frames_at(centres[:, None] + moments, times)
+        runs = middles[..., None] + np.arange(run) - run // 2
+        numbers = runs.reshape(count, steps * run)
+    return np.clip(numbers, 0, len(times.start_seconds) - 1)
+
+
+def _frames_at(seconds: NDArray[np.floating[Any]], times: FrameTimes) -> NDArray[np.int64]:
+    """Numbers of the frames shown at these moments."""
+    found = np.searchsorted(times.start_seconds, seconds + _SLACK_SECONDS, side="right") - 1
+    return np.maximum(found, 0)
+
+
+def read_windows(
+    reader: VideoReader, numbers: NDArray[np.int64], plan: WindowPlan, *, batch_size: int, name: str
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode a video once and give its windows, in order.
+
+    Args:
+        reader: The video.
+        numbers: From `window_frames`.
+        plan: The same.
+        batch_size: Windows at a time.
+        name: How an error calls the video.
+
+    Yields:
+        (up to batch_size, num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
+
+    Raises:
+        VideoError: The video ends before the last frame that a window needs, or cannot be decoded.
+    """
+    wanted = np.zeros(reader.num_frames, bool)
+    wanted[numbers] = True
+    first, last = numbers.min(axis=1), numbers.max(axis=1)
+    kept: dict[int, NDArray[np.uint8]] = {}  # in the order of their numbers
+    batch: list[NDArray[np.uint8]] = []
+    done = 0
+    num_frames = 0
+    for number, frame in enumerate(reader.frames()):
+        num_frames += 1
+        if number < len(wanted) and wanted[number]:
+            kept[number] = _prepared(frame[None], plan.view)[0].copy()  # not the whole frame
+        while done < len(numbers) and last[done] <= number:
+            frames = np.stack([kept[one] for one in numbers[done].tolist()])
+            batch.append(transforms.side_by_side(frames, plan.view.frames_per_step))
+            done += 1
+            if len(batch) == batch_size:
+                yield np.stack(batch)
+                batch = []
+            oldest = first[done] if done < len(numbers) else number + 1
+            for old in [one for one in kept if one < oldest]:
+                del kept[old]
+        if done == len(numbers):
+            break
+    if done < len(numbers):
+        raise VideoError(
+            f"{name}: damaged: of {len(wanted)} frames that it describes, {num_frames} came out"
+        )
+    if batch:
+        yield np.stack(batch)
+
+
+def _prepared(frames: Frames, view: ViewPlan) -> Frames:
+    """Scale and crop as in evaluation."""
+    frames = transforms.resize_short_side(
+        frames, view.short_side, rule=view.resize, backend=view.resize_with
+    )
+    if view.sampling == "segments":
+        return transforms.centre_crop(frames, view.crop_size)
+    side = view.crop_size  # the 2019 reader of dense clips rounded the other way
+    top, left = ((size - side) // 2 for size in frames.shape[1:3])
+    return transforms.crop(frames, top=top, left=left, height=side, width=side)

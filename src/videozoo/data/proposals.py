@@ -1,0 +1,422 @@
+"""Between BSN's stages: tables of scores and proposals as CSV, proposal features, their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videozoo.data._workers import DeviceBatch
+from videozoo.data.annotations.segments import Annotation, Annotations, named
+from videozoo.data.coverage import Part, check_missing, load_annotations, refuse_missing, workers_of
+from videozoo.data.loader import EvalBatches, Items, TrainBatches
+from videozoo.data.text import spellings, text_of
+from videozoo.errors import DataError, MisfitError
+from videozoo.safe_npy import read_npy
+from videozoo.safe_write import written_aside
+from videozoo.settings.segments import ProposalData
+
+FloatArray = NDArray[np.float64]
+
+_ENDS = ("xmin", "xmax", "xmin_score", "xmax_score")
+_OTHER_NAMES = {
+    "tmin": "xmin",
+    "tmax": "xmax",
+    "tmin_score": "xmin_score",
+    "tmax_score": "xmax_score",
+}
+"""What other libraries call the columns."""
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def write_table(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write columns of numbers as CSV, to the last digit as the 2019 library did with pandas.
+
+    Args:
+        path: The file.
+        columns: Name to (R,) numbers. Each is written with as few digits as tell it from its
+            neighbours in its own type: float32 with up to 9 (as 2019 wrote the scores of TEM and
+            all of PEM), float64 with up to 17 (proposals).
+
+    Raises:
+        ValueError: Columns differ in length.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> write_table(path, {"xmin": np.array([0.1]), "score": np.array([0.1], np.float32)})
+    >>> path.read_text()
+    'xmin,score\\n0.1,0.1\\n'
+    """
+    texts = [array.astype(str).tolist() for array in columns.values()]
+    rows = [",".join(row) for row in zip(*texts, strict=True)]
+    with written_aside(path) as aside:
+        aside.write_text("\n".join([",".join(columns), *rows, ""]), encoding="utf-8")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> dict[str, FloatArray]:
+    """Read some columns of a CSV of numbers; `tmin` stands for `xmin` and so on.
+
+    Raises:
+        DataError: The file is missing or damaged, or lacks a column.
+    """
+    lines = text_of(path).splitlines()
+    names = [name.strip() for name in lines[0].split(",")] if lines else []
+    names = [_OTHER_NAMES.get(name, name) for name in names]
+    lacks = [name for name in columns if name not in names]
+    if lacks:
+        held = ", ".join(names) or "none"
+        raise DataError(f"{path}: has no column {', '.join(lacks)}; its columns are: {held}")
+    rows = [line for line in lines[1:] if line.strip()]
+    if not rows:
+        return {name: np.zeros(0) for name in columns}
+    try:
+        table = np.loadtxt(rows, np.float64, delimiter=",", ndmin=2, comments=None)
+    except ValueError as error:
+        raise DataError(f"{path}: not a table of numbers: {error}") from None
+    if table.shape[1] != len(names):
+        raise DataError(f"{path}: {table.shape[1]} values a row, expected {len(names)}")
+    return {name: table[:, names.index(name)] for name in columns}
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Segments of one video that may hold something, best first."""
+
+    segments: FloatArray
+    """(K, 2): start and end as shares of the video's length."""
+    start_scores: FloatArray
+    """(K,): how likely something starts at each start."""
+    end_scores: FloatArray
+    """(K,): how likely something ends at each end."""
+    tious: FloatArray
+    """(K,): tIoU with the best true segment; 0 where it is not known."""
+    overlaps: FloatArray
+    """(K,): greatest share of the proposal that lies in a true segment; 0 where not known."""
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+
+def write_proposals(path: Path, proposals: Proposals) -> None:
+    """Write the proposals of a video as BSN's second stage reads them.
+
+    Source: PaddlePaddle/models release/1.8, the CSV of `generate_props`.
+    """
+    write_table(
+        path,
+        {
+            "xmin": proposals.segments[:, 0],
+            "xmax": proposals.segments[:, 1],
+            "xmin_score": proposals.start_scores,
+            "xmax_score": proposals.end_scores,
+            "score": proposals.start_scores * proposals.end_scores,
+            "match_iou": proposals.tious,
+            "match_ioa": proposals.overlaps,
+        },
+    )
+
+
+def read_proposals(path: Path, *, matched: bool, most: int | None = None) -> Proposals:
+    """Read the proposals of a video.
+
+    Args:
+        path: The CSV.
+        matched: Whether it must say how well they match the truth; else it may.
+        most: Only the first so many.
+
+    Raises:
+        DataError: The file is missing or damaged, lacks a column, or holds what is not a number.
+    """
+    if matched:
+        table = read_table(path, (*_ENDS, "match_iou", "match_ioa"))
+    else:
+        table = read_table(path, _ENDS)
+        zeros = np.zeros(len(table["xmin"]))
+        table = {**table, "match_iou": zeros, "match_ioa": zeros}
+    for name, column in table.items():
+        if not np.isfinite(column).all():
+            raise DataError(f"{path}: column {name} holds {column[~np.isfinite(column)][0]}")
+    cut = {name: column[:most] for name, column in table.items()}
+    return Proposals(
+        segments=np.stack([cut["xmin"], cut["xmax"]], axis=1),
+        start_scores=cut["xmin_score"],
+        end_scores=cut["xmax_score"],
+        tious=cut["match_iou"],
+        overlaps=cut["match_ioa"],
+    )
+
+
+# --- which videos ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ProposalVideos:
+    """The videos of one part, and which of them have proposals and their features."""
+
+    annotations: Annotations
+    """All of them."""
+    present: tuple[Annotation, ...]
+    """Those that have both; batches number them from 0."""
+    missing: tuple[str, ...]
+    """Names of those that lack one."""
+    tables: Mapping[str, Path]
+    """The CSV of each present video."""
+    features: Mapping[str, Path]
+    """The .npy of each present video."""
+    folder: Path
+    """Of the proposals, for messages."""
+
+
+def load_proposals(data: ProposalData, part: Part, *, quiet: bool = False) -> ProposalVideos:
+    """Find the videos of one part of the `data:` section, their proposals and features.
+
+    Args:
+        data: The section.
+        part: Which videos.
+        quiet: Log no warning: the same annotations were read before.
+
+    Raises:
+        DataError: The part is not set or cannot be used, or no video has proposals and features.
+    """
+    annotations = load_annotations(data, part, quiet=quiet)
+    folders: list[Path] = []
+    for key in ("proposals", "proposal_features"):
+        folder: Path | None = getattr(data, key)
+        if folder is None or not folder.is_dir():
+            got = "is not set" if folder is None else f"is {folder}, which is no folder"
+            raise DataError(f"data.{key} {got}; name the folder that BSN's first stage wrote")
+        folders.append(folder)
+    csvs, npys = _by_name(folders[0], ".csv"), _by_name(folders[1], ".npy")
+    tables: dict[str, Path] = {}
+    features: dict[str, Path] = {}
+    for one in annotations.videos:
+        table, array = _find(csvs, one.video), _find(npys, one.video)
+        if table is not None and array is not None:
+            tables[one.video], features[one.video] = table, array
+    present = tuple(one for one in annotations.videos if one.video in tables)
+    missing = tuple(one.video for one in annotations.videos if one.video not in tables)
+    if not present:
+        raise DataError(
+            f"{folders[0]}: no proposals with features in {folders[1]} of any of the "
+            f"{len(missing)} videos of {annotations.path}; looked for {named(missing)}"
+        )
+    return ProposalVideos(annotations, present, missing, tables, features, folders[0])
+
+
+def _by_name(folder: Path, suffix: str) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == suffix}
+
+
+def _find(paths: Mapping[str, Path], video: str) -> Path | None:
+    return next((paths[name] for name in spellings(video) if name in paths), None)
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ProposalBatch(DeviceBatch):
+    """Proposals of some videos, padded to the video that has most."""
+
+    features: Tensor
+    """float32 (N, K, feature_dim); padding is 0."""
+    mask: Tensor
+    """bool (N, K): true where there is a proposal."""
+    tious: Tensor
+    """float32 (N, K): tIoU with the best true segment; 0 where not known, and in the padding."""
+    proposals: tuple[Proposals, ...]
+    """Those of each video."""
+    durations: Tensor
+    """float64 (N,): seconds."""
+    videos: Tensor
+    """int64 (N,): number of the video among `ProposalVideos.present`."""
+    names: tuple[str, ...]
+    """As the annotations call the videos."""
+    replaced: int = 0
+    """Training: how many of these stand in for a video that could not be used."""
+    skipped: tuple[int, ...] = ()
+    """Evaluation: numbers of videos that were left out since the last batch."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(
+            self,
+            features=change(self.features),
+            mask=change(self.mask),
+            tious=change(self.tious),
+        )
+
+
+@dataclass(frozen=True)
+class _Video:
+    number: int
+    annotation: Annotation
+    proposals: Proposals
+    features: NDArray[np.float32]
+
+
+class _Reader:
+    """Videos by number."""
+
+    def __init__(
+        self, data: ProposalData, videos: ProposalVideos, feature_dim: int, *, matched: bool
+    ) -> None:
+        self.most = data.max_proposals
+        self.videos = videos
+        self.feature_dim = feature_dim
+        self.matched = matched
+
+    def read(self, number: int, _: int | None) -> _Video:
+        annotation = self.videos.present[number]
+        path = self.videos.features[annotation.video]
+        proposals = read_proposals(self.videos.tables[annotation.video], matched=self.matched)
+        features = read_npy(path)
+        if features.ndim != 2 or features.dtype.kind != "f":
+            raise DataError(
+                f"{path}: {features.dtype} of shape {features.shape}, expected floating-point "
+                "(proposals, values)"
+            )
+        if features.shape[1] != self.feature_dim:
+            raise MisfitError(
+                f"{path}: {features.shape[1]} values a proposal, expected {self.feature_dim}; "
+                "are the numbers of samples those of the first stage?"
+            )
+        if len(features) != len(proposals):
+            raise DataError(
+                f"{path}: features of {len(features)} proposals, but "
+                f"{self.videos.tables[annotation.video]} has {len(proposals)}; run BSN's first "
+                "stage again"
+            )
+        if not len(features):
+            raise DataError(f"{path}: empty: the video has no proposals")
+        features = features[: self.most].astype(np.float32)
+        if not np.isfinite(features).all():
+            raise DataError(f"{path}: holds what is not a number; run BSN's first stage again")
+        cut = Proposals(*(column[: self.most] for column in vars(proposals).values()))
+        return _Video(number, annotation, cut, features)
+
+    def collate(self, videos: Sequence[_Video]) -> ProposalBatch:
+        longest = max(len(video.proposals) for video in videos)
+        features = torch.zeros(len(videos), longest, self.feature_dim)
+        mask = torch.zeros(len(videos), longest, dtype=torch.bool)
+        tious = torch.zeros(len(videos), longest)
+        for row, video in enumerate(videos):
+            count = len(video.proposals)
+            features[row, :count] = torch.from_numpy(video.features)
+            mask[row, :count] = True
+            tious[row, :count] = torch.from_numpy(video.proposals.tious)
+        durations = [video.annotation.duration_seconds for video in videos]
+        return ProposalBatch(
+            features=features,
+            mask=mask,
+            tious=tious,
+            proposals=tuple(video.proposals for video in videos),
+            durations=torch.tensor(durations, dtype=torch.float64),
+            videos=torch.tensor([video.number for video in videos]),
+            names=tuple(video.annotation.video for video in videos),
+        )
+
+    def items(self, seed: int = 0) -> Items[_Video, ProposalBatch]:
+        return Items(len(self.videos.present), self.read, self.collate, seed=seed)
+
+
+class TrainProposals(TrainBatches[ProposalBatch]):
+    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
+
+    def __init__(
+        self,
+        data: ProposalData,
+        *,
+        feature_dim: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        videos: ProposalVideos | None = None,
+    ) -> None:
+        """Find the videos.
+
+        Args:
+            data: Where the proposals are, and how many workers read them.
+            feature_dim: Values of a proposal.
+            batch_size: Videos a batch of this process.
+            seed: Of the order.
+            rank: Number of this process.
+            world: How many there are.
+            videos: In place of those of `data`.
+
+        Raises:
+            DataError: There are no videos, or too many have no proposals.
+        """
+        self.videos = load_proposals(data, "train") if videos is None else videos
+        found = self.videos
+        check_missing(
+            len(found.annotations), found.missing, found.folder, share=data.bad_video_share
+        )
+        super().__init__(
+            _Reader(data, found, feature_dim, matched=True).items(seed),
+            workers_of(data),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world=world,
+            missing=len(found.missing),
+            bad_video_share=data.bad_video_share,
+        )
+
+
+class EvalProposals(EvalBatches[ProposalBatch]):
+    """Every video that has proposals once, in order of their names; see `skipped`."""
+
+    def __init__(
+        self,
+        data: ProposalData,
+        *,
+        part: Part = "val",
+        feature_dim: int,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
+        matched: bool = False,
+        videos: ProposalVideos | None = None,
+    ) -> None:
+        """Find the videos.
+
+        Args:
+            data: Where the proposals are, and how many workers read them.
+            part: Which of them.
+            feature_dim: Values of a proposal.
+            batch_size: Videos a batch.
+            rank: Number of this process.
+            world: How many there are.
+            skip_bad: Go on without videos that are damaged or have no proposals.
+            matched: Tables must say how well proposals match the truth, for a loss.
+            videos: In place of those of `data`.
+
+        Raises:
+            DataError: The part is not set or cannot be used; a video has no proposals, and
+                `skip_bad` does not allow it.
+        """
+        self.videos = load_proposals(data, part) if videos is None else videos
+        found = self.videos
+        if not skip_bad:
+            refuse_missing(len(found.annotations), found.missing, found.folder)
+        super().__init__(
+            _Reader(data, found, feature_dim, matched=matched).items(),
+            workers_of(data),
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            skip_bad=skip_bad,
+        )
