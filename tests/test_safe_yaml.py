@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from videozoo import config_v1
 from videozoo.cli import main
 from videozoo.config import load_config
+from videozoo.config_v1 import files, translate
 from videozoo.errors import ConfigError, UsageError
 from videozoo.safe_yaml import MOST_CHARACTERS, MOST_DEPTH, parse_yaml
 
@@ -192,10 +192,10 @@ def test_values_of_2019_of_another_kind_are_named_with_their_key(
 
 
 def test_a_value_that_nobody_thought_of_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(reader: object, batch_size: int | None) -> None:
+    def read(reader: object) -> None:
         reader.get("TRAIN.epoch").append(1)  # pyright: ignore
 
-    monkeypatch.setattr(config_v1, "_read", read)
+    monkeypatch.setitem(files.READERS, "tsn", read)
     raw = {"MODEL": {"name": "TSN"}, "TRAIN": {"epoch": 3}}
     with pytest.raises(ConfigError, match=r"x\.yaml: TRAIN\.epoch: cannot be 3"):
-        config_v1.translate(raw, source="x.yaml")
+        translate(raw, source="x.yaml")

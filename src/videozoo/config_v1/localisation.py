@@ -1,27 +1,25 @@
-"""Read the 2019 YAML files of BMN, BSN's two stages and C-TCN; see `config_v1`."""
+"""The 2019 YAML files of BMN, BSN's two stages and C-TCN."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from videozoo.config_v1.reader import Reader
 from videozoo.errors import ConfigError
-
-if TYPE_CHECKING:
-    from videozoo.config_v1 import _Reader
 
 _ANCHORS = {"num_anchors": 7, "total_num_anchors": 1785, "img_size": 512}
 """What the anchors of 2019 were made for, whatever the file said."""
 _RESIZES = ["nearest", "linear", "cubic", "area"]
 
 
-def read(reader: _Reader) -> None:
+def read(reader: Reader) -> None:
     """Turn a file of one of these models into our sections."""
     _training(reader)
     models = {"bmn": _bmn, "bsn_tem": _bsn_tem, "bsn_pem": _bsn_pem, "ctcn": _ctcn}
     models[reader.config.model](reader)
 
 
-def _training(reader: _Reader) -> None:
+def _training(reader: Reader) -> None:
     """Keys that all four share."""
     for theirs, ours in (
         ("TRAIN.epoch", "train.epochs"),
@@ -54,7 +52,7 @@ def _training(reader: _Reader) -> None:
         reader.drop(["VALID.batch_size"])
 
 
-def _soft_nms(reader: _Reader, alpha: float, low: float, high: float) -> None:
+def _soft_nms(reader: Reader, alpha: float, low: float, high: float) -> None:
     """The constants of 2019's code, which never looked at the file's."""
     for section, ours in (("TEST", "eval"), ("INFER", "predict")):
         options = {"alpha": alpha, "low_threshold": low, "high_threshold": high}
@@ -74,7 +72,7 @@ def _soft_nms(reader: _Reader, alpha: float, low: float, high: float) -> None:
         reader.put(f"{ours}.result_form", "bmn_2019", "MODEL.name")
 
 
-def _results(reader: _Reader, key: str, name: str) -> None:
+def _results(reader: Reader, key: str, name: str) -> None:
     """Where all segments go: RESULT_PATH/NAME_SUBSET.json."""
     for section, ours, default in (("TEST", "eval", "validation"), ("INFER", "predict", "test")):
         subset = reader.section(section).get("subset", default)
@@ -83,7 +81,7 @@ def _results(reader: _Reader, key: str, name: str) -> None:
             reader.put(f"{ours}.result_file", f"{folder}/{name}_{subset}.json", f"{section}.{key}")
 
 
-def _bmn(reader: _Reader) -> None:
+def _bmn(reader: Reader) -> None:
     for theirs, ours in (
         ("tscale", "num_steps"),
         ("dscale", "num_durations"),
@@ -100,7 +98,7 @@ def _bmn(reader: _Reader) -> None:
     reader.move("INFER.output_path", "predict.score_files")
 
 
-def _bsn_tem(reader: _Reader) -> None:
+def _bsn_tem(reader: Reader) -> None:
     for theirs, ours in (
         ("tscale", "num_steps"),
         ("feat_dim", "feature_dim"),
@@ -131,7 +129,7 @@ def _bsn_tem(reader: _Reader) -> None:
         reader.move(f"{section}.output_path_pgm_feature", f"{ours}.feature_files")
 
 
-def _bsn_pem(reader: _Reader) -> None:
+def _bsn_pem(reader: Reader) -> None:
     reader.move("MODEL.feat_dim", "model.feature_dim")
     reader.move("MODEL.hidden_dim", "model.hidden_size")
     reader.move("MODEL.feat_path", "data.proposal_features")
@@ -151,7 +149,7 @@ def _bsn_pem(reader: _Reader) -> None:
     reader.move("INFER.output_path_pem", "predict.score_files")
 
 
-def _ctcn(reader: _Reader) -> None:
+def _ctcn(reader: Reader) -> None:
     for key, value in _ANCHORS.items():
         given = reader.get(f"MODEL.{key}", value)
         if given != value:

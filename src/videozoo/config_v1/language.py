@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
-
+from videozoo.config_v1.reader import Reader, read_shared_keys
 from videozoo.errors import ConfigError
-
-
-class Reader(Protocol):
-    """What moves values out of a 2019 file; see `config_v1`."""
-
-    config: Any
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """A value by "SECTION.key"."""
-        ...
-
-    def number(self, key: str, default: float | None = None) -> Any:
-        """The same, where it must be a number."""
-        ...
-
-    def put(self, ours: str, value: Any, theirs: str) -> None:
-        """Set one of our values."""
-        ...
-
-    def move(self, theirs: str, ours: str) -> None:
-        """Set one of our values to theirs."""
-        ...
-
-    def drop(self, keys: Iterable[str]) -> None:
-        """Forget keys that need no note."""
-        ...
-
 
 _SECTIONS = ("TRAIN", "VALID", "TEST", "INFER")
 
 
 def ets(reader: Reader) -> None:
     """Captions: Adam with the Noam schedule, beam search, lists of events."""
+    read_shared_keys(reader)
     for theirs, ours in (
         ("MODEL.feat_size", "model.feature_dim"),
         ("MODEL.fc_dim", "model.embedding_size"),
@@ -79,6 +51,7 @@ def ets(reader: Reader) -> None:
 
 def tall(reader: Reader) -> None:
     """Moments: clips of TACoS with features of their own, sentences as vectors."""
+    read_shared_keys(reader)
     source = reader.config.source
     for theirs, ours in (
         ("MODEL.visual_feature_dim", "model.visual_dim"),
