@@ -36,7 +36,7 @@ from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.settings.moments import MomentData, SentenceSettings, WindowSettings
 from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
 from videozoo.settings.tags import FeatureData
-from videozoo.tasks.two_stage_localisation import Described, MemoryBatches
+from videozoo.tasks.localisation.two_stages import Described, MemoryBatches
 from videozoo.types import ClipShape, FeatureShape, SequenceShape, Stream
 
 RECORD = Path(__file__).with_name("recorded_batches.json")

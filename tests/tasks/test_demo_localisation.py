@@ -7,7 +7,7 @@ import pytest
 
 from videozoo.config import load_config
 from videozoo.data.synthetic.world import Event, WorldVideo
-from videozoo.tasks.demos import clips, ground, localisation
+from videozoo.tasks.demos import clips, localisation, long_videos
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 
@@ -54,7 +54,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "demo_config", little)
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(clips, name, count)
-    monkeypatch.setattr(ground, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
+    monkeypatch.setattr(long_videos, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
     wide = localisation.demo_config
 
     def short(model: str, folder: Path) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from videozoo import cli
 from videozoo.config import RunConfig, load_config
 from videozoo.data.synthetic.world import Event, WorldVideo
-from videozoo.tasks.demos import captioning, clips, ground, moments
+from videozoo.tasks.demos import captioning, clips, long_videos, moments
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 
@@ -21,8 +21,8 @@ def text_of(path: Path) -> str:
 def test_the_packaged_settings_say_what_the_demos_do():
     ets, tall = CONFIGS / "ets.yaml", CONFIGS / "tall.yaml"
 
-    assert load_config(ets).model.feature_dim == ground.DIM
-    assert load_config(tall).model.visual_dim == 3 * ground.DIM
+    assert load_config(ets).model.feature_dim == long_videos.DIM
+    assert load_config(tall).model.visual_dim == 3 * long_videos.DIM
     assert load_config(tall).data.windows.seconds == moments._WINDOW_SECONDS
     assert f"at least {captioning.MARGINS['meteor']:g} (CIDEr" in text_of(ets)
     assert f"no Java: {captioning.MARGINS['cider']:g})" in text_of(ets)
@@ -77,7 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "demo_config", little)
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(clips, name, count)
-    monkeypatch.setattr(ground, "NUM_VIDEOS", {"train": 6, "val": 2, "test": 3})
+    monkeypatch.setattr(long_videos, "NUM_VIDEOS", {"train": 6, "val": 2, "test": 3})
     ets, tall = captioning.demo_config, moments.demo_config
 
     def short_ets(model: str, folder: Path) -> RunConfig:

@@ -9,7 +9,7 @@ import pytest
 from videozoo.config import load_config
 from videozoo.data.features.records import FeatureRecord, RecordSet, find_records, write_shard
 from videozoo.errors import RunError
-from videozoo.tasks.demos import clips, ground, tagging
+from videozoo.tasks.demos import clips, long_videos, tagging
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 def test_the_packaged_settings_say_what_the_demo_does(model: str):
     path = CONFIGS / f"{model}.yaml"
 
-    assert [stream.dim for stream in load_config(path).model.streams] == [ground.DIM]
+    assert [stream.dim for stream in load_config(path).model.streams] == [long_videos.DIM]
     assert f"at least {tagging.MARGIN:g} above" in path.read_text()
 
 
@@ -52,7 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "demo_config", little)
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(clips, name, count)
-    monkeypatch.setattr(ground, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
+    monkeypatch.setattr(long_videos, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
     wide = tagging.demo_config
 
     def short(model: str, folder: Path) -> Any:

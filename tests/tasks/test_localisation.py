@@ -24,9 +24,10 @@ from videozoo.report.timeline import SpanRow, Timeline, timeline_picture
 from videozoo.settings.segments import SequenceEval
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation import prediction
-from videozoo.tasks.localisation.answers import Answer, Answers
+from videozoo.tasks.localisation.answers import Answers
 from videozoo.tasks.localisation.measures import Truth, measure_detections, measure_proposals
 from videozoo.tasks.localisation.pages import tie_line
+from videozoo.tasks.localisation.results import VideoProposals
 from videozoo.types import Candidates
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import as_paddle
@@ -877,7 +878,7 @@ def test_the_report_says_where_equal_scores_decide(tmp_path: Path):
 
     def measured(scores: list[float]) -> list[dict[str, Any]]:
         candidates = Candidates(found, np.array(scores), np.zeros(3, np.int64))
-        answers = Answers({n: Answer(f"v{n}", 20.0, candidates, {}) for n in range(4)})
+        answers = Answers({n: VideoProposals(f"v{n}", 20.0, candidates, {}) for n in range(4)})
         views = SequenceEval()
         _, _, ties = measure_detections(truth, answers, views, ["dig"])
         return ties + measure_proposals(truth, answers, views).ties

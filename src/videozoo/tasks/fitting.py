@@ -59,7 +59,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class TrainingPlan:
     """What a model learns from, and how it is told how well it does."""
 
     batches: Batches
@@ -123,10 +123,10 @@ def say_shared(
         )
 
 
-def run_lesson(
+def run_training(
     config: RunConfig,
     request: TrainRequest,
-    lesson: Lesson,
+    plan: TrainingPlan,
     *,
     accelerator: Accelerator,
     console: Console,
@@ -137,7 +137,7 @@ def run_lesson(
     Args:
         config: The run.
         request: What was asked for.
-        lesson: What it learns.
+        plan: What it learns.
         accelerator: From `open_run`.
         console: From `open_run`.
         outer: The folder of the run that this one is a part of.
@@ -147,15 +147,15 @@ def run_lesson(
     """
     say = speaker(console, accelerator)
     settings = config.train
-    can_validate = lesson.num_held_out is not None
+    can_validate = plan.num_held_out is not None
     validates = can_validate and request.valid_interval <= settings.epochs
     check_early_stop(settings, validates=validates)  # before a folder is made
 
     learnt = Learnt(
-        class_names=lesson.class_names,
-        features=lesson.features,
-        num_train=lesson.num_train,
-        num_held_out=lesson.num_held_out,
+        class_names=plan.class_names,
+        features=plan.features,
+        num_train=plan.num_train,
+        num_held_out=plan.num_held_out,
     )
     folder = RunFolder.create(
         request.save_dir,
@@ -173,23 +173,23 @@ def run_lesson(
     if request.fixed_seed:
         torch.use_deterministic_algorithms(True, warn_only=True)
     module = build(config)
-    lesson.prepare(module)
-    start(module, config, request, say=say, class_names=lesson.class_names)
+    plan.prepare(module)
+    start(module, config, request, say=say, class_names=plan.class_names)
 
     def on_event(name: str, facts: Mapping[str, Any]) -> None:
         if name == "resumed":  # not before: the state may belong to another model
             folder.go_on()
             if other_measure and facts["best"] is not None:
-                best = metric(lesson.best.name, facts["best"])
-                say(best_line(lesson.metric_title, best, facts["best_epoch"], other_measure))
+                best = metric(plan.best.name, facts["best"])
+                say(best_line(plan.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
-        save_trained(path, module, config, lesson.class_names, facts, lesson.features)
+        save_trained(path, module, config, plan.class_names, facts, plan.features)
 
-    say(_opening_line(config, module, accelerator, lesson))
+    say(_opening_line(config, module, accelerator, plan))
     if settings.learning_rate_batch_size is not None:
         say(_rate_line(settings))
-    steps_in_epoch = _steps_in_epoch(settings, lesson.batches)
+    steps_in_epoch = _steps_in_epoch(settings, plan.batches)
     result = fit(
         accelerator=accelerator,
         module=module,
@@ -197,12 +197,12 @@ def run_lesson(
         schedule=make_schedule(settings, steps_in_epoch),
         steps_in_epoch=steps_in_epoch,
         settings=settings,
-        batches=lambda epoch, skip: lesson.batches.epoch(epoch, skip_batches=skip),
-        loss_of=lesson.loss_of,
+        batches=lambda epoch, skip: plan.batches.epoch(epoch, skip_batches=skip),
+        loss_of=plan.loss_of,
         folder=folder,
         save_weights=save,
-        validate=(lambda _epoch: lesson.validate(module)) if can_validate else None,
-        best=lesson.best,
+        validate=(lambda _epoch: plan.validate(module)) if can_validate else None,
+        best=plan.best,
         options=FitOptions(
             valid_interval=request.valid_interval,
             log_interval=request.log_interval,
@@ -214,14 +214,14 @@ def run_lesson(
         console=console,
         on_event=on_event,
     )
-    _say_result(result, lesson, say)
+    _say_result(result, plan, say)
     if not request.is_stage:
         for line in after_training(
             config,
             folder.path,
-            example=lesson.example,
+            example=plan.example,
             with_eval=can_validate or _is_there(getattr(config.data, "test", None)),
-            features=lesson.features,
+            features=plan.features,
         ):
             say(line)
     finish(accelerator)
@@ -232,14 +232,14 @@ def _is_there(path: Path | None) -> bool:
     return path is not None and path.exists()
 
 
-def _say_result(result: TrainResult, lesson: Lesson, say: Callable[[str], None]) -> None:
-    bad = lesson.batches.bad_videos
+def _say_result(result: TrainResult, plan: TrainingPlan, say: Callable[[str], None]) -> None:
+    bad = plan.batches.bad_videos
     if bad:
-        say(f"{len(bad)} {lesson.items} could not be read and were replaced, such as:")
+        say(f"{len(bad)} {plan.items} could not be read and were replaced, such as:")
         say(f"  {next(iter(bad.values()))}")
     if result.best is not None:
-        best = metric(lesson.best.name, result.best)
-        say(f"best {lesson.metric_title} {best} after epoch {result.best_epoch}")
+        best = metric(plan.best.name, result.best)
+        say(f"best {plan.metric_title} {best} after epoch {result.best_epoch}")
     say(f"weights: {result.weights}")
 
 
@@ -252,15 +252,15 @@ def _steps_in_epoch(settings: TrainSettings, batches: Batches) -> int:
 
 
 def _opening_line(
-    config: RunConfig, module: nn.Module, accelerator: Accelerator, lesson: Lesson
+    config: RunConfig, module: nn.Module, accelerator: Accelerator, plan: TrainingPlan
 ) -> str:
     size = sum(p.numel() for p in module.parameters()) / 1e6
-    held_out = lesson.num_held_out
+    held_out = plan.num_held_out
     checked = f"{held_out} to check with" if held_out else "no validation"
     where = f"{accelerator.num_processes} x {accelerator.device.type}"
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
-        f"{lesson.num_train} {lesson.items} to learn from, {checked}; "
+        f"{plan.num_train} {plan.items} to learn from, {checked}; "
         f"{config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'} of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from videozoo.tasks.tagging import Tagger
 
 
+_ROOMS = {
+    "proposal_scoring": "localisation.proposal_scoring",
+    "two_stage_localisation": "localisation.two_stages",
+}
+"""Task to its module, where that is not called like it."""
+
 _NOT_EXPORTED = {
     "tagging": "that tag features",
     "localisation": "that find segments",
@@ -129,4 +135,4 @@ def load(
 
 
 def _task(name: str) -> Any:
-    return import_module(f"videozoo.tasks.{name}")
+    return import_module(f"videozoo.tasks.{_ROOMS.get(name, name)}")

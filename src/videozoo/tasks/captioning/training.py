@@ -22,7 +22,7 @@ from videozoo.models.ets import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.common import speaker
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -125,7 +125,7 @@ def train(
         total = sum(count for _, count in parts)
         return {"loss": sum(value for value, _ in parts) / total} if total else {}
 
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=batches,
         num_train=len(events),
         num_held_out=None if held_out is None else len(held_out),
@@ -139,4 +139,4 @@ def train(
         example=[events.path if held_out is None else held_out.path],
     )
     speaker(out, accelerator)(f"vocabulary: {len(vocabulary):,} words")
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_training(config, request, plan, accelerator=accelerator, console=out)

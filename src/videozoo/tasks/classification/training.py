@@ -27,10 +27,10 @@ from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
-from videozoo.tasks.classification.lessons import check_learnable, remarks
+from videozoo.tasks.classification.labels import check_learnable, remarks
 from videozoo.tasks.classification.scoring import ModuleScorer, score_videos
 from videozoo.tasks.common import without_absent_names
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -85,7 +85,7 @@ def train(
         )
         return scored.counter.summary() if scored.counter.total else {}
 
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=batches,
         num_train=len(entries),
         num_held_out=None if held_out is None else len(held_out),
@@ -96,7 +96,7 @@ def train(
         class_names=names,
         example=[(held_out or entries)[0].path],
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
 def for_folder(config: RunConfig, folder: Path) -> RunConfig:

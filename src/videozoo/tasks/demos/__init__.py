@@ -1,6 +1,6 @@
 """First runs with nothing to download: one for the clip models, one for each other model.
 
-Those that read features share their ground (`ground`): the same long videos, and features made of
+Those that read features share `long_videos`: the same long videos, and features made of
 them by a clip model that was trained on the spot.
 """
 

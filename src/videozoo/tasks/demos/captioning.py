@@ -27,7 +27,7 @@ from videozoo.metrics.captions import (
     tokenized,
 )
 from videozoo.tasks import captioning
-from videozoo.tasks.demos import ground
+from videozoo.tasks.demos import long_videos
 from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
@@ -47,13 +47,13 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     require_scorers()
     started = time.monotonic()
     out = Console(stderr=True)
-    made = ground.prepare(folder, seed=seed, device=device, out=out)
+    made = long_videos.prepare(folder, seed=seed, device=device, out=out)
     config = demo_config("ets", folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  ETS learns to say what happens")
     save_dir = folder / "ets"
-    request = ground.training(config, save_dir, device, valid_interval=10)
+    request = long_videos.training(config, save_dir, device, valid_interval=10)
     captioning.train(config, request, console=out)
-    facts = captioning.evaluate(*ground.evaluation(save_dir, device), console=out)
+    facts = captioning.evaluate(*long_videos.evaluation(save_dir, device), console=out)
     test = made.world.split("test")
     shown = _explain(test, folder, device, out)
     commonest, baselines = commonest_scores(made.world.split("train"), test)

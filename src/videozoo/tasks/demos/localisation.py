@@ -20,8 +20,8 @@ from videozoo.errors import RunError
 from videozoo.metrics.detection import DetectionCounter
 from videozoo.metrics.proposals import ProposalCounter
 from videozoo.tasks import localisation
-from videozoo.tasks.demos import ground
-from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.demos import long_videos
+from videozoo.tasks.demos.long_videos import LongVideos
 from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
@@ -51,13 +51,13 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     started = time.monotonic()
     out = Console(stderr=True)
     layer = _layer(name)
-    made = ground.prepare(folder, seed=seed, device=device, out=out, layer=layer)
+    made = long_videos.prepare(folder, seed=seed, device=device, out=out, layer=layer)
     config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
     out.rule(f"4/4  {config.spec.title} learns when something happens")
     save_dir = folder / name
-    request = ground.training(config, save_dir, device, valid_interval=_VALID_INTERVALS[name])
+    request = long_videos.training(config, save_dir, device, valid_interval=_VALID_INTERVALS[name])
     localisation.train(config, request, console=out)
-    facts = localisation.evaluate(*ground.evaluation(save_dir, device), console=out)
+    facts = localisation.evaluate(*long_videos.evaluation(save_dir, device), console=out)
     shown = _explain(made, save_dir, device, out)
     test = made.world.split("test")
     metric, baseline = (
@@ -74,7 +74,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"margin {score - baseline:.3f}, expected at least {MARGINS[name]:g}\n"
         f"on {len(test)} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"what it finds when: {shown}\n\n"
-        "What to try next:\n" + ground.what_to_try(folder, save_dir, test[0].path, layer=layer)
+        "What to try next:\n" + long_videos.what_to_try(folder, save_dir, test[0].path, layer=layer)
     )
     if score - baseline < MARGINS[name]:
         raise RunError(
@@ -117,14 +117,14 @@ def _drawn(video: WorldVideo, rng: np.random.Generator) -> tuple[Any, Any]:
     return ends, rng.random(NUM_RANDOM)
 
 
-def _explain(made: Ground, save_dir: Path, device: Device, out: Console) -> Path:
+def _explain(made: LongVideos, save_dir: Path, device: Device, out: Console) -> Path:
     """Predict on a few held-out videos and draw what is found when."""
     few = made.world.split("test")[:NUM_SHOWN]
     predictions = save_dir / "predictions"
     request = PredictRequest(
         source=ConfigSource(),
         weights=str(save_dir),
-        inputs=(str(ground.features_of(made, few, save_dir / "some_videos")),),
+        inputs=(str(long_videos.features_of(made, few, save_dir / "some_videos")),),
         save_dir=predictions,
         device=device,
         explain=True,

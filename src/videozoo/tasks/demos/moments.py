@@ -20,7 +20,7 @@ from videozoo.data.synthetic.world import WorldVideo
 from videozoo.errors import RunError
 from videozoo.metrics.moments import Search, recall
 from videozoo.tasks import moments
-from videozoo.tasks.demos import ground
+from videozoo.tasks.demos import long_videos
 from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
@@ -44,13 +44,13 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     """Run the demo of TALL; see `demos.run`."""
     started = time.monotonic()
     out = Console(stderr=True)
-    made = ground.prepare(folder, seed=seed, device=device, out=out)
+    made = long_videos.prepare(folder, seed=seed, device=device, out=out)
     config = demo_config("tall", folder).replace("--seed", {"train.seed": seed})
     out.rule("4/4  TALL learns which moment a sentence means")
     save_dir = folder / "tall"
-    request = ground.training(config, save_dir, device)
+    request = long_videos.training(config, save_dir, device)
     moments.train(config, request, console=out)
-    facts = moments.evaluate(*ground.evaluation(save_dir, device), console=out)
+    facts = moments.evaluate(*long_videos.evaluation(save_dir, device), console=out)
     test = made.world.split("test")
     shown = _explain(test, folder, device, out)
     score = next(r["share"] for r in facts["recall"] if (r["n"], r["tiou"]) == (1, TIOU))

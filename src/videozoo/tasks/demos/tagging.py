@@ -20,8 +20,8 @@ from videozoo.data.synthetic.clips import CLASS_NAMES
 from videozoo.errors import RunError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.tasks import tagging
-from videozoo.tasks.demos import ground
-from videozoo.tasks.demos.ground import Ground
+from videozoo.tasks.demos import long_videos
+from videozoo.tasks.demos.long_videos import LongVideos
 from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.requests import (
@@ -39,13 +39,13 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     """Run the demo of a tagging model; see `demos.run`."""
     started = time.monotonic()
     out = Console(stderr=True)
-    made = ground.prepare(folder, seed=seed, device=device, out=out)
+    made = long_videos.prepare(folder, seed=seed, device=device, out=out)
     records = _write_records(folder / "records", made)
     config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
     out.rule(f"4/4  {config.spec.title} learns which actions a video shows")
     save_dir = folder / name
-    tagging.train(config, ground.training(config, save_dir, device), console=out)
-    facts = tagging.evaluate(*ground.evaluation(save_dir, device), console=out)
+    tagging.train(config, long_videos.training(config, save_dir, device), console=out)
+    facts = tagging.evaluate(*long_videos.evaluation(save_dir, device), console=out)
     shown = _explain(records["test"], folder, name, device, out)
     gap = float(facts["metrics"]["gap"])
     baseline = prior_gap(records["train"], records["test"])
@@ -57,7 +57,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"on {len(records['test'])} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"when it looks where: {shown}\n\n"
         "What to try next:\n"
-        + ground.what_to_try(folder, save_dir, made.world.split("test")[0].path)
+        + long_videos.what_to_try(folder, save_dir, made.world.split("test")[0].path)
     )
     if gap - baseline < MARGIN:
         raise RunError(
@@ -67,17 +67,19 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     return {"gap": gap, "baseline": baseline, "pictures": shown}
 
 
-def _write_records(folder: Path, made: Ground) -> dict[str, RecordSet]:
+def _write_records(folder: Path, made: LongVideos) -> dict[str, RecordSet]:
     """Features with the actions of each video as its labels."""
     source = find_records(made.features)
     found = {record.name: record for record in map(source.read, range(len(source)))}
     records: dict[str, RecordSet] = {}
-    for split in ground.SPLITS:
+    for split in long_videos.SPLITS:
         labelled = (
             replace(found[v.name], labels=tuple(sorted({event.label for event in v.events})))
             for v in made.world.split(split)
         )
-        records[split] = find_records(ground.write_pack(labelled, source.extractor, folder / split))
+        records[split] = find_records(
+            long_videos.write_pack(labelled, source.extractor, folder / split)
+        )
     (folder / "class_names.json").write_text(json.dumps(CLASS_NAMES), encoding="utf-8")
     return records
 
@@ -101,7 +103,7 @@ def _labels(records: RecordSet) -> np.ndarray[Any, np.dtype[np.float64]]:
 def _explain(records: RecordSet, folder: Path, name: str, device: Device, out: Console) -> Path:
     """Predict on a few held-out videos and draw when the model looks."""
     few = (records.read(number) for number in range(min(NUM_EXPLAINED, len(records))))
-    some = ground.write_pack(few, records.extractor, folder / name / "some_videos")
+    some = long_videos.write_pack(few, records.extractor, folder / name / "some_videos")
     predictions = folder / name / "predictions"
     request = PredictRequest(
         source=ConfigSource(),

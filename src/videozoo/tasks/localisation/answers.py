@@ -19,14 +19,15 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.ops.soft_nms import soft_nms, suppress_by_class
 from videozoo.settings.segments import SequenceViews
-from videozoo.tasks.localisation.files import ScoreFiles
+from videozoo.tasks.localisation.results import VideoProposals
+from videozoo.tasks.localisation.score_files import ScoreFiles
 from videozoo.types import Candidates
 
 Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Said:
+class NetworkOutput:
     """What a network says of the videos of one batch."""
 
     candidates: Sequence[Candidates]
@@ -39,24 +40,11 @@ class Said:
     """Means over the batch; empty where they are not asked for."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of one video."""
-
-    video: str
-    duration_seconds: float
-    """nan where it is not known."""
-    found: Candidates
-    """Segments as shares of the video, best first, duplicates removed."""
-    curves: Mapping[str, NDArray[np.float32]]
-    """Scores of the steps by name; empty unless asked for."""
-
-
 @dataclass
 class Answers:
     """Those of many videos, over all processes."""
 
-    by_number: dict[int, Answer] = field(default_factory=dict[int, Answer])
+    by_number: dict[int, VideoProposals] = field(default_factory=dict[int, VideoProposals])
     """By number of the video among `Source.present`."""
     skipped: dict[int, str] = field(default_factory=dict[int, str])
     """Videos that could not be used: number, and why."""
@@ -115,7 +103,7 @@ class Source(ABC):
         """The share of this process."""
 
     @abstractmethod
-    def ask(self, module: nn.Module, batch: Any, accelerator: Accelerator) -> Said:
+    def ask(self, module: nn.Module, batch: Any, accelerator: Accelerator) -> NetworkOutput:
         """Run the network over a batch."""
 
 
@@ -154,7 +142,7 @@ def answer(
             annotation, curves = source.present[number], said.curves[place]
             if files is not None:
                 files.write(annotation, said.tables[place], curves)
-            mine.by_number[number] = Answer(
+            mine.by_number[number] = VideoProposals(
                 batch.names[place],
                 annotation.duration_seconds,
                 without_duplicates(said.candidates[place], source.views),

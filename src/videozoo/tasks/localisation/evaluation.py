@@ -21,7 +21,6 @@ from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.answers import Answers, Source, answer
-from videozoo.tasks.localisation.files import ScoreFiles, answers_path, write_answers
 from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
@@ -33,6 +32,8 @@ from videozoo.tasks.localisation.measures import (
     read_labels,
 )
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
+from videozoo.tasks.localisation.results import result_path, write_result_file
+from videozoo.tasks.localisation.score_files import ScoreFiles
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -131,10 +132,10 @@ def evaluate_source(
     }
     failed = [*(f"{name}: no features" for name in source.missing), *answers.skipped.values()]
     if accelerator.is_main_process:
-        path = answers_path(views, request.files_dir or folder.path)
+        path = result_path(views, request.files_dir or folder.path)
         folder.make_room(say, path)
         has_classes = labels is not None or num_classes(config) is not None
-        write_answers(
+        write_result_file(
             views,
             answers.by_number.values(),
             classes=names if has_classes else None,

@@ -15,7 +15,8 @@ from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
 from videozoo.settings.segments import SequenceEval, SequenceViews
-from videozoo.tasks.localisation.answers import Answer, Answers, Source
+from videozoo.tasks.localisation.answers import Answers, Source
+from videozoo.tasks.localisation.results import VideoProposals
 from videozoo.types import Candidates
 
 ClassScores = Mapping[str, Mapping[str, float]]
@@ -58,7 +59,7 @@ def answered(source: Source, answers: Answers) -> list[Annotation]:
 
 
 def count_proposals(
-    truth: Truth, answers: Iterable[Answer], tious: Sequence[float] = ()
+    truth: Truth, answers: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> ProposalCounter:
     """Gather what was found, whatever its class."""
     counter = ProposalCounter(
@@ -71,7 +72,7 @@ def count_proposals(
 
 
 def count_detections(
-    truth: Truth, answers: Iterable[Answer], tious: Sequence[float] = ()
+    truth: Truth, answers: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> DetectionCounter:
     """Gather what was found, with its classes."""
     counter = DetectionCounter(
@@ -297,11 +298,11 @@ def joined(
     return changed
 
 
-def _with_classes(answer: Answer, classes: Sequence[tuple[int, float]]) -> Answer:
+def _with_classes(answer: VideoProposals, classes: Sequence[tuple[int, float]]) -> VideoProposals:
     found, count = answer.found, len(answer.found.scores)
     scores = np.outer([score for _, score in classes], found.scores).ravel()
     labels = np.repeat(np.array([number for number, _ in classes], np.int64), count)
     order = np.argsort(-scores, kind="stable")
     segments = np.tile(found.segments, (len(classes), 1))
     made = Candidates(segments[order].reshape(-1, 2), scores[order], labels[order])
-    return Answer(answer.video, answer.duration_seconds, made, answer.curves)
+    return VideoProposals(answer.video, answer.duration_seconds, made, answer.curves)

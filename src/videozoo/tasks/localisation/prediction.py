@@ -22,10 +22,10 @@ from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import progress_bar, speaker, without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.localisation.answers import Answer, Answers, Source, answer
+from videozoo.tasks.localisation.answers import Answers, Source, answer
 from videozoo.tasks.localisation.evaluation import score_files
-from videozoo.tasks.localisation.files import answers_path, seconds_of, write_answers
 from videozoo.tasks.localisation.measures import joined, read_labels
+from videozoo.tasks.localisation.results import VideoProposals, result_path, write_result_file
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -107,7 +107,7 @@ def predict_sources(
     _refuse_twice(sources)
     names = class_names(trained, config, labels)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
-    found: list[Answer] = []
+    found: list[VideoProposals] = []
     failed: list[str] = []
     for source in sources:
         check_features(source.extractor, trained, say)
@@ -128,11 +128,11 @@ def predict_sources(
         failed += answers.skipped.values()
     results = [_result(each, names) for each in found]
     if accelerator.is_main_process:
-        path = answers_path(views, request.files_dir or folder.path)
+        path = result_path(views, request.files_dir or folder.path)
         folder.make_room(say, path)
         listed = [_facts(each) for each in results]
         with_classes = any(each.found.labels is not None for each in found)
-        write_answers(
+        write_result_file(
             views,
             found,
             classes=names if with_classes else None,
@@ -187,8 +187,8 @@ def _refuse_twice(sources: Sequence[Source]) -> None:
         raise DataError(f"video {twice!r} is there twice; name each video once")
 
 
-def _result(found: Answer, names: Sequence[str]) -> VideoSegments:
-    seconds, candidates = seconds_of(found), found.found
+def _result(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
+    seconds, candidates = found.seconds, found.found
     times = (np.clip(candidates.segments, 0.0, 1.0) * seconds).tolist()
     labels: list[str | None] = [None] * len(times)
     if candidates.labels is not None:
@@ -216,7 +216,9 @@ def _facts(result: VideoSegments) -> dict[str, Any]:
     }
 
 
-def _draw(answers: Sequence[Answer], results: Sequence[VideoSegments], folder: Path) -> list[Path]:
+def _draw(
+    answers: Sequence[VideoProposals], results: Sequence[VideoSegments], folder: Path
+) -> list[Path]:
     """Write one picture a video: the scores of its steps, and what was found."""
     files = picture_names([Path(result.name) for result in results])
     written: list[Path] = []

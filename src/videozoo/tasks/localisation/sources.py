@@ -35,7 +35,7 @@ from videozoo.data.segments import (
 from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError
 from videozoo.settings.segments import SequenceData, SequenceViews
-from videozoo.tasks.localisation.answers import Said, Source, candidate_table, generator_of
+from videozoo.tasks.localisation.answers import NetworkOutput, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
@@ -102,7 +102,9 @@ class FeatureSource(Source):
             videos=self.videos,
         )
 
-    def ask(self, module: nn.Module, batch: SequenceBatch, accelerator: Accelerator) -> Said:
+    def ask(
+        self, module: nn.Module, batch: SequenceBatch, accelerator: Accelerator
+    ) -> NetworkOutput:
         """Run the network over a batch."""
         localiser = self._localiser
         on_device = batch.to(accelerator.device)
@@ -119,7 +121,7 @@ class FeatureSource(Source):
             curves = {name: each.numpy() for name, each in localiser.curves(outputs).items()}
         rows = [{name: each[row] for name, each in curves.items()} for row in range(len(batch))]
         is_first_stage = localiser.proposals is not None
-        return Said(
+        return NetworkOutput(
             candidates=candidates,
             curves=rows,
             tables=rows if is_first_stage else [candidate_table(each) for each in candidates],

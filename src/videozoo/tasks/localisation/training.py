@@ -15,7 +15,7 @@ from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import UsageError
 from videozoo.tasks.common import without_absent_names
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     NumberedBatches,
@@ -97,7 +97,7 @@ def train(
         return localiser.losses(outputs, batch.targets, generator)
 
     best, title = DECIDES[localiser.decides]
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=NumberedBatches(batches),
         num_train=len(learnt.present),
         num_held_out=None if source is None else len(source.present),
@@ -109,7 +109,7 @@ def train(
         features=learnt.files.extractor,
         example=[learnt.files.path],
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out, outer=outer)
+    return run_training(config, request, plan, accelerator=accelerator, console=out, outer=outer)
 
 
 def refuse_data(config: RunConfig, request: TrainRequest) -> None:

@@ -20,7 +20,7 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
 from videozoo.tasks.moments.scoring import finder, origin_of, refuse_other_origin, search_videos
 from videozoo.tasks.requests import TrainRequest
 
@@ -105,7 +105,7 @@ def train(
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
         return {**recalls, "mean_tiou": mean_tiou(searches)}
 
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=batches,
         num_train=used,
         num_held_out=None if held_out is None else len(held_out),
@@ -118,7 +118,7 @@ def train(
         items="sentences",
         example=_example(moments if held_out is None else held_out),
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
 def _example(moments: MomentSet) -> list[str | Path]:

@@ -22,7 +22,7 @@ from videozoo.ops.frames import multi_label_loss
 from videozoo.safe_npy import read_npy
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson, say_shared
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
 from videozoo.tasks.tagging.scoring import (
@@ -127,7 +127,7 @@ def train(
         _set_eigenvalues(module, config)
         _refuse_single(module, min(share, len(batches.records)))
 
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=batches,
         num_train=len(batches.records),
         num_held_out=None if held_out is None else len(held_out),
@@ -141,7 +141,7 @@ def train(
         items="records",
         example=[data.train if held_out is None else data.val],
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
 def _with_eigenvalues(config: RunConfig) -> RunConfig:

@@ -30,9 +30,9 @@ from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.bsn_pem import losses
 from videozoo.settings.segments import ProposalData, SequenceViews
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.localisation.answers import Batches, Said, Source, generator_of
+from videozoo.tasks.localisation.answers import Batches, NetworkOutput, Source, generator_of
 from videozoo.tasks.localisation.evaluation import evaluate_source
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
@@ -93,7 +93,7 @@ def train(
         num_seen = seen_in_training(source.present, learnt_from)
         say_seen(say, "validation", num_seen, len(source.present), "val_subset")
     best, title = DECIDES["auc"]
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=NumberedBatches(batches),
         num_train=len(learnt.present),
         num_held_out=None if source is None else len(source.present),
@@ -103,7 +103,7 @@ def train(
         metric_title=title,
         class_names=None,
     )
-    return run_lesson(config, request, lesson, accelerator=accelerator, console=out)
+    return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
 def scoring_loss(accelerator: Accelerator) -> LossOf:
@@ -202,14 +202,16 @@ class ProposalSource(Source):
             videos=self.videos,
         )
 
-    def ask(self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator) -> Said:
+    def ask(
+        self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator
+    ) -> NetworkOutput:
         """Run the network over a batch."""
         return scored(module, batch, accelerator, with_loss=self._with_loss)
 
 
 def scored(
     module: nn.Module, batch: ProposalBatch, accelerator: Accelerator, *, with_loss: bool
-) -> Said:
+) -> NetworkOutput:
     """Run the second stage over proposals; a score is the product of those of both stages."""
     on_device = batch.to(accelerator.device)
     found: Mapping[str, Tensor] = {}
@@ -221,7 +223,7 @@ def scored(
             found = losses(scores, on_device.tious, mask=on_device.mask, generator=generator)
     rows = scores.float().cpu().numpy()
     own = [row[: len(each)] for row, each in zip(rows, batch.proposals, strict=True)]
-    return Said(
+    return NetworkOutput(
         candidates=[
             Candidates(
                 each.segments, each.start_scores * each.end_scores * values.astype(np.float64)

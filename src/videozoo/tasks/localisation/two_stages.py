@@ -36,11 +36,10 @@ from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
-from videozoo.tasks.fitting import Lesson, open_run, run_lesson
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import Locator, evaluate, load, predict
-from videozoo.tasks.localisation.answers import Said, Source
-from videozoo.tasks.localisation.files import proposals_of
+from videozoo.tasks.localisation.answers import NetworkOutput, Source
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     NumberedBatches,
@@ -48,10 +47,11 @@ from videozoo.tasks.localisation.fitting import (
     refuse_settings,
     validation,
 )
+from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss
+from videozoo.tasks.localisation.score_files import proposals_of
 from videozoo.tasks.localisation.sources import FeatureSource, find_videos
 from videozoo.tasks.localisation.training import held_out_videos, refuse_data
 from videozoo.tasks.next_steps import after_training
-from videozoo.tasks.proposal_scoring import scored, scoring_loss
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import FRESH
 from videozoo.types import ProposalGeneration
@@ -205,7 +205,7 @@ def _train_second(
         found = _described(module, first, held_out, options, accelerator, training=False)
         source = MemorySource(second, second.eval, held_out.annotations, found)
     best, title = DECIDES["auc"]
-    lesson = Lesson(
+    plan = TrainingPlan(
         batches=NumberedBatches(batches),
         num_train=len(batches.videos),
         num_held_out=None if source is None else len(source.present),
@@ -216,7 +216,7 @@ def _train_second(
         class_names=None,
         features=learnt.files.extractor,
     )
-    return run_lesson(second, request, lesson, accelerator=accelerator, console=out, outer=outer)
+    return run_training(second, request, plan, accelerator=accelerator, console=out, outer=outer)
 
 
 def _described(
@@ -341,6 +341,8 @@ class MemorySource(Source):
             self._videos, [mine[start : start + size] for start in range(0, len(mine), size)]
         )
 
-    def ask(self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator) -> Said:
+    def ask(
+        self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator
+    ) -> NetworkOutput:
         """Run the network over a batch."""
         return scored(module, batch, accelerator, with_loss=True)

@@ -50,7 +50,7 @@ DIM = 128
 
 
 @dataclass(frozen=True)
-class Ground:
+class LongVideos:
     """Where things are."""
 
     world: World
@@ -62,7 +62,7 @@ class Ground:
 
 def prepare(
     folder: Path, *, seed: int, device: Device, out: Console, layer: Layer = "features"
-) -> Ground:
+) -> LongVideos:
     """Make what is not there yet.
 
     Args:
@@ -81,7 +81,7 @@ def prepare(
     out.rule("2/4  long videos in which several things happen")
     world = _made_world(folder / "world", seed, out)
     out.rule("3/4  what the TSM sees of them, twice a second")
-    return Ground(world, _extracted(folder, world, layer, device, out), layer)
+    return LongVideos(world, _extracted(folder, world, layer, device, out), layer)
 
 
 def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -> Path:
@@ -107,7 +107,7 @@ def what_to_try(folder: Path, run: Path, video: Path, *, layer: Layer = "feature
     return f"  {made}\n  {command('predict', '--weights', run, '--explain', output)}"
 
 
-def features_of(made: Ground, videos: Sequence[WorldVideo], folder: Path) -> Path:
+def features_of(made: LongVideos, videos: Sequence[WorldVideo], folder: Path) -> Path:
     """Write the features of some videos as a pack of their own."""
     source = find_records(made.features)
     found = {record.name: record for record in map(source.read, range(len(source)))}

@@ -1,25 +1,22 @@
-"""What localisation writes beside its tables: scores video by video, segments of all of them."""
+"""Files of single videos that localisation writes: scores of steps, proposals, their features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.segments import Annotation, write_results
+from videozoo.data.annotations.segments import Annotation
 from videozoo.data.proposals import Proposals, write_proposals, write_table
 from videozoo.errors import DataError, RunError
 from videozoo.models.bsn import described
-from videozoo.ops.proposal_generation import best_overlaps, result_entries
+from videozoo.ops.proposal_generation import best_overlaps
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import SequenceViews
 from videozoo.types import ProposalGeneration
-
-if TYPE_CHECKING:
-    from videozoo.tasks.localisation.answers import Answer
 
 
 class ScoreFiles:
@@ -115,45 +112,3 @@ def proposals_of(
     tious, overlaps = best_overlaps(found.segments, shares)
     made = Proposals(found.segments, found.start_scores, found.end_scores, tious, overlaps)
     return made, numbers
-
-
-def answers_path(views: SequenceViews, folder: Path) -> Path:
-    """Where the segments of all videos go; a bare file name is one in `folder`."""
-    path = views.result_file
-    return folder / path if path.parent == Path() else path
-
-
-def write_answers(
-    views: SequenceViews,
-    answers: Iterable[Answer],
-    *,
-    classes: Sequence[str] | None,
-    path: Path,
-) -> None:
-    """Write the segments of all videos in ActivityNet's form.
-
-    Of a video of unknown length, times are shares of it.
-
-    Args:
-        views: In which form.
-        answers: Of all videos.
-        classes: Names, for segments with classes.
-        path: As `answers_path` says.
-
-    Raises:
-        RunError: The disk refuses.
-    """
-    results = {
-        each.video: result_entries(each.found, seconds_of(each), classes=classes)
-        for each in answers
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_results(path, results, form=views.result_form)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def seconds_of(answer: Answer) -> float:
-    """The length of a video; 1 where it is not known, so that times are shares."""
-    return answer.duration_seconds if answer.duration_seconds > 0 else 1.0
