@@ -9,8 +9,8 @@ import pytest
 from videozoo.data.annotations import segments as activitynet
 from videozoo.data.annotations import sentences as timed_sentences
 from videozoo.data.annotations import video_labels
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features.records import open_records
-from videozoo.data.text import read_class_names
 from videozoo.errors import VideozooError
 from videozoo.safe_json import MOST_DEPTH, parse_json
 from videozoo.tasks.localisation import measures

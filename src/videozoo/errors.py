@@ -13,6 +13,8 @@ VideozooError            exit status 1: the user's input is wrong
 A message says what, where, got, expected and what to do next.
 """
 
+from collections.abc import Iterable
+
 _MOST_SHOWN = 120
 _MOST_CHARACTERS = 6000
 
@@ -25,6 +27,17 @@ def brief(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+def few(items: Iterable[object], most: int = 5, *, between: str = ", ") -> str:
+    """The first few of many, and how many more there are, as a message shows them.
+
+    >>> few(["ab", "cd", "ef"], 2), few(["ab"], between="; ")
+    ('ab, cd, and 1 more', 'ab')
+    """
+    texts = [str(item) for item in items]
+    rest = len(texts) - most
+    return between.join([*texts[:most], *([f"and {rest:,} more"] if rest > 0 else [])])
 
 
 class VideozooError(Exception):

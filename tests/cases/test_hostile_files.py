@@ -34,7 +34,7 @@ folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
 import videozoo
 from videozoo.cli import main
-from videozoo.data import text
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations import segments as activitynet
 from videozoo.data.annotations import videos as kinetics
 from videozoo.data.annotations import sentences as timed_sentences
@@ -66,7 +66,7 @@ def command(*words):
     return run
 
 LISTS = {
-    "class names": text.read_class_names,
+    "class names": read_class_names,
     "list": kinetics.read_list,
     "annotations": activitynet.read_annotations,
     "sentences with times": timed_sentences.read_timed_sentences,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from videozoo import cli
 from videozoo.data import clips
-from videozoo.data.text import first_class_number, read_class_names
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.errors import DataError
 from videozoo.settings.clips import ClipData
 

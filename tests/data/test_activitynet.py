@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import (
     Annotations,
     annotated_classes,
     is_of_subset,
-    read_action_names,
     read_annotations,
     read_class_scores,
     read_durations,
@@ -145,7 +145,7 @@ def test_charades_csv(tmp_path: Path):
     classes = text(tmp_path / "classes.txt", "c092 Smiling at a book", "c147 Fixing a door")
 
     coded, named = (
-        read_annotations(path, class_names=names) for names in (None, read_action_names(classes))
+        read_annotations(path, class_names=names) for names in (None, read_class_names(classes))
     )
 
     assert times(coded)["46GP8"] == [(11.9, 21.2, "c092"), (0.0, 12.6, "c147")]
@@ -186,7 +186,7 @@ def test_sample_files_of_activitynet():
     frames = read_annotations(ANET / "mmaction2_tests" / "annotations" / "action_test_anno.json")
     results = read_results(ANET / "official_samples" / "sample_detection_prediction.json")
     scores = read_class_scores(ANET / "official_samples" / "sample_classification_prediction.json")
-    names = read_action_names(ANET / "mmaction2_tools" / "action_name.csv")
+    names = read_class_names(ANET / "mmaction2_tools" / "action_name.csv")
 
     assert {one.video: len(one.instances) for one in truth.videos} == {
         "v_bYUmtLBL7W4": 3,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from videozoo.data import tags as features
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features import records
 from videozoo.data.features.records import (
     FeatureRecord,
@@ -30,7 +31,6 @@ from videozoo.data.tags import (
     class_names,
     has_records,
     load_records,
-    read_tag_names,
     record_order,
     slice_frames,
 )
@@ -639,7 +639,7 @@ def test_names_come_from_text_too(tmp_path: Path):
     (tmp_path / "names.json").write_text('["game", "live concert"]')
 
     for name in ("names.txt", "names.json"):
-        assert read_tag_names(tmp_path / name) == ["game", "live concert"]
+        assert read_class_names(tmp_path / name) == ["game", "live concert"]
 
 
 @pytest.mark.parametrize(
@@ -655,5 +655,5 @@ def test_a_damaged_vocabulary_is_explained(tmp_path: Path, rows: str, expected: 
     (tmp_path / "v.csv").write_text(f"Index,Name\n{rows}")
 
     with pytest.raises(DataError) as caught:
-        read_tag_names(tmp_path / "v.csv")
+        read_class_names(tmp_path / "v.csv")
     assert expected in str(caught.value)

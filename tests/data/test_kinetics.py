@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.videos import ClipEntry, read_list
-from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError
 
 

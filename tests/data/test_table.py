@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from videozoo.cli import main
-from videozoo.data import tags as features
 from videozoo.data.annotations import segments as activitynet
 from videozoo.data.annotations import video_labels
 from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.text import read_class_names
 from videozoo.errors import DataError
 
 OPEN_QUOTE = '"' + "x," * 100_000
@@ -23,7 +22,7 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
     ("heading", "read"),
     [
         (KINETICS, kinetics.csv_class_names),
-        ("Index,Name\n", features.read_tag_names),
+        ("Index,Name\n", read_class_names),
         ("video,type,t-start,t-end\n", activitynet.read_annotations),
         ("video,start,end,label\n", activitynet.read_annotations),
         ("id,length,actions\n", activitynet.read_annotations),

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from videozoo.errors import few
+
 MOST_REPLACEMENTS = 20
 """Tries in a row before data counts as unreadable."""
-_MOST_NAMED = 5  # videos that an error spells out
 
 L = TypeVar("L")
 
@@ -154,7 +155,4 @@ def num_cores() -> int:
 
 def named_few(bad: Mapping[int, str]) -> str:
     """The first of many problems, a line each."""
-    messages = list(bad.values())[:_MOST_NAMED]
-    if len(bad) > _MOST_NAMED:
-        messages.append(f"and {len(bad) - _MOST_NAMED} more")
-    return "\n  ".join(messages)
+    return few(bad.values(), between="\n  ")

@@ -20,13 +20,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.annotations.segments import named
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
 from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
 from videozoo.data.features._video_features import VideoFeatures, named_files
 from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
 from videozoo.data.text import text_of
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 
@@ -251,7 +250,7 @@ def with_features(
     if not events:
         raise DataError(
             f"{features.path}: no features of any of the {len(missing)} videos of {found.path}; "
-            f"looked for {named(missing)}; there are those of {named(tuple(features))}"
+            f"looked for {few(missing)}; there are those of {few(tuple(features), 5)}"
         )
     rate = features.rate(data.rate, _RATE_2019)
     present = tuple(dict.fromkeys(one.video for one in events))

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset, Sampler
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.annotations import class_folders
 from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.frames.video import VideoReader, count_frames, open_video
 from videozoo.data.frames.views import (
@@ -34,7 +35,6 @@ from videozoo.data.frames.views import (
     train_plan,
     train_view,
 )
-from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError, VideoError
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import (
     Annotations,
     annotated_classes,
     annotated_videos,
     is_of_subset,
-    named,
-    read_action_names,
     read_annotations,
     read_durations,
 )
@@ -23,7 +22,7 @@ from videozoo.data.annotations.sentences import TimedSentences, check_times
 from videozoo.data.features._video_features import VideoFeatures
 from videozoo.data.lengths import Measured
 from videozoo.data.loader import Workers
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 from videozoo.settings.segments import AnnotatedData
 
 Part = Literal["train", "val", "test"]
@@ -62,7 +61,7 @@ def load_annotations(
         known |= read_durations(data.durations)
     names: Sequence[str] | None = None
     if data.class_names is not None:
-        names = read_action_names(data.class_names)
+        names = read_class_names(data.class_names)
     elif data.annotations is not None and path != data.annotations:
         names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
     subset: str | None = getattr(data, f"{part}_subset")
@@ -136,7 +135,7 @@ def check_missing(videos: int, missing: Sequence[str], source: Path, *, share: f
     if len(missing) > share * videos:
         raise DataError(
             f"{source}: {len(missing)} of {videos} training videos have no features here, more "
-            f"than data.bad_video_share={share:g} allows; add them, or allow more: {named(missing)}"
+            f"than data.bad_video_share={share:g} allows; add them, or allow more: {few(missing)}"
         )
 
 
@@ -148,7 +147,7 @@ def refuse_missing(videos: int, missing: Sequence[str], source: Path) -> None:
     """
     if missing:
         raise DataError(
-            f"{source}: {len(missing)} of {videos} videos have no features here: {named(missing)}; "
+            f"{source}: {len(missing)} of {videos} videos have no features here: {few(missing)}; "
             "add them, or leave out --strict"
         )
 

@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.annotations.segments import named
 from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder, text_of
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
 from videozoo.data.features._video_features import VideoFeatures
 from videozoo.data.features.records import Facts
 from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
-from videozoo.errors import ConfigError, DataError, MisfitError
+from videozoo.errors import ConfigError, DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, MomentData, WindowSettings
@@ -526,7 +525,7 @@ def _moments_of(
     if len(missing) == len(videos):
         raise DataError(
             f"{source.path}: no windows of any of the {len(missing)} videos of {path}; looked for "
-            f"{named(missing)}; there are those of {named(tuple(source))}"
+            f"{few(missing)}; there are those of {few(tuple(source), 5)}"
         )
     lengths = {} if data.lengths is None else read_lengths(data.lengths)
     notes = () if found is None else (*found.notes, *source.check_times(found))

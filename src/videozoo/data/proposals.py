@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.annotations.segments import Annotation, Annotations, named
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import Part, check_missing, load_annotations, refuse_missing, workers_of
 from videozoo.data.loader import EvalBatches, Items, TrainBatches
 from videozoo.data.text import spellings, text_of
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData
@@ -206,7 +206,7 @@ def load_proposals(data: ProposalData, part: Part, *, quiet: bool = False) -> Pr
     if not present:
         raise DataError(
             f"{folders[0]}: no proposals with features in {folders[1]} of any of the "
-            f"{len(missing)} videos of {annotations.path}; looked for {named(missing)}"
+            f"{len(missing)} videos of {annotations.path}; looked for {few(missing)}"
         )
     return ProposalVideos(annotations, present, missing, tables, features, folders[0])
 

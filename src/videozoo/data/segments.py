@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data._workers import DeviceBatch
-from videozoo.data.annotations.segments import Annotation, Annotations, named
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import (
     Part,
     check_missing,
@@ -33,7 +33,7 @@ from videozoo.data.coverage import (
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
 from videozoo.data.loader import EvalBatches, Items, TrainBatches
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, few
 from videozoo.settings.segments import (
     SequenceData,
 )
@@ -90,8 +90,8 @@ def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVide
     if not present:
         raise DataError(
             f"{files.path}: no features of any of the {len(missing)} videos of "
-            f"{annotations.path}; looked for {named(missing)}; "
-            f"there are those of {named(tuple(files))}"
+            f"{annotations.path}; looked for {few(missing)}; "
+            f"there are those of {few(tuple(files))}"
         )
     return SequenceVideos(annotations, files, present, missing)
 

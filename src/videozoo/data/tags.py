@@ -9,7 +9,7 @@ interrupted.
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -26,6 +26,7 @@ from videozoo.data._workers import (
     Loader,
     named_few,
 )
+from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
     FeatureRecord,
@@ -33,7 +34,6 @@ from videozoo.data.features.records import (
     find_records,
     usable_frames,
 )
-from videozoo.data.text import Table, integer, read_class_names, text_of
 from videozoo.errors import DataError, MisfitError
 from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape
@@ -595,29 +595,4 @@ def class_names(data: FeatureData) -> list[str] | None:
     Raises:
         DataError: The file cannot be read.
     """
-    return None if data.class_names is None else read_tag_names(data.class_names)
-
-
-def read_tag_names(path: Path) -> list[str]:
-    """Read names from the vocabulary CSV of YouTube-8M, or what `text.read_class_names` knows.
-
-    A class without a name gets its knowledge graph id, or its number.
-
-    Raises:
-        DataError: The file is missing or empty, or the numbers are not 0, 1, 2, ... without gaps.
-    """
-    rows = Table(path, text_of(path), skip_blanks=False)
-    if not {"Index", "Name"} <= set(rows.fieldnames or ()):
-        return read_class_names(path)
-    named: dict[int, str] = {}
-    for row in cast("Iterable[Mapping[str, str | None]]", rows):
-        index = integer((row["Index"] or "").strip())
-        if index is None or index in named:
-            raise DataError(
-                f"{path}:{rows.line_num}: Index {row['Index']!r}, expected another number each row"
-            )
-        name = (row["Name"] or "").strip() or (row.get("KnowledgeGraphId") or "").strip()
-        named[index] = name or f"class {index}"
-    if not named or sorted(named) != list(range(len(named))):
-        raise DataError(f"{path}: the column Index must hold 0, 1, 2, ... without gaps")
-    return [named[index] for index in range(len(named))]
+    return None if data.class_names is None else read_class_names(data.class_names)

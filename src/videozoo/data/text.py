@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import re
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from videozoo.data.files import (
-    not_read,
-)
-from videozoo.errors import DataError
+from videozoo.data.files import not_read
+from videozoo.errors import DataError, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_text import read_text
 
@@ -82,113 +80,6 @@ _MOST_DIGITS = 18  # of a whole number; 64 bits hold them
 _MOST_LINES = 10  # problems shown in one error
 
 
-def read_class_names(path: Path) -> list[str]:
-    """Read class names in order of their numbers.
-
-    Knows a JSON list of names; a JSON object from number to name or from name to number; text with
-    one name a line, its number before or after it or not at all: `NAME NUMBER` as the 2019 tool
-    `generate_label.py` wrote, `1 ApplyEyeMakeup` as in UCF101, `clapping,0`. Numbers count from 0
-    or from 1.
-
-    Raises:
-        DataError: The file is missing or empty, or the numbers have gaps.
-    """
-    return _numbered_names(path)[0]
-
-
-def first_class_number(path: Path) -> int | None:
-    """The number that a file of class names gives to the first class; None if it has no numbers.
-
-    Raises:
-        DataError: As `read_class_names`.
-    """
-    return _numbered_names(path)[1]
-
-
-def _numbered_names(path: Path) -> tuple[list[str], int | None]:
-    text = text_of(path)
-    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
-        names, first = _names_from_json(path, text) if text.strip() else ([], None)
-    else:
-        lines = [line.strip() for line in text.splitlines()]
-        names, first = _names_in_lines(path, [line for line in lines if line])
-    if not names:
-        raise DataError(f"{path}: no class names in this file")
-    return names, first
-
-
-def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
-    content = json_of(path, text)
-    if isinstance(content, list):
-        items = cast(list[Any], content)
-        if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
-            return _names_in_lines(path, [str(item).strip() for item in items])
-    found: tuple[list[str], int] | None = None
-    if isinstance(content, dict):
-        pairs = [(str(k), v) for k, v in cast(dict[Any, Any], content).items()]
-        if all(integer(str(value)) is not None for _, value in pairs):
-            found = _in_order([(int(value), key.strip('"')) for key, value in pairs])
-        elif all(integer(key) is not None for key, _ in pairs):
-            found = _in_order([(int(key), str(value)) for key, value in pairs])
-    if found is None:
-        raise DataError(
-            f"{path}: expected a JSON list of names, or an object from number to name "
-            "or from name to number, the numbers 0, 1, 2, ... without gaps"
-        )
-    return found
-
-
-def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | None]:
-    """Names, and the number of the first where every line has a number."""
-    if all(re.fullmatch(r'".*",?', line) for line in lines):
-        lines = [line.rstrip(",")[1:-1] for line in lines]
-    for some in (lines, lines[1:]):  # the first may be a heading
-        for numbered in (_number_first, _number_last):
-            pairs = [pair for line in some if (pair := numbered(line)) is not None]
-            # names that differ in their numbers only are names
-            if len(pairs) < max(2, len(some)) or len({name for _, name in pairs}) < len(pairs):
-                continue
-            found = _in_order(pairs)
-            if found is not None:
-                return found
-            highest = max(number for number, _ in pairs)
-            if some is lines and highest < 2 * len(pairs):
-                raise DataError(
-                    f"{path}: {len(pairs)} classes are numbered up to {highest}; expected the "
-                    "numbers 0, 1, 2, ... without gaps, or names alone"
-                )
-    return list(lines), None
-
-
-def _number_first(line: str) -> tuple[int, str] | None:
-    name = line.lstrip("0123456789")
-    digits = line[: len(line) - len(name)]
-    return _number_and_name(digits, name[:1], name)
-
-
-def _number_last(line: str) -> tuple[int, str] | None:
-    name = line.rstrip("0123456789")
-    return _number_and_name(line[len(name) :], name[-1:], name)
-
-
-def _number_and_name(digits: str, between: str, name: str) -> tuple[int, str] | None:
-    """A class as its number and name, where a blank, comma, semicolon or colon parts them."""
-    name = name.strip(" \t,;:").strip('"')
-    is_pair = 0 < len(digits) < 10 and between in tuple(" \t,;:") and name
-    return (int(digits), name) if is_pair else None
-
-
-def _in_order(pairs: Sequence[tuple[int, str]]) -> tuple[list[str], int] | None:
-    """Names by number, and the first number: 0 or 1; None where numbers are missing."""
-    ordered = sorted(pairs)
-    first = ordered[0][0] if ordered else -1
-    if first not in (0, 1):
-        return None
-    if [number for number, _ in ordered] != list(range(first, first + len(ordered))):
-        return None
-    return [name for _, name in ordered], first
-
-
 def text_of(path: Path) -> str:
     """The text of a list; a DataError where it cannot be read."""
     try:
@@ -219,15 +110,24 @@ def integer(text: str) -> int | None:
     return int(text) if is_number else None
 
 
+def finite_number(value: object) -> float | None:
+    """A finite number, or the text of one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
 def raise_all(path: Path, problems: Sequence[str]) -> None:
     """Raise one DataError that names the first few problems, if there are any."""
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
-        shown = [*problems[:_MOST_LINES]]
-        if len(problems) > _MOST_LINES:
-            shown.append(f"and {len(problems) - _MOST_LINES} more")
-        raise DataError("\n  ".join([f"{path}: {len(problems)} lines cannot be used:", *shown]))
+        shown = few(problems, _MOST_LINES, between="\n  ")
+        raise DataError(f"{path}: {len(problems)} lines cannot be used:\n  {shown}")
 
 
 T = TypeVar("T")
@@ -258,8 +158,17 @@ def object_of(content: Any, path: Path) -> dict[str, Any]:
         DataError: It is something else.
     """
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object with a video a key")
+        raise DataError(f"{path}: holds {kind_of(content)}, expected a JSON object")
     return cast("dict[str, Any]", content)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for messages.
+
+    >>> kind_of([1])
+    'a list'
+    """
+    return f"a {type(value).__name__}"
 
 
 if TYPE_CHECKING:

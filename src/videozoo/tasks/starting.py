@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.segments import named
 from videozoo.engine.devices import keep_random_state
-from videozoo.errors import WeightsError
+from videozoo.errors import WeightsError, few
 from videozoo.tasks.loading import default_weights, paddle_arrays, resolve_weights
 from videozoo.tasks.requests import TrainRequest
 from videozoo.types import FloatArray, PaddleName
@@ -131,7 +130,7 @@ class _ByName:
     fresh: Sequence[str]
 
     def describe(self) -> str:
-        fresh = f"; fresh: {named(self.fresh)}" if self.fresh else ""
+        fresh = f"; fresh: {few(self.fresh)}" if self.fresh else ""
         total = len(self.taken) + len(self.fresh)
         return f"classes by name: {len(self.taken)} of {total} taken{fresh}"
 

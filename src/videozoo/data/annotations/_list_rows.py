@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
+from videozoo.data.text import integer
 
 _PATH_COLUMNS = (
     *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),
@@ -111,7 +112,7 @@ def _by_header(number: int, text: str, columns: Columns) -> Row:
         "" if columns.label is None else cells[columns.label],
         None
         if columns.frames is None or len(cells) <= columns.frames
-        else _number(cells[columns.frames]),
+        else integer(cells[columns.frames]),
     )
 
 
@@ -131,7 +132,7 @@ class _Form:
             None if self.delimiter == " " else self.delimiter, 2 if self.with_frames else 1
         )
         cells = [_bare(cell) for cell in cells]
-        frames = _number(cells[1]) if self.with_frames and len(cells) == 3 else None
+        frames = integer(cells[1]) if self.with_frames and len(cells) == 3 else None
         if len(cells) != (3 if self.with_frames else 2) or not cells[0] or not cells[-1]:
             return None
         return None if self.with_frames and frames is None else (cells[0], cells[-1], frames)
@@ -162,7 +163,7 @@ def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:
     path, label, _ = cut
     if not label:
         return 5 if exists(path) else 0
-    is_number = _number(label) is not None
+    is_number = integer(label) is not None
     if not is_number and not may_be_name(label):
         return 0
     if exists(path):
@@ -210,8 +211,3 @@ def _is_comment(line: str, exists: Exists) -> bool:
 def _bare(cell: str) -> str:
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
-
-
-def _number(text: str) -> int | None:
-    digits = text[1:] if text[:1] == "-" else text
-    return int(text) if len(text) < 20 and digits.isascii() and digits.isdigit() else None

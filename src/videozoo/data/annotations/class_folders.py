@@ -20,7 +20,7 @@ from videozoo.data.files import (
     walk,
 )
 from videozoo.data.text import integer
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -124,7 +124,7 @@ def part_folders(folder: Path) -> dict[Part, list[Path]]:
         return {}
     odd = [path for path in folders if path not in divided and _holds_videos(path)]
     if odd:
-        shown = ", ".join(repr(path.name) for path in odd[:3]) + (", ..." if odd[3:] else "")
+        shown = few(repr(path.name) for path in odd)
         there = ", ".join(path.name for path in divided)
         what = "holds no class folders" if odd[0] in named else "is no part"
         raise DataError(
@@ -307,10 +307,9 @@ def _check_classes(
     if unknown:
         name, base = unknown[0]
         alike = next((known for known in names if known.lower() == name.lower()), None)
-        more = ", ..." if len(names) > 3 else ""
         raise DataError(
             f"{base}: class folder {name!r} is not among the {len(names)} class names "
-            f"({', '.join(map(repr, names[:3]))}{more}); "
+            f"({few(map(repr, names))}); "
             + (f"rename it to {alike!r}" if alike else "rename it, or move it away")
         )
     if num_classes is not None and len(names) > num_classes:

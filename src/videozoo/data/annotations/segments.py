@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,14 +41,16 @@ from videozoo.data.annotations.exports import (
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
     Table,
+    finite_number,
     integer,
     json_of,
+    kind_of,
     lines_of,
+    object_of,
     of_video,
-    read_class_names,
     text_of,
 )
-from videozoo.errors import DataError, brief
+from videozoo.errors import DataError, brief, few
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import BadSegments
 
@@ -63,8 +64,6 @@ _PARTS = {
     "test": "testing",
 }
 _DURATIONS = ("duration", "duration_second")
-_MOST_NAMED = 3  # problems that a warning spells out
-_MOST_NAMES = 5  # videos
 _ANY_RATE = 25.0  # frames a second, where times are not looked at
 _CUT = (
     "Times are to be in seconds; segments are cut where their video ends, unless data.bad_segments "
@@ -254,9 +253,8 @@ def read_annotations(
         warn(f"{path}: {oddity}")
     if left_out:
         total = sum(len(video.instances) for video in videos)
-        shown = "; ".join(text.removeprefix(f"{path}: ") for text in left_out[:_MOST_NAMED])
-        more = "; ..." if len(left_out) > _MOST_NAMED else ""
-        warn(f"{path}: {len(left_out)} of {total} segments are left out: {shown}{more}")
+        shown = few((text.removeprefix(f"{path}: ") for text in left_out), 3, between="; ")
+        warn(f"{path}: {len(left_out)} of {total} segments are left out: {shown}")
     ordered = tuple(found[name] for name in sorted(found))
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
@@ -271,7 +269,7 @@ def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
     if len(unnamed) == len(segments):  # of one kind: proposals need no more
         problems = []
     problems += [
-        f"{one.where}: label is {_kind(one.label)}, expected the name of a class"
+        f"{one.where}: label is {kind_of(one.label)}, expected the name of a class"
         for one in segments
         if one.label is not None
         and (isinstance(one.label, bool) or not isinstance(one.label, str | int))
@@ -290,12 +288,12 @@ def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[st
     if apart and len(apart) < len(videos):
         yield (
             f"{len(apart)} of {len(videos)} videos have no subset, unlike the others, and are in "
-            f"no part: {named(apart)}"
+            f"no part: {few(apart)}"
         )
     spelt = Counter(name.casefold() for name in names)
     alike = [name for name in names if spelt[name.casefold()] > 1]
     if alike:
-        yield f"classes that differ in upper and lower case only: {named(alike)}"
+        yield f"classes that differ in upper and lower case only: {few(alike)}"
     doubtful = [name for name in names if name.casefold() == AMBIGUOUS.casefold()]
     used = sum(one.label in doubtful for video in videos for one in video.instances)
     if used:
@@ -308,12 +306,6 @@ def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[st
 
 def _unheard(_text: str) -> None:
     """Take a warning that was said before."""
-
-
-def named(videos: Sequence[str]) -> str:
-    """The first few names of many."""
-    more = len(videos) - _MOST_NAMES
-    return ", ".join(videos[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> list[str]:
@@ -366,8 +358,7 @@ def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
 def _raise_all(path: Path, problems: Sequence[str]) -> None:
     """Raise one line that names the first few problems, if there are any."""
     if problems:
-        more = len(problems) - _MOST_NAMED
-        shown = "; ".join(problems[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        shown = few(problems, 3, between="; ")
         raise DataError(shown if str(path) in problems[0] else f"{path}: {shown}")
 
 
@@ -398,7 +389,7 @@ def _by_number(label: str) -> tuple[int, str]:
 
 
 def _duration_of(video: RawVideo, durations: Mapping[str, float]) -> float | None:
-    seconds = _number(video.duration)
+    seconds = finite_number(video.duration)
     if video.duration is None:
         seconds = of_video(video.name, durations)
     return seconds if seconds is not None and seconds > 0 else None
@@ -408,18 +399,17 @@ def _instance_of(
     raw: RawInstance, video: RawVideo, duration: float, classes: _Classes
 ) -> Instance | str:
     """Check one segment; a text is what is wrong with it."""
-    start, end = _number(raw.start), _number(raw.end)
+    start, end = finite_number(raw.start), finite_number(raw.end)
     if start is None or end is None:
         return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
     label = _label_of(raw)
     name = classes.name_of(label)
     if name is None:
         known = classes.names or ()
-        few = ", ".join(map(repr, known[:_MOST_NAMED]))
         label = AMBIGUOUS if label == -1 else label
         return (
-            f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: {few}, ...; "
-            "or leave it out (ignored_classes)"
+            f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: "
+            f"{few(map(repr, known))}; or leave it out (ignored_classes)"
         )
     if video.num_frames is None:
         return Instance(start, end, name)
@@ -447,17 +437,6 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
     return "", False
 
 
-def _number(value: object) -> float | None:
-    """A finite number, or the text of one (THUMOS14 as JSON)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 # --- the kinds of file -----------------------------------------------------------------------
 
 
@@ -473,7 +452,7 @@ def _videos_of(path: Path, frames_per_second: float | None = None) -> Iterable[R
             return via_videos(path, content)
         if is_label_studio(content):
             return label_studio_videos(path, content, frames_per_second)
-        return _json_videos(path, _object_of(path, content))
+        return _json_videos(path, object_of(content, path))
     header = {column.strip().strip('"') for column in text.split("\n", 1)[0].split(",")}
     if {"video", "type", "start", "end"} <= header:
         return _thumos_rows(path, text, name="video", start="start", end="end")
@@ -498,19 +477,19 @@ def _json_videos(path: Path, content: Mapping[str, Any]) -> Iterator[RawVideo]:
         raise DataError(f"{path}: these are results, expected annotations")
     database: Any = content.get("database", content)
     if not isinstance(database, dict):
-        raise DataError(f"{path}: database is {_kind(database)}, expected an object of videos")
+        raise DataError(f"{path}: database is {kind_of(database)}, expected an object of videos")
     for name, entry in cast("dict[str, Any]", database).items():
         where = f"{path}: {name}"
         if not isinstance(entry, dict):
             raise DataError(
-                f"{where} is {_kind(entry)}, expected an object with duration, subset and "
+                f"{where} is {kind_of(entry)}, expected an object with duration, subset and "
                 "annotations; are these annotations of ActivityNet?"
             )
         facts = dict(cast("dict[str, Any]", entry))
         subset, listed = facts.pop("subset", None), facts.pop("annotations", [])
         duration = next((facts.pop(key) for key in _DURATIONS if key in facts), None)
         if not isinstance(listed, list):
-            raise DataError(f"{where}: annotations are {_kind(listed)}, expected a list")
+            raise DataError(f"{where}: annotations are {kind_of(listed)}, expected a list")
         video = RawVideo(
             name, where, duration, None if subset is None else str(subset), extras=facts
         )
@@ -521,7 +500,7 @@ def _json_videos(path: Path, content: Mapping[str, Any]) -> Iterator[RawVideo]:
 
 def _json_instance(where: str, one: Any) -> RawInstance:
     if not isinstance(one, dict):
-        raise DataError(f"{where} is {_kind(one)}, expected an object with segment and label")
+        raise DataError(f"{where} is {kind_of(one)}, expected an object with segment and label")
     facts = cast("dict[str, Any]", one)
     segment = facts.get("segment")
     if not isinstance(segment, list) or len(cast("list[Any]", segment)) != 2:
@@ -628,7 +607,7 @@ def read_durations(path: Path) -> dict[str, float]:
     """
     text = text_of(path)
     if text.lstrip()[:1] == "{":
-        content = _object_of(path, json_of(path, text))
+        content = object_of(json_of(path, text), path)
         pairs = [(path.name, *pair) for pair in content.items()]
         if any(not isinstance(value, int | float) for _, _, value in pairs):
             known = _json_videos(path, content)
@@ -640,33 +619,11 @@ def read_durations(path: Path) -> dict[str, float]:
         pairs = [(f"{path.name}:{number}", line[0], line[-1]) for number, line in lines]
     durations: dict[str, float] = {}
     for where, name, value in pairs:
-        seconds = _number(value)
+        seconds = finite_number(value)
         if seconds is None or seconds <= 0:
             raise DataError(f"{path.parent / where}: {name} lasts {value!r}, expected seconds")
         durations[name] = seconds
     return durations
-
-
-def read_action_names(path: Path) -> list[str]:
-    """Read classes in order of their numbers: what `text.read_class_names` knows.
-
-    A first line `action` is a heading, as MMAction2 writes it.
-
-    Raises:
-        DataError: The file is missing or empty.
-    """
-    names = read_class_names(path)
-    return names[1:] if names[0] == "action" and path.suffix.lower() == ".csv" else names
-
-
-def _object_of(path: Path, content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {_kind(content)}, expected a JSON object")
-    return cast("dict[str, Any]", content)
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"
 
 
 # --- results ---------------------------------------------------------------------------------
@@ -722,7 +679,7 @@ def read_results(path: Path) -> dict[str, list[Detection]]:
     results: dict[str, list[Detection]] = {}
     for name, listed in _results_of(path).items():
         if not isinstance(listed, list):
-            raise DataError(f"{path}: {name}: holds {_kind(listed)}, expected a list of segments")
+            raise DataError(f"{path}: {name}: holds {kind_of(listed)}, expected a list of segments")
         results[name] = [
             _detection(f"{path}: {name}: result {number}", one)
             for number, one in enumerate(cast("list[Any]", listed))
@@ -732,10 +689,10 @@ def read_results(path: Path) -> dict[str, list[Detection]]:
 
 def _detection(where: str, one: Any) -> Detection:
     facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
-    segment, score = facts.get("segment"), _number(facts.get("score"))
+    segment, score = facts.get("segment"), finite_number(facts.get("score"))
     ends: list[float | None] = []
     if isinstance(segment, list):
-        ends = [_number(value) for value in cast("list[Any]", segment)]
+        ends = [finite_number(value) for value in cast("list[Any]", segment)]
     if score is None or len(ends) != 2 or ends[0] is None or ends[1] is None:
         raise DataError(
             f"{where}: {json.dumps(one)[:80]}, expected a score and a segment [start, end]"
@@ -772,7 +729,7 @@ def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         DataError: The file is missing or damaged, or holds no scores.
     """
-    content = _object_of(path, json_of(path, text_of(path)))
+    content = object_of(json_of(path, text_of(path)), path)
     results = _results_of(path) if "results" in content else content
     names: Any = content.get("class", [])
     scores: dict[str, dict[str, float]] = {}
@@ -801,13 +758,13 @@ def _scores_of(given: Any, names: Any) -> dict[str, float] | None:
         pairs = [(str(name), score) for name, score in zip(names, given, strict=True)]
     else:
         return None
-    row = {label: _number(score) for label, score in pairs}
+    row = {label: finite_number(score) for label, score in pairs}
     known = {label: score for label, score in row.items() if score is not None}
     return known if len(known) == len(pairs) else None
 
 
 def _results_of(path: Path) -> dict[str, Any]:
-    content = _object_of(path, json_of(path, text_of(path)))
+    content = object_of(json_of(path, text_of(path)), path)
     results = content.get("results")
     if not isinstance(results, dict):
         hint = "; these are annotations" if "database" in content else ""

@@ -12,7 +12,6 @@ their content:
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
-from videozoo.data.text import json_of, object_of, text_of
-from videozoo.errors import DataError
+from videozoo.data.text import finite_number, json_of, object_of, text_of
+from videozoo.errors import DataError, few
 from videozoo.safe_json import parse_json
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
-_MOST_SHOWN = 5  # mistakes of a file
 _CUT = "What reaches beyond a video is not used; correct the times."
 
 
@@ -120,9 +118,7 @@ def read_timed_sentences(
         found = list(_from_lines(text, reading))
     problems = reading.problems
     if problems:
-        more = len(problems) - _MOST_SHOWN
-        shown = problems[:_MOST_SHOWN] + ([f"and {more} more"] if more > 0 else [])
-        raise DataError(f"{path}: {'; '.join(shown)}")
+        raise DataError(f"{path}: {few(problems, between='; ')}")
     if not found:
         raise DataError(
             f"{path}: no sentences with times; expected ActivityNet Captions or TACoS as JSON, "
@@ -225,12 +221,12 @@ def _from_videos(content: Mapping[str, Any], reading: _Reading) -> Iterator[Time
         if len(stamps) != len(texts):
             problems.append(f"{video}: {len(stamps)} timestamps for {len(texts)} sentences")
             continue
-        rate = _number(entry.get("fps", 1))
+        rate = finite_number(entry.get("fps", 1))
         if rate is None or rate <= 0:
             problems.append(f"{video}: fps is {entry['fps']!r}")
             continue
-        length = _number(entry.get("duration"))
-        frames = _number(entry.get("num_frames"))
+        length = finite_number(entry.get("duration"))
+        frames = finite_number(entry.get("num_frames"))
         if length is None and frames is not None:
             length = frames / rate
         if length is not None:
@@ -278,7 +274,7 @@ def _from_records(records: Iterable[tuple[str, Any]], reading: _Reading) -> Iter
             continue
         if not reading.is_sentence(said, place):
             continue
-        if (length := _number(record.get("duration"))) is not None:
+        if (length := finite_number(record.get("duration"))) is not None:
             reading.durations[video] = length
         repeated += len(times) > 1
         for start, end in [one for one in times if one is not None] or [(0.0, 0.0)]:
@@ -301,7 +297,7 @@ def _times(value: object) -> tuple[float, float] | None:
     """Start and end; None where they are not two numbers."""
     if not isinstance(value, list):
         return None
-    times = [_number(one) for one in cast("list[Any]", value)]
+    times = [finite_number(one) for one in cast("list[Any]", value)]
     if len(times) != 2 or times[0] is None or times[1] is None:
         return None
     return times[0], times[1]
@@ -330,7 +326,7 @@ def _from_lines(text: str, reading: _Reading) -> Iterator[TimedSentence]:
             )
             continue
         video, start, end, said = fields
-        times = _number(start), _number(end)
+        times = finite_number(start), finite_number(end)
         if times[0] is None or times[1] is None:
             reading.problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
         elif reading.is_sentence(said, place, tokenised=found is None):
@@ -342,14 +338,3 @@ def _from_lines(text: str, reading: _Reading) -> Iterator[TimedSentence]:
                 where=f"{reading.path}: {place}",
                 tokenised=found is None,
             )
-
-
-def _number(value: object) -> float | None:
-    """A finite number, written as one or as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -33,7 +33,7 @@ from videozoo.data.files import (
     walk,
 )
 from videozoo.data.text import Table, integer, lines_of, raise_all, text_of
-from videozoo.errors import DataError, brief
+from videozoo.errors import DataError, brief, few
 
 LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
@@ -371,8 +371,10 @@ def _label_reader(
         return lambda _: _UNKNOWN
     if names is not None:
         place = {name: number for number, name in enumerate(names)}
-        few = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-        return lambda text: place.get(text, f"class {text!r} is not among the class names ({few})")
+        known = few(map(repr, names))
+        return lambda text: place.get(
+            text, f"class {text!r} is not among the class names ({known})"
+        )
     last = None if num_classes is None else first_label + num_classes - 1
 
     def number_of(text: str) -> int | str:
@@ -403,9 +405,9 @@ def _named_classes(
         return None
     if not quietly:
         _log.warning(
-            "%s: its labels are taken for the names of the classes (%s, ...), not their numbers",
+            "%s: its labels are taken for the names of the classes (%s), not their numbers",
             path,
-            ", ".join(class_names[:3]),
+            few(class_names),
         )
     return class_names
 

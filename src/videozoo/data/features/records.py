@@ -33,7 +33,7 @@ from videozoo.data.features._example import Example, WireError, encode, parse
 from videozoo.data.features._index import remembered
 from videozoo.data.features._tfrecord import TFRecordFile, looks_like_tfrecord, write_tfrecord
 from videozoo.data.files import VIDEO_SUFFIXES, locate
-from videozoo.data.text import lines_of, raise_all
+from videozoo.data.text import kind_of, lines_of, raise_all
 from videozoo.errors import DataError, MisfitError, brief
 from videozoo.safe_json import parse_json
 from videozoo.safe_npy import map_npy, read_npz
@@ -53,7 +53,6 @@ _VIDEOS = "videos.jsonl"
 _MOST_OPEN = 64  # files held open by one process
 MOST_LOADED_BYTES = 1 << 30
 """Files that can only be read whole take no more memory than that in a process, or one file."""
-_MOST_NAMED = 10
 _PACK = "videozoo-feature-pack"
 _PACK_VERSION = 1
 _NPY_HEADER_BYTES = 128
@@ -435,7 +434,7 @@ def _record(where: str, name: object, streams: Mapping[str, Any], labels: object
     """
     for stream, frames in streams.items():
         if not isinstance(frames, np.ndarray) or frames.ndim != 2:
-            got = f"shape {frames.shape}" if isinstance(frames, np.ndarray) else _kind_name(frames)
+            got = f"shape {frames.shape}" if isinstance(frames, np.ndarray) else kind_of(frames)
             raise DataError(f"{where}: {stream} has {got}, expected an array (frames, values)")
         if frames.dtype.name not in _DTYPES:
             raise DataError(
@@ -465,10 +464,6 @@ def _as_array(value: object) -> NDArray[Any]:
 
 def _text(name: object) -> str:
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-
-
-def _kind_name(value: object) -> str:
-    return f"a {type(value).__name__}"
 
 
 # --- TFRecord --------------------------------------------------------------------------------
@@ -562,7 +557,7 @@ class PickleFile:
         where = f"{self.path}: record {number}"
         video = videos[number] if number < len(videos) else None
         if not isinstance(video, dict):
-            raise DataError(f"{where}: is {_kind_name(video)}, expected a dict")
+            raise DataError(f"{where}: is {kind_of(video)}, expected a dict")
         values = {_text(key): value for key, value in cast("dict[Any, Any]", video).items()}
         count = _num_frames(where, values.get("nframes"))
         streams = {
@@ -581,9 +576,7 @@ class PickleFile:
         if self._videos is None:
             videos = load_pickle(self.path)
             if not isinstance(videos, list):
-                raise DataError(
-                    f"{self.path}: holds {_kind_name(videos)}, expected a list of videos"
-                )
+                raise DataError(f"{self.path}: holds {kind_of(videos)}, expected a list of videos")
             self._videos = cast("list[Any]", videos)
         return self._videos
 

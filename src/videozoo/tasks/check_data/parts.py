@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from videozoo.data.annotations import class_folders
 from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import Found, scan_folder
 from videozoo.data.frames.video import count_frames
-from videozoo.data.text import first_class_number, read_class_names
 from videozoo.errors import DataError, UsageError
 from videozoo.tasks.requests import ConfigSource
 

@@ -12,7 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.segments import annotated_classes, read_action_names
+from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.segments import annotated_classes
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
@@ -176,7 +177,7 @@ def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
     if data.class_names is None and (data.annotations is None or not data.annotations.exists()):
         return None
     if data.class_names is not None:
-        return tuple(read_action_names(data.class_names))
+        return tuple(read_class_names(data.class_names))
     return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
 
 

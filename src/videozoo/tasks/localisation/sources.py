@@ -18,7 +18,6 @@ from videozoo.data.annotations.segments import (
     Annotation,
     Annotations,
     annotated_durations,
-    named,
     read_durations,
     video_lengths,
 )
@@ -33,7 +32,7 @@ from videozoo.data.segments import (
     with_features,
 )
 from videozoo.data.text import integer, lines_of, of_video, text_of
-from videozoo.errors import ConfigError, DataError
+from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
 from videozoo.tasks.localisation.answers import NetworkOutput, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape, Targets
@@ -243,7 +242,7 @@ def _listed(path: Path, files: FeatureFiles, durations: Known) -> SequenceVideos
     names, lengths = listed_videos(path)
     lacking = [name for name in names if name not in files]
     if len(lacking) == len(names):
-        raise DataError(f"{path}: no features in {files.path} of {named(lacking)}")
+        raise DataError(f"{path}: no features in {files.path} of {few(lacking)}")
     return _named(names, files, {**durations, **lengths}, path)
 
 
@@ -277,7 +276,7 @@ def _say_by_name(names: Sequence[str], durations: Known) -> None:
         "features do not tell how long %d of the videos are; %s does, by name: %s",
         len(names),
         sources,
-        named(names),
+        few(names),
     )
 
 
@@ -371,7 +370,7 @@ def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
         background = int(config.model.num_classes) - wanted
         with_it = " and the background" if background else ""
         raise ConfigError(
-            f"{where}: {len(names)} classes ({named(names)}), but model.num_classes is "
+            f"{where}: {len(names)} classes ({few(names)}), but model.num_classes is "
             f"{config.model.num_classes}, for {wanted} of them{with_it}; make them agree (--set "
             f"model.num_classes={len(names) + background}), leave classes out "
             "(data.ignored_classes), or name all classes in data.class_names"
