@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from videozoo.data.annotations import segments as activitynet
-from videozoo.data.annotations import sentences as timed_sentences
-from videozoo.data.annotations import video_labels
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.segments import read_annotations, read_class_scores, read_results
+from videozoo.data.annotations.sentences import read_timed_sentences
+from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.features.records import open_records
 from videozoo.errors import VideozooError
 from videozoo.safe_json import MOST_DEPTH, parse_json
@@ -49,12 +49,12 @@ def test_what_is_written_for_a_purpose_is_read_as_ever() -> None:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "annotations": lambda path: activitynet.read_annotations(path),
-    "results": activitynet.read_results,
-    "class scores": activitynet.read_class_scores,
+    "annotations": lambda path: read_annotations(path),
+    "results": read_results,
+    "class scores": read_class_scores,
     "labels for detections": measures.read_labels,
-    "sentences": timed_sentences.read_timed_sentences,
-    "labels of videos": video_labels.read_labels,
+    "sentences": read_timed_sentences,
+    "labels of videos": read_labels,
     "class names": read_class_names,
 }
 

@@ -35,10 +35,10 @@ folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 import videozoo
 from videozoo.cli import main
 from videozoo.data.annotations.class_names import read_class_names
-from videozoo.data.annotations import segments as activitynet
-from videozoo.data.annotations import videos as kinetics
-from videozoo.data.annotations import sentences as timed_sentences
-from videozoo.data.annotations import video_labels
+from videozoo.data.annotations.segments import read_annotations
+from videozoo.data.annotations.videos import read_list
+from videozoo.data.annotations.sentences import read_timed_sentences
+from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import find_records
 from videozoo.data.annotations.sentence_vectors import GivenVectors
@@ -67,10 +67,10 @@ def command(*words):
 
 LISTS = {
     "class names": read_class_names,
-    "list": kinetics.read_list,
-    "annotations": activitynet.read_annotations,
-    "sentences with times": timed_sentences.read_timed_sentences,
-    "labels": video_labels.read_labels,
+    "list": read_list,
+    "annotations": read_annotations,
+    "sentences with times": read_timed_sentences,
+    "labels": read_labels,
     "records": records,
     "check-data": command("check-data", "FILE"),
 }

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data.features import writer as feature_folder
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import (
     FeatureRecord,
@@ -138,7 +137,7 @@ def test_a_kill_while_a_part_is_closed_doubles_nothing(
 
 
 def test_parts_are_closed_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(feature_folder, "_PART_VIDEOS", 2)
+    monkeypatch.setattr("videozoo.data.features.writer._PART_VIDEOS", 2)
     writer = opened(tmp_path / "out").writer(1)
     for name in "abcde":
         writer.add(video(name))

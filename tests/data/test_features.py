@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from videozoo.data import tags as features
+from videozoo.data import tags
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features import records
 from videozoo.data.features.records import (
@@ -611,12 +611,12 @@ def test_settings_are_checked(values: dict[str, Any]):
 
 
 def test_records_travel_to_spawned_workers(held: RecordSet):
-    items = features._Items(held, BOTH, HERE, seed=0, num_classes=CLASSES)
+    items = tags._Items(held, BOTH, HERE, seed=0, num_classes=CLASSES)
     held.read(0)
 
     copy = pickle.loads(pickle.dumps(items))
 
-    loaded = copy[features._Key(np.array([3]), None)]
+    loaded = copy[tags._Key(np.array([3]), None)]
     assert loaded.batch.names == ("v3",)
 
 

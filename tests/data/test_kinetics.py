@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
-from videozoo.data.annotations import videos as kinetics
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
-from videozoo.data.annotations.videos import ClipEntry, read_list
+from videozoo.data.annotations.videos import (
+    ClipEntry,
+    find_first_label,
+    find_videos,
+    own_class_names,
+    read_list,
+    videos_of,
+    views_by_video,
+    with_labels,
+)
 from videozoo.errors import DataError
 
 
@@ -177,17 +185,17 @@ def test_a_2019_test_list_is_views_of_numbered_videos(tmp_path: Path):
         (0, 9, 2, None),
         (1, 0, 5, None),
     ]
-    assert [entry.label for entry in kinetics.with_labels(entries, truth)] == [7, 7, 9]
-    assert [entry.name for entry in kinetics.videos_of(entries)] == ["a.mp4", "b.mp4"]
+    assert [entry.label for entry in with_labels(entries, truth)] == [7, 7, 9]
+    assert [entry.name for entry in videos_of(entries)] == ["a.mp4", "b.mp4"]
     with pytest.raises(DataError, match="video number 1, expected 0 to 0"):
-        kinetics.with_labels(entries, truth[:1])
+        with_labels(entries, truth[:1])
 
 
 def test_a_2019_prediction_list_may_number_every_video_0(tmp_path: Path):
     touch(tmp_path, "a.mp4", "b.mp4")
     path = write(tmp_path / "infer.txt", "a.mp4 0 0 0\nb.mp4 0 0 0\na.mp4 0 1 0\n")
 
-    groups = kinetics.views_by_video(read_list(path, labels="optional"))
+    groups = views_by_video(read_list(path, labels="optional"))
 
     assert [[entry.name for entry in group] for group in groups] == [["a.mp4", "a.mp4"], ["b.mp4"]]
 
@@ -221,7 +229,7 @@ def test_classes_by_name_have_the_numbers_of_their_names(tmp_path: Path):
     touch(tmp_path, "a.mp4", "b.mp4")
     path = write(tmp_path / "train.txt", "a.mp4 run\nb.mp4 jump\n")
 
-    assert kinetics.own_class_names(path) == ["jump", "run"]
+    assert own_class_names(path) == ["jump", "run"]
     assert [e.label for e in read_list(path, class_names=["hop", "run", "jump"])] == [1, 2]
     with pytest.raises(DataError, match=r"train.txt:1: class 'run' is not among the class names"):
         read_list(path, class_names=["hop", "jump"])
@@ -282,7 +290,7 @@ def test_numbers_for_many_videos_are_no_views(tmp_path: Path):
 def test_the_first_label_is_found_or_not_known(
     tmp_path: Path, text: str, options: dict[str, Any], first: int | None
 ):
-    found = kinetics.find_first_label(write(tmp_path / "train.txt", text), **options)
+    found = find_first_label(write(tmp_path / "train.txt", text), **options)
 
     assert (None if found is None else found[0]) == first
     assert found is None or bool(found[1]) == (first == 1)
@@ -356,10 +364,10 @@ def test_a_bad_row_of_the_csv_is_named(tmp_path: Path):
 def test_videos_without_classes_are_found(tmp_path: Path):
     touch(tmp_path, "deep/b.mp4", "a.mkv", "notes.txt")
 
-    assert [entry.path.name for entry in kinetics.find_videos(tmp_path)] == ["a.mkv", "b.mp4"]
-    assert len(kinetics.find_videos(tmp_path / "a.mkv")) == 1
+    assert [entry.path.name for entry in find_videos(tmp_path)] == ["a.mkv", "b.mp4"]
+    assert len(find_videos(tmp_path / "a.mkv")) == 1
     with pytest.raises(DataError, match="no such file or folder"):
-        kinetics.find_videos(tmp_path / "nowhere")
+        find_videos(tmp_path / "nowhere")
 
 
 # --- names of classes ------------------------------------------------------------------------

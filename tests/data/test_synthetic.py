@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.videos import read_list
-from videozoo.data.synthetic import clips as synthetic
+from videozoo.data.synthetic import clips
 from videozoo.data.synthetic.clips import (
     CLASS_NAMES,
     SyntheticClips,
@@ -53,7 +53,7 @@ def decoded(path: Path) -> NDArray[np.uint8]:
 
 
 def scene_of(label: int, seed: int, *, size: int = 16, num_frames: int = 12) -> Scene:
-    return synthetic._action_scene(label, np.random.default_rng(seed), size, size, num_frames)
+    return clips._action_scene(label, np.random.default_rng(seed), size, size, num_frames)
 
 
 # --- what is drawn
@@ -78,7 +78,7 @@ def test_a_frame_at_random_looks_the_same_whatever_the_action():
         rng = np.random.default_rng((99, label))
         rows: list[list[float]] = []
         for _ in range(600):
-            tracks = synthetic._draw_tracks(label, rng, 12)
+            tracks = clips._draw_tracks(label, rng, 12)
             at = rng.integers(12)
             rows.append([float(tracks[name][at]) for name in ("x", "y", "radius", "angle")])
         table = np.array(rows)
@@ -222,7 +222,7 @@ def test_lists_are_those_of_kinetics(tmp_path: Path):
 
 
 def test_classes_are_even_and_in_no_fixed_order():
-    labels = synthetic._labels(0, 0, 80)
+    labels = clips._labels(0, 0, 80)
 
     assert set(Counter(labels).values()) == {10}
     assert labels[:8] != labels[8:16]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from videozoo.cli import main
-from videozoo.data.annotations import segments as activitynet
-from videozoo.data.annotations import video_labels
-from videozoo.data.annotations import videos as kinetics
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.segments import read_annotations
+from videozoo.data.annotations.video_labels import read_labels
+from videozoo.data.annotations.videos import csv_class_names, read_list
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError
 
@@ -21,11 +21,11 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
 @pytest.mark.parametrize(
     ("heading", "read"),
     [
-        (KINETICS, kinetics.csv_class_names),
+        (KINETICS, csv_class_names),
         ("Index,Name\n", read_class_names),
-        ("video,type,t-start,t-end\n", activitynet.read_annotations),
-        ("video,start,end,label\n", activitynet.read_annotations),
-        ("id,length,actions\n", activitynet.read_annotations),
+        ("video,type,t-start,t-end\n", read_annotations),
+        ("video,start,end,label\n", read_annotations),
+        ("id,length,actions\n", read_annotations),
     ],
 )
 def test_a_quotation_mark_left_open_is_named_with_its_line(
@@ -45,9 +45,9 @@ def read_features(path: Path) -> Any:
 @pytest.mark.parametrize(
     "read",
     [
-        kinetics.read_list,
-        activitynet.read_annotations,
-        video_labels.read_labels,
+        read_list,
+        read_annotations,
+        read_labels,
         read_features,
     ],
 )
@@ -77,7 +77,7 @@ def test_times_that_cannot_be_are_named_with_their_line(
     path = tmp_path / "hostile.csv"
     path.write_text(f"{KINETICS}a,xyz,0,10,train\n{row}\n")
     with pytest.raises(DataError, match=r"hostile\.csv:3: "):
-        kinetics.read_list(path)
+        read_list(path)
     main(["check-data", str(path)])
     assert "fault of videozoo" not in capsys.readouterr().err
 
@@ -88,7 +88,7 @@ def test_a_number_of_many_digits_is_no_label(
     (tmp_path / "a.mp4").touch()
     path = tmp_path / "hostile.list"
     path.write_text(f"a.mp4 {'9' * 10_000}\n")
-    for read in (kinetics.read_list, video_labels.read_labels):
+    for read in (read_list, read_labels):
         with pytest.raises(DataError, match=r"hostile\.list:1: "):
             read(path)
     read_class_names(path)
@@ -100,7 +100,7 @@ def test_a_number_of_many_digits_is_no_label(
 @pytest.mark.timeout(20)
 def test_a_device_that_never_ends_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path("/dev/zero")
-    for read in (read_class_names, kinetics.read_list, activitynet.read_annotations):
+    for read in (read_class_names, read_list, read_annotations):
         with pytest.raises(DataError, match="/dev/zero"):
             read(path)
     assert main(["config", "show", str(path)]) == 1

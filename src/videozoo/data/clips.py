@@ -21,10 +21,17 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
-from videozoo.data.annotations import class_folders
-from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_folders import Part, folder_class_names, has_parts, read_folder
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
-from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.annotations.videos import (
+    ClipEntry,
+    find_first_label,
+    is_kinetics_csv,
+    own_class_names,
+    read_list,
+    videos_of,
+    views_by_video,
+)
 from videozoo.data.frames.video import VideoReader, count_frames, open_video
 from videozoo.data.frames.views import (
     Draws,
@@ -472,7 +479,7 @@ class EvalBatches:
         views = views or ClipViews()
         self.plan = eval_plan(shape, data, views)
         self._data = data
-        self._skip_bad = skip_bad and len(kinetics.videos_of(entries)) > 1
+        self._skip_bad = skip_bad and len(videos_of(entries)) > 1
         self._num_classes = num_classes
         self._world = world
         self._bad: dict[int, str] = {}
@@ -480,7 +487,7 @@ class EvalBatches:
         """Videos of the last pass that do not decode in full: place in the list, and why."""
         keys = [
             key
-            for video, group in list(enumerate(kinetics.views_by_video(entries)))[rank::world]
+            for video, group in list(enumerate(views_by_video(entries)))[rank::world]
             for key in self._keys(video, group)
         ]
         size = max(1, (batch_size or views.batch_size) // self.plan.num_crops)
@@ -586,7 +593,7 @@ def load_entries(
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
     names = names or class_names(data) or _names_in(data, path, num_classes)
     if _is_folder(data, path):
-        return class_folders.read_folder(
+        return read_folder(
             path,
             part=of_folder,
             val_share=data.val_share,
@@ -594,7 +601,7 @@ def load_entries(
             class_names=names,
             num_classes=num_classes,
         )
-    return kinetics.read_list(
+    return read_list(
         path,
         count_frames=count_frames,
         root=data.root,
@@ -627,8 +634,8 @@ def class_names(data: ClipData) -> list[str] | None:
 def _own_names(data: ClipData, path: Path) -> list[str] | None:
     """What a folder, or a list that names classes, calls them."""
     if _is_folder(data, path):
-        return class_folders.folder_class_names(path)
-    return kinetics.own_class_names(path, root=data.root)
+        return folder_class_names(path)
+    return own_class_names(path, root=data.root)
 
 
 def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] | None:
@@ -708,7 +715,7 @@ def _found_first_label(
     data: ClipData, path: Path, num_classes: int | None, names: Sequence[str] | None
 ) -> tuple[int, str] | None:
     named = data.class_names is not None and data.class_names.exists()
-    return kinetics.find_first_label(
+    return find_first_label(
         path,
         root=data.root,
         num_classes=num_classes,
@@ -721,21 +728,19 @@ def _has_numbers(data: ClipData, path: Path) -> bool:
     """Whether this may be a list with numbers of classes."""
     if _is_folder(data, path) or not path.exists():
         return False
-    return data.format == "list" or not kinetics.is_kinetics_csv(path)
+    return data.format == "list" or not is_kinetics_csv(path)
 
 
-def _source(
-    data: ClipData, part: Literal["train", "val", "test"]
-) -> tuple[Path | None, class_folders.Part]:
+def _source(data: ClipData, part: Literal["train", "val", "test"]) -> tuple[Path | None, Part]:
     """Where a part is, and which part of that folder."""
     chosen = getattr(data, part)
     if chosen is not None:
         shared = [data.train, data.val, data.test].count(chosen) > 1
         # a folder that is named alone is used whole, unless it has parts of its own
-        lone: class_folders.Part = "all"
+        lone: Part = "all"
         if part == "train" and _splits_itself(data):
             lone = "train"
-        return chosen, part if shared or class_folders.has_parts(chosen) else lone
+        return chosen, part if shared or has_parts(chosen) else lone
     if part == "test" and data.val is not None:
         return _source(data, "val")
     if data.train is not None and _splits_itself(data):

@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from videozoo.data.annotations import class_folders
-from videozoo.data.annotations import videos as kinetics
+from videozoo.data.annotations.class_folders import class_order, part_folders
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
-from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.annotations.videos import (
+    ClipEntry,
+    check_frames,
+    find_first_label,
+    is_kinetics_csv,
+    is_list_name,
+    list_lines,
+    own_class_names,
+)
 from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import Found, scan_folder
 from videozoo.data.frames.video import count_frames
@@ -94,7 +101,7 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         return list(_folder_parts(path)), frames
     if not os.path.lexists(path):
         raise DataError(not_read(path) or f"{path}: no such file or folder")
-    if kinetics.is_list_name(path):
+    if is_list_name(path):
         data = config.data if config is not None else None
         num_classes = config.model.num_classes if config is not None else None
         names, number = None, None
@@ -104,8 +111,8 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         root = data.root if data else None
         first: int | None = data.first_label if data else None
         remark = ""
-        if first is None and not kinetics.is_kinetics_csv(path):
-            found = kinetics.find_first_label(
+        if first is None and not is_kinetics_csv(path):
+            found = find_first_label(
                 path, root=root, num_classes=num_classes, class_names=names, first_number=number
             )
             first, remark = found or (None, "")
@@ -193,9 +200,9 @@ def _list_part(
     kind: Any = "auto",
     first_label: int = 0,
 ) -> Part:
-    is_csv = kind != "list" and kinetics.is_kinetics_csv(path)
-    names = names or kinetics.own_class_names(path, root=root)
-    lines = kinetics.list_lines(
+    is_csv = kind != "list" and is_kinetics_csv(path)
+    names = names or own_class_names(path, root=root)
+    lines = list_lines(
         path,
         root=root,
         class_names=names,
@@ -205,7 +212,7 @@ def _list_part(
     )
     part = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
     try:
-        kinetics.check_frames(path, lines, count_frames)
+        check_frames(path, lines, count_frames)
     except DataError as error:
         part.problems.append(str(error))
     seen: set[tuple[Path, int | None]] = set()
@@ -248,7 +255,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
     problems: list[str] = []
     part_of: dict[str, str] = {}
     try:
-        divided = class_folders.part_folders(folder)
+        divided = part_folders(folder)
         part_of = {path.name: part for part, paths in divided.items() for path in paths}
     except DataError as error:
         problems.append(str(error))
@@ -260,7 +267,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         found[part or ("beside the parts" if is_divided else "folder")].append(file)
     depth = 1 if is_divided else 0
     # those of the training part, as a run takes them
-    names = class_folders.class_order(
+    names = class_order(
         _class_folders(folder, found.get("train") or found.get("folder") or (), depth)
     )
     for part, files in found.items():
