@@ -13,19 +13,32 @@ if TYPE_CHECKING:
     from videozoo.data.frames.video import open_video as open_video
     from videozoo.models import build_model as build_model
     from videozoo.models import list_models as list_models
-    from videozoo.tasks.run import load as load
+    from videozoo.tasks.interface import create_model as create_model
+    from videozoo.tasks.interface import load as load
+    from videozoo.tasks.interface import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "build_model": "videozoo.models",
+    "create_model": "videozoo.tasks.interface",
     "list_models": "videozoo.models",
-    "load": "videozoo.tasks.run",
+    "load": "videozoo.tasks.interface",
     "load_config": "videozoo.config",
     "open_video": "videozoo.data.frames.video",
+    "train": "videozoo.tasks.interface",
 }
 
-__all__ = ["__version__", "build_model", "list_models", "load", "load_config", "open_video"]
+__all__ = [
+    "__version__",
+    "build_model",
+    "create_model",
+    "list_models",
+    "load",
+    "load_config",
+    "open_video",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,14 +14,43 @@ if TYPE_CHECKING:
     from videozoo.types import ModelSpec
 
 
-def list_models() -> list[str]:
+_FAMILIES = {"two_stage_localisation": "localisation", "proposal_scoring": "localisation"}
+"""Tasks of `ModelSpec` that are one to a user."""
+
+
+def list_models(task: str | None = None) -> list[str]:
     """Names accepted by `model_spec`, in alphabetical order.
+
+    Args:
+        task: Only models for it: classification, tagging, localisation, captioning or moments.
+            Model files are then imported.
+
+    Raises:
+        ConfigError: There is no such task.
 
     >>> "tsm" in list_models()
     True
+    >>> list_models(task="moments")
+    ['tall']
     """
     files = Path(__file__).parent.glob("[!_]*.py")
-    return sorted(file.stem.removesuffix("_net") for file in files)
+    names = sorted(file.stem.removesuffix("_net") for file in files)
+    if task is None:
+        return names
+    tasks = {name: task_family(model_spec(name).task) for name in names}
+    if task not in tasks.values():
+        known = ", ".join(sorted(set(tasks.values())))
+        raise ConfigError(f"unknown task {brief(task)} (known: {known})")
+    return [name for name in names if tasks[name] == task]
+
+
+def task_family(task: str) -> str:
+    """What a user calls the task of a `ModelSpec`.
+
+    >>> task_family("two_stage_localisation"), task_family("tagging")
+    ('localisation', 'tagging')
+    """
+    return _FAMILIES.get(task, task)
 
 
 def model_summary(name: str) -> str:

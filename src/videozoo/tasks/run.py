@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.errors import RunError, UsageError
 from videozoo.tasks.requests import (
-    ConfigSource,
-    Device,
     EvalRequest,
     ExportRequest,
     PredictRequest,
@@ -17,12 +15,9 @@ from videozoo.tasks.requests import (
 )
 
 if TYPE_CHECKING:
-    from videozoo.tasks.captioning import Captioner
-    from videozoo.tasks.classification import Classifier
-    from videozoo.tasks.localisation import Locator
-    from videozoo.tasks.moments import Finder
-    from videozoo.tasks.tagging import Tagger
-
+    from videozoo.config import RunConfig
+    from videozoo.engine.loop import TrainResult
+    from videozoo.tasks.loading import Trained
 
 _ROOMS = {
     "proposal_scoring": "localisation.proposal_scoring",
@@ -39,8 +34,12 @@ _NOT_EXPORTED = {
 """Task to what its models do, where these cannot be exported."""
 
 
-def train(request: TrainRequest) -> None:
+def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult:
     """Train a model.
+
+    Args:
+        request: What to train, and where the run goes.
+        config: In place of the configuration that `request` names.
 
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
@@ -48,11 +47,12 @@ def train(request: TrainRequest) -> None:
     from videozoo.tasks.paths import paths_explained
     from videozoo.tasks.resuming import stored_config
 
-    is_known = request.resume and request.source.path is None
-    config = stored_config(request) if is_known else request.source.load()
+    if config is None:
+        is_known = request.resume and request.source.path is None
+        config = stored_config(request) if is_known else request.source.load()
     flags = ("data.train",) if config.spec.task == "classification" else ()
     with paths_explained(config, with_data=flags):
-        _task(config.spec.task).train(config, request)
+        return _task(config.spec.task).train(config, request)
 
 
 def evaluate(request: EvalRequest) -> None:
@@ -97,41 +97,23 @@ def export(request: ExportRequest) -> Path:
     """
     from videozoo.tasks.loading import config_for_weights
 
-    loaded = config_for_weights(request.source, request.weights)
-    spec = loaded.config.spec
+    return export_trained(config_for_weights(request.source, request.weights), request)
+
+
+def export_trained(trained: Trained, request: ExportRequest) -> Path:
+    """As `export`, of weights that are found already.
+
+    Raises:
+        VideozooError: As `export`.
+    """
+    spec = trained.config.spec
     task = _task(spec.task)
     if not hasattr(task, "export"):
         raise RunError(
             f"{spec.title}: models {_NOT_EXPORTED.get(spec.task, spec.task)} cannot be exported "
-            f"yet; `predict` and `load` take the weights themselves, {loaded.path}"
+            f"yet; `predict` and `load` take the weights themselves, {trained.path}"
         )
-    return task.export(loaded, request)
-
-
-def load(
-    weights: str | Path | None = None,
-    *,
-    config: str | Path | None = None,
-    device: Device = "auto",
-) -> Classifier | Tagger | Captioner | Finder | Locator:
-    """Make a trained model ready to use from Python.
-
-    Args:
-        weights: A run folder, one of its `.safetensors` files, a PaddlePaddle file, a file that
-            `videozoo export` wrote, a name of `videozoo weights list`, or
-            `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
-        config: The YAML file; not needed for weights that videozoo wrote.
-        device: `auto` takes a GPU where PyTorch sees one.
-
-    Raises:
-        WeightsError: The weights are missing or do not fit.
-        ConfigError: There is no configuration, or it does not describe a run.
-    """
-    from videozoo.tasks.loading import config_for_weights
-
-    source = ConfigSource(path=Path(config) if config else None)
-    trained = config_for_weights(source, None if weights is None else str(weights))
-    return _task(trained.config.spec.task).load(trained, device=device)
+    return task.export(trained, request)
 
 
 def _task(name: str) -> Any:

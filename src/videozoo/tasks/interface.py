@@ -1,0 +1,306 @@
+"""What a Python program calls: `videozoo.create_model`, `load` and `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig, from_layers, load_config
+from videozoo.engine.loop import TrainResult
+from videozoo.errors import UsageError, WeightsError
+from videozoo.models import model_name, task_family
+from videozoo.tasks import run
+from videozoo.tasks.building import build, outline
+from videozoo.tasks.loading import (
+    Trained,
+    build_trained,
+    config_for_weights,
+    paddle_arrays,
+    resolve_weights,
+)
+from videozoo.tasks.requests import ConfigSource, Device, TrainRequest
+from videozoo.tasks.starting import initialise
+from videozoo.weights.exported import exported_kind
+from videozoo.weights.files import read_metadata, read_weights, sniff
+from videozoo.weights.fit import classifier_of_others, fit_paddle
+from videozoo.weights.torchvision import recognise
+
+if TYPE_CHECKING:
+    from videozoo.tasks.captioning import Captioner
+    from videozoo.tasks.classification import Classifier
+    from videozoo.tasks.localisation import Locator
+    from videozoo.tasks.moments import Finder
+    from videozoo.tasks.tagging import Tagger
+
+_IMAGE_NET = 1000  # classes
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: str | Path | None = None,
+    **settings: Any,
+) -> nn.Module:
+    """Make a model as a PyTorch module: with fresh, pretrained or trained weights.
+
+    A clip model takes normalised clips (N, T, C, H, W) and gives logits (N, num_classes); the
+    docstring of each module says what the others take.
+
+    Args:
+        name: As `list_models` gives it; any spelling.
+        num_classes: Classes to tell apart. By default those of trained weights, else what the
+            model's settings say.
+        weights: None: fresh ones. Otherwise a path, a name of `videozoo weights list`, or
+            `hf://OWNER/REPOSITORY/FILE`:
+
+            * trained weights of this model (a run folder, `.safetensors`, PaddlePaddle files):
+              all of them, and the settings that are stored with them;
+            * a ResNet trained on images (torchvision, timm, PaddlePaddle): all that has a place
+              in the model; its classifier starts fresh.
+        settings: Other keys of the `model:` section, such as `depth=18`.
+
+    Returns:
+        The module, on the CPU and in training mode, as a new PyTorch module is: call `.eval()`
+        before asking it.
+
+    Raises:
+        ConfigError: No such model, or a setting does not fit.
+        WeightsError: The weights are missing, of another model or of another number of classes.
+
+    >>> model = create_model("tsm", num_classes=5, depth=18, width=0.125, num_segments=4)
+    >>> import torch
+    >>> model.eval()(torch.zeros(2, 4, 3, 32, 32)).shape
+    torch.Size([2, 5])
+    """
+    if num_classes is not None:
+        settings["num_classes"] = num_classes
+    if weights is None:
+        return build(_model_config(name, settings))
+    path = resolve_weights(str(weights))
+    if exported_kind(path) is not None:
+        raise WeightsError(
+            f"{path}: an exported graph, which is no PyTorch module; videozoo.load runs it, and "
+            "the weights it was made from give a module"
+        )
+    if isinstance(read_metadata(path).get("config"), dict):
+        return _as_stored(name, path, settings, num_classes)
+    config = _model_config(name, settings)
+    held = _classes_held(config, path, num_classes)
+    if held is None:
+        module = build(config)
+        initialise(module, config, str(path))
+        return module
+    if num_classes is None:
+        config = _model_config(name, {**settings, "num_classes": held})
+    _check_classes(path, held, num_classes)
+    return build_trained(Trained(config, path))
+
+
+def _model_config(name: str, settings: Mapping[str, Any]) -> RunConfig:
+    name = model_name(name)
+    return from_layers([(f"create_model({name!r})", {"model": {"name": name, **settings}})])
+
+
+def _as_stored(
+    name: str, path: Path, settings: Mapping[str, Any], num_classes: int | None
+) -> nn.Module:
+    """Weights that say how their model is built."""
+    trained = config_for_weights(ConfigSource(model=name), str(path))
+    held = getattr(trained.config.model, "num_classes", None)
+    if held is not None:
+        _check_classes(path, held, num_classes)
+    changes = {f"model.{key}": value for key, value in settings.items()}
+    config = trained.config.replace("create_model", changes) if changes else trained.config
+    return build_trained(trained, config)
+
+
+def _check_classes(path: Path, held: int, asked: int | None) -> None:
+    if asked is not None and asked != held:
+        raise WeightsError(
+            f"{path}: trained on {held} classes, but num_classes is {asked}; leave num_classes "
+            f"out, or learn {asked} classes from these weights: videozoo.train(..., weights=...)"
+        )
+
+
+def _classes_held(config: RunConfig, path: Path, asked: int | None) -> int | None:
+    """How many classes the same model tells apart in a file; None for files of other networks.
+
+    A model without classes counts 0.
+    """
+    sketch = outline(config).state_dict()
+    if sniff(path).startswith("paddle"):
+        names = config.spec.paddle_names(config.model)
+        state = fit_paddle(paddle_arrays(path, config), names, sketch)
+    else:
+        state, _ = read_weights(path)
+        if recognise(state) is not None:
+            return None
+    if not all(name in state for name in sketch if not name.endswith("num_batches_tracked")):
+        return None
+    held: int = getattr(config.model, "num_classes", 0)
+    classifier = classifier_of_others(sketch, state)
+    if classifier is not None:
+        held = _rows_of(classifier, state)
+    # PaddlePaddle calls the classifier of an image ResNet as that of a clip model
+    is_image_net = held == _IMAGE_NET != asked and hasattr(config.model, "depth")
+    return None if is_image_net else held
+
+
+def _rows_of(layer: str, state: Mapping[str, Tensor]) -> int:
+    return next(len(tensor) for name, tensor in state.items() if name.startswith(f"{layer}."))
+
+
+# --- trained models ------------------------------------------------------------------------------
+
+
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: Literal["classification"],
+) -> Classifier: ...
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: Literal["tagging"],
+) -> Tagger: ...
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: Literal["localisation"],
+) -> Locator: ...
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: Literal["captioning"],
+) -> Captioner: ...
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: Literal["moments"],
+) -> Finder: ...
+@overload
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: None = None,
+) -> Classifier | Tagger | Locator | Captioner | Finder: ...
+def load(
+    weights: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    device: Device = "auto",
+    task: str | None = None,
+) -> Any:
+    """Make a trained model ready to use from Python.
+
+    Args:
+        weights: A run folder, one of its `.safetensors` files, a PaddlePaddle file, a file that
+            `videozoo export` wrote, a name of `videozoo weights list`, or
+            `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
+        config: The YAML file; not needed for weights that videozoo wrote.
+        device: `auto` takes a GPU where PyTorch sees one.
+        task: What the model must be for, as `list_models` names tasks. A type checker then knows
+            what is returned.
+
+    Raises:
+        WeightsError: The weights are missing, do not fit, or are of a model for another task.
+        ConfigError: There is no configuration, or it does not describe a run.
+    """
+    source = ConfigSource(path=Path(config) if config else None)
+    trained = config_for_weights(source, None if weights is None else str(weights))
+    spec = trained.config.spec
+    if task is not None and task_family(spec.task) != task_family(task):
+        raise WeightsError(
+            f"{trained.path}: {spec.title} is a model for {task_family(spec.task)}, not for {task}"
+        )
+    return import_module(f"videozoo.tasks.{spec.task}").load(trained, device=device)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | RunConfig | None = None,
+    *,
+    data: str | Path | None = None,
+    save_dir: str | Path = "runs/train",
+    weights: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train a model, as `videozoo train` does.
+
+    Args:
+        config: A packaged name (`videozoo config list`), a YAML file, its sections as a dict, or
+            what `load_config` returned. Not needed to resume.
+        data: A folder with one folder of videos per class, in place of the lists in `config`.
+        save_dir: The run folder.
+        weights: What to start from; as `create_model` takes them. None: fresh ones.
+        settings: Values by dotted key, which count more than `config`:
+            `{"train.epochs": 2, "model.depth": 18}`.
+        device: `auto` takes a GPU where PyTorch sees one.
+        resume: Go on with the run in `save_dir`.
+        overwrite: Move a run that is in `save_dir` aside.
+
+    Returns:
+        `.path` is the run folder, which `load` takes; `.weights` the best weights; `.best` the
+        best validation metric, `.best_epoch` its epoch; `.history` a dict per epoch.
+
+    Raises:
+        VideozooError: The configuration, the data, the weights or the machine do not fit.
+    """
+    changes = dict(settings or {})
+    flags = {key: (f"--set {key}", value) for key, value in changes.items()}
+    request = TrainRequest(
+        source=ConfigSource(flags=flags),
+        save_dir=Path(save_dir),
+        data=None if data is None else Path(data),
+        device=device,
+        pretrain=None if weights is None else str(weights),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if config is None:
+        if not resume:
+            raise UsageError(
+                "train: no configuration; pass a packaged name such as 'tsm', a YAML file or a "
+                "dict of sections (resume=True goes on with the run in save_dir)"
+            )
+        return run.train(request)
+    chosen = _run_config(config)
+    return run.train(request, chosen.replace("--set", changes) if changes else chosen)
+
+
+def _run_config(config: str | Path | Mapping[str, Any] | RunConfig) -> RunConfig:
+    if isinstance(config, RunConfig):
+        return config
+    if isinstance(config, Mapping):
+        return from_layers([("config", config)])
+    return load_config(Path(config))

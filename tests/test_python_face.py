@@ -1,0 +1,213 @@
+"""What a PyTorch user types works: models, training, answers on files and on arrays."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import videozoo
+from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
+from videozoo.errors import ConfigError, UsageError, WeightsError
+from videozoo.weights.fit import as_paddle
+from videozoo.weights.paddle import write_pdparams
+
+TINY: dict[str, Any] = {"depth": 18, "width": 0.125, "num_segments": 4}
+
+
+def tiny_config(clips: SyntheticClips) -> dict[str, Any]:
+    return {
+        "model": {"name": "tsm", "num_classes": 8, **TINY},
+        "data": {
+            "train": str(clips.train_list),
+            "val": str(clips.val_list),
+            "class_names": str(clips.class_names),
+            "short_side": 40,
+            "crop_size": 32,
+            "flip": 0,
+            "num_workers": 0,
+        },
+        "train": {"epochs": 2, "batch_size": 4},
+    }
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> SyntheticClips:
+    folder = tmp_path_factory.mktemp("clips")
+    return make_clips(folder, num_train=16, num_val=8, num_test=8, seed=0, size=40)
+
+
+@pytest.fixture(scope="session")
+def run(clips: SyntheticClips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of a tiny TSM."""
+    folder = tmp_path_factory.mktemp("run") / "tsm"
+    result = videozoo.train(tiny_config(clips), save_dir=folder, settings={"train.epochs": 1})
+    assert (result.path, result.weights) == (folder, folder / "best.safetensors")
+    assert result.best is not None
+    assert [line["epoch"] for line in result.history] == [1]
+    return folder
+
+
+def test_importing_videozoo_imports_nothing_heavy():
+    heavy = "{'torch', 'av', 'numpy', 'pydantic'} & set(sys.modules)"
+    code = f"import sys, videozoo; videozoo.list_models(); assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert set(videozoo.__all__) <= set(dir(videozoo)) | set(videozoo._HOMES)
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def test_models_are_listed_by_task():
+    assert videozoo.list_models(task="localisation") == ["bmn", "bsn", "bsn_pem", "bsn_tem", "ctcn"]
+    tasks = ["classification", "tagging", "localisation", "captioning", "moments"]
+    listed = [name for task in tasks for name in videozoo.list_models(task=task)]
+    assert sorted(listed) == videozoo.list_models()
+    with pytest.raises(ConfigError, match=r"unknown task 'x' \(known: captioning, class"):
+        videozoo.list_models(task="x")
+
+
+def test_a_fresh_model_has_the_classes_asked_for():
+    model = videozoo.create_model("TSM", num_classes=5, **TINY)
+
+    assert model.training
+    assert model(torch.zeros(1, 4, 3, 32, 32)).shape == (1, 5)
+    assert isinstance(videozoo.create_model("tall"), torch.nn.Module)
+    with pytest.raises(ConfigError, match=r"model\.num_clases: unknown key; did you mean"):
+        videozoo.create_model("tsm", num_clases=5)
+    with pytest.raises(ConfigError, match="unknown model 'tsmm'; did you mean 'tsm'"):
+        videozoo.create_model("tsmm")
+
+
+def test_a_model_starts_from_a_resnet(tmp_path: Path):
+    state = _torchvision_resnet18()
+    torch.save(state, tmp_path / "resnet18.pth")
+
+    model = videozoo.create_model("tsm", num_classes=5, weights=tmp_path / "resnet18.pth", depth=18)
+
+    ours = model.state_dict()
+    assert torch.equal(ours["backbone.stem.conv.weight"], state["conv1.weight"])
+    assert ours["head.weight"].shape == (5, 512)
+    with pytest.raises(WeightsError, match=r"of depth 18, and this run's model\.depth is 50"):
+        videozoo.create_model("tsm", num_classes=5, weights=tmp_path / "resnet18.pth")
+
+
+def test_a_run_tells_its_classes_and_settings(run: Path):
+    model = videozoo.create_model("tsm", weights=run)
+
+    assert model.eval()(torch.zeros(1, 4, 3, 32, 32)).shape == (1, 8)
+    again = videozoo.create_model("tsm", num_classes=8, weights=run / "best.safetensors")
+    assert _same(model, again)
+    with pytest.raises(WeightsError, match="trained on 8 classes, but num_classes is 5; leave"):
+        videozoo.create_model("tsm", num_classes=5, weights=run)
+    with pytest.raises(WeightsError, match="made for model 'tsm', not for 'tsn'"):
+        videozoo.create_model("tsn", weights=run)
+
+
+def test_weights_without_a_description_tell_their_classes(tmp_path: Path):
+    model = videozoo.create_model("tsm", num_classes=7, **TINY)
+    torch.save(model.state_dict(), tmp_path / "plain.pth")
+    spec = videozoo.models.model_spec("tsm")
+    names = spec.paddle_names(spec.settings(num_classes=7, **TINY))
+    write_pdparams(tmp_path / "tsm.pdparams", as_paddle(model.state_dict(), names))
+
+    for path in (tmp_path / "plain.pth", tmp_path / "tsm.pdparams"):
+        again = videozoo.create_model("tsm", weights=path, **TINY)
+        assert _same(model, again)
+        with pytest.raises(WeightsError, match="trained on 7 classes, but num_classes is 5"):
+            videozoo.create_model("tsm", num_classes=5, weights=path, **TINY)
+
+
+def test_parameters_of_an_image_network_are_no_classes(tmp_path: Path):
+    """PaddlePaddle calls the classifiers of a ResNet and of a TSM by the same name."""
+    image = videozoo.create_model("tsm", num_classes=1000, **TINY)
+    spec = videozoo.models.model_spec("tsm")
+    names = spec.paddle_names(spec.settings(num_classes=1000, **TINY))
+    path = tmp_path / "resnet.pdparams"
+    write_pdparams(path, as_paddle(image.state_dict(), names))
+
+    model = videozoo.create_model(
+        "tsm", num_classes=3, weights=tmp_path / "resnet.pdparams", **TINY
+    )
+
+    ours, theirs = model.state_dict(), image.state_dict()
+    assert torch.equal(ours["backbone.stem.conv.weight"], theirs["backbone.stem.conv.weight"])
+    assert ours["head.weight"].shape[0] == 3
+
+
+def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+
+
+def _torchvision_resnet18() -> dict[str, Tensor]:
+    """Random arrays with the names and shapes of torchvision's ResNet-18."""
+    state = {"fc.weight": torch.randn(1000, 512), "fc.bias": torch.randn(1000)}
+
+    def unit(name: str, norm: str, out: int, into: int, size: int) -> None:
+        state[f"{name}.weight"] = torch.randn(out, into, size, size)
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{key}"] = torch.rand(out)
+
+    unit("conv1", "bn1", 64, 3, 7)
+    into = 64
+    for stage, width in enumerate((64, 128, 256, 512), 1):
+        for block in range(2):
+            at = f"layer{stage}.{block}"
+            unit(f"{at}.conv1", f"{at}.bn1", width, into, 3)
+            unit(f"{at}.conv2", f"{at}.bn2", width, width, 3)
+            if block == 0 and stage > 1:
+                unit(f"{at}.downsample.0", f"{at}.downsample.1", width, into, 1)
+            into = width
+    return state
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def test_training_takes_a_name_a_file_a_dict_or_a_config(clips: SyntheticClips, tmp_path: Path):
+    changes = {
+        **{f"model.{key}": value for key, value in TINY.items()},
+        "data.short_side": 40,
+        "data.crop_size": 32,
+        "data.num_workers": 0,
+        "data.val": str(clips.val_list),
+        "data.train": str(clips.train_list),
+        "data.class_names": str(clips.class_names),
+        "model.num_classes": 8,
+        "train.epochs": 1,
+        "train.batch_size": 8,
+    }
+    named = videozoo.train("tsm", save_dir=tmp_path / "named", settings=changes)
+    assert named.history[0]["epoch"] == 1
+    config = videozoo.load_config(named.path / "config.yaml")
+    assert config.train.epochs == 1
+
+    more = videozoo.train(
+        config, save_dir=tmp_path / "more", weights=named.path, settings={"train.batch_size": 4}
+    )
+    assert more.weights is not None
+    assert videozoo.load(more.weights).config.train.batch_size == 4
+    longer = videozoo.train(save_dir=named.path, resume=True, settings={"train.epochs": 2})
+    assert [line["epoch"] for line in longer.history] == [1, 2]
+
+
+def test_training_says_what_is_wrong(clips: SyntheticClips, tmp_path: Path):
+    with pytest.raises(UsageError, match="no configuration; pass a packaged name"):
+        videozoo.train()
+    with pytest.raises(ConfigError, match=r"train\.epoch: unknown key; did you mean 'epochs'"):
+        videozoo.train(tiny_config(clips), save_dir=tmp_path, settings={"train.epoch": 2})
+    with pytest.raises(ConfigError, match=r"config: data\.trian: unknown key"):
+        videozoo.train({"model": {"name": "tsm"}, "data": {"trian": "x"}})
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def test_a_model_of_another_task_is_refused(run: Path):
+    assert videozoo.load(run, task="classification").class_names == list(CLASS_NAMES)
+    with pytest.raises(WeightsError, match="TSM is a model for classification, not for tagging"):
+        videozoo.load(run, task="tagging")
