@@ -205,7 +205,7 @@ def _source(parsed: argparse.Namespace, flags: dict[str, tuple[str, Any]]) -> Co
         model=parsed.model_name,
         overrides=tuple(parsed.overrides),
         flags=flags,
-    )
+    ).checked()
 
 
 def _device(parsed: argparse.Namespace) -> Device:

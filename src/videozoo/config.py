@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from pydantic_core import ErrorDetails
 from videozoo import config_v1
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError, brief
-from videozoo.models import list_models, model_name, model_spec
+from videozoo.models import list_models, model_name, model_outline, model_spec
 from videozoo.packaged_configs import find_config
 from videozoo.safe_text import read_text
 from videozoo.safe_yaml import parse_yaml
@@ -66,7 +67,8 @@ class RunConfig:
 
     name: str
     """The model, as `videozoo models` lists it."""
-    model: Any
+    architecture: Settings
+    """The `model:` section, checked; see `model`."""
     data: Any
     train: TrainSettings
     eval: Any
@@ -80,17 +82,32 @@ class RunConfig:
     exported: ModelSpec | None = None
     """Stands in for the model's file where an exported graph is run."""
 
+    @cached_property
+    def model(self) -> Any:
+        """The `model:` section as the model's file defines it: imports that file, and so torch."""
+        settings = self.spec.settings
+        if isinstance(self.architecture, settings):
+            return self.architecture
+        return settings.model_validate(self.architecture.model_dump(exclude_unset=True))
+
     @property
     def spec(self) -> ModelSpec:
-        """The model's file."""
+        """The model's file, imported."""
         return self.exported or model_spec(self.name)
+
+    def sections(self) -> dict[str, Settings]:
+        """The sections of the YAML file by name; nothing here imports torch."""
+        return {
+            "model": self.architecture,
+            "data": self.data,
+            "train": self.train,
+            "eval": self.eval,
+            "predict": self.predict,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Every value, defaults too, as plain data that `load_config` reads back."""
-        sections = {
-            key: cast(Settings, getattr(self, key)).model_dump(mode="json")
-            for key in _SECTION_NAMES
-        }
+        sections = {key: part.model_dump(mode="json") for key, part in self.sections().items()}
         sections["model"] = {"name": self.name} | sections["model"]
         return sections
 
@@ -105,8 +122,8 @@ class RunConfig:
 
     def paths(self) -> dict[str, Path]:
         """The files and folders that the run reads, by dotted key."""
-        sections = [(name, cast(Settings, getattr(self, name))) for name in _SECTION_NAMES]
-        return {key: path for name, section in sections for key, path in _paths(section, name)}
+        sections = self.sections().items()
+        return {key: path for name, part in sections for key, path in _paths(part, name)}
 
     def relative_paths(self) -> dict[str, str]:
         """Those of `paths` that are relative, or were so where the run began, as written."""
@@ -142,15 +159,11 @@ class RunConfig:
 
     def with_paths(self, paths: Mapping[str, Path]) -> RunConfig:
         """The same run with other paths, by the keys of `paths()`; they are made absolute."""
-        sections = {
-            name: _with_paths(
-                cast(Settings, getattr(self, name)),
-                name,
-                {key: Path(os.path.abspath(path)) for key, path in paths.items()},  # noqa: PTH100
-            )
-            for name in _SECTION_NAMES
+        absolute = {key: Path(os.path.abspath(path)) for key, path in paths.items()}  # noqa: PTH100
+        changed = {
+            name: _with_paths(part, name, absolute) for name, part in self.sections().items()
         }
-        return replace(self, **cast(Any, sections))
+        return replace(self, architecture=changed.pop("model"), **cast(Any, changed))
 
     def origin_of(self, key: str) -> str:
         """Where a value came from; empty for a default."""
@@ -324,9 +337,9 @@ def from_layers(
         name = model_name(str(model.pop("name")))
     except ConfigError as error:
         raise ConfigError(f"{source}: model.name: {error}") from None
-    spec = exported or model_spec(name)
+    of_model = exported or model_outline(name)
 
-    shapes = {"model": spec.settings, "train": TrainSettings, **SECTIONS[spec.task]}
+    shapes = {"model": of_model.settings, "train": TrainSettings, **SECTIONS[of_model.task]}
     places = origins or {}
     problems = [
         f"{places.get(key, source)}: {key}: unknown section; {_nearest(key, shapes)}"
@@ -344,7 +357,7 @@ def from_layers(
             ]
     if problems:
         raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
-    return RunConfig(name=name, exported=exported, **parts)
+    return RunConfig(name=name, architecture=parts.pop("model"), exported=exported, **parts)
 
 
 def override_layers(

@@ -51,16 +51,19 @@ def run_doctor(parsed: argparse.Namespace) -> None:
 def run_check_data(parsed: argparse.Namespace) -> None:
     """Open every video of a data set; count, compare, and name what cannot be used."""
     from videozoo.errors import UsageError
-    from videozoo.tasks.check_data import CheckRequest, run
-    from videozoo.tasks.check_data.records import run_records
 
     if parsed.workers is not None and parsed.workers < 1:
         raise UsageError(f"--workers {parsed.workers}: expected 1 or more")
     if parsed.timeout is not None and not parsed.timeout > 0:
         raise UsageError(f"--timeout {parsed.timeout:g}: expected more than 0 seconds")
+    source = config_source(parsed, {})
+
+    from videozoo.tasks.check_data import CheckRequest, run
+    from videozoo.tasks.check_data.records import run_records
+
     request = CheckRequest(
         path=parsed.path,
-        source=config_source(parsed, {}),
+        source=source,
         deep=parsed.deep,
         workers=parsed.workers,
         base_seconds=parsed.timeout,

@@ -61,12 +61,14 @@ def add(commands: Any) -> None:
 
 def run_extract(parsed: argparse.Namespace) -> None:
     """Turn videos into sequences of features, with a trained clip model."""
+    source = config_source(parsed, {"--batch-size": "predict.batch_size"})
+
     from videozoo.tasks.extraction import extract_all
     from videozoo.tasks.requests import ExtractRequest
 
     extract_all(
         ExtractRequest(
-            source=config_source(parsed, {"--batch-size": "predict.batch_size"}),
+            source=source,
             weights=parsed.weights,
             inputs=tuple(parsed.inputs),
             output=parsed.output,

@@ -55,6 +55,11 @@ def run_models(parsed: argparse.Namespace) -> None:
 
     from rich.console import Console
 
+    from videozoo.tasks.requests import ConfigSource
+
+    overrides = tuple(parsed.overrides)
+    ConfigSource(path=parsed.config, model=parsed.name, overrides=overrides).checked()
+
     from videozoo.tasks import model_cost
 
     config = model_cost.configured(

@@ -195,7 +195,14 @@ def device_flag(command: argparse.ArgumentParser) -> None:
 
 
 def config_source(parsed: argparse.Namespace, flags: dict[str, str]) -> ConfigSource:
-    """Gather --config, --set and the flags that stand for one key."""
+    """Gather --config, --set and the flags that stand for one key.
+
+    Call it before torch is imported: a file is checked here, so that a mistake in it answers at
+    once.
+
+    Raises:
+        ConfigError: The file does not describe a valid run.
+    """
     from videozoo.tasks.requests import ConfigSource
 
     given = {
@@ -204,4 +211,4 @@ def config_source(parsed: argparse.Namespace, flags: dict[str, str]) -> ConfigSo
     }
     return ConfigSource(
         path=parsed.config, model=parsed.model, overrides=tuple(parsed.overrides), flags=given
-    )
+    ).checked()

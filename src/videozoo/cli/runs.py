@@ -165,7 +165,6 @@ def run_train(parsed: argparse.Namespace) -> None:
 
     from videozoo.tasks import run
     from videozoo.tasks.requests import TrainRequest
-    from videozoo.tasks.resuming import options_of
 
     flags = {
         "--epochs": "train.epochs",
@@ -188,6 +187,8 @@ def run_train(parsed: argparse.Namespace) -> None:
     }
     asked = {name: value for name, value in options.items() if value is not None}
     if resumes and source.path is None:  # the run knows
+        from videozoo.tasks.resuming import options_of
+
         asked = {**options_of(save_dir), **asked}
     if asked.get("save_every_steps") == 0:
         del asked["save_every_steps"]

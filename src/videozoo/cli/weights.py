@@ -78,9 +78,10 @@ def run_show(parsed: argparse.Namespace) -> None:
 
 def run_convert(parsed: argparse.Namespace) -> None:
     """Write weights of any kind as .safetensors, or as the .pdparams of 2019."""
+    source = config_source(parsed, {})
+
     from videozoo.tasks.weights import convert
 
-    source = config_source(parsed, {})
     print(convert(parsed.weights, parsed.out, source=source, overwrite=parsed.overwrite))
 
 

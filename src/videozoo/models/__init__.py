@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from videozoo.errors import ConfigError, brief
 if TYPE_CHECKING:
     from torch import nn
 
+    from videozoo.models._outline import Outline
     from videozoo.types import ModelSpec
 
 
@@ -91,6 +94,22 @@ def model_spec(name: str) -> ModelSpec:
         ConfigError: No such model; the message gives the nearest name.
     """
     return import_module(f"{__name__}.{_file_of(model_name(name)).stem}").SPEC
+
+
+def model_outline(name: str) -> Outline:
+    """Task and settings class of model `name` (any spelling), without importing torch.
+
+    Raises:
+        ConfigError: No such model; the message gives the nearest name.
+    """
+    from videozoo.models._outline import Outline, read_outline
+
+    file = _file_of(model_name(name))
+    if f"{__name__}.{file.stem}" not in sys.modules:
+        with suppress(Exception):  # the import does without these rules, or says what is wrong
+            return read_outline(file)
+    spec = model_spec(name)
+    return Outline(spec.task, spec.settings)
 
 
 def build_model(name: str, **settings: Any) -> nn.Module:

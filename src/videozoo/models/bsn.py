@@ -23,6 +23,8 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from videozoo.models import bsn_pem, bsn_tem
+from videozoo.models.bsn_pem import BsnPemSettings
+from videozoo.models.bsn_tem import BsnTemSettings
 from videozoo.ops.proposal_generation import (
     BoundaryProposals,
     generate_proposals,
@@ -46,9 +48,9 @@ if TYPE_CHECKING:
 class BSNSettings(Settings):
     """Architecture of BSN."""
 
-    tem: bsn_tem.BsnTemSettings = bsn_tem.BsnTemSettings()
+    tem: BsnTemSettings = BsnTemSettings()
     """The network that scores steps, and how its curves become proposals."""
-    pem: bsn_pem.BsnPemSettings = bsn_pem.BsnPemSettings()
+    pem: BsnPemSettings = BsnPemSettings()
     """The network that scores proposals."""
 
     @model_validator(mode="after")

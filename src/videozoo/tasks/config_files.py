@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from videozoo.config import RunConfig, load_config
+from videozoo.config import load_config
 from videozoo.packaged_configs import config_folder, config_names, find_config
 from videozoo.types import Settings
 
@@ -44,22 +44,13 @@ def new_file(given: Path) -> str:
         lines.append("#")
     lines.append(f"# Made by `videozoo config new {given}`.")
     lines.append("# Keys that are commented out have their default values.")
-    for section, settings in _sections(config).items():
+    sections = config.sections() | {"model": config.model}  # whose class holds the meanings
+    for section, settings in sections.items():
         lines.append(f"\n{section}:")
         if section == "model":
             lines += ["  # As `videozoo models` calls it.", f"  name: {config.name}"]
         lines += _commented(settings, f"{section}.", config.origins, "  ")
     return "\n".join(lines)
-
-
-def _sections(config: RunConfig) -> dict[str, Settings]:
-    return {
-        "model": config.model,
-        "data": config.data,
-        "train": config.train,
-        "eval": config.eval,
-        "predict": config.predict,
-    }
 
 
 def _commented(

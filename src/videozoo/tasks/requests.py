@@ -24,6 +24,17 @@ class ConfigSource:
     flags: dict[str, tuple[str, Any]] = field(default_factory=dict[str, tuple[str, Any]])
     """Dotted key to (how the user spelt the flag, value)."""
 
+    def checked(self) -> ConfigSource:
+        """Itself, once its file has been checked: a mistake answers before torch is imported.
+
+        Raises:
+            ConfigError: The file does not describe a valid run.
+            UsageError: An override is not of the form `section.key=value`.
+        """
+        if self.path is not None:
+            self.load()
+        return self
+
     def load(self) -> RunConfig:
         """Read and check it.
 
