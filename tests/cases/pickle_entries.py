@@ -28,7 +28,6 @@ from PIL import Image
 import videozoo
 from videozoo import cli
 from videozoo.data.annotations.sentence_vectors import GivenVectors
-from videozoo.data.features._video_features import VideoFeatures
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import open_records
 from videozoo.data.frames.video import open_video
@@ -111,7 +110,7 @@ DATA_FILES: dict[str, Callable[[Path], Any]] = {
     "check-data of records": command("check-data", "--config", "TAGS", "FILE"),
     "prepare youtube8m": command("prepare", "youtube8m", "FILE", "--output", "out"),
     "sequences": lambda path: FeatureFiles(path).read(path.stem, feature_dim=4),
-    "captions": lambda path: VideoFeatures(renamed(path, "v_1").parent).read("v_1", feature_dim=4),
+    "captions": lambda path: FeatureFiles(renamed(path, "v_1").parent).read("v_1", feature_dim=4),
     "sentence vectors": GivenVectors,
     "moments": moments,
     "lengths of movies": read_lengths,

@@ -255,7 +255,7 @@ def test_features_that_do_not_fit_are_named(data: CaptionData):
         events = load_events(data, "val", feature_dim=dim)
         list(EvalCaptions(data, WORDS, events, feature_dim=dim, batch_size=2))
 
-    with pytest.raises(DataError, match=r"v_0: 3 values a frame, expected model.feature_dim=4"):
+    with pytest.raises(DataError, match=r"v_0: 3 values per step, expected model.feature_dim=4"):
         read(4)
     (data.features / "v_1").write_bytes(pickle.dumps(Attack()))
     with pytest.raises(DataError, match="v_1: refused: this pickle asks to run"):

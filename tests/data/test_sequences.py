@@ -297,8 +297,8 @@ def test_damaged_videos_are_skipped_and_counted_in_evaluation(data: SequenceData
     [
         (np.full((4, 3), np.nan), "nan at step 0, value 0"),
         (np.zeros((0, 3)), "empty: it has no features"),
-        (np.zeros((4, 5)), r"5 values a step, expected model\.feature_dim=3; are these"),
-        (np.zeros((3, 7)), r"7 values a step, expected model\.feature_dim=3; is it transposed"),
+        (np.zeros((4, 5)), r"5 values per step, expected model\.feature_dim=3; are these"),
+        (np.zeros((3, 7)), r"7 values per step, expected model\.feature_dim=3; is it transposed"),
         (np.zeros(4), r"shape \(4,\), expected \(steps, values\)"),
         (np.zeros((4, 3), np.uint8), "stored as bytes"),
         (np.zeros((4, 3), "U3"), "holds <U3, expected numbers"),
@@ -482,7 +482,7 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes, messa
 
 
 def test_a_folder_without_features_says_what_it_expects(tmp_path: Path):
-    with pytest.raises(DataError, match="no features of videos here; expected one file a video"):
+    with pytest.raises(DataError, match="no features of videos here; known are:\n  feature packs"):
         FeatureFiles(tmp_path)
     (tmp_path / "features-000.tfrecord").write_bytes(b"")
     with pytest.raises(DataError, match=r"holds TFRecords, .* extract the features again with"):

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
 from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
-from videozoo.data.features._video_features import VideoFeatures, named_files
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
 from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, few
@@ -163,7 +163,7 @@ class CaptionEvents:
 
     events: tuple[TimedSentence, ...]
     """Batches number them from 0."""
-    features: VideoFeatures
+    features: FeatureFiles
     missing: tuple[str, ...]
     """Videos of the file that have no features; their events are not among `events`."""
     num_missing: int
@@ -206,7 +206,7 @@ def part_path(data: CaptionData, part: Part) -> Path | None:
     return paths[part]
 
 
-def load_features(data: CaptionData) -> VideoFeatures:
+def load_features(data: CaptionData) -> FeatureFiles:
     """Look what is in `data.features`.
 
     Raises:
@@ -214,7 +214,7 @@ def load_features(data: CaptionData) -> VideoFeatures:
     """
     if data.features is None:
         raise DataError("data.features is not set; name a folder of features, one file a video")
-    return VideoFeatures(data.features, streams=data.streams)
+    return FeatureFiles(data.features, streams=data.streams)
 
 
 def load_events(data: CaptionData, part: Part, *, feature_dim: int) -> CaptionEvents:
@@ -235,7 +235,7 @@ def load_events(data: CaptionData, part: Part, *, feature_dim: int) -> CaptionEv
 
 
 def with_features(
-    found: TimedSentences, features: VideoFeatures, data: CaptionData, *, feature_dim: int
+    found: TimedSentences, features: FeatureFiles, data: CaptionData, *, feature_dim: int
 ) -> CaptionEvents:
     """Divide events into those with features and those without; see whether their times fit.
 
@@ -286,14 +286,17 @@ def input_events(
     Raises:
         DataError: Something named is not there or cannot be used.
     """
-    paths = named_files(inputs)
+    paths = [Path(text) for text in inputs]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
     listed = [path for path in paths if _holds_events(path)]
     if not listed:
         if len(paths) != 1:
             raise DataError(
                 f"{len(paths)} files of features; name one, a folder of them, or files of events"
             )
-        features = VideoFeatures(paths[0], streams=data.streams)
+        features = FeatureFiles(paths[0], streams=data.streams)
         rate = features.rate(data.rate, _RATE_2019)
         events: list[TimedSentence] = []
         damaged: list[str] = []

@@ -19,7 +19,7 @@ from videozoo.data.annotations.segments import (
     read_durations,
 )
 from videozoo.data.annotations.sentences import TimedSentences, check_times
-from videozoo.data.features._video_features import VideoFeatures
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import Measured
 from videozoo.data.loader import Workers
 from videozoo.errors import DataError, few
@@ -160,7 +160,7 @@ def workers_of(data: AnnotatedData) -> Workers:
 def check_times_by_features(
     found: TimedSentences,
     vectors: Mapping[str, int],
-    features: VideoFeatures,
+    features: FeatureFiles,
     *,
     rate: float,
     configured: float | None,

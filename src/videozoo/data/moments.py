@@ -26,7 +26,7 @@ from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder, text_of
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
-from videozoo.data.features._video_features import VideoFeatures
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts
 from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
 from videozoo.errors import ConfigError, DataError, MisfitError, few
@@ -194,7 +194,7 @@ class SlidingWindows:
 
     unit: Unit = "seconds"
 
-    def __init__(self, features: VideoFeatures, data: MomentData, *, clip_dim: int) -> None:
+    def __init__(self, features: FeatureFiles, data: MomentData, *, clip_dim: int) -> None:
         self._features = features
         self._settings = data.windows
         self._dim = clip_dim
@@ -335,7 +335,7 @@ def open_windows(path: Path, data: MomentData, *, visual_dim: int, clips: bool) 
         )
     if clips:
         return ClipFolder(path, data, clip_dim=visual_dim // 3)
-    return SlidingWindows(VideoFeatures(path, streams=data.streams), data, clip_dim=visual_dim // 3)
+    return SlidingWindows(FeatureFiles(path, streams=data.streams), data, clip_dim=visual_dim // 3)
 
 
 def load_windows(data: MomentData, part: Part, *, visual_dim: int) -> WindowSource:

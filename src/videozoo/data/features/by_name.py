@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ from videozoo.data.features.records import (
     read_extractor,
 )
 from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import spellings, text_of
 from videozoo.errors import DataError, MisfitError
@@ -29,10 +32,9 @@ from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 
 _HDF5 = (".h5", ".hdf5")
-_PICKLES = (".pkl", ".pickle")
-_SUFFIXES = (".csv", ".npy", ".npz", *_HDF5, *_PICKLES)
 _PAIR = ("rgb", "flow")
 _ONLY = ""  # name of the stream in files that hold one array
+_MOST_KEPT = 4  # videos whose features stay in memory: events of one video follow each other
 
 Streams = Mapping[str, NDArray[Any]]
 
@@ -47,14 +49,10 @@ class _File:
         return str(self.path)
 
     def streams(self) -> Streams:
-        suffix = self.path.suffix.lower()
-        if suffix == ".npz":
-            return NpzFile(self.path).read(0).streams
-        if suffix in _HDF5:
-            return read_datasets(self.path, None)
-        if suffix in _PICKLES:
-            return {_ONLY: _from_pickle(self.path)}
-        return {_ONLY: _from_csv(self.path) if suffix == ".csv" else read_npy(self.path)}
+        found = format_of(self.path, FORMATS)
+        if found is None:
+            raise unknown(f"{self.path}: not features of a video", FORMATS)
+        return found.read(self.path)
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,17 @@ class _Record:
 _Source = _File | _Files | _Group | _Record
 
 
+@dataclass
+class _Held:
+    """What lies at a path."""
+
+    sources: Iterable[tuple[str, _Source]]
+    """Names of videos, and where their features are."""
+    extractor: Facts | None = None
+    durations: dict[str, float] = field(default_factory=dict[str, float])
+    lengths: dict[str, int] = field(default_factory=dict[str, int])
+
+
 class FeatureFiles:
     """Features of videos by name; a `v_` in front of a name may be there or not."""
 
@@ -108,9 +117,10 @@ class FeatureFiles:
         """Look what is there.
 
         Args:
-            path: A folder with one file a video (.csv, .npy, .npz, .h5, .pkl), or one subfolder of
-                such files a stream, as C-TCN's `rgb` and `flow`; a feature pack or a folder of
-                them; one HDF5 file of many videos; or the file of one video.
+            path: As one of `LAYOUTS`: a folder with one file per video (.csv, .npy, .npz, .h5,
+                .pkl, or 2019 pickles without an ending), or one subfolder of such files per stream,
+                as C-TCN's `rgb` and `flow`; a feature pack or a folder of them; one HDF5 file of
+                many videos; or the file of one video.
             streams: Arrays of a video, or subfolders, to be put side by side in this order, cut to
                 the shortest. By default the only one, or `rgb` and `flow`.
 
@@ -119,41 +129,35 @@ class FeatureFiles:
         """
         self.path = path
         self._streams = streams
-        self.extractor: Facts | None = None
-        """What made the features, where that is known."""
-        self.durations: dict[str, float] = {}
-        """Seconds of the videos whose features tell."""
-        self._lengths: dict[str, int] = {}
         self._sources: dict[str, _Source] = {}
+        self._kept: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         if not path.exists():
             raise DataError(f"{path}: no such file or folder of features")
-        if path.is_dir() and _holds_packs(path):
-            records = find_records(path, kind="pack")
-            self.extractor = records.extractor
-            for number in range(len(records)):
-                record = records.read(number)
-                self._add(record.name, _Record(records, number))
-                self._lengths[record.name] = min(map(len, record.streams.values()), default=0)
-                if record.duration_seconds is not None:
-                    self.durations[record.name] = record.duration_seconds
-            records.close()
-        elif path.is_dir():
-            self._add_folder(path)
-        elif path.suffix.lower() in _HDF5:
-            for name in names_in(path):
-                self._add(name, _Group(path, name))
-        elif path.suffix.lower() in _SUFFIXES:
-            self._add(path.stem, _File(path))
+        place = _Place(path, streams or _PAIR)
+        layout = format_of(place, LAYOUTS)
+        held = _Held(()) if layout is None else layout.read(place)
+        self.extractor = held.extractor
+        """What made the features, where that is known."""
+        self.durations = held.durations
+        """Seconds of the videos whose features tell."""
+        self._lengths = held.lengths
+        for name, source in held.sources:
+            if name in self._sources:
+                raise DataError(
+                    f"{path}: features of {name!r} are there twice: {self._sources[name]} and "
+                    f"{source}"
+                )
+            self._sources[name] = source
         if not self._sources and any(path.glob("*.tfrecord")):
             raise DataError(
                 f"{path}: holds TFRecords, which models that tag videos read; for this one extract "
                 "the features again with --format pack (or npy, npz, csv)"
             )
         if not self._sources:
-            raise DataError(
-                f"{path}: no features of videos here; expected one file a video "
-                f"({', '.join(_SUFFIXES)}), a feature pack, or an HDF5 file; of videos, "
-                "`videozoo extract` makes them"
+            raise unknown(
+                f"{path}: no features of videos here",
+                (*LAYOUTS, *FORMATS),
+                "Of videos, `videozoo extract` makes features.",
             )
 
     @property
@@ -184,8 +188,41 @@ class FeatureFiles:
         """File or record of a video that is there, for messages."""
         return str(self._source(video))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": OrderedDict()}
+
+    @property
+    def own_rate(self) -> float | None:
+        """Vectors per second as the features themselves say; None where they do not."""
+        said = (self.extractor or {}).get("rate")
+        return None if said is None else float(said)
+
+    def rate(self, configured: float | None, default: float) -> float:
+        """Vectors per second: as the features say or as configured, else the default.
+
+        Raises:
+            DataError: The first two differ.
+        """
+        said = self.own_rate
+        if said is not None and configured is not None and abs(said - configured) > 1e-3 * said:
+            raise DataError(
+                f"{self.path}: the features say that they have {said:g} vectors a second, but "
+                f"data.rate is {configured:g}, with which every time would be wrong; leave it out: "
+                "--set data.rate=null"
+            )
+        return configured or said or default
+
+    def rate_notes(self, configured: float | None, rate: float) -> tuple[str, ...]:
+        """A line where the number of vectors per second is no more than assumed."""
+        if configured is not None or self.own_rate is not None:
+            return ()
+        return (
+            f"{self.path}: the features do not say how many vectors a second they have; {rate:g} "
+            "is assumed: --set data.rate=NUMBER",
+        )
+
     def read(self, video: str, *, feature_dim: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a video that is there, (T, C) float32.
+        """Return the features of a video that is there, (T, C) float32; do not write into them.
 
         Args:
             video: Its name.
@@ -196,6 +233,15 @@ class FeatureFiles:
             MisfitError: C is another, the video has several arrays and none was chosen, or
                 features are stored as bytes.
         """
+        features = self._kept.pop(video, None)
+        if features is None or feature_dim not in (None, features.shape[1]):
+            features = self._read(video, feature_dim)
+        self._kept[video] = features
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return features
+
+    def _read(self, video: str, feature_dim: int | None) -> NDArray[np.float32]:
         source = self._source(video)
         if source is None:
             raise DataError(f"{video}: no features in {self.path}")
@@ -208,7 +254,7 @@ class FeatureFiles:
         if feature_dim is not None and features.shape[1] != feature_dim:
             turned = "; is it transposed?" if features.shape[0] == feature_dim else ""
             raise MisfitError(
-                f"{where}: {features.shape[1]} values a step, expected model.feature_dim="
+                f"{where}: {features.shape[1]} values per step, expected model.feature_dim="
                 f"{feature_dim}{turned or '; are these the features the model was made for?'}"
             )
         features = features.astype(np.float32, copy=False)
@@ -221,32 +267,6 @@ class FeatureFiles:
 
     def _source(self, video: str) -> _Source | None:
         return next((self._sources[n] for n in spellings(video) if n in self._sources), None)
-
-    def _add(self, name: str, source: _Source) -> None:
-        if name in self._sources:
-            raise DataError(
-                f"{self.path}: features of {name!r} are there twice: "
-                f"{self._sources[name]} and {source}"
-            )
-        self._sources[name] = source
-
-    def _add_folder(self, folder: Path) -> None:
-        held = _files_in(folder)
-        self.extractor = read_extractor(folder)
-        if self.extractor is not None:
-            written = FeatureFolder(folder, "npz", self.extractor)
-            written.read()
-            self._lengths = {name: int(line["length"]) for name, line in written.done.items()}
-            seconds = {name: line.get("duration_seconds") for name, line in written.done.items()}
-            self.durations = {name: float(one) for name, one in seconds.items() if one is not None}
-        subfolders = self._streams or _PAIR
-        if not held and all((folder / name).is_dir() for name in subfolders):
-            parts = {name: dict(_files_in(folder / name)) for name in subfolders}
-            for name in set.intersection(*(set(part) for part in parts.values())):
-                files = {stream: _File(part[name]) for stream, part in parts.items()}
-                self._add(name, _Files(files))
-        for name, path in held:
-            self._add(name, _File(path))
 
     def _side_by_side(self, streams: Streams, where: str) -> NDArray[Any]:
         names = self._streams
@@ -273,31 +293,135 @@ class FeatureFiles:
         return np.concatenate([array[:shortest] for array in chosen], axis=1)
 
 
+def _only(streams: Streams, where: str) -> NDArray[Any]:
+    if len(streams) != 1:
+        raise MisfitError(f"{where}: holds {len(streams)} arrays, expected one per stream")
+    return next(iter(streams.values()))
+
+
+# --- layouts: where the features of many videos lie ------------------------------------------
+
+
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
+    """Names of videos and their files, sorted; files without an ending only where all are such."""
     try:
         with os.scandir(folder) as inside:
             names = sorted(entry.name for entry in inside if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read as a folder: {error.strerror}") from None
     paths = [folder / name for name in names]
-    return [(path.stem, path) for path in paths if path.suffix.lower() in _SUFFIXES]
+    if not any(path.suffix or path.is_dir() for path in paths):
+        return [(path.name, path) for path in paths]
+    return [(path.stem, path) for path in paths if _is_of_video(path)]
 
 
-def _holds_packs(folder: Path) -> bool:
-    if (folder / MANIFEST).is_file():
-        return True
-    return not _files_in(folder) and any(
-        (path / MANIFEST).is_file() for path in sorted(folder.iterdir()) if path.is_dir()
-    )
+def _is_of_video(path: Path) -> bool:
+    return bool(path.suffix) and format_of(path, FORMATS) is not None
 
 
-def _only(streams: Streams, where: str) -> NDArray[Any]:
-    if len(streams) != 1:
-        raise MisfitError(f"{where}: holds {len(streams)} arrays, expected one a stream")
-    return next(iter(streams.values()))
+@dataclass(frozen=True)
+class _Place:
+    """A path where features are looked for."""
+
+    path: Path
+    streams: tuple[str, ...]
+    """Subfolders, in order."""
+
+    @cached_property
+    def files(self) -> list[tuple[str, Path]]:
+        """Of a folder."""
+        return _files_in(self.path)
+
+    @property
+    def holds_packs(self) -> bool:
+        if (self.path / MANIFEST).is_file():
+            return True
+        if not self.path.is_dir() or self.files:
+            return False
+        inside = sorted(self.path.iterdir())
+        return any((path / MANIFEST).is_file() for path in inside if path.is_dir())
+
+    @property
+    def holds_streams(self) -> bool:
+        is_empty = self.path.is_dir() and not self.files
+        return is_empty and all((self.path / name).is_dir() for name in self.streams)
 
 
-# --- kinds of file ---------------------------------------------------------------------------
+def _packs(place: _Place) -> _Held:
+    records = find_records(place.path, kind="pack")
+    sources: list[tuple[str, _Source]] = []
+    held = _Held(sources, records.extractor)
+    for number in range(len(records)):
+        record = records.read(number)
+        sources.append((record.name, _Record(records, number)))
+        held.lengths[record.name] = min(map(len, record.streams.values()), default=0)
+        if record.duration_seconds is not None:
+            held.durations[record.name] = record.duration_seconds
+    records.close()
+    return held
+
+
+def _folder_per_stream(place: _Place) -> _Held:
+    parts = {name: dict(_files_in(place.path / name)) for name in place.streams}
+    names = set.intersection(*(set(part) for part in parts.values()))
+    files = [
+        (name, _Files({stream: _File(part[name]) for stream, part in parts.items()}))
+        for name in names
+    ]
+    return _Held(files, read_extractor(place.path))
+
+
+def _folder(place: _Place) -> _Held:
+    held = _Held([(name, _File(path)) for name, path in place.files], read_extractor(place.path))
+    if held.extractor is not None:
+        written = FeatureFolder(place.path, "npz", held.extractor)
+        written.read()
+        for name, line in written.done.items():
+            held.lengths[name] = int(line["length"])
+            if line.get("duration_seconds") is not None:
+                held.durations[name] = float(line["duration_seconds"])
+    return held
+
+
+def _hdf5(place: _Place) -> _Held:
+    return _Held([(name, _Group(place.path, name)) for name in names_in(place.path)])
+
+
+def _one_file(place: _Place) -> _Held:
+    return _Held([(place.path.stem, _File(place.path))])
+
+
+LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Held]], ...] = (
+    Format(
+        "feature packs",
+        lambda place: place.holds_packs,
+        _packs,
+        f"features/{MANIFEST}\nfeatures/rgb.npy",
+    ),
+    Format(
+        "one folder per stream",
+        lambda place: place.holds_streams,
+        _folder_per_stream,
+        "features/rgb/a.npy\nfeatures/flow/a.npy",
+    ),
+    Format(
+        "one file per video",
+        lambda place: place.path.is_dir(),
+        _folder,
+        "features/a.npy\nfeatures/b.npz",
+    ),
+    Format(
+        "HDF5 file of many videos",
+        lambda place: place.path.suffix.lower() in _HDF5,
+        _hdf5,
+        "features.h5",
+    ),
+    Format("file of one video", lambda place: _is_of_video(place.path), _one_file, "a.npy"),
+)
+"""Where the features of videos lie; the examples are names of files."""
+
+
+# --- formats: the file of one video ----------------------------------------------------------
 
 
 def _from_csv(path: Path) -> NDArray[np.float32]:
@@ -334,3 +458,36 @@ def _from_pickle(path: Path) -> NDArray[Any]:
     if not isinstance(content, np.ndarray):
         raise DataError(f"{path}: expected a dict with an array b'scores' (steps, values)")
     return cast("NDArray[Any]", content)
+
+
+def _in_npz(path: Path) -> Streams:
+    return NpzFile(path).read(0).streams
+
+
+def _in_datasets(path: Path) -> Streams:
+    return read_datasets(path, None)
+
+
+def _alone(read: Callable[[Path], NDArray[Any]]) -> Callable[[Path], Streams]:
+    """What reads a file that holds one array."""
+    return lambda path: {_ONLY: read(path)}
+
+
+def _ends(*suffixes: str) -> Callable[[Path], bool]:
+    return lambda path: path.suffix.lower() in suffixes
+
+
+FORMATS: tuple[Format[Path, Callable[[Path], Streams]], ...] = (
+    Format("CSV", _ends(".csv"), _alone(_from_csv), "f0,f1\n0.1,0.2\n0.3,0.4\n", "a.csv"),
+    Format("NumPy", _ends(".npy"), _alone(read_npy), "(T, C) float32", "a.npy"),
+    Format("NumPy, several streams", _ends(".npz"), _in_npz, "rgb (T, C), flow (T, C)", "a.npz"),
+    Format("HDF5", _ends(*_HDF5), _in_datasets, "rgb (T, C), flow (T, C)", "a.h5"),
+    Format(
+        "pickle",
+        _ends(".pkl", ".pickle", ""),
+        _alone(_from_pickle),
+        "(T, C) float32, or the dict {b'scores': (T, C)} of C-TCN",
+        "a.pkl",
+    ),
+)
+"""Files of one video, told apart by their ending."""

@@ -1,0 +1,93 @@
+"""Every row of every table of formats: its example is told from others, and is read."""
+
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from videozoo.data.features import by_name
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.formats import Format, format_of
+from videozoo.errors import DataError
+
+FEATURES = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+
+
+def write_pack(folder: Path) -> None:
+    folder.rmdir()
+    with PackWriter(folder) as pack:
+        pack.write(FeatureRecord("a", {"rgb": FEATURES}, (1,)))
+
+
+def write_hdf5(path: Path) -> None:
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        file["a"] = FEATURES
+
+
+BINARY: dict[str, Callable[[Path], object]] = {
+    ".npy": lambda path: np.save(path, FEATURES),
+    ".npz": lambda path: np.savez(path, rgb=FEATURES),
+    ".h5": write_hdf5,
+    ".pkl": lambda path: path.write_bytes(pickle.dumps(FEATURES)),
+    ".json": lambda path: write_pack(path.parent),
+}
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    BINARY.get(path.suffix, lambda path: path.write_text(text))(path)
+
+
+def example(folder: Path, one: Format[Any, Any]) -> Path:
+    """Write the example of a format; returns the file, or the folder that the format is."""
+    write(folder / one.file, one.example)
+    return folder / Path(one.file).parts[0]
+
+
+def check_told(source: object, one: Format[Any, Any], table: Iterable[Format[Any, Any]]) -> None:
+    found = format_of(source, table)
+    assert found is not None
+    assert found.name == one.name
+
+
+def check_expected(table: Iterable[Format[Any, Any]], expected: Iterable[str]) -> None:
+    """Every row has its expectation, and the other way round."""
+    assert [one.name for one in table] == list(expected)
+
+
+# --- features by name of the video -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", by_name.FORMATS, ids=lambda one: one.name)
+def test_features_of_one_video(tmp_path: Path, one: Format[Path, Any]):
+    path = example(tmp_path, one)
+
+    check_told(path, one, by_name.FORMATS)
+    np.testing.assert_array_equal(FeatureFiles(path).read("a"), FEATURES)
+
+
+@pytest.mark.parametrize("one", by_name.LAYOUTS, ids=lambda one: one.name)
+def test_layouts_of_features(tmp_path: Path, one: Format[Any, Any]):
+    paths = [tmp_path / name for name in one.example.splitlines()]
+    for path in paths:
+        if not (path.parent / "manifest.json").exists():
+            write(path, "")
+    path = tmp_path / paths[0].relative_to(tmp_path).parts[0]
+
+    check_told(by_name._Place(path, ("rgb", "flow")), one, by_name.LAYOUTS)
+    found = FeatureFiles(path)
+    assert set(found) <= {"a", "b"}
+    shape = (2, 4) if one.name == "one folder per stream" else (2, 2)
+    assert found.read("a").shape == shape
+
+
+def test_unknown_features_are_told_every_format(tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        FeatureFiles(tmp_path)
+
+    for one in (*by_name.LAYOUTS, *by_name.FORMATS):
+        assert f"\n  {one.name}: {one.example.splitlines()[0]}" in str(caught.value)
