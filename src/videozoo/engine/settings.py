@@ -11,78 +11,80 @@ class TrainSettings(Settings):
     """How to optimise: length, batch, optimiser, schedule, precision."""
 
     epochs: int = Field(default=1, ge=1)
-    """Passes over the training list."""
+    """Passes over the training data."""
     batch_size: int = Field(default=16, ge=1)
-    """Clips per optimiser step, over all devices together."""
+    """Examples per optimiser step, over all devices together."""
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
-    """`adam` adds the decay to the gradient, `adamw` to the weight; `rmsprop` is centred,
+    """`adam` adds the weight decay to the gradient, `adamw` to the weight; `rmsprop` is centred,
     with its epsilon inside the root."""
     learning_rate: float = Field(default=0.01, gt=0)
-    """At the start (after the warm-up, if any), for the whole batch over all devices."""
+    """Learning rate at the start (after the warm-up, if any), for the whole batch over all
+    devices."""
     learning_rate_batch_size: int | None = Field(default=None, ge=1)
-    """The batch that `learning_rate` and `final_learning_rate` are meant for. Another batch scales
-    both in proportion; empty: they are used as they are."""
+    """The batch size that `learning_rate` and `final_learning_rate` are meant for: with another
+    batch size both are scaled in proportion. null: never scaled."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For `sgd`."""
     nesterov: bool = False
-    """For `sgd`: look one step ahead."""
+    """For `sgd`: Nesterov momentum."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """L2 decay of everything trained."""
+    """L2 decay of all trained parameters."""
     weight_decay_norms: float | None = Field(default=None, ge=0)
-    """Decay of the scale and offset of normalisation layers; empty: as `weight_decay`."""
+    """Decay of the scale and offset of normalisation layers; null: as `weight_decay`."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
-    """Scale gradients down to this norm, taken over all parameters; empty: never."""
+    """Scale gradients down to this norm, over all parameters; null: never."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each label that is spread evenly over all classes."""
     mixup_alpha: float = Field(default=0.0, ge=0)
-    """Blend every example with another of its batch, in a share drawn from Beta(alpha, alpha);
-    0: never. The logged train top-1 then counts a hit on either label by its share."""
+    """Mixup: blend every example with another of its batch, with a weight from Beta(alpha, alpha).
+    0: off. The logged train top-1 then counts a hit on either label by its weight."""
     freeze_batch_norm: Literal["none", "statistics", "all", "all_but_first"] = "none"
-    """What batch norms keep as they start: their running statistics, which are then used in
-    training too; `all`: scale and offset as well; `all_but_first`: as `all`, but for the first
-    one (TSN's "partial BN")."""
+    """What stays fixed in batch norms. `statistics`: the running statistics, which are then used in
+    training too. `all`: scale and offset as well. `all_but_first`: as `all`, but the first batch
+    norm is trained (TSN's "partial BN")."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Keep an exponential moving average of the weights, such as 0.999, lower at the start; it is
-    what is validated and saved in `weights/`. Empty: the weights themselves are."""
+    """Keep an exponential moving average of the weights with this decay, e.g. 0.999 (less in the
+    first steps). The average is validated and saved in `weights/`. null: off."""
     early_stop_epochs: int | None = Field(default=None, ge=1)
-    """Stop once the validation metric has not got better for so many epochs; empty: never."""
+    """Stop when the validation metric has not improved for this many epochs; null: never."""
 
     schedule: Literal["constant", "steps", "cosine", "noam"] = "constant"
-    """How the learning rate changes: not, by `decay_factor` at each `decay_at`, in half a cosine
-    wave down to `final_learning_rate`; or `noam`, which sets the rate itself, whatever
-    `learning_rate` says: up in a straight line, then down as 1 / sqrt(step)."""
+    """How the learning rate changes. `steps`: times `decay_factor` at each `decay_at`. `cosine`:
+    down to `final_learning_rate` in half a cosine wave. `noam`: up in a straight line, then down as
+    1 / sqrt(step); it ignores `learning_rate`."""
     decay_at: tuple[float, ...] = ()
     """For `steps`: when the rate drops, in `decay_unit`; fractions are allowed."""
     decay_unit: Literal["epochs", "steps"] = "epochs"
-    """What `decay_at` counts."""
+    """Unit of `decay_at`."""
     decay_factor: float = Field(default=0.1, gt=0)
-    """For `steps`: what the rate is multiplied by at each drop."""
+    """For `steps`: factor on the rate at each drop."""
     final_learning_rate: float = Field(default=0.0, ge=0)
     """For `cosine`: the rate at the end."""
     noam_size: int | None = Field(default=None, ge=1)
-    """For `noam`: units of the layer that the rate is for; more means a lower rate."""
+    """For `noam`: size of the layer that the rate is for; a larger size gives a lower rate."""
     noam_warmup_steps: int = Field(default=1000, ge=1)
     """For `noam`: steps until the rate is highest, at 1 / sqrt(noam_size * noam_warmup_steps)."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """The rate rises in a straight line over this many epochs."""
+    """Over this many epochs the rate rises in a straight line."""
     videos_per_epoch: int | None = Field(default=None, ge=1)
-    """Length of an epoch as the schedule counts it: int(videos / batch_size + 1) steps, as in
-    2019. Empty: the length of the training list. The data read do not depend on it."""
+    """Videos per epoch as the schedule counts them: int(videos / batch_size + 1) steps, as in the
+    2019 library. It does not change which data are read. null: the number of training videos."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """What the network computes in; weights are kept in fp32. `fp16` needs a GPU."""
+    """Number format of the computation; weights stay in fp32. `fp16` needs a GPU."""
     channels_last: bool = True
-    """Keep the colour channels of a pixel side by side in memory, which convolutions prefer."""
+    """Keep the channels of a pixel side by side in memory, which is faster for convolutions."""
     gradient_accumulation: int = Field(default=1, ge=1)
-    """Parts a device's share of the batch is cut into when it does not fit in memory whole.
-    The batch and the schedule stay as they are; batch normalisation sees the smaller parts."""
+    """Cut each device's share of the batch into this many parts, where it does not fit into memory.
+    Batch and schedule stay the same; batch norms see the smaller parts."""
     compile: bool = False
-    """Let `torch.compile` translate the training step: minutes at the start, faster steps after.
+    """Compile the training step with `torch.compile`: minutes at the start, faster steps after.
     Needs a C++ compiler, or Triton on a GPU. Validation runs the model as it is."""
     num_gpus: int | None = Field(default=None, ge=1)
-    """Devices the run is meant for, checked at the start; empty: as many as it was launched on."""
+    """Devices that the run is meant for, checked at the start; null: as many as it is launched
+    on."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """For fresh weights, the order of the data, augmentation and dropout."""
+    """Seed of fresh weights, the order of the data, augmentation and dropout."""
 
     @property
     def learning_rate_scale(self) -> float:
@@ -158,28 +160,28 @@ class SecondStage(Settings):
     """What differs in the training of the second of two networks; see `TrainSettings`."""
 
     epochs: int = Field(default=1, ge=1)
-    """Passes over the training list."""
+    """Passes over the training data."""
     batch_size: int = Field(default=16, ge=1)
     """Videos per optimiser step, over all devices together."""
     learning_rate: float = Field(default=0.01, gt=0)
-    """At the start."""
+    """Learning rate at the start."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """L2 decay of everything trained."""
+    """L2 decay of all trained parameters."""
     schedule: Literal["constant", "steps", "cosine"] = "constant"
     """How the learning rate changes."""
     decay_at: tuple[float, ...] = ()
     """For `steps`: when the rate drops, in `decay_unit`."""
     decay_unit: Literal["epochs", "steps"] = "epochs"
-    """What `decay_at` counts."""
+    """Unit of `decay_at`."""
     decay_factor: float = Field(default=0.1, gt=0)
-    """For `steps`: what the rate is multiplied by at each drop."""
+    """For `steps`: factor on the rate at each drop."""
 
 
 class TwoStageTrainSettings(TrainSettings):
     """How to optimise two networks, one after the other."""
 
     second_stage: SecondStage = SecondStage()
-    """What differs in the second one."""
+    """What differs in the training of the second network."""
 
     def stages(self) -> tuple[TrainSettings, TrainSettings]:
         """The settings of both.

@@ -3,74 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from videozoo.settings.shared import NumWorkers, PrefetchBatches, Share
 from videozoo.types import Settings
 
 ResizeRule = Literal["keep_aspect", "fixed_4_3"]
 ResizeWith = Literal["torch", "pillow", "plain"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Colour = tuple[float, float, float]
 
 
 class ClipData(Settings):
-    """Videos and their classes, and how clips are cut from them."""
+    """Videos, their classes, and how clips are cut from them."""
 
     train: Path | None = None
-    """Videos to learn from: a list (`PATH LABEL` a line), the official Kinetics CSV, or a folder
-    with one folder of videos a class."""
+    """Videos to learn from: a list (one `PATH LABEL` per line), the official Kinetics CSV, or a
+    folder with one subfolder of videos per class."""
     val: Path | None = None
-    """Videos to check with after each epoch. Where `train` is a folder and this is not set:
-    its `val` subfolder, or `val_share` of its videos."""
+    """Videos to validate on after each epoch. By default, where `train` is a folder: its subfolder
+    `val`, or `val_share` of its videos."""
     test: Path | None = None
     """Videos to evaluate on. By default those of `val`."""
     root: Path | None = None
-    """Where videos lie that a list names by a relative path and that are not in the current folder.
-    For the Kinetics CSV: the folder to search."""
+    """Folder for relative paths of a list that are not found in the current folder. For the
+    Kinetics CSV: the folder to search."""
     class_names: Path | None = None
-    """Names of the classes by number: JSON or text. By default the names of the class folders."""
+    """Names of the classes in order: JSON or text. By default the names of the class folders."""
     first_label: Literal[0, 1] | None = None
-    """The number that lists give to the first class: 0, or 1 as in UCF101. By default it is found
-    out, and asked for where nothing tells."""
+    """Number of the first class in the lists: 0, or 1 as in UCF101. By default it is found from the
+    lists, and you are asked if they do not tell."""
     format: Literal["auto", "list", "csv", "folder"] = "auto"
-    """What `train`, `val` and `test` are. `auto` looks."""
+    """Format of `train`, `val` and `test`. `auto` detects it."""
     val_share: Share = 0.2
-    """Share of a class folder's videos that are kept for checking."""
+    """Share of a class folder's videos that are kept for validation."""
     split_seed: int = 0
-    """Another number keeps others."""
+    """Which videos are kept for validation; another number keeps others."""
     short_side: int = Field(default=256, ge=1)
-    """Shorter side after the resize, pixels."""
+    """Shorter side of the frame after the resize, in pixels."""
     short_side_jitter: tuple[int, int] | None = None
-    """In training the shorter side is drawn: from the first number up to, not including, the
-    second. By default it is `short_side`."""
+    """In training the shorter side is drawn from this range; the second number is not included. By
+    default it is always `short_side`."""
     crop_size: int = Field(default=224, ge=1)
-    """Side of the square a network sees, pixels."""
+    """Side of the square that the network sees, in pixels."""
     resize: ResizeRule = "keep_aspect"
-    """`keep_aspect`, or `fixed_4_3`: squeeze every video to 4:3, as the 2019 TSN, TSM, StNet."""
+    """`keep_aspect`, or `fixed_4_3`: squeeze every video to 4:3, as TSN, TSM and StNet did in the
+    2019 library."""
     resize_with: ResizeWith = "torch"
-    """`torch`: smooth and fast. `pillow`: exactly the pixels of the 2019 TSN, TSM and StNet.
-    `plain`: four nearest pixels only, as the 2019 Non-local."""
+    """`torch`: smooth and fast. `pillow`: the exact pixels of TSN, TSM and StNet in the 2019
+    library. `plain`: bilinear without smoothing, as its Non-local."""
     crops: Literal["random", "multi_scale"] = "random"
-    """In training: a square from anywhere; or first a rectangle of drawn size and shape, scaled to
-    a square (TSN's multi-scale crop)."""
+    """In training: `random` takes a square at a random place; `multi_scale` takes a rectangle of
+    random size and shape and scales it to a square (TSN)."""
     flip: Share = 0.5
-    """Chance that a training clip is mirrored. 0 where left and right are different answers."""
+    """Chance that a training clip is mirrored. Use 0 where left and right are different classes."""
     frame_stride: int = Field(default=8, ge=1)
-    """Distance between the frames of a clip, for models that take them at a fixed stride."""
+    """Distance between the frames of a clip, for models that sample at a fixed stride."""
     mean: Colour = (0.485, 0.456, 0.406)
-    """Subtracted from red, green, blue, in units of 0..1."""
+    """Mean of red, green and blue, subtracted; for values in 0..1."""
     std: Colour = (0.229, 0.224, 0.225)
-    """What they are divided by, in units of 0..1."""
-    num_workers: int = Field(default=4, ge=0)
-    """Processes that decode, on each training process; never more than the machine has cores.
-    0 decodes in the training process itself."""
-    prefetch_batches: int = Field(default=2, ge=1)
-    """Batches each worker prepares ahead."""
+    """Standard deviation of red, green and blue; the values are divided by it."""
+    num_workers: NumWorkers = 4
+    prefetch_batches: PrefetchBatches = 2
     bad_video_share: Share = 0.01
-    """Training replaces videos that cannot be read by others, and stops when more than this share
-    of the list was replaced."""
+    """Training replaces unreadable videos by others. It stops when more than this share of the list
+    was replaced."""
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Self:
@@ -89,20 +87,21 @@ class ClipData(Settings):
 
 
 class ClipViews(Settings):
-    """Several looks at one video, their scores averaged."""
+    """Several views of one video, whose scores are averaged."""
 
     batch_size: int = Field(default=16, ge=1)
-    """Views in one forward pass. Bounds the memory, whatever the number of views a video."""
+    """Views per forward pass; bounds the memory, however many views a video has."""
     num_clips: int = Field(default=1, ge=1)
-    """Clips spread evenly over the video."""
+    """Clips per video, spread evenly over it."""
     num_crops: Literal[1, 3, 6] = 1
-    """Crops of each clip: 1 the centre; 3 along the longer side; 6 the same three and mirrored."""
+    """Crops per clip: 1 the centre; 3 along the longer side; 6 these three and their mirror
+    images."""
     num_segments: int | None = Field(default=None, ge=1)
-    """Segments a clip, where it differs from training and the model allows it (TSN, StNet)."""
+    """Segments per clip. By default as in training; only some models allow others (TSN, StNet)."""
     short_side: int | None = Field(default=None, ge=1)
-    """Shorter side after the resize, pixels; by default that of `data`."""
+    """Shorter side of the frame after the resize, in pixels. By default `data.short_side`."""
     crop_size: int | None = Field(default=None, ge=1)
-    """Side of the crop, pixels; by default that of `data`."""
+    """Side of the crop, in pixels. By default `data.crop_size`."""
 
 
 class ClipEval(ClipViews):
@@ -113,8 +112,8 @@ class ClipPredict(ClipViews):
     """Settings of prediction."""
 
     batch_size: int = Field(default=8, ge=1)
-    """Views in one forward pass."""
+    """Views per forward pass."""
     top_k: int = Field(default=5, ge=1)
-    """Classes listed for each video."""
+    """Classes listed per video."""
     inputs: Path | None = None
-    """A list of videos to use when the command line names none."""
+    """List of videos to use when the command line names none."""
