@@ -22,12 +22,13 @@ from videozoo.data.features.records import FeatureRecord, PackWriter
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.report.timeline import SpanRow, Timeline, timeline_picture
 from videozoo.settings.segments import SequenceEval
+from videozoo.tasks.inference import MeanLosses
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation import prediction
-from videozoo.tasks.localisation.answers import Answers
 from videozoo.tasks.localisation.measures import Truth, measure_detections, measure_proposals
 from videozoo.tasks.localisation.pages import tie_line
 from videozoo.tasks.localisation.results import VideoProposals
+from videozoo.tasks.localisation.scoring import LocalisationResults
 from videozoo.types import Candidates
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import as_paddle
@@ -878,7 +879,9 @@ def test_the_report_says_where_equal_scores_decide(tmp_path: Path):
 
     def measured(scores: list[float]) -> list[dict[str, Any]]:
         candidates = Candidates(found, np.array(scores), np.zeros(3, np.int64))
-        answers = Answers({n: VideoProposals(f"v{n}", 20.0, candidates, {}) for n in range(4)})
+        answers = LocalisationResults(
+            MeanLosses(), {n: VideoProposals(f"v{n}", 20.0, candidates, {}) for n in range(4)}
+        )
         views = SequenceEval()
         _, _, ties = measure_detections(truth, answers, views, ["dig"])
         return ties + measure_proposals(truth, answers, views).ties

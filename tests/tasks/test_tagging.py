@@ -141,7 +141,7 @@ def test_attention_is_a_share_of_each_frame_and_finds_what_speaks(records: Path,
         attention=True,
     )
 
-    for number, result in scored.results.items():
+    for number, result in scored.by_number.items():
         length = len(records_.read(number).streams["rgb"])
         for weights in result.attention:
             assert len(weights) == length

@@ -27,22 +27,22 @@ from videozoo.metrics.captions import (
 )
 from videozoo.report.tables import caption_table, summary_table
 from videozoo.tasks.captioning.scoring import (
+    CaptionInference,
     Described,
-    describe_events,
+    caption_model,
     shortfall,
     sized,
     trained_vocabulary,
     write_results,
-    writer_of,
 )
 from videozoo.tasks.common import (
-    progress_bar,
     say_if_learnt_from,
     speaker,
     with_test_data,
 )
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features, check_rate
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -90,18 +90,14 @@ def evaluate(
     check_rate(events.rate, events.features.extractor, trained.features, trained)
     _refuse_other_videos(events, config)
     unknown = count_unknown(events.events, vocabulary)
-    writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
+    model = caption_model(trained, config, accelerator, drop=request.drop, device=request.device)
     say(f"{config.spec.title}: {len(events)} events of {events.path}")
     started = time.monotonic()
-    with progress_bar(len(events), accelerator, "events") as advance:
-        described = describe_events(
-            writer,
-            batches,
-            vocabulary,
-            config.eval,
-            accelerator=accelerator,
-            on_event=advance,
-        )
+    described = run(
+        CaptionInference(model, batches, accelerator, vocabulary, config.eval),
+        accelerator,
+        progress=(len(events), "events"),
+    )
     short = shortfall(described, events)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
@@ -111,7 +107,7 @@ def evaluate(
         metrics, notes = _scores(described, config, say)
         facts = {
             **folder.facts,
-            "events": len(described.results),
+            "events": len(described.by_number),
             "seconds": round(time.monotonic() - started, 3),
             "unknown_words": {"unknown": unknown.unknown, "total": unknown.total},
             **metrics,
@@ -124,7 +120,7 @@ def evaluate(
             summary_table(
                 metrics["metrics"],
                 title="Each event against its own sentence",
-                used=len(described.results),
+                used=len(described.by_number),
                 total=short.total,
                 what="events",
             )
@@ -132,7 +128,7 @@ def evaluate(
         if metrics["dense"]:
             title = "Dense captioning: mean over tIoU 0.3 to 0.9"
             out.print(summary_table(metrics["dense"], title=title))
-        shown = list(described.results.values())[:_MOST_SHOWN]
+        shown = list(described.by_number.values())[:_MOST_SHOWN]
         out.print(caption_table([_row(one.event, one.sentence) for one in shown]))
         for line in (unknown.note, *notes):
             if line:
@@ -166,7 +162,7 @@ def _scores(
     described: Described, config: RunConfig, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Scores of each event against its own sentence, those of dense captioning, and notes."""
-    results = list(described.results.values())
+    results = list(described.by_number.values())
     meteor = config.eval.meteor and has_java()
     notes: list[str] = []
     if config.eval.meteor and not meteor:
@@ -200,7 +196,7 @@ def _timed(events: Sequence[tuple[TimedSentence, str]]) -> Mapping[str, list[Tim
 
 
 def _predicted(described: Described) -> Mapping[str, list[TimedCaption]]:
-    return _timed([(one.event, one.sentence) for one in described.results.values()])
+    return _timed([(one.event, one.sentence) for one in described.by_number.values()])
 
 
 def _references(config: RunConfig) -> list[TimedSentences]:

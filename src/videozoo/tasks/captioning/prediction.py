@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,20 @@ from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.tasks.captioning.scoring import (
+    CaptionInference,
     CaptionModel,
     Described,
     EventCaptions,
-    describe_events,
+    caption_model,
     shortfall,
     sized,
     trained_vocabulary,
     write_results,
-    writer_of,
 )
-from videozoo.tasks.common import progress_bar, speaker
+from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features, check_rate
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
@@ -60,18 +61,17 @@ def predict(
         say(f"note: {note}")
     check_features(events.features.extractor, trained, say)
     check_rate(events.rate, events.features.extractor, trained.features, trained)
-    writer = writer_of(trained, config, accelerator, drop=request.drop, device=request.device)
-    with progress_bar(len(events), accelerator, "events") as advance:
-        described = _described(
-            writer,
-            config,
-            events,
-            vocabulary,
-            accelerator,
-            skip_bad=not request.strict,
-            on_event=advance,
-        )
-    found = [_prediction(one, config.predict.top_k) for one in described.results.values()]
+    model = caption_model(trained, config, accelerator, drop=request.drop, device=request.device)
+    described = _described(
+        model,
+        config,
+        events,
+        vocabulary,
+        accelerator,
+        skip_bad=not request.strict,
+        show=True,
+    )
+    found = [_prediction(one, config.predict.top_k) for one in described.by_number.values()]
     short = shortfall(described, events)
     if accelerator.is_main_process:
         path = (request.files_dir or folder.path) / config.predict.results_name
@@ -81,7 +81,7 @@ def predict(
         folder.write(facts, [path])
         pictures: list[Path] = []
         if request.explain:
-            pictures = _draw(list(described.results.values()), folder.path)
+            pictures = _draw(list(described.by_number.values()), folder.path)
             for one, picture in zip(found, pictures, strict=True):
                 one["explained"] = picture.name
         written = folder.write(facts, [path, *pictures])
@@ -100,7 +100,7 @@ def predict(
         num_failed=short.num_failed,
         what="events",
     )
-    return list(described.results.values())
+    return list(described.by_number.values())
 
 
 def _events(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
@@ -124,7 +124,7 @@ def _described(
     accelerator: Accelerator,
     *,
     skip_bad: bool = False,
-    on_event: Callable[[int], None] | None = None,
+    show: bool = False,
 ) -> Described:
     batches = EvalCaptions(
         config.data,
@@ -136,13 +136,10 @@ def _described(
         world=accelerator.num_processes,
         skip_bad=skip_bad,
     )
-    return describe_events(
-        module,
-        batches,
-        vocabulary,
-        config.predict,
-        accelerator=accelerator,
-        on_event=on_event,
+    return run(
+        CaptionInference(module, batches, accelerator, vocabulary, config.predict),
+        accelerator,
+        progress=(len(events), "events") if show else None,
     )
 
 
@@ -188,7 +185,7 @@ class Captioner:
         self.config = sized(trained.config, self._vocabulary, source)
         self._accelerator = accelerator_for(trained, device)
         self.words = self._vocabulary.words
-        self.module = writer_of(trained, self.config, self._accelerator, device=device)
+        self.module = caption_model(trained, self.config, self._accelerator, device=device)
 
     def predict(self, *paths: str | Path, strict: bool = True) -> list[EventCaptions]:
         """Describe events.
@@ -212,7 +209,7 @@ class Captioner:
             skip_bad=not strict,
         )
         warn_of(shortfall(found, events).failed)
-        return list(found.results.values())
+        return list(found.by_number.values())
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Captioner:

@@ -1,22 +1,21 @@
-"""Sentences for many events: features through a model, shared by all processes."""
+"""What a captioning model says of events, from their features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
 from videozoo.data.captions import (
+    CaptionBatch,
     CaptionEvents,
     EvalCaptions,
     Vocabulary,
@@ -29,6 +28,7 @@ from videozoo.settings.captions import CaptionViews
 from videozoo.tasks.captioning.exported import ExportedETS, second_file
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.inference import InferenceResults
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device
 from videozoo.weights.exported import ExportedSpec
@@ -71,60 +71,46 @@ class EventCaptions:
         return self.sentences[0].text
 
 
+Described = InferenceResults[EventCaptions, None]
+"""By number of the event."""
+
+
 @dataclass
-class Described:
-    """Sentences for many events, over all processes."""
+class CaptionInference:
+    """A captioning model over events."""
 
-    results: dict[int, EventCaptions] = field(default_factory=dict[int, EventCaptions])
-    """By number of the event."""
-    skipped: dict[int, str] = field(default_factory=dict[int, str])
-    """Events whose features could not be used: number, and why."""
-    outside: tuple[TimedSentence, ...] = ()
-    """Events that were left out because nothing of their video is in them."""
+    model: CaptionModel
+    """From `caption_model`."""
+    batches: EvalCaptions
+    accelerator: Accelerator
+    vocabulary: Vocabulary
+    """The model's."""
+    settings: CaptionViews
+    """Beam and length."""
+    counter: None = None
 
+    def forward(self, batch: CaptionBatch) -> list[list[Caption]]:
+        """The best sentences of each event."""
+        on_device = batch.to(self.accelerator.device)
+        return self.model.caption(
+            on_device.features,
+            on_device.lengths,
+            beam_size=self.settings.beam_size,
+            max_length=self.settings.max_length,
+        )
 
-def describe_events(
-    module: CaptionModel,
-    batches: EvalCaptions,
-    vocabulary: Vocabulary,
-    settings: CaptionViews,
-    *,
-    accelerator: Accelerator,
-    on_event: Callable[[int], None] | None = None,
-) -> Described:
-    """Run a model over every event.
-
-    Args:
-        module: From `writer_of`; a network is in evaluation mode, on the accelerator's device.
-        batches: This process's share of the events.
-        vocabulary: The model's.
-        settings: Beam and length.
-        accelerator: The processes.
-        on_event: Called with the number of events done by this process.
-
-    Raises:
-        DataError: An event cannot be used.
-    """
-    mine = Described()
-    done = 0
-    for batch in batches:
-        on_device = batch.to(accelerator.device)
-        with torch.inference_mode(), accelerator.autocast():
-            found = module.caption(
-                on_device.features,
-                on_device.lengths,
-                beam_size=settings.beam_size,
-                max_length=settings.max_length,
+    def results(
+        self, batch: CaptionBatch, outputs: list[list[Caption]]
+    ) -> Mapping[int, EventCaptions]:
+        """The same in words."""
+        events = self.batches.events.events
+        return {
+            number: EventCaptions(
+                event=events[number],
+                sentences=tuple(_sentence(each, self.vocabulary, self.settings) for each in found),
             )
-        for number, captions in zip(batch.events.tolist(), found, strict=True):
-            sentences = tuple(_sentence(caption, vocabulary, settings) for caption in captions)
-            event = batches.events.events[number]
-            mine.results[number] = EventCaptions(event=event, sentences=sentences)
-        done += len(batch)
-        if on_event is not None:
-            on_event(done)
-    mine.skipped.update(batches.skipped)
-    return _merged(mine, batches.events, accelerator)
+            for number, found in zip(batch.events.tolist(), outputs, strict=True)
+        }
 
 
 def _sentence(caption: Caption, vocabulary: Vocabulary, settings: CaptionViews) -> Sentence:
@@ -138,23 +124,6 @@ def _sentence(caption: Caption, vocabulary: Vocabulary, settings: CaptionViews) 
         log_prob=caption.scores[-1],
         attention=caption.attention.float().cpu().numpy(),
     )
-
-
-def _merged(mine: Described, events: CaptionEvents, accelerator: Accelerator) -> Described:
-    """Put together what the processes have found; results come back in the order of the file."""
-    if accelerator.num_processes > 1:
-        parts: list[Described] = gather_object([mine])
-        mine = parts[0]
-        for part in parts[1:]:
-            mine.results |= part.results
-            mine.skipped |= part.skipped
-    mine.results = dict(sorted(mine.results.items()))
-    mine.outside = tuple(
-        event
-        for number, event in enumerate(events.events)
-        if number not in mine.results and number not in mine.skipped
-    )
-    return mine
 
 
 @dataclass(frozen=True)
@@ -179,9 +148,14 @@ class Shortfall:
 def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
     """Say which events have no sentence."""
     without = [f"{video}: no features in {events.features.path}" for video in events.missing]
+    outside = [
+        event
+        for number, event in enumerate(events.events)
+        if number not in described.by_number and number not in described.skipped
+    ]
     return Shortfall(
         failed=(*without, *events.damaged, *described.skipped.values()),
-        outside=tuple(f"{event} shows nothing of its video" for event in described.outside),
+        outside=tuple(f"{event} shows nothing of its video" for event in outside),
         num_failed=events.num_missing + len(events.damaged) + len(described.skipped),
         total=len(events) + events.num_missing + len(events.damaged),
     )
@@ -190,7 +164,7 @@ def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
 def results_file(described: Described) -> dict[str, Any]:
     """Sentences in the form of the ActivityNet challenge, as 2019 wrote them."""
     results: dict[str, list[dict[str, Any]]] = {}
-    for one in described.results.values():
+    for one in described.by_number.values():
         event = one.event
         results.setdefault(event.video, []).append(
             {"timestamp": [event.start_seconds, event.end_seconds], "sentence": one.sentence}
@@ -274,7 +248,7 @@ def network_of(module: Any) -> ETS:
     return cast(ETS, module)
 
 
-def writer_of(
+def caption_model(
     trained: Trained,
     config: RunConfig,
     accelerator: Accelerator,

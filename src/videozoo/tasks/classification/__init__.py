@@ -4,11 +4,12 @@ from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.evaluation import evaluate
 from videozoo.tasks.classification.export import export
 from videozoo.tasks.classification.prediction import Classifier, input_entries, load, predict
-from videozoo.tasks.classification.scoring import VideoResult, score_videos
+from videozoo.tasks.classification.scoring import ClipInference, VideoResult
 from videozoo.tasks.classification.training import for_folder, train
 
 __all__ = [
     "Classifier",
+    "ClipInference",
     "VideoResult",
     "clip_shape",
     "evaluate",
@@ -17,6 +18,5 @@ __all__ = [
     "input_entries",
     "load",
     "predict",
-    "score_videos",
     "train",
 ]

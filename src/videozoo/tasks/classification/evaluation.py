@@ -61,7 +61,7 @@ def evaluate(
     scored, config = run_views(trained, config, config.eval, entries, request, accelerator)
     seconds = time.monotonic() - started
     facts = {**folder.facts, **_eval_facts(config, scored, names, seconds=seconds)}
-    total = scored.counter.total + len(scored.skipped)
+    total = scored.counter.accuracy.total + len(scored.skipped)
     if accelerator.is_main_process:
         folder.make_room(say)
         written = folder.write(facts)
@@ -69,8 +69,8 @@ def evaluate(
         if with_report:
             page = pages.evaluation_page(facts, scored, entries, config, config.eval, names)
             folder.write(facts, [write_report(report, page)])
-        out.print(summary_table(facts["metrics"], used=scored.counter.total, total=total))
-        out.print(class_table(scored.counter.per_class(), names))
+        out.print(summary_table(facts["metrics"], used=scored.counter.accuracy.total, total=total))
+        out.print(class_table(scored.counter.accuracy.per_class(), names))
         say(f"written: {written}")
         if with_report:
             say(f"report: {report}")
@@ -84,16 +84,16 @@ def _eval_facts(
     config: RunConfig, scored: Scored, names: Sequence[str], *, seconds: float
 ) -> dict[str, Any]:
     return {
-        "videos": scored.counter.total,
-        "views": scored.num_views,
+        "videos": scored.counter.accuracy.total,
+        "views": scored.counter.num_views,
         "seconds": round(seconds, 3),
-        "metrics": scored.counter.summary(),
+        "metrics": scored.counter.accuracy.summary(),
         "classes": [
             {"class": names[row.label], "videos": row.total, "right": row.hits}
-            for row in scored.counter.per_class()
+            for row in scored.counter.accuracy.per_class()
         ],
         # C x C numbers: 160,000 for Kinetics, which the results below hold as well
-        "confusion": scored.counter.confusion.tolist() if len(names) <= 100 else None,
+        "confusion": scored.counter.accuracy.confusion.tolist() if len(names) <= 100 else None,
         "skipped": list(scored.skipped.values()),
         "damaged": list(scored.damaged.values()),
         "results": [
@@ -102,7 +102,7 @@ def _eval_facts(
                 "label": result.label,
                 "top": [[number, score] for number, score in result.top(5)],
             }
-            for result in scored.results.values()
+            for result in scored.by_number.values()
         ],
         "config": config.as_dict(),
     }

@@ -61,7 +61,7 @@ def evaluation_page(
         views: The `eval:` section.
         names: Of all classes.
     """
-    labelled = [result for result in scored.results.values() if result.label is not None]
+    labelled = [result for result in scored.by_number.values() if result.label is not None]
     sure = [float(result.scores.max()) for result in labelled]
     right = [result.top(1)[0][0] == result.label for result in labelled]
     bins = confidence_bins(sure, right)
@@ -84,7 +84,7 @@ def evaluation_page(
         summary=summary,
         headlines=_headlines(facts, error, looks),
         panels=curves({config.spec.title: run}, chance=1 / len(names)) if run else (),
-        confusions=[confusion_of(scored.counter.confusion, names)] if total else (),
+        confusions=[confusion_of(scored.counter.accuracy.confusion, names)] if total else (),
         tables=[_class_table(scored, names)] if total else (),
         reliability=_reliability(bins, error),
         errors=worst_errors(facts["results"], entries, config, views, names),
@@ -138,7 +138,7 @@ def _headlines(facts: Mapping[str, Any], error: float, looks: str) -> list[Headl
 
 def _class_table(scored: Scored, names: Sequence[str]) -> Table:
     """All classes that have videos: in their own order, or the worst first where there are many."""
-    seen = [row for row in scored.counter.per_class() if row.total]
+    seen = [row for row in scored.counter.accuracy.per_class() if row.total]
     note = (
         f"{len(names) - len(seen)} classes have no videos here." if len(seen) < len(names) else ""
     )

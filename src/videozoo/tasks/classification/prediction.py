@@ -27,15 +27,16 @@ from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
+    ClipInference,
     ModuleScorer,
     VideoResult,
     run_views,
-    score_videos,
     scorer_of,
     with_views,
 )
 from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, say_damaged, warn_of
@@ -73,7 +74,7 @@ def predict(
     names = names_of_classes(trained, config)
     found = {
         place: _prediction(result, names, config.predict.top_k)
-        for place, result in scored.results.items()
+        for place, result in scored.by_number.items()
     }
     failed, damaged = list(scored.skipped.values()), list(scored.damaged.values())
     if accelerator.is_main_process:
@@ -85,7 +86,7 @@ def predict(
         module = _module_to_explain(trained, config, request, accelerator)
         drawn = draw_predictions(
             entries,
-            scored.results,
+            scored.by_number,
             config,
             request,
             accelerator,
@@ -103,7 +104,7 @@ def predict(
             say(_what_was_drawn(request, len(found)))
         say(f"written: {written}")
     conclude(accelerator, request, failed, say, total=len(found) + len(scored.skipped))
-    return list(scored.results.values())
+    return list(scored.by_number.values())
 
 
 def _answers(
@@ -215,18 +216,18 @@ class Classifier:
         names = self._trained.class_names
         entries = input_entries([str(path) for path in paths], self.config, names)
         views: ClipViews = self.config.predict
-        scored = score_videos(
+        inference = ClipInference(
             self._score,
             self.config,
             entries,
-            accelerator=self._accelerator,
+            self._accelerator,
             views=views,
             skip_bad=not strict,
-            keep=True,
         )
+        scored = run(inference, self._accelerator)
         warn_of(list(scored.skipped.values()))
         say_damaged(lambda line: warnings.warn(line, stacklevel=4), list(scored.damaged.values()))
-        return list(scored.results.values())
+        return list(scored.by_number.values())
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Classifier:

@@ -1,15 +1,14 @@
-"""Scores of many videos: every view of every video through a model, shared by all processes."""
+"""What a clip model says of videos, over every view of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from videozoo.data.annotations.videos import (
     videos_of,
     views_by_video,
 )
-from videozoo.data.clips import EvalBatches
+from videozoo.data.clips import ClipBatch, EvalBatches
 from videozoo.data.frames.views import eval_plan
 from videozoo.engine.devices import use_channels_last
 from videozoo.errors import ConfigError
@@ -30,8 +29,9 @@ from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.common import progress_bar, speaker
+from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.inference import InferenceResults, run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
 from videozoo.tasks.results import say_damaged
@@ -60,96 +60,85 @@ class VideoResult:
 
 
 @dataclass
-class Scored:
-    """Scores of many videos, over all processes."""
+class ClipCounts:
+    """What is counted over all videos."""
 
-    counter: AccuracyCounter
+    accuracy: AccuracyCounter
     """Of videos: their views averaged."""
-    num_views: int
-    """Of all videos together."""
-    results: dict[int, VideoResult]
-    """By place in the list; empty unless asked for."""
-    skipped: dict[int, str]
-    """Videos that could not be read: place in the list, and why."""
-    damaged: dict[int, str] = field(default_factory=dict[int, str])
-    """Videos with a result that do not decode in full: place in the list, and what failed."""
+    num_views: int = 0
+
+    def merge(self, other: ClipCounts) -> None:
+        """Add what another process has seen."""
+        self.accuracy.merge(other.accuracy)
+        self.num_views += other.num_views
 
 
-def score_videos(
-    score: ClipScorer,
-    config: RunConfig,
-    entries: Sequence[ClipEntry],
-    *,
-    accelerator: Accelerator,
-    views: ClipViews,
-    skip_bad: bool = False,
-    keep: bool = False,
-    on_video: Callable[[int], None] | None = None,
-) -> Scored:
-    """Run a model over every view of every video, the work shared by all processes.
+Scored = InferenceResults[VideoResult, ClipCounts]
+"""By place of the video in the list."""
 
-    Memory is bounded by `views.batch_size` views at a time; only one running sum a video is kept
+
+class ClipInference:
+    """A clip model over every view of every video.
+
+    Memory is bounded by `views.batch_size` views at a time; only one running sum per video is kept
     until its last view has come.
-
-    Args:
-        score: The model: a `ModuleScorer`, or from `scorer_of`.
-        config: Says how videos are cut.
-        entries: The whole list.
-        accelerator: The processes.
-        views: How many looks at each video.
-        skip_bad: Go on without videos that cannot be read.
-        keep: Also return the scores of each video.
-        on_video: Called with the number of videos done by this process.
-
-    Raises:
-        VideoError: A video cannot be read, and `skip_bad` is not set.
     """
-    classes = config.model.num_classes
-    mine = Scored(AccuracyCounter(classes), 0, {}, {})
-    videos = videos_of(entries)
-    batches = EvalBatches(
-        entries,
-        clip_shape(config),
-        config.data,
-        views,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        skip_bad=skip_bad,
-        num_classes=classes,
-    )
-    collector = VideoScores(_views_per_video(entries, batches))
-    done = 0
-    for video, label, row in _scored_views(score, batches, views.batch_size):
-        mine.num_views += 1
-        scores = collector.add(video, row)
-        if scores is None:
-            continue
-        done += 1
-        loss = -np.log(max(scores[label], 1e-30)) if label >= 0 else 0.0
-        mine.counter.update(scores[None], [label], loss=[loss])
-        if keep:
-            known = label if label >= 0 else None
-            entry = videos[video]
-            mine.results[video] = VideoResult(entry.name, str(entry.path), known, scores)
-        if on_video is not None:
-            on_video(done)
-    mine.skipped.update(batches.skipped)
-    mine.damaged.update({v: why for v, why in batches.damaged.items() if v not in mine.skipped})
-    return _merged(mine, accelerator)
 
+    def __init__(
+        self,
+        score: ClipScorer,
+        config: RunConfig,
+        entries: Sequence[ClipEntry],
+        accelerator: Accelerator,
+        *,
+        views: ClipViews,
+        skip_bad: bool = False,
+    ) -> None:
+        """Say what is scored.
 
-def _scored_views(
-    score: ClipScorer, batches: EvalBatches, most_views: int
-) -> Iterator[tuple[int, int, Scores]]:
-    """Yield (video, label, scores) view by view; at most `most_views` are computed at a time."""
-    for batch in batches:
-        parts = [
-            score(batch.clips[start : start + most_views])
-            for start in range(0, len(batch), most_views)
-        ]
-        yield from zip(
-            batch.videos.tolist(), batch.labels.tolist(), np.concatenate(parts), strict=True
+        Args:
+            score: The model: a `ModuleScorer`, or from `scorer_of`.
+            config: Says how videos are cut.
+            entries: The whole list.
+            accelerator: The processes.
+            views: How many looks at each video.
+            skip_bad: Go on without videos that cannot be read.
+        """
+        classes = config.model.num_classes
+        self.batches = EvalBatches(
+            entries,
+            clip_shape(config),
+            config.data,
+            views,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            skip_bad=skip_bad,
+            num_classes=classes,
         )
+        self.counter = ClipCounts(AccuracyCounter(classes))
+        self._score, self._most_views = score, views.batch_size
+        self._videos = videos_of(entries)
+        self._pooled = VideoScores(_views_per_video(entries, self.batches))
+
+    def forward(self, batch: ClipBatch) -> Scores:
+        """Scores of the views, (V, num_classes)."""
+        return np.concatenate([self._score(clips) for clips in batch.clips.split(self._most_views)])
+
+    def results(self, batch: ClipBatch, outputs: Scores) -> Mapping[int, VideoResult]:
+        """Mean scores of the videos whose last view is in the batch."""
+        found: dict[int, VideoResult] = {}
+        rows = zip(batch.videos.tolist(), batch.labels.tolist(), outputs, strict=True)
+        for video, label, row in rows:
+            self.counter.num_views += 1
+            scores = self._pooled.add(video, row)
+            if scores is None:
+                continue
+            loss = float(-np.log(max(scores[label], 1e-30))) if label >= 0 else 0.0
+            self.counter.accuracy.update(scores[None], [label], loss=[loss])
+            known = label if label >= 0 else None
+            entry = self._videos[video]
+            found[video] = VideoResult(entry.name, str(entry.path), known, scores)
+        return found
 
 
 def _views_per_video(entries: Sequence[ClipEntry], batches: EvalBatches) -> Callable[[int], int]:
@@ -157,21 +146,6 @@ def _views_per_video(entries: Sequence[ClipEntry], batches: EvalBatches) -> Call
     planned = batches.plan.num_clips * batches.plan.num_crops
     groups = views_by_video(entries)
     return lambda video: planned if groups[video][0].crop_index is None else len(groups[video])
-
-
-def _merged(mine: Scored, accelerator: Accelerator) -> Scored:
-    """Add up what the processes have found; results come back in the order of the list."""
-    if accelerator.num_processes > 1:
-        parts: list[Scored] = gather_object([mine])
-        mine = parts[0]
-        for part in parts[1:]:
-            mine.counter.merge(part.counter)
-            mine.num_views += part.num_views
-            mine.results |= part.results
-            mine.skipped |= part.skipped
-            mine.damaged |= part.damaged
-    mine.results = dict(sorted(mine.results.items()))
-    return mine
 
 
 def run_views(
@@ -188,17 +162,13 @@ def run_views(
     count = len(videos_of(entries))
     say = speaker(Console(stderr=True), accelerator)
     say(_views_line(config, count, views))
-    with progress_bar(count, accelerator) as advance:
-        scored = score_videos(
-            score,
-            config,
-            entries,
-            accelerator=accelerator,
-            views=views,
-            skip_bad=not request.strict,
-            keep=True,
-            on_video=advance,
-        )
+    scored = run(
+        ClipInference(
+            score, config, entries, accelerator, views=views, skip_bad=not request.strict
+        ),
+        accelerator,
+        progress=(count, "videos"),
+    )
     say_damaged(say, list(scored.damaged.values()))
     return scored, config
 

@@ -28,9 +28,10 @@ from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import clip_shape, configured_class_names
 from videozoo.tasks.classification.labels import check_learnable, remarks
-from videozoo.tasks.classification.scoring import ModuleScorer, score_videos
+from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.inference import run
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -76,14 +77,15 @@ def train(
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
-        scored = score_videos(
+        inference = ClipInference(
             ModuleScorer(module, data, accelerator),
             config,
             held_out,
-            accelerator=accelerator,
+            accelerator,
             views=ClipViews(batch_size=share),
         )
-        return scored.counter.summary() if scored.counter.total else {}
+        accuracy = run(inference, accelerator, keep=False).counter.accuracy
+        return accuracy.summary() if accuracy.total else {}
 
     plan = TrainingPlan(
         batches=batches,

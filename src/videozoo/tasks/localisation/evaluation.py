@@ -17,10 +17,10 @@ from videozoo.report.html import write_report
 from videozoo.report.tables import bucket_table, error_table, summary_table
 from videozoo.settings.segments import SequenceEval, SequenceViews
 from videozoo.tasks.classification.pages import CHARTS_HINT, can_draw
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names
+from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.localisation.answers import Answers, Source, answer
 from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
@@ -34,6 +34,7 @@ from videozoo.tasks.localisation.measures import (
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
 from videozoo.tasks.localisation.results import result_path, write_result_file
 from videozoo.tasks.localisation.score_files import ScoreFiles
+from videozoo.tasks.localisation.scoring import LocalisationInference, LocalisationResults, Source
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -103,15 +104,17 @@ def evaluate_source(
     num_seen = seen_in_training(source.present, videos_learnt_from(config.data))
     say_seen(say, "evaluation", num_seen, len(source.present), "test_subset")
     started = time.monotonic()
-    with progress_bar(len(source.present), accelerator) as advance:
-        answers = answer(
+    answers = run(
+        LocalisationInference(
             module,
             source,
-            accelerator=accelerator,
+            accelerator,
             skip_bad=not request.strict,
             files=score_files(config, views),
-            on_video=advance,
-        )
+        ),
+        accelerator,
+        progress=(len(source.present), "videos"),
+    )
     names = source.annotations.class_names
     measured, answers = _measured(source, answers, views, labels, names)
     facts: dict[str, Any] = {
@@ -168,11 +171,11 @@ def score_files(config: RunConfig, views: SequenceViews) -> ScoreFiles | None:
 
 def _measured(
     source: Source,
-    answers: Answers,
+    answers: LocalisationResults,
     views: SequenceEval,
     labels: Any,
     names: Sequence[str],
-) -> tuple[Measured, Answers]:
+) -> tuple[Measured, LocalisationResults]:
     truth = Truth.of(source.annotations, answered(source, answers))
     measured = measure_proposals(truth, answers, views)
     if labels is not None and num_classes(source.config) is None:

@@ -14,8 +14,9 @@ from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError
 from videozoo.tasks.fitting import Batches
-from videozoo.tasks.localisation.answers import Source, answer, generator_of
+from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
+from videozoo.tasks.localisation.scoring import LocalisationInference, Source, generator_of
 
 LossOf = Callable[[nn.Module, Any, Generator], Mapping[str, Tensor]]
 """From the model, a batch on its device and random numbers to `loss` and its parts."""
@@ -104,8 +105,8 @@ def validation(
     def validate(module: nn.Module) -> Mapping[str, float]:
         if source is None:
             return {}
-        answers = answer(module, source, accelerator=accelerator, skip_bad=True)
-        return validation_metrics(source, answers, decides)
+        inference = LocalisationInference(module, source, accelerator, skip_bad=True)
+        return validation_metrics(source, run(inference, accelerator), decides)
 
     return validate
 

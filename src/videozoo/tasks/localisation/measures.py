@@ -15,8 +15,8 @@ from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
 from videozoo.settings.segments import SequenceEval, SequenceViews
-from videozoo.tasks.localisation.answers import Answers, Source
 from videozoo.tasks.localisation.results import VideoProposals
+from videozoo.tasks.localisation.scoring import LocalisationResults, Source
 from videozoo.types import Candidates
 
 ClassScores = Mapping[str, Mapping[str, float]]
@@ -53,7 +53,7 @@ class Truth:
         return found
 
 
-def answered(source: Source, answers: Answers) -> list[Annotation]:
+def answered(source: Source, answers: LocalisationResults) -> list[Annotation]:
     """The videos there is an answer for."""
     return [source.present[number] for number in answers.by_number]
 
@@ -88,7 +88,7 @@ def count_detections(
     return counter
 
 
-def has_classes(answers: Answers) -> bool:
+def has_classes(answers: LocalisationResults) -> bool:
     """Whether segments have classes."""
     return any(each.found.labels is not None for each in answers.by_number.values())
 
@@ -96,11 +96,13 @@ def has_classes(answers: Answers) -> bool:
 # --- for training ----------------------------------------------------------------------------
 
 
-def validation_metrics(source: Source, answers: Answers, decides: str) -> dict[str, float]:
+def validation_metrics(
+    source: Source, answers: LocalisationResults, decides: str
+) -> dict[str, float]:
     """Compute what decides between epochs and what is told beside it."""
     if not answers.by_number:
         return {}
-    metrics = dict(answers.losses)
+    metrics = dict(answers.counter.means)
     if decides == "loss":
         return metrics
     truth = Truth.of(source.annotations, answered(source, answers))
@@ -133,13 +135,13 @@ class Measured:
     they taken in the opposite order."""
 
 
-def measure_proposals(truth: Truth, answers: Answers, views: SequenceEval) -> Measured:
+def measure_proposals(truth: Truth, answers: LocalisationResults, views: SequenceEval) -> Measured:
     """Average recall, its curve, and how it depends on the annotated segments."""
     counter = count_proposals(truth, answers.by_number.values(), views.tious)
     result = counter.result(_CURVE_END)
     metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
     return Measured(
-        metrics=metrics | {"auc": result.auc} | answers.losses,
+        metrics=metrics | {"auc": result.auc} | answers.counter.means,
         ties=_ties(counter, "auc", result.auc, lambda: counter.backwards().result(_CURVE_END).auc),
         curve={
             "average_number": result.proposals_per_video.tolist(),
@@ -172,7 +174,7 @@ def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float)
 
 
 def measure_detections(
-    truth: Truth, answers: Answers, views: SequenceEval, names: Sequence[str]
+    truth: Truth, answers: LocalisationResults, views: SequenceEval, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
     """Mean average precision, and what goes wrong.
 
@@ -261,8 +263,8 @@ def _predictions(path: Path) -> list[dict[str, Any]] | None:
 
 
 def joined(
-    answers: Answers, scores: ClassScores, names: Sequence[str], views: SequenceViews
-) -> Answers:
+    answers: LocalisationResults, scores: ClassScores, names: Sequence[str], views: SequenceViews
+) -> LocalisationResults:
     """Give every proposal the likeliest classes of its video; scores are multiplied.
 
     Args:
@@ -275,7 +277,7 @@ def joined(
         DataError: A class is not among `names`, or no video has scores.
     """
     numbers = {name: number for number, name in enumerate(names)}
-    changed = Answers(skipped=answers.skipped, sums=answers.sums)
+    changed = LocalisationResults(answers.counter, skipped=answers.skipped)
     num_known = 0
     for number, each in answers.by_number.items():
         row = next((scores[name] for name in spellings(each.video) if name in scores), {})

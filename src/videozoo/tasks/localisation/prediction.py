@@ -20,13 +20,14 @@ from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.settings.segments import SequencePredict
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names
+from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.localisation.answers import Answers, Source, answer
 from videozoo.tasks.localisation.evaluation import score_files
 from videozoo.tasks.localisation.measures import joined, read_labels
 from videozoo.tasks.localisation.results import VideoProposals, result_path, write_result_file
+from videozoo.tasks.localisation.scoring import LocalisationInference, Source
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -112,16 +113,18 @@ def predict_sources(
     failed: list[str] = []
     for source in sources:
         check_features(source.extractor, trained, say)
-        with progress_bar(len(source.present), accelerator) as advance:
-            answers = answer(
+        answers = run(
+            LocalisationInference(
                 module,
                 source,
-                accelerator=accelerator,
+                accelerator,
                 skip_bad=not request.strict,
                 keep_curves=request.explain,
                 files=score_files(config, views),
-                on_video=advance,
-            )
+            ),
+            accelerator,
+            progress=(len(source.present), "videos"),
+        )
         if labels is not None and num_classes(config) is None:
             answers = joined(answers, labels, names, views)
         found += answers.by_number.values()
@@ -280,9 +283,10 @@ class Locator:
         results: list[VideoSegments] = []
         failed: list[str] = []
         for source in self._sources_of([str(path) for path in paths], self.config):
-            found: Answers = answer(
-                self.module, source, accelerator=self._accelerator, skip_bad=not strict
+            inference = LocalisationInference(
+                self.module, source, self._accelerator, skip_bad=not strict
             )
+            found = run(inference, self._accelerator)
             failed += [f"{name}: no features" for name in source.missing]
             failed += found.skipped.values()
             results += [_result(each, self.class_names) for each in found.by_number.values()]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from rich.console import Console
 from torch import Generator, Tensor, nn
@@ -32,7 +31,6 @@ from videozoo.models.bsn_pem import losses
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.localisation.answers import Batches, NetworkOutput, Source, generator_of
 from videozoo.tasks.localisation.evaluation import evaluate_source
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
@@ -47,6 +45,7 @@ from videozoo.tasks.localisation.fitting import (
     validation,
 )
 from videozoo.tasks.localisation.prediction import Locator, VideoSegments, predict_sources
+from videozoo.tasks.localisation.scoring import NetworkOutput, Source, generator_of
 from videozoo.tasks.localisation.sources import (
     Known,
     known_durations,
@@ -188,7 +187,7 @@ class ProposalSource(Source):
         self._part: Part = part
         self._with_loss = with_loss
 
-    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> Batches:
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalProposals:
         """The share of this process."""
         return EvalProposals(
             self._data,
@@ -202,25 +201,17 @@ class ProposalSource(Source):
             videos=self.videos,
         )
 
-    def ask(
-        self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator
-    ) -> NetworkOutput:
-        """Run the network over a batch."""
-        return scored(module, batch, accelerator, with_loss=self._with_loss)
+    def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
+        """Read what the network gives for a batch."""
+        return scored(batch, outputs, with_loss=self._with_loss)
 
 
-def scored(
-    module: nn.Module, batch: ProposalBatch, accelerator: Accelerator, *, with_loss: bool
-) -> NetworkOutput:
-    """Run the second stage over proposals; a score is the product of those of both stages."""
-    on_device = batch.to(accelerator.device)
+def scored(batch: ProposalBatch, scores: Tensor, *, with_loss: bool) -> NetworkOutput:
+    """Read what the second stage gives; a score is the product of those of both stages."""
     found: Mapping[str, Tensor] = {}
-    with torch.inference_mode():
-        with accelerator.autocast():
-            scores = module(on_device.features)
-        if with_loss:
-            generator = generator_of(int(batch.videos[0]))
-            found = losses(scores, on_device.tious, mask=on_device.mask, generator=generator)
+    if with_loss:
+        generator = generator_of(int(batch.videos[0]))
+        found = losses(scores, batch.tious, mask=batch.mask, generator=generator)
     rows = scores.float().cpu().numpy()
     own = [row[: len(each)] for row, each in zip(rows, batch.proposals, strict=True)]
     return NetworkOutput(

@@ -1,4 +1,4 @@
-"""Videos whose features a network reads, and how it is asked about them."""
+"""Videos whose features a network reads, and how what it gives for them is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from videozoo.config import RunConfig
@@ -34,7 +34,7 @@ from videozoo.data.segments import (
 from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
-from videozoo.tasks.localisation.answers import NetworkOutput, Source, candidate_table, generator_of
+from videozoo.tasks.localisation.scoring import NetworkOutput, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
@@ -101,23 +101,17 @@ class FeatureSource(Source):
             videos=self.videos,
         )
 
-    def ask(
-        self, module: nn.Module, batch: SequenceBatch, accelerator: Accelerator
-    ) -> NetworkOutput:
-        """Run the network over a batch."""
+    def decode(self, batch: SequenceBatch, outputs: Any) -> NetworkOutput:
+        """Read what the network gives for a batch."""
         localiser = self._localiser
-        on_device = batch.to(accelerator.device)
         losses: Mapping[str, Tensor] = {}
-        with torch.inference_mode():
-            with accelerator.autocast():
-                outputs = module(on_device.features)
-            if batch.targets:
-                generator = generator_of(int(batch.videos[0]))
-                losses = localiser.losses(outputs, on_device.targets, generator)
-            outputs = tree_map_only(Tensor, _on_host, outputs)
-            threshold = self.views.class_nms.score_threshold
-            candidates = localiser.candidates(self.config.model, outputs, threshold)
-            curves = {name: each.numpy() for name, each in localiser.curves(outputs).items()}
+        if batch.targets:
+            generator = generator_of(int(batch.videos[0]))
+            losses = localiser.losses(outputs, batch.targets, generator)
+        outputs = tree_map_only(Tensor, _on_host, outputs)
+        threshold = self.views.class_nms.score_threshold
+        candidates = localiser.candidates(self.config.model, outputs, threshold)
+        curves = {name: each.numpy() for name, each in localiser.curves(outputs).items()}
         rows = [{name: each[row] for name, each in curves.items()} for row in range(len(batch))]
         is_first_stage = localiser.proposals is not None
         return NetworkOutput(

@@ -10,7 +10,7 @@ A run folder holds a run of each stage::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.proposals import ProposalBatch, Proposals
-from videozoo.data.segments import SequenceVideos
+from videozoo.data.segments import SequenceBatch, SequenceVideos
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
@@ -37,9 +36,9 @@ from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.inference import EvalBatches, run
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import Locator, evaluate, load, predict
-from videozoo.tasks.localisation.answers import NetworkOutput, Source
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     NumberedBatches,
@@ -49,6 +48,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss
 from videozoo.tasks.localisation.score_files import proposals_of
+from videozoo.tasks.localisation.scoring import NetworkOutput, Source
 from videozoo.tasks.localisation.sources import FeatureSource, find_videos
 from videozoo.tasks.localisation.training import held_out_videos, refuse_data
 from videozoo.tasks.next_steps import after_training
@@ -232,16 +232,38 @@ def _described(
     source = FeatureSource(config, config.eval, videos, part="train" if training else "val")
     if training:
         options = options.model_copy(update={"most": options.most_in_training})
-    mine: list[Described] = []
-    for batch in source.batches(accelerator, skip_bad=True):
-        said = source.ask(module, batch, accelerator)
-        for number, curves in zip(batch.videos.tolist(), said.curves, strict=True):
-            annotation = videos.present[number]
-            proposals, numbers = proposals_of(annotation, curves, options)
-            mine.append(Described(number, annotation, proposals, numbers.astype(np.float32)))
-    if accelerator.num_processes > 1:
-        mine = gather_object(mine)
-    return sorted(mine, key=lambda each: each.number)
+    batches = source.batches(accelerator, skip_bad=True)
+    stage = _FirstStage(module, source, batches, accelerator, options)
+    return list(run(stage, accelerator).by_number.values())
+
+
+@dataclass
+class _FirstStage:
+    """The first stage over videos: its curves become proposals for the second."""
+
+    module: nn.Module
+    source: Source
+    batches: EvalBatches
+    accelerator: Accelerator
+    options: ProposalGeneration
+    counter: None = None
+
+    def forward(self, batch: SequenceBatch) -> tuple[SequenceBatch, Any]:
+        """The batch on the device, and what the network makes of it."""
+        on_device = batch.to(self.accelerator.device)
+        return on_device, self.module(on_device.features)
+
+    def results(
+        self, batch: SequenceBatch, outputs: tuple[SequenceBatch, Any]
+    ) -> Mapping[int, Described]:
+        """The proposals of each video."""
+        found: dict[int, Described] = {}
+        curves = self.source.decode(*outputs).curves
+        for number, each in zip(batch.videos.tolist(), curves, strict=True):
+            annotation = self.source.present[number]
+            proposals, numbers = proposals_of(annotation, each, self.options)
+            found[number] = Described(number, annotation, proposals, numbers.astype(np.float32))
+        return found
 
 
 def _collated(videos: Sequence[Described], numbers: Sequence[int]) -> ProposalBatch:
@@ -341,8 +363,6 @@ class MemorySource(Source):
             self._videos, [mine[start : start + size] for start in range(0, len(mine), size)]
         )
 
-    def ask(
-        self, module: nn.Module, batch: ProposalBatch, accelerator: Accelerator
-    ) -> NetworkOutput:
-        """Run the network over a batch."""
-        return scored(module, batch, accelerator, with_loss=True)
+    def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
+        """Read what the network gives for a batch."""
+        return scored(batch, outputs, with_loss=True)

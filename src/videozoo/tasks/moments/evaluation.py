@@ -15,19 +15,20 @@ from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
 from videozoo.tasks.common import (
-    progress_bar,
     say_if_learnt_from,
     speaker,
     with_test_data,
     write_json,
 )
 from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
+    MomentInference,
+    all_found,
     check_origin,
     failures,
-    finder_of,
-    search_videos,
+    moment_model,
 )
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -74,19 +75,22 @@ def evaluate(
         skip_bad=not request.strict,
     )
     check_origin(moments, trained, sentence_dim, say)
-    finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
+    model = moment_model(trained, config, accelerator, drop=request.drop, device=request.device)
     say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
-    with progress_bar(len(moments.videos), accelerator) as advance:
-        searched = search_videos(finder, batches, accelerator=accelerator, on_video=advance)
+    searched = run(
+        MomentInference(model, batches, accelerator),
+        accelerator,
+        progress=(len(moments.videos), "videos"),
+    )
     failed = failures(searched, moments)
     facts: dict[str, Any] = {}
     if accelerator.is_main_process:
-        searches = [one.search for one in searched.found]
+        searches = [one.search for one in all_found(searched)]
         protocols = recalls_of(searches, config.eval)
         facts = {
             **folder.facts,
-            "videos": len(searched.results),
+            "videos": len(searched.by_number),
             "sentences": len(searches),
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
@@ -104,13 +108,13 @@ def evaluate(
         written = folder.write(facts, files)
         out.print(recall_table(protocols["recall"], title="R@n at tIoU"))
         out.print(recall_table(protocols["recall_2019"], title="The same as 2019 counted"))
-        total = len(searched.results) + len(failed)
-        part = f", on {len(searched.results)} of {total} videos" if failed else ""
+        total = len(searched.by_number) + len(failed)
+        part = f", on {len(searched.by_number)} of {total} videos" if failed else ""
         out.print(f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}")
         for line in moments.left_out:
             say(f"left out: {line}")
         say(f"written: {', '.join(map(str, [written, *files]))}")
-    conclude(accelerator, request, failed, say, total=len(searched.results) + len(failed))
+    conclude(accelerator, request, failed, say, total=len(searched.by_number) + len(failed))
     return facts
 
 

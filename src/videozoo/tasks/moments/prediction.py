@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,19 @@ from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
-from videozoo.tasks.common import progress_bar, speaker, write_json
+from videozoo.tasks.common import speaker, write_json
 from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
     Found,
+    MomentInference,
     MomentModel,
     Searched,
+    all_found,
     check_origin,
     failures,
-    finder_of,
-    search_videos,
+    moment_model,
 )
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
@@ -66,17 +68,11 @@ def predict(
     for note in moments.notes:
         say(f"note: {note}")
     check_origin(moments, trained, config.model.sentence_dim, say)
-    finder = finder_of(trained, config, accelerator, drop=request.drop, device=request.device)
-    with progress_bar(len(moments.videos), accelerator) as advance:
-        searched = _searched(
-            finder,
-            config,
-            moments,
-            accelerator,
-            skip_bad=not request.strict,
-            on_video=advance,
-        )
-    found = [_prediction(one, config) for one in searched.found]
+    model = moment_model(trained, config, accelerator, drop=request.drop, device=request.device)
+    searched = _searched(
+        model, config, moments, accelerator, skip_bad=not request.strict, show=True
+    )
+    found = [_prediction(one, config) for one in all_found(searched)]
     failed = failures(searched, moments)
     if accelerator.is_main_process:
         files: list[Path] = []
@@ -103,8 +99,8 @@ def predict(
         if pictures:
             say(f"written: {len(pictures)} pictures in {folder.path}")
         say(f"written: {', '.join(map(str, [written, *files]))}")
-    conclude(accelerator, request, failed, say, total=len(searched.results) + len(failed))
-    return searched.found
+    conclude(accelerator, request, failed, say, total=len(searched.by_number) + len(failed))
+    return all_found(searched)
 
 
 def _moments(
@@ -168,7 +164,7 @@ def _searched(
     accelerator: Accelerator,
     *,
     skip_bad: bool = False,
-    on_video: Callable[[int], None] | None = None,
+    show: bool = False,
 ) -> Searched:
     batches = EvalMoments(
         config.data,
@@ -178,7 +174,11 @@ def _searched(
         world=accelerator.num_processes,
         skip_bad=skip_bad,
     )
-    return search_videos(module, batches, accelerator=accelerator, on_video=on_video)
+    return run(
+        MomentInference(module, batches, accelerator),
+        accelerator,
+        progress=(len(moments.videos), "videos") if show else None,
+    )
 
 
 def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
 
 def _results_2019(searched: Searched, config: RunConfig) -> dict[str, Any]:
     results: dict[str, list[list[float]]] = {}
-    for one in searched.found:
+    for one in all_found(searched):
         for best in one.top(1, limit=config.predict.nms_limit):
             results.setdefault(one.video, []).append([one.number, best.start, best.end])
     return {"version": "VERSION 1.0", "results": results, "external_data": {}}
@@ -207,7 +207,7 @@ def _results_2019(searched: Searched, config: RunConfig) -> dict[str, Any]:
 def _draw(searched: Searched, config: RunConfig, folder: Path) -> dict[str, Path]:
     """A picture a video: its sentences, what was found for each, and the truth where known."""
     settings = config.predict
-    videos = [found for found in searched.results.values() if found]
+    videos = [found for found in searched.by_number.values() if found]
     files = picture_names([Path(found[0].video) for found in videos])
     written: dict[str, Path] = {}
     for found, name in zip(videos, files, strict=True):
@@ -256,7 +256,7 @@ class Finder:
         self.config = trained.config
         self._trained = trained
         self._accelerator = accelerator_for(trained, device)
-        self.module = finder_of(trained, self.config, self._accelerator, device=device)
+        self.module = moment_model(trained, self.config, self._accelerator, device=device)
 
     def predict(self, path: str | Path, *sentences: str, strict: bool = True) -> list[Found]:
         """Find moments.
@@ -277,7 +277,7 @@ class Finder:
             self.module, self.config, moments, self._accelerator, skip_bad=not strict
         )
         warn_of(failures(searched, moments))
-        return searched.found
+        return all_found(searched)
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Finder:

@@ -1,24 +1,23 @@
-"""Moments for many sentences: windows through a model, shared by all processes."""
+"""What a model of moment retrieval finds, from features of videos and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
-from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, Unit
+from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, SearchBatch, Unit
 from videozoo.errors import DataError
 from videozoo.metrics.moments import Search
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, check_rate, refuse_other_features
+from videozoo.tasks.inference import InferenceResults
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import ExportedTALL
 from videozoo.tasks.requests import Device
@@ -75,60 +74,38 @@ class Found:
         ]
 
 
+Searched = InferenceResults[tuple[Found, ...], None]
+"""By number of the video: one a sentence."""
+
+
 @dataclass
-class Searched:
-    """What was found in many videos, over all processes."""
+class MomentInference:
+    """A model of moment retrieval over videos: every sentence in every window of its video."""
 
-    results: dict[int, tuple[Found, ...]] = field(default_factory=dict[int, tuple[Found, ...]])
-    """By number of the video: one a sentence."""
-    skipped: dict[int, str] = field(default_factory=dict[int, str])
-    """Videos that could not be used: number, and why."""
+    model: MomentModel
+    """From `moment_model`; a network is in evaluation mode, on the accelerator's device."""
+    batches: EvalMoments
+    accelerator: Accelerator
+    counter: None = None
 
-    @property
-    def found(self) -> list[Found]:
-        """All of them, video by video."""
-        return [one for found in self.results.values() for one in found]
+    def forward(self, batch: SearchBatch) -> list[Tensor]:
+        """Of each video scores and offsets, (3, S, C)."""
+        on_device = batch.to(self.accelerator.device)
+        pairs = zip(on_device.visual, on_device.sentences, strict=True)
+        return [self.model.grid(visual, sentences) for visual, sentences in pairs]
+
+    def results(self, batch: SearchBatch, outputs: list[Tensor]) -> Mapping[int, tuple[Found, ...]]:
+        """All windows as the model moved them."""
+        moments = self.batches.moments
+        return {
+            number: _found(moments.videos[number], grid.float().cpu().numpy(), moments.unit)
+            for number, grid in zip(batch.videos.tolist(), outputs, strict=True)
+        }
 
 
-def search_videos(
-    module: MomentModel,
-    batches: EvalMoments,
-    *,
-    accelerator: Accelerator,
-    on_video: Callable[[int], None] | None = None,
-) -> Searched:
-    """Look for every sentence in every window of its video.
-
-    Args:
-        module: From `finder_of`; a network is in evaluation mode, on the accelerator's device.
-        batches: This process's share of the videos.
-        accelerator: The processes.
-        on_video: Called with the number of videos done by this process.
-
-    Raises:
-        DataError: A video cannot be used.
-    """
-    mine = Searched()
-    done = 0
-    for batch in batches:
-        on_device = batch.to(accelerator.device)
-        for place, number in enumerate(batch.videos.tolist()):
-            with torch.inference_mode(), accelerator.autocast():
-                grid = module.grid(on_device.visual[place], on_device.sentences[place])
-            video = batches.moments.videos[number]
-            mine.results[number] = _found(video, grid.float().cpu().numpy(), batches.moments.unit)
-        done += len(batch)
-        if on_video is not None:
-            on_video(done)
-    mine.skipped.update(batches.skipped)
-    if accelerator.num_processes > 1:
-        parts: list[Searched] = gather_object([mine])
-        mine = parts[0]
-        for part in parts[1:]:
-            mine.results |= part.results
-            mine.skipped |= part.skipped
-    mine.results = dict(sorted(mine.results.items()))
-    return mine
+def all_found(searched: Searched) -> list[Found]:
+    """What was found, video by video."""
+    return [one for found in searched.by_number.values() for one in found]
 
 
 def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[Found, ...]:
@@ -218,12 +195,7 @@ def failures(searched: Searched, moments: MomentSet) -> list[str]:
     return [*without, *moments.damaged.values(), *searched.skipped.values()]
 
 
-def finder(module: Any) -> MomentModel:
-    """The network, of which tasks need more than `forward`."""
-    return cast(MomentModel, module)
-
-
-def finder_of(
+def moment_model(
     trained: Trained,
     config: RunConfig,
     accelerator: Accelerator,
@@ -247,4 +219,5 @@ def finder_of(
     if exported_kind(trained.path) is not None:
         refuse_drop(trained, drop)
         return ExportedTALL(trained.path, device, accelerator.local_process_index)
-    return finder(build_trained(trained, config, drop=drop).to(accelerator.device).eval())
+    module: Any = build_trained(trained, config, drop=drop)
+    return module.to(accelerator.device).eval()

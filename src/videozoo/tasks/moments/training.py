@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from torch import Tensor, nn
@@ -21,7 +22,13 @@ from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
-from videozoo.tasks.moments.scoring import finder, origin_of, refuse_other_origin, search_videos
+from videozoo.tasks.inference import run
+from videozoo.tasks.moments.scoring import (
+    MomentInference,
+    all_found,
+    origin_of,
+    refuse_other_origin,
+)
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -88,19 +95,17 @@ def train(
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
-        searched = search_videos(
-            finder(module),
-            EvalMoments(
-                data,
-                held_out,
-                batch_size=config.eval.batch_size,
-                rank=rank,
-                world=world,
-                skip_bad=True,
-            ),
-            accelerator=accelerator,
+        network: Any = module  # of which more than `forward` is needed
+        batches = EvalMoments(
+            data,
+            held_out,
+            batch_size=config.eval.batch_size,
+            rank=rank,
+            world=world,
+            skip_bad=True,
         )
-        searches = [one.search for one in searched.found]
+        searched = run(MomentInference(network, batches, accelerator), accelerator)
+        searches = [one.search for one in all_found(searched)]
         limit = config.eval.nms_limit
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
         return {**recalls, "mean_tiou": mean_tiou(searches)}

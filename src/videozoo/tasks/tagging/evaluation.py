@@ -15,18 +15,23 @@ from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
 from videozoo.tasks.common import (
-    progress_bar,
     say_if_learnt_from,
     speaker,
     with_test_data,
     without_absent_names,
 )
 from videozoo.tasks.features import check_features
+from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.tasks.tagging.labels import check_labels
-from videozoo.tasks.tagging.scoring import feature_shape, names_of_classes, score_videos
+from videozoo.tasks.tagging.scoring import (
+    TagCounts,
+    TaggingInference,
+    feature_shape,
+    names_of_classes,
+)
 
 
 def evaluate(
@@ -76,33 +81,34 @@ def evaluate(
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
     say(f"{config.spec.title}: {len(batches.records)} videos")
     started = time.monotonic()
-    with progress_bar(len(batches.records), accelerator) as advance:
-        scored = score_videos(
+    scored = run(
+        TaggingInference(
             module,
             batches,
+            accelerator,
             shape.streams,
-            accelerator=accelerator,
-            num_classes=classes,
-            top_k=config.eval.top_k,
-            on_video=advance,
-        )
-    metrics = scored.counter.summary()
-    if config.eval.hit_at_one_2019 and scored.counter.videos:
-        metrics["hit_at_one_2019"] = scored.hits_2019 / scored.counter.videos
+            TagCounts(TaggingCounter(classes, config.eval.top_k)),
+        ),
+        accelerator,
+        keep=False,
+        progress=(len(batches.records), "videos"),
+    )
+    counter = scored.counter.metrics
+    metrics = scored.counter.summary(with_2019=config.eval.hit_at_one_2019)
     facts: dict[str, Any] = {
         **folder.facts,
-        "videos": scored.counter.videos,
+        "videos": counter.videos,
         "seconds": round(time.monotonic() - started, 3),
         "metrics": metrics,
-        "classes": _classes(scored.counter, names),
+        "classes": _classes(counter, names),
         "skipped": [*batches.records.damaged, *scored.skipped.values()],
         "config": config.as_dict(),
     }
-    total = scored.counter.videos + len(facts["skipped"])
+    total = counter.videos + len(facts["skipped"])
     if accelerator.is_main_process:
         folder.make_room(say)
         written = folder.write(facts)
-        out.print(summary_table(metrics, used=scored.counter.videos, total=total))
+        out.print(summary_table(metrics, used=counter.videos, total=total))
         out.print(tag_table(facts["classes"]))
         say(f"written: {written}")
     conclude(accelerator, request, facts["skipped"], say, total=total)

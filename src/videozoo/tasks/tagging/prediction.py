@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,22 @@ from videozoo.data.record_survey import survey
 from videozoo.data.tags import EvalFeatures
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
+from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.common import progress_bar, speaker, without_absent_names
+from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
+from videozoo.tasks.inference import InferenceResults, run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
-    Scored,
+    TagCounts,
+    TaggingInference,
     VideoTags,
     feature_shape,
     names_of_classes,
-    score_videos,
 )
 
 _MOST_LOOKED_AT = 200  # records, for what is in them and is not used
@@ -61,24 +63,23 @@ def predict(
         say(f"note: {line}")
     names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
-    with progress_bar(len(records), accelerator) as advance:
-        scored = _scored(
-            module,
-            config,
-            records,
-            accelerator,
-            skip_bad=not request.strict,
-            attention=request.explain,
-            on_video=advance,
-        )
-    found = [_prediction(result, names) for result in scored.results.values()]
+    scored = _scored(
+        module,
+        config,
+        records,
+        accelerator,
+        skip_bad=not request.strict,
+        attention=request.explain,
+        show=True,
+    )
+    found = [_prediction(result, names) for result in scored.by_number.values()]
     skipped = [*records.damaged, *scored.skipped.values()]
     if accelerator.is_main_process:
         folder.make_room(say)
         folder.write({"predictions": found, "skipped": skipped})
         pictures: list[Path] = []
         if request.explain:
-            pictures = draw_attention(scored.results, names, records, config, folder.path)
+            pictures = draw_attention(scored.by_number, names, records, config, folder.path)
             for facts, picture in zip(found, pictures, strict=True):
                 facts["explained"] = picture.name
         written = folder.write({"predictions": found, "skipped": skipped}, pictures)
@@ -87,7 +88,7 @@ def predict(
             say(f"written: {len(pictures)} pictures of attention in {folder.path}")
         say(f"written: {written}")
     conclude(accelerator, request, skipped, say, total=len(found) + len(skipped))
-    return list(scored.results.values())
+    return list(scored.by_number.values())
 
 
 def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> RecordSet:
@@ -128,8 +129,8 @@ def _scored(
     *,
     skip_bad: bool = False,
     attention: bool = False,
-    on_video: Callable[[int], None] | None = None,
-) -> Scored:
+    show: bool = False,
+) -> InferenceResults[VideoTags, TagCounts]:
     shape = feature_shape(config)
     batches = EvalFeatures(
         shape,
@@ -140,16 +141,19 @@ def _scored(
         skip_bad=skip_bad,
         records=records,
     )
-    return score_videos(
-        module,
-        batches,
-        shape.streams,
-        accelerator=accelerator,
-        num_classes=config.model.num_classes,
-        top_k=config.predict.top_k,
-        keep=config.predict.top_k,
-        attention=attention,
-        on_video=on_video,
+    counter = TagCounts(TaggingCounter(config.model.num_classes, config.predict.top_k))
+    return run(
+        TaggingInference(
+            module,
+            batches,
+            accelerator,
+            shape.streams,
+            counter,
+            num_tags=config.predict.top_k,
+            attention=attention,
+        ),
+        accelerator,
+        progress=(len(records), "videos") if show else None,
     )
 
 
@@ -189,7 +193,7 @@ class Tagger:
         records = input_records([str(path) for path in paths], self.config, strict=strict)
         scored = _scored(self.module, self.config, records, self._accelerator, skip_bad=not strict)
         warn_of([*records.damaged, *scored.skipped.values()])
-        return list(scored.results.values())
+        return list(scored.by_number.values())
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Tagger:

@@ -1,15 +1,13 @@
-"""Scores of many videos: features through a model, shared by all processes."""
+"""What a tagging model says of videos, from their features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -43,16 +41,24 @@ class VideoTags:
 
 
 @dataclass
-class Scored:
-    """Scores of many videos, over all processes."""
+class TagCounts:
+    """What is counted over labelled videos."""
 
-    counter: TaggingCounter
+    metrics: TaggingCounter
     hits_2019: float = 0.0
-    """Sum over labelled videos of what 2019 took for Hit@1."""
-    results: dict[int, VideoTags] = field(default_factory=dict[int, VideoTags])
-    """By number of the video; empty unless asked for."""
-    skipped: dict[int, str] = field(default_factory=dict[int, str])
-    """Videos that could not be used: number, and why."""
+    """Sum over the videos of what 2019 took for Hit@1."""
+
+    def merge(self, other: TagCounts) -> None:
+        """Add what another process has seen."""
+        self.metrics.merge(other.metrics)
+        self.hits_2019 += other.hits_2019
+
+    def summary(self, *, with_2019: bool = False) -> dict[str, float]:
+        """Metrics; `with_2019`: also Hit@1 as it was counted then."""
+        metrics = self.metrics.summary()
+        if with_2019 and self.metrics.videos:
+            metrics["hit_at_one_2019"] = self.hits_2019 / self.metrics.videos
+        return metrics
 
 
 def feature_shape(config: RunConfig) -> FeatureShape:
@@ -72,64 +78,50 @@ def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[T
     return features, batch.lengths
 
 
-def score_videos(
-    module: nn.Module,
-    batches: EvalFeatures,
-    streams: Sequence[Stream],
-    *,
-    accelerator: Accelerator,
-    num_classes: int,
-    top_k: int,
-    keep: int = 0,
-    attention: bool = False,
-    on_video: Callable[[int], None] | None = None,
-) -> Scored:
-    """Run a model over every video.
+@dataclass
+class TaggingInference:
+    """A tagging model over features of videos."""
 
-    Args:
-        module: In evaluation mode, on the accelerator's device.
-        batches: This process's share of the videos.
-        streams: Those of the model.
-        accelerator: The processes.
-        num_classes: Of the model.
-        top_k: Tags of a video that count in GAP.
-        keep: Return so many tags of each video.
-        attention: Return what each frame weighs too.
-        on_video: Called with the number of videos done by this process.
+    module: nn.Module
+    """In evaluation mode, on the accelerator's device."""
+    batches: EvalFeatures
+    accelerator: Accelerator
+    streams: Sequence[Stream]
+    """Those of the model."""
+    counter: TagCounts
+    num_tags: int = 0
+    """Tags to return of each video."""
+    attention: bool = False
+    """Return what each frame weighs too."""
 
-    Raises:
-        DataError: A video cannot be used.
-    """
-    mine = Scored(TaggingCounter(num_classes, top_k))
-    done = 0
-    for batch in batches:
-        on_device = batch.to(accelerator.device)
-        weights: list[Tensor] = []
-        with torch.inference_mode(), accelerator.autocast():
-            inputs = model_inputs(on_device, streams)
-            logits = module(*inputs).float()
-            if attention:
-                weights = cast(Any, module).frame_weights(*inputs)
+    def forward(self, batch: FeatureBatch) -> tuple[Tensor, list[Tensor]]:
+        """Logits (N, C), and where asked what each frame weighs, (N, T) for each stream."""
+        inputs = model_inputs(batch.to(self.accelerator.device), self.streams)
+        logits = self.module(*inputs).float()
+        return logits, cast(Any, self.module).frame_weights(*inputs) if self.attention else []
+
+    def results(
+        self, batch: FeatureBatch, outputs: tuple[Tensor, list[Tensor]]
+    ) -> Mapping[int, VideoTags]:
+        """The best tags of each video."""
+        logits, weights = outputs
         scores = logits.sigmoid().cpu().numpy()
-        if on_device.labels is not None:
-            losses = multi_label_loss(logits, on_device.labels).cpu().numpy()
-            assert batch.labels is not None
+        if batch.labels is not None:
+            losses = multi_label_loss(logits, batch.labels.to(logits.device)).cpu().numpy()
             labels = batch.labels.numpy()
-            mine.counter.update(scores, labels, loss=losses)
-            mine.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
-        if keep:
-            for place, number in enumerate(batch.videos.tolist()):
-                length = int(batch.lengths[place])
-                mine.results[number] = VideoTags(
-                    batch.names[place],
-                    _best(scores[place], keep),
-                    tuple(each[place, :length].float().cpu().numpy() for each in weights),
-                )
-        done += len(batch)
-        if on_video is not None:
-            on_video(done)
-    mine.skipped.update(batches.skipped)
-    return _merged(mine, accelerator)
+            self.counter.metrics.update(scores, labels, loss=losses)
+            self.counter.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
+        return {
+            number: VideoTags(
+                batch.names[place],
+                _best(scores[place], self.num_tags) if self.num_tags else (),
+                tuple(
+                    each[place, : int(batch.lengths[place])].float().cpu().numpy()
+                    for each in weights
+                ),
+            )
+            for place, number in enumerate(batch.videos.tolist())
+        }
 
 
 def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
@@ -146,16 +138,3 @@ def configured_class_names(config: RunConfig) -> list[str] | None:
 def _best(scores: Scores, k: int) -> tuple[tuple[int, float], ...]:
     order = np.argsort(-scores, kind="stable")[:k]
     return tuple((int(number), float(scores[number])) for number in order)
-
-
-def _merged(mine: Scored, accelerator: Accelerator) -> Scored:
-    """Add up what the processes have found; results come back in the order of the records."""
-    if accelerator.num_processes > 1:
-        parts: list[Scored] = gather_object([mine])
-        mine = parts[0]
-        for part in parts[1:]:
-            mine.counter.merge(part.counter)
-            mine.results |= part.results
-            mine.skipped |= part.skipped
-    mine.results = dict(sorted(mine.results.items()))
-    return mine

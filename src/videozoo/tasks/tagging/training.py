@@ -18,18 +18,21 @@ from videozoo.data.tags import (
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import DataError, UsageError
+from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops.frames import multi_label_loss
 from videozoo.safe_npy import read_npy
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
+from videozoo.tasks.inference import run
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
 from videozoo.tasks.tagging.scoring import (
+    TagCounts,
+    TaggingInference,
     configured_class_names,
     feature_shape,
     model_inputs,
-    score_videos,
 )
 
 
@@ -105,23 +108,26 @@ def train(
         return loss, {"total": float(len(batch)), "hit_at_one": hits}
 
     def validate(module: nn.Module) -> dict[str, float]:
-        scored = score_videos(
-            module,
-            EvalFeatures(
-                shape,
-                data,
-                batch_size=config.eval.batch_size,
-                rank=rank,
-                world=world,
-                num_classes=classes,
-                records=held_out,
+        found = run(
+            TaggingInference(
+                module,
+                EvalFeatures(
+                    shape,
+                    data,
+                    batch_size=config.eval.batch_size,
+                    rank=rank,
+                    world=world,
+                    num_classes=classes,
+                    records=held_out,
+                ),
+                accelerator,
+                shape.streams,
+                TagCounts(TaggingCounter(classes, config.eval.top_k)),
             ),
-            shape.streams,
-            accelerator=accelerator,
-            num_classes=classes,
-            top_k=config.eval.top_k,
+            accelerator,
+            keep=False,
         )
-        return scored.counter.summary() if scored.counter.videos else {}
+        return found.counter.summary() if found.counter.metrics.videos else {}
 
     def prepare(module: nn.Module) -> None:
         _set_eigenvalues(module, config)
