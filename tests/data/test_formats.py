@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from videozoo.data.annotations import sentences
+from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.features import by_name
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import FeatureRecord, PackWriter
-from videozoo.data.formats import Format, format_of
+from videozoo.data.formats import Format, TextFile, format_of
 from videozoo.errors import DataError
 
 FEATURES = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
@@ -33,13 +35,17 @@ BINARY: dict[str, Callable[[Path], object]] = {
     ".npz": lambda path: np.savez(path, rgb=FEATURES),
     ".h5": write_hdf5,
     ".pkl": lambda path: path.write_bytes(pickle.dumps(FEATURES)),
-    ".json": lambda path: write_pack(path.parent),
+    "manifest.json": lambda path: write_pack(path.parent),
 }
 
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    BINARY.get(path.suffix, lambda path: path.write_text(text))(path)
+    make = BINARY.get(path.name) or BINARY.get(path.suffix)
+    if make is None:
+        path.write_text(text)
+    else:
+        make(path)
 
 
 def example(folder: Path, one: Format[Any, Any]) -> Path:
@@ -54,9 +60,10 @@ def check_told(source: object, one: Format[Any, Any], table: Iterable[Format[Any
     assert found.name == one.name
 
 
-def check_expected(table: Iterable[Format[Any, Any]], expected: Iterable[str]) -> None:
-    """Every row has its expectation, and the other way round."""
-    assert [one.name for one in table] == list(expected)
+def check_lists(message: str, table: Iterable[Format[Any, Any]]) -> None:
+    """The error for an unknown file names every format and shows how it begins."""
+    for one in table:
+        assert f"\n  {one.name}: {one.example.splitlines()[0]}" in message
 
 
 # --- features by name of the video -----------------------------------------------------------
@@ -89,5 +96,38 @@ def test_unknown_features_are_told_every_format(tmp_path: Path):
     with pytest.raises(DataError) as caught:
         FeatureFiles(tmp_path)
 
-    for one in (*by_name.LAYOUTS, *by_name.FORMATS):
-        assert f"\n  {one.name}: {one.example.splitlines()[0]}" in str(caught.value)
+    check_lists(str(caught.value), (*by_name.LAYOUTS, *by_name.FORMATS))
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", sentences.FORMATS, ids=lambda one: one.name)
+def test_sentences(tmp_path: Path, one: Format[TextFile, Any]):
+    path = example(tmp_path, one)
+
+    check_told(TextFile(path), one, sentences.FORMATS)
+    (found,) = read_timed_sentences(path).sentences
+    assert (found.video, found.sentence) == ("a", "A man runs.")
+    assert (found.start_seconds, found.end_seconds) == (1.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("", "empty"),
+        ("\nv one man", "its first line is 'v one man'"),
+        ('{"database": {"v": {}}}', "segments with labels"),
+        ('{"a": 1}\n{"a": 2}', "JSON values, an object with 'a'"),
+        ("[1, 2]", "JSON values, 1"),
+        ("{}", "JSON, an object with ''"),
+    ],
+)
+def test_unknown_sentences_are_told_every_format(tmp_path: Path, text: str, seen: str):
+    (tmp_path / "a.txt").write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        read_timed_sentences(tmp_path / "a.txt")
+
+    assert f"a.txt: no sentences with times: {seen}" in str(caught.value)
+    check_lists(str(caught.value), sentences.FORMATS)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from videozoo.data.text import json_of, text_of
-from videozoo.errors import DataError
+from videozoo.errors import DataError, brief, few
+from videozoo.safe_json import parse_json
 
 _MOST_LINES = 2  # of an example
 _LONGEST_LINE = 100
@@ -77,26 +78,70 @@ class TextFile:
         return "" if self.is_folder else text_of(self.path)
 
     @cached_property
+    def lines(self) -> list[tuple[int, str]]:
+        """Lines that are not empty, without blanks around them, and their numbers from 1."""
+        lines = [(number, line.strip()) for number, line in enumerate(self.text.split("\n"), 1)]
+        return [(number, line) for number, line in lines if line]
+
+    @cached_property
     def first_line(self) -> str:
-        """The first line that is not empty, without blanks around it."""
-        return self.text.lstrip().partition("\n")[0].strip()
+        """The first of `lines`; empty where there is none."""
+        return self.lines[0][1] if self.lines else ""
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """Names of the columns, where this is a CSV with commas."""
+        """What the columns are called, where this is a CSV with commas."""
         return frozenset(column.strip().strip('"') for column in self.first_line.split(","))
 
     @cached_property
-    def is_json(self) -> bool:
-        """Whether it is called JSON, or begins as JSON does."""
-        is_called = self.path.suffix.lower() == ".json" and not self.is_folder
-        return is_called or self.text.lstrip()[:1] in ("{", "[")
-
-    @cached_property
     def content(self) -> Any:
-        """The value of a JSON file; None for any other.
+        """The value of a JSON file; None for any other, JSON lines included.
 
         Raises:
             DataError: It is not JSON, though it should be.
         """
-        return json_of(self.path, self.text) if self.is_json else None
+        if not self._begins_as_json or self._is_json_lines:
+            return None
+        return json_of(self.path, self.text)
+
+    @cached_property
+    def records(self) -> list[tuple[str, Any]]:
+        """Values of JSON lines or of a JSON list, each after its place; none of any other file.
+
+        Raises:
+            DataError: It is not JSON, though it should be.
+        """
+        if self._is_json_lines:
+            return [(f"line {n}", json_of(self.path, line, line=n)) for n, line in self.lines]
+        listed = cast("list[Any]", self.content) if isinstance(self.content, list) else []
+        return [(f"entry {number}", one) for number, one in enumerate(listed)]
+
+    @property
+    def _begins_as_json(self) -> bool:
+        is_called = self.path.suffix.lower() == ".json" and not self.is_folder
+        return is_called or self.first_line[:1] in ("{", "[")
+
+    @cached_property
+    def _is_json_lines(self) -> bool:
+        if not self._begins_as_json or len(self.lines) < 2:
+            return False
+        try:
+            parse_json(self.first_line)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def seen(self) -> str:
+        """What is in it, in a few words, for messages."""
+        if self.is_folder:
+            return "a folder"
+        if not self.lines:
+            return "empty"
+        if not self._begins_as_json:
+            return f"its first line is {brief(self.first_line)}"
+        one = self.records[0][1] if self.records else self.content
+        what = "JSON values" if self.records else "JSON"
+        if isinstance(one, dict):
+            return f"{what}, an object with {brief(few(cast('dict[str, Any]', one), 3))}"
+        return f"{what}, {brief(one)}"

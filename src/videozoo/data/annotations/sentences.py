@@ -1,30 +1,25 @@
 """What people say happens when: sentences with a start and an end.
 
-Captions and moments are the same data, read in opposite directions. Forms of file, told apart by
-their content:
-
-* ActivityNet Captions: JSON, `{VIDEO: {duration, timestamps: [[s, e]], sentences: [..]}}`;
-* TACoS as JSON: the same with `fps` and `num_frames`, times in frames;
-* QVHighlights: a JSON object a line, `{vid, query, duration, relevant_windows: [[s, e]]}`;
-* Charades-STA: `VIDEO START END##sentence` a line;
-* 2019 lists of ETS: `VIDEO<tab>START<tab>END<tab>sentence` a line.
+Captions and moments are the same data, read in opposite directions. `FORMATS` lists the files that
+are known.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
-from videozoo.data.text import finite_number, json_of, object_of, text_of
+from videozoo.data.text import finite_number
 from videozoo.errors import DataError, few
-from videozoo.safe_json import parse_json
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
+_LOOKED_AT = 10  # lines of a file whose format is to be found
 _CUT = "What reaches beyond a video is not used; correct the times."
 
 
@@ -99,7 +94,7 @@ class _Reading:
 def read_timed_sentences(
     path: Path, *, need_text: bool = True, need_times: bool = True
 ) -> TimedSentences:
-    """Read a file of any of the forms above.
+    """Read a file of any of `FORMATS`.
 
     Args:
         path: The file.
@@ -110,21 +105,17 @@ def read_timed_sentences(
         DataError: The file cannot be read, is none of these, or has mistakes; each is listed with
             its place.
     """
-    text = text_of(path)
-    reading = _Reading(path, need_text, need_times)
-    if text.lstrip()[:1] in ("{", "["):
-        found = list(_from_json(text, reading))
-    else:
-        found = list(_from_lines(text, reading))
-    problems = reading.problems
-    if problems:
-        raise DataError(f"{path}: {few(problems, between='; ')}")
+    file, reading = TextFile(path), _Reading(path, need_text, need_times)
+    form = format_of(file, FORMATS)
+    if form is None:
+        segments = isinstance(file.content, dict) and "database" in file.content
+        seen = "segments with labels, as BMN and C-TCN learn from" if segments else file.seen
+        raise unknown(f"{path}: no sentences with times: {seen}", FORMATS)
+    found = list(form.read(file, reading))
+    if reading.problems:
+        raise DataError(f"{path}: {few(reading.problems, between='; ')}")
     if not found:
-        raise DataError(
-            f"{path}: no sentences with times; expected ActivityNet Captions or TACoS as JSON, "
-            "QVHighlights as JSON lines, lines `VIDEO START END##sentence`, or lines of four "
-            "fields with tabs between them"
-        )
+        raise DataError(f"{path}: holds no sentence")
     return TimedSentences(path, tuple(found), reading.durations, tuple(reading.notes))
 
 
@@ -167,45 +158,18 @@ def check_times(
 # --- JSON ------------------------------------------------------------------------------------
 
 
-def _from_json(text: str, reading: _Reading) -> Iterator[TimedSentence]:
-    path = reading.path
-    content = _parsed(text, path)
-    if isinstance(content, list):
-        return _from_records(cast("list[tuple[str, Any]]", content), reading)
-    by_video = object_of(content, path)
-    if "query" in by_video:
-        return _from_records([("line 1", by_video)], reading)
-    if isinstance(by_video.get("database"), dict):
-        raise DataError(
-            f"{path}: segments with labels (`database`), as BMN and C-TCN learn from; expected "
-            "sentences: `{VIDEO: {timestamps, sentences}}`"
-        )
-    return _from_videos(by_video, reading)
+def _entries(file: TextFile) -> Iterator[dict[str, Any]]:
+    """What a JSON object says of each video, as far as it is of sentences."""
+    content = file.content
+    for entry in cast("dict[str, Any]", content).values() if isinstance(content, dict) else ():
+        if isinstance(entry, dict) and "timestamps" in entry:
+            yield entry
 
 
-def _parsed(text: str, path: Path) -> Any:
-    """JSON; of a list, and of JSON lines, (place, value) each."""
-    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if len(lines) > 1 and _is_json(lines[0][1]):
-        return [(f"line {n}", json_of(path, line, line=n)) for n, line in lines]
-    content = json_of(path, text)
-    if isinstance(content, list):
-        return [(f"entry {n}", one) for n, one in enumerate(cast("list[Any]", content))]
-    return content
-
-
-def _is_json(line: str) -> bool:
-    try:
-        parse_json(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _from_videos(content: Mapping[str, Any], reading: _Reading) -> Iterator[TimedSentence]:
-    """ActivityNet Captions, and TACoS whose times are frames."""
+def _read_videos(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
+    """Times are frames where a video has `fps`."""
     problems = reading.problems
-    for video, entry in content.items():
+    for video, entry in cast("dict[str, Any]", file.content).items():
         if not isinstance(entry, dict) or "timestamps" not in entry:
             problems.append(f"{video}: expected `timestamps` and `sentences`")
             continue
@@ -246,12 +210,20 @@ def _from_videos(content: Mapping[str, Any], reading: _Reading) -> Iterator[Time
                 )
 
 
-def _from_records(records: Iterable[tuple[str, Any]], reading: _Reading) -> Iterator[TimedSentence]:
-    """QVHighlights: an object a sentence; each of its moments becomes a sentence of its own."""
+def _is_query(record: object) -> bool:
+    return isinstance(record, dict) and {"vid", "query"} <= record.keys()
+
+
+def _queries(file: TextFile) -> list[tuple[str, Any]]:
+    return file.records or [("line 1", file.content)]
+
+
+def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
+    """Each moment of a sentence becomes a sentence of its own."""
     problems = reading.problems
     repeated = 0
-    for where, record in records:
-        if not isinstance(record, dict) or not {"vid", "query"} <= record.keys():
+    for where, record in _queries(file):
+        if not _is_query(record):
             held = ", ".join(cast("dict[str, Any]", record)) if isinstance(record, dict) else record
             problems.append(
                 f"{where}: expected an object with `vid`, `query` and `relevant_windows`, as "
@@ -306,35 +278,85 @@ def _times(value: object) -> tuple[float, float] | None:
 # --- lines -----------------------------------------------------------------------------------
 
 
-def _from_lines(text: str, reading: _Reading) -> Iterator[TimedSentence]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        found = _CHARADES.fullmatch(line.strip())
-        fields: Sequence[str]
-        if found is not None:
-            fields = found.groups()
+def _read_charades(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
+    for number, line in file.lines:
+        found = _CHARADES.fullmatch(line)
+        if found is None:
+            expected = "`VIDEO START END##sentence`"
+            reading.problems.append(f"line {number}: expected {expected}, got {line[:60]!r}")
         else:
-            fields = [field.strip() for field in line.strip().split("\t")]
-            if len(fields) == 3 and not reading.need_text:
-                fields = [*fields, ""]
-        place = f"line {number}"
+            yield from _sentence(reading, number, found.groups())
+
+
+def _read_tabs(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
+    """Sentences are words with blanks between them; none where they are to be predicted."""
+    for number, line in file.lines:
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) == 3 and not reading.need_text:
+            fields = [*fields, ""]
         if len(fields) != 4:
-            reading.problems.append(
-                f"{place}: expected `VIDEO START END##sentence`, or video, start, end and sentence "
-                f"with tabs between them, got {line.strip()[:60]!r}"
-            )
-            continue
-        video, start, end, said = fields
-        times = finite_number(start), finite_number(end)
-        if times[0] is None or times[1] is None:
-            reading.problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
-        elif reading.is_sentence(said, place, tokenised=found is None):
-            yield TimedSentence(
-                video=video,
-                start_seconds=times[0],
-                end_seconds=times[1],
-                sentence=" ".join(said.split()),
-                where=f"{reading.path}: {place}",
-                tokenised=found is None,
-            )
+            expected = "video, start, end and sentence with tabs between them"
+            reading.problems.append(f"line {number}: expected {expected}, got {line[:60]!r}")
+        else:
+            yield from _sentence(reading, number, fields, tokenised=True)
+
+
+def _sentence(
+    reading: _Reading, number: int, fields: Sequence[str], *, tokenised: bool = False
+) -> Iterator[TimedSentence]:
+    """The sentence of a line, where it can be used."""
+    video, start, end, said = fields
+    place = f"line {number}"
+    times = finite_number(start), finite_number(end)
+    if times[0] is None or times[1] is None:
+        reading.problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
+    elif reading.is_sentence(said, place, tokenised=tokenised):
+        yield TimedSentence(
+            video=video,
+            start_seconds=times[0],
+            end_seconds=times[1],
+            sentence=" ".join(said.split()),
+            where=f"{reading.path}: {place}",
+            tokenised=tokenised,
+        )
+
+
+FORMATS: tuple[Format[TextFile, Callable[[TextFile, _Reading], Iterator[TimedSentence]]], ...] = (
+    Format(
+        "QVHighlights",
+        lambda file: any(_is_query(record) for _, record in _queries(file)),
+        _read_queries,
+        '{"vid": "a", "query": "A man runs.", "duration": 9, "relevant_windows": [[1, 2.5]]}\n',
+        "highlight_train.jsonl",
+    ),
+    Format(
+        "TACoS",
+        lambda file: any("fps" in entry for entry in _entries(file)),
+        _read_videos,
+        '{"a": {"fps": 10, "num_frames": 90, "timestamps": [[10, 25]], '
+        '"sentences": ["A man runs."]}}',
+        "train.json",
+    ),
+    Format(
+        "ActivityNet Captions",
+        lambda file: any(_entries(file)),
+        _read_videos,
+        '{"a": {"duration": 9, "timestamps": [[1, 2.5]], "sentences": ["A man runs."]}}',
+        "train.json",
+    ),
+    Format(
+        "Charades-STA",
+        lambda file: any(_CHARADES.fullmatch(line) for _, line in file.lines[:_LOOKED_AT]),
+        _read_charades,
+        "a 1.0 2.5##A man runs.\n",
+        "charades_sta_train.txt",
+    ),
+    Format(
+        "2019 list of ETS, tabs between its fields",
+        lambda file: file.first_line.count("\t") > 1,
+        _read_tabs,
+        "a\t1.0\t2.5\tA man runs.\n",
+        "train.list",
+    ),
+)
+"""Files of sentences with times."""
