@@ -205,7 +205,7 @@ def test_settings_of_soft_nms_that_2019_never_read_are_told(tmp_path: Path):
 
     (note,) = load_config(path).notes
 
-    assert "snms_alpha 0.001 have no effect, as in 2019" in note
+    assert "snms_alpha 0.001 have no effect, as in the 2019 library" in note
 
 
 def test_anchors_of_ctcn_were_made_for_one_length(tmp_path: Path):

@@ -1,7 +1,7 @@
-"""The 2019 command lines: train.py, eval.py, predict.py, inference_model.py, their own flags.
+"""The command lines of the 2019 library: train.py, eval.py, predict.py, inference_model.py.
 
-The flags, their defaults and their spelling are those of the PaddlePaddle library; what they do is
-what `videozoo train`, `eval`, `predict` and `export` do.
+The flags, their defaults and their spelling are those of the 2019 library; they do what `videozoo
+train`, `eval`, `predict` and `export` do.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _main(
 
 
 def _complete(parsed: argparse.Namespace) -> None:
-    """Find the configuration of a model, or the model of a configuration: one of them will do.
+    """Find the configuration of the model, or the model of the configuration: one is enough.
 
     Raises:
         UsageError: Neither is given.
@@ -89,7 +89,7 @@ def _complete(parsed: argparse.Namespace) -> None:
 
 
 def _hold_configuration(weights: str | None) -> bool:
-    """Whether weights on this machine say how their model is built, as those of videozoo do."""
+    """Whether weights on this machine store their configuration, as those of videozoo do."""
     if not weights or not os.path.exists(weights):  # noqa: PTH110 - the text may be a name
         return False
     from videozoo.tasks.loading import holds_configuration
@@ -98,7 +98,7 @@ def _hold_configuration(weights: str | None) -> bool:
 
 
 def python_bool(text: str) -> bool:
-    """Read a flag's value as the 2019 scripts did: a Python literal.
+    """Read the value of a flag as the 2019 library did: a Python literal.
 
     >>> python_bool("True"), python_bool("false"), python_bool("0")
     (True, False, False)
@@ -143,9 +143,9 @@ def _train_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--pretrain",
         metavar="WEIGHTS",
-        help="weights to start from; by default those of 2019, downloaded; none: fresh ones",
+        help="weights to start from; by default the published ones; none: fresh ones",
     )
-    parser.add_argument("--resume", metavar="CHECKPOINT", help="run to go on from")
+    parser.add_argument("--resume", metavar="CHECKPOINT", help="run to continue")
     parser.add_argument("--epoch", type=int, metavar="N", help="0: as configured")
     parser.add_argument("--valid_interval", type=int, default=1, metavar="EPOCHS", help="0: never")
     parser.add_argument(
@@ -191,7 +191,9 @@ def _inference_parser(program: str) -> argparse.ArgumentParser:
         "class names. ETS has a second file, DIR/NAME_model.step.onnx, for the next word.",
     )
     parser.set_defaults(log_interval=1)
-    parser.add_argument("--batch_size", type=int, default=1, help="no effect; any batch will do")
+    parser.add_argument(
+        "--batch_size", type=int, default=1, help="no effect; the file takes any batch size"
+    )
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--save_dir", type=Path, default=Path())
     return parser
@@ -215,7 +217,7 @@ def _device(parsed: argparse.Namespace) -> Device:
 
 
 def _weights(parsed: argparse.Namespace) -> str | None:
-    """Return --weights; without it the published file is meant, as in 2019."""
+    """Return --weights; None means the published file, as in the 2019 library."""
     if parsed.weights:
         return str(parsed.weights)
     run = Path("data/checkpoints") / parsed.model_name
@@ -257,7 +259,7 @@ def _run_train(parsed: argparse.Namespace) -> None:
 
 
 def _run_of(resume: str, default: Path) -> Path:
-    """The run folder that --resume names: the folder itself, or 2019's SAVE_DIR/NAME_epochN."""
+    """The run folder that --resume names: the folder itself, or SAVE_DIR/NAME_epochN."""
     given = Path(resume)
     for folder in (given, default):
         if (folder / "last").is_dir():
@@ -297,7 +299,7 @@ def _run_predict(parsed: argparse.Namespace) -> None:
         flag = "--video_path" if parsed.video_path else "--filelist"
         raise DataError(f"{flag} {given}: no such file")
     if _plain(parsed.model_name) == "tall":
-        given = None  # of its sentences and clips the configuration tells; as in 2019
+        given = None  # its sentences and clips come from the configuration, as in 2019
     run.predict(
         PredictRequest(
             source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),

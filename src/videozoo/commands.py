@@ -1,4 +1,4 @@
-"""Commands and flags as messages name them: whoever reads one can paste it, and it works."""
+"""Commands and flags for messages, spelt so that the user can paste them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _IN_2019 = {
     "--device cpu": "--use_gpu=False",
     "--device cuda": "--use_gpu=True",
 }
-"""Today's flags to those of 2019, where these differ by more than underscores."""
+"""Flags of `videozoo` to those of the 2019 command lines, where more than underscores differ."""
 
 _flags_of_2019: ContextVar[bool] = ContextVar("flags_of_2019", default=False)
 
 
 def command(*words: str | Path) -> str:
-    """Call videozoo from the current folder, by the very installation that runs now.
+    """A shell command that calls this installation of videozoo from the current folder.
 
     Args:
-        words: The command, its flags and their values; quoted here where a shell needs it.
+        words: The command, its flags and their values; quoted where a shell needs it.
     """
     return " ".join([_program(), *map(quoted, words)])
 
@@ -45,11 +45,11 @@ def quoted(word: str | Path) -> str:
 
 
 def flag(today: str, run: Path | None = None) -> str:
-    """Spell a flag, perhaps with its value, as the command line in use does.
+    """Spell a flag, perhaps with its value, as the command line in use spells it.
 
     Args:
-        today: As today's command line has it.
-        run: For `--resume`, which named the run in 2019.
+        today: As the `videozoo` command spells it.
+        run: For `--resume`, which named the run in the 2019 library.
     """
     if run is not None and _flags_of_2019.get():
         return f"{today}={quoted(run)}"
@@ -60,7 +60,7 @@ def flag(today: str, run: Path | None = None) -> str:
 
 @contextmanager
 def flags_of_2019() -> Generator[None]:
-    """Spell flags as the command lines of 2019 do, until the block is left."""
+    """Within the block, spell flags as the 2019 command lines do."""
     token = _flags_of_2019.set(True)
     try:
         yield

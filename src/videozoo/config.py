@@ -63,7 +63,7 @@ _WRITTEN = ("result_file", "score_files", "proposal_files", "feature_files")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a run depends on."""
+    """All settings of one run, checked."""
 
     name: str
     """The model, as `videozoo models` lists it."""
@@ -76,11 +76,11 @@ class RunConfig:
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where each value that is not a default came from: `train.epochs` to `stnet.yaml`."""
     notes: tuple[str, ...] = ()
-    """What the reader of the file should know, one line each."""
+    """Remarks for the user, one line each."""
     relative: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By dotted key, how absolute paths were written where the run began."""
+    """Dotted key to the relative path that was written where the run began."""
     exported: ModelSpec | None = None
-    """Stands in for the model's file where an exported graph is run."""
+    """Takes the place of the model's file when an exported graph is run."""
 
     @cached_property
     def model(self) -> Any:
@@ -112,7 +112,7 @@ class RunConfig:
         return sections
 
     def to_yaml(self) -> str:
-        """`as_dict` as YAML, with absolute paths and the relative ones in remarks beside them."""
+        """`as_dict` as YAML with absolute paths; a comment tells the relative paths as written."""
         text = yaml.safe_dump(self.absolute().as_dict(), sort_keys=False, allow_unicode=True)
         relative = self.relative_paths()
         if not relative:
@@ -126,7 +126,7 @@ class RunConfig:
         return {key: path for name, part in sections for key, path in _paths(part, name)}
 
     def relative_paths(self) -> dict[str, str]:
-        """Those of `paths` that are relative, or were so where the run began, as written."""
+        """The relative paths among `paths`, as they were written where the run began."""
         written = {
             key: self.relative.get(key) if path.is_absolute() else str(path)
             for key, path in self.paths().items()
@@ -134,15 +134,14 @@ class RunConfig:
         return {key: path for key, path in written.items() if path is not None}
 
     def absolute(self) -> RunConfig:
-        """The same run with absolute paths, which mean the same from everywhere."""
+        """The same run with absolute paths, which hold from any folder."""
         return self.with_paths(self.paths())
 
     def found_here(self, relative: Mapping[str, str]) -> RunConfig:
-        """Look for what is not at its stored, absolute place from the current folder.
+        """Look in the current folder for files that are not at their stored, absolute path.
 
         Args:
-            relative: By dotted key, how the paths were written; those that a flag names instead
-                do not count.
+            relative: Dotted key to the path as written. Keys that a flag sets are left alone.
         """
         stored = {
             key: path
@@ -158,7 +157,7 @@ class RunConfig:
         return replace(self, relative=kept).with_paths(moved)
 
     def with_paths(self, paths: Mapping[str, Path]) -> RunConfig:
-        """The same run with other paths, by the keys of `paths()`; they are made absolute."""
+        """The same run with other paths, by the keys of `paths`; they are made absolute."""
         absolute = {key: Path(os.path.abspath(path)) for key, path in paths.items()}  # noqa: PTH100
         changed = {
             name: _with_paths(part, name, absolute) for name, part in self.sections().items()
@@ -217,16 +216,16 @@ def load_config(
     overrides: Sequence[str] = (),
     flags: Mapping[str, tuple[str, Any]] | None = None,
 ) -> RunConfig:
-    """Read and check one run file, ours or one of 2019.
+    """Read and check one YAML file, ours or one of the 2019 library.
 
     Args:
         path: The YAML file, or the name of a packaged one: `tsm`.
-        model: The model the command line names; it must agree with the file.
+        model: The model named on the command line; it must agree with the file.
         overrides: `section.key=value`, the value in YAML.
         flags: Dotted key to (how the user spelt the flag, value); None values do not count.
 
     Raises:
-        ConfigError: With one line a problem, each naming the key as written in the file.
+        ConfigError: One line per problem, each with the key as written in the file.
         UsageError: An override is not of the form `section.key=value`.
     """
     path = find_config(path)
@@ -258,7 +257,7 @@ def load_config(
 
 
 def _rate_notes(config: RunConfig, file: Mapping[str, Any]) -> Iterator[str]:
-    """Tell whoever changes the batch of a file that its learning rate does not follow."""
+    """Warn that a changed batch size does not change the learning rate."""
     train = config.train
     written = str(_section(file, "train").get("batch_size"))
     batch = int(written) if written.isdecimal() else TrainSettings().batch_size
@@ -314,10 +313,10 @@ def from_layers(
     Args:
         layers: (where it comes from, sections) pairs.
         origins: Names for error messages: dotted key to the place the user wrote it.
-        exported: What stands in for the model's file, which is then not imported.
+        exported: Takes the place of the model's file, which is then not imported.
 
     Raises:
-        ConfigError: With one line a problem.
+        ConfigError: One line per problem.
     """
     source = layers[0][0] or "configuration"
     merged: dict[str, Any] = {}
@@ -363,7 +362,7 @@ def from_layers(
 def override_layers(
     overrides: Sequence[str], flags: Mapping[str, tuple[str, Any]]
 ) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, str]]:
-    """Turn the command line's own values into layers for `from_layers`.
+    """Turn values of the command line into layers for `from_layers`.
 
     Args:
         overrides: `section.key=value`, the value in YAML.
@@ -431,7 +430,7 @@ def _flag_layers(
 
 
 def _section(layer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section as far as it is one; `from_layers` complains of others."""
+    """A section, or an empty one where the file has another kind of value."""
     section = layer.get(name)
     return cast(Mapping[str, Any], section) if isinstance(section, Mapping) else {}
 
@@ -477,7 +476,7 @@ def leaves(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 
 
 def describe_file(path: Path, *, model: str | None = None, overrides: Sequence[str] = ()) -> str:
-    """What a run would use; for a 2019 file of a model that is not here yet, what it says.
+    """What a run would use. For a 2019 file of a model that is missing here: its own values.
 
     Raises:
         ConfigError: The file cannot be used.
@@ -496,7 +495,7 @@ def describe_file(path: Path, *, model: str | None = None, overrides: Sequence[s
 def describe(config: RunConfig) -> str:
     """Every value of a run as YAML, with where it came from beside it.
 
-    Values without a remark are defaults.
+    Values without a comment are defaults.
     """
     lines: list[str] = []
     for section, values in config.as_dict().items():

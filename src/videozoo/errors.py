@@ -46,7 +46,7 @@ class VideozooError(Exception):
     exit_status = 1
 
     def __init__(self, message: str = "") -> None:
-        """Keep a message readable, whatever names and values of files it quotes."""
+        """Keep the message readable, even if it quotes long names and values."""
         if len(message) > _MOST_CHARACTERS:
             half = _MOST_CHARACTERS // 2
             message = f"{message[:half]} [...] {message[-half:]}"
@@ -66,11 +66,11 @@ class VideoError(DataError):
 
 
 class MisfitError(DataError):
-    """Data that does not fit the model, after which there is no going on."""
+    """Data that do not fit the model: no other sample will fit either."""
 
 
 class IncompleteError(DataError):
-    """Some of many videos could not be used; what the others gave is written."""
+    """Some videos could not be used; the results of the others are written."""
 
 
 class WeightsError(VideozooError):

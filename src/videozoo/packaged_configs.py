@@ -12,20 +12,20 @@ FOLDER_CONFIG = "demo/folder"
 
 
 def config_folder() -> Path:
-    """Where they lie: in the installed package, or beside `src/` in the source tree."""
+    """Their folder: in the installed package, or beside `src/` in the source tree."""
     installed = Path(__file__).parent / "configs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
 
 
 def config_names() -> list[str]:
-    """What `--config` takes in place of a file; those of the demos last."""
+    """Names that `--config` takes in place of a file; those of the demos last."""
     folder = config_folder()
     found = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
     return sorted((path.with_suffix("").as_posix() for path in found), key=lambda n: ("/" in n, n))
 
 
 def find_config(given: Path) -> Path:
-    """Return the file that `given` names: a file, or that of a run, wins over a packaged one.
+    """Return the file that `given` names: an existing file wins over a packaged name.
 
     Raises:
         ConfigError: It is neither; the message lists what is nearest.

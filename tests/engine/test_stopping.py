@@ -44,7 +44,7 @@ def test_a_run_stops_when_it_gets_no_better(tmp_path: Path):
     assert [line["epoch"] for line in result.history] == [1, 2, 3, 4, 5, 6]
     assert (result.best, result.best_epoch) == (0.5, 4)
     assert (
-        "stopping early: top1 has not got better than 50.00 % for 2 epochs (early_stop_epochs: 2)"
+        "stopping early: top1 has not improved on 50.00 % for 2 epochs (early_stop_epochs: 2)"
         in out.getvalue()
     )
 

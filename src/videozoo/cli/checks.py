@@ -13,7 +13,10 @@ def add(commands: Any) -> None:
     """Describe the commands and their flags."""
     doctor = command(commands, "doctor", run_doctor)
     doctor.add_argument(
-        "weights", nargs="?", metavar="RUN|FILE", help="also see whether these weights can be used"
+        "weights",
+        nargs="?",
+        metavar="RUN|FILE",
+        help="also check whether these weights can be used",
     )
     doctor.add_argument("--json", action="store_true", help="print everything, for a bug report")
 
@@ -25,20 +28,27 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="folder, list or video, or files of features; by default what --config names",
     )
-    config_flags(check, default="then also what it needs is checked")
+    config_flags(check, default="also checks what the configuration needs")
     check.add_argument("--deep", action="store_true", help="decode every frame, not only three")
-    check.add_argument("--workers", type=int, metavar="N", help="processes; by default one a core")
+    check.add_argument(
+        "--workers", type=int, metavar="N", help="processes; by default one per core"
+    )
     check.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="for a small file; large ones get more (default 60)",
+        help="time limit for a small file; large files get more (default 60)",
     )
     check.add_argument("--json", type=Path, metavar="FILE", help="write everything, file by file")
     check.add_argument(
-        "--write-good", type=Path, metavar="FILE", help="write a list of what can be used"
+        "--write-good",
+        type=Path,
+        metavar="FILE",
+        help="write a list of the videos that can be used",
     )
-    check.add_argument("--no-cache", action="store_true", help="open files that did not change too")
+    check.add_argument(
+        "--no-cache", action="store_true", help="also open files that have not changed"
+    )
 
 
 def run_doctor(parsed: argparse.Namespace) -> None:
@@ -49,7 +59,7 @@ def run_doctor(parsed: argparse.Namespace) -> None:
 
 
 def run_check_data(parsed: argparse.Namespace) -> None:
-    """Open every video of a data set; count, compare, and name what cannot be used."""
+    """Open every video of a data set; count them and name what cannot be used."""
     from videozoo.errors import UsageError
 
     if parsed.workers is not None and parsed.workers < 1:

@@ -21,12 +21,16 @@ def add(commands: Any) -> None:
     extract = command(commands, "extract", run_extract)
     extract.add_argument("inputs", nargs="+", metavar="VIDEO", help="video, folder, glob or list")
     extract.add_argument(
-        "--output", type=Path, metavar="DIR", required=True, help="gone on with where it exists"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="an existing extraction there is continued",
     )
     config_flags(extract)
     weights_flag(extract)
     extract.add_argument(
-        "--rate", type=float, metavar="X", default=2.0, help="vectors a second (default 2)"
+        "--rate", type=float, metavar="X", default=2.0, help="vectors per second (default 2)"
     )
     extract.add_argument(
         "--window-seconds",
@@ -39,13 +43,13 @@ def add(commands: Any) -> None:
         "--layer",
         choices=("features", "scores"),
         default="features",
-        help="what the classifier reads (default), or its scores, as C-TCN takes them",
+        help="features: the classifier's input (default); or its scores, the input of C-TCN",
     )
     extract.add_argument(
         "--format",
         choices=("pack", "tfrecord", "npz", "npy", "csv"),
         default="pack",
-        help="pack, tfrecord: many videos a file; the others: one (default pack)",
+        help="pack, tfrecord: many videos per file; the others: one (default pack)",
     )
     extract.add_argument(
         "--labels",

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "--config",
         type=Path,
         metavar="FILE|NAME",
-        help="count what this run uses, not the defaults",
+        help="use this configuration instead of the defaults",
     )
     models.add_argument(
         "--set",

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 def let_threads_sleep() -> None:
-    """Make idle threads of the network wait asleep; to be called before torch is imported.
+    """Let idle threads of PyTorch sleep; call it before torch is imported.
 
-    By default they spin, and take the cores from the processes that decode; on a busy machine a
+    By default they spin and take the cores from the processes that decode: on a busy machine a
     training step then takes many times as long.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def guarded(command: Callable[[], None], *, debug: bool) -> int:
-    """Call `command`; turn what it raises into one message and an exit status.
+    """Call `command`; turn an exception into one message and an exit status.
 
-    It may print whatever it likes, on a terminal or pipe of any encoding.
+    It may print any text: terminals and pipes of any encoding work.
 
     Args:
         command: Prints its own results.
-        debug: Let exceptions through, so that the traceback shows.
+        debug: Let exceptions pass, so that the traceback shows.
     """
     with any_encoding(sys.stdout, sys.stderr):
         return _status_of(command, debug=debug)
@@ -70,13 +70,13 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that names the nearest flag or command, and raises instead of leaving."""
+    """argparse that suggests the nearest flag or command, and raises instead of exiting."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError with the usage one step away."""
+        """Raise UsageError that points to --help."""
         raise UsageError(f"{message}\ntry `{self.prog} --help`")
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         return known, extra
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Name the nearest of the words that there are."""
+        """Suggest the nearest known word."""
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             flag = next(iter(action.option_strings), None)
@@ -161,7 +161,7 @@ def drop_flag(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PREFIX",
-        help="leave parameters under this name as they start (--drop head)",
+        help="do not load parameters under this name (--drop head)",
     )
 
 
@@ -175,7 +175,10 @@ def bad_flags(command: argparse.ArgumentParser, *, spelling: str = "--skip-bad")
         "and exit with status 1",
     )
     either.add_argument(
-        spelling, action="store_true", help="exit with status 0 all the same", dest="skip_bad"
+        spelling,
+        action="store_true",
+        help="exit with status 0 even if videos cannot be read",
+        dest="skip_bad",
     )
 
 

@@ -1,4 +1,4 @@
-"""videozoo prepare: bring a data set into the form that is read fastest."""
+"""videozoo prepare: convert a data set to the format that is read fastest."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ def add(commands: Any) -> None:
         "pickle: for the 2019 library",
     )
     prepare.add_argument(
-        "--num-classes", type=int, metavar="N", help="leave out labels from N on, as in 2019 (3862)"
+        "--num-classes",
+        type=int,
+        metavar="N",
+        help="ignore labels from N on, as the 2019 library does (3862)",
     )
     prepare.add_argument(
-        "--workers", type=int, metavar="N", help="processes; by default one a core"
+        "--workers", type=int, metavar="N", help="processes; by default one per core"
     )
-    prepare.add_argument("--overwrite", action="store_true", help="make again what is there")
-    prepare.add_argument("--skip-bad", action="store_true", help="go on without damaged records")
+    prepare.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    prepare.add_argument("--skip-bad", action="store_true", help="skip damaged records")
 
 
 def run_prepare(parsed: argparse.Namespace) -> None:
-    """Convert a data set's files between the forms that can be read."""
+    """Convert the files of a data set between the formats that can be read."""
     from videozoo.errors import UsageError
     from videozoo.tasks.preparation import PrepareRequest, prepare
 

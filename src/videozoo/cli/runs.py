@@ -26,13 +26,13 @@ def add(commands: Any) -> None:
     config_flags(train, default="with --data alone: demo/folder; with --resume: the run's own")
     train.add_argument("--save-dir", type=Path, metavar="DIR", help="by default runs/train")
     train.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder with one folder of videos a class"
+        "--data", type=Path, metavar="DIR", help="folder with one subfolder of videos per class"
     )
     train.add_argument(
         "--pretrain",
         metavar="WEIGHTS",
         help="weights to start from: file, name of `videozoo weights list`, hf://OWNER/REPO/FILE, "
-        "or `default` for what 2019 started from",
+        "or `default`: those that the 2019 library started from",
     )
     drop_flag(train)
     train.add_argument(
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         nargs="?",
         const=Path(),
         metavar="RUN",
-        help="go on with a run: RUN, or the one in --save-dir",
+        help="continue a run: RUN, or the one in --save-dir",
     )
     train.add_argument("--overwrite", action="store_true", help="move a run in DIR aside first")
     train.add_argument("--epochs", type=int, metavar="N")
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
     train.add_argument("--learning-rate", type=float, metavar="X")
     train.add_argument("--seed", type=int, metavar="N")
     train.add_argument(
-        "--deterministic", action="store_true", help="only algorithms that repeat exactly"
+        "--deterministic", action="store_true", help="only algorithms with repeatable results"
     )
     train.add_argument(
         "--log-interval", type=_count, metavar="STEPS", help="by default 10; 0: never"
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
         "--save-every",
         type=_count,
         metavar="STEPS",
-        help="save within epochs too, for --resume; by default at their ends",
+        help="also save within epochs, for --resume; by default only at their ends",
     )
     train.add_argument("--tensorboard", action="store_true")
     device_flag(train)
@@ -75,7 +75,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--save-dir", type=Path, metavar="DIR", help="for results; by default RUN/eval"
     )
-    evaluate.add_argument("--batch-size", type=int, metavar="N", help="views in one forward pass")
+    evaluate.add_argument("--batch-size", type=int, metavar="N", help="views per forward pass")
     bad_flags(evaluate)
     _labels_flag(evaluate)
     evaluate.add_argument(
@@ -96,12 +96,12 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="for results; by default RUN/predict/ and the name of the input, or the time",
     )
-    predict.add_argument("--top-k", type=int, metavar="K", help="classes listed for each video")
+    predict.add_argument("--top-k", type=int, metavar="K", help="classes listed per video")
     bad_flags(predict)
     predict.add_argument(
         "--annotate",
         action="store_true",
-        help="write each video with the answer on it (mp4 without sound) and a picture",
+        help="write each video with the result drawn on it (mp4 without sound), and a picture",
     )
     predict.add_argument(
         "--explain",
@@ -117,7 +117,7 @@ def add(commands: Any) -> None:
         help="what to look for in the videos, for models that find moments (repeatable)",
     )
     predict.add_argument(
-        "--sentences", type=Path, metavar="FILE", help="the same from a file, one a line"
+        "--sentences", type=Path, metavar="FILE", help="the same from a file, one per line"
     )
     _labels_flag(predict)
     drop_flag(predict)
@@ -186,7 +186,7 @@ def run_train(parsed: argparse.Namespace) -> None:
         "tensorboard": parsed.tensorboard or None,
     }
     asked = {name: value for name, value in options.items() if value is not None}
-    if resumes and source.path is None:  # the run knows
+    if resumes and source.path is None:  # the run stores its options
         from videozoo.tasks.resuming import options_of
 
         asked = {**options_of(save_dir), **asked}
@@ -208,7 +208,7 @@ def run_train(parsed: argparse.Namespace) -> None:
 
 
 def _run_folder(save_dir: Path | None, resume: Path | None) -> Path:
-    """Where a run goes, or is: --save-dir, or the folder that --resume names."""
+    """The folder of the run: --save-dir, or the one that --resume names."""
     if resume in (None, Path()):
         return save_dir or Path("runs/train")
     if save_dir is not None and save_dir.resolve() != resume.resolve():
@@ -242,7 +242,7 @@ def run_eval(parsed: argparse.Namespace) -> None:
 
 
 def run_predict(parsed: argparse.Namespace) -> None:
-    """Say what happens in videos."""
+    """Predict what happens in videos."""
     from videozoo.tasks import run
     from videozoo.tasks.requests import PredictRequest
 

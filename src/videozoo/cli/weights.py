@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     convert.add_argument(
         "--model",
         metavar="NAME",
-        help="in place of --config, where all but the classes is as usual",
+        help="instead of --config, if only the classes differ from the defaults",
     )
     convert.add_argument(
         "--set",
@@ -49,11 +49,11 @@ def add(commands: Any) -> None:
     convert.add_argument("--overwrite", action="store_true", help="replace OUT")
 
     fetch = command(verbs, "fetch", run_fetch)
-    fetch.add_argument("names", nargs="+", metavar="NAME", help="as `videozoo weights list` says")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="as in `videozoo weights list`")
 
 
 def run_list(parsed: argparse.Namespace) -> None:
-    """List the weights that were published, and which of them are on this machine."""
+    """List the published weights, and which of them are on this machine."""
     from videozoo.weights.registry import find_published, published_for
 
     entries = published_for(parsed.model)
@@ -70,14 +70,14 @@ def run_list(parsed: argparse.Namespace) -> None:
 
 
 def run_show(parsed: argparse.Namespace) -> None:
-    """Say what a weights file is of and what is in it."""
+    """Tell which model a weights file is for, and what it holds."""
     from videozoo.tasks.weights import show
 
     print(show(parsed.weights, all_tensors=parsed.all))
 
 
 def run_convert(parsed: argparse.Namespace) -> None:
-    """Write weights of any kind as .safetensors, or as the .pdparams of 2019."""
+    """Write weights of any format as .safetensors, or as .pdparams for the 2019 library."""
     source = config_source(parsed, {})
 
     from videozoo.tasks.weights import convert

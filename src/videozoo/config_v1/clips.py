@@ -25,7 +25,7 @@ def kinetics(reader: Reader) -> None:
     reader.move("MODEL.topk", "predict.top_k")
     reader.move("MODEL.image_mean", "data.mean")
     reader.move("MODEL.image_std", "data.std")
-    reader.drop(["MODEL.format"])  # told from the files themselves
+    reader.drop(["MODEL.format"])  # the files tell
     reader.move("TRAIN.short_size", "data.short_side")
     reader.move("TRAIN.target_size", "data.crop_size")
     reader.move("TRAIN.l2_weight_decay", "train.weight_decay")
@@ -46,7 +46,7 @@ def kinetics(reader: Reader) -> None:
     for section, ours in (("TEST", "eval"), ("INFER", "predict")):
         reader.move(f"{section}.short_size", f"{ours}.short_side")
         reader.move(f"{section}.target_size", f"{ours}.crop_size")
-    dali = reader.get("TRAIN.use_dali")  # that reader kept the shape of the picture
+    dali = reader.get("TRAIN.use_dali")  # that reader kept the aspect ratio
     reader.put("data.resize", "keep_aspect" if dali else "fixed_4_3", "MODEL.name")
     reader.put("data.resize_with", "pillow", "MODEL.name")
     reader.drop([f"{section}.use_dali" for section in ("VALID", "TEST", "INFER")])
@@ -149,8 +149,8 @@ def nonlocal_net(reader: Reader) -> None:
         for key in ("sample_rate", "video_length"):
             if reader.config.sections.get(section, {}).get(key) == train.get(key):
                 reader.drop([f"{section}.{key}"])
-    # The 2019 test list repeats every video 30 times, without its class; the list with the classes
-    # stands in filename_gt, and the views come from the settings above.
+    # The 2019 test list repeats every video 30 times, without its class. The list with the classes
+    # is filename_gt; the views come from the settings above.
     if reader.get("TEST.filename_gt"):
         reader.move("TEST.filename_gt", "data.test")
     reader.drop(["TEST.dataset_size", "TEST.checkpoint_dir", "INFER.checkpoint_dir"])

@@ -70,15 +70,15 @@ def is_v1(raw: Mapping[str, Any]) -> bool:
 
 
 def parse(raw: Mapping[str, Any], *, model: str | None = None, source: str = "config") -> V1Config:
-    """Check the form of a 2019 file of any of its models.
+    """Check the sections of a 2019 file, of any model.
 
     Args:
-        raw: What YAML gave.
-        model: The model the command line names; it wins over MODEL.name, as in 2019.
+        raw: The file as YAML gives it.
+        model: The model named on the command line; it wins over MODEL.name.
         source: The file's name, for messages.
 
     Raises:
-        ConfigError: No such model, or a section that is not keys and values.
+        ConfigError: No such model, or a section is not a mapping.
     """
     sections: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
@@ -115,13 +115,13 @@ def translate(
     source: str = "config",
     batch_size: int | None = None,
 ) -> Translation:
-    """Turn a 2019 file into our sections.
+    """Translate a 2019 file into our sections.
 
     Args:
-        raw: What YAML gave.
-        model: The model the command line names; it wins over MODEL.name, as in 2019.
+        raw: The file as YAML gives it.
+        model: The model named on the command line; it wins over MODEL.name.
         source: The file's name, for messages.
-        batch_size: For training, where the command line sets it; some schedules count videos.
+        batch_size: Of training, if the command line sets it; some schedules count videos.
 
     Raises:
         ConfigError: As `parse`; or this version has no such model yet.
@@ -136,10 +136,10 @@ def translate(
     try:
         READERS[config.model](reader)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        # values are computed with as they are; the one that was asked for last does not fit
+        # values are used as they are: the last one that was read does not fit
         raise ConfigError(
             f"{source}: {reader.asked}: cannot be {brief(reader.get(reader.asked))} "
-            f"({error}); compare it with the file that 2019 ships for {config.model}"
+            f"({error}); compare it with the 2019 file for {config.model}"
         ) from error
     reader.put("model.name", config.model, "MODEL.name")
     return reader.finish()

@@ -46,11 +46,11 @@ def ets(reader: Reader) -> None:
     reader.drop(
         f"{section}.{key}" for section in _SECTIONS for key in ("num_threads", "buffer_size")
     )
-    reader.drop(["VALID.batch_size"])  # evaluation's is used
+    reader.drop(["VALID.batch_size"])  # that of evaluation is used
 
 
 def tall(reader: Reader) -> None:
-    """Moments: clips of TACoS with features of their own, sentences as vectors."""
+    """Moments: clips of TACoS with one feature file per clip, sentences as vectors."""
     read_shared_keys(reader)
     source = reader.config.source
     for theirs, ours in (
@@ -90,12 +90,12 @@ def tall(reader: Reader) -> None:
     reader.put("data.outside", "skip", "MODEL.name")
     reader.put("train.optimizer", "adam", "MODEL.name")
     reader.put("train.weight_decay", 0.0, "MODEL.name")
-    # in 2019 a batch was one clip with one sentence; here it is a video with all of them
+    # the 2019 library took one clip with one sentence per batch; here it is a whole video
     reader.put("eval.batch_size", 1, "TEST.batch_size")
     reader.put("predict.batch_size", 1, "INFER.batch_size")
     reader.put("eval.results_name", "TALL_test_res_.json", "MODEL.name")
     reader.put("predict.results_name", "TALL_infer_res_.json", "MODEL.name")
-    # 2019 never validated: its reader gave nothing for VALID
+    # the 2019 library never validated: its reader returned nothing for VALID
     reader.drop(
         f"VALID.{key}"
         for key in ("clip_norm", "clip_sentvec", "learning_rate", "movie_length_info", "batch_size")

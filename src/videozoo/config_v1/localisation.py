@@ -8,12 +8,12 @@ from videozoo.config_v1.reader import Reader
 from videozoo.errors import ConfigError
 
 _ANCHORS = {"num_anchors": 7, "total_num_anchors": 1785, "img_size": 512}
-"""What the anchors of 2019 were made for, whatever the file said."""
+"""What the anchors of the 2019 library were made for; it ignored the file's values."""
 _RESIZES = ["nearest", "linear", "cubic", "area"]
 
 
 def read(reader: Reader) -> None:
-    """Turn a file of one of these models into our sections."""
+    """Translate a file of one of these models."""
     _training(reader)
     models = {"bmn": _bmn, "bsn_tem": _bsn_tem, "bsn_pem": _bsn_pem, "ctcn": _ctcn}
     models[reader.config.model](reader)
@@ -53,7 +53,7 @@ def _training(reader: Reader) -> None:
 
 
 def _soft_nms(reader: Reader, alpha: float, low: float, high: float) -> None:
-    """The constants of 2019's code, which never looked at the file's."""
+    """Soft-NMS with the constants in the code of the 2019 library, which ignored the file's."""
     for section, ours in (("TEST", "eval"), ("INFER", "predict")):
         options = {"alpha": alpha, "low_threshold": low, "high_threshold": high}
         reader.put(f"{ours}.soft_nms", options | {"as_in_2019": True}, f"{section}.snms_alpha")
@@ -65,8 +65,8 @@ def _soft_nms(reader: Reader, alpha: float, low: float, high: float) -> None:
         if found:
             said = ", ".join(f"{key} {value}" for key, value in found.items())
             reader.say(
-                f"{section}: {said} have no effect, as in 2019, whose soft-NMS always took "
-                f"{alpha:g}, {low:g} and {high:g}; to change them: --set "
+                f"{section}: {said} have no effect, as in the 2019 library, whose soft-NMS always "
+                f"took {alpha:g}, {low:g} and {high:g}; to change them: --set "
                 f"{ours}.soft_nms.alpha={alpha:g}"
             )
         reader.put(f"{ours}.result_form", "bmn_2019", "MODEL.name")
@@ -189,7 +189,7 @@ def _ctcn(reader: Reader) -> None:
     given = {key: reader.get(f"TEST.{key}", default) for key, (_, default) in thresholds.items()}
     options = {ours: given[key] for key, (ours, _) in thresholds.items()}
     values = "_".join(str(value) for value in given.values())
-    # prediction took those of TEST too
+    # prediction used those of TEST, too
     for ours, mode in (("eval", "test"), ("predict", "infer")):
         name = f"CTCN_{mode}_res_decode_{values}.json"
         reader.put(f"{ours}.class_nms", options, "TEST.nms_thresh")

@@ -59,15 +59,15 @@ def _add_clusters(reader: Reader, streams: list[dict[str, Any]]) -> None:
     clusters = reader.get("MODEL.cluster_nums")
     if not isinstance(clusters, list) or len(clusters) != len(streams):
         raise ConfigError(
-            f"{reader.config.source}: MODEL.cluster_nums: expected {len(streams)} numbers, one a "
-            f"feature, got {clusters!r}"
+            f"{reader.config.source}: MODEL.cluster_nums: expected {len(streams)} numbers, one "
+            f"per feature, got {clusters!r}"
         )
     for stream, number in zip(streams, clusters, strict=True):
         stream["clusters"] = number
 
 
 def _lstm_schedule(reader: Reader, batch: int | None) -> None:
-    """The rate drops at epochs of `num_samples` videos, whatever the length of the list."""
+    """Drop the rate at epochs of `num_samples` videos, not of the list's length."""
     epochs = reader.numbers("TRAIN.decay_epochs", [5])
     videos = reader.number("TRAIN.num_samples", 5000000)
     factor = reader.get("TRAIN.decay_gamma", 0.1)
@@ -83,7 +83,7 @@ def _lstm_schedule(reader: Reader, batch: int | None) -> None:
 
 def _nextvlad(reader: Reader, batch: int | None) -> None:
     video, audio = reader.get("MODEL.video_feature_size"), reader.get("MODEL.audio_feature_size")
-    # the sizes that frames are brought to were fixed, whatever the features
+    # the 2019 library fixed the sizes that features are projected to
     streams = [
         {"name": "rgb", "dim": video or 1024, "size": 1024, "half_step": False},
         {"name": "audio", "dim": audio or 128, "size": 128, "half_step": True},

@@ -11,12 +11,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights:
-    """Exponential moving average of what a module's floating tensors hold.
+    """Exponential moving average of a module's floating-point parameters and buffers.
 
     After step n (from 0) the average moves towards the weights by 1 - min(decay, (1+n) / (10+n)),
-    so that it is not held back by the fresh weights of the start. Parameters and floating buffers
-    are averaged alike: running statistics of batch norms belong to the weights they were taken
-    with. Other buffers, such as counters, are those of the module.
+    so that the fresh weights of the start are soon forgotten. Running statistics of batch norms are
+    averaged too, because they belong to the weights. Other buffers, such as counters, are copied
+    from the module.
 
     Source:
         Tarvainen & Valpola, arXiv:1703.01780; the rise of the decay is that of TensorFlow's
@@ -26,8 +26,8 @@ class AveragedWeights:
     def __init__(self, module: nn.Module, decay: float):
         """
         Args:
-            module: Whose weights, on the device they stay on. The average starts with them.
-            decay: Share of the average that stays, once it has risen.
+            module: The module, already on its device. The average starts with its weights.
+            decay: Share of the average that stays at each step, after its rise.
         """
         self._decay = decay
         self._live = {
@@ -38,29 +38,29 @@ class AveragedWeights:
         self.tensors = {name: value.detach().clone() for name, value in self._live.items()}
         """The average, by the names of the module's `state_dict`."""
         self.updates = 0
-        """Steps that went into it."""
+        """Steps that went into the average."""
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step."""
         keep = min(self._decay, (1 + self.updates) / (10 + self.updates))
         live = [value.detach() for value in self._live.values()]
         get_ema_multi_avg_fn(keep)(list(self.tensors.values()), live, None)
         self.updates += 1
 
     def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
-        """Put back what `tensors` and `updates` were."""
+        """Restore saved `tensors` and `updates`."""
         for name, value in self.tensors.items():
             value.copy_(tensors[name])
         self.updates = updates
 
     def restart(self) -> None:
-        """Begin anew from what the module holds now."""
+        """Start again from the module's current weights."""
         self.load({name: value.detach() for name, value in self._live.items()}, 0)
 
     @contextmanager
     def in_place(self) -> Generator[None]:
-        """Within, the module holds the average."""
+        """Within the block, the module holds the average."""
         self._swap()
         try:
             yield

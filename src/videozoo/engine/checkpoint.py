@@ -1,11 +1,11 @@
-"""Everything it takes to go on with a run as if it had never stopped.
+"""Save and load the state of a run, so that it continues as if it had never stopped.
 
-A state is a folder of safetensors and JSON files; nothing in it can run.
+A state is a folder of safetensors and JSON files; nothing in it is executable.
 
     module.safetensors      the module's parameters and buffers
     optimizer.safetensors   the optimiser's tensors, as PARAMETER//KEY
-    average.safetensors     the averaged weights, where a run keeps some
-    state.json              where the run is, its history, and each process's random generators
+    average.safetensors     the averaged weights, if the run keeps them
+    state.json              the position, the history, and the random generators of each process
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ class Position:
     """How far a run is."""
 
     epoch: int = 0
-    """The current one, from 0."""
+    """The current epoch, from 0."""
     step_in_epoch: int = 0
     """Steps done in the current epoch."""
     step: int = 0
     """Steps done since the start."""
     schedule_step: int | None = None
-    """Where the run is in a schedule that counts epochs, in steps of now. It differs from `step`
-    once the run went on with epochs of another length. None: as `step`, before anything of that
-    was saved."""
+    """Place in a schedule that counts epochs, in steps of the current length. It differs from
+    `step` after the run continued with epochs of another length. None: not saved; as `step`."""
     steps_in_epoch: int | None = None
-    """Length of an epoch as the schedule counts it; None where that was not saved."""
+    """Steps per epoch as the schedule counts them; None if not saved."""
     batch_size: int | None = None
-    """Over all devices; None where that was not saved."""
+    """Batch size over all devices; None if not saved."""
     best: float | None = None
     best_epoch: int | None = None
-    """From 1, as in file names."""
+    """The best epoch, from 1 as in file names."""
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The epoch lines of `metrics.jsonl`."""
 
     def fit_to(self, *, batch_size: int, steps_in_epoch: int | None) -> bool:
-        """Keep the share of the run that is done where an epoch has another length now.
+        """Keep the finished share of the run when the length of an epoch has changed.
 
         Args:
-            batch_size: Over all devices. The place within the epoch goes by what was learnt from,
-                so that with another batch nothing is left out.
-            steps_in_epoch: Length of an epoch as the schedule counts it; None where none does.
+            batch_size: Over all devices. The place within the epoch is counted in examples, so that
+                another batch size leaves nothing out.
+            steps_in_epoch: Steps per epoch as the schedule counts them; None if it does not count
+                epochs.
 
         Returns:
-            Whether the place in the schedule has changed.
+            Whether the place in the schedule changed.
 
         >>> at = Position(epoch=2, step_in_epoch=5, step=25, schedule_step=25)
         >>> at.fit_to(batch_size=8, steps_in_epoch=10)
@@ -100,7 +100,7 @@ def save_state(
         module: Not wrapped.
         optimizer: Over parameters of `module`.
         position: How far the run is.
-        processes: What each process keeps for itself (JSON values), in the order of ranks.
+        processes: State of each process (JSON values), in the order of ranks.
         scaler: State of the loss scaler of fp16.
         average: The averaged weights of the run.
     """
@@ -122,7 +122,7 @@ def save_state(
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What `load_state` leaves to its caller."""
+    """What `load_state` returns for the caller to restore."""
 
     position: Position
     processes: list[dict[str, Any]]
@@ -136,9 +136,9 @@ def load_state(
     optimizer: Optimizer,
     average: AveragedWeights | None = None,
 ) -> Restored:
-    """Put a saved state into a module, its optimiser and its averaged weights, in place.
+    """Load a saved state into a module, its optimiser and its averaged weights, in place.
 
-    Where the state holds no averaged weights, `average` starts from the restored module.
+    If the state has no averaged weights, `average` starts from the restored module.
 
     Raises:
         RunError: The folder holds no readable state, or one of another model or optimiser.

@@ -14,8 +14,8 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
     """Return `model` with its forward pass compiled; the parameters are the same objects.
 
     Args:
-        model: Wrapped for several processes where there are any.
-        device: Where it runs.
+        model: Already wrapped, in runs of several processes.
+        device: The device of the model.
 
     Raises:
         RunError: This machine cannot compile.
@@ -25,7 +25,7 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _try_out(device: torch.device) -> None:
-    """Compile something small: what is missing shows at once and not inside the first step."""
+    """Compile something small, so that missing tools show now and not in the first step."""
 
     def probe(x: torch.Tensor) -> torch.Tensor:
         return (x * 2).relu()

@@ -23,7 +23,7 @@ from videozoo.engine.settings import TrainSettings
 from videozoo.errors import RunError
 
 Device = Literal["auto", "cpu", "cuda"]
-_PATIENCE = timedelta(hours=2)  # a process may validate or write for long while others wait
+_PATIENCE = timedelta(hours=2)  # of processes that wait while one validates or writes
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -39,12 +39,12 @@ def make_accelerator(
 
     Args:
         device: `auto` takes a GPU where PyTorch sees one.
-        precision: What networks compute in under the accelerator.
-        num_gpus: GPUs the run is meant for, over all processes. Not looked at on a CPU.
+        precision: Number format of the computation.
+        num_gpus: GPUs that the run is meant for, over all processes. Ignored on a CPU.
 
     Raises:
-        RunError: The device is not there, cannot compute in that precision, or the processes do
-            not fit `num_gpus`.
+        RunError: The device is missing or does not support the precision, or the number of
+            processes is not `num_gpus`.
     """
     kind = _device_kind(device)
     if kind == "cuda" and num_gpus is not None:
@@ -57,7 +57,7 @@ def make_accelerator(
     if kind == "cpu" and _world_size() > 1:
         # Accelerate would choose a number of threads by itself, with a warning
         os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    # a 1x1 convolution has two names for one layout, and DDP minds which
+    # a 1x1 convolution has two strides for one layout, and DDP warns about it
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # one process may make several runs, each with its own device and precision
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -72,9 +72,9 @@ def make_accelerator(
 def finish(accelerator: Accelerator) -> None:
     """End the run together with the other processes.
 
-    A process that left while another was still in its last collective would abort it. They stay
-    connected until the process ends: the next run of these processes needs that, for torchrun's
-    store still holds the addresses of now, and a second connection would wait for them in vain.
+    A process that leaves while another is in its last collective would abort it. The processes stay
+    connected until they end: torchrun's store keeps the addresses of the first connection, and a
+    second one would wait for them forever.
     """
     accelerator.wait_for_everyone()
     atexit.register(_disconnect)
@@ -86,7 +86,7 @@ def _disconnect() -> None:
 
 
 def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
-    """Count the clips of one forward pass on one device.
+    """Examples per forward pass on one device.
 
     Raises:
         RunError: The batch cannot be shared evenly.
@@ -110,9 +110,9 @@ def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
 
 
 def share_cores(device: torch.device, num_workers: int) -> None:
-    """Leave a core to each process that decodes, where the network runs on the CPU too.
+    """Leave one core to each worker process when the network runs on the CPU.
 
-    Threads beyond the cores only wait for each other. OMP_NUM_THREADS, where set, decides instead.
+    More threads than cores only wait for each other. OMP_NUM_THREADS decides, if it is set.
     """
     if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
@@ -143,7 +143,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def keep_random_state() -> Generator[None]:
-    """Put the global random generators back afterwards, whatever drew from them meanwhile."""
+    """Restore the state of the global random generators at the end of the block."""
     before = random_state()
     try:
         yield

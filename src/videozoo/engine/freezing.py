@@ -1,4 +1,4 @@
-"""Batch norms that keep what they learnt elsewhere: small batches would teach them badly."""
+"""Batch norms that keep their pretrained statistics, because small batches estimate them badly."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ Freeze = Literal["none", "statistics", "all", "all_but_first"]
 
 
 class FrozenBatchNorms:
-    """The batch norms of a module that are kept as they start.
+    """The batch norms of a module that stay fixed.
 
-    Scale and offset are told from trained parameters by `requires_grad`, so it is set here for
-    good; that running statistics are used, not taken, is lost with each `module.train()` and must
-    be said again by `hold`.
+    `requires_grad` of scale and offset is set once, here. The mode that uses the running statistics
+    is lost at each `module.train()`; call `hold` after it.
     """
 
     def __init__(self, module: nn.Module, how: Freeze):
         """
         Args:
-            module: Not wrapped. To be frozen before gradients are shared between processes.
+            module: Not wrapped. Freeze it before it is wrapped for several processes.
             how: See `TrainSettings.freeze_batch_norm`.
         """
         layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
@@ -35,7 +34,7 @@ class FrozenBatchNorms:
                 layer.requires_grad_(False)
 
     def hold(self) -> None:
-        """Use the running statistics as they are; to be called after each `module.train()`."""
+        """Use the running statistics without updates; call this after each `module.train()`."""
         for layer in self._layers:
             layer.eval()
 

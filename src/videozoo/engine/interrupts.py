@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the step it is in, with its state saved."""
+"""Ctrl-C and SIGTERM end a run after the current step, with its state saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunInterrupted(RunError):  # noqa: N818 - nothing went wrong
 
 
 class Interrupts:
-    """Remembers that somebody asked this process to stop. A second Ctrl-C stops it at once."""
+    """Remembers a request to stop this process. A second Ctrl-C stops it at once."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -38,12 +38,12 @@ class Interrupts:
 
     @property
     def requested(self) -> bool:
-        """Whether to stop at the next good moment."""
+        """Whether a stop was requested."""
         return self.signal is not None
 
     @contextmanager
     def at_once(self) -> Generator[None]:
-        """Within, a signal raises KeyboardInterrupt: nothing is lost by stopping anywhere."""
+        """Within the block, a signal raises KeyboardInterrupt, because stopping loses nothing."""
         if self.requested:
             raise KeyboardInterrupt
         self._at_once = True

@@ -56,12 +56,12 @@ _TIMES = ("data_seconds", "compute_seconds", "steps")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to."""
+    """The result of a run."""
 
     path: Path
     """The run folder."""
     weights: Path | None
-    """The best weights, or the newest where nothing was compared."""
+    """The best weights, or the newest ones if there was no validation."""
     best: float | None
     """The best validation metric."""
     best_epoch: int | None
@@ -72,7 +72,7 @@ class TrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """Which validation metric decides between epochs."""
+    """The validation metric that selects the best epoch."""
 
     name: str
     direction: Literal["max", "min"] = "max"
@@ -88,18 +88,18 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """How often a run validates, speaks and saves."""
+    """How often a run validates, logs and saves."""
 
     valid_interval: int = 1
-    """Validate after every so many epochs; 0: never."""
+    """Epochs between validations; 0: never."""
     log_interval: int = 10
-    """A line every so many steps; 0: none within epochs."""
+    """Steps between log lines; 0: none within epochs."""
     save_every_steps: int | None = None
-    """Save `last/` within epochs too, every so many steps."""
+    """Also save `last/` within epochs, after this many steps each."""
     tensorboard: bool = False
     """Write TensorBoard files beside `metrics.jsonl`."""
     slow_data_advice: str = ""
-    """What to do when training waits for its data; the loop does not know where they come from."""
+    """Advice to print when training waits for its data; the loop knows no data."""
 
 
 def fit(
@@ -131,32 +131,32 @@ def fit(
         settings: The `train:` section.
         batches: From (epoch, skip) to this process's batches of that epoch, without the first
             `skip` of them. One batch is `device_batch_size` examples, and `gradient_accumulation`
-            batches are one step. The same call gives the same batches, and every process gets
-            the same number. Until its first batch is out, the global random generators are
-            seeded from `settings.seed` and the epoch, alike in every process; later it must leave
-            them alone.
-        loss_of: From the module (wrapped: call it, once) and a batch to the mean loss and counts
-            to report. The count `total` says how many examples the loss is the mean of; every
+            batches are one step. The same call gives the same batches, and every process gets the
+            same number. Until the first batch, the global random generators are seeded from
+            `settings.seed` and the epoch, equally in every process; after that `batches` must not
+            use them.
+        loss_of: From the module (wrapped: call it, once) and a batch to the mean loss and the
+            counts to report. The count `total` is the number of examples behind the mean; every
             other count is reported as a share of `total`.
         folder: From `RunFolder.create`.
         save_weights: From a path and facts (`epoch`, `step` and the metrics) to a file of the
             module's weights. Called in the main process. Where `settings.ema_decay` is set, the
             module holds the averaged weights meanwhile, as it does in `validate`.
-        steps_in_epoch: What `schedule` was made for. A run that goes on with epochs of another
-            length keeps its place in a schedule that counts epochs; None: the step is its place.
-        validate: From the epoch to metrics, for all processes together; called in each of them,
-            with `module` in evaluation mode and gradients off.
+        steps_in_epoch: Steps per epoch that `schedule` was made for. With it, a resumed run with
+            epochs of another length keeps its place in the schedule; None: the place is the step.
+        validate: From the epoch to metrics over all processes; called in every process, with
+            `module` in evaluation mode and without gradients.
         best: The metric of `validate` by which `best.safetensors` is chosen.
-        options: How often to validate, speak and save.
+        options: How often to validate, log and save.
         resume: Go on from `folder.last()`.
         console: Where progress is shown; standard error when None.
-        on_event: Told of "resumed", "log", "epoch", "saved" and "interrupted", with facts, in
-            the main process.
+        on_event: Called in the main process with "resumed", "log", "epoch", "saved" or
+            "interrupted", and facts.
 
     Raises:
-        RunError: The loss or the weights are no longer finite, no batch came, the saved state
-            does not fit, or the settings ask for what this run or machine does not have. What was
-            saved before is untouched.
+        RunError: The loss or the weights are not finite, there are no batches, the saved state does
+            not fit, or this run or machine does not support a setting. Earlier files stay
+            untouched.
         RunInterrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     run = _Run(
@@ -181,7 +181,7 @@ def fit(
 
 @dataclass(kw_only=True)
 class _Run(Generic[Batch]):
-    """The state of one call of `fit`, cut into steps that read in order."""
+    """One call of `fit`; its methods are in the order of a run."""
 
     accelerator: Accelerator
     module: nn.Module
@@ -232,10 +232,10 @@ class _Run(Generic[Batch]):
     # --- beginning
 
     def _prepare(self) -> None:
-        """Make what steps the weights; saving and validating use the bare module."""
+        """Wrap the module for training; saving and validation use the bare module."""
         if self.settings.channels_last:
             use_channels_last(self.module)
-        # before the processes agree on which gradients they share
+        # before DDP registers the trained parameters
         self.frozen = FrozenBatchNorms(self.module, self.settings.freeze_batch_norm)
         self.wrapped, self.stepper = self.accelerator.prepare(self.module, self.optimizer)
         self.model: nn.Module = self.wrapped
@@ -245,7 +245,7 @@ class _Run(Generic[Batch]):
         self.average = None if decay is None else AveragedWeights(self.module, decay)
 
     def _start(self) -> None:
-        if self.accelerator.process_index > 0:  # else every process drops the same activations
+        if self.accelerator.process_index > 0:  # else all processes would drop the same activations
             seed_everything((self.settings.seed + self.accelerator.process_index) % 2**32)
 
     def _restore(self) -> None:
@@ -279,7 +279,7 @@ class _Run(Generic[Batch]):
         )
 
     def _fit_position(self) -> None:
-        """Go on at the same share of the epochs where these have another length now."""
+        """Continue at the same share of the epochs if their length has changed."""
         at = self.at
         if at.schedule_step is None:  # saved by an earlier version, which counted all steps alike
             at.schedule_step = at.step
@@ -308,7 +308,7 @@ class _Run(Generic[Batch]):
             set_random_state(own["random"])
             self.epoch_meter, self.window = Meter(own["epoch_sums"]), Meter(own["window_sums"])
             return
-        # another number of processes: as exact as it can be
+        # another number of processes: not exactly repeatable
         self.progress.say(
             f"saved by {len(processes)} process{'es' if len(processes) > 1 else ''}, going on with "
             f"{self.accelerator.num_processes}: what is drawn at random is not what it would have "
@@ -330,7 +330,7 @@ class _Run(Generic[Batch]):
         self._train_mode()
         parts = self.settings.gradient_accumulation
         done = self.at.step_in_epoch
-        # seeded by the epoch, and put back: going on within an epoch draws what staying would
+        # seeded by the epoch, then restored, so that a run resumed within an epoch draws the same
         with keep_random_state():
             seed_everything((self.settings.seed + 1_000_003 * (self.at.epoch + 1)) % 2**32)
             iterable = self.batches(self.at.epoch, done * parts)
@@ -358,8 +358,8 @@ class _Run(Generic[Batch]):
         self._settle()
 
     def _begin_folder(self) -> None:
-        """Make the run folder once there is a step to keep."""
-        self._settle()  # a loss that is not finite leaves none
+        """Make the run folder after the first step, so that a failed start leaves none."""
+        self._settle()  # a loss that is not finite raises here
         if self.accelerator.is_main_process:
             self.folder.begin()
             if self.open_board is not None:
@@ -393,7 +393,7 @@ class _Run(Generic[Batch]):
         )
 
     def _step(self, group: list[Batch]) -> float:
-        """Update the weights once from the batches of `group`."""
+        """One optimiser step from the batches of `group`."""
         rate = self.rate.set(self._place_in_schedule())
         self.stepper.zero_grad(set_to_none=True)
         vectors: list[_Vector] = []
@@ -408,7 +408,7 @@ class _Run(Generic[Batch]):
             self.accelerator.clip_grad_norm_(
                 self.module.parameters(), self.settings.clip_gradient_norm
             )
-        self._settle()  # of the step before: by now its numbers have arrived
+        self._settle()  # of the previous step, whose numbers have arrived by now
         self.stepper.step()
         if self.average is not None:
             self.average.update()
@@ -426,10 +426,9 @@ class _Run(Generic[Batch]):
         return self.at.schedule_step
 
     def _settle(self) -> None:
-        """Count the steps whose losses have left the device.
+        """Count the steps whose losses have arrived from the device.
 
-        A GPU works on one step while the next is being queued; asking for a loss at once would
-        make it wait.
+        A GPU runs one step while the next is queued; reading the loss at once would make it wait.
         """
         for vectors, step in self.pending:
             for vector in vectors:
@@ -550,9 +549,9 @@ class _Run(Generic[Batch]):
         assert self.best is not None
         epochs = self.at.epoch - (self.at.best_epoch or 0)
         best = self.at.best
-        since = "" if best is None else f" than {metric(self.best.name, best)}"
+        since = "" if best is None else f" on {metric(self.best.name, best)}"
         return (
-            f"{self.best.name} has not got better{since} for {epochs} epochs "
+            f"{self.best.name} has not improved{since} for {epochs} epochs "
             f"(early_stop_epochs: {self.settings.early_stop_epochs})"
         )
 
@@ -560,12 +559,12 @@ class _Run(Generic[Batch]):
         every = self.options.valid_interval
         if self.validate is None or every <= 0 or (self.at.epoch + 1) % every:
             return {}
-        self._save_state()  # so that an interrupted validation costs no training
+        self._save_state()  # an interrupted validation then loses no training
         try:
             with self.progress.checking(), self._averaged():
                 self._share_buffers()
                 self.module.eval()
-                # validating must not change how training goes on
+                # validation must not change the random draws of training
                 with self.interrupts.at_once(), keep_random_state(), torch.no_grad():
                     metrics = dict(self.validate(self.at.epoch))
         except KeyboardInterrupt:
@@ -584,11 +583,11 @@ class _Run(Generic[Batch]):
         )
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """Within, the module holds the averaged weights, where there are any."""
+        """Within the block, the module holds the averaged weights, if the run keeps them."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def _share_buffers(self) -> None:
-        """Validate with the running statistics that are saved: those of the main process."""
+        """Give every process the running statistics of the main process, which are saved."""
         if self.accelerator.num_processes > 1:
             for buffer in self.module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -607,7 +606,7 @@ class _Run(Generic[Batch]):
     # --- saving and stopping
 
     def _check_weights(self) -> None:
-        """Never let broken weights take the place of good ones."""
+        """Refuse to save weights that are not finite."""
         for name, value in self.module.state_dict().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise RunError(
@@ -643,10 +642,10 @@ class _Run(Generic[Batch]):
         self.accelerator.wait_for_everyone()
 
     def _asked_to_stop(self, *, now: bool = False) -> bool:
-        """Whether any process was asked to stop. All processes must ask at the same step."""
+        """Whether any process was asked to stop. All processes must call this at the same step."""
         if self.accelerator.num_processes == 1:
             return self.interrupts.requested
-        # agreeing costs a GPU a wait, so there it happens with the log lines
+        # agreeing makes a GPU wait, so there it happens with the log lines only
         often = now or self.accelerator.device.type == "cpu"
         if not often and self.at.step_in_epoch % (self.options.log_interval or 10):
             return False
@@ -676,7 +675,7 @@ class _Run(Generic[Batch]):
             self.board.flush()
 
     def _tensorboard(self) -> Callable[[], AbstractContextManager[Any]] | None:
-        """What opens a writer of TensorBoard files, where some are wanted."""
+        """A function that opens a writer of TensorBoard files, if they are wanted."""
         if not (self.options.tensorboard and self.accelerator.is_main_process):
             return None
         try:
@@ -701,7 +700,7 @@ class _Run(Generic[Batch]):
 
 
 class _Vector:
-    """A loss and its counts on their way from the device."""
+    """A loss and its counts, copied from the device in the background."""
 
     def __init__(self, loss: Tensor, counts: Counts):
         self.names, packed = pack(loss, counts)
@@ -718,7 +717,7 @@ class _Vector:
 
 
 class _RunningMean:
-    """A mean that follows the latest values, for the time a run will still take."""
+    """A mean of the latest values, for the estimate of the remaining time."""
 
     def __init__(self) -> None:
         self.mean = 0.0

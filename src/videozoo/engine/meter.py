@@ -1,4 +1,4 @@
-"""Averages of what a loop counts, over a few steps and over an epoch."""
+"""Averages of losses and counts, over some steps and over an epoch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 TOTAL = "total"
-"""The count that says how many examples a loss is the mean of."""
+"""Name of the count of examples behind a mean loss."""
 _LOSS = "loss"
 
 
 def pack(loss: Tensor, counts: Mapping[str, Tensor | float]) -> tuple[list[str], Tensor]:
-    """Put a loss and its counts into one vector, so that they leave the device together.
+    """Put a loss and its counts into one vector, to copy them from the device together.
 
     Returns:
         The names, and a float32 vector of the loss and the counts.
@@ -45,15 +45,15 @@ class Meter:
             self.add_sum(name, value)
 
     def add_sum(self, name: str, value: float) -> None:
-        """Add to one sum as it is."""
+        """Add `value` to one sum."""
         self.sums[name] = self.sums.get(name, 0.0) + value
 
     def averages(self, accelerator: Accelerator, times: tuple[str, ...] = ()) -> dict[str, float]:
-        """Reduce over all processes, which must all ask.
+        """Averages over all processes; all of them must call this.
 
         Args:
             accelerator: Of the run.
-            times: Sums that are not shares of the examples; returned as means over the processes.
+            times: Names of sums in seconds; returned as means over the processes.
 
         Returns:
             `loss`, the shares, `total` as a number of examples, and the times.

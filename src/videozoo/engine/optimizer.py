@@ -1,4 +1,4 @@
-"""Optimisers whose parameters follow different rules: other rates, other weight decay."""
+"""Optimisers with rules per parameter: other learning rates, other weight decay."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def build_optimizer(
 ) -> Optimizer:
     """Make the optimiser of a run over the trainable parameters of `module`.
 
-    Each group carries its `learning_rate_factor`; its rate is `settings.learning_rate`, scaled to
-    the batch, times that until `LearningRate` sets another.
+    Each group has a `learning_rate_factor`. Its rate is `settings.learning_rate`, scaled to the
+    batch size, times this factor, until `LearningRate` sets another.
 
     Args:
         module: The model.
-        rules: Exceptions by parameter name. Where there is none, normalisation layers take
-            `weight_decay_norms` and the rest `weight_decay`.
-        settings: Which optimiser, and its numbers.
+        rules: Exceptions by parameter name. Other parameters take `weight_decay_norms` in
+            normalisation layers and `weight_decay` elsewhere.
+        settings: The `train:` section.
 
     Raises:
         ValueError: A rule names a parameter that `module` does not have.
 
     Source:
-        `sgd` equals the Momentum of PaddlePaddle 1.8: the decay is added to the gradient, then
-        v = momentum * v + g and p = p - rate * v. `adam` and `rmsprop` add their epsilon where
-        torch does, a little off PaddlePaddle's place. `rmsprop` is `CentredRMSprop`, with the
-        constants of the 2019 attention LSTM.
+        `sgd` equals the Momentum of PaddlePaddle 1.8, which adds the decay to the gradient:
+        v = momentum * v + g, then p = p - rate * v. `adam` and `rmsprop` add their epsilon where
+        torch does, not quite where PaddlePaddle does. `rmsprop` is `CentredRMSprop`, with the
+        constants of Attention LSTM in the 2019 library.
     """
     parameters = dict(module.named_parameters())
     _check_names(rules, parameters)
@@ -72,14 +72,14 @@ def _make(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
 
 
 class CentredRMSprop(Optimizer):
-    """RMSprop whose epsilon stands inside the root, as in PaddlePaddle and TensorFlow.
+    """RMSprop with its epsilon inside the root, as in PaddlePaddle and TensorFlow.
 
     ::
 
         m = 0.95 m + 0.05 g^2      a = 0.95 a + 0.05 g      p = p - rate * g / sqrt(m - a^2 + eps)
 
-    `torch.optim.RMSprop` adds epsilon to the root, so that there the smallest gradient moves a
-    weight by a whole step; here a gradient well below sqrt(eps) = 1e-3 moves it in proportion.
+    `torch.optim.RMSprop` adds epsilon to the root: there even the smallest gradient moves a weight
+    by a whole step. Here a gradient well below sqrt(eps) = 1e-3 moves it in proportion.
 
     Source: fluid.optimizer.RMSProp(centered=True, rho=0.95, epsilon=1e-6).
     """

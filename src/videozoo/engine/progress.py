@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a live bar in a terminal, plain lines elsewhere."""
+"""The display of a training run: a live bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HIDDEN = {"kind", "epoch", "step", "total", "eta_seconds"}
 
 
 class RunProgress(AbstractContextManager["RunProgress"]):
-    """Shows the progress of one run. Says nothing when it is not `shown`."""
+    """Shows the progress of one run, if `shown`."""
 
     def __init__(self, *, epochs: int, shown: bool, console: Console | None = None):
         self._epochs = epochs
@@ -54,7 +54,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._bar.stop()
 
     def begin_epoch(self, epoch: int, *, done: int, total: int | None) -> None:
-        """Start an epoch (from 1) of `total` steps, of which `done` are behind."""
+        """Start an epoch (from 1) of `total` steps, of which `done` are finished."""
         if self._bar is None:
             return
         if self._task is not None:
@@ -64,7 +64,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
 
     @contextmanager
     def checking(self) -> Generator[None]:
-        """Say meanwhile, in a terminal, that the epoch's validation runs."""
+        """Within the block, a terminal shows that the validation runs."""
         if self._bar is None or self._task is None:
             yield
             return
@@ -76,7 +76,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._bar.update(self._task, status=before)
 
     def step(self) -> None:
-        """One step is done."""
+        """Count one finished step."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
@@ -95,7 +95,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
 
 
 def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
-    """Write a line of `metrics.jsonl` for people, on request with the time left in front.
+    """A line of `metrics.jsonl` as text, with the remaining time last or first.
 
     >>> describe({"loss": 1.5, "top1": 0.25, "learning_rate": 0.01, "data_seconds": 0.002,
     ...           "compute_seconds": 0.1, "examples_per_second": 80.0, "eta_seconds": 3661})
@@ -123,7 +123,7 @@ def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:
 
 
 def metric(name: str, value: float) -> str:
-    """Write a metric as the tables of results do: losses as they are, shares in percent.
+    """A metric as text, as in the tables of results: losses as they are, shares in percent.
 
     >>> metric("valid_loss", 1.23456), metric("top1", 0.25)
     ('1.235', '25.00 %')
@@ -132,6 +132,6 @@ def metric(name: str, value: float) -> str:
 
 
 def _share_of_waiting(line: Mapping[str, Any]) -> str:
-    """How much of a step goes into waiting for its data."""
+    """Share of a step spent on waiting for its data."""
     seconds = line["data_seconds"] + line["compute_seconds"]
     return f"{100 * line['data_seconds'] / max(seconds, 1e-9):.0f} %"

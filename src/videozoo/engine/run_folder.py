@@ -1,11 +1,11 @@
-"""The folder a training run leaves behind, laid out so that a kill at any moment costs little.
+"""The folder of a training run; a kill at any moment loses little.
 
 config.yaml                   the whole configuration, as used
-start.json                    what the run began with, to compare with when it goes on
+start.json                    what the run began with, compared when it is resumed
 metrics.jsonl                 one line per logged step and per epoch
 weights/epoch_N.safetensors   after epoch N, counted from 1
-best.safetensors              the best of them by the validation metric
-last/                         all it takes to go on
+best.safetensors              the best of them, by the validation metric
+last/                         the state to resume from
 """
 
 from __future__ import annotations
@@ -38,15 +38,14 @@ _MARK = "complete"  # the last file written into a saved state
 class RunFolder:
     """Reads and writes one run folder. Only the main process of a run writes.
 
-    The folder of a new run is made by the first thing that is written into it, so that a start
-    that fails leaves nothing.
+    The folder of a new run is made at the first write, so that a failed start leaves nothing.
     """
 
     def __init__(self, path: Path, *, keep_epochs: int | None = None):
         """
         Args:
-            path: A folder that is there; use `create` for a new one.
-            keep_epochs: Keep only the newest so many files in `weights/`; None keeps all.
+            path: An existing folder; use `create` for a new one.
+            keep_epochs: Number of newest files to keep in `weights/`; None keeps all.
         """
         self.path = path
         self._keep_epochs = keep_epochs
@@ -73,19 +72,19 @@ class RunFolder:
         """Choose the folder of a new run, or open that of an earlier one.
 
         Args:
-            path: Where; made with its parents by `begin`.
-            resume: Go on with the run that is there.
-            overwrite: Move a run that is there to NAME.old-1 (or -2, ...) and start a new one.
-            keep_epochs: Keep only the newest so many weights of epochs; None keeps all.
-            accelerator: Given in runs of several processes, of which one touches the disk.
+            path: The folder; `begin` makes it with its parents.
+            resume: Resume the run in `path`.
+            overwrite: Move an existing run to NAME.old-1 (or -2, ...) and start a new one.
+            keep_epochs: Number of newest epoch weights to keep; None keeps all.
+            accelerator: For runs of several processes, of which only one writes.
             config: Becomes `config.yaml`.
-            start: Becomes `start.json`; values that JSON can hold.
-            outer: The folder of the run that this one is a part of; it begins with this one.
-            is_whole: It has a state of its own to go on from, and not only its parts.
+            start: Becomes `start.json`; JSON values.
+            outer: The folder of the whole run, if this is a part of it; both are made together.
+            is_whole: The run has its own state to resume from, not only its parts.
 
         Raises:
-            RunError: The folder holds a run and neither was asked for; or it holds none to go
-                on with; or it cannot be written. In every process alike.
+            RunError: The folder holds a run and neither was asked for; or it holds none to resume;
+                or it cannot be written. Raised in every process.
         """
         problem: list[str | None] = [None]
         if accelerator is None or accelerator.is_main_process:
@@ -105,10 +104,10 @@ class RunFolder:
         return folder
 
     def begin(self) -> None:
-        """Make the folder of a new run, with its configuration; nothing where it is there.
+        """Make the folder of a new run with its configuration, if it does not exist yet.
 
         Raises:
-            RunError: It cannot be written, or another run has begun there meanwhile.
+            RunError: It cannot be written, or another run has started there meanwhile.
         """
         if self._has_begun:
             return
@@ -127,7 +126,7 @@ class RunFolder:
         self.go_on()
 
     def go_on(self) -> None:
-        """Write the configuration that is used from now on."""
+        """Write the configuration that the resumed run uses."""
         if self._config is not None:
             self._write(self.config, self._config)
         if self._outer is not None:
@@ -135,7 +134,7 @@ class RunFolder:
 
     @property
     def top(self) -> Path:
-        """The folder of the whole run, where this is of a part of it."""
+        """The folder of the whole run; another one if this is a part of it."""
         return self.path if self._outer is None else self._outer.top
 
     @property
@@ -158,7 +157,7 @@ class RunFolder:
         return self.path / _WEIGHTS / f"epoch_{epoch}.safetensors"
 
     def read_start(self) -> dict[str, Any] | None:
-        """Return what the run began with; None where nothing, or nothing readable, says so."""
+        """Return `start.json`; None if it is missing or unreadable."""
         try:
             read: Any = parse_json((self.path / _START).read_bytes())
         except (OSError, ValueError):
@@ -166,12 +165,12 @@ class RunFolder:
         return cast(dict[str, Any], read) if isinstance(read, dict) else None
 
     def newest_weights(self) -> Path | None:
-        """The weights of the last epoch that are there."""
+        """The weights of the latest saved epoch."""
         numbers = [number for number, _ in self._epochs()]
         return self.epoch_weights(max(numbers)) if numbers else None
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Append one line to `metrics.jsonl`, where it is at once for others to read.
+        """Append one line to `metrics.jsonl`; others can read it at once.
 
         Numbers that JSON cannot hold (nan, infinity) become null.
         """
@@ -193,7 +192,7 @@ class RunFolder:
         return lines
 
     def rewind_metrics(self, is_before: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Drop lines that a resumed run is about to write again."""
+        """Remove the lines that a resumed run will write again."""
         lines = [line for line in self.read_metrics() if is_before(line)]
         with _disk_errors(self.metrics), written_aside(self.metrics) as aside:
             aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -220,9 +219,9 @@ class RunFolder:
         return path
 
     def save_last(self, write: Callable[[Path], None]) -> None:
-        """Replace `last/` by what `write` puts into the folder it is given.
+        """Replace `last/` by the files that `write` writes into a given folder.
 
-        At every moment there is a whole state that `last` finds.
+        At every moment `last` finds a complete state.
         """
         self.begin()
         last, new, old = self.path / _LAST, self.path / _NEW, self.path / _OLD
@@ -242,7 +241,7 @@ class RunFolder:
             shutil.rmtree(old, ignore_errors=True)
 
     def last(self) -> Path | None:
-        """Find the newest whole state to go on from; None when there is none."""
+        """The newest complete state to resume from; None if there is none."""
         last, new, old = self.path / _LAST, self.path / _NEW, self.path / _OLD
         if not last.exists():
             for candidate in (new, old):
@@ -261,7 +260,7 @@ class RunFolder:
                 file.unlink()
 
     def _epochs(self) -> list[tuple[int, Path]]:
-        """Epochs whose weights are there, with the files."""
+        """The saved epochs and their files."""
         named = [
             (file.stem.removeprefix("epoch_"), file)
             for file in (self.path / _WEIGHTS).glob("epoch_*.safetensors")
@@ -274,7 +273,7 @@ class RunFolder:
 
 
 def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None:
-    """Refuse a folder that a run cannot begin or go on in."""
+    """Raise RunError if a run can neither start nor continue in this folder."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: is a file; {flag('--save-dir')} needs a folder")
     held = _what_is_held(path)
@@ -298,7 +297,7 @@ def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None
 
 
 def _check_writable(path: Path) -> None:
-    """Raise OSError where the folder cannot be made, or not be written into."""
+    """Raise OSError if the folder cannot be made or written."""
     nearest = path.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -309,7 +308,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _drop_leftovers(path: Path) -> None:
-    """Remove what a kill left half written; the state to go on from does without it."""
+    """Remove files that a kill left half written; no saved state needs them."""
     shutil.rmtree(path / _NEW, ignore_errors=True)
     whole = {_CONFIG, _START, _METRICS, _BEST}
     for file in [*path.glob("*.new"), *(path / _WEIGHTS).glob("epoch_*.new")]:
@@ -323,7 +322,7 @@ def _over(held: str) -> str:
 
 
 def _what_is_held(path: Path) -> str:
-    """Describe the run in a folder in a few words; empty when there is none."""
+    """A few words on the run in a folder; empty if there is none."""
     found = [
         name
         for name in (_CONFIG, _START, _METRICS, _WEIGHTS, _BEST, _LAST, _NEW, _OLD)

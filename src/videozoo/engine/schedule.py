@@ -19,7 +19,7 @@ Schedule = Callable[[int], float]
 
 
 def piecewise(step: int, boundaries: Sequence[float], rates: Sequence[float]) -> float:
-    """Return the first rate whose boundary is still ahead, else the last rate.
+    """Return the first rate whose boundary is not reached yet, else the last rate.
 
     Args:
         step: Number of the step, from 0.
@@ -43,7 +43,7 @@ def piecewise(step: int, boundaries: Sequence[float], rates: Sequence[float]) ->
 
 
 def cosine(step: int, *, total_steps: float, start: float, end: float = 0.0) -> float:
-    """Go from `start` to `end` in half a cosine wave, and stay there.
+    """Half a cosine wave from `start` to `end`; `end` after it.
 
     Source:
         Loshchilov & Hutter, arXiv:1608.03983, without restarts.
@@ -56,7 +56,7 @@ def cosine(step: int, *, total_steps: float, start: float, end: float = 0.0) -> 
 
 
 def warm_up(step: int, warmup_steps: float) -> float:
-    """Return the factor in (0, 1] that raises the rate in a straight line at the start.
+    """Factor in (0, 1] that raises the rate in a straight line at the start.
 
     >>> [warm_up(step, 4) for step in range(5)]
     [0.25, 0.5, 0.75, 1.0, 1.0]
@@ -67,7 +67,7 @@ def warm_up(step: int, warmup_steps: float) -> float:
 
 
 def noam(step: int, *, size: int, warmup_steps: int) -> float:
-    """Raise the rate in a straight line, then let it fall as 1 / sqrt(step).
+    """Learning rate that rises in a straight line, then falls as 1 / sqrt(step).
 
     Source:
         Vaswani et al., arXiv:1706.03762, section 5.3; PaddlePaddle 1.8 `noam_decay`. Steps count
@@ -91,9 +91,9 @@ def steps_per_epoch(
     Args:
         num_videos: Length of the training list.
         batch_size: Over all devices.
-        videos_per_epoch: Counts instead of the list when given, by the rule of 2019, which
-            takes one step more than needed when the batch divides it.
-        drop_last: The last, smaller batch of the list is left out.
+        videos_per_epoch: Counts instead of the list, by the rule of the 2019 library: one step more
+            than needed if the batch size divides it.
+        drop_last: The last batch is left out if it is smaller.
 
     >>> steps_per_epoch(10, 4), steps_per_epoch(10, 4, drop_last=True)
     (3, 2)
@@ -119,7 +119,7 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
     [1.0, 1.0, 0.1, 0.01]
     """
     if settings.schedule == "noam":
-        assert settings.noam_size is not None  # the settings see to it
+        assert settings.noam_size is not None  # checked by the settings
         return partial(noam, size=settings.noam_size, warmup_steps=settings.noam_warmup_steps)
     scale = settings.learning_rate_scale
     base, final = scale * settings.learning_rate, scale * settings.final_learning_rate
@@ -146,21 +146,21 @@ def make_schedule(settings: TrainSettings, steps_in_epoch: int) -> Schedule:
 
 
 def counts_epochs(settings: TrainSettings) -> bool:
-    """Whether the place in a schedule is a share of the epochs, and not a number of steps."""
+    """Whether the schedule depends on the share of the epochs, not on the number of steps."""
     if settings.schedule == "steps":
         return settings.decay_unit == "epochs"
     return settings.schedule != "noam"
 
 
 class LearningRate:
-    """Sets an optimiser's rates from a schedule, each group by its own factor."""
+    """Sets the rates of an optimiser from a schedule, times the factor of each group."""
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule):
         self._optimizer = optimizer
         self._schedule = schedule
 
     def set(self, step: int) -> float:
-        """Set every group for `step` and return the common rate."""
+        """Set the rates for `step` and return the common one."""
         rate = self._schedule(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("learning_rate_factor", 1.0)

@@ -88,7 +88,7 @@ class TrainSettings(Settings):
 
     @property
     def learning_rate_scale(self) -> float:
-        """What rates are multiplied by to suit the batch."""
+        """Factor on the learning rates for this batch size."""
         return self.batch_size / (self.learning_rate_batch_size or self.batch_size)
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class TrainSettings(Settings):
     def _schedule_mistakes(self) -> list[str]:
         wrong: list[str] = []
         if self.schedule == "steps" and not self.decay_at:
-            wrong.append("decay_at: schedule: steps needs at least one moment to drop the rate at")
+            wrong.append("decay_at: schedule: steps needs at least one place to drop the rate")
         if self.schedule != "steps" and self.decay_at:
             wrong.append(
                 f"decay_at: has no effect with schedule: {self.schedule}; "
@@ -184,10 +184,10 @@ class TwoStageTrainSettings(TrainSettings):
     """What differs in the training of the second network."""
 
     def stages(self) -> tuple[TrainSettings, TrainSettings]:
-        """The settings of both.
+        """The settings of both stages.
 
         Raises:
-            pydantic.ValidationError: Those of the second do not fit together.
+            pydantic.ValidationError: The settings of the second stage do not fit together.
         """
         first = self.model_dump(exclude={"second_stage"})
         second: dict[str, Any] = {**first, "learning_rate_batch_size": None, "warmup_epochs": 0.0}

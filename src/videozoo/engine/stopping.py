@@ -1,4 +1,4 @@
-"""Early stop: whether training on is still worth its time."""
+"""Early stopping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from videozoo.errors import RunError
 
 
 def check_early_stop(settings: TrainSettings, *, validates: bool) -> None:
-    """Refuse to watch a metric that is never taken.
+    """Raise RunError if the run never computes the metric to watch.
 
     Raises:
         RunError: `early_stop_epochs` is set, and the run does not validate.
@@ -24,10 +24,10 @@ def check_early_stop(settings: TrainSettings, *, validates: bool) -> None:
 
 
 def has_stalled(position: Position, metric: str, patience: int | None) -> bool:
-    """Tell whether the metric has not got better for `patience` epochs.
+    """Whether the metric has not improved for `patience` epochs.
 
-    It follows from the position alone, so a run that goes on stops where it would have. Only an
-    epoch that was validated ends a run.
+    It depends on the position only, so a resumed run stops at the same epoch. Only a validated
+    epoch ends a run.
 
     Args:
         position: After an epoch.

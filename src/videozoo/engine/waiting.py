@@ -1,15 +1,15 @@
-"""Whether the data keep up with the trainer."""
+"""Whether training waits for its data."""
 
 from __future__ import annotations
 
 _MOST = 0.3
-_STEPS = 20  # fewer say little: workers need a while to get ahead
+_STEPS = 20  # workers need some steps to get ahead
 
 
 class DataWait:
-    """Sums up where the time of steps went, and complains once.
+    """Sums up the time that steps wait and compute, and complains once.
 
-    The first step of an epoch does not count: it waits for workers that have just started.
+    The first step of an epoch is ignored: it waits for workers that have just started.
     """
 
     def __init__(self) -> None:
@@ -18,13 +18,13 @@ class DataWait:
         self._has_told = False
 
     def add(self, data: float, compute: float) -> None:
-        """Count one step: seconds it waited for its data, and seconds it took after."""
+        """Count one step: seconds of waiting for its data, and seconds of computing."""
         self._data += data
         self._all += data + compute
         self._steps += 1
 
     def complaint(self, advice: str) -> str | None:
-        """Return a line when a large share of the time goes into waiting, once in a run.
+        """A line if a large share of the time goes into waiting; once per run, else None.
 
         Args:
             advice: What to do about it.

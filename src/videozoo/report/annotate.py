@@ -1,4 +1,4 @@
-"""Write answers where people look: onto the video itself, and into one picture of it.
+"""Draw predictions onto the video itself, and into one picture of it.
 
 The mp4 shows the whole video with its best classes in a band, and at the lower edge a timeline with
 a tick at every frame that the model saw. Sound is not kept.
@@ -31,8 +31,8 @@ from videozoo.report.drawing import BAD, FAINT, GOOD, INK, PAPER, Colour, Frame
 from videozoo.safe_write import written_aside
 
 _MOST_SHOWN = 24  # frames in a contact sheet
-_STILLS_RATE = 25  # frames a second for folders and pickles, which tell none
-_TICKS = 90_000  # a second, where frames do not come evenly
+_STILLS_RATE = 25  # frames per second for folders and pickles, which do not store a rate
+_TICKS = 90_000  # per second, for frames at uneven times
 _MOST_NAME_BYTES = 180  # file systems allow 255, endings included
 
 _WHITE: Colour = (255, 255, 255)
@@ -44,42 +44,42 @@ _LIGHT_BAD: Colour = (255, 150, 138)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model says of one video."""
+    """The prediction for one video."""
 
     name: str
     top: Sequence[tuple[str, float]]
     """Class and score in [0, 1], best first; at least one."""
     truth: str | None = None
-    """The true class, where known."""
+    """The true class, if known."""
 
     @property
     def is_right(self) -> bool | None:
-        """None where the true class is not known."""
+        """None if the true class is not known."""
         return None if self.truth is None else self.top[0][0] == self.truth
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenFrames:
-    """Frames of a video that a model looked at."""
+    """The frames of a video that the model saw."""
 
     numbers: Sequence[int]
-    """Of the frames, in the order in which the model got them."""
+    """Numbers of the frames, in the order in which the model saw them."""
     pictures: NDArray[np.uint8]
-    """RGB (len(numbers), H, W, 3), cropped and scaled as the model got them."""
+    """RGB (len(numbers), H, W, 3), cropped and scaled as the model saw them."""
 
 
 # --- the video -----------------------------------------------------------------------------------
 
 
 def annotate_video(reader: VideoReader, path: Path, answer: Answer, seen: Sequence[int]) -> int:
-    """Write a video again, upright, with what the model says of it; one frame in memory at a time.
+    """Write the video upright with the prediction on it; one frame in memory at a time.
 
     Args:
         reader: The video.
-        path: The mp4 to write: H.264 (MPEG-4 where FFmpeg has no encoder for it), of the size of
-            the video, made even, with its frames at their times, without sound.
-        answer: Goes into a band over the picture; as many classes as there is room for.
-        seen: Numbers of the frames the model looked at, for the timeline.
+        path: The mp4 to write: H.264 (MPEG-4 if FFmpeg has no encoder for it), in the size of the
+            video, made even, with every frame at its time, without sound.
+        answer: Drawn in a band over the picture; as many classes as there is room for.
+        seen: Numbers of the frames that the model saw, for the timeline.
 
     Returns:
         Frames written.
@@ -131,14 +131,14 @@ def _video_stream(
     stream = container.add_stream(codec, rate=rate, options=options)
     stream.height, stream.width = height + height % 2, width + width % 2
     stream.pix_fmt = "yuv420p"
-    coder = stream.codec_context  # BT.709 throughout; untagged, players would guess by the size
+    coder = stream.codec_context  # BT.709 always; without tags, players guess by the size
     coder.colorspace = coder.color_primaries = coder.color_trc = 1
     coder.color_range = 1
     return stream
 
 
 def _uneven_times(reader: VideoReader, rate: Fraction) -> list[float] | None:
-    """Seconds of the frames where they do not come at an even rate; None where they do."""
+    """Times of the frames in seconds if their rate is uneven, else None."""
     times = reader.frame_seconds
     if times is None:
         return None
@@ -149,7 +149,7 @@ def _uneven_times(reader: VideoReader, rate: Fraction) -> list[float] | None:
 
 
 def _tick(times: Sequence[float], number: int, rate: Fraction) -> int:
-    """When frame `number` is shown; those nobody foresaw follow the last at the average rate."""
+    """Tick at which frame `number` is shown; unexpected frames follow at the average rate."""
     extra = max(0, number - len(times) + 1)
     return round((times[number - extra] + extra / rate) * _TICKS)
 
@@ -160,7 +160,7 @@ class Band:
     def __init__(
         self, size: tuple[int, int], answer: Answer, seen: Sequence[int], num_frames: int
     ) -> None:
-        """Prepare everything that is the same on all frames.
+        """Draw what is the same on all frames.
 
         Args:
             size: Height and width of the frames; text scales with it.
@@ -181,7 +181,7 @@ class Band:
         self._add = panel[..., :3].astype(np.uint16) * opacity
 
     def draw(self, picture: Frame, number: int) -> Frame:
-        """A copy of frame `number`, written on."""
+        """A copy of frame `number` with the band on it."""
         drawn = picture.copy()
         height, width = self._keep.shape[:2]
         bottom = self._height - self._strip
@@ -246,7 +246,7 @@ class _Row:
 
 
 def _rows(answer: Answer, *, is_narrow: bool) -> list[_Row]:
-    """Lines of the band, those to keep where there is little room first."""
+    """Lines of the band, the most important first."""
     (best, score), *others = answer.top
     sign, fill = {
         None: ("", _BEST),
@@ -254,7 +254,7 @@ def _rows(answer: Answer, *, is_narrow: bool) -> list[_Row]:
         False: ("\N{MULTIPLICATION X} ", BAD),
     }[answer.is_right]
     percent = f"{100 * score:.0f} %"
-    if is_narrow:  # no room for a number beside a name
+    if is_narrow:  # no room for a number beside the name
         rows = [_Row(sign + best, "", score, fill), _Row(percent)]
     else:
         rows = [_Row(sign + best, percent, score, fill)]
@@ -271,7 +271,7 @@ def _rows(answer: Answer, *, is_narrow: bool) -> list[_Row]:
 def contact_sheet(
     seen: SeenFrames, answer: Answer, *, frames_per_second: float | None = None
 ) -> Image.Image:
-    """The frames that a model saw, and beside them what it says.
+    """The frames that the model saw, beside its prediction.
 
     Args:
         seen: Of more than 24, 24 evenly spread ones are shown.
@@ -311,13 +311,13 @@ def explained_sheet(
     name: str,
     frames_per_second: float | None = None,
 ) -> Image.Image:
-    """The frames that a model saw, under each where it looked, and how much the frame weighs.
+    """The frames that the model saw; below each, where it looked and the weight of the frame.
 
     Args:
         seen: Of more than 24, 24 evenly spread ones are shown.
         heat: (T, h, w) in [0, 1], for each of those frames.
-        shares: Of each frame in all the heat.
-        title: Which class this is about.
+        shares: Share of each frame in the total heat.
+        title: The class that is explained.
         name: Of the video.
         frames_per_second: To write seconds over the frames.
     """
@@ -409,7 +409,7 @@ def write_picture(path: Path, picture: Image.Image) -> Path:
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
-    """Names for what is written of each video: short, and none twice on any file system.
+    """File names for the pictures of each video: short, and unique on any file system.
 
     >>> picture_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("b/y.mp4"), Path("b/Y.avi")])
     ['a_x', 'b_x', 'b_y', 'b_Y_2']
@@ -421,7 +421,7 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
     stems = [path.stem if path.suffix else path.name for path in paths]
     often = Counter(map(known, stems))
     names: list[str] = []
-    used: set[str] = set()  # a video may be called as another's explanation
+    used: set[str] = set()  # a video may have the name of another one's explanation
     for path, stem in zip(paths, stems, strict=True):
         name = stem if often[known(stem)] == 1 else f"{path.absolute().parent.name}_{stem}"
         while len(os.fsencode(name)) > _MOST_NAME_BYTES:

@@ -1,7 +1,7 @@
-"""Draw results as pictures that stand inside an HTML page.
+"""Draw results as pictures for an HTML page.
 
 Every picture is an `<svg>` element. Text, axes and lines take their colours from the page (CSS
-variables), so that one picture suits a light and a dark page; text takes the page's font.
+variables), so one picture fits a light and a dark page; text takes the page's font.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Curve:
     """One quantity of one run over time."""
 
     name: str
-    """Of the run, or of what tells this curve from the others in its panel."""
+    """The run, or what else differs from the other curves of the panel."""
     x: Sequence[float]
-    """Mostly epochs, counted from 1."""
+    """Epochs as a rule, counted from 1."""
     y: Sequence[float]
-    """As long as `x`; what is not a number leaves a gap."""
+    """As long as `x`; nan leaves a gap."""
     group: str = ""
-    """Curves of one group share their colour, such as training and validation of one run."""
+    """Curves of one group share a colour, such as training and validation of one run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,36 +50,37 @@ class Panel:
     curves: Sequence[Curve]
     x_label: str = "epoch"
     is_share: bool = False
-    """Values in [0, 1], written in percent."""
+    """Values are in [0, 1] and written in percent."""
     level: tuple[str, float] | None = None
     """A named value to compare with, such as chance, as a dotted line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Which classes are taken for which."""
+    """Confusion matrix."""
 
     title: str
     counts: NDArray[np.int64]
-    """(R, C): row the true class, column the class that was answered. Mostly R = C; with fewer
-    rows, these are the first R classes, and the rest only appear as answers."""
+    """(R, C): row the true class, column the predicted class. R = C as a rule; with fewer rows,
+    they are the first R classes, and the others are only predicted."""
     class_names: Sequence[str]
     """Of the C columns."""
     pairs: Sequence[tuple[str, str, int]] | None = None
-    """The commonest errors (true class, answer, times), where `counts` shows only a part."""
+    """The most frequent errors (true class, predicted class, count), if `counts` shows only a
+    part."""
     note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How often a model is right, by how sure it is."""
+    """How often the model is right, by its confidence."""
 
     title: str
     bins: Sequence[ConfidenceBin]
     note: str = ""
 
 
-# Matplotlib knows no CSS. These colours stand for the page's and are replaced in its output.
+# Matplotlib knows no CSS: these colours are replaced by the page's in its output.
 _INK, _GRID, _FAINT = "#010203", "#010204", "#010205"
 _LINES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 _OF_PAGE = {
@@ -94,13 +95,13 @@ _FEW_CLASSES = 32  # as many as can be labelled and read
 
 
 def curve_svg(panel: Panel) -> str:
-    """Curves over epochs. They differ by dashes and marks too, not by colour alone.
+    """Curves over epochs. They differ by dashes and marks too, not only by colour.
 
     Args:
         panel: At least one curve.
 
     Returns:
-        An `<svg>` element that a screen reader announces with the curves' last values.
+        An `<svg>` element, whose text for screen readers gives the last values.
 
     Raises:
         RunError: Matplotlib is not installed.
@@ -144,7 +145,7 @@ def curve_svg(panel: Panel) -> str:
 
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[int, int]]:
-    """Colour and dashes of each: by group and place in it, or both by place without groups."""
+    """Colour and dashes per curve: by group and place in the group, or both by place."""
     if not any(curve.group for curve in curves):
         return [(number, number) for number in range(len(curves))]
     members: dict[str, int] = {}
@@ -158,7 +159,7 @@ def _styles(curves: Sequence[Curve]) -> list[tuple[int, int]]:
 
 
 def _spoken(panel: Panel) -> str:
-    """Say in words what the curves show."""
+    """The curves in words, for screen readers."""
     ends: list[str] = []
     for curve in panel.curves:
         values = [value for value in curve.y if math.isfinite(value)]
@@ -173,14 +174,15 @@ def _number(panel: Panel, value: float) -> str:
 
 
 def confusion_svg(confusion: Confusion) -> str:
-    """A table as a heat map: each row sums to all videos of its class.
+    """Confusion matrix as a heat map; the colour is the share of the row.
 
-    With up to 32 classes, cells carry their counts and the axes the names; with more, only the
-    picture is shown.
+    Up to 32 classes, cells show their counts and the axes the names; above, only the colours are
+    shown.
 
     Raises:
         RunError: Matplotlib is not installed.
-        ValueError: There are more rows than columns, or not as many names as columns.
+        ValueError: There are more rows than columns, or the number of names differs from the
+            columns.
     """
     counts = np.asarray(confusion.counts)
     classes = len(confusion.class_names)
@@ -197,10 +199,10 @@ def confusion_svg(confusion: Confusion) -> str:
     with _page_style():
         figure, axes = _new_figure(side, side * (rows + 6) / (classes + 6))
 
-        # the share of a row is the opacity: suits every page
+        # the share of a row is the opacity: fits every page
         heat = np.empty((*counts.shape, 4))
         heat[..., :3] = np.array(_HEAT) / 255
-        heat[..., 3] = shares**0.7  # errors are few: let them be seen
+        heat[..., 3] = shares**0.7  # makes rare errors visible
         axes.imshow(heat, interpolation="nearest", aspect="equal")
         axes.set_xlabel("answered")
         axes.set_ylabel("true class")
@@ -239,7 +241,7 @@ def _size(classes: int) -> float:
 
 
 def reliability_svg(reliability: Reliability) -> str:
-    """Bars of how often a model is right where it is so sure, against the line where both agree.
+    """Bars: accuracy per range of confidence, against the line where both are equal.
 
     Raises:
         RunError: Matplotlib is not installed.
@@ -282,14 +284,14 @@ def reliability_svg(reliability: Reliability) -> str:
 
 
 def worst_pairs(confusion: Confusion, most: int = 5) -> list[tuple[str, str, int]]:
-    """The commonest errors: true class, class answered, how often; commonest first.
+    """The most frequent errors: (true class, predicted class, count).
 
     >>> table = np.array([[5, 2], [0, 3]])
     >>> worst_pairs(Confusion(title="", counts=table, class_names=["cat", "dog"]))
     [('cat', 'dog', 2)]
     """
     errors = np.array(confusion.counts)
-    np.fill_diagonal(errors, 0)  # what is not square has fewer rows
+    np.fill_diagonal(errors, 0)  # a matrix that is not square has fewer rows
     order = np.argsort(-errors, axis=None, kind="stable")[:most]
     names = list(confusion.class_names)
     return [
@@ -307,7 +309,7 @@ def _worst_pairs(confusion: Confusion) -> str:
 
 @contextmanager
 def _page_style() -> Generator[None]:
-    """Make matplotlib draw with the stand-ins for the page's colours, inside the block only."""
+    """Within the block, matplotlib draws with the colours that are replaced by the page's."""
     try:
         from matplotlib import rc_context
     except ImportError as error:
@@ -320,7 +322,7 @@ def _page_style() -> Generator[None]:
 
 
 def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of its own, apart from matplotlib's list of open ones; sizes in inches."""
+    """A figure outside matplotlib's list of open figures; sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -332,7 +334,7 @@ def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "videozoo",  # the same numbers make the same page
+    "svg.hashsalt": "videozoo",  # equal numbers give equal pages
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
@@ -354,7 +356,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def _svg(figure: Figure, spoken: str) -> str:
-    """Finish a figure: an `<svg>` element that keeps to itself within a page."""
+    """The figure as an `<svg>` element whose ids and styles do not clash with the page."""
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=nothing, bbox_inches="tight", pad_inches=0.03)
@@ -385,7 +387,7 @@ def _svg(figure: Figure, spoken: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text for matplotlib: no control characters, no name it would hide for its underscore."""
+    """Text for matplotlib: no control characters; a leading `_` would hide a name."""
     name = shown(text)
     return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 

@@ -26,8 +26,8 @@ GOOD: Colour = (23, 121, 74)
 BAD: Colour = (179, 53, 43)
 
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-# By what they can write: DejaVu (with matplotlib, or installed) most alphabets; Chinese, Japanese
-# and Korean only where the system has a font for them.
+# DejaVu (installed, or from matplotlib) has most alphabets; Chinese, Japanese and Korean need a #
+# font of the system.
 _FACES = (
     "DejaVuSans.ttf",
     "Arial Unicode.ttf",
@@ -38,13 +38,13 @@ _FACES = (
     "malgun.ttf",
     "PingFang.ttc",
 )
-_HEAT = np.array(  # none, some, much, most: dark to bright, so that it reads without colour too
+_HEAT = np.array(  # from none to most: dark to bright, readable without colour too
     [[20, 11, 53], [127, 30, 108], [229, 92, 48], [252, 255, 164]], np.float32
 )
 
 
 def printable(text: str) -> str:
-    """Text without what cannot be drawn on one line.
+    """Text without characters that cannot be drawn on one line.
 
     >>> printable("a\\nb\\x00")
     'a b?'
@@ -53,7 +53,7 @@ def printable(text: str) -> str:
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The first font at hand that has every character of `text`; else the first of all."""
+    """The first available font with every character of `text`, else the first one."""
     fonts = _fonts(size)
     return next((font for font in fonts if all(_has(font, each) for each in text)), fonts[0])
 
@@ -73,7 +73,7 @@ def _fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 
 def _of_matplotlib(name: str) -> str:
-    """Where matplotlib keeps a font, found without importing it."""
+    """Path of a font of matplotlib, found without importing it."""
     package = importlib.util.find_spec("matplotlib")
     if package is None or package.origin is None:
         return name
@@ -82,7 +82,7 @@ def _of_matplotlib(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _has(font: ImageFont.FreeTypeFont, character: str) -> bool:
-    """Whether a font draws a character as something else than its box for unknown ones."""
+    """Whether a font has a character, and does not draw its box for unknown ones."""
     if character.isspace():
         return True
     drawn, unknown = (bytes(cast(Any, font.getmask(each))) for each in (character, "\U0010fffe"))
@@ -90,7 +90,7 @@ def _has(font: ImageFont.FreeTypeFont, character: str) -> bool:
 
 
 def fitted(text: str, size: int, width: float) -> str:
-    """As much of `text` as fits into `width`, with an ellipsis where something is left out.
+    """As much of `text` as fits into `width`, with an ellipsis if it is cut.
 
     >>> fitted("short", 12, 200)
     'short'
@@ -106,8 +106,8 @@ def fitted(text: str, size: int, width: float) -> str:
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float, tail: str = "") -> int:
-    """Characters of the longest beginning that fits with a tail; accents have no width and stay
-    with their letter."""
+    """Number of leading characters that fit together with `tail`; accents stay with their
+    letter."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
@@ -119,13 +119,13 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float, tail: str = 
 
 
 def wrapped(text: str, size: int, width: float, *, most: int) -> list[str]:
-    """`text` in lines of at most `width`, broken at blanks, or anywhere where a word is wider.
+    """`text` in lines of at most `width`, broken at blanks, or within words that are wider.
 
     Args:
         text: What to write.
         size: Of the letters.
         width: Of a line.
-        most: Lines; what is left over is cut from the last.
+        most: Largest number of lines; the last one is cut.
 
     >>> wrapped("a man runs and falls", 12, 80, most=3)
     ['a man runs', 'and falls']
@@ -145,7 +145,7 @@ def wrapped(text: str, size: int, width: float, *, most: int) -> list[str]:
 
 
 def line_height(size: int) -> int:
-    """From a line to the next, of letters of a size."""
+    """Distance from one line of text to the next."""
     return round(1.3 * size)
 
 
@@ -186,7 +186,7 @@ def bar(
     share: float,
     colour: Colour = ACCENT,
 ) -> None:
-    """A share in [0, 1] as a bar in a track."""
+    """Draw a share in [0, 1] as a bar in a track."""
     left, top, right, bottom = box
     canvas.rectangle((left, top, right - 1, bottom - 1), fill=TRACK)
     filled = left + (right - left) * min(max(share, 0.0), 1.0)
@@ -195,7 +195,7 @@ def bar(
 
 
 def resized(frame: Frame, width: int) -> Image.Image:
-    """A frame at another width, its shape kept."""
+    """A frame at another width, with its aspect ratio."""
     height = max(1, round(frame.shape[0] * width / frame.shape[1]))
     return Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -208,7 +208,7 @@ def heat_colours(heat: NDArray[np.float32]) -> Frame:
 
 
 def with_heat(frame: Frame, heat: NDArray[np.float32]) -> Frame:
-    """Lay heat (h, w) in [0, 1] over a frame (H, W, 3): glowing over a grey and dimmed picture."""
+    """Draw heat (h, w) in [0, 1] over a frame (H, W, 3), which is made grey and darker."""
     height, width = frame.shape[:2]
     map_ = Image.fromarray(np.ascontiguousarray(heat, np.float32))
     fine = np.asarray(map_.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
@@ -229,7 +229,7 @@ def columns_for(cells: int) -> int:
 
 
 def spread(count: int, most: int) -> Sequence[int]:
-    """At most `most` of `count` places, evenly spread, first and last among them.
+    """At most `most` of `count` places, evenly spread, with the first and the last.
 
     >>> list(spread(3, 5)), list(spread(9, 3))
     ([0, 1, 2], [0, 4, 8])

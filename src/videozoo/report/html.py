@@ -1,6 +1,6 @@
 """Write results as one HTML file to send to a colleague.
 
-The file needs no network, no script and no other file: pictures and style stand in it, and it
+The file needs no network, no script and no other file: it contains pictures and style, and it
 forbids the browser to load anything else. Every text is escaped, so class names and file names may
 be anything.
 """
@@ -40,35 +40,35 @@ _FRAME_HEIGHT = 96  # pixels; enough for a strip, small enough to mail dozens
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """One number to see first."""
+    """One number at the top of the page."""
 
     label: str
     value: str
-    """As it is to be read: "94.5 %"."""
+    """As shown: "94.5 %"."""
     note: str = ""
     share: float | None = None
     """In [0, 1]: also drawn as a bar."""
     is_main: bool = False
-    """The one that matters most."""
+    """The main number of the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionCard:
-    """One video and what a model says of it."""
+    """One video and its prediction."""
 
     name: str
     frames: NDArray[np.uint8]
     """RGB (T, H, W, 3), as the model sees them. Of more than 16, 16 evenly spread ones are shown,
-    scaled down to 96 lines."""
+    96 pixels high."""
     top: Sequence[tuple[str, float]]
     """Class and score in [0, 1], best first; at least one."""
     truth: str | None = None
-    """The true class, where known."""
+    """The true class, if known."""
     note: str = ""
 
     @property
     def is_right(self) -> bool | None:
-        """None where the true class is not known."""
+        """None if the true class is not known."""
         return None if self.truth is None else self.top[0][0] == self.truth
 
 
@@ -77,8 +77,8 @@ Cell = str | int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A section of rows. Text stands left, whole numbers right; a float is a share in [0, 1] and
-    is drawn as percent with a bar, or as a dash where it is not a number."""
+    """A section with a table. Text is left, whole numbers are right; a float is a share in [0, 1],
+    drawn as percent with a bar, or as a dash if it is nan."""
 
     title: str
     columns: Sequence[str]
@@ -89,18 +89,18 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything on the page, from top to bottom. What is empty is left out."""
+    """The content of the page, from top to bottom. Empty parts are left out."""
 
     title: str
     summary: str
-    """One paragraph: what was done and what came out."""
+    """One paragraph: what was done, and the result."""
     headlines: Sequence[Headline] = ()
     explanation: Sequence[str] = ()
     """Paragraphs under "What this shows"."""
     panels: Sequence[Panel] = ()
     """Training curves."""
     results: Sequence[Panel] = ()
-    """Curves of what came out."""
+    """Curves of the results."""
     confusions: Sequence[Confusion] = ()
     tables: Sequence[Table] = ()
     reliability: Reliability | None = None
@@ -108,15 +108,15 @@ class Report:
     errors: Sequence[PredictionCard] = ()
     """The worst ones first."""
     skipped: Sequence[str] = ()
-    """What was left out, and why."""
+    """What was skipped, and why."""
     details: Sequence[tuple[str, str]] = ()
-    """Heading and text, such as the configuration; shown as they are, folded away."""
+    """Heading and text, such as the configuration; shown as they are, in folded sections."""
     made: str = ""
-    """When and by which command, for the last line."""
+    """Date and command, for the last line."""
 
 
 def write_report(path: Path, report: Report) -> Path:
-    """Write a report as one HTML file; what was at `path` is replaced at once, or kept.
+    """Write a report as one HTML file; an older one is replaced only by a complete one.
 
     Returns:
         `path`.
@@ -135,7 +135,7 @@ def write_report(path: Path, report: Report) -> Path:
 
 
 def render(report: Report) -> str:
-    """Give the page as text."""
+    """The page as text."""
     parts = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="lead">{escape(report.summary)}</p>',
@@ -200,7 +200,7 @@ def _headlines(headlines: Sequence[Headline]) -> str:
 
 
 def _bar(share: float) -> str:
-    """Decoration beside a number that is there as text."""
+    """A bar beside a number that is also written as text."""
     width = 100 * min(max(share, 0.0), 1.0) if share == share else 0.0
     return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
 
@@ -243,7 +243,7 @@ def _table_section(table: Table) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Numbers stand right, as their headings do."""
+    """Numbers and their headings are aligned to the right."""
     first = rows[0] if rows else [""] * len(columns)
     heads = "".join(
         f'<th scope="col"{_align(cell)}>{escape(name)}</th>'
@@ -311,7 +311,7 @@ def _card(card: PredictionCard) -> str:
 
 
 def _mark(card: PredictionCard) -> str:
-    """Right or wrong in a sign and a word, and only then by colour."""
+    """Right or wrong as a sign and a word, not by colour alone."""
     if card.is_right is None:
         return ""
     if card.is_right:

@@ -1,7 +1,6 @@
-"""Results as tables for the terminal. Each function takes data and gives a `rich` table.
+"""Results as tables for the terminal. Each function returns a `rich` table.
 
-Names come from users' files: they are shown as they are, never read as markup, and characters that
-a terminal would obey are replaced.
+Names come from users' files: they are never read as markup, and control characters are replaced.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _TITLES = {
     "auc": "AUC",
 }
 _METRICS = {"ar": "AR", "map": "mAP"}
-"""Of titles such as AR@100."""
+"""Parts of titles such as AR@100."""
 
 
 def summary_table(
@@ -46,16 +45,16 @@ def summary_table(
     total: int | None = None,
     what: str = "videos",
 ) -> Table:
-    """Headline numbers, one a line.
+    """Headline numbers, one per line.
 
     Args:
         metrics: Shares in [0, 1] (`top1`, `top5`, `mean_class`, or any other name) and `loss`.
-            With `view_` before the name they are of single views and stand in a column of their
-            own, which is left out where it would repeat the first.
+            Names that start with `view_` are of single views and get their own column, which is
+            left out if it would repeat the first.
         title: Over the table.
-        used: On how many the numbers are; shown where these are not all.
-        total: How many there were.
-        what: They are.
+        used: Number of videos behind the figures; shown if it is not `total`.
+        total: Number of all videos.
+        what: What is counted, such as videos.
 
     >>> table = summary_table({"top1": 0.875, "view_top1": 0.5})
     >>> [column.header for column in table.columns]
@@ -80,7 +79,7 @@ def summary_table(
 
 
 def title_of(metric: str) -> str:
-    """What people call a metric.
+    """Title of a metric.
 
     >>> title_of("top1"), title_of("ar@100"), title_of("map@0.5"), title_of("other")
     ('top-1 accuracy', 'AR@100', 'mAP@0.5', 'other')
@@ -98,19 +97,19 @@ def _value(key: str, value: float | None) -> str:
 
 
 def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most: int = 20) -> Table:
-    """How each class fared; the worst ones only where there are many.
+    """Accuracy per class; only the worst classes if there are many.
 
     Args:
-        classes: As `AccuracyCounter.per_class` gives them.
+        classes: From `AccuracyCounter.per_class`.
         names: Of all classes.
-        most: With more classes than this, the worst `most` are shown, worst first. Otherwise all,
-            in their own order. Classes without videos are left out.
+        most: With more classes than this, only the worst `most` are shown, worst first. Classes
+            without videos are left out.
     """
     seen = [row for row in classes if row.total]
     shown = seen
     title = "Accuracy by class"
     if len(seen) > most:
-        # of equally bad ones, those with more videos: that is surer knowledge
+        # of equally bad classes, those with more videos first: they are surer
         shown = sorted(seen, key=lambda row: (row.accuracy, -row.total))[:most]
         title = f"The {most} worst of {len(seen)} classes"
     table = Table(title=title, title_justify="left")
@@ -135,7 +134,7 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
 
 
 def tag_table(classes: Sequence[Mapping[str, Any]], *, most: int = 20) -> Table:
-    """Average precision of the commonest tags.
+    """Average precision of the most frequent tags.
 
     Args:
         classes: Rows with `class`, `videos` and `ap` (in [0, 1]).
@@ -159,12 +158,12 @@ def tag_table(classes: Sequence[Mapping[str, Any]], *, most: int = 20) -> Table:
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 2) -> Table:
-    """What a model says of some videos, one a line.
+    """Predictions, one video per line.
 
     Args:
         predictions: Each with `video` (its name), `top` (a list of {`class`, `score`}, best
-            first) and, where it is known, `label` (the name of the true class).
-        others: How many classes after the best are shown.
+            first) and, if known, `label` (the name of the true class).
+        others: Number of classes shown after the best.
     """
     with_truth = any(row.get("label") is not None for row in predictions)
     table = Table(title="Predictions", title_justify="left")
@@ -189,7 +188,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
 
 
 def bucket_name(row: Mapping[str, Any]) -> str:
-    """What a row of a breakdown is of.
+    """Name of one row of a breakdown.
 
     >>> bucket_name({"above": 0.0, "up_to": 30.0}), bucket_name({"above": 180.0, "up_to": None})
     ('to 30', 'above 180')
@@ -200,12 +199,12 @@ def bucket_name(row: Mapping[str, Any]) -> str:
 
 
 def bucket_table(title: str, parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """How a share depends on something, such as recall on the length of what is to be found.
+    """A share by a property, such as recall by the length of the segment.
 
     Args:
         title: Over the table.
-        parts: By what it depends on: rows with `above` and `up_to` (None: no end), `segments` and
-            `share` (in [0, 1], None where there are no segments).
+        parts: Property to rows with `above` and `up_to` (None: no end), `segments` and `share` (in
+            [0, 1], None without segments).
     """
     table = Table(title=title, title_justify="left")
     for header in ("by", "", "segments", "share"):
@@ -228,13 +227,13 @@ def bucket_table(title: str, parts: Mapping[str, Sequence[Mapping[str, Any]]]) -
 def error_table(
     best: Mapping[str, float], best_10: Mapping[str, float], gains: Mapping[str, float]
 ) -> Table:
-    """What detections are: right, or wrong in which way.
+    """Detections by kind of error.
 
     Args:
         best: Shares of `right` and of each kind of error among as many of the best detections as
             there are annotated segments.
         best_10: The same among ten times as many.
-        gains: By how much mAP would rise without the errors of a kind.
+        gains: Kind of error to the rise of mAP without these errors.
     """
     table = Table(title="What detections are", title_justify="left")
     table.add_column("")
@@ -249,13 +248,13 @@ def error_table(
 
 
 def segment_table(predictions: Sequence[Mapping[str, Any]], *, most: int = 5) -> Table:
-    """What a model finds in some videos, one segment a line.
+    """Segments found in videos, one per line.
 
     Args:
         predictions: Each with `video`, its name, and `segments`, best first: `start_seconds` and
-            `end_seconds`, or `start` and `end` as shares of a video of unknown length; `score`;
-            perhaps `label`.
-        most: Segments shown of each video.
+            `end_seconds`, or `start` and `end` as fractions if the video's length is unknown;
+            `score`; perhaps `label`.
+        most: Segments shown per video.
     """
     with_label = any("label" in one for row in predictions for one in row["segments"])
     table = Table(title="Segments", title_justify="left")
@@ -300,7 +299,7 @@ _COUNT_MEANINGS = {
 
 
 def check_counts_table(counts: Mapping[str, int]) -> Table:
-    """How many files turned out how; what there is none of is left out.
+    """Number of files per status; a status without files is left out.
 
     >>> check_counts_table({"readable": 3, "empty": 0, "hung": 1}).row_count
     2
@@ -317,7 +316,7 @@ def check_counts_table(counts: Mapping[str, int]) -> Table:
 
 
 def check_spread_table(spreads: Mapping[str, tuple[float, float, float]]) -> Table:
-    """Smallest, middle and largest of each quantity.
+    """Minimum, median and maximum of each quantity.
 
     Args:
         spreads: Name to (smallest, median, largest).
@@ -331,7 +330,7 @@ def check_spread_table(spreads: Mapping[str, tuple[float, float, float]]) -> Tab
 
 
 def check_parts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """How videos spread over classes, one part a line.
+    """Videos per class, one part of the data per line.
 
     Args:
         rows: Each with `part`, `videos`, `classes`, `median`, and `least` and `most`: (name of
@@ -361,7 +360,7 @@ _MARKS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor_table(findings: Sequence[Mapping[str, Any]]) -> Table:
-    """What an examination found, one thing a line.
+    """Findings of `videozoo doctor`, one per line.
 
     Args:
         findings: Each with `group`, `name`, `mark` ("ok", "note" or "problem") and `value`.
@@ -380,7 +379,7 @@ def doctor_table(findings: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _brief(value: float) -> str:
-    """A number in few digits.
+    """A number with few digits.
 
     >>> [_brief(value) for value in (12345, 29.97, 0.0123, 8.0)]
     ['12,345', '29.97', '0.0123', '8']
@@ -391,7 +390,7 @@ def _brief(value: float) -> str:
 
 
 def _verdict(truth: str | None, guess: str) -> Text:
-    """The true class, marked as told right or wrong by more than colour."""
+    """The true class, marked right or wrong by a sign and a colour."""
     if truth is None:
         return Text("unknown", style="dim")
     if truth == guess:
@@ -400,7 +399,7 @@ def _verdict(truth: str | None, guess: str) -> Text:
 
 
 def _end_of(path: str, most: int = _NAME_WIDTH) -> str:
-    """The end of a long path: there the names differ.
+    """The end of a long path, where names differ.
 
     >>> _end_of("/a/very/long/way/to/clip_7.mp4", 14)
     '\u2026to/clip_7.mp4'
@@ -413,7 +412,7 @@ def _short(name: str, most: int = 24) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] as people read it.
+    """A share in [0, 1] in percent.
 
     >>> percent(0.9375), percent(float("nan"))
     ('93.75 %', '-')
@@ -422,7 +421,7 @@ def percent(share: float) -> str:
 
 
 def plain(text: object) -> Text:
-    """Text without markup, whose control characters cannot reach the terminal.
+    """Text without markup and without control characters.
 
     >>> plain("a[red]b\\x1b[2J").plain
     'a[red]b?[2J'
@@ -437,11 +436,11 @@ def _bar(share: float, width: int) -> Text:
 
 
 def caption_table(captions: Sequence[Mapping[str, Any]]) -> Table:
-    """Sentences for events, one a line.
+    """Sentences for events, one per line.
 
     Args:
-        captions: Each with `video`, `start_seconds`, `end_seconds`, `sentence` and, where it is
-            known, `truth` (what a person says).
+        captions: Each with `video`, `start_seconds`, `end_seconds`, `sentence` and, if known,
+            `truth` (the sentence of a person).
     """
     with_truth = any(row.get("truth") for row in captions)
     table = Table(title="Captions", title_justify="left")
@@ -460,7 +459,7 @@ def caption_table(captions: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
-    """Moments found by sentences, the best of each on the first line.
+    """Moments found for sentences, the best one of each on the first line.
 
     Args:
         found: Each with `video`, `number` and `sentence` (None: known by its number only), `unit`,
@@ -492,7 +491,7 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def recall_table(recalls: Sequence[Mapping[str, float]], *, title: str) -> Table:
-    """R@n at tIoU, a line a tIoU.
+    """R@N, one tIoU threshold per line.
 
     Args:
         recalls: Each with `n`, `tiou` and `share`.

@@ -1,7 +1,7 @@
-"""What happens when: rows over the time of one video, as a picture.
+"""A picture of what happens when: rows over the time of one video.
 
-A row is either heat (how much a model attends to each moment) or spans (actions, proposals,
-captions, moments), which are stacked where they overlap. A legend below says how to read them.
+A row is heat (how much the model attends to each time) or spans (actions, proposals, captions,
+moments), which are stacked if they overlap. A legend below explains them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from videozoo.report.drawing import ACCENT, FAINT, GOOD, INK, PAPER, TRACK, Colo
 _MARGIN, _NAMES, _PLOT = 20, 170, 700
 _LANE, _HEAT_HEIGHT, _GAP = 24, 34, 14
 _AXIS, _LEGEND, _SWATCH = 24, 28, 56
-_PALEST = 0.25  # how strongly a span of score 0 is drawn
+_PALEST = 0.25  # opacity of a span of score 0
 _TITLE_SIZE, _NAME_SIZE = 17, 14
 _MOST_LINES = 8  # of a title or a name
 _MOST_LANES = 12
@@ -29,11 +29,11 @@ _STEPS = (1, 2, 5)  # ticks of an axis: these times a power of ten
 
 @dataclass(frozen=True, kw_only=True)
 class HeatRow:
-    """How much something weighs from moment to moment."""
+    """A weight over time."""
 
     name: str
     values: NDArray[np.floating]
-    """(T,): not negative, evenly over the whole time; the largest is drawn brightest."""
+    """(T,), 0 or more, evenly over the whole time; the largest is drawn brightest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Span:
     end: float
     text: str = ""
     score: float | None = None
-    """In [0, 1]: how strongly it is drawn. None: fully."""
+    """In [0, 1]: opacity. None: opaque."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,16 @@ class Timeline:
 
     title: str
     length: float
-    """Of the axis, in `unit`; more than 0."""
+    """Length of the axis in `unit`; above 0."""
     unit: Literal["s", "frames", "vectors"] = "s"
     rows: Sequence[HeatRow | SpanRow] = field(default_factory=tuple)
     bars: Sequence[tuple[str, float]] = ()
-    """Names with shares in [0, 1], such as the best classes with their scores; above the rows."""
+    """Names with shares in [0, 1], such as the best classes and their scores; drawn above the
+    rows."""
 
 
 def timeline_picture(timeline: Timeline) -> Image.Image:
-    """Draw a timeline; the picture grows with its rows, to 12 lanes of spans each.
+    """Draw a timeline. The height grows with the rows, which have up to 12 lanes of spans each.
 
     >>> row = SpanRow(name="truth", spans=[Span(start=1, end=3, text="jumps")])
     >>> timeline_picture(Timeline(title="a.mp4", length=10, rows=[row])).width
@@ -118,7 +119,7 @@ def timeline_picture(timeline: Timeline) -> Image.Image:
 
 
 def _draw_legend(sheet: Image.Image, timeline: Timeline, middle: float) -> None:
-    """One entry for each thing that the rows show."""
+    """One entry per kind of row."""
     heat = drawing.heat_colours(np.linspace(0, 1, _SWATCH, dtype=np.float32)[None])
     shades = np.linspace(_PALEST, 1, _SWATCH)[None, :, None]
     spans = [row for row in timeline.rows if isinstance(row, SpanRow)]
@@ -195,7 +196,7 @@ def _draw_heat(sheet: Image.Image, row: HeatRow, top: int, height: int) -> None:
     largest = float(values.max(initial=0.0))
     shares = values / largest if largest > 0 else values
     columns = (np.arange(_PLOT) * len(values)) // _PLOT
-    if len(values) > _PLOT:  # a peak must not fall between two columns
+    if len(values) > _PLOT:  # keep the peaks
         edges = np.linspace(0, len(values), _PLOT + 1).astype(int)
         line = np.maximum.reduceat(shares, edges[:-1])
     else:
@@ -206,7 +207,7 @@ def _draw_heat(sheet: Image.Image, row: HeatRow, top: int, height: int) -> None:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Where a span is drawn, and where its text; in pixels across."""
+    """Where a span and its text are drawn, in pixels from the left."""
 
     span: Span
     left: float
@@ -216,7 +217,7 @@ class _Placed:
 
     @property
     def taken(self) -> tuple[float, float]:
-        """What bar and text take up."""
+        """From the left to the right end of bar and text."""
         beside = 4 + self.text_width + 8
         return (
             self.left - (beside if self.text_at == "before" else 0),
@@ -224,7 +225,7 @@ class _Placed:
         )
 
     def is_apart(self, other: _Placed) -> bool:
-        """Whether neither the times nor what is drawn overlap."""
+        """Whether neither the times nor the drawings overlap."""
         (left, right), (others_left, others_right) = self.taken, other.taken
         return (self.span.end <= other.span.start or self.span.start >= other.span.end) and (
             right <= others_left or left >= others_right
@@ -232,7 +233,7 @@ class _Placed:
 
 
 def _placed(span: Span, length: float) -> _Placed:
-    """A text that is wider than its bar stands beside it, where there is room."""
+    """A text wider than its bar is drawn beside it, if there is room."""
     left = _x(span.start, length)
     right = max(_x(span.end, length), left + 2)
     text = drawing.printable(span.text)
@@ -247,7 +248,7 @@ def _placed(span: Span, length: float) -> _Placed:
 
 
 def _lanes(row: SpanRow, length: float) -> list[list[_Placed]]:
-    """Spans on as few lanes as keep them apart, the first ones (the best) on top."""
+    """Spans on as few lanes as possible without overlap, the first (best) ones on top."""
     lanes: list[list[_Placed]] = []
     for span in row.spans:
         one = _placed(span, length)
