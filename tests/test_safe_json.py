@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from videozoo.data.annotations.class_names import read_class_names
-from videozoo.data.annotations.segments import read_annotations, read_class_scores, read_results
+from videozoo.data.annotations.segment_results import read_class_scores, read_results
+from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.features.records import open_records

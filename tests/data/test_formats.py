@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data.annotations import sentences
+from videozoo.data.annotations import segment_formats, sentences
+from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.features import by_name
 from videozoo.data.features.by_name import FeatureFiles
@@ -63,7 +64,7 @@ def check_told(source: object, one: Format[Any, Any], table: Iterable[Format[Any
 def check_lists(message: str, table: Iterable[Format[Any, Any]]) -> None:
     """The error for an unknown file names every format and shows how it begins."""
     for one in table:
-        assert f"\n  {one.name}: {one.example.splitlines()[0]}" in message
+        assert f"\n  {one.name}\n      {one.example.splitlines()[0][:100]}" in message
 
 
 # --- features by name of the video -----------------------------------------------------------
@@ -118,9 +119,9 @@ def test_sentences(tmp_path: Path, one: Format[TextFile, Any]):
         ("", "empty"),
         ("\nv one man", "its first line is 'v one man'"),
         ('{"database": {"v": {}}}', "segments with labels"),
-        ('{"a": 1}\n{"a": 2}', "JSON values, an object with 'a'"),
-        ("[1, 2]", "JSON values, 1"),
-        ("{}", "JSON, an object with ''"),
+        ('{"a": 1}\n{"a": 2}', "JSON Lines, objects with 'a'"),
+        ("[1, 2]", "JSON, 1"),
+        ("{}", "JSON, an object with no key"),
     ],
 )
 def test_unknown_sentences_are_told_every_format(tmp_path: Path, text: str, seen: str):
@@ -131,3 +132,42 @@ def test_unknown_sentences_are_told_every_format(tmp_path: Path, text: str, seen
 
     assert f"a.txt: no sentences with times: {seen}" in str(caught.value)
     check_lists(str(caught.value), sentences.FORMATS)
+
+
+# --- segments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", segment_formats.FORMATS, ids=lambda one: one.name)
+def test_segments(tmp_path: Path, one: Format[TextFile, Any]):
+    path = example(tmp_path, one)
+
+    check_told(TextFile(path), one, segment_formats.FORMATS)
+    lengths = {"a": 9.0, "video_validation_0000051": 9.0}
+    (video,) = read_annotations(path, durations=lengths, frames_per_second=10).videos
+    assert video.video in lengths
+    assert video.duration_seconds == 9
+    first = video.instances[0]
+    assert (first.start_seconds, first.end_seconds) == (1.0, 2.5)
+    assert first.label in ("run", "c000", "0")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("", "empty"),
+        ("[1]", "JSON, 1"),
+        ('{"a": 3}', "JSON, an object with 'a'"),
+        ('{"results": {}}', "these are results, expected annotations"),
+        ("a,b,c\n1,2,3\n", "its first line is 'a,b,c'"),
+        ("a 10 2 1 3 4\n", "its first line is 'a 10 2 1 3 4'"),
+        ("a 10 1 0 3 4\n", "its first line is 'a 10 1 0 3 4'"),
+    ],
+)
+def test_unknown_segments_are_told_every_format(tmp_path: Path, text: str, seen: str):
+    (tmp_path / "a.txt").write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        read_annotations(tmp_path / "a.txt")
+
+    assert f"a.txt: not annotations of a known kind: {seen}" in str(caught.value)
+    check_lists(str(caught.value), segment_formats.FORMATS)

@@ -642,7 +642,7 @@ def test_features_of_another_extractor_are_refused(
         (["data.features=null"], "data.features is not set"),
         (["data.annotations=null"], "data.annotations is not set"),
         (["data.annotations=nowhere.json"], "nowhere.json"),
-        (["model.feature_dim=12"], "8 values a step, expected model.feature_dim=12"),
+        (["model.feature_dim=12"], "8 values per step, expected model.feature_dim=12"),
         (["data.resize=refuse", "model.num_steps=24"], "20 steps, expected 24"),
         (["data.train_subset=trainig"], "no video is of subset 'trainig'"),
         (["train.mixup_alpha=0.2"], "train.mixup_alpha: is for models that classify clips"),

@@ -41,7 +41,7 @@ class Format(Generic[S, F]):
     def __str__(self) -> str:
         """Name and example, as errors show them."""
         lines = [line[:_LONGEST_LINE] for line in self.example.splitlines()[:_MOST_LINES]]
-        return f"{self.name}: " + f"\n    {' ' * len(self.name)}".join(lines)
+        return "\n      ".join([self.name, *lines])
 
 
 def format_of(source: S, formats: Iterable[Format[S, F]]) -> Format[S, F] | None:
@@ -88,10 +88,15 @@ class TextFile:
         """The first of `lines`; empty where there is none."""
         return self.lines[0][1] if self.lines else ""
 
+    @property
+    def heading(self) -> str:
+        """The very first line, where tables name their columns."""
+        return self.text.partition("\n")[0].strip()
+
     @cached_property
     def columns(self) -> frozenset[str]:
         """What the columns are called, where this is a CSV with commas."""
-        return frozenset(column.strip().strip('"') for column in self.first_line.split(","))
+        return frozenset(column.strip().strip('"') for column in self.heading.split(","))
 
     @cached_property
     def content(self) -> Any:
@@ -100,7 +105,7 @@ class TextFile:
         Raises:
             DataError: It is not JSON, though it should be.
         """
-        if not self._begins_as_json or self._is_json_lines:
+        if not self.is_json or self._is_json_lines:
             return None
         return json_of(self.path, self.text)
 
@@ -117,13 +122,14 @@ class TextFile:
         return [(f"entry {number}", one) for number, one in enumerate(listed)]
 
     @property
-    def _begins_as_json(self) -> bool:
+    def is_json(self) -> bool:
+        """Whether it is called JSON, or begins as JSON does."""
         is_called = self.path.suffix.lower() == ".json" and not self.is_folder
         return is_called or self.first_line[:1] in ("{", "[")
 
     @cached_property
     def _is_json_lines(self) -> bool:
-        if not self._begins_as_json or len(self.lines) < 2:
+        if not self.is_json or len(self.lines) < 2:
             return False
         try:
             parse_json(self.first_line)
@@ -138,10 +144,11 @@ class TextFile:
             return "a folder"
         if not self.lines:
             return "empty"
-        if not self._begins_as_json:
+        if not self.is_json:
             return f"its first line is {brief(self.first_line)}"
+        what = "JSON Lines" if self._is_json_lines else "JSON"
         one = self.records[0][1] if self.records else self.content
-        what = "JSON values" if self.records else "JSON"
         if isinstance(one, dict):
-            return f"{what}, an object with {brief(few(cast('dict[str, Any]', one), 3))}"
+            keys = few(map(repr, cast("dict[str, Any]", one)), 3)
+            return f"{what}, {'objects' if self.records else 'an object'} with {keys or 'no key'}"
         return f"{what}, {brief(one)}"

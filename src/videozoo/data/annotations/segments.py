@@ -1,46 +1,24 @@
-"""What happens in videos, from when to when: annotations, and results in ActivityNet's form.
+"""What happens in videos, from when to when: annotations, checked and as one kind of object.
 
-`read_annotations` knows nine kinds of file, told apart by their content:
-
-* ActivityNet's official JSON, `{"database": {NAME: {"duration", "subset", "annotations"}}}`;
-* the 2019 library's `activity_net_1_3_new.json`, `{NAME: {"duration_second", ...}}`;
-* THUMOS14: CSV with the columns `video, type, start, end` or `video-name, t-init, t-end`, or the
-  official folder of `CLASS_val.txt`;
-* Charades: CSV with the columns `id, actions, length`;
-* the 2019 lists of C-TCN, `NAME FRAMES COUNT (CLASS START END)...` a line, in frames;
-* projects of VIA 3, exports of Label Studio, and other CSV with a segment a row and columns such as
-  `video, start, end, label`.
-
-Results are ActivityNet's `{"version", "results", "external_data"}`, as its evaluation takes them.
+`segment_formats.FORMATS` lists the files that are known.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.exports import (
-    RawInstance,
-    RawVideo,
-    is_label_studio,
-    is_via,
-    label_studio_videos,
-    table_columns,
-    table_videos,
-    via_videos,
-)
+from videozoo.data.annotations.segment_formats import RawInstance, RawVideo, raw_videos
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
-    Table,
     finite_number,
     integer,
     json_of,
@@ -50,8 +28,7 @@ from videozoo.data.text import (
     of_video,
     text_of,
 )
-from videozoo.errors import DataError, brief, few
-from videozoo.safe_write import written_aside
+from videozoo.errors import DataError, few
 from videozoo.settings.segments import BadSegments
 
 AMBIGUOUS = "Ambiguous"
@@ -63,14 +40,11 @@ _PARTS = {
     "valid": "validation",
     "test": "testing",
 }
-_DURATIONS = ("duration", "duration_second")
-_ANY_RATE = 25.0  # frames a second, where times are not looked at
 _CUT = (
     "Times are to be in seconds; segments are cut where their video ends, unless data.bad_segments "
     "says otherwise."
 )
 _CODE = re.compile(r"c\d+", re.ASCII)
-_THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -177,7 +151,7 @@ def read_annotations(
     frames_per_second: float | None = None,
     quiet: bool = False,
 ) -> Annotations:
-    """Read annotations of any kind this file knows.
+    """Read annotations of any of `segment_formats.FORMATS`.
 
     Args:
         path: The file; for THUMOS14 also the official folder of text files.
@@ -197,9 +171,10 @@ def read_annotations(
             duration; a label is missing or unknown; most lengths are far from those measured, or
             most segments lie far beyond their videos. The first few problems are named.
     """
-    videos = list(_videos_of(path, frames_per_second))
+    videos = list(raw_videos(path))
     if not videos:
         raise DataError(f"{path}: holds no video")
+    _check_rate(videos, frames_per_second)
     problems: list[str] = []
     left_out: list[str] = []
     lengths: dict[str, float] = {}
@@ -223,7 +198,7 @@ def read_annotations(
             continue
         instances: list[Instance] = []
         for raw in video.instances:
-            instance = _instance_of(raw, video, duration, classes)
+            instance = _instance_of(raw, video, duration, classes, frames_per_second)
             if isinstance(instance, str):
                 problems.append(instance)
             elif instance.label not in ignored_classes:
@@ -259,6 +234,17 @@ def read_annotations(
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
     )
+
+
+def _check_rate(videos: Sequence[RawVideo], frames_per_second: float | None) -> None:
+    """Refuse segments in frames where nothing tells how long a frame is."""
+    if frames_per_second is not None:
+        return
+    for one in (one for video in videos for one in video.instances if one.in_frames):
+        raise DataError(
+            f"{one.where}: Label Studio counts in frames ({one.start} to {one.end}); say how many "
+            "frames a second the videos have: --set data.frames_per_second=25"
+        )
 
 
 def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
@@ -314,7 +300,7 @@ def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> lis
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return _names_of(_videos_of(path, _ANY_RATE), _Classes(None, ignored_classes))
+    return _names_of(raw_videos(path), _Classes(None, ignored_classes))
 
 
 def annotated_durations(path: Path) -> dict[str, float]:
@@ -323,7 +309,7 @@ def annotated_durations(path: Path) -> dict[str, float]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    lengths = {one.name: _duration_of(one, {}) for one in _videos_of(path, _ANY_RATE)}
+    lengths = {one.name: _duration_of(one, {}) for one in raw_videos(path)}
     return {name: seconds for name, seconds in lengths.items() if seconds is not None}
 
 
@@ -333,7 +319,7 @@ def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    videos = list(_videos_of(path, _ANY_RATE))
+    videos = list(raw_videos(path))
     if subset is None or all(one.subset is None for one in videos):
         return [one.name for one in videos]
     return [one.name for one in videos if is_of_subset(one.subset, subset)]
@@ -345,7 +331,7 @@ def video_lengths(path: Path) -> dict[str, float | None]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return {one.name: _duration_of(one, {}) for one in _videos_of(path)}
+    return {one.name: _duration_of(one, {}) for one in raw_videos(path)}
 
 
 def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
@@ -396,7 +382,11 @@ def _duration_of(video: RawVideo, durations: Mapping[str, float]) -> float | Non
 
 
 def _instance_of(
-    raw: RawInstance, video: RawVideo, duration: float, classes: _Classes
+    raw: RawInstance,
+    video: RawVideo,
+    duration: float,
+    classes: _Classes,
+    frames_per_second: float | None,
 ) -> Instance | str:
     """Check one segment; a text is what is wrong with it."""
     start, end = finite_number(raw.start), finite_number(raw.end)
@@ -411,6 +401,8 @@ def _instance_of(
             f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: "
             f"{few(map(repr, known))}; or leave it out (ignored_classes)"
         )
+    if raw.in_frames and frames_per_second is not None:
+        start, end = (start - 1) / frames_per_second, end / frames_per_second
     if video.num_frames is None:
         return Instance(start, end, name)
     ends = [frame / video.num_frames * duration for frame in (start, end)]
@@ -437,165 +429,6 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
     return "", False
 
 
-# --- the kinds of file -----------------------------------------------------------------------
-
-
-def _videos_of(path: Path, frames_per_second: float | None = None) -> Iterable[RawVideo]:
-    if path.is_dir():
-        return _thumos_folder(path)
-    text = text_of(path)
-    if not text.strip():
-        raise DataError(f"{path}: empty; expected annotations")
-    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
-        content = json_of(path, text)
-        if is_via(content):
-            return via_videos(path, content)
-        if is_label_studio(content):
-            return label_studio_videos(path, content, frames_per_second)
-        return _json_videos(path, object_of(content, path))
-    header = {column.strip().strip('"') for column in text.split("\n", 1)[0].split(",")}
-    if {"video", "type", "start", "end"} <= header:
-        return _thumos_rows(path, text, name="video", start="start", end="end")
-    if {"video-name", "t-init", "t-end", "label-idx"} <= header:
-        return _thumos_rows(path, text, name="video-name", start="t-init", end="t-end")
-    if {"id", "actions", "length"} <= header:
-        return _charades_rows(path, text)
-    columns = table_columns(text.split("\n", 1)[0])
-    if columns is not None:
-        return table_videos(path, text, columns)
-    if len(header) > 1:
-        raise DataError(
-            f"{path}: not annotations of a known kind: a CSV with the columns "
-            f"{', '.join(sorted(header))}; expected video, start, end (in seconds) and label, or "
-            "those of Charades (id, actions, length)"
-        )
-    return _ctcn_lines(path)
-
-
-def _json_videos(path: Path, content: Mapping[str, Any]) -> Iterator[RawVideo]:
-    if "results" in content and "database" not in content:
-        raise DataError(f"{path}: these are results, expected annotations")
-    database: Any = content.get("database", content)
-    if not isinstance(database, dict):
-        raise DataError(f"{path}: database is {kind_of(database)}, expected an object of videos")
-    for name, entry in cast("dict[str, Any]", database).items():
-        where = f"{path}: {name}"
-        if not isinstance(entry, dict):
-            raise DataError(
-                f"{where} is {kind_of(entry)}, expected an object with duration, subset and "
-                "annotations; are these annotations of ActivityNet?"
-            )
-        facts = dict(cast("dict[str, Any]", entry))
-        subset, listed = facts.pop("subset", None), facts.pop("annotations", [])
-        duration = next((facts.pop(key) for key in _DURATIONS if key in facts), None)
-        if not isinstance(listed, list):
-            raise DataError(f"{where}: annotations are {kind_of(listed)}, expected a list")
-        video = RawVideo(
-            name, where, duration, None if subset is None else str(subset), extras=facts
-        )
-        for number, one in enumerate(cast("list[Any]", listed)):
-            video.instances.append(_json_instance(f"{where}: annotation {number}", one))
-        yield video
-
-
-def _json_instance(where: str, one: Any) -> RawInstance:
-    if not isinstance(one, dict):
-        raise DataError(f"{where} is {kind_of(one)}, expected an object with segment and label")
-    facts = cast("dict[str, Any]", one)
-    segment = facts.get("segment")
-    if not isinstance(segment, list) or len(cast("list[Any]", segment)) != 2:
-        raise DataError(f"{where}: segment is {segment!r}, expected [start, end] in seconds")
-    start, end = cast("list[Any]", segment)
-    label = facts.get("label")
-    # numbers are names here
-    return RawInstance(where, start, end, str(label) if type(label) in (int, float) else label)
-
-
-def _thumos_rows(path: Path, text: str, *, name: str, start: str, end: str) -> Iterable[RawVideo]:
-    videos: dict[str, RawVideo] = {}
-    rows = Table(path, text)
-    for row in rows:
-        where = f"{path}:{rows.line_num}"
-        video = (row[name] or "").strip()
-        label: str | int | None = row["type"] if "type" in row else row["label-idx"]
-        if "type" not in row:
-            label = integer(str(label).strip())
-        if not video or label is None:
-            raise DataError(f"{where}: a row without video or class")
-        entry = videos.setdefault(
-            video, RawVideo(video, f"{path}: {video}", row.get("video-duration"), _subset_of(video))
-        )
-        entry.instances.append(RawInstance(where, row[start], row[end], label))
-    return videos.values()
-
-
-def _subset_of(video: str) -> str | None:
-    """THUMOS14 says it in the names: video_validation_0000051."""
-    parts = video.split("_")
-    return parts[1] if len(parts) == 3 and parts[0] == "video" else None
-
-
-def _thumos_folder(folder: Path) -> Iterable[RawVideo]:
-    """One file a class, `VIDEO START END` a line."""
-    videos: dict[str, RawVideo] = {}
-    for path in sorted(folder.iterdir()):
-        named = _THUMOS_FILE.fullmatch(path.name)
-        if named is None:
-            continue
-        for number, line in lines_of(path):
-            where, fields = f"{path}:{number}", line.split()
-            if len(fields) != 3:
-                raise DataError(f"{where}: expected 'VIDEO START END', got {brief(line)}")
-            video, start, end = fields
-            entry = videos.setdefault(
-                video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
-            )
-            entry.instances.append(RawInstance(where, start, end, named[1]))
-    if not videos:
-        raise DataError(f"{folder}: no annotations in this folder; expected CLASS_val.txt files")
-    return videos.values()
-
-
-def _charades_rows(path: Path, text: str) -> Iterator[RawVideo]:
-    rows = Table(path, text, skip_blanks=False)
-    for row in rows:
-        where = f"{path}:{rows.line_num}"
-        video = RawVideo((row["id"] or "").strip(), where, row["length"])
-        for action in filter(None, (row["actions"] or "").split(";")):
-            fields = action.split()
-            if len(fields) != 3:
-                raise DataError(f"{where}: action {action!r}, expected 'CLASS START END'")
-            video.instances.append(RawInstance(where, fields[1], fields[2], fields[0]))
-        yield video
-
-
-def _ctcn_lines(path: Path) -> Iterator[RawVideo]:
-    """2019 lists: classes count from 1, 0 being the background; lists for prediction end early."""
-    for number, line in lines_of(path):
-        where, fields = f"{path}:{number}", line.split()
-        counts = [integer(text) for text in fields[1:3]]
-        video = RawVideo(fields[0], f"{where}: {fields[0]}")
-        if len(fields) > 1:
-            labels = [integer(text) for text in fields[3::3]]
-            num_frames, count = counts if len(counts) == 2 else (None, None)
-            if (
-                not num_frames
-                or count is None
-                or len(fields) != 3 + 3 * count
-                or not all(label is not None and label > 0 for label in labels)
-            ):
-                raise DataError(
-                    f"{where}: not annotations of a known kind; expected ActivityNet JSON, the CSV "
-                    "of THUMOS14 or Charades, or 'NAME FRAMES COUNT (CLASS START END)...' a line, "
-                    f"got {line[:80]!r}"
-                )
-            video.num_frames = num_frames
-            for label, start, end in zip(labels, fields[4::3], fields[5::3], strict=True):
-                assert label is not None
-                video.instances.append(RawInstance(where, start, end, label - 1))
-        yield video
-
-
 def read_durations(path: Path) -> dict[str, float]:
     """Read how long videos are, in seconds, for annotations that do not tell.
 
@@ -610,10 +443,9 @@ def read_durations(path: Path) -> dict[str, float]:
         content = object_of(json_of(path, text), path)
         pairs = [(path.name, *pair) for pair in content.items()]
         if any(not isinstance(value, int | float) for _, _, value in pairs):
-            known = _json_videos(path, content)
-            pairs = [(path.name, video.name, video.duration) for video in known]
+            pairs = [(path.name, video.name, video.duration) for video in raw_videos(path)]
     elif "video-duration" in text.split("\n", 1)[0]:
-        pairs = [(path.name, video.name, video.duration) for video in _videos_of(path)]
+        pairs = [(path.name, video.name, video.duration) for video in raw_videos(path)]
     else:
         lines = [(number, line.split()) for number, line in lines_of(path)]
         pairs = [(f"{path.name}:{number}", line[0], line[-1]) for number, line in lines]
@@ -624,156 +456,3 @@ def read_durations(path: Path) -> dict[str, float]:
             raise DataError(f"{path.parent / where}: {name} lasts {value!r}, expected seconds")
         durations[name] = seconds
     return durations
-
-
-# --- results ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A segment that may hold an action; a proposal where it has no label."""
-
-    start_seconds: float
-    end_seconds: float
-    score: float
-    label: str | None = None
-
-
-ResultForm = Literal["activitynet", "bmn_2019", "ctcn_2019"]
-
-
-def write_results(
-    path: Path,
-    results: Mapping[str, Sequence[Mapping[str, Any]]],
-    *,
-    form: ResultForm = "activitynet",
-) -> None:
-    """Write segments as ActivityNet's evaluation takes them.
-
-    Args:
-        path: The JSON file.
-        results: Segments of each video, best first: `score`, `segment` in seconds, perhaps
-            `label`, as `ops.proposal_generation.result_entries` makes them. A `v_` in front of a
-            video's name is left out, but for `ctcn_2019`.
-        form: `activitynet`, or to the last letter what the 2019 library wrote: `bmn_2019` (BSN
-            too) or `ctcn_2019`, which misspells "used".
-
-    Source: PaddlePaddle/models release/1.8, `bmn_metrics`, `bsn_metrics`, `detections_metrics`.
-    """
-    if form == "ctcn_2019":
-        external: dict[str, Any] = {"uesd": False, "details": "none"}
-        ordered: dict[str, Any] = {"external_data": external, "results": dict(results)}
-    else:
-        external = {} if form == "bmn_2019" else {"used": False, "details": ""}
-        named = {name.removeprefix("v_"): list(found) for name, found in results.items()}
-        ordered = {"results": named, "external_data": external}
-    _write_json(path, {"version": "VERSION 1.3", **ordered})
-
-
-def read_results(path: Path) -> dict[str, list[Detection]]:
-    """Read segments in ActivityNet's form, or in those of 2019.
-
-    Raises:
-        DataError: The file is missing or damaged, or holds no results.
-    """
-    results: dict[str, list[Detection]] = {}
-    for name, listed in _results_of(path).items():
-        if not isinstance(listed, list):
-            raise DataError(f"{path}: {name}: holds {kind_of(listed)}, expected a list of segments")
-        results[name] = [
-            _detection(f"{path}: {name}: result {number}", one)
-            for number, one in enumerate(cast("list[Any]", listed))
-        ]
-    return results
-
-
-def _detection(where: str, one: Any) -> Detection:
-    facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
-    segment, score = facts.get("segment"), finite_number(facts.get("score"))
-    ends: list[float | None] = []
-    if isinstance(segment, list):
-        ends = [finite_number(value) for value in cast("list[Any]", segment)]
-    if score is None or len(ends) != 2 or ends[0] is None or ends[1] is None:
-        raise DataError(
-            f"{where}: {json.dumps(one)[:80]}, expected a score and a segment [start, end]"
-        )
-    label = facts.get("label")
-    return Detection(ends[0], ends[1], score, None if label is None else str(label))
-
-
-def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Write how likely each video is of each class, as ActivityNet's classification task does.
-
-    Args:
-        path: The JSON file.
-        scores: Video to class to score; a `v_` in front of a name is left out.
-    """
-    results = {
-        name.removeprefix("v_"): [
-            {"label": label, "score": float(score)}
-            for label, score in sorted(row.items(), key=lambda pair: -pair[1])
-        ]
-        for name, row in scores.items()
-    }
-    facts = {"results": results, "external_data": {"used": False, "details": ""}}
-    _write_json(path, {"version": "VERSION 1.3", **facts})
-
-
-def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
-    """Read how likely each video is of each class, to join proposals with classes.
-
-    Knows ActivityNet's classification results (`results: {NAME: [{"label", "score"}]}`), the
-    form of CUHK's classifier (`results: {NAME: [score, ...]}, class: [NAME, ...]`), and a plain
-    object from video to class to score.
-
-    Raises:
-        DataError: The file is missing or damaged, or holds no scores.
-    """
-    content = object_of(json_of(path, text_of(path)), path)
-    results = _results_of(path) if "results" in content else content
-    names: Any = content.get("class", [])
-    scores: dict[str, dict[str, float]] = {}
-    for video, given in results.items():
-        row = _scores_of(given, names)
-        if row is None:
-            raise DataError(
-                f"{path}: {video}: {json.dumps(given)[:80]}, expected scores of classes: "
-                '[{"label": NAME, "score": NUMBER}, ...] or {NAME: NUMBER, ...}'
-            )
-        scores[video] = row
-    if not scores:
-        raise DataError(f"{path}: holds no scores")
-    return scores
-
-
-def _scores_of(given: Any, names: Any) -> dict[str, float] | None:
-    if isinstance(given, dict):
-        pairs = list(cast("dict[str, Any]", given).items())
-    elif not isinstance(given, list):
-        return None
-    elif all(isinstance(one, dict) for one in cast("list[Any]", given)):
-        listed = cast("list[dict[str, Any]]", given)
-        pairs = [(str(one.get("label")), one.get("score")) for one in listed]
-    elif isinstance(names, list) and len(cast("list[Any]", names)) == len(given):
-        pairs = [(str(name), score) for name, score in zip(names, given, strict=True)]
-    else:
-        return None
-    row = {label: finite_number(score) for label, score in pairs}
-    known = {label: score for label, score in row.items() if score is not None}
-    return known if len(known) == len(pairs) else None
-
-
-def _results_of(path: Path) -> dict[str, Any]:
-    content = object_of(json_of(path, text_of(path)), path)
-    results = content.get("results")
-    if not isinstance(results, dict):
-        hint = "; these are annotations" if "database" in content else ""
-        raise DataError(f"{path}: has no object 'results'{hint}")
-    if not results:
-        raise DataError(f"{path}: holds no results")
-    return cast("dict[str, Any]", results)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(content), encoding="utf-8")

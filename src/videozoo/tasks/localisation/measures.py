@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from videozoo.data.annotations.segments import Annotation, Annotations, read_class_scores
+from videozoo.data.annotations.segment_results import read_class_scores
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.text import json_of, spellings, text_of
 from videozoo.errors import DataError
 from videozoo.metrics.detection import ERRORS, DetectionCounter

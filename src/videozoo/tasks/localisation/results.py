@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.segments import write_results
+from videozoo.data.annotations.segment_results import write_results
 from videozoo.errors import RunError
 from videozoo.ops.proposal_generation import result_entries
 from videozoo.settings.segments import SequenceViews

@@ -1,0 +1,166 @@
+"""Results about videos as ActivityNet's evaluation takes them: segments, and scores of classes.
+
+The files are JSON, `{"version", "results", "external_data"}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from videozoo.data.text import finite_number, json_of, kind_of, object_of, text_of
+from videozoo.errors import DataError
+from videozoo.safe_write import written_aside
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A segment that may hold an action; a proposal where it has no label."""
+
+    start_seconds: float
+    end_seconds: float
+    score: float
+    label: str | None = None
+
+
+ResultForm = Literal["activitynet", "bmn_2019", "ctcn_2019"]
+
+
+def write_results(
+    path: Path,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    form: ResultForm = "activitynet",
+) -> None:
+    """Write segments as ActivityNet's evaluation takes them.
+
+    Args:
+        path: The JSON file.
+        results: Segments of each video, best first: `score`, `segment` in seconds, perhaps
+            `label`, as `ops.proposal_generation.result_entries` makes them. A `v_` in front of a
+            video's name is left out, but for `ctcn_2019`.
+        form: `activitynet`, or to the last letter what the 2019 library wrote: `bmn_2019` (BSN
+            too) or `ctcn_2019`, which misspells "used".
+
+    Source: PaddlePaddle/models release/1.8, `bmn_metrics`, `bsn_metrics`, `detections_metrics`.
+    """
+    if form == "ctcn_2019":
+        external: dict[str, Any] = {"uesd": False, "details": "none"}
+        ordered: dict[str, Any] = {"external_data": external, "results": dict(results)}
+    else:
+        external = {} if form == "bmn_2019" else {"used": False, "details": ""}
+        named = {name.removeprefix("v_"): list(found) for name, found in results.items()}
+        ordered = {"results": named, "external_data": external}
+    _write_json(path, {"version": "VERSION 1.3", **ordered})
+
+
+def read_results(path: Path) -> dict[str, list[Detection]]:
+    """Read segments in ActivityNet's form, or in those of 2019.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds no results.
+    """
+    results: dict[str, list[Detection]] = {}
+    for name, listed in _results_of(path).items():
+        if not isinstance(listed, list):
+            raise DataError(f"{path}: {name}: holds {kind_of(listed)}, expected a list of segments")
+        results[name] = [
+            _detection(f"{path}: {name}: result {number}", one)
+            for number, one in enumerate(cast("list[Any]", listed))
+        ]
+    return results
+
+
+def _detection(where: str, one: Any) -> Detection:
+    facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+    segment, score = facts.get("segment"), finite_number(facts.get("score"))
+    ends: list[float | None] = []
+    if isinstance(segment, list):
+        ends = [finite_number(value) for value in cast("list[Any]", segment)]
+    if score is None or len(ends) != 2 or ends[0] is None or ends[1] is None:
+        raise DataError(
+            f"{where}: {json.dumps(one)[:80]}, expected a score and a segment [start, end]"
+        )
+    label = facts.get("label")
+    return Detection(ends[0], ends[1], score, None if label is None else str(label))
+
+
+def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Write how likely each video is of each class, as ActivityNet's classification task does.
+
+    Args:
+        path: The JSON file.
+        scores: Video to class to score; a `v_` in front of a name is left out.
+    """
+    results = {
+        name.removeprefix("v_"): [
+            {"label": label, "score": float(score)}
+            for label, score in sorted(row.items(), key=lambda pair: -pair[1])
+        ]
+        for name, row in scores.items()
+    }
+    facts = {"results": results, "external_data": {"used": False, "details": ""}}
+    _write_json(path, {"version": "VERSION 1.3", **facts})
+
+
+def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Read how likely each video is of each class, to join proposals with classes.
+
+    Knows ActivityNet's classification results (`results: {NAME: [{"label", "score"}]}`), the
+    form of CUHK's classifier (`results: {NAME: [score, ...]}, class: [NAME, ...]`), and a plain
+    object from video to class to score.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds no scores.
+    """
+    content = object_of(json_of(path, text_of(path)), path)
+    results = _results_of(path) if "results" in content else content
+    names: Any = content.get("class", [])
+    scores: dict[str, dict[str, float]] = {}
+    for video, given in results.items():
+        row = _scores_of(given, names)
+        if row is None:
+            raise DataError(
+                f"{path}: {video}: {json.dumps(given)[:80]}, expected scores of classes: "
+                '[{"label": NAME, "score": NUMBER}, ...] or {NAME: NUMBER, ...}'
+            )
+        scores[video] = row
+    if not scores:
+        raise DataError(f"{path}: holds no scores")
+    return scores
+
+
+def _scores_of(given: Any, names: Any) -> dict[str, float] | None:
+    if isinstance(given, dict):
+        pairs = list(cast("dict[str, Any]", given).items())
+    elif not isinstance(given, list):
+        return None
+    elif all(isinstance(one, dict) for one in cast("list[Any]", given)):
+        listed = cast("list[dict[str, Any]]", given)
+        pairs = [(str(one.get("label")), one.get("score")) for one in listed]
+    elif isinstance(names, list) and len(cast("list[Any]", names)) == len(given):
+        pairs = [(str(name), score) for name, score in zip(names, given, strict=True)]
+    else:
+        return None
+    row = {label: finite_number(score) for label, score in pairs}
+    known = {label: score for label, score in row.items() if score is not None}
+    return known if len(known) == len(pairs) else None
+
+
+def _results_of(path: Path) -> dict[str, Any]:
+    content = object_of(json_of(path, text_of(path)), path)
+    results = content.get("results")
+    if not isinstance(results, dict):
+        hint = "; these are annotations" if "database" in content else ""
+        raise DataError(f"{path}: has no object 'results'{hint}")
+    if not results:
+        raise DataError(f"{path}: holds no results")
+    return cast("dict[str, Any]", results)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content), encoding="utf-8")
