@@ -1,17 +1,23 @@
 """What a PyTorch user types works: models, training, answers on files and on arrays."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import videozoo
+from videozoo.config import from_layers
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
-from videozoo.errors import ConfigError, UsageError, WeightsError
+from videozoo.errors import ConfigError, DataError, RunError, UsageError, VideoError, WeightsError
+from videozoo.tasks.loading import save_trained
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import write_pdparams
 
@@ -211,3 +217,160 @@ def test_a_model_of_another_task_is_refused(run: Path):
     assert videozoo.load(run, task="classification").class_names == list(CLASS_NAMES)
     with pytest.raises(WeightsError, match="TSM is a model for classification, not for tagging"):
         videozoo.load(run, task="tagging")
+
+
+def test_a_classifier_takes_paths_open_videos_and_arrays(clips: SyntheticClips, run: Path):
+    classifier = videozoo.load(run, task="classification")
+    path = clips.unseen[0]
+    with videozoo.open_video(path) as video:
+        frames = video.read(range(video.num_frames))
+        results = classifier.predict(
+            path, video, [frames, torch.from_numpy(frames)], str(clips.unseen[1])
+        )
+        assert video.read([0]).shape == (1, 40, 40, 3)  # still open
+
+    names = [str(path), str(path), "video 2", "video 3", str(clips.unseen[1])]
+    assert [result.video for result in results] == names
+    for result in results[1:4]:
+        assert result.scores == pytest.approx(results[0].scores, abs=1e-6)
+    first = results[0]
+    assert len(first.labels) == 8
+    assert sum(label.score for label in first.labels) == pytest.approx(1, abs=1e-5)
+    assert first.labels[0].name == CLASS_NAMES[first.labels[0].number]
+    assert first.top(1) == [(first.labels[0].number, first.labels[0].score)]
+    assert repr(first).endswith(
+        f"8 labels, best {first.labels[0].name!r} {first.top(1)[0][1]:.3f})"
+    )
+    plain = json.loads(json.dumps(first.to_dict()))
+    assert plain["video"] == str(path)
+    assert plain["labels"][0].keys() == {"name", "score", "number"}
+    assert repr(classifier).startswith("Classifier(TSM, 8 classes, from '")
+
+
+def test_views_of_arrays_are_those_of_files(clips: SyntheticClips, run: Path, tmp_path: Path):
+    config = videozoo.load_config(run / "config.yaml")
+    views = {"predict.num_clips": 3, "predict.num_crops": 3, "predict.batch_size": 4}
+    path = tmp_path / "views.yaml"
+    path.write_text(config.replace("", views).to_yaml())
+    classifier = videozoo.load(run, config=path, task="classification")
+    with videozoo.open_video(clips.unseen[0]) as video:
+        frames = video.read(range(video.num_frames))
+
+    by_file, by_array = classifier.predict(clips.unseen[0], frames)
+
+    assert by_array.scores == pytest.approx(by_file.scores, abs=1e-6)
+
+
+def test_a_classifier_turns_a_video_into_a_vector(clips: SyntheticClips, run: Path):
+    classifier = videozoo.load(run, task="classification")
+    with videozoo.open_video(clips.unseen[0]) as video:
+        frames = video.read(range(video.num_frames))
+
+    vector = classifier.embed(clips.unseen[0])
+
+    assert vector.shape == (64,)
+    assert classifier.embed(frames) == pytest.approx(vector, abs=1e-6)
+    module: Any = classifier.module
+    logits = module.head(module.dropout(torch.from_numpy(vector)))
+    scores = torch.softmax(logits, 0).detach().numpy()
+    assert classifier.predict(frames)[0].scores == pytest.approx(scores, abs=1e-5)
+
+
+def test_what_is_no_video_is_refused_in_a_sentence(run: Path):
+    classifier: Any = videozoo.load(run)
+    frames = np.zeros((4, 40, 40, 3), np.uint8)
+    for wrong, message in (
+        (
+            frames.astype(np.float32),
+            r"video 0: .*type float32, expected frames as they are",
+        ),
+        (frames.transpose(0, 3, 1, 2), r"channels come last: frames\.permute\(0, 2, 3, 1\)"),
+        (frames[0], r"video 0: an array of shape \(40, 40, 3\)"),
+        (frames[:0], "video 0: an array of shape .0, 40"),
+        (5, "video 0: a int, expected a path, a video from open_video"),
+        ([frames, {"a": frames}], "video 1: a dict, expected a path"),
+    ):
+        with pytest.raises(DataError, match=message):
+            classifier.predict(wrong)
+    with pytest.raises(VideoError, match="no such file"):
+        classifier.embed("nowhere.mp4")
+
+
+def test_a_classifier_is_exported_and_read_again(clips: SyntheticClips, run: Path, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    classifier = videozoo.load(run, task="classification")
+
+    path = classifier.export(tmp_path / "tsm.onnx")
+
+    assert path == tmp_path / "tsm.onnx"
+    exported = videozoo.load(path, task="classification")
+    expected = classifier.predict(clips.unseen[0])[0]
+    assert exported.predict(clips.unseen[0])[0].scores == pytest.approx(expected.scores, abs=1e-4)
+    with pytest.raises(ConfigError, match="gives scores only here"):
+        exported.embed(clips.unseen[0])
+    with pytest.raises(AttributeError, match="has no module"):
+        _ = exported.module
+
+
+# --- models of features --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Weights of a tiny model that reads features, of random numbers."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def made(name: str) -> Path:
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            torch.manual_seed(0)
+            config = from_layers([("test", {"model": {"name": name, **SETTINGS[name]}})])
+            module = config.spec.build(config.model)
+            save_trained(path, module, config, NAMES.get(name), {}, {"rate": 2.0})
+        return path
+
+    return made
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bmn": {"feature_dim": 8, "num_steps": 16, "num_durations": 16},
+}
+NAMES: dict[str, list[str]] = {}
+
+
+def features(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def test_segments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: Path):
+    model = videozoo.load(weights("bmn"), task="localisation")
+    one, other = features(16, 8), features(16, 8, seed=1)
+    (tmp_path / "f").mkdir()
+    for name, array in (("a", one), ("b", other)):
+        np.save(tmp_path / "f" / f"{name}.npy", array)
+
+    by_file = model.predict(tmp_path / "f")
+    by_array = model.predict({"b": torch.from_numpy(other), "a": one})
+
+    assert [found.video for found in by_file] == ["a", "b"]
+    assert [found.video for found in by_array] == ["b", "a"]
+    assert by_array[0].duration_seconds == 8.0  # 16 vectors, two per second
+    assert by_file[1].duration_seconds is None
+    best, share = by_array[0].segments[0], by_file[1].segments[0]
+    assert (best.start, best.end) == pytest.approx((8 * share.start, 8 * share.end), abs=1e-5)
+    assert best.score == pytest.approx(share.score, abs=1e-5)
+    many = model.predict([features(16, 8, seed=n) for n in range(12)])
+    assert [found.video for found in many] == [f"video {n}" for n in range(12)]
+    assert json.loads(json.dumps(many[0].to_dict()))["segments"][0].keys() == {
+        *("start", "end", "score", "name")
+    }
+    split = model.predict({"rgb": one[:, :4], "flow": one[:, 4:]})
+    assert split[0].segments == model.predict(one)[0].segments
+    with pytest.raises(DataError, match=r"video 0: an array of shape \(8,\)"):
+        model.predict(one[0])
+    with pytest.raises(DataError, match=r"5 values a step, expected model\.feature_dim=8"):
+        model.predict(one[:, :5])
+    with pytest.raises(ConfigError, match="BMN reads features and makes no vector"):
+        model.embed(tmp_path)
+    with pytest.raises(RunError, match="cannot be exported yet"):
+        model.export()

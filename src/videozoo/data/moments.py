@@ -27,7 +27,7 @@ from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, mak
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import Facts
+from videozoo.data.features.records import Facts, RecordSet
 from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
 from videozoo.errors import ConfigError, DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
@@ -320,7 +320,9 @@ def length_of(
     return lengths.get(video) or lengths.get(video.rpartition(".")[0])
 
 
-def open_windows(path: Path, data: MomentData, *, visual_dim: int, clips: bool) -> WindowSource:
+def open_windows(
+    path: Path | RecordSet, data: MomentData, *, visual_dim: int, clips: bool
+) -> WindowSource:
     """Open a folder of clips, or features of whole videos.
 
     Raises:
@@ -333,7 +335,7 @@ def open_windows(path: Path, data: MomentData, *, visual_dim: int, clips: bool) 
             f"comes before, the window, and what comes after: {3 * visual_dim} for features of "
             f"{visual_dim} values"
         )
-    if clips:
+    if clips and isinstance(path, Path):
         return ClipFolder(path, data, clip_dim=visual_dim // 3)
     return SlidingWindows(FeatureFiles(path, streams=data.streams), data, clip_dim=visual_dim // 3)
 

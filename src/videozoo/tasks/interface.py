@@ -32,7 +32,7 @@ from videozoo.weights.torchvision import recognise
 if TYPE_CHECKING:
     from videozoo.tasks.captioning import Captioner
     from videozoo.tasks.classification import Classifier
-    from videozoo.tasks.localisation import Locator
+    from videozoo.tasks.localisation import SegmentPredictor
     from videozoo.tasks.moments import Finder
     from videozoo.tasks.tagging import Tagger
 
@@ -184,7 +184,7 @@ def load(
     config: str | Path | None = None,
     device: Device = "auto",
     task: Literal["localisation"],
-) -> Locator: ...
+) -> SegmentPredictor: ...
 @overload
 def load(
     weights: str | Path | None = None,
@@ -208,7 +208,7 @@ def load(
     config: str | Path | None = None,
     device: Device = "auto",
     task: None = None,
-) -> Classifier | Tagger | Locator | Captioner | Finder: ...
+) -> Classifier | Tagger | SegmentPredictor | Captioner | Finder: ...
 def load(
     weights: str | Path | None = None,
     *,

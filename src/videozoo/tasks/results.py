@@ -187,10 +187,11 @@ def conclude(
     say(f"note: {text}")
 
 
-def warn_of(failed: Sequence[str]) -> None:
+def warn_of(failed: Sequence[str], *, stacklevel: int = 3) -> None:
     """Name in a warning what could not be used; for Python, where nothing is printed."""
     if failed:
-        warnings.warn(_incomplete(failed, f"{len(failed)} could not be used", True), stacklevel=3)
+        text = _incomplete(failed, f"{len(failed)} could not be used", True)
+        warnings.warn(text, stacklevel=stacklevel)
 
 
 def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:

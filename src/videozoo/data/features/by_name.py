@@ -113,29 +113,28 @@ class _Held:
 class FeatureFiles:
     """Features of videos by name; a `v_` in front of a name may be there or not."""
 
-    def __init__(self, path: Path, *, streams: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path | RecordSet, *, streams: tuple[str, ...] = ()) -> None:
         """Look what is there.
 
         Args:
             path: As one of `LAYOUTS`: a folder with one file per video (.csv, .npy, .npz, .h5,
                 .pkl, or 2019 pickles without an ending), or one subfolder of such files per stream,
                 as C-TCN's `rgb` and `flow`; a feature pack or a folder of them; one HDF5 file of
-                many videos; or the file of one video.
+                many videos; or the file of one video. Or records that are found already.
             streams: Arrays of a video, or subfolders, to be put side by side in this order, cut to
                 the shortest. By default the only one, or `rgb` and `flow`.
 
         Raises:
             DataError: There is no such thing, it holds no features, or those of a video twice.
         """
+        if isinstance(path, RecordSet):
+            held, path = _records(path), path.files[0].path
+        else:
+            held = _held_at(_Place(path, streams or _PAIR))
         self.path = path
         self._streams = streams
         self._sources: dict[str, _Source] = {}
         self._kept: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder of features")
-        place = _Place(path, streams or _PAIR)
-        layout = format_of(place, LAYOUTS)
-        held = _Held(()) if layout is None else layout.read(place)
         self.extractor = held.extractor
         """What made the features, where that is known."""
         self.durations = held.durations
@@ -347,8 +346,18 @@ class _Place:
         return is_empty and all((self.path / name).is_dir() for name in self.streams)
 
 
+def _held_at(place: _Place) -> _Held:
+    if not place.path.exists():
+        raise DataError(f"{place.path}: no such file or folder of features")
+    layout = format_of(place, LAYOUTS)
+    return _Held(()) if layout is None else layout.read(place)
+
+
 def _packs(place: _Place) -> _Held:
-    records = find_records(place.path, kind="pack")
+    return _records(find_records(place.path, kind="pack"))
+
+
+def _records(records: RecordSet) -> _Held:
     sources: list[tuple[str, _Source]] = []
     held = _Held(sources, records.extractor)
     for number in range(len(records)):

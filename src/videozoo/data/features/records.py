@@ -263,6 +263,27 @@ class RecordSet:
         return self.__dict__ | {"_open": {}}
 
 
+class RecordArrays:
+    """Records that are in memory already; a `RecordFile`."""
+
+    path = Path("features in memory")
+    loaded_bytes = 0
+
+    def __init__(self, records: Sequence[FeatureRecord], extractor: Facts | None = None) -> None:
+        self._records = tuple(records)
+        self.extractor = extractor
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self, number: int) -> FeatureRecord:
+        """Return one video, from 0."""
+        return self._records[number]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
 SOURCE = "source"
 """Among the facts about an extractor: how to call it again, on which its features do not depend."""
 
@@ -931,7 +952,7 @@ def usable_frames(record: FeatureRecord, shape: FeatureShape, where: str) -> int
     for stream in shape.streams:
         frames = record.streams.get(stream.name)
         if frames is None:
-            held = ", ".join(record.streams) or "none"
+            held = ", ".join(name or "one without a name" for name in record.streams) or "none"
             raise MisfitError(
                 f"{where}: has no stream {stream.name!r}, which the model reads; it has: {held}"
             )

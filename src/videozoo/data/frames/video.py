@@ -123,7 +123,7 @@ class VideoReader(Protocol):
     ) -> None: ...
 
 
-def open_video(path: Path) -> VideoReader:
+def open_video(path: str | Path) -> VideoReader:
     """Open a video for reading frames by number.
 
     Args:
@@ -901,6 +901,66 @@ def _read_image(source: Path | BytesIO, name: Path | str) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"{name}: not a readable image: {error}") from None
+
+
+class FrameArray(_Reader):
+    """Frames that are in memory already.
+
+    >>> FrameArray(np.zeros((8, 32, 48, 3), np.uint8)).read([0, 7]).shape
+    (2, 32, 48, 3)
+    """
+
+    def __init__(
+        self, frames: Any, *, name: str = "frames", frames_per_second: float | None = None
+    ) -> None:
+        """Take RGB frames, a NumPy array or a PyTorch tensor, uint8 (T, H, W, 3).
+
+        Args:
+            frames: They are not copied; do not change them while they are read.
+            name: How messages call them.
+            frames_per_second: Where it is known.
+
+        Raises:
+            VideoError: They are of another shape or type.
+        """
+        self.path = Path(name)
+        self._rate = frames_per_second
+        self._frames: NDArray[np.uint8] = np.asarray(frames.cpu() if _is_tensor(frames) else frames)
+        shape, dtype = self._frames.shape, self._frames.dtype
+        got = f"{name}: an array of shape {shape} and type {dtype}, expected frames as they are "
+        got += "decoded: uint8 (T, H, W, 3), RGB"
+        if len(shape) == 4 and shape[1] == 3 and shape[3] != 3:
+            raise VideoError(f"{got}; channels come last: frames.permute(0, 2, 3, 1)")
+        if len(shape) != 4 or shape[3] != 3 or 0 in shape:
+            raise VideoError(f"{got}; several videos are a list of such arrays")
+        if dtype != np.uint8:
+            raise VideoError(f"{got}; they are scaled and normalised here")
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames can be read."""
+        return len(self._frames)
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size and, where it was told, rate."""
+        size = (self._frames.shape[1], self._frames.shape[2])
+        info = _still_info(self.num_frames, size, codec="rawvideo", container="array")
+        return replace(info, frames_per_second=self._rate)
+
+    def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+        return {index: self._frames[index] for index in indices}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _frame_array, (self._frames, str(self.path), self._rate)
+
+
+def _frame_array(frames: Any, name: str, rate: float | None) -> FrameArray:
+    return FrameArray(frames, name=name, frames_per_second=rate)
+
+
+def _is_tensor(frames: Any) -> bool:
+    return hasattr(frames, "cpu")  # PyTorch is not imported for that
 
 
 def count_frames(path: Path) -> int:

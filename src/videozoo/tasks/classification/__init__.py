@@ -3,7 +3,8 @@
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.evaluation import evaluate
 from videozoo.tasks.classification.export import export
-from videozoo.tasks.classification.prediction import Classifier, input_entries, load, predict
+from videozoo.tasks.classification.prediction import input_entries, predict
+from videozoo.tasks.classification.predictor import Classifier, load
 from videozoo.tasks.classification.scoring import ClipInference, VideoResult
 from videozoo.tasks.classification.training import for_folder, train
 

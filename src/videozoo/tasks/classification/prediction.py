@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,23 +22,17 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
-from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
-    ClipInference,
-    ModuleScorer,
     VideoResult,
     run_views,
-    scorer_of,
-    with_views,
 )
 from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, say_damaged, warn_of
+from videozoo.tasks.requests import PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.weights.exported import exported_kind
 
 
@@ -173,63 +166,3 @@ def _prediction(result: VideoResult, names: Sequence[str], k: int) -> dict[str, 
             for number, score in result.top(k)
         ],
     }
-
-
-class Classifier:
-    """A trained clip model that takes video files.
-
-    Made by `videozoo.load`. Frames are picked, scaled and normalised as in training, or as the
-    `predict:` section says.
-    """
-
-    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
-        self._trained = trained
-        self._accelerator = accelerator_for(trained, device)
-        config = without_absent_names(trained.config)
-        self.config = with_views(config, config.predict)
-        self.class_names = names_of_classes(trained, self.config)
-        self._score = scorer_of(trained, self.config, self._accelerator, device=device)
-
-    @property
-    def module(self) -> nn.Module:
-        """The network: normalised clips (N, T, C, H, W) to logits."""
-        if not isinstance(self._score, ModuleScorer):
-            raise AttributeError(
-                f"{self._trained.path} is an exported graph and has no module; load the weights "
-                "it was made from"
-            )
-        return self._score.module
-
-    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoResult]:
-        """Score videos; each result's `.top(k)` lists the best classes.
-
-        Args:
-            paths: Files, folders, patterns or lists.
-            strict: One video of many that cannot be read ends it. Otherwise it has no result, and
-                a warning names it. Damaged ones are read as far as they decode; a warning names
-                them too.
-
-        Raises:
-            DataError: Something named is not there, or no video can be read.
-            VideoError: A video cannot be read; where it is the only one, also without `strict`.
-        """
-        names = self._trained.class_names
-        entries = input_entries([str(path) for path in paths], self.config, names)
-        views: ClipViews = self.config.predict
-        inference = ClipInference(
-            self._score,
-            self.config,
-            entries,
-            self._accelerator,
-            views=views,
-            skip_bad=not strict,
-        )
-        scored = run(inference, self._accelerator)
-        warn_of(list(scored.skipped.values()))
-        say_damaged(lambda line: warnings.warn(line, stacklevel=4), list(scored.damaged.values()))
-        return list(scored.by_number.values())
-
-
-def load(trained: Trained, *, device: Device = "auto") -> Classifier:
-    """Make the Python object for `videozoo.load`."""
-    return Classifier(trained, device=device)

@@ -1,7 +1,8 @@
 """Find segments: where localisers, features of whole videos, metrics and the loop meet."""
 
 from videozoo.tasks.localisation.evaluation import evaluate
-from videozoo.tasks.localisation.prediction import Locator, VideoSegments, load, predict
+from videozoo.tasks.localisation.prediction import predict
+from videozoo.tasks.localisation.predictor import SegmentPredictor, load
 from videozoo.tasks.localisation.training import train
 
-__all__ = ["Locator", "VideoSegments", "evaluate", "load", "predict", "train"]
+__all__ = ["SegmentPredictor", "evaluate", "load", "predict", "train"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
+from videozoo.results import Segment, VideoSegments
 from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
@@ -34,36 +34,13 @@ from videozoo.tasks.localisation.sources import (
     input_videos,
     num_classes,
 )
-from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.requests import PredictRequest
+from videozoo.tasks.results import ResultFolder, conclude
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
 """From what the user named and a configuration to videos."""
 _MOST_DRAWN = 5  # segments of a picture
 _FAINT = 0.05  # share of the best score below which a segment is not drawn
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Something found in a video."""
-
-    start: float
-    """In seconds; where the video's length is not known, as a share of it."""
-    end: float
-    score: float
-    """Higher is better; in [0, 1] for the models here."""
-    label: str | None = None
-    """The class, where the model or class scores tell it."""
-
-
-@dataclass(frozen=True)
-class VideoSegments:
-    """What a model finds in one video."""
-
-    name: str
-    duration_seconds: float | None
-    segments: tuple[Segment, ...]
-    """Best first."""
 
 
 def predict(
@@ -130,7 +107,7 @@ def predict_sources(
         found += answers.by_number.values()
         failed += [f"{name}: no features" for name in source.missing]
         failed += answers.skipped.values()
-    results = [_result(each, names) for each in found]
+    results = [segments_of(each, names) for each in found]
     if accelerator.is_main_process:
         path = result_path(views, request.files_dir or folder.path)
         folder.make_room(say, path)
@@ -191,7 +168,8 @@ def _refuse_twice(sources: Sequence[Source]) -> None:
         raise DataError(f"video {twice!r} is there twice; name each video once")
 
 
-def _result(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
+def segments_of(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
+    """What was found, in seconds and with the names of the classes."""
     seconds, candidates = found.seconds, found.found
     times = (np.clip(candidates.segments, 0.0, 1.0) * seconds).tolist()
     labels: list[str | None] = [None] * len(times)
@@ -200,7 +178,11 @@ def _result(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
     rows = zip(times, candidates.scores.tolist(), labels, strict=True)
     segments = tuple(Segment(start, end, score, label) for (start, end), score, label in rows)
     known = found.duration_seconds > 0
-    return VideoSegments(found.video, found.duration_seconds if known else None, segments)
+    return VideoSegments(
+        video=found.video,
+        duration_seconds=found.duration_seconds if known else None,
+        segments=segments,
+    )
 
 
 def _facts(result: VideoSegments) -> dict[str, Any]:
@@ -213,7 +195,7 @@ def _facts(result: VideoSegments) -> dict[str, Any]:
                 f"start{unit}": round(each.start, 6),
                 f"end{unit}": round(each.end, 6),
                 "score": round(each.score, 6),
-                **({} if each.label is None else {"label": each.label}),
+                **({} if each.name is None else {"label": each.name}),
             }
             for each in result.segments
         ],
@@ -233,7 +215,7 @@ def _draw(
             Span(
                 start=each.start,
                 end=each.end,
-                text=" ".join(filter(None, (f"{rank}.", each.label, f"{each.score:.2f}"))),
+                text=" ".join(filter(None, (f"{rank}.", each.name, f"{each.score:.2f}"))),
                 score=each.score / top,
             )
             for rank, each in enumerate(best, 1)
@@ -254,46 +236,3 @@ def _draw(
         )
         written.append(write_picture(folder / f"{name}_segments.png", timeline_picture(timeline)))
     return written
-
-
-class Locator:
-    """A trained localiser that takes features. Made by `videozoo.load`."""
-
-    def __init__(
-        self, trained: Trained, *, device: Device = "auto", sources_of: SourcesOf = feature_sources
-    ) -> None:
-        self.config = without_absent_names(trained.config)
-        precision = self.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
-        self._sources_of = sources_of
-        self.class_names = class_names(trained, self.config, None)
-        self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
-
-    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoSegments]:
-        """Find segments in videos by their features.
-
-        Args:
-            paths: Folders, feature packs, files, or lists of names of videos.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
-                warning names it.
-
-        Raises:
-            DataError: Something named is not there or does not fit the model.
-        """
-        results: list[VideoSegments] = []
-        failed: list[str] = []
-        for source in self._sources_of([str(path) for path in paths], self.config):
-            inference = LocalisationInference(
-                self.module, source, self._accelerator, skip_bad=not strict
-            )
-            found = run(inference, self._accelerator)
-            failed += [f"{name}: no features" for name in source.missing]
-            failed += found.skipped.values()
-            results += [_result(each, self.class_names) for each in found.by_number.values()]
-        warn_of(failed)
-        return results
-
-
-def load(trained: Trained, *, device: Device = "auto") -> Locator:
-    """Make the Python object for `videozoo.load`."""
-    return Locator(trained, device=device)

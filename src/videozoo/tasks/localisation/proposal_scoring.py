@@ -28,6 +28,7 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.bsn_pem import losses
+from videozoo.results import VideoSegments
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.loading import Trained
@@ -44,7 +45,8 @@ from videozoo.tasks.localisation.fitting import (
     seen_in_training,
     validation,
 )
-from videozoo.tasks.localisation.prediction import Locator, VideoSegments, predict_sources
+from videozoo.tasks.localisation.prediction import predict_sources
+from videozoo.tasks.localisation.predictor import SegmentPredictor
 from videozoo.tasks.localisation.scoring import NetworkOutput, Source, generator_of
 from videozoo.tasks.localisation.sources import (
     Known,
@@ -152,9 +154,9 @@ def predict(
     return predict_sources(trained, request, input_proposals, console=console)
 
 
-def load(trained: Trained, *, device: Device = "auto") -> Locator:
+def load(trained: Trained, *, device: Device = "auto") -> SegmentPredictor:
     """Make the Python object for `videozoo.load`."""
-    return Locator(trained, device=device, sources_of=input_proposals)
+    return SegmentPredictor(trained, device=device, sources_of=input_proposals)
 
 
 class ProposalSource(Source):

@@ -38,7 +38,7 @@ from videozoo.tasks.building import build
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
 from videozoo.tasks.inference import EvalBatches, run
 from videozoo.tasks.loading import resolve_weights, save_trained
-from videozoo.tasks.localisation import Locator, evaluate, load, predict
+from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     NumberedBatches,
@@ -58,7 +58,7 @@ from videozoo.types import ProposalGeneration
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import load_state
 
-__all__ = ["Locator", "evaluate", "load", "predict", "train"]
+__all__ = ["SegmentPredictor", "evaluate", "load", "predict", "train"]
 
 FIRST, SECOND = "first", "second"
 

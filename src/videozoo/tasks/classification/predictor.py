@@ -1,0 +1,156 @@
+"""A trained clip model for Python programs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videozoo.data.frames.video import VideoReader, open_video
+from videozoo.data.frames.views import centre_rule, eval_plan, eval_views
+from videozoo.errors import ConfigError
+from videozoo.metrics.multicrop import VideoScores
+from videozoo.ops.pixels import normalize
+from videozoo.results import Label, VideoLabels
+from videozoo.settings.clips import ClipViews
+from videozoo.tasks.classification.common import clip_shape, names_of_classes
+from videozoo.tasks.classification.prediction import input_entries
+from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of, with_views
+from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.inference import run
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.predictors import Predictor, Video, are_paths, as_reader, grouped
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import say_damaged, warn_of
+
+
+class Classifier(Predictor):
+    """A trained clip model: says what happens in videos. Made by `videozoo.load`.
+
+    Frames are picked, scaled and normalised as in training, or as the `predict:` section says.
+    """
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        config = without_absent_names(trained.config)
+        self.config = with_views(config, config.predict)
+        self.class_names = self._names = names_of_classes(trained, self.config)
+        self._accelerator = accelerator_for(trained, device)
+        self._score = scorer_of(trained, self.config, self._accelerator, device=device)
+        super().__init__(trained, getattr(self._score, "module", None))
+
+    def predict(self, *videos: Video | Sequence[Video], strict: bool = True) -> list[VideoLabels]:
+        """Score videos; the `.labels` of each result are all classes, the best first.
+
+        Args:
+            videos: Paths (files, folders, patterns or lists), videos from `videozoo.open_video`,
+                frames uint8 (T, H, W, 3), RGB, as arrays or tensors, or lists of any of these.
+                Open videos stay open. Arrays are called `video 0`, `video 1`, ... by their place
+                among the inputs.
+            strict: One video of many that cannot be read ends it. Otherwise it has no result, and
+                a warning names it. Damaged ones are read as far as they decode; a warning names
+                them too.
+
+        Raises:
+            DataError: Something named is not there, or no video can be read.
+            VideoError: A video cannot be read, or an array is no frames; where it is the only
+                one, also without `strict`.
+        """
+        results: list[VideoLabels] = []
+        place = 0
+        for group in grouped(videos):
+            if are_paths(group):
+                results += self._of_paths(group, strict)
+            else:
+                for number, video in enumerate(group, place):
+                    name, reader = as_reader(video, number)
+                    results.append(self._result(name, self._of_reader(reader)))
+            place += len(group)
+        return results
+
+    def embed(self, video: Video) -> NDArray[np.float32]:
+        """Turn a video into a vector: what the classifier reads, the mean over the views.
+
+        Args:
+            video: As of `predict`; a path is of one file.
+
+        Returns:
+            float32 (feature_dim,).
+
+        Raises:
+            ConfigError: The model has no such vector, or is an exported graph.
+            VideoError: The video cannot be read.
+        """
+        features: Callable[[Tensor], Tensor] | None = getattr(self._network, "features", None)
+        if features is None:
+            raise ConfigError(
+                f"{self._trained.path}: {self.config.spec.title} gives scores only here, and no "
+                "vector of a video"
+            )
+        data, device = self.config.data, self._accelerator.device
+
+        def vectors(views: Tensor) -> NDArray[Any]:
+            with torch.inference_mode(), self._accelerator.autocast():
+                clips = normalize(views.to(device), data.mean, data.std)
+                return features(clips).float().cpu().numpy()
+
+        if isinstance(video, str | Path):
+            with open_video(video) as reader:
+                rows = self._over_views(vectors, reader)
+        else:
+            rows = self._over_views(vectors, as_reader(video, 0)[1])
+        return rows.mean(axis=0, dtype=np.float32)
+
+    def _of_paths(self, paths: Sequence[str], strict: bool) -> list[VideoLabels]:
+        entries = input_entries(paths, self.config, self._trained.class_names)
+        views: ClipViews = self.config.predict
+        inference = ClipInference(
+            self._score,
+            self.config,
+            entries,
+            self._accelerator,
+            views=views,
+            skip_bad=not strict,
+        )
+        scored = run(inference, self._accelerator)
+        warn_of(list(scored.skipped.values()), stacklevel=4)
+        say_damaged(lambda line: warnings.warn(line, stacklevel=5), list(scored.damaged.values()))
+        return [self._result(each.name, each.scores) for each in scored.by_number.values()]
+
+    def _of_reader(self, reader: VideoReader) -> Scores:
+        """(num_classes,): the mean over the views of an open video."""
+        rows = self._over_views(self._score, reader)
+        mean = VideoScores(lambda _video: len(rows))
+        return next(each for row in rows if (each := mean.add(0, row)) is not None)
+
+    def _over_views(
+        self, of_views: Callable[[Tensor], NDArray[Any]], reader: VideoReader
+    ) -> NDArray[Any]:
+        """What a function of views, uint8 (V, T, C, H, W), gives for all views of a video."""
+        settings: ClipViews = self.config.predict
+        plan = eval_plan(clip_shape(self.config), self.config.data, settings)
+        rows: list[NDArray[Any]] = []
+        for clip in [None] if plan.num_clips == 1 else range(plan.num_clips):
+            found = eval_views(reader, plan, clip=clip, centre=centre_rule(reader))
+            views = torch.from_numpy(np.stack(found)).permute(0, 1, 4, 2, 3)
+            rows += [of_views(part) for part in views.split(settings.batch_size)]
+        damage = str(getattr(reader, "damage", ""))
+        if damage:
+            warnings.warn(f"{getattr(reader, 'path', 'video')}: {damage}", stacklevel=4)
+        return np.concatenate(rows)
+
+    def _result(self, name: str, scores: Scores) -> VideoLabels:
+        order = np.argsort(-scores, kind="stable").tolist()
+        labels = tuple(Label(self._names[n], float(scores[n]), n) for n in order)
+        return VideoLabels(video=name, labels=labels, scores=scores)
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Classifier:
+    """Make the Python object for `videozoo.load`."""
+    return Classifier(trained, device=device)

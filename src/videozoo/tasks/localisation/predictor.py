@@ -1,0 +1,115 @@
+"""A trained localiser for Python programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.segments import with_features
+from videozoo.engine.devices import make_accelerator
+from videozoo.errors import UsageError
+from videozoo.results import VideoSegments
+from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.inference import run
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.localisation.prediction import (
+    SourcesOf,
+    class_names,
+    feature_sources,
+    segments_of,
+)
+from videozoo.tasks.localisation.scoring import LocalisationInference, Source
+from videozoo.tasks.localisation.sources import FeatureSource, data_of
+from videozoo.tasks.predictors import (
+    Features,
+    Predictor,
+    are_paths,
+    as_records,
+    grouped,
+    without_workers,
+)
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
+
+_STREAMS = ("rgb", "flow")
+
+
+class SegmentPredictor(Predictor):
+    """A trained localiser: says when something happens in videos. Made by `videozoo.load`."""
+
+    def __init__(
+        self, trained: Trained, *, device: Device = "auto", sources_of: SourcesOf = feature_sources
+    ) -> None:
+        self.config = without_absent_names(trained.config)
+        precision = self.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        self._sources_of = sources_of
+        self.class_names = self._names = class_names(trained, self.config, None)
+        network = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        super().__init__(trained, network)
+
+    def predict(
+        self, *videos: Features | Sequence[Features], strict: bool = True
+    ) -> list[VideoSegments]:
+        """Find segments in videos by their features.
+
+        Args:
+            videos: Paths (folders, feature packs, files, or lists of names of videos); features
+                (T, dim) as arrays or tensors, called `video 0`, `video 1`, ... by their place; a
+                dict of the streams of a video; a dict of videos by name; or lists of these. Arrays
+                are taken to be by the extractor that the model learnt from: its rate tells how
+                long their videos are.
+            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+                warning names it.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        results: list[VideoSegments] = []
+        failed: list[str] = []
+        place = 0
+        for group in grouped(videos):
+            sources = (
+                self._sources_of(group, self.config)
+                if are_paths(group)
+                else [self._of_arrays(group, place)]
+            )
+            for source in sources:
+                inference = LocalisationInference(
+                    self.module, source, self._accelerator, skip_bad=not strict
+                )
+                found = run(inference, self._accelerator)
+                failed += [f"{name}: no features" for name in source.missing]
+                failed += found.skipped.values()
+                results += [segments_of(each, self._names) for each in found.by_number.values()]
+            place += len(group)
+        warn_of(failed)
+        return results
+
+    def _of_arrays(self, features: Sequence[Features], first: int) -> Source:
+        if self._sources_of is not feature_sources:
+            raise UsageError(
+                f"{self.config.spec.title} scores proposals, which are read from files; name them"
+            )
+        config = without_workers(self.config)
+        streams = data_of(config, "predict").streams
+        records = as_records(
+            features,
+            streams=streams or _STREAMS,
+            first=first,
+            extractor=self._trained.features,
+        )
+        files = FeatureFiles(records, streams=streams)
+        videos = tuple(
+            Annotation(video=one.name, duration_seconds=one.duration_seconds or math.nan)
+            for one in map(records.read, range(len(records)))
+        )
+        annotations = Annotations(path=files.path, videos=videos, class_names=())
+        return FeatureSource(config, config.predict, with_features(annotations, files))
+
+
+def load(trained: Trained, *, device: Device = "auto") -> SegmentPredictor:
+    """Make the Python object for `videozoo.load`."""
+    return SegmentPredictor(trained, device=device)

@@ -1,0 +1,242 @@
+"""What all trained models have in common for a Python program, and what they can be asked about.
+
+`Predictor` is the base class of what `videozoo.load` returns. The rest turns files, arrays and
+mappings, in any mixture, into what the tasks read.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from videozoo.config import RunConfig
+from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
+from videozoo.data.frames.video import FrameArray, VideoReader
+from videozoo.errors import ConfigError, DataError
+from videozoo.results import Result
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import ConfigSource, ExportRequest
+from videozoo.tasks.run import export_trained
+
+Video = str | Path | VideoReader | NDArray[np.uint8] | Tensor
+"""A path, a video from `open_video`, or frames uint8 (T, H, W, 3), RGB."""
+Array = NDArray[Any] | Tensor
+Features = str | Path | FeatureRecord | Array | Mapping[str, Array | Mapping[str, Array]]
+"""Features: a path; an array (T, dim) of one video; a dict of its streams; or a dict of videos by
+name, each an array or a dict of streams."""
+
+
+class Predictor(ABC):
+    """A trained model, ready to use. Made by `videozoo.load`."""
+
+    config: RunConfig
+    """The configuration of its training."""
+    class_names: Sequence[str] = ()
+    """By number of the class; empty for models without classes."""
+
+    def __init__(self, trained: Trained, network: Any) -> None:
+        self._trained, self._network = trained, network
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, in evaluation mode; batch norms may be folded into convolutions.
+
+        Raises:
+            AttributeError: The model is an exported graph.
+        """
+        if not isinstance(self._network, nn.Module):
+            raise AttributeError(
+                f"{self._trained.path} is an exported graph and has no module; load the weights "
+                "it was made from"
+            )
+        return self._network
+
+    @abstractmethod
+    def predict(self, *args: Any, **kwargs: Any) -> Sequence[Result]:
+        """Ask the model about videos; see the class of each task.
+
+        Returns:
+            One result per video, in the order of the inputs.
+        """
+
+    def embed(self, video: Video) -> NDArray[np.float32]:
+        """Turn a video into a vector: what the classifier of a clip model reads.
+
+        Raises:
+            ConfigError: The model has no such vector.
+        """
+        raise ConfigError(
+            f"{self._trained.path}: {self.config.spec.title} reads features and makes no vector "
+            "of a video; a clip model does (tsn, tsm, stnet, nonlocal)"
+        )
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        format: Literal["onnx", "torch-export"] | None = None,
+        video: str | Path | None = None,
+        overwrite: bool = False,
+        check: bool = True,
+    ) -> Path:
+        """Write the model as a file that runs without its Python code; `videozoo.load` reads it.
+
+        Args:
+            path: By default beside the weights, with their name and the format's suffix.
+            format: By default what the suffix of `path` says, else ONNX.
+            video: A video, or a folder of them, to compare the graph on.
+            overwrite: Replace a file that is there.
+            check: Compare the graph's scores with the model's before the file is kept.
+
+        Returns:
+            The file; where there are two, the first.
+
+        Raises:
+            RunError: Models of this task cannot be exported, or the scores are not the model's.
+        """
+        request = ExportRequest(
+            source=ConfigSource(),
+            weights=str(self._trained.path),
+            output=None if path is None else Path(path),
+            format=format,
+            video=None if video is None else Path(video),
+            overwrite=overwrite,
+            check=check,
+        )
+        return export_trained(self._trained, request)
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.class_names)} classes" if self.class_names else ""
+        title = self.config.spec.title
+        return f"{type(self).__name__}({title}{classes}, from '{self._trained.path}')"
+
+
+# --- inputs --------------------------------------------------------------------------------------
+
+
+def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
+    """Lists of neighbouring paths, as text, and of neighbouring inputs in memory.
+
+    A list or tuple among the inputs stands for what it holds.
+
+    >>> import numpy as np
+    >>> [len(group) for group in grouped(["a", ["b", Path("c")], np.zeros(3), "d"])]
+    [3, 1, 1]
+    >>> list(grouped([]))
+    [[]]
+    """
+    if not inputs:  # then the configuration tells
+        yield []
+    for is_path, group in groupby(_flat(inputs), key=lambda one: isinstance(one, str | Path)):
+        members = list(group)
+        yield list(map(str, members)) if is_path else members
+
+
+def _flat(inputs: Sequence[Any]) -> Iterator[Any]:
+    for one in inputs:
+        if isinstance(one, list | tuple):
+            yield from _flat(cast("Sequence[Any]", one))
+        else:
+            yield one
+
+
+def are_paths(group: Sequence[Any]) -> bool:
+    """Whether a group of `grouped` is of paths."""
+    return all(isinstance(one, str) for one in group)
+
+
+def as_reader(video: Any, number: int) -> tuple[str, VideoReader]:
+    """Name and reader of a video that is open or in memory; `number` among the inputs.
+
+    Raises:
+        VideoError: An array is of another shape or type.
+        DataError: It is no video.
+    """
+    name = f"video {number}"
+    if hasattr(video, "num_frames") and hasattr(video, "read"):
+        return str(getattr(video, "path", name)), cast(VideoReader, video)
+    if not _is_array(video):
+        raise DataError(
+            f"{name}: a {type(video).__name__}, expected a path, a video from open_video, or "
+            "frames uint8 (T, H, W, 3)"
+        )
+    return name, FrameArray(video, name=name)
+
+
+def as_records(
+    features: Sequence[Any],
+    *,
+    streams: Collection[str],
+    first: int = 0,
+    extractor: Mapping[str, Any] | None = None,
+) -> RecordSet:
+    """Features in memory as records.
+
+    Args:
+        features: As `Features`, without paths.
+        streams: Names of the streams that a model may read. An array by itself is the only one.
+        first: Number of the first among the inputs, for names.
+        extractor: What the model learnt from is taken to have made these too. Where it tells how
+            many vectors a second there are, they tell how long their videos are.
+
+    Raises:
+        DataError: They are nothing of the kind.
+    """
+    only = next(iter(streams)) if len(streams) == 1 else ""
+    rate = (extractor or {}).get("rate")
+    records: list[FeatureRecord] = []
+    for number, one in enumerate(features, first):
+        if isinstance(one, FeatureRecord):
+            records.append(one)
+            continue
+        videos: Mapping[str, Any] = {f"video {number}": one}
+        if isinstance(one, Mapping):
+            mapping = cast("Mapping[Any, Any]", one)
+            if not mapping or not set(mapping) <= set(streams):
+                videos = {str(name): value for name, value in mapping.items()}
+        for name, value in videos.items():
+            arrays = value if isinstance(value, Mapping) else {only: value}
+            held = {
+                str(stream): _as_features(array, f"{name}: {stream}" if stream else name)
+                for stream, array in cast("Mapping[Any, Any]", arrays).items()
+            }
+            length = min(map(len, held.values()))
+            seconds = length / rate if isinstance(rate, int | float) and rate > 0 else None
+            records.append(FeatureRecord(name, held, duration_seconds=seconds))
+    if not records:
+        raise DataError("no features: an empty dict")
+    return RecordSet([RecordArrays(records, extractor)])
+
+
+def _as_features(value: Any, name: str) -> NDArray[Any]:
+    if not _is_array(value):
+        raise DataError(
+            f"{name}: a {type(value).__name__}, expected a path, features (T, dim) as an array or "
+            "tensor, or a dict of them"
+        )
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+    array: NDArray[Any] = np.asarray(value)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiu":
+        raise DataError(
+            f"{name}: an array of shape {array.shape} and type {array.dtype}, expected numbers of "
+            "shape (T, dim), a row per vector; several videos are a list or a dict of such arrays"
+        )
+    return array
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | Tensor)
+
+
+def without_workers(config: RunConfig) -> RunConfig:
+    """The same run, reading in this process: what is in memory has no need of others."""
+    return config.replace("", {"data.num_workers": 0}) if config.data.num_workers else config
