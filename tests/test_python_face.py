@@ -368,7 +368,7 @@ def test_segments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: 
     assert split[0].segments == model.predict(one)[0].segments
     with pytest.raises(DataError, match=r"video 0: an array of shape \(8,\)"):
         model.predict(one[0])
-    with pytest.raises(DataError, match=r"5 values a step, expected model\.feature_dim=8"):
+    with pytest.raises(DataError, match=r"5 values per step, expected model\.feature_dim=8"):
         model.predict(one[:, :5])
     with pytest.raises(ConfigError, match="BMN reads features and makes no vector"):
         model.embed(tmp_path)
