@@ -1,4 +1,4 @@
-"""What the metrics of proposals and of detections share: truth, results, breakdowns."""
+"""Shared by the metrics of proposals and detections: truth, results, breakdowns."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 ACTIVITYNET_TIOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
-"""0.5, 0.55, ... 0.95, as its evaluation code has them, to the last bit."""
+"""0.5, 0.55, ... 0.95: equal to those of ActivityNet's evaluation code, to the last bit."""
 THUMOS_TIOUS = tuple(np.linspace(0.3, 0.7, 5).tolist())
 """0.3, 0.4, ... 0.7."""
 
 LENGTHS_SECONDS = (30.0, 60.0, 120.0, 180.0)
-"""Where DETAD cuts the lengths of ActivityNet's actions."""
+"""DETAD's edges for the lengths of ActivityNet's actions."""
 COVERAGES = (0.2, 0.4, 0.6, 0.8)
-"""Where DETAD cuts the share of the video that an action takes."""
+"""DETAD's edges for the share of the video that an action takes."""
 INSTANCES = (1.0, 4.0, 8.0)
-"""Where DETAD cuts the number of actions of one class in a video."""
+"""DETAD's edges for the number of actions of one class in a video."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Annotated segments that have something in common, and how they fared."""
+    """A group of annotated segments, and their result."""
 
     above: float
     """The quantity is larger than this..."""
     up_to: float
     """...and at most this; may be infinity."""
     truths: int
-    """How many there are."""
+    """Number of segments."""
     share: float | None
-    """Mean over them, in [0, 1]; None where there are none."""
+    """Mean over the segments, in [0, 1]; None without segments."""
 
 
 class Truth:
@@ -50,7 +50,7 @@ class Truth:
         labels: Mapping[str, ArrayLike] | None = None,
         durations_seconds: Mapping[str, float] | None = None,
     ) -> None:
-        """Check and join. Videos without a segment do not count."""
+        """Check and join the segments of all videos. Videos without segments are ignored."""
         found = {name: as_segments(each) for name, each in segments.items()}
         found = {name: each for name, each in found.items() if len(each)}
         self.numbers = {name: number for number, name in enumerate(found)}
@@ -78,14 +78,14 @@ class Truth:
         return buckets(self.lengths, values, edges)
 
     def by_coverage(self, values: FloatArray, edges: Sequence[float]) -> list[Bucket]:
-        """Mean of (G,) values by the share of the video that a segment takes."""
+        """Mean of (G,) values by the segment's share of the video."""
         if self.durations is None:
             raise ValueError("by_coverage: the counter was made without durations_seconds")
         return buckets(self.lengths / self.durations, values, edges)
 
 
 class Results:
-    """What was found, gathered video by video."""
+    """Results of all videos."""
 
     def __init__(self, *, with_labels: bool) -> None:
         self.names: dict[str, int] = {}
@@ -98,7 +98,7 @@ class Results:
     def add(
         self, video: str, segments: ArrayLike, scores: ArrayLike, labels: ArrayLike = ()
     ) -> None:
-        """Keep one video's; nothing is kept where something is wrong."""
+        """Add the results of one video; nothing is added if they are invalid."""
         if video in self.names:
             raise ValueError(f"results of video {video!r} came twice")
         pairs, values = as_segments(segments), np.asarray(scores, np.float64)
@@ -117,7 +117,7 @@ class Results:
             self._labels.append(numbers)
 
     def merge(self, other: Results) -> None:
-        """Add those that came elsewhere; a video that came in both places counts once."""
+        """Add the results of another object; a video in both counts once."""
         parts = [other._segments[1:], other._scores[1:]]
         parts += [other._labels[1:]] * self._with_labels
         for video, *part in zip(other.names, *parts, strict=True):
@@ -125,7 +125,7 @@ class Results:
                 self.add(video, *part)
 
     def backwards(self) -> Results:
-        """The same, the last that came first: of equal scores the later then counts as better."""
+        """The same in reverse order: of equal scores the later then counts as better."""
         turned = Results(with_labels=self._with_labels)
         turned.names = dict(reversed(self.names.items()))
         turned._segments = [each[::-1] for each in reversed(self._segments)]
@@ -134,7 +134,7 @@ class Results:
         return turned
 
     def tied(self, groups: IntArray) -> int:
-        """Count the entries whose score another one of their group has; `groups` is (N,)."""
+        """Count the entries with the score of another entry of their group; `groups` is (N,)."""
         pairs = np.stack((groups.astype(np.float64), self.scores), axis=1)
         _, counts = np.unique(pairs, axis=0, return_counts=True)
         return int(counts[counts > 1].sum())
@@ -145,7 +145,7 @@ class Results:
         return np.array(list(self.names.values()), np.int64)
 
     def videos(self, truth: Truth) -> IntArray:
-        """(V,), the number each video has in the truth, -1 for one without."""
+        """(V,), the number of each video in the truth, -1 for videos without truth."""
         return np.array([truth.numbers.get(name, -1) for name in self.names], np.int64)
 
     @property
@@ -155,7 +155,7 @@ class Results:
 
     @property
     def scores(self) -> FloatArray:
-        """(N,); what is not a number counts as minus infinity."""
+        """(N,); nan counts as minus infinity."""
         scores = np.concatenate(self._scores)
         scores[np.isnan(scores)] = -np.inf
         return scores
@@ -167,7 +167,7 @@ class Results:
 
 
 def checked_tious(tious: Sequence[float]) -> FloatArray:
-    """Take thresholds as an array.
+    """Thresholds as an array.
 
     Raises:
         ValueError: There are none, or one is not in (0, 1].
@@ -179,8 +179,8 @@ def checked_tious(tious: Sequence[float]) -> FloatArray:
 
 
 def buckets(quantity: FloatArray, values: FloatArray, edges: Sequence[float]) -> list[Bucket]:
-    """Means of `values` where `quantity` lies between neighbouring edges, 0 and infinity added."""
-    # a segment without length belongs to the shortest
+    """Means of `values` by ranges of `quantity`, between the edges, 0 and infinity."""
+    # a segment without length belongs to the first bucket
     place = np.searchsorted(np.asarray(edges, np.float64), quantity, side="left")
     counts = np.bincount(place, minlength=len(edges) + 1).tolist()
     sums = np.bincount(place, values, minlength=len(edges) + 1).tolist()

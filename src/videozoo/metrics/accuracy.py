@@ -1,7 +1,7 @@
 """Top-k accuracy of classification, counted example by example.
 
-Counts are kept, not means of batches, so batch sizes do not matter and the counts of several
-processes may be added up.
+Counts are kept, not means of batches: batch sizes do not matter, and counts of several processes
+can be added.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ IntArray = NDArray[np.int64]
 
 
 def top_k_hits(scores: ArrayLike, labels: ArrayLike, k: int) -> BoolArray:
-    """Tell for each example whether its label is among its `k` best classes.
+    """Whether the label of each example is among its `k` best classes.
 
-    Of equal scores the smaller class number counts as better. A score that is not a number is
-    worse than any other.
+    Of equal scores the smaller class number counts as better. nan is worse than any score.
 
     Args:
         scores: (N, C), larger is better.
@@ -49,7 +48,7 @@ def top_k_hits(scores: ArrayLike, labels: ArrayLike, k: int) -> BoolArray:
 
 
 def batch_metrics(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy of one batch in percent, as the 2019 log lines give them.
+    """Top-1 and top-5 accuracy of one batch in percent, as the 2019 library logs them.
 
     Examples with an unknown label (-1) count as wrong here.
 
@@ -62,7 +61,7 @@ def batch_metrics(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """How one class fared."""
+    """The accuracy of one class."""
 
     label: int
     hits: int
@@ -71,7 +70,7 @@ class ClassAccuracy:
 
     @property
     def accuracy(self) -> float:
-        """Share of its examples that were told right; nan where there were none."""
+        """Share of its examples that are right; nan without examples."""
         return self.hits / self.total if self.total else float("nan")
 
 
@@ -93,7 +92,7 @@ class AccuracyCounter:
 
         Args:
             num_classes: C.
-            with_confusion: Keep the (C, C) table; without it memory is that of C numbers.
+            with_confusion: Keep the (C, C) table; without it memory is C numbers.
         """
         if num_classes < 1:
             raise ValueError(f"AccuracyCounter: num_classes is {num_classes}, expected 1 or more")
@@ -176,7 +175,7 @@ class AccuracyCounter:
 
     @property
     def mean_class(self) -> float:
-        """Mean of the classes' own accuracies, those without examples left out."""
+        """Mean of the accuracies of all classes with examples."""
         seen = self._class_totals > 0
         if not seen.any():
             return float("nan")
@@ -184,7 +183,7 @@ class AccuracyCounter:
 
     @property
     def loss(self) -> float | None:
-        """Mean loss of an example; None unless every one came with its loss."""
+        """Mean loss per example; None unless every example came with its loss."""
         if not self.total or self._loss_total != self.total:
             return None
         return self._loss_sum / self.total
@@ -195,14 +194,14 @@ class AccuracyCounter:
         return self._confusion.copy()
 
     def per_class(self) -> list[ClassAccuracy]:
-        """Every class in turn, also those without examples."""
+        """All classes in order, also those without examples."""
         pairs = zip(self._class_hits.tolist(), self._class_totals.tolist(), strict=True)
         return [ClassAccuracy(label, hits, total) for label, (hits, total) in enumerate(pairs)]
 
     def summary(self) -> dict[str, float]:
-        """Shares in [0, 1]: `top1`, `top5`, `mean_class`; and `loss` where it is known.
+        """Shares in [0, 1]: `top1`, `top5`, `mean_class`; and `loss`, if known.
 
-        Up to five classes are always among the best five, so `top5` is left out there.
+        With up to five classes `top5` is always 1, and left out.
         """
         found = {"top1": self.top1, "top5": self.top5, "mean_class": self.mean_class}
         if self.num_classes <= 5:
@@ -210,7 +209,7 @@ class AccuracyCounter:
         return found if self.loss is None else {**found, "loss": self.loss}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All counts as arrays. Adding them up over processes, key by key, merges counters."""
+        """All counts as arrays; their sums over processes, key by key, are the merged counts."""
         return {
             "class_totals": self._class_totals.copy(),
             "class_hits": self._class_hits.copy(),
@@ -222,7 +221,7 @@ class AccuracyCounter:
         }
 
     def merge(self, other: AccuracyCounter | Mapping[str, NDArray[Any]]) -> None:
-        """Add what another counter, or its `state`, has seen.
+        """Add the counts of another counter, or of its `state`.
 
         Raises:
             ValueError: The other one counts other classes.
@@ -245,7 +244,7 @@ class AccuracyCounter:
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], IntArray]:
-    """Scores (N, C) and labels (N,), or a ValueError that says what does not fit."""
+    """Scores (N, C) and labels (N,), checked."""
     table, numbers = np.asarray(scores), np.asarray(labels)
     if table.ndim != 2 or not table.shape[1]:
         raise ValueError(f"accuracy: scores of shape {table.shape}, expected (N, classes)")
@@ -264,7 +263,7 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], IntArr
 
 
 def _ranks(scores: NDArray[Any], labels: IntArray) -> IntArray:
-    """How many classes are better than the label: 0 is best. One pass, no sorting."""
+    """Number of classes that are better than the label, in one pass without sorting."""
     own = scores[np.arange(len(labels)), labels][:, None]
     better = (scores > own) | (np.isnan(own) & ~np.isnan(scores))
     as_good = (scores == own) | (np.isnan(own) & np.isnan(scores))
@@ -275,7 +274,7 @@ def _ranks(scores: NDArray[Any], labels: IntArray) -> IntArray:
 def _best(scores: NDArray[Any]) -> IntArray:
     """The class of rank 0."""
     missing = np.isnan(scores)
-    # -inf itself is better than nan: look for it where nothing larger is there
+    # -inf is better than nan: find it if there is nothing larger
     finite = np.where(missing, -np.inf, scores)
     is_best = (finite == finite.max(1, keepdims=True)) & (~missing | missing.all(1, keepdims=True))
     return is_best.argmax(1)

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: Guo et al., ICML 2017, arXiv:1706.04599."""
+"""Calibration, Guo et al., ICML 2017, arXiv:1706.04599: is the model right as often as it says?"""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ConfidenceBin:
     high: float
     total: int
     confidence: float
-    """Mean of their best scores; nan where there are none."""
+    """Mean of their best scores; nan without examples."""
     accuracy: float
-    """Share of them that is right; nan where there are none."""
+    """Share of right examples; nan without examples."""
 
 
 def confidence_bins(
     confidences: ArrayLike, right: ArrayLike, *, num_bins: int = 10
 ) -> list[ConfidenceBin]:
-    """Sort examples by how sure the model is, into bins of equal width.
+    """Sort examples by their best score into bins of equal width.
 
     Args:
         confidences: (N,) in [0, 1], the best score of each example.
@@ -42,7 +42,7 @@ def confidence_bins(
     hits = np.asarray(right, np.bool_)
     if scores.ndim != 1 or scores.shape != hits.shape:
         raise ValueError(f"confidences of shape {scores.shape} for {hits.shape} answers")
-    scores = np.where(np.abs(scores - 1) < 1e-4, 1.0, scores)  # a softmax rounds a little over
+    scores = np.where(np.abs(scores - 1) < 1e-4, 1.0, scores)  # a softmax may round above 1
     if not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError("confidences: expected numbers from 0 to 1")
     places = np.clip(np.ceil(scores * num_bins).astype(int) - 1, 0, num_bins - 1)
@@ -56,7 +56,7 @@ def confidence_bins(
 
 
 def expected_calibration_error(bins: Sequence[ConfidenceBin]) -> float:
-    """Mean gap between how sure and how right, over all examples, in [0, 1]; nan without any.
+    """Mean gap between confidence and accuracy, in [0, 1]; nan without examples.
 
     >>> expected_calibration_error(confidence_bins([0.9, 0.9], [True, False]))
     0.4

@@ -1,10 +1,10 @@
-"""How close captions come to those that people wrote: BLEU, ROUGE-L, CIDEr and METEOR.
+"""Scores of captions against those of people: BLEU, ROUGE-L, CIDEr and METEOR.
 
-The scorers are those of pycocoevalcap (`pip install 'videozoo[captions]'`). Two things need Java,
-METEOR and the tokenizer of the Penn Treebank (PTB) by which published scores were taken. Without
-Java the rest works: `tokenized` then takes a simple tokenizer and says so.
+The scorers are those of pycocoevalcap (`pip install 'videozoo[captions]'`). Two parts need Java:
+METEOR, and the tokenizer of the Penn Treebank (PTB), which published scores use. Without Java the
+rest works: `tokenized` then uses a simple tokenizer and says so.
 
-All scores are in [0, 1], but CIDEr, in [0, 10].
+All scores are in [0, 1], except CIDEr, in [0, 10].
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WITHOUT_JAVA = (*BLEU, "rouge_l", "cider")
 # ---- words --------------------------------------------------------------------------------------
 
 _REMOVED = {"''", "'", '"', "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"}
-"""Tokens that do not count. Brackets do, as -lrb- and -rrb-: coco-caption means to remove them,
+"""Tokens that are ignored. Brackets count, as -lrb- and -rrb-: coco-caption tries to remove them,
 but looks for capitals in lower-case text."""
 _TOKEN = re.compile(
     r"""
@@ -51,11 +51,11 @@ _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-
 
 
 def tokenized(texts: Sequence[str]) -> tuple[list[str], str]:
-    """Cut sentences into words as captions are compared: lower case, without punctuation.
+    """Split sentences into words for comparison: lower case, without punctuation.
 
     Returns:
-        Words with blanks between them, a text each; and a note to show beside the scores, empty
-        where nothing is amiss.
+        One text per sentence, its words separated by blanks; and a note to show beside the scores,
+        or "".
 
     Raises:
         RunError: pycocoevalcap is not installed, or Java fails.
@@ -67,7 +67,7 @@ def tokenized(texts: Sequence[str]) -> tuple[list[str], str]:
 
 
 def simple_tokens(text: str) -> str:
-    """Cut a sentence into words nearly as PTB does, without Java.
+    """Split a sentence into words nearly as PTB does, without Java.
 
     >>> simple_tokens("The camera's operator doesn't stop, at 5.5 m.")
     "the camera 's operator does n't stop at 5.5 m"
@@ -80,10 +80,10 @@ def simple_tokens(text: str) -> str:
 
 
 def ptb_tokens(texts: Sequence[str]) -> list[str]:
-    """Cut sentences into words by Stanford's PTB tokenizer.
+    """Split sentences into words with Stanford's PTB tokenizer.
 
     Raises:
-        RunError: Java or pycocoevalcap is not there, or Java fails.
+        RunError: Java or pycocoevalcap is missing, or Java fails.
     """
     jar = _folder("tokenizer") / "stanford-corenlp-3.4.1.jar"
     command = [_java("the PTB tokenizer"), "-Dfile.encoding=UTF-8", "-cp", str(jar)]
@@ -99,7 +99,7 @@ def ptb_tokens(texts: Sequence[str]) -> list[str]:
 
 
 def require_scorers() -> None:
-    """Look whether captions can be scored, before anything is trained.
+    """Check that captions can be scored, before a training starts.
 
     Raises:
         RunError: pycocoevalcap is not installed.
@@ -133,7 +133,7 @@ def _module(name: str) -> Any:
 
 
 def _folder(name: str) -> Path:
-    """Where pycocoevalcap keeps a tool of Java's."""
+    """Folder of a Java tool of pycocoevalcap."""
     module = _module("tokenizer.ptbtokenizer" if name == "tokenizer" else f"{name}.{name}")
     return Path(module.__file__).parent
 
@@ -148,12 +148,12 @@ def _last_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """Scores by name: `bleu_1` to `bleu_4`, `rouge_l`, `cider`, and `meteor` where it was asked."""
+    """Scores by name: `bleu_1` to `bleu_4`, `rouge_l`, `cider`, and `meteor` if requested."""
 
     corpus: Mapping[str, float]
-    """Of all captions together; for BLEU and METEOR that is not the mean."""
+    """Scores over all captions; for BLEU and METEOR not the mean."""
     each: Mapping[str, NDArray[np.float64]]
-    """(N,), of each caption."""
+    """(N,), per caption."""
 
 
 def caption_scores(
@@ -162,18 +162,18 @@ def caption_scores(
     *,
     meteor: Meteor | None = None,
 ) -> CaptionScores:
-    """Compare captions with what people wrote.
+    """Score captions against references.
 
-    CIDEr weighs words by how many of the N sets of references they are in, so a caption's score
-    depends on the others, and is 0 where N is 1.
+    CIDEr weighs words by the number of reference sets that hold them, so a caption's score depends
+    on the others, and is 0 if N is 1.
 
     Args:
-        references: N times one or more texts, as `tokenized` gives them.
-        hypotheses: N texts, likewise.
-        meteor: Gives METEOR too.
+        references: N lists of one or more texts, from `tokenized`.
+        hypotheses: N texts, from `tokenized`.
+        meteor: Adds METEOR.
 
     Raises:
-        ValueError: Numbers of texts do not fit, or there are none.
+        ValueError: The numbers of texts differ, or there are none.
         RunError: pycocoevalcap is not installed.
     """
     if len(references) != len(hypotheses) or not hypotheses or not all(references):
@@ -200,9 +200,9 @@ def caption_scores(
 
 
 class Meteor:
-    """METEOR 1.5, which runs in Java beside us; takes ten seconds to start and 2 GB of memory.
+    """METEOR 1.5 in a Java process; takes ten seconds to start and 2 GB of memory.
 
-    Use in a `with` statement. Pairs that were seen before are not compared again.
+    Use it in a `with` statement. Results of equal pairs are cached.
 
     Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; English, normalised.
     """
@@ -232,10 +232,10 @@ class Meteor:
     def scores(
         self, references: Sequence[Sequence[str]], hypotheses: Sequence[str]
     ) -> tuple[float, NDArray[np.float64]]:
-        """Score captions as in `caption_scores`: of all together, and (N,) of each.
+        """Score captions as in `caption_scores`: over all, and (N,) per caption.
 
         Raises:
-            RunError: Java gave up.
+            RunError: Java failed.
         """
         pairs = zip(references, hypotheses, strict=True)
         counts = [self._counts(texts, hypothesis) for texts, hypothesis in pairs]
@@ -244,7 +244,7 @@ class Meteor:
         return float(self._answer()), np.array(each)
 
     def _counts(self, references: Sequence[str], hypothesis: str) -> str:
-        """What METEOR counts in a caption, from which it makes scores."""
+        """METEOR's counts for a caption, from which it computes scores."""
         texts = [" ".join(text.replace("|||", " ").split()) for text in (*references, hypothesis)]
         line = " ||| ".join(("SCORE", *texts))
         if line not in self._seen:
@@ -277,7 +277,7 @@ class Meteor:
 
 @dataclass(frozen=True)
 class TimedCaption:
-    """What happens from one moment of a video to another."""
+    """A caption with its start and end in a video."""
 
     start_seconds: float
     end_seconds: float
@@ -294,13 +294,13 @@ class DenseScores:
 
     tious: tuple[float, ...]
     by_tiou: Mapping[str, tuple[float, ...]]
-    """As in `CaptionScores`, and `precision` and `recall` of the times alone."""
+    """As in `CaptionScores`, and `precision` and `recall` of the times."""
     note: str
-    """On how words were cut; empty where nothing is amiss."""
+    """On the tokenizer; empty if it is PTB's."""
 
     @property
     def average(self) -> dict[str, float]:
-        """What is published: means over the tIoUs."""
+        """Means over the tIoU thresholds, as published."""
         return {name: float(np.mean(values)) for name, values in self.by_tiou.items()}
 
 
@@ -313,22 +313,22 @@ def dense_caption_scores(
     most: int = 1000,
     seed: int = 0,
 ) -> DenseScores:
-    """Compare captions and their times with those of one or more people, as ActivityNet does.
+    """Score captions with times against those of one or more people, as ActivityNet does.
 
-    At a tIoU, a prediction is compared by itself with every true caption of its video that it
-    overlaps by as much; one that overlaps none, with a word of random letters. A video's score is
-    that of all its comparisons together, 0 without any. Every video that anyone described counts.
+    At a tIoU threshold, a prediction is compared with every true caption of its video that overlaps
+    it by that much, or with a word of random letters if there is none. The score of a video is over
+    all its comparisons, or 0. Every video with a true caption counts.
 
     Args:
-        predictions: Of videos that nobody described, nothing is taken.
-        truths: One a person.
+        predictions: Predictions of videos without true captions are ignored.
+        truths: One per person.
         meteor: METEOR too, which needs Java.
         tious: In [0, 1].
-        most: Predictions of a video beyond this many are left out.
+        most: Most predictions per video; later ones are ignored.
         seed: Of the random letters.
 
     Raises:
-        ValueError: Nobody described any video.
+        ValueError: No video has a true caption.
         RunError: As `tokenized`; or `meteor` without Java.
 
     Source: ranjaykrishna/densevid_eval.
@@ -366,9 +366,9 @@ def _all(captions: Captions, videos: Sequence[str]) -> Iterable[TimedCaption]:
 
 
 def _words(captions: Iterable[TimedCaption]) -> tuple[dict[str, str], str]:
-    """Every sentence cut into words, in one go; and the note."""
+    """All sentences tokenized in one call, and the note."""
     sentences = list(dict.fromkeys(caption.sentence for caption in captions))
-    plain = [re.sub(r"[^\x00-\x7f]", " ", sentence) for sentence in sentences]  # as the protocol
+    plain = [re.sub(r"[^\x00-\x7f]", " ", sentence) for sentence in sentences]  # as in the protocol
     words, note = tokenized(plain)
     return dict(zip(sentences, words, strict=True)), note
 
@@ -381,7 +381,7 @@ def _compared(
     words: Mapping[str, str],
     letters: random.Random,
 ) -> list[tuple[str, str]]:
-    """Predictions of a video, each with every true caption it overlaps enough."""
+    """Pairs of a video's predictions with the true captions that overlap them enough."""
     every = [caption for truth in truths for caption in truth.get(video, ())]
     enough = _overlaps(ours, every) >= limit
     pairs: list[tuple[str, str]] = []
@@ -397,7 +397,7 @@ def _compared(
 def _covered(
     ours: Sequence[TimedCaption], truths: Sequence[Captions], video: str, limit: float
 ) -> tuple[float, float]:
-    """Precision and recall of a video's times, each by the person who agrees best."""
+    """Precision and recall of a video's times, each against the person with the best value."""
     found = [(0.0, 0.0)]
     for truth in truths:
         if truth.get(video):
@@ -408,7 +408,7 @@ def _covered(
 
 
 def _overlaps(ours: Sequence[TimedCaption], theirs: Sequence[TimedCaption]) -> NDArray[np.float64]:
-    """tIoU (P, Q) as the protocol has it: what two cover is at most the sum of their lengths."""
+    """tIoU (P, Q) by the protocol: the union is at most the sum of the lengths."""
     a, b = (
         np.array([(c.start_seconds, c.end_seconds) for c in some], np.float64).reshape(-1, 2)
         for some in (ours, theirs)

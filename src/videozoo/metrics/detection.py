@@ -1,4 +1,4 @@
-"""How well actions are detected: mean average precision, and what goes wrong."""
+"""Detection of actions: mean average precision, and kinds of errors."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 ERRORS = ("double detection", "wrong label", "localisation", "confusion", "background")
-"""What a false positive may be, the milder kind first; see `FalsePositives`."""
+"""Kinds of false positives, the mildest first; see `FalsePositives`."""
 
 _BACKGROUND = 0.1
-"""tIoU below which a detection has nothing to do with a segment."""
+"""tIoU below which a detection and a segment count as unrelated."""
 
 
 class DetectionCounter:
-    """Gather detections video by video, and say how good they are.
+    """Collects detections video by video, and scores them.
 
-    As ActivityNet's evaluation code does it: of each class, detections of all videos go from the
-    highest score down. Each takes the segment of its video and class that it overlaps most, among
-    those not taken yet; it is right where that overlap reaches the threshold. Detections in videos
-    without truth are wrong. Precision is made to fall with recall before it is averaged.
+    As in ActivityNet's evaluation code: the detections of a class, over all videos, are taken from
+    the highest score down. Each takes the free segment of its video and class with the highest
+    tIoU, and is right if that tIoU reaches the threshold. Detections in videos without truth are
+    wrong. Precision is made monotonic in recall before it is averaged.
 
     Source: eval_detection.py of the ActivityNet challenge; THUMOS14 with its thresholds.
 
@@ -71,10 +71,10 @@ class DetectionCounter:
         """Start without detections.
 
         Args:
-            truth: By video: (G, 2) annotated starts and ends in seconds. Videos with none of them
-                do not count.
-            labels: By video: (G,) class numbers.
-            durations_seconds: By video; only `missed` by coverage needs them.
+            truth: Video to (G, 2) annotated starts and ends in seconds. Videos without segments are
+                ignored.
+            labels: Video to (G,) class numbers.
+            durations_seconds: Video to its length; only needed for `missed` by coverage.
             tious: From which overlap on a detection may be right.
 
         Raises:
@@ -85,35 +85,35 @@ class DetectionCounter:
         self._results = Results(with_labels=True)
 
     def update(self, video: str, segments: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> None:
-        """Keep one video's detections.
+        """Add the detections of one video.
 
         Args:
-            video: Its name; it may be missing in the truth.
+            video: Its name; the truth need not hold it.
             segments: (P, 2) in seconds.
-            scores: (P,), larger is better; of equal ones the earlier is.
-            labels: (P,) class numbers. A class that the truth does not have counts nowhere.
+            scores: (P,), larger is better; of equal scores the earlier is better.
+            labels: (P,) class numbers. Classes outside the truth are ignored.
 
         Raises:
-            ValueError: Shapes do not fit, or the video has come before. Nothing is kept then.
+            ValueError: Shapes do not fit, or the video was added before. Nothing is added then.
         """
         self._results.add(video, segments, scores, labels)
 
     def merge(self, other: DetectionCounter) -> None:
-        """Add what another counter of the same truth has seen; each video counts once."""
+        """Add the detections of another counter of the same truth; each video counts once."""
         self._results.merge(other._results)
 
     def tied(self) -> int:
-        """Count the detections whose score another one of their class has.
+        """Number of detections with the score of another detection of their class.
 
-        Which of them is better, the order decides in which they came; see `backwards`.
+        Between equal scores the order of adding decides; see `backwards`.
         """
         labels = self._results.labels
         assert self._truth.labels is not None
-        own = labels.max(initial=0) + 1 + np.arange(len(labels))  # of no class: in no group
+        own = labels.max(initial=0) + 1 + np.arange(len(labels))  # groups of one, for other classes
         return self._results.tied(np.where(np.isin(labels, self._truth.labels), labels, own))
 
     def backwards(self) -> DetectionCounter:
-        """The same detections in the opposite order: its result differs where equal scores decide.
+        """The same detections in reverse order: the result shows how much equal scores matter.
 
         >>> counter = DetectionCounter({"a": [[0, 10]]}, {"a": [3]}, tious=[0.5])
         >>> counter.update("a", [[0, 9], [50, 60]], [1, 1], [3, 3])
@@ -125,7 +125,7 @@ class DetectionCounter:
         return turned
 
     def result(self) -> DetectionResult:
-        """Compute average precision."""
+        """Average precision of all classes and thresholds."""
         found = self._found()
         right = found.matched(self.tious) >= 0
         numbers, counts = self._results.videos(self._truth), self._results.counts
@@ -140,12 +140,11 @@ class DetectionCounter:
         )
 
     def false_positives(self, tiou: float = 0.5, *, times: int = 10) -> FalsePositives:
-        """Tell what is wrong with the best detections.
+        """Kinds of errors among the best detections.
 
         Args:
             tiou: From which overlap on a detection may be right.
-            times: Of each class so many times as many detections are looked at as it has
-                annotated segments.
+            times: Detections per class that are analysed, as a multiple of its annotated segments.
 
         Source: Alwassel et al., ECCV 2018 (DETAD).
         """
@@ -165,7 +164,7 @@ class DetectionCounter:
         return FalsePositives(tiou=tiou, counts=np.cumsum(counts, axis=0), gains=gains)
 
     def missed(self, tiou: float = 0.5) -> MissedTruth:
-        """Tell which annotated segments no detection finds, however low its score.
+        """Annotated segments that no detection finds, at any score.
 
         Source: Alwassel et al., ECCV 2018 (DETAD).
         """
@@ -183,7 +182,7 @@ class DetectionCounter:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionResult:
-    """How well actions are detected. Precision is a share in [0, 1]."""
+    """Results of detection. Precision is in [0, 1]."""
 
     tious: FloatArray
     """(K,), the thresholds."""
@@ -192,13 +191,13 @@ class DetectionResult:
     ap: FloatArray
     """(K, C): average precision; 0 for a class without detections."""
     detections: int
-    """All there were."""
+    """Number of detections."""
     videos: int
     """Videos with annotated segments."""
     empty_videos: int
-    """How many of those had no detection."""
+    """Number of these videos without a detection."""
     videos_without_truth: int
-    """Videos with results, or an empty list of them, but without annotated segments."""
+    """Videos that were added but have no annotated segments."""
 
     @property
     def map_at(self) -> FloatArray:
@@ -218,9 +217,9 @@ class DetectionResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FalsePositives:
-    """What is wrong with detections, by the mildest that can be said of each.
+    """Detections by the mildest kind of error that fits.
 
-    - double detection: it would be right, had not a better one taken the segment;
+    - double detection: it would be right if a better one had not taken the segment;
     - wrong label: it reaches the threshold with a segment of another class;
     - localisation: right class, but an overlap between 0.1 and the threshold;
     - confusion: both, another class and such an overlap;
@@ -230,20 +229,20 @@ class FalsePositives:
     tiou: float
     """The threshold."""
     counts: IntArray
-    """(times, 6): among the best k + 1 times as many detections of each class as it has annotated
-    segments, how many are right, and how many there are of each of `ERRORS`."""
+    """(times, 6): number of right ones, and of each of `ERRORS`, among the best detections of each
+    class: in row k, (k + 1) times as many as it has annotated segments."""
     gains: Mapping[str, float]
-    """By how much mAP would rise without the errors of a kind."""
+    """Kind of error to the rise of mAP without these errors."""
 
     @property
     def shares(self) -> FloatArray:
-        """(times, 6), each row of `counts` as shares of its sum; 0 where there are none."""
+        """(times, 6), each row of `counts` as shares of its sum; 0 in empty rows."""
         return self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MissedTruth:
-    """Annotated segments that no detection finds. A bucket's share is the share missed."""
+    """Annotated segments that no detection finds. The share of a bucket is the missed share."""
 
     tiou: float
     """The threshold."""
@@ -253,7 +252,7 @@ class MissedTruth:
 
     @property
     def share(self) -> float:
-        """Missed of all; 0 where there are none."""
+        """Missed share of all segments; 0 without segments."""
         return float(self.is_missed.mean()) if len(self.is_missed) else 0.0
 
     def by_length(self, edges_seconds: Sequence[float] = LENGTHS_SECONDS) -> list[Bucket]:
@@ -261,7 +260,7 @@ class MissedTruth:
         return self._truth.by_length(self.is_missed.astype(np.float64), edges_seconds)
 
     def by_coverage(self, edges: Sequence[float] = COVERAGES) -> list[Bucket]:
-        """By the share of the video that they take.
+        """By the segments' share of the video.
 
         Raises:
             ValueError: The counter was made without durations.
@@ -278,7 +277,7 @@ class MissedTruth:
 
 
 class _Found:
-    """Detections of the truth's classes, class by class, best first."""
+    """Detections of the classes in the truth, class by class, best first."""
 
     def __init__(
         self,
@@ -302,10 +301,10 @@ class _Found:
         order = order[by_class]
         self.segments, self.videos = segments[order], videos[order]
         self.label_places: IntArray = places[by_class]
-        """(N,): place of each one's class in `classes`."""
+        """(N,): index of each detection's class in `classes`."""
         self.class_starts = np.searchsorted(self.label_places, np.arange(len(self.classes) + 1))
         self.ranks: IntArray = np.arange(len(order)) - self.class_starts[self.label_places]
-        """(N,): place of each one among those of its class."""
+        """(N,): rank of each detection in its class."""
 
     def matched(self, tious: FloatArray) -> IntArray:
         """(K, N): the segment each detection finds, -1 for none."""
@@ -318,8 +317,8 @@ class _Found:
         near = np.flatnonzero(overlaps >= tious.min())
         detections, truths, overlaps = pairs.detections[near], pairs.truths[near], overlaps[near]
 
-        # Where all that reach a segment reach no other one, the first of them finds it. Only the
-        # rest needs to be walked through, one detection after the other.
+        # If all detections that reach a segment reach no other one, the first of them finds it.
+        # Only the rest needs a loop over detections.
         is_choosy = np.bincount(detections)[detections] > 1
         is_disputed = np.zeros(len(self.truth.segments), np.bool_)
         is_disputed[truths[is_choosy]] = True
@@ -348,12 +347,12 @@ class _Found:
         return matched
 
     def ap(self, right: BoolArray, stays: BoolArray | None = None) -> FloatArray:
-        """(K, C) average precision from (K, N), with only those that stay."""
+        """(K, C) average precision from (K, N), with only the detections that stay."""
         ap = np.zeros((len(right), len(self.classes)))
         for place, positives in enumerate(self.class_counts.tolist()):
             own = slice(self.class_starts[place], self.class_starts[place + 1])
             hits = right[:, own] if stays is None else right[:, own][:, stays[own]]
-            # precision is largest where something is right, so the other ranks can be left out
+            # precision is largest at right detections, so the other ranks can be left out
             ranks = np.flatnonzero(hits.any(axis=0))
             hits = hits[:, ranks]
             precision = np.cumsum(hits, axis=1) / (ranks + 1)
@@ -362,7 +361,7 @@ class _Found:
         return ap
 
     def errors(self, tiou: float) -> IntArray:
-        """(N,): 1 + the place in `ERRORS` that each one would have were it wrong."""
+        """(N,): 1 + index in `ERRORS` of each detection, if it is wrong."""
         pairs = _paired(self.truth.videos, self.videos)
         overlaps = pairs.overlaps(self.truth.segments, self.segments)
         is_same = self._truth_places[pairs.truths] == self.label_places[pairs.detections]
@@ -375,7 +374,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Detections beside segments, those of one detection in a row."""
+    """Pairs of detections and segments, ordered by detection."""
 
     detections: IntArray
     truths: IntArray
@@ -390,7 +389,7 @@ class _Pairs:
 
 
 def _paired(truth_groups: IntArray, groups: IntArray) -> _Pairs:
-    """Every detection beside all segments of its group; -1 is a group without any."""
+    """Every detection with all segments of its group; -1 is a group without segments."""
     by_group = np.argsort(truth_groups, kind="stable")
     counts = np.bincount(truth_groups, minlength=int(groups.max(initial=0)) + 1)
     firsts = np.cumsum(counts) - counts

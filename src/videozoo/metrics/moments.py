@@ -1,4 +1,4 @@
-"""How well moments are found by a sentence: R@n at a tIoU, and mean tIoU.
+"""Moments found for a sentence: R@n at a tIoU threshold, and mean tIoU.
 
 A moment is a (start, end); all moments of a call are in one unit, seconds or frames.
 """
@@ -15,11 +15,11 @@ Moments = NDArray[np.float64]
 
 
 def tiou(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """Overlap of moments with a true one, as a share of what the two cover.
+    """Temporal IoU of moments with the true one.
 
     Args:
-        moments: (..., 2), start and end. One that ends before it starts covers nothing.
-        truth: (2,), or as many as moments.
+        moments: (..., 2), start and end. A moment that ends before it starts is empty.
+        truth: (2,), or one per moment.
 
     Returns:
         (...), in [0, 1].
@@ -36,7 +36,7 @@ def tiou(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
 
 
 def tiou_2019(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """As `tiou`, but below 0 for moments that lie apart, or are turned round.
+    """As `tiou`, but below 0 for moments that are apart or reversed.
 
     Source: PaddlePaddle/models release/1.8, metrics/tall. Shared part over hull.
 
@@ -51,15 +51,15 @@ def tiou_2019(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
 
 
 def distinct(moments: ArrayLike, scores: ArrayLike, *, limit: float) -> NDArray[np.int64]:
-    """Choose the best moments that do not repeat a better one (non-maximum suppression).
+    """Non-maximum suppression: the best moments that do not repeat a better one.
 
     Args:
-        moments: (P, 2); may be turned round, as a network's often are.
-        scores: (P,), larger is better. Of equal ones the last is the best, as in 2019.
-        limit: A moment goes when its overlap with a chosen one is above this.
+        moments: (P, 2); may be reversed, as outputs of a network often are.
+        scores: (P,), larger is better. Of equal scores the last is best, as in the 2019 library.
+        limit: A moment is removed if its overlap with a chosen one is above this.
 
     Returns:
-        Numbers of those that are left, best first.
+        Indices of the remaining moments, best first.
 
     Source: PaddlePaddle/models release/1.8, metrics/tall. Overlap over the sum of lengths without
     it; a length may be negative.
@@ -103,10 +103,10 @@ class Search:
 
 
 def recall_2019(searches: Sequence[Search], *, n: int, threshold: float) -> float:
-    """R@n at a tIoU as 2019 counted it: on moments thinned out for that very tIoU.
+    """R@n at a tIoU as the 2019 library computes it, with an NMS that depends on the tIoU.
 
-    Before the first n are looked at, moments that overlap a better one by more than the threshold
-    less 0.05 go, so that the lower the threshold, the more of the video the n cover.
+    Moments that overlap a better one by more than `threshold` - 0.05 are removed first. So with a
+    lower threshold the first n cover more of the video.
 
     Args:
         searches: One a sentence.
@@ -133,13 +133,13 @@ def recall_2019(searches: Sequence[Search], *, n: int, threshold: float) -> floa
 def recall(
     searches: Sequence[Search], *, n: int, threshold: float, limit: float | None = None
 ) -> float:
-    """R@n at a tIoU: sentences with a good moment among their first n.
+    """R@n at a tIoU: share of sentences with a good moment among their first n.
 
     Args:
         searches: One a sentence.
         n: How many moments of each count.
         threshold: One of them must overlap the truth by this.
-        limit: Leave out moments that overlap a better one by more, at whatever threshold.
+        limit: Remove moments that overlap a better one by more than this; None: keep all.
 
     Returns:
         Share of sentences in [0, 1]; nan without any.
@@ -167,7 +167,7 @@ def mean_tiou(searches: Sequence[Search]) -> float:
 
 
 def _comparable(scores: ArrayLike) -> NDArray[np.float64]:
-    """What is not a number is the worst."""
+    """Scores with nan as the worst."""
     table = np.asarray(scores, np.float64)
     return np.where(np.isnan(table), -np.inf, table)
 

@@ -1,4 +1,4 @@
-"""Accuracy of videos that are looked at several times: the scores of their views are pooled."""
+"""Accuracy of videos with several views, whose scores are averaged or added."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ IntArray = NDArray[np.int64]
 
 
 class VideoScores:
-    """Average the scores of a video's views while they arrive, and forget it once it is whole.
+    """Averages the scores of a video's views while they arrive; forgets complete videos.
 
-    Only videos with some views still missing are kept, one row of sums each. Views of several
-    videos may be mixed.
+    Only incomplete videos are kept, one row of sums each. Views of several videos may be mixed.
 
     >>> scores = VideoScores(2)
     >>> scores.add(7, [0.2, 0.8]) is None
@@ -29,13 +28,13 @@ class VideoScores:
     """
 
     def __init__(self, views: int | Callable[[int], int]) -> None:
-        """Wait for `views` views of each video, or for as many as it says of that video."""
+        """`views`: number of views per video, or a function from the video to it."""
         self._views: Callable[[int], int] = views if callable(views) else lambda _: views
         self._sums: dict[int, FloatArray] = {}
         self._counts: dict[int, int] = {}
 
     def add(self, video: int, scores: ArrayLike) -> FloatArray | None:
-        """Take one view's scores (C,); give the video's mean (C,) if it was the last view."""
+        """Add the scores (C,) of one view; return the video's mean (C,) after the last view."""
         total = self._sums.get(video, 0) + np.asarray(scores, np.float64)
         count = self._counts.get(video, 0) + 1
         if count < self._views(video):
@@ -46,12 +45,12 @@ class VideoScores:
         return total / count
 
     def __len__(self) -> int:
-        """Videos that wait for more views."""
+        """Number of incomplete videos."""
         return len(self._sums)
 
     @property
     def unfinished(self) -> dict[int, tuple[FloatArray, int]]:
-        """Videos that wait, the first seen first: the mean so far, and over how many views."""
+        """Incomplete videos in order of arrival: the mean so far, and the number of views."""
         return {
             video: (total / self._counts[video], self._counts[video])
             for video, total in self._sums.items()
@@ -60,15 +59,15 @@ class VideoScores:
 
 @dataclass(frozen=True)
 class MultiCropResult:
-    """Accuracies in [0, 1] and what they rest on."""
+    """Accuracies in [0, 1] and the counts behind them."""
 
     top1: float
     top5: float
-    """Shares of all videos; one without any clip counts as wrong."""
+    """Shares of all videos; a video without clips counts as wrong."""
     clip_accuracy: float
-    """Share of the kept clips that are right by themselves; nan without clips."""
+    """Share of single clips that are right; nan without clips."""
     clip1_accuracy: float
-    """The same of each video's first clip."""
+    """The same for the first clip of each video."""
     clip_hits: int
     clips: int
     clip1_hits: int
@@ -89,7 +88,7 @@ class MultiCropResult:
         return np.flatnonzero(self.counts != self.clips_per_video)
 
     def log_lines(self) -> list[str]:
-        """What the 2019 test run of Non-local printed, line by line."""
+        """The lines that the 2019 library prints for a test of Non-local."""
         rule = "-" * 80
         clip1 = f"({self.clip1_hits}/{self.clip1s})"
         return [
@@ -109,9 +108,9 @@ class MultiCropResult:
 
 
 class MultiCropCounter:
-    """Test accuracy of Non-local as in 2019: the clips of a video add up their probabilities.
+    """Test accuracy of Non-local as in the 2019 library: a video's clips add up their scores.
 
-    Of each video the first `clips_per_video` clips to arrive count; more are skipped.
+    The first `clips_per_video` clips of each video count; later ones are skipped.
 
     Source:
         PaddlePaddle/models release/1.8, metrics/multicrop_test.
@@ -129,7 +128,7 @@ class MultiCropCounter:
         Args:
             labels: (V,) true class of each video.
             num_classes: C.
-            clips_per_video: `num_test_clips` of 2019.
+            clips_per_video: `num_test_clips` of the 2019 library.
         """
         self.labels = np.asarray(labels, np.int64).reshape(-1)
         if not len(self.labels) or clips_per_video < 1:
@@ -144,10 +143,10 @@ class MultiCropCounter:
         self._clip1_hits = 0
 
     def update(self, videos: ArrayLike, scores: ArrayLike) -> None:
-        """Take clips in the order of arrival.
+        """Add clips in the order of arrival.
 
         Args:
-            videos: (N,) or (N, 1), place of each clip's video in `labels`.
+            videos: (N,) or (N, 1), index of each clip's video in `labels`.
             scores: (N, C) probabilities.
 
         Raises:
@@ -176,10 +175,10 @@ class MultiCropCounter:
             self.counts[video] += 1
 
     def result(self) -> MultiCropResult:
-        """Accuracies over all videos, those without a clip included."""
+        """Accuracies over all videos, including those without clips."""
         seen = self.counts > 0
         clips, clip1s = int(self.counts.sum()), int(seen.sum())
-        # of equal sums argmax takes the first class, and the reversed sort the last: as in 2019
+        # of equal sums argmax takes the first class, the reversed sort the last, as in 2019
         order = np.argsort(self.sums, axis=1, kind="stable")[:, ::-1][:, :5]
         top1 = (self.sums.argmax(1) == self.labels) & seen
         top5 = (order == self.labels[:, None]).any(1) & seen
@@ -197,7 +196,7 @@ class MultiCropCounter:
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All counts as arrays, to add up over processes that saw different videos."""
+        """All counts as arrays, to add over processes with different videos."""
         return {
             "sums": self.sums.copy(),
             "counts": self.counts.copy(),
@@ -209,7 +208,7 @@ class MultiCropCounter:
         """Add what another counter has seen of other videos.
 
         Raises:
-            ValueError: Both saw clips of one video: which of them came first is not known.
+            ValueError: Both have clips of one video, whose order is not known.
         """
         state = other.state() if isinstance(other, MultiCropCounter) else other
         if state["sums"].shape != self.sums.shape:
@@ -228,7 +227,7 @@ class MultiCropCounter:
 def top_classes(scores: ArrayLike, k: int) -> list[tuple[int, float]]:
     """The `k` best classes of one row of scores with their scores, best first.
 
-    Of equal scores the larger class number comes first, as in 2019.
+    Of equal scores the larger class number comes first, as in the 2019 library.
 
     >>> top_classes([0.2, 0.5, 0.3], 2)
     [(1, 0.5), (2, 0.3)]

@@ -1,4 +1,4 @@
-"""How many annotated actions a set of proposals finds: AR@AN and the area under it."""
+"""Recall of proposals: AR@AN and the area under it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _COLUMNS = 100
-"""Points of the curve."""
+"""Number of points of the curve."""
 _BLOCK = 1 << 18
-"""Overlaps computed together: they fit into a processor's cache."""
+"""Overlaps computed together; they fit into a CPU's cache."""
 
 
 class ProposalCounter:
-    """Gather proposals video by video, and say how well they cover the truth.
+    """Collects proposals video by video, and scores how well they cover the truth.
 
-    As ActivityNet's evaluation code does it: AN is an average over videos. To reach it, every
-    video gives the same share of its proposals, the best ones; all proposals count in that
-    average, also those of videos outside the truth.
+    As in ActivityNet's evaluation code: AN is an average over videos. To reach it, the same share
+    of the best proposals is taken from every video. Proposals of videos outside the truth count in
+    the average.
 
     Source:
         eval_proposal.py of the ActivityNet challenge. Reference behaviour: PaddlePaddle/models
@@ -56,10 +56,10 @@ class ProposalCounter:
         """Start without proposals.
 
         Args:
-            truth: By video: (G, 2) annotated starts and ends in seconds. Videos with none of them
-                do not count.
-            durations_seconds: By video; only `by_coverage` needs them.
-            tious: From which overlap on a segment is found; recall is their average.
+            truth: Video to (G, 2) annotated starts and ends in seconds. Videos without segments are
+                ignored.
+            durations_seconds: Video to its length; only needed for `by_coverage`.
+            tious: tIoU thresholds from which a segment is found; recall is averaged over them.
 
         Raises:
             ValueError: A shape or a threshold is wrong, or a duration is missing.
@@ -69,41 +69,41 @@ class ProposalCounter:
         self._results = Results(with_labels=False)
 
     def update(self, video: str, segments: ArrayLike, scores: ArrayLike) -> None:
-        """Keep one video's proposals.
+        """Add the proposals of one video.
 
         Args:
-            video: Its name; it may be missing in the truth.
+            video: Its name; the truth need not hold it.
             segments: (P, 2) in seconds.
-            scores: (P,), larger is better; of equal ones the earlier is.
+            scores: (P,), larger is better; of equal scores the earlier is better.
 
         Raises:
-            ValueError: Shapes do not fit, or the video has come before. Nothing is kept then.
+            ValueError: Shapes do not fit, or the video was added before. Nothing is added then.
         """
         self._results.add(video, segments, scores)
 
     def merge(self, other: ProposalCounter) -> None:
-        """Add what another counter of the same truth has seen; each video counts once."""
+        """Add the proposals of another counter of the same truth; each video counts once."""
         self._results.merge(other._results)
 
     def tied(self) -> int:
-        """Count the proposals whose score another one of their video has.
+        """Number of proposals with the score of another proposal of their video.
 
-        Which of them is better, the order decides in which they came; see `backwards`.
+        Between equal scores the order of adding decides; see `backwards`.
         """
         counts = self._results.counts
         return self._results.tied(np.repeat(np.arange(len(counts)), counts))
 
     def backwards(self) -> ProposalCounter:
-        """The same in the opposite order: its result differs where equal scores decide."""
+        """The same proposals in reverse order: the result shows how much equal scores matter."""
         turned = copy(self)
         turned._results = self._results.backwards()
         return turned
 
     def result(self, max_average: float | None = 100) -> ProposalResult:
-        """Compute everything.
+        """Recall along the curve.
 
         Args:
-            max_average: AN where the curve ends. None: as many as there are.
+            max_average: AN at the end of the curve. None: all proposals.
         """
         truth, results = self._truth, self._results
         numbers, counts = results.videos(truth), results.counts
@@ -113,7 +113,7 @@ class ProposalCounter:
         available = np.zeros(videos, np.int64)
         available[numbers[numbers >= 0]] = counts[numbers >= 0]
 
-        # operations in the order of the official code: what is cut off depends on the last bit
+        # in the official order of operations: the cut depends on the last bit
         ratio = max_average * float(videos) / total if total else 0.0
         kept = np.minimum((available * ratio).astype(np.int64), available)
         used = int(kept.sum())
@@ -138,7 +138,7 @@ class ProposalCounter:
         )
 
     def _ranks(self, numbers: IntArray, counts: IntArray) -> IntArray:
-        """(thresholds, G): how many proposals come before the first that finds the segment."""
+        """(thresholds, G): number of proposals before the first one that finds the segment."""
         truth, results = self._truth, self._results
         segments, scores = results.segments, results.scores
         starts_seconds, ends_seconds = np.ascontiguousarray(segments.T)
@@ -154,7 +154,7 @@ class ProposalCounter:
         found = place[truth.videos]
         rows = np.flatnonzero(found >= 0)
         rows = rows[counts[found[rows]] > 0]
-        # videos with similar numbers of proposals lie side by side, then little is filled up
+        # videos with similar numbers of proposals go together, which needs little padding
         rows = rows[np.argsort(counts[found[rows]], kind="stable")]
         while len(rows):
             longest = int(counts[found[rows[-1]]])
@@ -162,12 +162,12 @@ class ProposalCounter:
             lists, inverse = np.unique(found[block], return_inverse=True)
             columns = np.arange(longest)
             entries = np.minimum(starts[lists][:, None] + columns, len(scores) - 1)
-            # shorter lists are filled up with entries of others, behind their own: no cut of the
-            # list reaches those
+            # shorter lists are padded with entries of other videos, behind their own: no cut of
+            # the list reaches them
             if not is_sorted:
                 is_filling = columns >= counts[lists][:, None]
                 keys = np.where(is_filling, np.inf, -scores[entries])
-                # a score of minus infinity is as good as filling, but comes before it
+                # a score of minus infinity equals the padding, but must come before it
                 order = np.argsort(keys, axis=1, kind="stable")
                 entries = np.take_along_axis(entries, order, axis=1)
             overlaps = _overlaps(
@@ -181,7 +181,7 @@ class ProposalCounter:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalResult:
-    """How well proposals cover the truth. Recall is a share in [0, 1]."""
+    """Results of proposals. Recall is in [0, 1]."""
 
     tious: FloatArray
     """(K,), the thresholds."""
@@ -190,15 +190,15 @@ class ProposalResult:
     proposals_per_video: FloatArray
     """(100,): the average number of proposals (AN) along the curve."""
     truth_recall: FloatArray
-    """(G,): at how many of the thresholds each annotated segment is found at the curve's end."""
+    """(G,): number of thresholds at which each annotated segment is found, at the curve's end."""
     proposals: int
-    """All there were."""
+    """Number of proposals."""
     videos: int
     """Videos with annotated segments."""
     empty_videos: int
-    """How many of those had no proposal."""
+    """Number of these videos without a proposal."""
     videos_without_truth: int
-    """Videos with results, or an empty list of them, but without annotated segments."""
+    """Videos that were added but have no annotated segments."""
     _truth: Truth
 
     @property
@@ -207,17 +207,17 @@ class ProposalResult:
         return self.recall.mean(axis=0)
 
     def average_recall_at(self, average: float) -> float:
-        """AR@AN: average recall with `average` proposals a video.
+        """AR@AN: average recall with `average` proposals per video.
 
-        Between two points of the curve it is a straight line.
+        Interpolated between the points of the curve.
 
         Raises:
-            ValueError: The curve does not reach so far.
+            ValueError: The curve ends before `average`.
         """
         most = float(self.proposals_per_video[-1])
         if not 0 <= average <= most + 1e-9:
             raise ValueError(
-                f"AR@{average:g}: the curve ends at {most:g} proposals a video; "
+                f"AR@{average:g}: the curve ends at {most:g} proposals per video; "
                 "ask for result(max_average=...)"
             )
         xs, ys = self.proposals_per_video, self.average_recall
@@ -225,7 +225,7 @@ class ProposalResult:
 
     @property
     def auc(self) -> float:
-        """Area under average recall against AN as a share of the largest, by the official rule.
+        """Area under average recall by AN, as a share of the largest AN, by the official rule.
 
         The part before the curve's first point counts as 0, so it never reaches 1.
         """
@@ -239,7 +239,7 @@ class ProposalResult:
         return self._truth.by_length(self.truth_recall, edges_seconds)
 
     def by_coverage(self, edges: Sequence[float] = COVERAGES) -> list[Bucket]:
-        """Average recall at the curve's end by the share of the video they take.
+        """Average recall at the curve's end by the segments' share of the video.
 
         Raises:
             ValueError: The counter was made without durations.
@@ -256,7 +256,7 @@ class ProposalResult:
 def _overlaps(
     truth: FloatArray, starts: FloatArray, ends: FloatArray, lists: IntArray
 ) -> FloatArray:
-    """tIoU (P, G) of segments (G, 2) with proposals (V, P), those of its own video each."""
+    """tIoU (P, G) of segments (G, 2) with the proposals (V, P) of their own video."""
     starts, ends = starts.T[:, lists], ends.T[:, lists]
     low, high = truth[:, 0], truth[:, 1]
     union = ends - starts
@@ -266,14 +266,14 @@ def _overlaps(
     shared = np.subtract(ends, starts, out=ends)
     np.maximum(shared, 0.0, out=shared)
     union -= shared
-    union[union <= 0] = 1.0  # nothing is shared there
+    union[union <= 0] = 1.0  # the intersection is 0 there
     return np.divide(shared, union, out=shared)
 
 
 def _first_columns(
     ranks: IntArray, kept: IntArray, videos: IntArray, shares: FloatArray
 ) -> IntArray:
-    """Where on the curve each segment is found first; the number of columns where never."""
+    """First point of the curve at which each segment is found; the number of points if never."""
     sizes, inverse = np.unique(kept, return_inverse=True)
     cuts = np.minimum((sizes[:, None] * shares).astype(np.int64), sizes[:, None])
     # one search for all: numbers of one size lie between those of its neighbours

@@ -1,14 +1,14 @@
-"""How well videos are tagged: GAP, Hit@1, PERR and MAP, counted while scores arrive.
+"""Metrics of tagging: GAP, Hit@1, PERR and MAP, counted while scores arrive.
 
-A video has any number of tags, and a model gives every class a score. Of each video the k best
-classes are kept and nothing else, so memory does not depend on the number of classes.
+A video has any number of tags, and a model gives every class a score. Only the k best classes per
+video are kept, so memory does not depend on the number of classes.
 
-Equal scores never flatter, and never depend on the order in which videos arrive:
+Equal scores never improve a result, and the order of the videos does not matter:
 
-- within a video the class with the smaller number is the better one;
-- where the videos' classes are pooled (GAP and MAP), misses come before hits.
+- within a video the smaller class number is better;
+- over several videos (GAP and MAP), misses come before hits.
 
-A score that is not a number counts as minus infinity.
+nan counts as minus infinity.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 _CHUNK = 256
-"""Videos looked at together: their scores fit into a processor's cache."""
+"""Videos processed together; their scores fit into a CPU's cache."""
 
 
 def average_precision(
     scores: ArrayLike, hits: ArrayLike, *, k: int | None = None, positives: int | None = None
 ) -> float:
-    """Mean over all there is to find of the precision at which it was found.
+    """Mean precision at the ranks of the right answers.
 
     Args:
         scores: (M,), larger is better. Of equal scores, misses count as the better ones.
-        hits: (M,), 1 or True where the score is that of a right answer.
-        k: Stop after so many of the best; at most k can then be found.
-        positives: Right answers in all, those without a score included; by default, those of
+        hits: (M,), 1 or True for right answers.
+        k: Use only the k best; then at most k answers can be found.
+        positives: Number of right answers, including those without a score; by default those of
             `hits`.
 
     Returns:
-        In [0, 1]; nan where there is nothing to find.
+        In [0, 1]; nan if there is nothing to find.
 
     Source: PaddlePaddle/models release/1.8, metrics/youtube8m.
 
@@ -64,11 +64,10 @@ def average_precision(
 
 
 def hit_at_one_2019(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Hit@1 of one batch as 2019's log lines give it: wrong, and too low.
+    """Hit@1 of one batch as the 2019 library logs it: wrong, and too low.
 
-    It looks every video's best class up in the labels of every video of the batch, not in its
-    own, so the value depends on which videos come together. Kept to compare with old logs;
-    `TaggingCounter.hit_at_one` is right.
+    It compares the best class of each video with the labels of all videos of the batch, so the
+    value depends on the batch. Kept to compare with old logs; `TaggingCounter.hit_at_one` is right.
 
     Args:
         scores: (N, C).
@@ -84,10 +83,9 @@ def hit_at_one_2019(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 class TaggingCounter:
-    """Gather what the metrics need while scores arrive, and merge that of several processes.
+    """Collects the k best classes per video, and merges those of several processes.
 
-    The metrics are the same however the videos are cut into batches, spread over processes and
-    ordered. A video takes 9k bytes.
+    The metrics do not depend on batches, processes and order. A video takes 9k bytes.
 
     >>> counter = TaggingCounter(num_classes=3)
     >>> counter.update([[0.1, 0.6, 0.3], [0.5, 0.4, 0.1]], [[1], [1, 2]])
@@ -100,7 +98,7 @@ class TaggingCounter:
 
         Args:
             num_classes: C.
-            k: Classes of a video that enter GAP and MAP; more than C means C.
+            k: Classes per video that count in GAP and MAP; more than C means C.
         """
         if num_classes < 1 or k < 1:
             raise ValueError(
@@ -112,7 +110,7 @@ class TaggingCounter:
         self._hits = [np.zeros((0, self.k), np.bool_)]
         self._positives = np.zeros(num_classes, np.int64)
         self._retrieved = np.zeros(num_classes + 1, np.int64)
-        """By a video's number of tags n: how many were among its n best classes."""
+        """Per number of tags n of a video: tags found among its n best classes."""
         self._videos = 0
         self._loss_sum = 0.0
         self._loss_total = 0
@@ -127,11 +125,11 @@ class TaggingCounter:
         """Count some videos.
 
         Args:
-            scores: (N, C), larger is better; taken as float32. PERR takes a class of score 0 or
-                less as not retrieved, so give probabilities.
+            scores: (N, C), larger is better; used as float32. Give probabilities: PERR ignores
+                classes with a score of 0 or less.
             labels: An array (N, C), 1 for a video's tags and 0 elsewhere; or a list of N lists
                 with the numbers of the tags.
-            loss: Of each video (N,), or the mean over the batch.
+            loss: Loss per video (N,), or the mean over the batch.
 
         Raises:
             ValueError: Shapes do not fit, or a label is out of range. Nothing is counted then.
@@ -150,7 +148,7 @@ class TaggingCounter:
         self._videos += len(table)
 
     def _add(self, table: Scores, tags: IntArray) -> None:
-        """Count (N, C) scores of videos whose tags are at these places of the flat table."""
+        """Count (N, C) scores; `tags` are the indices of the tags in the flat table."""
         best, classes = _best(table, self.k)
         hits = _looked_up(classes, tags, self.num_classes)
         self._scores.append(best)
@@ -177,10 +175,10 @@ class TaggingCounter:
         self._loss_total += videos
 
     def merge(self, other: TaggingCounter) -> None:
-        """Add what another counter has seen of other videos.
+        """Add the counts of another counter, of other videos.
 
         Raises:
-            ValueError: The other one counts other classes, or keeps another number of them.
+            ValueError: The other counter has other classes, or keeps another number of them.
         """
         ours, theirs = (self.num_classes, self.k), (other.num_classes, other.k)
         if ours != theirs:
@@ -204,9 +202,9 @@ class TaggingCounter:
 
     @property
     def gap(self) -> float:
-        """Global average precision: of every video's k best classes, all in one list.
+        """Global average precision: of the k best classes of all videos, in one list.
 
-        Divided by all tags there are, also those that are not among the k best. nan without any.
+        Divided by the number of all tags, also those outside the k best. nan without tags.
         """
         return average_precision(
             np.concatenate(self._scores).ravel(),
@@ -221,16 +219,17 @@ class TaggingCounter:
 
     @property
     def perr(self) -> float:
-        """Precision at equal recall rate: the share of a video's n tags among its n best classes.
+        """Precision at equal recall rate: share of a video's n tags among its n best classes.
 
-        Mean over videos; one without tags counts as 0, as in 2019. nan before the first.
+        Mean over videos; a video without tags counts as 0, as in the 2019 library. nan without
+        videos.
         """
         counts = np.arange(1, self.num_classes + 1)
         return self._share(float((self._retrieved[1:] / counts).sum()))
 
     @property
     def mean_ap(self) -> float:
-        """MAP: mean of `class_ap` over the classes that some video has; nan where none has."""
+        """MAP: mean of `class_ap` over the classes with videos; nan without any."""
         known = self.class_ap[self._positives > 0]
         return float(known.mean()) if len(known) else float("nan")
 
@@ -238,16 +237,16 @@ class TaggingCounter:
     def class_ap(self) -> NDArray[np.float64]:
         """Average precision of each class over the videos with it among their k best.
 
-        (C,); nan for a class that no video has (2019: 0).
+        (C,); nan for a class without videos (0 in the 2019 library).
         """
         classes = np.concatenate(self._classes).ravel()
         hits = np.concatenate(self._hits).ravel()
-        # class by class, best first, of equal ones misses first
+        # class by class, best first; of equal scores misses first
         order = np.lexsort((hits, -np.concatenate(self._scores).ravel(), classes))
         classes, hits = classes[order], hits[order]
         starts = np.searchsorted(classes, np.arange(self.num_classes))
         ranks = np.arange(1, len(hits) + 1) - starts[classes]
-        found = np.cumsum(np.append(False, hits))  # before each
+        found = np.cumsum(np.append(False, hits))  # before each rank
         precisions = (found[1:] - found[starts][classes]) / ranks
         sums = np.bincount(classes[hits], precisions[hits], minlength=self.num_classes)
         with np.errstate(invalid="ignore"):
@@ -255,18 +254,18 @@ class TaggingCounter:
 
     @property
     def class_positives(self) -> IntArray:
-        """(C,), how many videos have each class."""
+        """(C,), number of videos with each class."""
         return self._positives.copy()
 
     @property
     def loss(self) -> float | None:
-        """Mean loss of a video; None unless every one came with its loss."""
+        """Mean loss per video; None unless every video came with its loss."""
         if not self._videos or self._loss_total != self._videos:
             return None
         return self._loss_sum / self._videos
 
     def summary(self) -> dict[str, float]:
-        """`gap`, `hit_at_one`, `perr` and `map` in [0, 1]; and `loss` where it is known."""
+        """`gap`, `hit_at_one`, `perr` and `map` in [0, 1]; and `loss`, if known."""
         found = {
             "gap": self.gap,
             "hit_at_one": self.hit_at_one,
@@ -280,7 +279,7 @@ class TaggingCounter:
 
 
 def _tags(labels: Any, shape: tuple[int, ...]) -> IntArray:
-    """Places of all tags in the flat (N, C) table, ascending, each once."""
+    """Indices of all tags in the flat (N, C) table, ascending and unique."""
     videos, classes = shape
     if hasattr(labels, "__array__"):
         table = np.asarray(labels)
@@ -312,12 +311,12 @@ def _looked_up(classes: NDArray[np.int32], tags: IntArray, num_classes: int) -> 
 
 
 def _best(table: Scores, k: int) -> tuple[Scores, NDArray[np.int32]]:
-    """Scores and classes (N, k) of each row's best, best first."""
+    """The k best scores and classes of each row, (N, k), best first."""
     if np.isnan(table).any():
         table = np.where(np.isnan(table), np.float32(-np.inf), table)
-    places = np.flatnonzero(table >= _floor(table, k)[:, None])  # np.nonzero is slower by far
+    places = np.flatnonzero(table >= _floor(table, k)[:, None])  # np.nonzero is much slower
     rows, classes = np.divmod(places, table.shape[1])
-    # side by side, filled up with nothing; classes ascend, and a stable sort keeps it so
+    # padded to one width; classes ascend, and a stable sort keeps their order
     counts = np.bincount(rows, minlength=len(table))
     columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     best = np.full((len(table), counts.max()), -np.inf, np.float32)
@@ -328,10 +327,10 @@ def _best(table: Scores, k: int) -> tuple[Scores, NDArray[np.int32]]:
 
 
 def _floor(table: Scores, k: int) -> Scores:
-    """A score (N,) that at least k, and seldom many more, classes of each row reach.
+    """A score (N,) that at least k classes of each row reach, and rarely many more.
 
-    The k-th best of the maxima of many small sets of classes: taking maxima is several times
-    faster than looking for the k-th best of all.
+    The k-th best of the maxima of many small sets of classes: maxima are several times faster than
+    a search for the k-th best of all.
     """
     rows, classes = table.shape
     size = max(1, min(32, classes // k))

@@ -1,6 +1,6 @@
-"""C-TCN's anchors: windows of many lengths all over a video, and segments in terms of them.
+"""C-TCN's anchors: windows of many lengths all over a video, and segments as offsets from them.
 
-Times are steps of the feature sequence, `num_steps` a video.
+Times are steps of the feature sequence, `num_steps` per video.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LEVEL_STEPS = (4, 8, 16, 32, 64, 128, 256, 512)
 ANCHORS_PER_POSITION = 7
 
 _CENTRE_UNIT, _LENGTH_UNIT = 0.1, 0.2
-"""Offsets are given in these shares of an anchor's length."""
+"""Units of the offsets, as fractions of the anchor's length."""
 _NO_OVERLAP = 1e-6
 _GOOD_OVERLAP = 0.5
 
 
 class AnchorCoder:
-    """Segments to offsets from anchors, which a network learns, and back.
+    """Turns segments into offsets from anchors, which a network learns, and back.
 
-    A level of the network with a stride of s steps has positions s apart, and 7 anchors at each:
-    s long, then 0.9, 1.1, 0.8, 1.2, 0.7 and 1.3 times that; where s is the whole video, only
-    shorter ones: 1, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65.
+    A level of the network with a stride of s steps has positions s apart, and 7 anchors at each: s
+    long, then 0.9, 1.1, 0.8, 1.2, 0.7 and 1.3 times s. If s is the whole video, only shorter ones:
+    1, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65.
 
     Source: Reference behaviour: PaddlePaddle/models release/1.8 (C-TCN).
 
@@ -41,7 +41,7 @@ class AnchorCoder:
     """
 
     def __init__(self, num_steps: int = 512, level_steps: Sequence[int] = LEVEL_STEPS) -> None:
-        """Lay out the anchors.
+        """Make the anchors.
 
         Args:
             num_steps: Length of the feature sequence.
@@ -60,11 +60,11 @@ class AnchorCoder:
         """(A, 2): centre and length in steps; level by level, position by position."""
 
     def encode(self, segments: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, IntArray]:
-        """Give every anchor what it should say.
+        """The training targets of every anchor.
 
         Each segment, best overlap first, gets the anchor that fits it best. Then each anchor left
         that overlaps a segment by at least 0.5 gets that segment - unless there is only one such
-        anchor: it stays background, as in 2019.
+        anchor: it stays background, as in the 2019 library.
 
         Args:
             segments: (G, 2): start and end in steps.
@@ -72,11 +72,11 @@ class AnchorCoder:
 
         Returns:
             Offsets (A, 2): of the centre in tenths of the anchor's length, of the length in fifths
-            of it. Labels (A,). An anchor of the background has the offsets of the first segment,
-            which no loss looks at; 0 without segments.
+            of it. Labels (A,). Background anchors have the offsets of the first segment, which no
+            loss uses; 0 without segments.
 
         Raises:
-            ValueError: There are not as many labels as segments.
+            ValueError: The numbers of labels and segments differ.
         """
         truth, classes = as_segments(segments), np.asarray(labels, np.int64).reshape(-1)
         if len(truth) != len(classes):
@@ -86,7 +86,7 @@ class AnchorCoder:
         windows = _as_ends(self.anchors)
         matched = _matched(tiou(truth, windows))
         own = _as_centres(truth)[np.maximum(matched, 0)]
-        anchors = _as_centres(windows)  # there and back: 2019's last digit
+        anchors = _as_centres(windows)  # there and back, for the last digit of the 2019 library
         offsets = np.stack(
             (
                 (own[:, 0] - anchors[:, 0]) / anchors[:, 1] / _CENTRE_UNIT,
@@ -109,16 +109,16 @@ class AnchorCoder:
         *,
         score_threshold: float,
     ) -> Candidates:
-        """Read the network's answer for one video.
+        """Turn the network's outputs for one video into segments.
 
         Args:
             offsets: (A, 2).
             scores: (A, C) after softmax; class 0 is background.
-            score_threshold: Only what scores higher.
+            score_threshold: Only higher scores are kept.
 
         Returns:
-            Every anchor with every class above the threshold, classes ascending. Segments as
-            shares of the sequence; labels from 0, so one less than the column. May be empty.
+            Every anchor with every class above the threshold, classes ascending. Segments are
+            fractions of the sequence; labels count from 0, one less than the column. May be empty.
 
         Raises:
             ValueError: Shapes do not fit the anchors.
@@ -136,7 +136,7 @@ class AnchorCoder:
 
 
 def _level(step: int, num_steps: int) -> FloatArray:
-    # in 2019's order of operations, for its last digit
+    # in the order of operations of the 2019 library, for its last digit
     deltas = [(step * 4.5 / 15.0) * (1.0 + place) / 3 for place in range(3)]
     half = (step * 4.5 / 15.0) / 6
     lengths = [float(step)]

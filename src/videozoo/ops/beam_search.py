@@ -1,4 +1,4 @@
-"""Look for the likeliest sentences, a word at a time, for many videos at once."""
+"""Beam search for the most likely sentences, word by word, for many videos at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,39 +10,39 @@ from videozoo.errors import ConfigError
 
 Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From videos (M,), last words (M, K) and states (M, K, H) to log-probabilities of the next words
-(M, K, V) and new states (M, K, H). `videos` are those still being searched, by number."""
+(M, K, V) and new states (M, K, H). `videos` are the numbers of the videos still searched."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One sentence that was found."""
+    """One sentence found by the search."""
 
     tokens: tuple[int, ...]
     """From the start token on; the end token is last, unless the length limit came first."""
     scores: tuple[float, ...]
-    """As many as tokens: log-probability of the sentence up to each. The first is 0."""
+    """Log-probability of the sentence up to each token. The first is 0."""
 
 
 @torch.no_grad()
 def beam_search(
     step: Step, states: Tensor, *, beam_size: int, max_length: int, start: int = 0, end: int = 1
 ) -> list[list[Hypothesis]]:
-    """Keep the best few sentences of every video while they grow.
+    """Search the best K sentences per video.
 
-    A sentence that has ended stays among the best of its video with an unchanged score, and may
-    yet be pushed out by longer ones. A video is done once all its best have ended; a video's
-    result does not depend on the others. Scores are sums, so short sentences have it easier.
+    A finished sentence keeps its score and competes with longer ones. A video is done when all its
+    K best sentences are finished; its result does not depend on other videos. Scores are sums,
+    which favours short sentences.
 
     Args:
         step: The decoder.
         states: (N, H), before the first word.
-        beam_size: K, sentences kept a video; 1 decodes greedily.
-        max_length: Words after the start token, the end token among them.
+        beam_size: K, sentences kept per video; 1 decodes greedily.
+        max_length: Words after the start token, the end token included.
         start: Token every sentence begins with.
         end: Token after which a sentence is over.
 
     Returns:
-        Up to K sentences a video, the best first.
+        Up to K sentences per video, the best first.
 
     Raises:
         ConfigError: `beam_size` or `max_length` is below 1.
@@ -59,7 +59,7 @@ def beam_search(
     shape = len(states), beam_size
     words = torch.full(shape, start, device=states.device)
     scores = torch.full(shape, float("-inf"), device=states.device)
-    scores[:, 0] = 0  # in the other places there is nothing yet
+    scores[:, 0] = 0  # the other places are still empty
     trace = _Trace(scores, end)
     ended = scores.isneginf()
     states = states[:, None].expand(-1, beam_size, -1)
@@ -86,7 +86,7 @@ def _best(
     beam_size = scores.shape[1]
     values, words = log_probs.topk(min(beam_size, log_probs.shape[2]), dim=2)
     totals = scores[:, :, None] + values
-    # of a sentence that has ended there is one candidate, itself
+    # a finished sentence has one candidate: itself
     totals = totals.masked_fill(ended[:, :, None], float("-inf"))
     totals[:, :, 0] = torch.where(ended, scores, totals[:, :, 0])
     words = words.masked_fill(ended[:, :, None], end)
@@ -96,7 +96,7 @@ def _best(
 
 
 class _Trace:
-    """Which word came after which, step by step, of all videos; (N, K) each."""
+    """Words and their predecessors of all videos, step by step; (N, K) each."""
 
     def __init__(self, scores: Tensor, end: int) -> None:
         self._end = end
@@ -105,7 +105,7 @@ class _Trace:
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, videos: Tensor, parents: Tensor, words: Tensor, scores: Tensor) -> None:
-        """Note a step of some videos; the others stay as they are."""
+        """Add a step of some videos; the others stay unchanged."""
         self._latest = self._latest.index_copy(0, videos, scores.to(self._latest.dtype))
         self._steps.append(
             (

@@ -29,12 +29,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _COLUMNS = 128
-"""Outputs computed at once on a processor: what is read again and again then stays in its cache."""
+"""Outputs computed at once on a CPU, so that repeated reads stay in its cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How much each step says to each sample of each proposal; what is not listed is 0."""
+    """Sparse weights of the steps in each sample of each proposal."""
 
     cells: NDArray[np.int64]
     """(P,), d * T + s of the proposals inside the sequence, ascending."""
@@ -54,18 +54,18 @@ def proposal_sampling(
     samples_per_bin: int,
     boundary_ratio: float,
 ) -> Sampling:
-    """Lay out where every proposal is sampled.
+    """Compute where every proposal is sampled.
 
     Proposal (s, d) covers s to s + d, of length d + 1. From `boundary_ratio` lengths before it to
     as much after it lie num_samples * samples_per_bin points at equal distances, and a sample is
-    the mean of `samples_per_bin` neighbours. A point between two steps takes a share of either;
-    points outside the sequence count as zeros.
+    the mean of `samples_per_bin` neighbours. A point between two steps interpolates them; points
+    outside the sequence count as zeros.
 
     Args:
         num_steps: T.
         num_durations: D.
         num_samples: S.
-        samples_per_bin: Points a sample.
+        samples_per_bin: Points per sample.
         boundary_ratio: How far beyond the ends, in lengths of the proposal.
 
     Source:
@@ -106,7 +106,7 @@ def proposal_sampling(
 
 
 class BoundaryMatching(nn.Module):
-    """One vector a proposal, from S samples of the sequence around it.
+    """One vector per proposal, from S samples of the sequence around it.
 
     Equals, up to rounding, sampling every proposal to (N, C, S, D, T) and a 3D convolution with a
     kernel of (S, 1, 1). No parameters: the convolution's are passed in.
@@ -191,7 +191,7 @@ class BoundaryMatching(nn.Module):
             return _Match.apply(features, weight, bias, there, back)  # pyright: ignore[reportReturnType]
 
     def _with_a_dense_matrix(self, features: Tensor, weight: Tensor) -> Tensor:
-        """Do the same with operations that exported graphs have."""
+        """The same, with operations that exports support."""
         table = torch.einsum("nct,ocs->ntso", features, weight).flatten(1, 2)  # (N, T*S, O)
         matrix = table.new_zeros(len(self.cells), table.shape[1])
         where = self.rows, self.columns.long()
@@ -199,7 +199,7 @@ class BoundaryMatching(nn.Module):
 
 
 def is_exporting() -> bool:
-    """Whether a graph for other programs is being recorded, which knows common operations only."""
+    """Whether a graph is being recorded for export, which supports common operations only."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
@@ -266,12 +266,12 @@ _REACH = 2
 
 
 class ProposalMap(nn.Module):
-    """3x3 convolutions over the map of proposals that skip what repeats.
+    """3x3 convolutions over the map of proposals that compute repeated cells once.
 
-    Cells that are no proposals all start with the same vector. Two convolutions later those near
-    a proposal have values of their own, and the others are alike, but for the map's edges. One of
-    each kind is enough: 5,449 cells of a map of 100 x 100, of which 5,050 are proposals. Values
-    and gradients equal those of the whole map up to rounding.
+    Cells without a proposal all start with the same vector. After two convolutions, only cells near
+    a proposal or at the map's edges differ from the others. One cell of each kind is enough: 5,449
+    cells of a map of 100 x 100, of which 5,050 are proposals. Values and gradients equal those of
+    the whole map up to rounding.
 
     Args:
         num_steps: T.
@@ -296,7 +296,7 @@ class ProposalMap(nn.Module):
         distances = d, num_durations - 1 - d, s, num_steps - 1 - s
         key = np.stack([np.minimum(distance, _REACH) for distance in distances])
         alike = np.ravel_multi_index(tuple(key), (_REACH + 1,) * 4)
-        # a step towards the proposals lowers s + d by 2 at most
+        # a step towards the proposals lowers s + d by at most 2
         is_near = d + s < num_steps + 2 * _REACH
         alike = np.where(is_near, d * num_steps + s + alike.max() + 1, alike)
         alike = np.where(is_proposal, -1 - np.arange(d.size)[::-1].reshape(shape), alike)

@@ -1,6 +1,6 @@
-"""What localisers of boundaries (BSN, BMN) are taught: annotated segments laid over a grid of time.
+"""Training targets of BSN and BMN: annotated segments on a grid of time.
 
-A video is cut into T equal cells; times are shares of its length.
+A video is cut into T equal cells; times are fractions of its length.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 def boundary_targets(
     segments: ArrayLike, num_steps: int, *, width_steps: float, width_share: float = 0.0
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Tell how much of each cell lies near a start, near an end, and inside an action.
+    """Share of each cell that lies near a start, near an end, and inside an action.
 
     "Near" is a region around the boundary, half of it on each side. BSN's is as wide as a tenth
     of the action and at least one cell (`width_steps=1, width_share=0.1`), BMN's always three
@@ -26,10 +26,10 @@ def boundary_targets(
         segments: (G, 2) annotated starts and ends; parts outside [0, 1] are cut off.
         num_steps: T.
         width_steps: Least width of a region, in cells.
-        width_share: Width of a region as a share of its segment, where that is wider.
+        width_share: Width of a region as a fraction of its segment, if that is wider.
 
     Returns:
-        Start, end and action, each (T,) in [0, 1]: of several segments the largest share counts.
+        Start, end and action, each (T,) in [0, 1]; the largest share over all segments.
         All 0 without segments.
 
     Source:
@@ -52,7 +52,7 @@ def boundary_targets(
 
 
 def window_overlaps(segments: ArrayLike, num_durations: int, num_steps: int) -> FloatArray:
-    """Give the best overlap of every window with an annotated segment: the target of BMN's map.
+    """The best tIoU of every window with an annotated segment: the target of BMN's map.
 
     Args:
         segments: (G, 2) annotated starts and ends; parts outside [0, 1] are cut off.
@@ -61,8 +61,7 @@ def window_overlaps(segments: ArrayLike, num_durations: int, num_steps: int) -> 
 
     Returns:
         (D, T) tIoU in [0, 1]; row d, column t is the window from t to t + d + 1 cells. Windows
-        that reach beyond the video have their values too: the loss masks them. All 0 without
-        segments.
+        beyond the video have values too; the loss masks them. All 0 without segments.
 
     Source: Lin et al., arXiv:1907.09702. Reference behaviour: PaddlePaddle/models release/1.8.
 

@@ -1,18 +1,18 @@
-"""From the bytes of a stored feature to the numbers a network eats."""
+"""From stored feature bytes to floating-point features."""
 
 import torch
 from torch import Tensor
 
 
 def dequantize(features: Tensor, *, half_step: bool = True) -> Tensor:
-    """Turn YouTube-8M's bytes back into features of -2 to 2; other features stay as they are.
+    """Turn YouTube-8M's bytes into features from -2 to 2; other features stay unchanged.
 
-    Done on the tensor's own device, so that bytes travel to it and not four times as many.
+    Runs on the tensor's device, so that only bytes are copied to it.
 
     Args:
-        features: Any shape. uint8 as published, or floats that need nothing.
-        half_step: A byte stands for a step of width 4/256; take the middle of it. 2019's NeXtVLAD
-            took the lower end for pictures and the middle for sound.
+        features: Any shape. uint8 as published, or floats, which stay unchanged.
+        half_step: A byte stands for a step of width 4/256; take the middle of it. NeXtVLAD in the
+            2019 library took the lower end for rgb and the middle for audio.
 
     Returns:
         float32 of the same shape.

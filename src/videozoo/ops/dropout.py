@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class DowngradeDropout(nn.Module):
     """Drop in training without rescaling; scale by 1 - p in evaluation.
 
-    `nn.Dropout` rescales in training instead and is the identity in evaluation. With weights
-    trained the one way and run the other, the next layer's input is 1 / (1 - p) times too large.
+    `nn.Dropout` rescales in training instead and is the identity in evaluation. If weights are
+    trained with one and run with the other, the next layer's input is 1 / (1 - p) times too large.
 
     Args:
         p: Chance of a value to be dropped, in [0, 1).
@@ -36,7 +36,7 @@ class DowngradeDropout(nn.Module):
             return x
         if not self.training:
             return x * (1 - self.p)
-        # A mask of our own, not F.dropout times (1 - p): kept values stay exactly what they were.
+        # Our own mask instead of F.dropout times (1 - p): kept values stay exactly equal.
         return x * torch.empty_like(x).bernoulli_(1 - self.p)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Batch norms that cost nothing in evaluation: their scale and offset go into the convolution."""
+"""Fold batch norms into the convolutions before them, for faster evaluation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 
 def fold_batch_norms(module: nn.Module) -> int:
-    """Let convolutions do what the batch norms after them did, in place; for evaluation only.
+    """Fold batch norms into the convolutions before them, in place; for evaluation only.
 
-    In evaluation a batch norm is `scale * x + offset` a channel, and a convolution can do that in
-    its own weights and bias, without another pass over memory. A class says which of its
-    convolutions go straight into which of its norms, and nowhere else, in an attribute
-    `folds = (("conv", "bn"), ...)`; nothing is guessed from names, since a relu in between (as in
-    StNet) cannot be seen from outside. Folded norms become `nn.Identity`, so the state_dict is
-    another one: never save a folded module's weights.
+    In evaluation a batch norm is `scale * x + offset` per channel, which fits into the weights and
+    bias of the convolution. A class lists the convolutions that feed only one norm, without an
+    operation in between, in an attribute `folds = (("conv", "bn"), ...)`; names alone do not show a
+    relu in between (as in StNet). Folded norms become `nn.Identity`, which changes the state_dict:
+    never save the weights of a folded module.
 
     Args:
-        module: In evaluation mode, on any device. Its training is over.
+        module: In evaluation mode, on any device. It cannot be trained any more.
 
     Returns:
-        How many batch norms were folded. Scores change by rounding only, some 1e-6.
+        Number of folded batch norms. Scores change only by rounding, about 1e-6.
 
     Raises:
         ValueError: The module is in training mode, where batch norms use the batch's statistics.
@@ -55,7 +54,7 @@ def fold_batch_norms(module: nn.Module) -> int:
 
 
 def _is_fixed(norm: nn.Module) -> bool:
-    """True for batch norms that use running statistics, as those with any do in evaluation."""
+    """Whether a module is a batch norm that uses running statistics."""
     return isinstance(norm, _BatchNorm) and norm.running_mean is not None
 
 
@@ -71,7 +70,7 @@ def _fold(conv: _ConvNd, norm: _BatchNorm) -> None:
 
 
 def _scale_and_offset(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """What a batch norm does in evaluation: `scale * x + offset` a channel."""
+    """A batch norm in evaluation as `scale * x + offset` per channel."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (_exactly(norm.running_var) + norm.eps).rsqrt()

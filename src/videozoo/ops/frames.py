@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one padded tensor, where padding must not count."""
+"""Operations on padded sequences that ignore the padding."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def softmax_over_frames(scores: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         scores: (N, T, ...).
-        mask: bool (N, T), at least one frame a row.
+        mask: bool (N, T), at least one frame per row.
 
     >>> softmax_over_frames(torch.zeros(1, 3), torch.tensor([[True, True, False]])).tolist()
     [[0.5, 0.5, 0.0]]
@@ -47,9 +47,9 @@ def l2_normalize(x: Tensor, dim: int) -> Tensor:
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
-    """Batch norm of every real frame of a batch; padding enters no statistic.
+    """Batch norm over the real frames of a batch; padding does not enter the statistics.
 
-    What stands in the padding afterwards is arbitrary but finite.
+    Values in the padding are undefined but finite.
     """
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -62,7 +62,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
 
 
 def attended(weights: Tensor, frames: Tensor) -> Tensor:
-    """Sum frames by weights: (N, T, K), (N, T, D) -> (N, K, D)."""
+    """Weighted sums of frames: (N, T, K), (N, T, D) -> (N, K, D)."""
     return torch.bmm(weights.transpose(1, 2), frames)
 
 
@@ -73,7 +73,7 @@ def linear(c_in: int, c_out: int, *, init: str, bias: bool = True) -> nn.Linear:
         c_in: Inputs.
         c_out: Outputs.
         init: "xavier": uniform in +-sqrt(6 / (in + out)); "msra": normal, std sqrt(2 / in).
-        bias: Whether there is one.
+        bias: Whether the layer has a bias.
     """
     layer = nn.Linear(c_in, c_out, bias=bias)
     if init == "xavier":

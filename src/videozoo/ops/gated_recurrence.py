@@ -1,13 +1,13 @@
-"""The GRU of 2019, for sequences of any length.
+"""The GRU of PaddlePaddle 1.8, for sequences of any length.
 
 ::
 
     u = sigmoid(x_u + h W_u)      r = sigmoid(x_r + h W_r)      x_t: the input, already multiplied
     c = tanh(x_c + (r h) W_c)     h' = (1 - u) h + u c
 
-Two things set it apart from `nn.GRU`: u weighs the new candidate, not the old state, and r is
-applied before the product with W_c, not after. The loop over time is ours, and so is its way back:
-frames are packed step by step with padding left out, and the gradients of the weights are one
+It differs from `nn.GRU` in two things: u weighs the new candidate, not the old state, and r is
+applied before the product with W_c, not after. The loop over time and its backward pass are our
+own: frames are packed step by step without padding, and the gradients of the weights are one
 product over all steps at the end.
 
 Source: Cho et al., arXiv:1406.1078; `fluid.layers.dynamic_gru` and `gru_unit`, origin_mode=False.
@@ -23,10 +23,10 @@ from videozoo.ops.peephole_lstm import _packed, _row_before, _steps
 
 
 def recurrent_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Take a recurrent weight of 2019 apart.
+    """Split a recurrent weight of PaddlePaddle 1.8 into its two matrices.
 
-    Its shape says three blocks of columns, but its memory holds two matrices one after the other:
-    (W_u | W_r), H rows of 2H, and then W_c, H rows of H.
+    Its shape looks like three blocks of columns, but its memory holds two matrices, one after the
+    other: (W_u | W_r), H rows of 2H, and then W_c, H rows of H.
 
     Args:
         weight: (..., H, 3H).
@@ -43,7 +43,7 @@ def recurrent_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gated_step(inputs: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
-    """Go one step on.
+    """One step of the GRU.
 
     Args:
         inputs: (..., 3H), bias included, in the order update, reset, candidate.
@@ -94,13 +94,13 @@ def gated_recurrence(
 
 
 def _precise(*tensors: Tensor) -> list[Tensor]:
-    """All in the precision of the first, float32 at least."""
+    """All tensors in the precision of the first, at least float32."""
     dtype = tensors[0].dtype if tensors[0].dtype == torch.float64 else torch.float32
     return [tensor.to(dtype) for tensor in tensors]
 
 
 class _Recurrence(torch.autograd.Function):
-    """All of it is in packed rows but what goes in and comes out."""
+    """Inputs and outputs are padded; everything else is in packed rows."""
 
     @staticmethod
     def forward(
@@ -131,7 +131,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """From the last step to the first; gradients of weights at the end, in one product."""
+        """From the last step to the first; gradients of the weights in one product at the end."""
         weight, start, rows, acts, hidden = ctx.saved_tensors
         size = weight.shape[1]
         to_gates, to_candidate = (part.transpose(1, 2) for part in recurrent_weights(weight))
@@ -145,7 +145,7 @@ class _Recurrence(torch.autograd.Function):
         torch.mul(1 - reset, reset, out=d_reset).mul_(earlier)
         torch.mul(1 - candidate * candidate, update, out=d_candidate)
         d_hidden, kept = grad_outputs[0].index_select(1, rows), 1 - update
-        carry = hidden[:, :0]  # what the sequences that go on hand back
+        carry = hidden[:, :0]  # gradient of the state, from the step after
         for first, stop in reversed(_steps(ctx.running)):
             here = slice(first, stop)
             d_out = d_hidden[:, here]

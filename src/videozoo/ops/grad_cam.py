@@ -1,4 +1,4 @@
-"""Where and when a network looked: Grad-CAM, Selvaraju et al., ICCV 2017, arXiv:1610.02391."""
+"""Grad-CAM, Selvaraju et al., ICCV 2017, arXiv:1610.02391: where and when a network looked."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from torch.func import functional_call
 
 
 class Evidence(NamedTuple):
-    """What in a clip speaks for one class."""
+    """The evidence for one class in each clip."""
 
     heat: Tensor
     """(N, T', h, w) in [0, 1], the largest value of a clip 1 (or all 0): the last feature map's
     steps and places."""
     shares: Tensor
-    """(N, T'): of each step in all the heat of its clip; they sum to 1, or are all 0."""
+    """(N, T'): share of each step in the heat of its clip; they sum to 1, or are all 0."""
 
 
 def grad_cam(module: nn.Module, clips: Tensor, classes: Tensor) -> Evidence:
-    """Tell which places and moments of clips speak for a class.
+    """Find the places and times in clips that are evidence for a class.
 
-    Each channel of the last convolutional feature map counts as much as the class's logit rises
-    with it at that step, on average over the places: heat = relu(sum over channels of
-    mean(gradient) * map). That map is found by running the network once: it is the last output
-    with places, (B, C, h, w) or (N, C, T', h, w), of any part that holds a 2D or 3D convolution.
+    Each channel of the last convolutional feature map is weighted by the gradient of the class's
+    logit, averaged over the places of a step: heat = relu(sum over channels of mean(gradient) *
+    map). The map is found by running the network once: it is the last output with places, (B, C,
+    h, w) or (N, C, T', h, w), of any part that holds a 2D or 3D convolution.
 
-    Parameters, gradients, buffers and hooks of `module` are left as they were.
+    Parameters, gradients, buffers and hooks of `module` stay unchanged.
 
     Args:
         module: Clips to logits (N, num_classes), in evaluation mode.
         clips: (N, T, C, H, W), normalised, on the module's device.
-        classes: int64 (N,), which logit of each clip to explain.
+        classes: int64 (N,), the class to explain per clip.
 
     Returns:
-        Both on the CPU. T' is T for networks that see frames one by one, fewer where they pool
-        along time.
+        Both on the CPU. T' is T for networks that see frames one by one, and less if they pool over
+        time.
 
     Raises:
-        ValueError: The module is in training mode (its batch norms would change), or nothing in
-            it gives a feature map.
+        ValueError: The module is in training mode (its batch norms would change), or no part of it
+            returns a feature map.
 
     >>> class Net(nn.Module):  # class 0: how much red there is
     ...     def __init__(self):
@@ -60,13 +60,13 @@ def grad_cam(module: nn.Module, clips: Tensor, classes: Tensor) -> Evidence:
     if module.training:
         raise ValueError("grad_cam: the module is in training mode; call .eval() first")
     with torch.inference_mode(False), torch.enable_grad():
-        clips, classes = clips.detach().clone(), classes.clone()  # may be inference tensors
+        clips, classes = clips.detach().clone(), classes.clone()  # they may be inference tensors
         frozen = {name: each.detach() for name, each in module.named_parameters()}
         layer = _last_map(module, frozen, clips)
         leaves: list[Tensor] = []
 
         def cut(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            """Start the graph here: nothing is kept of the trunk below."""
+            """Start the autograd graph here, so that the layers before it keep nothing."""
             leaves[:] = [output.detach().requires_grad_()]
             return leaves[0]
 
@@ -122,6 +122,6 @@ def _shares(heat: Tensor) -> Tensor:
 
 def _scaled(values: Tensor, by: Tensor) -> Tensor:
     """Divide each clip's values; clips of zeros stay so."""
-    # in float64, for the faintest heat there is loses its digits in float32
+    # in float64, because the smallest heat loses its digits in float32
     values, by = values.double(), by.double().view(-1, *[1] * (values.ndim - 1))
     return torch.where(by > 0, values / by.clamp_min(torch.finfo(by.dtype).tiny), 0.0).float()

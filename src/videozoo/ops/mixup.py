@@ -1,4 +1,4 @@
-"""Blended training examples (mixup), and the loss and hits that go with them."""
+"""Mixup: blended training examples, and the loss and hits for them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class MixedLabels:
-    """What blended examples show: `labels` by `share`, `others` by the rest."""
+    """Labels of blended examples: `labels` with weight `share`, `others` with the rest."""
 
     labels: Tensor
     """(N,) class numbers."""
     others: Tensor
-    """(N,) class numbers of what was blended in."""
+    """(N,) class numbers of the examples blended in."""
     share: float
     """In [0, 1]; 1 where nothing was blended."""
 
 
 def mixup(clips: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, MixedLabels]:
-    """Blend each example with another of the batch, all in one share drawn from Beta(alpha, alpha).
+    """Blend each example with another of the batch, with one weight from Beta(alpha, alpha).
 
-    Draws from torch's global generator of the CPU, whatever the device; nothing waits for a GPU.
+    Draws from torch's global CPU generator on any device, so nothing waits for a GPU.
 
     Args:
-        clips: (N, ...) floating, normalised: on bytes the blend would be rounded. Changed in place.
+        clips: (N, ...) floating, normalised, because bytes would be rounded. Changed in place.
         labels: (N,) class numbers.
-        alpha: 0 blends nothing and draws nothing; 1 draws all shares alike often.
+        alpha: 0 blends nothing and draws nothing; 1 draws from a uniform distribution.
 
     Returns:
         `clips`, and their labels.
@@ -38,7 +38,7 @@ def mixup(clips: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, MixedLab
         ValueError: `clips` holds whole numbers.
 
     Source:
-        Zhang et al., arXiv:1710.09412: one share and one permutation a batch.
+        Zhang et al., arXiv:1710.09412: one weight and one permutation per batch.
 
     >>> clips, mixed = mixup(torch.ones(2, 3), torch.tensor([4, 7]), alpha=0.0)
     >>> mixed.share, mixed.labels.tolist()
@@ -59,7 +59,7 @@ def mixup(clips: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, MixedLab
 def mixed_cross_entropy(
     logits: Tensor, mixed: MixedLabels, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the mean cross-entropy with blended labels.
+    """Mean cross-entropy with blended labels.
 
     Args:
         logits: (N, num_classes).
@@ -79,9 +79,9 @@ def mixed_cross_entropy(
 
 
 def mixed_hits(logits: Tensor, mixed: MixedLabels) -> Tensor:
-    """Count the examples whose best class is right; a blended one by the share of that label.
+    """Count the examples whose best class is right; blended ones count by the label's weight.
 
-    A model that always names the stronger half of a blend gets max(share, 1 - share), not 1.
+    A model that always finds the stronger half of a blend gets max(share, 1 - share), not 1.
 
     >>> logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
     >>> mixed_hits(logits, MixedLabels(labels, torch.tensor([1, 1]), share=0.75)).item()

@@ -7,11 +7,10 @@
     c_t = f c_{t-1} + i tanh(g_c)
     o = sigmoid(g_o + p_o c_t)        h_t = o tanh(c_t)
 
-cuDNN and `nn.LSTM` have no peepholes. The loop over time is ours, and so is its way back. Frames
-are packed step by step, padding left out. What does not depend on a later step is computed for
-many steps at once, so that a step back is one matrix product and five small operations; the
-gradient of W is one product over all steps at the end, where autograd would make one, and add it
-up, at every step.
+cuDNN and `nn.LSTM` have no peepholes. The loop over time and its backward pass are our own. Frames
+are packed step by step, without padding. Values that do not depend on a later step are computed for
+many steps at once, so a backward step is one matrix product and five small operations. The gradient
+of W is one product over all steps at the end, where autograd would add one per step.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _STEPS_AT_ONCE = 16
-"""Of the way back: enough to save calls, few enough for a processor's cache."""
+"""Steps computed at once in the backward pass: enough to save calls, few enough for the cache."""
 
 
 def peephole_lstm(gates: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor) -> Tensor:
@@ -39,8 +38,8 @@ def peephole_lstm(gates: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor) 
     Returns:
         h, (L, N, T, H); zeros past the end of a sequence. float64 where `gates` is, else float32.
 
-    Source: fluid.layers.dynamic_lstm with use_peepholes. Its CPU gradients are wrong in
-    PaddlePaddle 1.8.5 where H is a multiple of 8; these are not.
+    Source: fluid.layers.dynamic_lstm with use_peepholes. The CPU gradients of PaddlePaddle 1.8.5
+    are wrong if H is a multiple of 8; these are right.
     """
     with torch.autocast(gates.device.type, enabled=False):  # a long recurrence needs float32
         dtype = gates.dtype if gates.dtype == torch.float64 else torch.float32
@@ -52,7 +51,7 @@ def peephole_lstm(gates: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor) 
 
 
 def reversed_in_time(sequences: Tensor, lengths: Tensor) -> Tensor:
-    """Turn every sequence round within its own length; padding stays where it is.
+    """Reverse every sequence within its own length; padding stays in place.
 
     Args:
         sequences: (N, T, ...).
@@ -69,10 +68,10 @@ def reversed_in_time(sequences: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _packed(lengths: Tensor, num_frames: int) -> tuple[Tensor, list[int]]:
-    """Line up the real frames step by step, within a step the longest sequence first.
+    """Order the real frames step by step, within a step the longest sequence first.
 
     Returns:
-        Place of each frame in the flat (N * T); how many sequences run at each step.
+        Place of each frame in the flat (N * T); number of sequences still running at each step.
 
     >>> _packed(torch.tensor([1, 3]), 3)
     (tensor([3, 0, 4, 5]), [2, 1, 1])
@@ -93,7 +92,7 @@ def _steps(running: list[int]) -> list[tuple[int, int]]:
 
 
 class _Recurrence(torch.autograd.Function):
-    """All of it is in packed rows but what goes in and comes out."""
+    """Inputs and outputs are padded; everything else is in packed rows."""
 
     @staticmethod
     def forward(
@@ -110,7 +109,7 @@ class _Recurrence(torch.autograd.Function):
         offset, peep_if, peep_o = bias[:, None].split((4 * size, 2 * size, size), dim=2)
         peep_if, turned = peep_if.unflatten(2, (2, size)), weight.transpose(1, 2)
         out = gates.new_zeros(many, gates.shape[1], size)
-        room = len(rows) if keep else running[0]  # without a way back, one step is room enough
+        room = len(rows) if keep else running[0]  # without a backward pass, one step is enough
         acts = gates.new_empty(many, room, 4 * size)  # gates after their sigmoid or tanh
         cells, hidden = (gates.new_empty(many, room, size) for _ in range(2))
         before = cell = gates.new_zeros(many, running[0], size)
@@ -137,7 +136,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """From the last step to the first; gradients of weights at the end, in one product."""
+        """From the last step to the first; gradients of the weights in one product at the end."""
         weight, bias, rows, acts, cells, hidden = ctx.saved_tensors
         running: list[int] = ctx.running
         size, first, steps = weight.shape[2], running[0], _steps(running)
@@ -147,7 +146,7 @@ class _Recurrence(torch.autograd.Function):
         last[:, first:] = cells.index_select(1, previous)
         d_hidden = grad_outputs[0].index_select(1, rows)
         d_gates = torch.empty_like(acts)
-        carry, later = cells[:, :0], 0  # what the sequences that go on hand back to their cells
+        carry, later = cells[:, :0], 0  # gradient of the cells, from the step after
         for begin in reversed(range(0, len(steps), _STEPS_AT_ONCE)):
             some = steps[begin : begin + _STEPS_AT_ONCE]
             part = slice(some[0][0], some[-1][1])
@@ -175,7 +174,7 @@ class _Recurrence(torch.autograd.Function):
 def _slopes(
     acts: Tensor, cells: Tensor, last: Tensor, peepholes: Sequence[Tensor], *, out: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How a step's parts move with each other; (L, M, 4H) and (L, M, H) of any rows.
+    """Derivatives within a step; (L, M, 4H) and (L, M, H) for any rows.
 
     Args:
         acts: Gates after their sigmoid or tanh.
@@ -200,7 +199,7 @@ def _slopes(
 
 
 def _row_before(running: list[int], device: torch.device) -> Tensor:
-    """Where the same sequence's frame of the step before is, for all rows after the first step."""
+    """Row of the same sequence at the step before, for all rows after the first step."""
     counts = torch.tensor(running, device=device)
     rows = torch.arange(running[0], sum(running), device=device)
     return rows - counts[:-1].repeat_interleave(counts[1:])

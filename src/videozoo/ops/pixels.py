@@ -1,4 +1,4 @@
-"""From the bytes of a frame to what a network eats."""
+"""From the bytes of frames to normalised values."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def normalize(clips_uint8: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Turn 0..255 into the zero-centred values a network was trained on: (x / 255 - mean) / std.
+    """Normalise pixels from 0..255: (x / 255 - mean) / std.
 
-    Done on the tensor's own device, so that bytes travel to it and not four times as many.
+    Runs on the tensor's device, so that only bytes are copied to it.
 
     Args:
         clips_uint8: (..., C, H, W) uint8. C may hold several frames: RGB RGB ...
-        mean, std: One value a colour, in units of 0..1; repeated when C = 3 * k.
+        mean, std: One value per colour, for pixels in 0..1; repeated if C = 3 * k.
 
     Returns:
         (..., C, H, W) float32, device and memory layout of `clips_uint8` (channels-last stays).
@@ -35,7 +35,7 @@ def normalize(clips_uint8: Tensor, mean: Sequence[float], std: Sequence[float]) 
         )
     frames = channels // colours
     shape = (channels, 1, 1)
-    pixels = clips_uint8.to(torch.float32)  # a fresh buffer, so the rest can be in place
+    pixels = clips_uint8.to(torch.float32)  # a new buffer, so the rest can be in place
     centre = pixels.new_tensor(list(mean) * frames).view(shape)
     spread = pixels.new_tensor(list(std) * frames).view(shape)
     return pixels.div_(255).sub_(centre).div_(spread)

@@ -1,4 +1,4 @@
-"""Near-duplicates among candidates: lower their scores, or drop them."""
+"""Non-maximum suppression: lower the scores of near-duplicates, or remove them."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ def soft_nms(
     max_out: int = 100,
     as_in_2019: bool = False,
 ) -> Candidates:
-    """Take the best candidate again and again, and lower the scores of those that overlap it.
+    """Soft-NMS: take the best candidate repeatedly, and lower the scores of those that overlap it.
 
     BSN uses 0.75, 0.65 and 0.9 for alpha and the thresholds; BMN 0.4, 0.55 and 0.9. Labels are
-    carried along, candidates of different classes compete.
+    kept; candidates of different classes compete.
 
     Args:
-        candidates: Scores not negative; segments as shares of the video.
+        candidates: Scores of 0 or more; segments as fractions of the video.
         alpha: Width of the Gaussian penalty exp(-tIoU^2 / alpha); larger is gentler.
-        low_threshold: tIoU above which something is a duplicate of a very short candidate.
-        high_threshold: The same of one as long as the video; in between it grows with the length.
+        low_threshold: tIoU above which another candidate is a duplicate of a very short one.
+        high_threshold: The same for one as long as the video; between the two it grows with the
+            length.
         max_out: Most candidates to return.
-        as_in_2019: The last one left is never taken unless it is the only one there was, and no
-            more than 101 are, whatever `max_out`.
+        as_in_2019: As the 2019 library did: never take the last candidate unless it is the only
+            one, and at most 101, whatever `max_out` is.
 
     Returns:
-        Best first, scores lowered. Of equal ones the earlier comes first.
+        Best first, with lowered scores. Of equal scores the earlier comes first.
 
     Source:
         Bodla et al., arXiv:1704.04503; thresholds from Lin et al., arXiv:1806.02964. Reference
@@ -66,7 +67,7 @@ def soft_nms(
     factors: dict[int, FloatArray] = {}
     for place in range(wanted):
         best = int(scores.argmax())
-        if best not in factors:  # those that are likely next come with it: few large steps
+        if best not in factors:  # computed together with the likely next ones, in few large steps
             most = min(_TOGETHER, count)
             rows = np.argpartition(-scores, most - 1)[:most] if most < count else np.arange(count)
             lowered = _lowered(starts, ends, rows, thresholds[rows], alpha)
@@ -80,17 +81,17 @@ def soft_nms(
 def _lowered(
     starts: FloatArray, ends: FloatArray, rows: IntArray, thresholds: FloatArray, alpha: float
 ) -> FloatArray:
-    """(R, P): by which factor the candidates `rows` lower the score of each candidate."""
+    """(R, P): the factor by which the candidates `rows` lower each candidate's score."""
     start, end = starts[rows, None], ends[rows, None]
     shared = np.minimum(ends, end) - np.maximum(starts, start)  # below 0 where they are apart
     union = (ends - starts) - shared
     union += end
     union -= start
-    with np.errstate(invalid="ignore"):  # two without length: not a number, so above nothing
+    with np.errstate(invalid="ignore"):  # nan for two segments without length: above nothing
         overlaps = np.divide(shared, union, out=shared)
     repeats = np.flatnonzero(overlaps > thresholds[:, None])
     factors = np.ones(overlaps.size)
-    # never quite 0: what has been taken must stay minus infinity
+    # never exactly 0, because taken ones must stay at minus infinity
     lower = np.exp(-np.square(overlaps.ravel()[repeats]) / alpha)
     factors[repeats] = np.maximum(lower, _LEAST_FACTOR)
     return factors.reshape(overlaps.shape)
@@ -99,24 +100,23 @@ def _lowered(
 def suppress_by_class(
     candidates: Candidates, *, nms_threshold: float, sigma: float, least_score: float
 ) -> Candidates:
-    """Remove duplicates class by class, first the near copies, then by lowering scores (C-TCN).
+    """NMS per class (C-TCN): removes near copies, then lowers the scores of the others.
 
     Args:
         candidates: With labels.
-        nms_threshold: Of two that overlap by more, the worse one is dropped.
-        sigma: Width of the Gaussian penalty exp(-tIoU^2 / sigma) that all the others of the class
-            then get.
+        nms_threshold: Of two with a higher tIoU, the worse one is removed.
+        sigma: Width of the Gaussian penalty exp(-tIoU^2 / sigma) on the others of the class.
         least_score: What falls below is dropped.
 
     Returns:
-        Classes ascending; within a class best first. Empty where there was nothing.
+        Classes ascending; within a class best first. May be empty.
 
     Raises:
         ValueError: The candidates have no labels.
 
     Source:
         Bodla et al., arXiv:1704.04503. Reference behaviour: PaddlePaddle/models release/1.8,
-        which puts a made-up segment where nothing was found.
+        which returns an invented segment if nothing was found.
 
     >>> segments, labels = np.array([[0, 0.5], [0, 0.45], [0.6, 1]]), np.array([1, 1, 0])
     >>> found = Candidates(segments, np.array([0.9, 0.8, 0.7]), labels)
@@ -143,7 +143,7 @@ def suppress_by_class(
 
 
 def nms(segments: FloatArray, scores: FloatArray, *, threshold: float) -> IntArray:
-    """Drop what overlaps something better by more than `threshold` (tIoU).
+    """Remove segments whose tIoU with a better one is above `threshold`.
 
     Args:
         segments: (N, 2).
@@ -151,7 +151,7 @@ def nms(segments: FloatArray, scores: FloatArray, *, threshold: float) -> IntArr
         threshold: In [0, 1].
 
     Returns:
-        Places of the kept ones, best first.
+        Indices of the kept segments, best first.
 
     Source: Reference behaviour: PaddlePaddle/models release/1.8.
 
@@ -178,16 +178,16 @@ def lowering_nms(
     weight_of: Callable[[FloatArray], FloatArray],
     least_score: float,
 ) -> tuple[IntArray, FloatArray]:
-    """Take the best again and again, weighting down all others by their overlap with it.
+    """Take the best segment repeatedly, and lower the scores of the others by their tIoU.
 
     Args:
         segments: (N, 2).
         scores: (N,).
         weight_of: From tIoUs to factors in [0, 1].
-        least_score: What falls below is dropped; the very best stays whatever its score.
+        least_score: Scores below are removed; the best segment always stays.
 
     Returns:
-        Places of the kept ones in the order taken, and their lowered scores.
+        Indices of the kept segments in the order taken, and their lowered scores.
 
     Source:
         Bodla et al., arXiv:1704.04503. Reference behaviour: PaddlePaddle/models release/1.8.

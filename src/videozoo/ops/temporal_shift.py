@@ -50,11 +50,11 @@ def temporal_shift(x: Tensor, num_segments: int, shift_div: int = 8) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """One output buffer and a few slice copies each way, where autograd of slices makes many."""
+    """One output buffer and a few slice copies per pass; autograd of slices would make many."""
 
     @staticmethod
     def forward(x: Tensor, num_segments: int, folds: tuple[int, int], first_looks_back: bool):
-        """Fill a new buffer of the layout of `x`."""
+        """Fill a new buffer with the layout of `x`."""
         out = torch.empty_like(x)  # keeps channels_last
         source, target = (z.unflatten(0, (-1, num_segments)) for z in (x, out))  # (N, T, C, ...)
         back, ahead = slice(folds[0]), slice(*folds)
@@ -69,19 +69,19 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Remember the move, not the tensors."""
+        """Keep the direction of the shift, not the tensors."""
         _, *ctx.move = inputs
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        """Send every gradient back to the frame its value came from: the mirrored move."""
+        """Shift the gradients back to the frames of their values."""
         num_segments, folds, first_looks_back = ctx.move
         mirrored = _Shift.apply(grad_outputs[0], num_segments, folds, not first_looks_back)
         return mirrored, None, None, None
 
 
 def _shift_traceable(x: Tensor, num_segments: int, folds: tuple[int, int]) -> Tensor:
-    """Make the same move from operations that torch.compile, torch.export and ONNX know."""
+    """The same shift with operations that torch.compile, torch.export and ONNX support."""
     clips = x.unflatten(0, (-1, num_segments))  # (N, T, C, ...)
     start, end = folds
     past, future, still = clips[:, :, :start], clips[:, :, start:end], clips[:, :, end:]

@@ -1,4 +1,4 @@
-"""How much segments of time overlap."""
+"""Overlap of segments of time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ FloatArray = NDArray[np.float64]
 
 
 def tiou(segments: ArrayLike, others: ArrayLike) -> FloatArray:
-    """Compare every segment with every other: shared time over the time of both together.
+    """Temporal IoU of every pair: the time in both, divided by the time in either.
 
     Args:
         segments: (N, 2): start and end, in any unit.
         others: (M, 2), in the same unit.
 
     Returns:
-        (N, M) in [0, 1]. 0 where both are without length, even at the same place.
+        (N, M) in [0, 1]. 0 if both have no length, even at the same place.
 
     Raises:
         ValueError: An array is not of shape (..., 2).
@@ -33,14 +33,14 @@ def tiou(segments: ArrayLike, others: ArrayLike) -> FloatArray:
 
 
 def covered(segments: ArrayLike, others: ArrayLike) -> FloatArray:
-    """Tell which share of each segment lies within each other one (BSN calls it ioa).
+    """Share of each segment that lies within each of the others (BSN calls it ioa).
 
     Args:
         segments: (N, 2): start and end, in any unit.
         others: (M, 2), in the same unit.
 
     Returns:
-        (N, M) in [0, 1]. 0 where the segment is without length.
+        (N, M) in [0, 1]. 0 if the segment has no length.
 
     Raises:
         ValueError: An array is not of shape (..., 2).
@@ -61,12 +61,12 @@ def shared_time(segments: FloatArray, others: FloatArray) -> FloatArray:
 
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Divide, 0 where there is nothing to divide by."""
+    """Divide; 0 if the divisor is not above 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def as_segments(values: ArrayLike) -> FloatArray:
-    """Take (N, 2) segments as float64; an empty list is no segments.
+    """Segments (N, 2) as float64; an empty list gives (0, 2).
 
     Raises:
         ValueError: Another shape.
