@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data.annotations import segment_formats, sentences
+from videozoo.data.annotations import list_formats, segment_formats, sentences
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
+from videozoo.data.annotations.videos import read_list
 from videozoo.data.features import by_name
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import FeatureRecord, PackWriter
@@ -98,6 +99,34 @@ def test_unknown_features_are_told_every_format(tmp_path: Path):
         FeatureFiles(tmp_path)
 
     check_lists(str(caught.value), (*by_name.LAYOUTS, *by_name.FORMATS))
+
+
+# --- lists of videos -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", list_formats.FORMATS, ids=lambda one: one.name)
+def test_lists_of_videos(tmp_path: Path, one: Format[list_formats.VideoList, Any]):
+    path = example(tmp_path, one)
+    write(tmp_path / "run" / "abc.mp4", "-")
+    write(tmp_path / "run" / "abc_000010_000020.mp4", "-")
+
+    check_told(list_formats.VideoList(path, tmp_path), one, list_formats.FORMATS)
+    (found,) = read_list(path, class_names=["run"], labels="optional")
+    assert found.path in (tmp_path / "run" / "abc.mp4", tmp_path / "run" / "abc_000010_000020.mp4")
+    if found.video is None:
+        assert found.label == 0
+    else:
+        assert (found.video, found.clip_index, found.crop_index) == (0, 3, 1)
+
+
+def test_unknown_lists_are_told_every_format(tmp_path: Path):
+    (tmp_path / "a.txt").write_text('[{"id": 1}]')
+
+    with pytest.raises(DataError) as caught:
+        read_list(tmp_path / "a.txt")
+
+    assert "a.txt: not a list of videos: JSON, objects with 'id'" in str(caught.value)
+    check_lists(str(caught.value), list_formats.FORMATS)
 
 
 # --- sentences -------------------------------------------------------------------------------

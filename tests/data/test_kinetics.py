@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.videos import (
     ClipEntry,
-    find_first_label,
     find_videos,
-    own_class_names,
     read_list,
     videos_of,
     views_by_video,

@@ -8,9 +8,10 @@ import pytest
 
 from videozoo.cli import main
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.video_labels import read_labels
-from videozoo.data.annotations.videos import csv_class_names, read_list
+from videozoo.data.annotations.videos import read_list
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError
 
@@ -21,7 +22,7 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
 @pytest.mark.parametrize(
     ("heading", "read"),
     [
-        (KINETICS, csv_class_names),
+        (KINETICS, own_class_names),
         ("Index,Name\n", read_class_names),
         ("video,type,t-start,t-end\n", read_annotations),
         ("video,start,end,label\n", read_annotations),

@@ -23,11 +23,13 @@ from torch.utils.data import Dataset, Sampler
 from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.annotations.class_folders import Part, folder_class_names, has_parts, read_folder
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_labels import (
+    always_gives_names,
+    find_first_label,
+    own_class_names,
+)
 from videozoo.data.annotations.videos import (
     ClipEntry,
-    find_first_label,
-    is_kinetics_csv,
-    own_class_names,
     read_list,
     videos_of,
     views_by_video,
@@ -728,7 +730,7 @@ def _has_numbers(data: ClipData, path: Path) -> bool:
     """Whether this may be a list with numbers of classes."""
     if _is_folder(data, path) or not path.exists():
         return False
-    return data.format == "list" or not is_kinetics_csv(path)
+    return data.format == "list" or not always_gives_names(path)
 
 
 def _source(data: ClipData, part: Literal["train", "val", "test"]) -> tuple[Path | None, Part]:

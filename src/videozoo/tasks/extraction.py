@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from videozoo import __version__
 from videozoo.config import RunConfig
+from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels, video_name
 from videozoo.data.annotations.videos import (
     ClipEntry,
     find_videos,
     is_list_name,
     matching_paths,
-    own_class_names,
     read_list,
     videos_of,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from videozoo.data.annotations._list_rows import has_more_columns, header_of
+from videozoo.data.annotations.list_formats import has_more_columns, header_of
 from videozoo.data.text import json_of, lines_of, raise_all, text_of
 from videozoo.errors import DataError, brief
 

@@ -1,25 +1,26 @@
-"""Which videos there are, and what each shows: lists and the official Kinetics CSV.
+"""Which videos there are, and what each shows, from lists.
 
-`read_list` reads files of one video a line; `class_folders.read_folder` a folder with one folder of
-videos a class. Both give `ClipEntry`s. Problems are reported together, with file and line.
+`read_list` reads files that name one video per line; `class_folders.read_folder` a folder with one
+folder of videos per class. Both give `ClipEntry`s. Problems are reported together, with file and
+line.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Literal
 
-from videozoo.data.annotations._list_rows import (
-    Row,
-    column_rows,
-    has_more_columns,
-    header_of,
-    may_be_name,
+from videozoo.data.annotations.list_formats import ListKind, Row, has_more_columns, list_rows
+from videozoo.data.annotations.list_labels import (
+    UNKNOWN,
+    label_reader,
+    own_class_names,
+    with_folder_names,
 )
 from videozoo.data.files import (
     PICKLE_SUFFIXES,
@@ -32,14 +33,13 @@ from videozoo.data.files import (
     videos_under,
     walk,
 )
-from videozoo.data.text import Table, integer, lines_of, raise_all, text_of
-from videozoo.errors import DataError, brief, few
+from videozoo.data.text import raise_all
+from videozoo.errors import DataError, brief
 
 LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
 
 _LONGEST_PATH = 4096
-_UNKNOWN = -1  # a label
 _MOST_OPENED = 5  # videos whose frames are compared with the list
 _EXPECTED = "expected 'PATH LABEL' or 'PATH FRAMES LABEL'"
 _log = logging.getLogger(__name__)
@@ -73,25 +73,21 @@ def read_list(
     class_names: Sequence[str] | None = None,
     labels: Literal["required", "optional"] = "required",
     missing: Literal["error", "skip"] = "error",
-    kind: Literal["auto", "list", "csv"] = "auto",
+    kind: ListKind = "auto",
     first_label: int = 0,
     count_frames: Callable[[Path], int] | None = None,
 ) -> list[ClipEntry]:
-    """Read a list of videos. The kind is told from its text.
+    """Read a list of videos, of any of `list_formats.FORMATS`.
 
-    * `PATH LABEL` or `PATH FRAMES LABEL` a line, separated by blanks (paths may hold blanks too),
-      tabs, commas or semicolons. LABEL is a number or the name of a class. A first line such as
-      `path,label` may say which column is which.
-    * `PATH` a line: for prediction; for 2019 pickles, which hold their label; and where every
-      video lies in a folder with the name of its class, as in the test lists of UCF101.
-    * `PATH VIDEO CLIP CROP`: the 2019 test list of Non-local, one line a view. VIDEO is the number
-      of the video, not its class: see `with_labels`. Only where labels are optional.
-    * The official Kinetics CSV (header `label,youtube_id,time_start,time_end,split`). Videos are
-      searched under `root` by name, `ID_000010_000020.mp4`, whatever folders they lie in.
-      Videos that are not there are left out, and their number is logged as a warning.
+    LABEL is a number or the name of a class. Lists of paths alone are for prediction; for 2019
+    pickles, which hold their label; and for videos that lie in folders with the names of their
+    classes, as those of the test lists of UCF101. Of a list with one view per line, VIDEO is the
+    number of the video, not its class: see `with_labels`; only where labels are optional.
 
     A relative path is looked up in the current folder, as in 2019, then in `root`, then beside the
-    list. Blank lines do not count, nor do lines that begin with # and name no video.
+    list; where a list gives no more than names, as the official CSV of Kinetics does, files of that
+    name anywhere under `root`, and those that are not there are left out with a warning. Blank
+    lines do not count, nor do lines that begin with # and name no video.
 
     Args:
         path: The list.
@@ -124,8 +120,15 @@ def read_list(
     problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
     entries = [line.entry for line in lines if line.entry is not None and not line.is_absent]
-    if kind != "list" and is_kinetics_csv(path):
-        _check_csv(path, root or path.parent, class_names, num_classes, problems, lines)
+    if any(line.may_be_absent for line in lines):
+        names = class_names or own_class_names(path) or ()
+        if num_classes is not None and len(names) > num_classes:
+            problems.insert(0, f"{path}: {len(names)} classes, but the model has {num_classes}")
+        if not problems and not entries:
+            raise DataError(
+                f"{path}: none of its {len(lines)} videos is under {root or path.parent}; expected "
+                f"files such as {lines[0].problem}; set data.root to their folder"
+            )
     elif absent and missing == "error":
         problems += [f"{path}:{line.number}: {line.problem}" for line in absent]
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
@@ -152,6 +155,8 @@ class ListLine:
     """None: the line cannot be used. Where its video is absent, `path` is as the list writes it."""
     problem: str = ""
     is_absent: bool = False
+    may_be_absent: bool = False
+    """The list is one of which people seldom have all videos."""
     frames: int | None = None
     """How many the list says that the video has."""
 
@@ -163,7 +168,7 @@ def list_lines(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     labels: Literal["required", "optional"] = "required",
-    kind: Literal["auto", "list", "csv"] = "auto",
+    kind: ListKind = "auto",
     first_label: int = 0,
 ) -> list[ListLine]:
     """Read a list as `read_list` does, but report on every line instead of raising.
@@ -171,19 +176,30 @@ def list_lines(
     Raises:
         DataError: The list as a whole cannot be read, or is empty.
     """
-    lines = lines_of(path)
-    head = lines[0][1]
-    if kind == "csv" and _csv_delimiter(head) is None and header_of(head) is None:
+    rows = list(list_rows(path, root, kind))
+    if any(row.view for row in rows) and (labels == "required" or not _can_be_views(rows)):
         raise DataError(
-            f"{path}:{lines[0][0]}: expected the header 'label,youtube_id,time_start,time_end' or "
-            f"'path,label', got {brief(head)}"
+            f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class a "
+            f"video (several are not learnt yet), got {brief(rows[0].text)}"
         )
-    if kind != "list" and _csv_delimiter(head) is not None:
-        return list(_csv_lines(path, root or path.parent, class_names, labels))
-    views = _views_in(path, lines, labels)
-    if views is not None:
-        return [_line_of(path, number, view, root) for number, view in views]
-    return list(_plain_lines(path, lines, root, class_names, num_classes, labels, first_label))
+    holds_label = _pickles_of(path, rows, root)
+    if labels == "required" and not any(row.search or holds_label(row) for row in rows):
+        rows = with_folder_names(path, rows, class_names)
+    number_of = label_reader(path, rows, class_names, num_classes, labels, first_label)
+    files = _files_by_stem(root or path.parent) if any(row.search for row in rows) else {}
+    lines: list[ListLine] = []
+    for row in rows:
+        if labels == "optional" and row.label == str(UNKNOWN) and not row.is_name:
+            row = replace(row, label="")
+        is_enough = labels == "optional" or bool(row.search) or holds_label(row)
+        parsed = _entry_of(row, is_enough, number_of)
+        if isinstance(parsed, str):
+            lines.append(ListLine(row.number, None, parsed))
+        elif row.search:
+            lines.append(_searched(row, parsed, files, root or path.parent))
+        else:
+            lines.append(_looked_up(path, row, parsed, root))
+    return lines
 
 
 def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> list[ClipEntry]:
@@ -267,33 +283,7 @@ def find_videos(path: Path) -> list[ClipEntry]:
     return [ClipEntry(video, None, str(video)) for video in videos]
 
 
-# --- lists -----------------------------------------------------------------------------------
-
-
-def _plain_lines(
-    path: Path,
-    lines: Sequence[tuple[int, str]],
-    root: Path | None,
-    class_names: Sequence[str] | None,
-    num_classes: int | None,
-    labels: Literal["required", "optional"],
-    first_label: int,
-) -> Iterator[ListLine]:
-    rows = list(_rows_of(path, lines, root))
-    holds_label = _pickles_of(path, rows, root)
-    if labels == "required" and not any(map(holds_label, rows)):
-        rows = _with_folder_names(path, rows, class_names)
-    number_of = _label_reader(path, rows, class_names, num_classes, labels, first_label)
-    for row in rows:
-        if labels == "optional" and row.label == str(_UNKNOWN):
-            row = replace(row, label="")
-        is_enough = labels == "optional" or holds_label(row)
-        parsed = _entry_of(row, is_enough, number_of)
-        yield _line_of(path, row.number, parsed, root, row.frames)
-
-
-def _rows_of(path: Path, lines: Sequence[tuple[int, str]], root: Path | None) -> Iterator[Row]:
-    return column_rows(lines, lambda name: locate(Path(name), root, path.parent) is not None)
+# --- lines -----------------------------------------------------------------------------------
 
 
 def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[[Row], bool]:
@@ -312,21 +302,34 @@ def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[
     return is_one
 
 
-def _line_of(
-    path: Path, number: int, parsed: ClipEntry | str, root: Path | None, frames: int | None = None
-) -> ListLine:
+def _looked_up(path: Path, row: Row, entry: ClipEntry, root: Path | None) -> ListLine:
     """What a line comes to, once it is known whether its video exists."""
-    if isinstance(parsed, str):
-        return ListLine(number, None, parsed)
-    found = locate(parsed.path, root, path.parent)
+    found = locate(entry.path, root, path.parent)
     if found is not None:
-        return ListLine(number, replace(parsed, path=found), frames=frames)
+        return ListLine(row.number, replace(entry, path=found), frames=row.frames)
     # a path in full, if it can be one
-    name = repr(parsed.name) if len(parsed.name) < _LONGEST_PATH else brief(parsed.name)
-    problem = not_read(parsed.name) or f"no such video {name}"
-    if has_more_columns(parsed.name):
+    name = repr(entry.name) if len(entry.name) < _LONGEST_PATH else brief(entry.name)
+    problem = not_read(entry.name) or f"no such video {name}"
+    if has_more_columns(entry.name):
         problem += f"; {_EXPECTED}, one class a video"
-    return ListLine(number, parsed, problem, is_absent=True, frames=frames)
+    return ListLine(row.number, entry, problem, is_absent=True, frames=row.frames)
+
+
+def _searched(
+    row: Row, entry: ClipEntry, files: Mapping[str, Sequence[Path]], root: Path
+) -> ListLine:
+    """What a line comes to whose video is anywhere under the root.
+
+    Of several copies the one in the folder of its class counts, its name written with blanks or
+    underscores.
+    """
+    copies = next((files[name] for name in row.search if name in files), ())
+    if not copies:
+        return ListLine(row.number, entry, entry.name, is_absent=True, may_be_absent=True)
+    wanted = row.label.replace(" ", "_")
+    found = min(copies, key=lambda path: path.parent.name.replace(" ", "_") != wanted)
+    entry = replace(entry, path=found, name=found.relative_to(root).as_posix())
+    return ListLine(row.number, entry, may_be_absent=True)
 
 
 def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) -> ClipEntry | str:
@@ -337,13 +340,19 @@ def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) 
         is_enough: A path without a label will do.
         number_of: From a label to its number.
     """
+    if row.problem:
+        return row.problem
+    if row.view is not None:
+        video, clip, crop = row.view
+        path = Path(row.path)
+        return ClipEntry(path, None, row.path, clip_index=clip, crop_index=crop, video=video)
     if not row.path:
         return f"{_EXPECTED}, got {brief(row.text)}"
     if not row.label:
         return ClipEntry(Path(row.path), None, row.path) if is_enough else _no_label(row)
     label = number_of(row.label)
     if isinstance(label, int):
-        return ClipEntry(Path(row.path), None if label == _UNKNOWN else label, row.path)
+        return ClipEntry(Path(row.path), None if label == UNKNOWN else label, row.path)
     if not label and is_enough:
         return ClipEntry(Path(row.text), None, row.text)  # blanks in its name
     return label or _no_label(row)
@@ -354,146 +363,11 @@ def _no_label(row: Row) -> str:
     return f"expected 'PATH LABEL', got {brief(row.text)}{comma}"
 
 
-def _label_reader(
-    path: Path,
-    rows: Sequence[Row],
-    class_names: Sequence[str] | None,
-    num_classes: int | None,
-    labels: Literal["required", "optional"],
-    first_label: int,
-) -> Callable[[str], int | str]:
-    """How the labels of a list become numbers from 0; a text is what is wrong with one.
-
-    An empty text: it is no label at all.
-    """
-    names = _named_classes(path, rows, class_names)
-    if names is not None and class_names is None and labels == "optional":
-        return lambda _: _UNKNOWN
-    if names is not None:
-        place = {name: number for number, name in enumerate(names)}
-        known = few(map(repr, names))
-        return lambda text: place.get(
-            text, f"class {text!r} is not among the class names ({known})"
-        )
-    last = None if num_classes is None else first_label + num_classes - 1
-
-    def number_of(text: str) -> int | str:
-        label = integer(text)
-        if label is None:
-            return f"label {text!r}, expected a whole number" if _is_float(text) else ""
-        if label >= first_label and (last is None or label <= last):
-            return label - first_label
-        expected = f"{first_label} or more" if last is None else f"{first_label} to {last}"
-        hint = f" (data.first_label is {first_label})" if first_label else ""
-        if label == num_classes and not first_label:
-            hint = "; labels start at 0, where data.first_label is not 1"
-        return f"label {label}, expected {expected}{hint}"
-
-    return number_of
-
-
-def _named_classes(
-    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None, *, quietly: bool = False
-) -> Sequence[str] | None:
-    """The classes, where the labels of a list are their names and not their numbers."""
-    labels = {row.label for row in rows if row.label}
-    if not labels or any(map(_is_float, labels)) or not all(map(may_be_name, labels)):
-        return None
-    if not any(integer(label) is not None for label in labels):
-        return class_names or sorted(labels)
-    if class_names is None or not labels <= set(class_names) or _are_places(class_names):
-        return None
-    if not quietly:
-        _log.warning(
-            "%s: its labels are taken for the names of the classes (%s), not their numbers",
-            path,
-            few(class_names),
-        )
-    return class_names
-
-
-def _are_places(names: Sequence[str]) -> bool:
-    """Whether every class is called by its own number."""
-    return all(name == str(place) for place, name in enumerate(names))
-
-
-def _is_float(text: str) -> bool:
-    return "." in text and text.replace(".", "", 1).removeprefix("-").isdecimal()
-
-
-def _with_folder_names(
-    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None
-) -> list[Row]:
-    """Rows with labels: where there are none, folders named as classes tell them.
-
-    Raises:
-        DataError: No row has a label, and the folders do not tell.
-    """
-    if any(row.label for row in rows):
-        return list(rows)
-    named = [replace(row, label=_folder_class(row.path, class_names or ())) for row in rows]
-    lacking = next((row for row in named if not row.label), None)
-    if lacking is None:
-        return named
-    hint = "name the classes (data.class_names) where folders are named as classes"
-    if class_names:
-        hint = f"no folder of it is called as one of the {len(class_names)} classes"
-    elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
-        hint = "one video a line"
-    got = f"expected 'PATH LABEL', got {brief(lacking.text)}"
-    raise DataError(f"{path}:{lacking.number}: no class: {got}; {hint}")
-
-
-def _folder_class(video: str, class_names: Sequence[str]) -> str:
-    """The class that a folder of a video's path is named as."""
-    known = set(class_names)
-    folders = reversed(Path(video.replace("\\", "/")).parts[:-1])
-    return next((folder for folder in folders if folder in known), "")
-
-
-def _views_in(
-    path: Path, lines: Sequence[tuple[int, str]], labels: Literal["required", "optional"]
-) -> list[tuple[int, ClipEntry | str]] | None:
-    """The views that a 2019 test list names, or None where it is another list.
-
-    Raises:
-        DataError: A list with classes has three numbers after each path.
-    """
-    fields = [(number, _view_fields(line)) for number, line in lines]
-    if any(each is None for _, each in fields):
-        return None
-    views = [(number, *each) for number, each in fields if each is not None]
-    if labels == "required" or not _can_be_views(views):
-        number, line = lines[0]
-        raise DataError(
-            f"{path}:{number}: three numbers after the path; {_EXPECTED}, one class a video "
-            f"(several are not learnt yet), got {brief(line)}"
-        )
-    return [(number, _view_of(name, *numbers)) for number, name, *numbers in views]
-
-
-def _can_be_views(views: Sequence[tuple[int, str, int, int, int]]) -> bool:
+def _can_be_views(rows: Sequence[Row]) -> bool:
     """Whether each video has one number; or 0, all of them, as in 2019 prediction lists."""
-    pairs = {(name, video) for _, name, video, _, _ in views}
+    pairs = {(row.path, row.view[0]) for row in rows if row.view is not None}
     videos = {video for _, video in pairs}
-    return videos == {0} or len({name for name, _ in pairs}) == len(videos) == len(pairs)
-
-
-def _view_fields(line: str) -> tuple[str, int, int, int] | None:
-    fields = line.split()
-    if len(fields) != 4:
-        return None
-    video, clip, crop = (integer(text) for text in fields[1:])
-    if video is None or clip is None or crop is None:
-        return None
-    return fields[0], video, clip, crop
-
-
-def _view_of(name: str, video: int, clip: int, crop: int) -> ClipEntry | str:
-    if min(video, clip) < 0 or not 0 <= crop <= 5:
-        got = f"{name} {video} {clip} {crop}"
-        return f"expected 'PATH VIDEO CLIP CROP' with a crop from 0 to 5, got {brief(got)}"
-    return ClipEntry(Path(name), None, name, clip_index=clip, crop_index=crop, video=video)
+    return videos == {0} or len({path for path, _ in pairs}) == len(videos) == len(pairs)
 
 
 def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
@@ -506,167 +380,6 @@ def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
     )
 
 
-# --- the official CSV ------------------------------------------------------------------------
-
-
-def _csv_delimiter(header: str) -> str | None:
-    """What parts the columns of the Kinetics CSV; None where this is not its header."""
-    wanted = {"youtube_id", "time_start", "time_end"}
-    for delimiter in (",", ";", "\t"):
-        if wanted <= {column.strip().strip('"') for column in header.split(delimiter)}:
-            return delimiter
-    return None
-
-
-def _csv_rows(path: Path) -> Table:
-    delimiter = _csv_delimiter(lines_of(path)[0][1]) or ","
-    return Table(path, text_of(path), delimiter=delimiter)
-
-
-def _csv_lines(
-    path: Path,
-    root: Path,
-    class_names: Sequence[str] | None,
-    labels: Literal["required", "optional"],
-) -> Iterable[ListLine]:
-    names = list(class_names or csv_class_names(path))
-    is_known = class_names is not None or labels == "required"
-    number = {name: label for label, name in enumerate(names)}
-    files = _files_by_stem(root)
-    for line, row in enumerate(_csv_rows(path), start=2):
-        label_name = (row.get("label") or "").strip()
-        try:
-            stem = _kinetics_stem(row)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            got = ",".join(str(value) for value in row.values() if value is not None)
-            expected = "expected 'label,youtube_id,time_start,time_end,...'"
-            yield ListLine(line, None, f"{expected}, got {brief(got)}")
-            continue
-        if label_name and label_name not in number:
-            problem = f"class {label_name!r} is not among the class names"
-            yield ListLine(line, None, problem)
-            continue
-        label = number[label_name] if label_name and is_known else None
-        found = _best_match(files.get(stem) or files.get(row["youtube_id"].strip()), label_name)
-        if found is None:
-            name = f"{stem}.mp4"
-            yield ListLine(line, ClipEntry(Path(name), label, name), name, is_absent=True)
-        else:
-            yield ListLine(line, ClipEntry(found, label, found.relative_to(root).as_posix()))
-
-
-def _check_csv(
-    path: Path,
-    root: Path,
-    class_names: Sequence[str] | None,
-    num_classes: int | None,
-    problems: list[str],
-    lines: Sequence[ListLine],
-) -> None:
-    """Raise for what is wrong with the CSV as a whole."""
-    names = class_names or csv_class_names(path)
-    if num_classes is not None and len(names) > num_classes:
-        problems.insert(0, f"{path}: {len(names)} classes, but the model has {num_classes}")
-    raise_all(path, problems)
-    if all(line.is_absent for line in lines):
-        first = lines[0].problem if lines else "ID_000010_000020.mp4"
-        raise DataError(
-            f"{path}: none of its {len(lines)} videos is under {root}; expected files such as "
-            f"{first}; set data.root to their folder"
-        )
-
-
-def is_kinetics_csv(path: Path) -> bool:
-    """Whether a file starts with the header of the official Kinetics CSV."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            first = next((line for line in file if line.strip()), "")
-    except OSError:
-        first = ""
-    return _csv_delimiter(first or lines_of(path)[0][1]) is not None  # which says what is wrong
-
-
-def csv_class_names(path: Path) -> list[str]:
-    """Classes of an official Kinetics CSV, sorted as the 2019 tools did."""
-    return sorted({name for row in _csv_rows(path) if (name := (row.get("label") or "").strip())})
-
-
-def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None:
-    """Classes of a list or CSV that gives them by name, sorted; None where it gives numbers.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    if is_kinetics_csv(path):
-        return csv_class_names(path)
-    rows: list[Row] = []
-    for row in _rows_of(path, lines_of(path), root):
-        if integer(row.label) is not None:  # the rest need not be looked at
-            return None
-        rows.append(row)
-    names = _named_classes(path, rows, None)
-    return None if names is None else list(names)
-
-
-def find_first_label(
-    path: Path,
-    *,
-    root: Path | None = None,
-    num_classes: int | None = None,
-    class_names: Sequence[str] | None = None,
-    first_number: int | None = None,
-) -> tuple[int, str] | None:
-    """Find out which number a list gives to the first class: 0, or 1 as UCF101 does.
-
-    Args:
-        path: A list.
-        root: Where videos lie.
-        num_classes: How many classes there are.
-        class_names: What they are called.
-        first_number: What `first_class_number` says of the file with the names.
-
-    Returns:
-        The number, and what to say of it where it is not 0; None: nothing tells.
-
-    Raises:
-        DataError: The list cannot be read.
-    """
-    rows: list[Row] = []
-    told: list[tuple[int, str]] = []
-    for row in _rows_of(path, lines_of(path), root):
-        label = integer(row.label)
-        if label is not None and label < 1 and row.label not in (class_names or ()):
-            return 0, ""
-        rows.append(row)
-        told += [] if label is None else [(label, row.path)]
-    if _named_classes(path, rows, class_names, quietly=True) is not None:
-        return 0, ""
-    low, high = min(told, default=(0,))[0], max(told, default=(0,))[0]
-    if low < 1:
-        return 0, ""
-    said = f"{path}: labels run from {low} to {high}, taken to start at 1"
-    if num_classes is not None and high >= num_classes:
-        is_one = (low, high) == (1, num_classes)
-        return (1, f"{said}: there are {num_classes} classes") if is_one else (0, "")
-    place = {name: number for number, name in enumerate(class_names or ())}
-    shifts = {
-        label - place[folder]
-        for label, video in told
-        if (folder := _folder_class(video, class_names or ()))
-    }
-    if shifts in ({0}, {1}):
-        first = shifts.pop()
-        return first, f"{said}, as the folders are named" if first else ""
-    if first_number is not None:
-        return first_number, f"{said}, as the file of class names does" if first_number else ""
-    return None if low == 1 < high else (0, "")
-
-
-def _kinetics_stem(row: Mapping[str, str]) -> str:
-    start, end = (int(float(row[key])) for key in ("time_start", "time_end"))
-    return f"{row['youtube_id'].strip()}_{start:06d}_{end:06d}"
-
-
 def _files_by_stem(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to where the videos lie")
@@ -675,14 +388,6 @@ def _files_by_stem(root: Path) -> dict[str, list[Path]]:
         if path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in PICKLE_SUFFIXES:
             files[path.stem].append(path)
     return files
-
-
-def _best_match(paths: Sequence[Path] | None, class_name: str) -> Path | None:
-    """Prefer the copy in the folder of the class, its name written with blanks or underscores."""
-    if not paths:
-        return None
-    wanted = class_name.replace(" ", "_")
-    return min(paths, key=lambda path: path.parent.name.replace(" ", "_") != wanted)
 
 
 def check_frames(

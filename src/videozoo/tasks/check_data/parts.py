@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from videozoo.data.annotations.class_folders import class_order, part_folders
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.videos import (
     ClipEntry,
     check_frames,
-    find_first_label,
-    is_kinetics_csv,
     is_list_name,
     list_lines,
-    own_class_names,
 )
 from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import Found, scan_folder
@@ -111,7 +109,7 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         root = data.root if data else None
         first: int | None = data.first_label if data else None
         remark = ""
-        if first is None and not is_kinetics_csv(path):
+        if first is None:
             found = find_first_label(
                 path, root=root, num_classes=num_classes, class_names=names, first_number=number
             )
@@ -200,7 +198,6 @@ def _list_part(
     kind: Any = "auto",
     first_label: int = 0,
 ) -> Part:
-    is_csv = kind != "list" and is_kinetics_csv(path)
     names = names or own_class_names(path, root=root)
     lines = list_lines(
         path,
@@ -226,7 +223,7 @@ def _list_part(
                 continue
             seen.add((entry.path, entry.video))
         item_path = entry.path
-        if line.is_absent and not is_csv and not item_path.is_absolute():
+        if line.is_absent and not line.may_be_absent and not item_path.is_absolute():
             item_path = path.parent / item_path
         part.items.append(
             Item(
@@ -234,7 +231,7 @@ def _list_part(
                 entry.name,
                 entry.label,
                 line.number,
-                may_be_absent=line.is_absent and is_csv,
+                may_be_absent=line.is_absent and line.may_be_absent,
                 is_view=entry.crop_index is not None,
             )
         )

@@ -1,0 +1,375 @@
+"""Lists of videos as they are written: a row per video, its path and class not yet looked up.
+
+`FORMATS`, at the end, lists those that are known. In plain lists a blank, a tab, a comma or a
+semicolon stands between path and class; there may be a column with the number of frames; paths may
+hold blanks and commas themselves. One form is chosen for the whole file, the one that makes most of
+its lines a path that exists and a class.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, locate
+from videozoo.data.formats import Format, TextFile, format_of, unknown
+from videozoo.data.text import Table, integer, lines_of
+from videozoo.errors import DataError, brief
+
+_PATH_COLUMNS = (
+    *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),
+    *("file_name", "video_name", "clip_name", "clip"),
+)
+_LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
+_NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
+_FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
+_LONGEST_NAME = 200  # characters of a class
+_MOST_TRIED = 16  # lines that decide between forms
+
+ListKind = Literal["auto", "list", "csv"]
+Exists = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list, its columns as they are written."""
+
+    number: int
+    """Of the line, from 1."""
+    text: str
+    """The whole line."""
+    path: str
+    """Empty where the line has too few columns."""
+    label: str = ""
+    """Empty: there is none."""
+    frames: int | None = None
+    view: tuple[int, int, int] | None = None
+    """Number of the video, clip and crop: this is one view of it, whose class is elsewhere."""
+    search: tuple[str, ...] = ()
+    """The path is no more than a name: the video lies anywhere under the root, under one of these
+    names without its ending, the best first. It may be absent, and so may its class."""
+    is_name: bool = False
+    """The label names the class, also where it is a number."""
+    problem: str = ""
+    """What is wrong with the line; it is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a header says of the columns."""
+
+    delimiter: str
+    path: int
+    label: int | None
+    frames: int | None
+
+
+class VideoList(TextFile):
+    """A list whose format is to be found."""
+
+    def __init__(self, path: Path, root: Path | None) -> None:
+        super().__init__(path)
+        self.root = root
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a video of that name where those of lists are looked up."""
+        return locate(Path(name), self.root, self.path.parent) is not None
+
+    @cached_property
+    def lines(self) -> list[tuple[int, str]]:
+        """Lines that are not empty, and their numbers from 1; a DataError where there are none."""
+        return lines_of(self.path)
+
+    @cached_property
+    def rows(self) -> list[tuple[int, str]]:
+        """Lines without comments."""
+        return [line for line in self.lines if not _is_comment(line[1], self.exists)]
+
+
+def list_rows(path: Path, root: Path | None, kind: ListKind = "auto") -> Iterator[Row]:
+    """Rows of a list of any of `FORMATS`; the first is out as soon as the format is known.
+
+    Args:
+        path: The list.
+        root: Where videos lie.
+        kind: `list`: not the official CSV of Kinetics; `csv`: a file with a heading.
+
+    Raises:
+        DataError: It is missing, empty, damaged or of no known format.
+    """
+    file = VideoList(path, root)
+    formats = {"auto": FORMATS, "list": FORMATS[1:], "csv": _CSV}[kind]
+    found = format_of(file, formats)
+    if found is not None:
+        return found.read(file)
+    if kind == "csv":
+        number, heading = file.lines[0]
+        raise unknown(f"{path}:{number}: expected the header of a CSV, got {brief(heading)}", _CSV)
+    raise unknown(f"{path}: not a list of videos: {file.seen}", FORMATS)
+
+
+# --- a heading names the columns -------------------------------------------------------------
+
+
+def _is_headed(file: VideoList) -> bool:
+    first = file.rows[0][1] if file.rows else ""
+    return header_of(first) is not None and not file.exists(first)
+
+
+def _headed_rows(file: VideoList) -> Iterator[Row]:
+    columns = header_of(file.rows[0][1])
+    assert columns is not None
+    if columns.delimiter == " ":
+        return _formed_rows(file.rows[1:], file)
+    return (_by_header(number, text, columns) for number, text in file.rows[1:])
+
+
+def header_of(line: str) -> Columns | None:
+    """What the columns are, where a line names them; None for any other line.
+
+    >>> header_of("Path, Label")
+    Columns(delimiter=',', path=0, label=1, frames=None)
+    >>> header_of("run/a.mp4 3")
+    """
+    for delimiter in ("\t", ",", ";", " "):
+        cells = [_bare(cell).lower() for cell in line.split(delimiter)]
+        path = _place(cells, _PATH_COLUMNS)
+        label = _place(cells, (*_LABEL_COLUMNS, *_NUMBER_COLUMNS))
+        if path is not None and (label is not None or len(cells) == 1):
+            return Columns(delimiter, path, label, _place(cells, _FRAME_COLUMNS))
+    return None
+
+
+def _place(cells: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((cells.index(name) for name in names if name in cells), None)
+
+
+def _by_header(number: int, text: str, columns: Columns) -> Row:
+    try:
+        cells = next(csv.reader([text], delimiter=columns.delimiter, skipinitialspace=True), [])
+    except csv.Error:  # no column is that long
+        return Row(number, text, "")
+    cells = [cell.strip() for cell in cells]
+    if len(cells) <= max(columns.path, columns.label or 0):
+        return Row(number, text, "")
+    return Row(
+        number,
+        text,
+        cells[columns.path],
+        "" if columns.label is None else cells[columns.label],
+        None
+        if columns.frames is None or len(cells) <= columns.frames
+        else integer(cells[columns.frames]),
+    )
+
+
+# --- plain lines -----------------------------------------------------------------------------
+
+
+def _is_plain(file: VideoList) -> bool:
+    """Any text but JSON; a path may begin with a bracket."""
+    try:
+        return file.content is None and not file.records
+    except DataError:
+        return True
+
+
+def _plain_rows(file: VideoList) -> Iterator[Row]:
+    return _formed_rows(file.rows, file)
+
+
+def _formed_rows(lines: Sequence[tuple[int, str]], file: VideoList) -> Iterator[Row]:
+    if lines:
+        form = _best_form([text for _, text in lines], file.exists)
+        yield from (_by_form(number, text, form) for number, text in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way to cut a line: at its last delimiters, since paths may hold some."""
+
+    delimiter: str
+    """Empty: the line is a path. A blank: any blanks and tabs."""
+    with_frames: bool = False
+
+    def cut(self, text: str) -> tuple[str, str, int | None] | None:
+        """Path, label, frames; None where the line has not that many columns."""
+        if not self.delimiter:
+            return text, "", None
+        cells = text.rsplit(
+            None if self.delimiter == " " else self.delimiter, 2 if self.with_frames else 1
+        )
+        cells = [_bare(cell) for cell in cells]
+        frames = integer(cells[1]) if self.with_frames and len(cells) == 3 else None
+        if len(cells) != (3 if self.with_frames else 2) or not cells[0] or not cells[-1]:
+            return None
+        return None if self.with_frames and frames is None else (cells[0], cells[-1], frames)
+
+
+_FORMS = (
+    *(_Form(delimiter) for delimiter in (" ", "\t", ",", ";")),
+    *(_Form(delimiter, with_frames=True) for delimiter in (" ", "\t", ",", ";")),
+    _Form(""),
+)
+"""Of equally good ones the first is taken."""
+
+
+def _best_form(texts: Sequence[str], exists: Exists) -> _Form:
+    tried = texts[:: -(-len(texts) // _MOST_TRIED)]
+    is_there = cache(exists)
+
+    def points(form: _Form) -> int:
+        return sum(_points(form.cut(text), is_there) for text in tried)
+
+    return max(_FORMS, key=points)
+
+
+def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:
+    """How much a line looks right when it is cut like this."""
+    if cut is None:
+        return 0
+    path, label, _ = cut
+    if not label:
+        return 5 if exists(path) else 0
+    is_number = integer(label) is not None
+    if not is_number and not may_be_name(label):
+        return 0
+    if exists(path):
+        return 8 if is_number else 6
+    return (2 if is_number else 0) + (Path(path).suffix.lower() in VIDEO_SUFFIXES)
+
+
+def may_be_name(label: str) -> bool:
+    """Whether this may name a class, and is not the end of a path.
+
+    >>> may_be_name("long jump"), may_be_name("clip.mp4")
+    (True, False)
+    """
+    if len(label) > _LONGEST_NAME:
+        return False
+    is_file = Path(label).suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES
+    return not is_file and "/" not in label and "\\" not in label
+
+
+def has_more_columns(path: str) -> bool:
+    """Whether what should be a path goes on after the ending of a video.
+
+    >>> has_more_columns("a.mp4 60 0"), has_more_columns("my.mp4s/b 1.mkv")
+    (True, False)
+    """
+    return _MORE.search(path) is not None
+
+
+_ENDINGS = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))
+_MORE = re.compile(rf"\.({_ENDINGS}|pkl)[\s,;][-\d\s.,;]*$", re.IGNORECASE)
+
+
+def _by_form(number: int, text: str, form: _Form) -> Row:
+    cut = form.cut(text)
+    return Row(number, text, text) if cut is None else Row(number, text, *cut)
+
+
+def _is_comment(line: str, exists: Exists) -> bool:
+    if not line.startswith("#") or exists(line):
+        return False
+    cuts = [form.cut(line) for form in _FORMS]
+    return not any(exists(cut[0]) for cut in cuts if cut is not None)
+
+
+def _bare(cell: str) -> str:
+    cell = cell.strip()
+    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+# --- views, as 2019 test lists have them -----------------------------------------------------
+
+
+def _view_fields(line: str) -> tuple[str, int, int, int] | None:
+    fields = line.split()
+    if len(fields) != 4:
+        return None
+    video, clip, crop = map(integer, fields[1:])
+    if video is None or clip is None or crop is None:
+        return None
+    return fields[0], video, clip, crop
+
+
+def _view_rows(file: VideoList) -> Iterator[Row]:
+    for number, text in file.lines:
+        fields = _view_fields(text)
+        assert fields is not None
+        path, *view = fields
+        video, clip, crop = view
+        problem = ""
+        if min(video, clip) < 0 or not 0 <= crop <= 5:
+            expected = "'PATH VIDEO CLIP CROP' with a crop from 0 to 5"
+            problem = f"expected {expected}, got {brief(' '.join(text.split()))}"
+        yield Row(number, text, path, view=(video, clip, crop), problem=problem)
+
+
+# --- the official CSV of Kinetics ------------------------------------------------------------
+
+
+def _kinetics_delimiter(file: VideoList) -> str | None:
+    """What parts the columns of the CSV; None where this is not its header."""
+    wanted = {"youtube_id", "time_start", "time_end"}
+    for delimiter in (",", ";", "\t"):
+        if wanted <= {column.strip().strip('"') for column in file.first_line.split(delimiter)}:
+            return delimiter
+    return None
+
+
+def _kinetics_rows(file: VideoList) -> Iterator[Row]:
+    table = Table(file.path, file.text, delimiter=_kinetics_delimiter(file) or ",")
+    for row in table:
+        text = ",".join(str(value) for value in row.values() if value is not None)
+        label = (row.get("label") or "").strip()
+        try:
+            start, end = (int(float(row[key])) for key in ("time_start", "time_end"))
+            identifier = row["youtube_id"].strip()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            problem = f"expected 'label,youtube_id,time_start,time_end,...', got {brief(text)}"
+            yield Row(table.line_num, text, "", label, is_name=True, problem=problem)
+            continue
+        stem = f"{identifier}_{start:06d}_{end:06d}"
+        names = stem, identifier
+        yield Row(table.line_num, text, f"{stem}.mp4", label, search=names, is_name=True)
+
+
+FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
+    Format(
+        "the official CSV of Kinetics",
+        lambda file: _kinetics_delimiter(file) is not None,
+        _kinetics_rows,
+        "label,youtube_id,time_start,time_end,split\nrun,abc,10,20,train\n",
+        "kinetics400_train.csv",
+    ),
+    Format(
+        "one view per line, as 2019 test lists: PATH VIDEO CLIP CROP",
+        lambda file: all(_view_fields(line) is not None for _, line in file.lines),
+        _view_rows,
+        "run/abc.mp4 0 3 1\n",
+        "testlist.txt",
+    ),
+    Format(
+        "a heading, and a video per line",
+        _is_headed,
+        _headed_rows,
+        "path,label\nrun/abc.mp4,run\n",
+        "train.csv",
+    ),
+    Format(
+        "a video per line: PATH, PATH LABEL or PATH FRAMES LABEL",
+        _is_plain,
+        _plain_rows,
+        "run/abc.mp4 0\n",
+        "train.txt",
+    ),
+)
+"""Lists of videos."""
+_CSV = (FORMATS[0], FORMATS[2])

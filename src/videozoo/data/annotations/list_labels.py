@@ -1,0 +1,205 @@
+"""Which class a label of a list means: a number, a name, or the name of the video's folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from videozoo.data.annotations.list_formats import Row, has_more_columns, list_rows, may_be_name
+from videozoo.data.text import integer
+from videozoo.errors import DataError, brief, few
+
+UNKNOWN = -1
+"""A label that says nothing."""
+_log = logging.getLogger(__name__)
+
+
+def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None:
+    """Classes of a list that gives them by name, sorted; None where it gives numbers.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    rows: list[Row] = []
+    for row in list_rows(path, root):
+        if not row.is_name and integer(row.label) is not None:  # the rest need not be looked at
+            return None
+        rows.append(row)
+    names = _named_classes(path, rows, None)
+    return None if names is None else list(names)
+
+
+def always_gives_names(path: Path) -> bool:
+    """Whether a list is of a format whose labels are names of classes, never numbers.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    first = next(list_rows(path, None), None)
+    return first is not None and first.is_name
+
+
+def find_first_label(
+    path: Path,
+    *,
+    root: Path | None = None,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    first_number: int | None = None,
+) -> tuple[int, str] | None:
+    """Find out which number a list gives to the first class: 0, or 1 as UCF101 does.
+
+    Args:
+        path: A list.
+        root: Where videos lie.
+        num_classes: How many classes there are.
+        class_names: What they are called.
+        first_number: What `first_class_number` says of the file with the names.
+
+    Returns:
+        The number, and what to say of it where it is not 0; None: nothing tells.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    rows: list[Row] = []
+    told: list[tuple[int, str]] = []
+    for row in list_rows(path, root):
+        label = None if row.is_name else integer(row.label)
+        if label is not None and label < 1 and row.label not in (class_names or ()):
+            return 0, ""
+        rows.append(row)
+        told += [] if label is None else [(label, row.path)]
+    if _named_classes(path, rows, class_names, quietly=True) is not None:
+        return 0, ""
+    low, high = min(told, default=(0,))[0], max(told, default=(0,))[0]
+    if low < 1:
+        return 0, ""
+    said = f"{path}: labels run from {low} to {high}, taken to start at 1"
+    if num_classes is not None and high >= num_classes:
+        is_one = (low, high) == (1, num_classes)
+        return (1, f"{said}: there are {num_classes} classes") if is_one else (0, "")
+    place = {name: number for number, name in enumerate(class_names or ())}
+    shifts = {
+        label - place[folder]
+        for label, video in told
+        if (folder := _folder_class(video, class_names or ()))
+    }
+    if shifts in ({0}, {1}):
+        first = shifts.pop()
+        return first, f"{said}, as the folders are named" if first else ""
+    if first_number is not None:
+        return first_number, f"{said}, as the file of class names does" if first_number else ""
+    return None if low == 1 < high else (0, "")
+
+
+def label_reader(
+    path: Path,
+    rows: Sequence[Row],
+    class_names: Sequence[str] | None,
+    num_classes: int | None,
+    labels: Literal["required", "optional"],
+    first_label: int,
+) -> Callable[[str], int | str]:
+    """How the labels of a list become numbers from 0; a text is what is wrong with one.
+
+    Args:
+        path: The list.
+        rows: Of it.
+        class_names: The class of number i; by default those of the list, sorted.
+        num_classes: Labels must be smaller; None does not check.
+        labels: `optional`: without `class_names`, classes by name are unknown.
+        first_label: The number that the list gives to the first class.
+
+    Returns:
+        From a label to its number, `UNKNOWN`, or what is wrong with it; an empty text: it is no
+        label at all.
+    """
+    names = _named_classes(path, rows, class_names)
+    if names is not None and class_names is None and labels == "optional":
+        return lambda _: UNKNOWN
+    if names is not None:
+        place = {name: number for number, name in enumerate(names)}
+        known = few(map(repr, names))
+        return lambda text: place.get(
+            text, f"class {text!r} is not among the class names ({known})"
+        )
+    last = None if num_classes is None else first_label + num_classes - 1
+
+    def number_of(text: str) -> int | str:
+        label = integer(text)
+        if label is None:
+            return f"label {text!r}, expected a whole number" if _is_float(text) else ""
+        if label >= first_label and (last is None or label <= last):
+            return label - first_label
+        expected = f"{first_label} or more" if last is None else f"{first_label} to {last}"
+        hint = f" (data.first_label is {first_label})" if first_label else ""
+        if label == num_classes and not first_label:
+            hint = "; labels start at 0, where data.first_label is not 1"
+        return f"label {label}, expected {expected}{hint}"
+
+    return number_of
+
+
+def _named_classes(
+    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None, *, quietly: bool = False
+) -> Sequence[str] | None:
+    """The classes, where the labels of a list are their names and not their numbers."""
+    labels = {row.label for row in rows if row.label}
+    if any(row.is_name for row in rows):
+        return class_names or sorted(labels)
+    if not labels or any(map(_is_float, labels)) or not all(map(may_be_name, labels)):
+        return None
+    if not any(integer(label) is not None for label in labels):
+        return class_names or sorted(labels)
+    if class_names is None or not labels <= set(class_names) or _are_places(class_names):
+        return None
+    if not quietly:
+        _log.warning(
+            "%s: its labels are taken for the names of the classes (%s), not their numbers",
+            path,
+            few(class_names),
+        )
+    return class_names
+
+
+def _are_places(names: Sequence[str]) -> bool:
+    """Whether every class is called by its own number."""
+    return all(name == str(place) for place, name in enumerate(names))
+
+
+def _is_float(text: str) -> bool:
+    return "." in text and text.replace(".", "", 1).removeprefix("-").isdecimal()
+
+
+def with_folder_names(
+    path: Path, rows: Sequence[Row], class_names: Sequence[str] | None
+) -> list[Row]:
+    """Rows with labels: where there are none, folders named as classes tell them.
+
+    Raises:
+        DataError: No row has a label, and the folders do not tell.
+    """
+    if any(row.label for row in rows):
+        return list(rows)
+    named = [replace(row, label=_folder_class(row.path, class_names or ())) for row in rows]
+    lacking = next((row for row in named if not row.label), None)
+    if lacking is None:
+        return named
+    hint = "name the classes (data.class_names) where folders are named as classes"
+    if class_names:
+        hint = f"no folder of it is called as one of the {len(class_names)} classes"
+    elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
+        hint = "one video a line"
+    got = f"expected 'PATH LABEL', got {brief(lacking.text)}"
+    raise DataError(f"{path}:{lacking.number}: no class: {got}; {hint}")
+
+
+def _folder_class(video: str, class_names: Sequence[str]) -> str:
+    """The class that a folder of a video's path is named as."""
+    known = set(class_names)
+    folders = reversed(Path(video.replace("\\", "/")).parts[:-1])
+    return next((folder for folder in folders if folder in known), "")
