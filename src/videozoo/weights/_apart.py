@@ -1,4 +1,4 @@
-"""Checks that a file may crash, hang or fill: they run in a process of their own."""
+"""Checks of files that may crash, hang or use all memory: they run in their own process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from videozoo.errors import WeightsError
 
 
 def run_apart(module: str, path: Path, *, seconds: float) -> None:
-    """Run `python -m module path` and take its word on the file.
+    """Run `python -m module path`, which checks a file.
 
     Args:
-        module: Ends with status 0 where the file is right, else with 1 and a line that says why.
+        module: Must exit with status 0 if the file is right, else with 1 and a line that says why.
         path: The file.
-        seconds: After which the process is ended.
+        seconds: Time limit of the process.
 
     Raises:
-        WeightsError: The file is wrong, or the process did not come to its end.
+        WeightsError: The file is wrong, or the process crashed or took too long.
     """
     package = str(Path(__file__).parents[2])
     search = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -45,7 +45,7 @@ def run_apart(module: str, path: Path, *, seconds: float) -> None:
 
 
 def bound_memory(num_bytes: int) -> None:
-    """Let this process take so many bytes more, on Linux; and no core file of a crash."""
+    """Limit the further memory of this process (on Linux), and write no core file."""
     facts = Path("/proc/self/statm")
     if not facts.exists():
         return

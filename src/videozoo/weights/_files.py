@@ -1,4 +1,4 @@
-"""Weights files are either whole and on the disk, or as they were."""
+"""Weights files are written completely, or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from videozoo.errors import WeightsError
 
 @contextmanager
 def written_aside(path: Path) -> Generator[Path]:
-    """Yield a path to write to; what is there afterwards takes the place of `path` at once.
+    """Yield a temporary path; the file written there then replaces `path` at once.
 
     Raises:
-        WeightsError: The disk refused; `path` is as it was.
+        WeightsError: The disk refused; `path` is unchanged.
     """
     try:
         with safe_write.written_aside(path) as aside:

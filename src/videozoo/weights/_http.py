@@ -1,4 +1,4 @@
-"""One request for a file, or for the rest of it; what went wrong, by whether to try again."""
+"""One HTTP request for a file or the rest of it; errors by whether to try again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 
 class Refused(Exception):  # noqa: N818 - never leaves this room
-    """Asking again will not help."""
+    """Another try will not help."""
 
 
 class Unreachable(Exception):  # noqa: N818
@@ -33,7 +33,7 @@ class Again(Exception):  # noqa: N818
     def __init__(self, reason: str, wait_seconds: float | None = None):
         super().__init__(reason)
         self.wait_seconds = wait_seconds
-        """As the server asked for."""
+        """Seconds to wait, if the server names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,32 +41,32 @@ class Patience:
     """How long to wait for a server, and how often."""
 
     answer_seconds: float = 10.0
-    """Until the first line of an answer, name look-up and connection included."""
+    """Seconds until the first line of the answer, including name look-up and connection."""
     stall_seconds: float = 30.0
-    """Between two pieces of it."""
+    """Seconds between two pieces of the answer."""
     tries: int = 5
-    """Times in a row without anything new."""
+    """Tries in a row without new bytes."""
     first_wait_seconds: float = 1.0
-    """Doubled at every try."""
+    """Seconds before the second try; doubled at every further one."""
 
     def wait_seconds(self, tries: int, asked: float | None) -> float:
-        """How long to wait after so many tries in vain."""
+        """Seconds to wait after this many failed tries."""
         wait = self.first_wait_seconds * 2 ** max(0, tries - 1)
-        wait = max(wait, asked or 0.0) * (1 + random.random() / 4)  # many clients, not in step
+        wait = max(wait, asked or 0.0) * (1 + random.random() / 4)  # spreads many clients
         return min(wait, _LONGEST_WAIT_SECONDS)
 
 
 class Answer:
-    """What a server said, its content still to be read."""
+    """The answer of a server, whose content is still to be read."""
 
     def __init__(self, response: Any | None, asked_start: int):
         self._response = response
         self.is_past_the_end = response is None
-        """The file has no bytes from the asked start on."""
+        """The file has no bytes from the requested start on."""
         headers = {} if response is None else response.headers
         self.etag: str | None = headers.get("ETag")
         self.is_whole = False
-        """Whether `chunks` came to the end that the server gave it."""
+        """Whether `chunks` reached the end that the server announced."""
         self.start, self.total = 0, _number(headers.get("Content-Length"))
         if response is not None and response.status == 206:
             self.start, self.total = _content_range(headers.get("Content-Range"), asked_start)
@@ -75,7 +75,7 @@ class Answer:
         """For `If-Range`."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The content, as it comes.
+        """The content, as it arrives.
 
         Raises:
             Again: The connection broke off or fell silent.
@@ -102,8 +102,8 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
     Args:
         url: http or https. Proxies come from the environment.
         start: 0 for all of it.
-        validator: What the server called the file when it sent the first bytes; if that is no
-            longer so, all of it comes.
+        validator: The server's name for the version of the first bytes; if the version has changed,
+            the whole file is sent.
         patience: How long to wait.
 
     Raises:
@@ -131,7 +131,7 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
 
 
 def is_reachable(url: str, patience: Patience | None = None) -> bool:
-    """Whether any server answers there, whatever it says."""
+    """Whether any server answers there, with any status."""
     request = urllib.request.Request(url, headers={"User-Agent": "videozoo"}, method="HEAD")
     try:
         response = _open_within(request, patience or Patience())
@@ -147,7 +147,7 @@ def is_reachable(url: str, patience: Patience | None = None) -> bool:
 
 
 def _open_within(request: urllib.request.Request, patience: Patience) -> Any:
-    """Open a request; give up in time even where the look-up of the name hangs."""
+    """Open a request; give up in time even if the name look-up hangs."""
     outcome: list[Any] = []
     abandoned = threading.Event()
 
@@ -198,7 +198,7 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Make an opener for http and https; urllib's own also reads files and ftp."""
+    """An opener for http and https only; urllib's default also opens files and ftp."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

@@ -1,7 +1,7 @@
-"""Look through an ONNX file before a runtime opens it: nothing outside it, nothing made up.
+"""Check an ONNX file before a runtime opens it.
 
-A graph can name other files for its weights, announce shapes of which nothing is stored, and ask
-for arrays of any size. An export of ours does none of these. Only heads of fields are read.
+A graph can name other files for its weights, announce shapes without stored data, and ask for
+arrays of any size. Our exports do none of these. Only the heads of fields are read.
 
 Source: protobuf's encoding, and onnx.proto.
 """
@@ -28,9 +28,9 @@ OPERATIONS = frozenset(
         *("Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
     )
 )
-"""Of ONNX's own: they compute, and hold no graphs."""
-_MAKERS = ("ConstantOfShape", "Expand", "Range")  # of arrays as large as numbers say
-_MOST_MADE = 2**24  # elements, where the file itself holds the numbers
+"""Allowed operations of ONNX: they compute, and hold no graphs."""
+_MAKERS = ("ConstantOfShape", "Expand", "Range")  # they make arrays as large as their inputs say
+_MOST_MADE = 2**24  # elements, if the file itself holds the sizes
 _MOST_VALUES = 16
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Type of a tensor to the size of its elements."""
@@ -38,14 +38,14 @@ _INT32, _INT64 = 6, 7
 
 
 class RefusedError(Exception):
-    """The graph holds what no export of ours does."""
+    """The graph holds something that our exports never do."""
 
 
 @dataclass
 class _Tensor:
     name: str
     values: tuple[int, ...] = ()
-    """Of a short one of whole numbers."""
+    """Values of a short tensor of integers."""
 
 
 @dataclass
@@ -55,16 +55,15 @@ class _Node:
     inputs: list[str] = field(default_factory=list[str])
     outputs: list[str] = field(default_factory=list[str])
     values: tuple[int, ...] = ()
-    """Of a constant."""
+    """Values of a constant."""
 
 
 def check_model(file: IO[bytes], size: int) -> None:
-    """Look through a whole file.
+    """Check a whole file.
 
     Raises:
-        RefusedError: It takes data from elsewhere, or holds unknown operations or shapes that are
-            not stored.
-        ValueError, EOFError: It is damaged.
+        RefusedError: It uses data outside the file, unknown operations, or shapes without stored
+            data. ValueError, EOFError: It is damaged.
     """
     file.seek(0)
     for number, end in fields(file, size):
@@ -170,7 +169,7 @@ def _text(file: IO[bytes], end: int) -> str:
 
 
 def fields(file: IO[bytes], end: int) -> Iterator[tuple[int, int]]:
-    """Numbers of the fields of a message, and where their values end; they begin where `file` is.
+    """Number of each field of a message, and the end of its value; `file` is at its start.
 
     Raises:
         ValueError, EOFError: The message is damaged.

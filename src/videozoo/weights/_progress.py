@@ -1,4 +1,4 @@
-"""A bar for a download, where somebody looks."""
+"""A progress bar for a download, in a terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rich.progress import (
 
 
 class Bar:
-    """Drawn on standard error when that is a terminal; otherwise nothing.
+    """Drawn on standard error if that is a terminal.
 
     Args:
-        target: The file that is being fetched; its name stands before the bar.
-        done: Bytes that are here already.
-        total: Bytes it will have; None where the server does not say.
+        target: The file that is downloaded; its name is shown before the bar.
+        done: Bytes that have already arrived.
+        total: Size in bytes; None if the server does not say.
     """
 
     def __init__(self, target: Path, *, done: int, total: int | None):
@@ -52,5 +52,5 @@ class Bar:
         self._progress.stop()
 
     def advance(self, num_bytes: int) -> None:
-        """Say that so many more bytes have come."""
+        """Count bytes that have arrived."""
         self._progress.advance(self._task, num_bytes)

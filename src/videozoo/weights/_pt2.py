@@ -1,10 +1,10 @@
-"""Read `.pt2` files of torch.export without running what a stranger put in them.
+"""Read `.pt2` files of torch.export without running foreign code in them.
 
-`torch.export.load` of PyTorch 2.13 trusts its file. It unpickles weights and constants marked so
-and, after a first try that is safe, example inputs; it loads compiled libraries from a folder of
-the archive; it evaluates the text of sizes (`sympify`) and of guards; and the names in a graph
-become the text of a Python function. So a file must first be no more than what our export writes:
-no pickles, no libraries, no guards, listed operations only, and every other text a plain name.
+`torch.export.load` of PyTorch 2.13 trusts its file. It unpickles marked weights and constants and,
+after a safe try, example inputs; it loads compiled libraries from a folder of the archive; it
+evaluates the text of sizes (`sympify`) and of guards; and names in a graph become the text of a
+Python function. So a file may hold only what our export writes: no pickles, no libraries, no
+guards, only listed operations, and plain names as texts.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ OPERATIONS = frozenset(
         "zeros_like.default",
     )
 )
-"""What our graphs are made of. None of these reads a file or calls back."""
+"""Operations of our graphs. None of them reads a file or calls Python."""
 
 
 def is_known(operation: str) -> bool:
-    """Whether graphs may hold an operation, itself or in place (`add_` for `add`).
+    """Whether graphs may hold an operation, or its in-place form (`add_` for `add`).
 
     >>> is_known("torch.ops.aten.add_.Tensor"), is_known("torch.ops.aten.from_file.default")
     (True, False)
@@ -112,7 +112,7 @@ def load_program(path: Path) -> ExportedProgram:
     """Load a graph that our export wrote.
 
     Raises:
-        WeightsError: The file is missing, damaged, or holds anything else.
+        WeightsError: The file is missing, damaged, or holds something else.
     """
     try:
         content = path.read_bytes()
@@ -124,7 +124,7 @@ def load_program(path: Path) -> ExportedProgram:
     try:
         with _silent():
             return export.load(io.BytesIO(content))
-    except Exception as error:  # a damaged graph can raise nearly anything
+    except Exception as error:  # a damaged graph can raise almost anything
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"{path}: PyTorch {torch.__version__} cannot load it "
@@ -133,14 +133,14 @@ def load_program(path: Path) -> ExportedProgram:
 
 
 def check_archive(content: bytes, source: object) -> None:
-    """Make sure that an archive holds a graph of listed operations, and nothing that could run.
+    """Check that an archive holds a graph of listed operations, and nothing that could run.
 
     Args:
         content: The file.
         source: Its name, for messages.
 
     Raises:
-        WeightsError: It does not, or is damaged.
+        WeightsError: It holds something else, or is damaged.
     """
     try:
         texts = _texts(content)
@@ -164,7 +164,8 @@ def check_archive(content: bytes, source: object) -> None:
 
 
 def _texts(content: bytes) -> dict[str, bytes]:
-    """Read all members but the tensors, twice: PyTorch's zip reader must see what Python's does."""
+    """Read all members except tensors, twice: PyTorch's zip reader must see the same as
+    Python's."""
     from torch.export.pt2_archive import PT2ArchiveReader
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -210,7 +211,7 @@ def _check_values(value: Any, member: str, key: str) -> None:
 
 
 def _check_text(text: str, member: str, key: str) -> None:
-    """Allow what cannot be anything but a name, a listed operation, or a product of sizes."""
+    """Allow only a name, a listed operation, or a product of sizes."""
     if key == "target":
         good = is_known(text)
     elif key == "expr_str":
@@ -225,7 +226,7 @@ def _check_text(text: str, member: str, key: str) -> None:
 
 @contextmanager
 def _silent() -> Generator[None]:
-    """Keep PyTorch from logging what is about to be raised."""
+    """Within the block, PyTorch does not log the errors that are raised."""
     logger = logging.getLogger("torch.export")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
 """Files of `torch.save`, read without `torch.load`.
 
-Even with `weights_only`, `torch.load` builds every kind of tensor that a file describes, sparse
-ones with indices outside included. Here a tensor is a view of bytes that the file holds, made
-after its place in them was checked.
+Even with `weights_only`, `torch.load` builds every kind of tensor that a file describes, even
+sparse ones with invalid indices. Here a tensor is a view of the file's bytes, whose bounds are
+checked first.
 
     since 1.6   a zip archive: NAME/data.pkl, and NAME/data/KEY for the bytes of a storage
     before      pickles one after another: a number, a version, facts about the machine, the data,
@@ -31,7 +31,7 @@ from videozoo.safe_pickle import (
 )
 
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""The first of the pickles that torch wrote before 1.6, a number."""
+"""The number in the first pickle of files before torch 1.6."""
 
 _WHAT = "a tensor"
 _MOST_EMPTY_ROWS = 2**20
@@ -59,9 +59,9 @@ def read_torch_file(path: Path) -> Any:
 
     Raises:
         OSError: The file cannot be read.
-        ForbiddenError: It names something to run, or a kind of tensor other than the plain one.
-        RefusedError: It holds what plain data does not, or tensors that do not fit their bytes.
-        DamagedError: It is no such file, or not the whole of one.
+        ForbiddenError: It names something to run, or a kind of tensor that is not plain.
+        RefusedError: It holds more than plain data, or tensors that do not fit their bytes.
+        DamagedError: It is another kind of file, or incomplete.
     """
     with path.open("rb") as file:
         if file.read(len(LEGACY_START)) == LEGACY_START:
@@ -71,7 +71,7 @@ def read_torch_file(path: Path) -> Any:
             return _read_archive(archive, path.stat().st_size)
     except (OSError, ForbiddenError, RefusedError, DamagedError):
         raise
-    except Exception as error:  # a damaged archive can raise nearly anything
+    except Exception as error:  # a damaged archive can raise almost anything
         raise DamagedError(f"{type(error).__name__}: {error}"[:200]) from None
 
 
@@ -83,7 +83,7 @@ class _Storage:
     holds_booleans: bool = False
 
     def check(self) -> None:
-        """Refuse booleans other than 0 and 1; torch takes them on trust."""
+        """Refuse booleans other than 0 and 1, which torch does not check."""
         if self.holds_booleans and bool((_bytes_of(self) > 1).any()):
             raise RefusedError("it holds booleans that are neither 0 nor 1")
 
@@ -97,7 +97,7 @@ class _Storages:
     """The storages of a file, by key."""
 
     def __init__(self, load: Callable[[str, int], bytearray]) -> None:
-        """Take a function from key and number of bytes to the bytes."""
+        """`load`: from key and number of bytes to the bytes."""
         self._load = load
         self.found: dict[str, _Storage] = {}
 
@@ -119,7 +119,7 @@ class _Storages:
         return _TypedStorage(self.found[key], dtype)
 
     def check(self) -> None:
-        """Once their bytes are there."""
+        """Check all storages, after their bytes have been read."""
         for storage in self.found.values():
             storage.check()
 
@@ -271,7 +271,7 @@ def _parameter(_reader: PickleReader, data: Any, *_: Any) -> Tensor:
 def _with_attributes(
     reader: PickleReader, function: Any, kind: Any, arguments: Any, _state: Any
 ) -> Any:
-    """A tensor with attributes, which are left out."""
+    """A tensor with attributes, which are ignored."""
     if type(function) is not Mark or function.make is None or type(arguments) is not tuple:
         raise RefusedError("a tensor of an unknown kind")
     if type(kind) is not Mark or kind.name not in ("torch.Tensor", "torch.nn.parameter.Parameter"):

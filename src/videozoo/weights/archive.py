@@ -1,7 +1,7 @@
-"""Archives of weights: `ResNet50_pretrained.tar.gz` of 2019, a folder with one file a parameter.
+"""Archives of weights, such as `ResNet50_pretrained.tar.gz`: a folder with a file per parameter.
 
-An archive can be made to write outside its folder, or to fill the disk. Ours may hold files and
-folders and nothing else, and no more of them than the largest weights have.
+A malicious archive can write outside its folder, or fill the disk. So only files and folders are
+allowed, and no more of them than the largest weights have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_BYTES = 8 * 2**30
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by the first bytes whether a file is a tar archive, compressed or not."""
+    """Whether a file is a tar archive, compressed or not, by its first bytes."""
     if not path.is_file():
         return False
     try:
@@ -35,7 +35,7 @@ def check_archive(path: Path) -> list[tarfile.TarInfo]:
     """Read an archive to its end without unpacking it.
 
     Returns:
-        What it holds.
+        Its members.
 
     Raises:
         WeightsError: It is damaged, cut short, too large, or holds links or devices.
@@ -52,17 +52,17 @@ def check_archive(path: Path) -> list[tarfile.TarInfo]:
 
 
 def unpack(path: Path, into: Path) -> Path:
-    """Unpack an archive of weights once; later calls find what is there.
+    """Unpack an archive of weights once; later calls return the same folder.
 
     Args:
         path: A `.tar.gz` or `.tar`.
-        into: Folder that takes one folder an archive, named for its content.
+        into: Parent folder; each archive gets its own folder, named by its content.
 
     Returns:
         The folder.
 
     Raises:
-        WeightsError: The archive is damaged or refused, or the disk does not take it.
+        WeightsError: The archive is damaged or refused, or the disk refuses.
     """
     target = into / f"{path.name.partition('.')[0]}-{_digest(path)[:16]}"
     if target.is_dir():
@@ -79,7 +79,7 @@ def unpack(path: Path, into: Path) -> Path:
             inside = Path(aside) / "content"
             with tarfile.open(path, "r:*") as archive:
                 archive.extractall(inside, _checked(path, archive), filter="data")
-            if not target.is_dir():  # another process may have been quicker
+            if not target.is_dir():  # another process may have been faster
                 inside.replace(target)
     except tarfile.FilterError as error:
         raise WeightsError(f"{path}: refused: {error}") from None
@@ -97,7 +97,7 @@ def _checked(path: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
         if not (member.isreg() or member.isdir()):
             raise WeightsError(
                 f"{path}: refused: {member.name!r} is neither a file nor a folder; "
-                "an archive of weights holds one file a parameter"
+                "an archive of weights holds one file per parameter"
             )
         size += member.size
         members.append(member)
@@ -106,12 +106,12 @@ def _checked(path: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
                 f"{path}: refused: more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GiB inside"
             )
     if not any(member.isreg() for member in members):
-        raise WeightsError(f"{path}: an archive without files; expected one file a parameter")
+        raise WeightsError(f"{path}: an archive without files; expected one file per parameter")
     return members
 
 
 def _read_on(archive: tarfile.TarFile) -> None:
-    """Read what follows the last member: gzip's checksum is its last word."""
+    """Read to the end of the file, where gzip has its checksum."""
     left = _MOST_BYTES
     stream: Any = archive.fileobj
     while left > 0 and (chunk := stream.read(2**20)):

@@ -1,4 +1,4 @@
-"""Where downloaded weights lie, and whether anything may be downloaded at all."""
+"""The folders of downloaded weights, and whether downloads are allowed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def cache_folder() -> Path:
 
 
 def weights_folder() -> Path:
-    """Where files lie as they were downloaded, each with NAME.json beside it."""
+    """Folder of downloaded files, each with NAME.json beside it."""
     return cache_folder() / "weights"
 
 
 def unpacked_folder() -> Path:
-    """Where archives of weights are unpacked to."""
+    """Folder of unpacked archives."""
     return cache_folder() / "unpacked"
 
 
 def left_by_2019(file_name: str) -> Path | None:
-    """Find what the 2019 library downloaded: ~/.paddle/weights/NAME, archives as a folder.
+    """A file that the 2019 library downloaded: ~/.paddle/weights/NAME, archives as a folder.
 
     Args:
         file_name: As published, e.g. "TSM.pdparams" or "ResNet50_pretrained.tar.gz".

@@ -1,4 +1,4 @@
-"""Whether a file that came over the network is weights, and all of them."""
+"""Check that a downloaded file is a complete weights file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from videozoo.weights.paddle import read_paddle, read_records
 _PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<body")
 _LFS = b"version https://git-lfs"
 _MEMORY_BYTES, _MEMORY_FACTOR = 2**30, 8
-"""What reading a file may take, whatever its size, and times its size."""
+"""Memory that reading a file may use: a constant, and a multiple of its size."""
 
 
 def check_content(path: Path) -> None:
-    """Read a file to its end as the kind of weights it is. Nothing in it is run.
+    """Read a whole file as the kind of weights it is. Nothing in it is run.
 
     Raises:
         WeightsError: It is a web page, another kind of file, cut short, or a pickle that asks to
@@ -48,14 +48,14 @@ def check_content(path: Path) -> None:
 
 def _check_safetensors(path: Path) -> None:
     try:
-        with safe_open(path, framework="pt"):  # compares the header with the file's length
+        with safe_open(path, framework="pt"):  # checks the header against the file's length
             pass
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path.name}: not a whole safetensors file ({error})") from None
 
 
 def main(arguments: list[str]) -> int:
-    """Check one file in a process of its own, whose memory is bounded by the file's size.
+    """Check one file; the memory of this process is limited by the file's size.
 
     Prints what is wrong with the file; returns the exit status.
     """

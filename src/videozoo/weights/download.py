@@ -1,9 +1,9 @@
-"""Fetch one file into the cache: once, whole, and the same bytes ever after.
+"""Download one file into the cache: once, completely, and checked at every later use.
 
-NAME            the file; it has this name only when it is whole and is weights
-NAME.json       where it came from, its size and its sha256, compared at every later use
-NAME.part       what has arrived so far; a later attempt goes on from there
-NAME.part.json  which file that is a part of
+NAME            the file; it has this name only if it is complete and holds weights
+NAME.json       its address, size and sha256, compared at every later use
+NAME.part       the bytes so far; a later attempt continues from there
+NAME.part.json  the file that it is a part of
 NAME.lock       held by the process that downloads; the others wait and then find the file
 """
 
@@ -52,14 +52,14 @@ def fetch(
 
     Args:
         url: http or https.
-        target: Where the file shall lie.
-        size: Bytes, where known.
-        sha256: Where known; otherwise that of the first download is trusted from then on.
-        patience: How long to wait, how often to try again.
-        say: Takes one line for the user.
+        target: Path of the file.
+        size: Bytes, if known.
+        sha256: If known; otherwise the one of the first download is used from then on.
+        patience: Time limits and number of tries.
+        say: Called with each line for the user.
 
     Raises:
-        WeightsError: The file cannot be had, is not weights, or is no longer what it was.
+        WeightsError: The file cannot be downloaded, holds no weights, or has changed.
     """
     if target.exists():
         return verified(target, sha256=sha256)
@@ -87,12 +87,12 @@ def fetch(
 
 
 def verified(path: Path, *, sha256: str | None = None) -> Path:
-    """Return `path` if it holds the bytes that it held when it was downloaded.
+    """Return `path` if the file is unchanged since its download.
 
-    A file without a record (put there by hand) is checked for what it holds and gets one.
+    A file without a record (put there by hand) is checked and gets one.
 
     Raises:
-        WeightsError: It does not.
+        WeightsError: The file has changed.
     """
     record = _read_json(_beside(path, "json"))
     expected = sha256 or record.get("sha256")
@@ -130,7 +130,7 @@ class _Download:
         self.etag: str | None = None
 
     def run(self) -> None:
-        """Fetch, check, and only then give the file its name."""
+        """Download, check, and only then give the file its name."""
         try:
             if not self._is_all_here():
                 self.say(f"downloading {self.url} to {self.target}")
@@ -145,7 +145,7 @@ class _Download:
         safe_write.sync(self.target.parent)
 
     def _fetch_all(self) -> None:
-        """Ask again, from where the last answer broke off, until all is here."""
+        """Request again, from the end of the last answer, until the file is complete."""
         farthest, tries, received = 0, 0, False
         while True:
             wait: float | None = None
@@ -170,13 +170,13 @@ class _Download:
             time.sleep(self.patience.wait_seconds(tries, wait))
 
     def _fetch_some(self) -> bool:
-        """Take one answer; whether the file is complete then."""
+        """Read one answer; returns whether the file is complete."""
         start, validator = self._resume_point()
         with get(self.url, start=start, validator=validator, patience=self.patience) as answer:
             if answer.is_past_the_end:
                 self._forget_part()
                 raise Again("the server now says that the file ends there")
-            start = answer.start  # 0, where it sends all of it again
+            start = answer.start  # 0 if the server sends the whole file again
             self._check_total(answer)
             self._note_part(answer)
             bar = Bar(self.target, done=start, total=answer.total)
@@ -202,7 +202,7 @@ class _Download:
             raise Refused(f"{needed} bytes to come, and the disk has {free} left")
 
     def _resume_point(self) -> tuple[int, str | None]:
-        """Bytes that are here already, and how the server can tell that its file is the same."""
+        """Bytes that have arrived, and the server's name for this version of the file."""
         here = self._here()
         about = _read_json(self.about_part)
         validator = about.get("validator")
@@ -211,7 +211,7 @@ class _Download:
         return here, validator
 
     def _is_all_here(self) -> bool:
-        """Whether an earlier process was stopped between the last byte and the check."""
+        """Whether an earlier process stopped between the last byte and the check."""
         about = _read_json(self.about_part)
         here = self._here()
         return here > 0 and (about.get("url"), about.get("total")) == (self.url, here)
@@ -258,7 +258,7 @@ class _Download:
 
 @contextmanager
 def _alone(target: Path, say: Say) -> Generator[None]:
-    """Hold the lock of a file; say so where another process has it."""
+    """Hold the lock of a file; tell the user if another process has it."""
     lock = FileLock(_beside(target, "lock"))
     try:
         try:
@@ -277,7 +277,7 @@ def _alone(target: Path, say: Say) -> Generator[None]:
 
 
 def _failed_since(target: Path, started: float) -> str:
-    """What another process was told while this one waited; asking again would take as long."""
+    """The failure of another process while this one waited; a new try would take as long."""
     note = _beside(target, "failed")
     try:
         return note.read_text(encoding="utf-8") if note.stat().st_mtime > started else ""
@@ -286,7 +286,7 @@ def _failed_since(target: Path, started: float) -> str:
 
 
 def _check_apart(path: Path) -> None:
-    """Check what came over the network; it may crash or fill the process that reads it."""
+    """Check a downloaded file in another process, which it may crash or fill."""
     if sys.executable:
         seconds = _CHECK_SECONDS + path.stat().st_size / _CHECK_BYTES_PER_SECOND
         run_apart(_CHECKER, path, seconds=seconds)
@@ -295,7 +295,7 @@ def _check_apart(path: Path) -> None:
 
 
 def _check_content(path: Path) -> None:
-    # importing torch takes a second, which those who find a known file need not spend
+    # importing torch takes a second; a known file does not need it
     from videozoo.weights.content import check_content
 
     check_content(path)
@@ -315,7 +315,7 @@ def _remember(path: Path, facts: dict[str, Any]) -> None:
     try:
         with safe_write.written_aside(_beside(path, "json")) as aside:
             aside.write_text(json.dumps(facts | {"when": when}, indent=1), encoding="utf-8")
-    except OSError:  # a cache that others fill, and that may only be read
+    except OSError:  # a shared cache that is read-only
         return
 
 

@@ -1,4 +1,4 @@
-"""Weights files: ours (safetensors with a description in the header) and those of others."""
+"""Weights files: ours (safetensors with a description in the header) and other formats."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
 def save_weights(
     path: Path, module_state: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Write a weights file; an older one at `path` is replaced only by a whole new one.
+    """Write a weights file; an older one is replaced only by a complete new one.
 
     Args:
         path: The file, NAME.safetensors by custom.
         module_state: From `module.state_dict()`, on any device.
-        metadata: What the weights are: JSON values. Stored in the header under "videozoo".
+        metadata: Description of the weights, JSON values. Stored in the header under "videozoo".
 
     Raises:
         WeightsError: The file cannot be written.
@@ -51,7 +51,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a weights file of this library, another safetensors file, or a torch state dict.
 
     Nothing in the file is run. Wrappers such as {"state_dict": ...} and the prefix "module." of
-    `DataParallel` are taken off.
+    `DataParallel` are removed.
 
     Returns:
         Name to tensor, on the CPU, and the metadata of `save_weights` (empty for other files).
@@ -72,7 +72,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read only the description of a weights file; empty for files that have none.
+    """Read only the description of a weights file; empty if it has none.
 
     Raises:
         WeightsError: The file is missing or damaged.
@@ -89,10 +89,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def find_weights(path: Path) -> Path:
-    """Return the file or folder meant by `path`: itself, or with a suffix left out.
+    """Return the file or folder that `path` names, perhaps without its suffix.
 
     Raises:
-        WeightsError: There is none; the message names what is there.
+        WeightsError: There is none; the message lists the files of the folder.
     """
     if path.exists():
         return path
@@ -108,10 +108,10 @@ def find_weights(path: Path) -> Path:
 
 
 def sniff(path: Path) -> Kind:
-    """Tell what a weights file is by its first bytes; names lie.
+    """The kind of a weights file by its first bytes, because names can be wrong.
 
     Raises:
-        WeightsError: It is none that can be read; the message says what it looks like.
+        WeightsError: It is no readable kind; the message shows its first bytes.
     """
     if path.is_dir():
         return _sniff_folder(path)
@@ -179,7 +179,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "facts": (lambda value: isinstance(value, dict), "keys and values"),
     "features": (lambda value: isinstance(value, dict), "keys and values"),
 }
-"""Of the description that `save_weights` stores; each part may be null or not there."""
+"""Parts of the description that `save_weights` stores; each may be null or missing."""
 
 
 def _decode(path: Path, header: Mapping[str, str] | None) -> dict[str, Any]:

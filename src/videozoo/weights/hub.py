@@ -24,10 +24,10 @@ class HubFile:
 
 
 def parse(text: str) -> HubFile:
-    """Read an `hf://` name.
+    """Parse an `hf://` name.
 
     Raises:
-        WeightsError: A part is missing, or the file is of a kind that is not fetched.
+        WeightsError: A part is missing, or files of this kind are not downloaded.
 
     >>> parse("hf://me/nets/tsm/best.safetensors@v2")
     HubFile(repository='me/nets', file='tsm/best.safetensors', revision='v2')
@@ -47,7 +47,7 @@ def parse(text: str) -> HubFile:
 
 
 def fetch(text: str) -> Path:
-    """Return the file on the disk, in the hub's own cache; downloaded where it is not there yet.
+    """Return the file in the hub's own cache; it is downloaded if it is missing.
 
     Raises:
         WeightsError: There is no such file, no permission, or no network.
@@ -66,7 +66,7 @@ def fetch(text: str) -> Path:
 
     endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     offline = is_offline()
-    # without a network, the hub's own client would try for half a minute
+    # without a network, the hub's client would try for half a minute
     here_only = offline or not is_reachable(endpoint)
     try:
         return Path(
@@ -92,6 +92,6 @@ def fetch(text: str) -> Path:
         reason = f"{wanted.repository} has no file {wanted.file}"
     except HFValidationError as error:
         reason = str(error)
-    except Exception as error:  # the hub's client lets through what its HTTP library raises
+    except Exception as error:  # the hub's client does not catch the errors of its HTTP library
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     raise WeightsError(f"{text}: cannot be fetched: {reason}")

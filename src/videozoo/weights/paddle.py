@@ -45,7 +45,7 @@ _MOST_LEVELS, _MOST_DIMENSIONS, _MOST_MESSAGE = 16, 9, 256
 
 
 def read_paddle(path: Path, names: Collection[str] | None = None) -> Arrays:
-    """Read parameters from any of the three containers; which one is told by the content.
+    """Read parameters from any of the three containers, recognised by the content.
 
     Args:
         path: The file or folder; `.pdparams` may be left out.
@@ -55,8 +55,8 @@ def read_paddle(path: Path, names: Collection[str] | None = None) -> Arrays:
         Parameter name to array, in PaddlePaddle's layout.
 
     Raises:
-        WeightsError: The file is missing, damaged, of another kind, or holds another number of
-            parameters than `names`.
+        WeightsError: The file is missing, damaged, of another kind, or does not hold as many
+            parameters as `names`.
     """
     path = find_weights(path)
     kind = sniff(path)
@@ -83,11 +83,11 @@ def write_pdparams(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         )
 
 
-_Pickler: Any = pickle._Pickler  # the one in C lets nobody rename a function
+_Pickler: Any = pickle._Pickler  # the C version cannot rename functions
 
 
 class _OldNumpyPickler(_Pickler):
-    """Calls NumPy's modules by the names they had when PaddlePaddle 1.8 was new."""
+    """Writes NumPy's modules by the names they had in the time of PaddlePaddle 1.8."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         module = getattr(obj, "__module__", None) or ""
@@ -111,7 +111,7 @@ def _read_pickle(path: Path) -> Arrays:
     arrays: Arrays = {}
     for key, value in cast(dict[Any, Any], content).items():
         name = key.decode("latin1") if isinstance(key, bytes) else str(key)
-        if name.endswith("@@"):  # tables that later versions put beside the parameters
+        if name.endswith("@@"):  # tables that later versions store beside the parameters
             continue
         if isinstance(value, tuple) and len(cast(tuple[Any, ...], value)) == 2:
             value = cast(tuple[Any, Any], value)[1]  # (name, array), also of later versions
@@ -123,7 +123,7 @@ def _read_pickle(path: Path) -> Arrays:
 
 def _read_folder(path: Path) -> Arrays:
     entries = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
-    if len(entries) == 1 and entries[0].is_dir():  # archives wrap the folder in another
+    if len(entries) == 1 and entries[0].is_dir():  # archives put the folder into another one
         return _read_folder(entries[0])
     files = [p for p in entries if p.is_file() and p.name != "__model__"]
     if not files:
@@ -139,7 +139,7 @@ def _only_record(file: Path) -> NDArray[Any]:
 
 
 def read_records(path: Path) -> list[NDArray[Any]]:
-    """Read the arrays of a combined file, which have no names, in their order.
+    """Read the arrays of a combined file in order; they have no names.
 
     Raises:
         WeightsError: The file is missing, damaged or cut short.

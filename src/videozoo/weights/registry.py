@@ -1,7 +1,7 @@
-"""The weights that were published for these models, and where they lie.
+"""The published weights of the models, and their places on this machine.
 
-All are those of the PaddlePaddle library of 2019; the scores are the ones it published. Sizes and
-checksums are not known to us yet: what the first download brings is remembered beside the file.
+All are from the 2019 library, with the scores that it published. Sizes and checksums are not known:
+those of the first download are stored beside the file.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ class Published:
     name: str
     """What the user types."""
     path: str
-    """Under the base address."""
+    """Path below the base address."""
     models: tuple[str, ...]
     """The models that can use it, by our names."""
     kind: Literal["weights", "pretrain"]
-    """`weights`: a trained model. `pretrain`: what its training started from."""
+    """`weights`: a trained model. `pretrain`: the weights that its training started from."""
     score: str = ""
-    """As its makers published it."""
+    """As published."""
     note: str = ""
     size: int | None = None
-    """Bytes, where known."""
+    """Bytes, if known."""
     sha256: str | None = None
     """Where known."""
 
     @property
     def url(self) -> str:
-        """Full address; `$VIDEOZOO_WEIGHTS_URL` puts a mirror in place of the original host."""
+        """Full address; `$VIDEOZOO_WEIGHTS_URL` replaces the original host by a mirror."""
         base = os.environ.get("VIDEOZOO_WEIGHTS_URL") or BASE_URL
         return f"{base.rstrip('/')}/{self.path}"
 
@@ -110,7 +110,7 @@ PUBLISHED = (
 
 
 def find(name: str) -> Published:
-    """Return the file that is called `name`.
+    """Return the published file `name`.
 
     Raises:
         WeightsError: There is none; the message gives the nearest name.
@@ -129,16 +129,16 @@ def is_name(text: str) -> bool:
 
 
 def nearest(text: str) -> str:
-    """Return the name that looks most like `text`, or nothing."""
+    """The name nearest to `text`, or ""."""
     close = get_close_matches(text.lower(), [entry.name for entry in PUBLISHED], n=1, cutoff=0.7)
     return close[0] if close else ""
 
 
 def published_for(model: str | None) -> list[Published]:
-    """What one model can use; all there is, where none is named.
+    """Published files for one model, or all of them.
 
     Raises:
-        WeightsError: Nothing was published for such a model.
+        WeightsError: Nothing was published for this model.
     """
     if model is None:
         return list(PUBLISHED)
@@ -155,13 +155,13 @@ def _plain(model: str) -> str:
 
 
 def find_published(entry: Published) -> Path | None:
-    """Where published weights lie on this machine, if they do; nothing is downloaded."""
+    """Path of published weights on this machine, or None; nothing is downloaded."""
     ours = weights_folder() / entry.file_name
     return ours if ours.exists() else left_by_2019(entry.file_name)
 
 
 def default_for(model: str, kind: Literal["weights", "pretrain"]) -> Published | None:
-    """What the 2019 scripts took for a model when told nothing."""
+    """The file that the 2019 library uses by default for a model."""
     return next(
         (entry for entry in PUBLISHED if model in entry.models and entry.kind == kind), None
     )

@@ -1,4 +1,4 @@
-"""From what a user can type to a file on this machine: a name, an address on the hub, a path."""
+"""From a name, a hub address or a path, as users type them, to a file on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 def is_remote(text: str) -> bool:
-    """Whether `text` means a file that may have to be downloaded, and no path on this machine."""
+    """Whether `text` names a file that may need a download, and not a path."""
     return not Path(text).exists() and (
         text.startswith(hub.PREFIX) or "://" in text or registry.is_name(text)
     )
@@ -26,7 +26,7 @@ def fetch_named(text: str, *, say: Say = lambda _: None) -> Path:
     """Return the file behind a registry name or an `hf://` name; see `is_remote`.
 
     Raises:
-        WeightsError: It cannot be had; the message says what to do by hand.
+        WeightsError: It cannot be downloaded; the message says how to do it by hand.
     """
     if text.startswith(hub.PREFIX):
         return hub.fetch(text)
@@ -39,10 +39,10 @@ def fetch_named(text: str, *, say: Say = lambda _: None) -> Path:
 
 
 def fetch_published(entry: Published, *, say: Say = lambda _: None) -> Path:
-    """Return published weights: from the cache, from what the 2019 library left, or downloaded.
+    """Return published weights: from the cache, from the 2019 library's cache, or downloaded.
 
     Raises:
-        WeightsError: They cannot be had.
+        WeightsError: They cannot be downloaded.
     """
     if (here := registry.find_published(entry)) is not None and here.parent != weights_folder():
         return here
@@ -56,17 +56,17 @@ def fetch_published(entry: Published, *, say: Say = lambda _: None) -> Path:
 
 
 def fetch_all(names: Collection[str], *, say: Say = lambda _: None) -> list[Path]:
-    """Return the published files of these names, those downloaded that are not there yet.
+    """Return the published files of these names; missing ones are downloaded.
 
     Raises:
-        WeightsError: A name is unknown (then nothing is downloaded), or a file cannot be had.
+        WeightsError: A name is unknown (then nothing is downloaded), or a download fails.
     """
     entries = [registry.find(name) for name in names]
     return [fetch_published(entry, say=say) for entry in entries]
 
 
 def unpacked(path: Path) -> Path:
-    """Return `path`, or for an archive the folder it was unpacked to, in the cache.
+    """Return `path`, or for an archive its unpacked folder in the cache.
 
     Raises:
         WeightsError: The archive is damaged or refused.
