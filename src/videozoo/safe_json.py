@@ -1,4 +1,4 @@
-"""Parse JSON of others: bounded in depth and in digits, and with one kind of error."""
+"""Parse untrusted JSON: bounded in depth and digits, with one kind of error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 MOST_DEPTH = 64
-"""Lists and objects in one another. Nothing that is written for a purpose needs as many."""
-_MOST_DIGITS = 19  # whole numbers of 64 bits have no more
+"""Levels of lists and objects. No real file needs as many."""
+_MOST_DIGITS = 19  # integers of 64 bits have no more
 _LONG_NUMBER = re.compile(r"[0-9]{20}")
 
 
@@ -20,7 +20,8 @@ def parse_json(
 
     Args:
         text: Bytes are UTF-8.
-        pairs_hook: Makes an object of its keys and values, in order; by default `dict`.
+        pairs_hook: From the (key, value) pairs of an object, in order, to its value; by default
+            `dict`.
 
     Raises:
         ValueError: The text is not JSON, is nested too deep, or holds a whole number of more than
@@ -34,7 +35,7 @@ def parse_json(
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    whole = _whole if _LONG_NUMBER.search(text) else None  # a call for each number takes time
+    whole = _whole if _LONG_NUMBER.search(text) else None  # a call per number takes time
     try:
         content = json.loads(text, parse_int=whole, object_pairs_hook=pairs_hook)
     except (RecursionError, MemoryError):

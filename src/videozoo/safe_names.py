@@ -1,12 +1,12 @@
-"""Names of files as text that every output can carry.
+"""File names as text that every output can show.
 
-A file name is bytes. Where these are not in the encoding of the system, Python keeps each odd byte
-as a character of its own (a surrogate), which no terminal, page or picture can show and no UTF-8
-file can hold. Names are written in one way everywhere:
+A file name is bytes. If they are not in the system's encoding, Python keeps each odd byte as a
+surrogate character, which no terminal, page or picture can show and no UTF-8 file can hold. Names
+are written in the same way everywhere:
 
 * for people, `shown`: odd bytes as ``\\xNN``, control characters as ``?``;
 * in JSON, `json_bytes`: odd bytes as ``\\udcNN``, from which Python reads the very name again;
-* on a stream of any encoding, the error handler `NAMES`: what the encoding lacks becomes ASCII.
+* on a stream of any encoding, the error handler `NAMES`: unsupported characters become ASCII.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _IN_ASCII = {
     "\N{CHECK MARK}": "+",
     "\N{MULTIPLICATION X}": "x",
 }
-"""What tables are drawn with, and one character that takes its place."""
+"""Characters that tables are drawn with, and their ASCII replacements."""
 
 
 def shown(text: object) -> str:
-    r"""Text for people, without anything that a terminal would obey or cannot show.
+    r"""Text for people, without characters that a terminal would obey or cannot show.
 
     >>> shown("a\x1b[2J"), shown("caf\udce9.mp4")
     ('a?[2J', 'caf\\xe9.mp4')
@@ -44,12 +44,12 @@ def shown(text: object) -> str:
 
 
 def listed_path(path: Path) -> Path:
-    """The file that a text in UTF-8 names, also where the system's encoding is another."""
+    """The file named by UTF-8 text, also if the system has another encoding."""
     return Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))
 
 
 def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
-    r"""A JSON text in UTF-8; every name in it can be read again as it was.
+    r"""JSON in UTF-8, from which every name can be read back unchanged.
 
     >>> json_bytes("caf\udce9"), json.loads(json_bytes("caf\udce9")) == "caf\udce9"
     (b'"caf\\udce9"', True)
@@ -60,7 +60,7 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
 
 @contextmanager
 def any_encoding(*streams: TextIO) -> Generator[None]:
-    """Let these streams take any text, whatever their encoding, until the block is left."""
+    """Within the block, these streams take any text, in any encoding."""
     with ExitStack() as stack:
         for stream in streams:
             if isinstance(stream, io.TextIOWrapper):
@@ -75,15 +75,15 @@ def _set_errors(stream: io.TextIOWrapper, errors: str) -> None:
 
 
 def _whole(text: str) -> str:
-    """Put together the bytes of a character that the system's encoding took for odd ones."""
+    """Join bytes of a UTF-8 character that the system's encoding kept as odd bytes."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character that came from elsewhere
+    except UnicodeEncodeError:  # half of a surrogate pair
         return text
 
 
 def _odd(character: str) -> str | None:
-    """An odd byte, or half a character, as people can read it; None for other characters."""
+    """An odd byte, or half of a surrogate pair, as readable text; None for other characters."""
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:
         return f"\\x{number - 0xDC00:02x}"

@@ -1,7 +1,7 @@
-"""Read `.npy` and `.npz` files of others: numbers and text, never more than the file can hold.
+"""Read untrusted `.npy` and `.npz` files: numbers and text, never more than the file can hold.
 
-A header of a few bytes can announce any shape, and a few packed bytes any number of zeros. What is
-announced is compared with the size of the file before memory is asked for.
+A header of a few bytes can announce any shape, and a few packed bytes any number of zeros.
+Announced sizes are compared with the size of the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     """Return the array of a `.npy` file.
 
     Raises:
-        DataError: The file is missing, damaged, shorter than it says, or holds objects.
+        DataError: The file is missing, damaged, too short, or holds objects.
     """
     try:
         with path.open("rb") as file:
@@ -37,12 +37,12 @@ def read_npy(path: Path) -> NDArray[Any]:
         return _shaped(array, shape, fortran)
     except OSError as error:
         raise _unreadable(path, error) from None
-    except Exception as error:  # a damaged file can raise nearly anything
+    except Exception as error:  # a damaged file can raise almost anything
         raise _damaged(path, ".npy", error) from None
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Return the array of a `.npy` file as a view of the disk, which cannot be written to.
+    """Return the array of a `.npy` file as a read-only memory map.
 
     Raises:
         DataError: As `read_npy`.
@@ -65,7 +65,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises:
         DataError: The file is missing or damaged, holds something else or a name twice, or would
-            unpack to far more than a file of its size can mean.
+            unpack to far more than its size allows.
     """
     arrays: dict[str, NDArray[Any]] = {}
     try:
@@ -104,7 +104,7 @@ def _unpacked(member: IO[bytes], size: int) -> NDArray[Any]:
 
 
 def _announced(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, order, type and place of the array, after the header was compared with the size."""
+    """Shape, order, type and offset of the array, checked against the size of the file."""
     version = npy.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = npy.read_array_header_1_0(file, _MOST_HEADER)

@@ -1,14 +1,14 @@
 """Read pickles of plain data: numbers, text, bytes, containers and numpy arrays. Nothing runs.
 
-A pickle is a program for a small machine with a stack and a memory. The ordinary unpickler calls
-whatever the program names, and numpy's own constructors are enough to write outside an array.
-PaddlePaddle's `.pdparams` and the 2019 data files are pickles, so `PickleReader` follows their
-programs itself. It looks up and calls nothing that a file names: the few names that such data
-needs are marks, and an array is made only after its bytes were found to fit its shape.
+A pickle is a program for a small machine with a stack and a memory. Python's unpickler calls any
+function that the program names, and numpy's own constructors are enough to write outside an array.
+PaddlePaddle's `.pdparams` and the data files of the 2019 library are pickles, so `PickleReader`
+runs their programs itself. It never looks up or calls a name of the file: the few names that such
+data needs are marks, and an array is made only if its bytes fit its shape.
 
-What a hostile file can still do: take time and memory in proportion to its size, plus a constant.
-This holds for later code as well, which walks through what it gets, prints it or copies it: where
-a file refers to one thing many times, the thing is counted each time.
+A hostile file can still take time and memory in proportion to its size, plus a constant. This also
+holds for later code that walks through the result, prints or copies it: an object that the file
+refers to many times is counted each time.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from videozoo.errors import DataError
 Encoding = Literal["ASCII", "latin1", "utf-8", "bytes"]
 
 _MOST_LEVELS = 64
-"""Of containers in containers."""
+"""Levels of containers."""
 _MOST_DIMENSIONS = 32
 _MOST_DIGITS = 64
-"""Characters of a number that is written as text."""
+"""Characters of a number in text form."""
 _MOST_INT_BYTES = 9
-"""64 bits and a sign; arrays hold nothing larger either."""
+"""64 bits and a sign, the largest integers of arrays."""
 _LARGE_BYTES = 2**16
 _PARTS = 8
 """How far back in the memory the bytes of an array are, once the array is made."""
@@ -89,7 +89,7 @@ def load_pickle(path: Path, *, encoding: Encoding = "bytes") -> Any:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DataError(f"{path}: cannot be read: not a regular file")
             data = file.read(1)
-            if data in _FIRST_BYTES:  # rather than to load gigabytes of something else
+            if data in _FIRST_BYTES:  # do not load gigabytes of something else
                 file.seek(0)
                 data = file.read()
     except OSError as error:
@@ -108,28 +108,28 @@ def load_pickle(path: Path, *, encoding: Encoding = "bytes") -> Any:
 
 
 class ForbiddenError(Exception):
-    """The pickle names something to run, which is the message."""
+    """The pickle names something to run; the message is that name."""
 
 
 class RefusedError(Exception):
-    """The pickle holds what plain data does not, or would grow far beyond its size."""
+    """The pickle holds more than plain data, or would grow far beyond its size."""
 
 
 class DamagedError(Exception):
-    """The bytes are no pickle, or not the whole of one."""
+    """The bytes are no pickle, or an incomplete one."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What stands for a name in a pickle."""
+    """Stands for a name in a pickle."""
 
     name: str
     make: Callable[..., Any] | None = None
-    """Called, with the reader and what the file holds, where the file calls the name."""
+    """Called with the reader and the file's arguments, if the file calls the name."""
 
 
 class _Dtype:
-    """A type of elements, before and after the file told its byte order."""
+    """A type of elements, before and after its byte order is known."""
 
     __slots__ = ("dtype", "is_whole")
 
@@ -139,7 +139,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array that the file has begun; it gets its content later."""
+    """An array that gets its content later in the file."""
 
     __slots__ = ("content",)
 
@@ -230,22 +230,22 @@ class PickleReader:
             raise
         except IndexError:
             raise DamagedError("it ends early, or is none") from None
-        except Exception as error:  # a damaged pickle can raise nearly anything
+        except Exception as error:  # a damaged pickle can raise almost anything
             raise DamagedError(f"{type(error).__name__}: {error}"[:200]) from None
         return value
 
     def spend(self, num_bytes: int) -> None:
-        """Account for memory that is about to be taken.
+        """Count memory that will be allocated.
 
         Raises:
-            RefusedError: The file is too small for so much.
+            RefusedError: The file is too small for this much memory.
         """
         self._left_to_make -= num_bytes
         if self._left_to_make < 0:
             raise RefusedError("it would take far more memory than the file has bytes")
 
     def _follow(self) -> None:
-        """Take step after step; the commonest by far are taken right here."""
+        """Run the instructions; the most frequent ones are handled right here."""
         data, steps, stack, memo, marks = self._data, _STEPS, self._stack, self._memo, self._marks
         index_at, most = _INDEX.unpack_from, len(data)
         at = self.position
@@ -470,7 +470,7 @@ class PickleReader:
         return value
 
     def _forget(self, raw: bytes | bytearray | str) -> None:
-        """Let go of what has become an array, rather than to hold large bytes twice.
+        """Release bytes that have become an array, to not hold them twice.
 
         They are in the memory by themselves, and in what was passed on with them.
         """
@@ -700,7 +700,7 @@ def _ordered(_reader: PickleReader, pairs: Any = ()) -> OrderedDict[Any, Any]:
 
 
 def _no_bytes(_reader: PickleReader) -> bytes:
-    """How Python 3 writes empty bytes in protocols 0 to 2."""
+    """Empty bytes, as Python 3 writes them in protocols 0 to 2."""
     return b""
 
 
@@ -726,7 +726,7 @@ _NAMES = _names()
 
 
 def check_elements(array: NDArray[Any]) -> None:
-    """Refuse bytes that are no elements of their type; numpy takes them on trust.
+    """Refuse bytes that are not valid elements of their type, which numpy does not check.
 
     Raises:
         RefusedError: There are booleans other than 0 and 1, or characters that are none.

@@ -1,4 +1,4 @@
-"""Read text of others: from files, and not from devices, which never end."""
+"""Read text files, and refuse devices, which never end."""
 
 from __future__ import annotations
 

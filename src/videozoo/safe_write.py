@@ -1,4 +1,4 @@
-"""Files that are either whole and on the disk, or not there."""
+"""Write files completely, or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def written_aside(path: Path) -> Generator[Path]:
-    """Yield a path to write to; what is there afterwards takes the place of `path` at once.
+    """Yield a temporary path; the file written there then replaces `path` at once.
 
-    When the block raises, `path` is as it was.
+    If the block raises, `path` is unchanged.
     """
     aside = path.with_name(f"{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,10 +27,10 @@ def written_aside(path: Path) -> Generator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the content of a file or folder is on the disk."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folders, and its renames need no such help
+    except PermissionError:  # Windows cannot open folders, and its renames do not need this
         return
     try:
         os.fsync(handle)

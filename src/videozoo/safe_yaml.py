@@ -1,8 +1,7 @@
-"""Parse YAML of others: plain values only, bounded in depth, size and digits, one kind of error.
+"""Parse untrusted YAML: plain values, bounded in depth, size and digits, one kind of error.
 
-YAML 1.1 reads more into plain text than a configuration means: `2020-01-01` as a date, `59:59` as
-a number of base 60. Here these stay text. A key that is there twice is refused, where YAML would
-keep the last one without a word.
+YAML 1.1 turns plain text into other values: `2020-01-01` into a date, `59:59` into a number of base
+60. Here they stay text. A repeated key is refused; YAML would silently keep the last one.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_DEPTH = 32
-"""Lists and mappings in one another."""
+"""Levels of lists and mappings."""
 MOST_VALUES = 10_000
-"""Of one text; those that aliases repeat count each time."""
+"""Values of one text; values that aliases repeat count each time."""
 MOST_CHARACTERS = 200_000
-"""Of one text. A configuration needs thousands."""
+"""Characters of one text. A configuration needs thousands."""
 _MOST_BITS = 63
 _MOST_SHOWN = 40
 
@@ -60,14 +59,14 @@ def parse_yaml(text: str) -> Any:
 
 
 class _Composer(yaml.SafeLoader):
-    """Makes the tree of a text. What its values are is for `_Reader`, not for PyYAML."""
+    """Makes the node tree of a text; `_Reader`, not PyYAML, gives the values."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = self._count = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        """Stop early where the text is larger than allowed."""
+        """Stop early if the text is larger than allowed."""
         self._depth += 1
         self._count += 1
         if self._depth > MOST_DEPTH + 1:
@@ -86,7 +85,7 @@ class _Reader:
         self._count = 0
 
     def value(self, node: Node, around: tuple[Node, ...]) -> Any:
-        """The value of a node that lies in others; aliases may lead back to one of them."""
+        """The value of a node inside `around`; aliases may lead back to one of them."""
         self._count += 1
         if node in around:
             raise _refused(node.start_mark, "a list or mapping that contains itself")
