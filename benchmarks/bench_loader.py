@@ -22,10 +22,11 @@ from torch.nn import functional as F
 
 from benchmarks.harness import Options, Outcome, Target, main, one_thread
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.data.clips import TrainBatches, load_entries
+from videozoo.data.clips import ClipBatch, ClipDataset, load_entries
 from videozoo.data.frames.sampling import segment_frames_random
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.views import Draws
+from videozoo.data.loader import TrainLoader
 from videozoo.engine.devices import use_channels_last
 from videozoo.models import build_model
 from videozoo.ops import normalize
@@ -110,9 +111,9 @@ def _make_list(folder: Path, num_videos: int, num_frames: int, size: tuple[int, 
     return ClipData(train=listed, format="list")
 
 
-def _batches(entries: list[ClipEntry], data: ClipData, num_workers: int) -> TrainBatches:
+def _batches(entries: list[ClipEntry], data: ClipData, num_workers: int) -> TrainLoader[ClipBatch]:
     data = data.model_copy(update={"num_workers": num_workers})
-    return TrainBatches(entries, SHAPE, data, batch_size=BATCH_SIZE, seed=0)
+    return TrainLoader(ClipDataset(entries, SHAPE, data), data, batch_size=BATCH_SIZE)
 
 
 def _decode_alone(entries: list[ClipEntry], epoch: int) -> dict[str, float]:
@@ -127,7 +128,7 @@ def _decode_alone(entries: list[ClipEntry], epoch: int) -> dict[str, float]:
     return _a_clip(spent, len(entries))
 
 
-def _load(batches: TrainBatches, epoch: int) -> dict[str, float]:
+def _load(batches: TrainLoader[ClipBatch], epoch: int) -> dict[str, float]:
     num_clips = 0
     with _clock() as spent:
         for batch in batches.epoch(epoch):

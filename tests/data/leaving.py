@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.data.test_features import BOTH, CLASSES
 from videozoo.data import clips
-from videozoo.data import loader as sequences
-from videozoo.data.tags import EvalFeatures, TrainFeatures
+from videozoo.data.loader import Batch, EvalLoader, Reading, TrainLoader, VideoDataset
+from videozoo.data.tags import FeatureDataset, load_records
 from videozoo.settings.tags import FeatureData
 from videozoo.types import ClipShape
 
@@ -29,23 +29,24 @@ LOADERS: list[Any] = []
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """A batch of sequences, as far as a loader minds."""
+class Numbers(Batch):
+    """The least that a batch can hold."""
 
     numbers: tuple[int, ...]
-    replaced: int = 0
-    skipped: tuple[int, ...] = ()
-
-    def pin_memory(self) -> Numbers:
-        return self
+    on_device: ClassVar = ()
 
 
-def read(number: int, epoch: int | None) -> int:
-    return number
+class Counting(VideoDataset[int, Numbers]):
+    """Numbers in place of videos."""
 
+    def __len__(self) -> int:
+        return 40
 
-def collate(numbers: Sequence[int]) -> Numbers:
-    return Numbers(tuple(numbers))
+    def read(self, number: int, epoch: int | None) -> int:
+        return number
+
+    def collate(self, items: Sequence[int]) -> Numbers:
+        return Numbers(tuple(items))
 
 
 def loaders(clip_list: Path, shards: Path) -> list[Any]:
@@ -54,16 +55,15 @@ def loaders(clip_list: Path, shards: Path) -> list[Any]:
     data = clips.ClipData(train=clip_list, num_workers=1, short_side=40, crop_size=32)
     entries = clips.load_entries(data, "train")
     features = FeatureData(train=shards, val=shards, num_workers=1)
-    items: Any = sequences.Items(40, read, collate)
-    workers = sequences.Workers(num_workers=1, prefetch_batches=1)
-    share = {"rank": 0, "world": 1}
+    tags = FeatureDataset(load_records(features, "train"), BOTH, features, num_classes=CLASSES)
+    one = Reading(num_workers=1, prefetch_batches=1)
     return [
-        clips.TrainBatches(entries, shape, data, batch_size=1),
-        TrainFeatures(BOTH, features, batch_size=1, num_classes=CLASSES),
-        sequences.TrainBatches(items, workers, batch_size=1, seed=0, bad_video_share=0, **share),
-        clips.EvalBatches(entries, shape, data, batch_size=1),
-        EvalFeatures(BOTH, features, batch_size=1),
-        sequences.EvalBatches(items, workers, batch_size=1, skip_bad=False, **share),
+        TrainLoader(clips.ClipDataset(entries, shape, data), data, batch_size=1),
+        TrainLoader(tags, features, batch_size=1),
+        TrainLoader(Counting(), one, batch_size=1),
+        EvalLoader(clips.ViewDataset(entries, shape, data), data, batch_size=1),
+        EvalLoader(tags, features, batch_size=1),
+        EvalLoader(Counting(), one, batch_size=1),
     ]
 
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
 from videozoo.data.captions import (
     PADDING,
-    EvalCaptions,
-    TrainCaptions,
+    CaptionDataset,
     Vocabulary,
     build_vocabulary,
     count_unknown,
@@ -26,6 +25,7 @@ from videozoo.data.captions import (
     write_vocabulary,
 )
 from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.errors import DataError
 from videozoo.models import ets
 from videozoo.settings.captions import CaptionData
@@ -187,7 +187,8 @@ def test_a_vocabulary_that_cannot_work_is_refused(tmp_path: Path, words: str, me
 def test_events_become_rows_and_numbers_of_words(data: CaptionData):
     events = load_events(data, "val", feature_dim=DIM)
 
-    batches = list(EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2))
+    dataset = CaptionDataset(events, WORDS, data, feature_dim=DIM)
+    batches = list(EvalLoader(dataset, data, batch_size=2))
 
     assert [len(batch) for batch in batches] == [2, 2, 1]
     first = batches[0]
@@ -206,7 +207,9 @@ def test_an_event_outside_its_video_is_refused_or_skipped(data: CaptionData):
 
     def read(data: CaptionData) -> list[int]:
         events = load_events(data, "val", feature_dim=DIM)
-        batches = EvalCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2)
+        batches = EvalLoader(
+            CaptionDataset(events, WORDS, data, feature_dim=DIM), data, batch_size=2
+        )
         return [number for batch in batches for number in batch.events.tolist()]
 
     with pytest.raises(DataError, match=r"line 2: v_0 7 to 8 s shows nothing of its video") as e:
@@ -217,7 +220,9 @@ def test_an_event_outside_its_video_is_refused_or_skipped(data: CaptionData):
 
 def test_an_interrupted_epoch_goes_on_where_it_stopped(data: CaptionData):
     events = load_events(data, "train", feature_dim=DIM)
-    batches = TrainCaptions(data, WORDS, events, feature_dim=DIM, batch_size=2, seed=3)
+    batches = TrainLoader(
+        CaptionDataset(events, WORDS, data, feature_dim=DIM, seed=3), data, batch_size=2
+    )
 
     whole = list(batches.epoch(1))
     rest = list(batches.epoch(1, skip_batches=1))
@@ -238,7 +243,9 @@ def test_features_may_be_npy_or_a_pack_that_tells_its_rate(data: CaptionData, tm
     for name in ("npy", "pack"):
         chosen = data.model_copy(update={"features": tmp_path / name})
         events = load_events(chosen, "val", feature_dim=DIM)
-        batches = EvalCaptions(chosen, WORDS, events, feature_dim=DIM, batch_size=9)
+        batches = EvalLoader(
+            CaptionDataset(events, WORDS, chosen, feature_dim=DIM), chosen, batch_size=9
+        )
         lengths.append(next(iter(batches)).lengths.tolist())
 
     assert lengths == [[11, 20, 4, 5, 1], [6, 10, 2, 3, 11]]
@@ -252,7 +259,8 @@ def test_features_that_do_not_fit_are_named(data: CaptionData):
 
     def read(dim: int = DIM) -> None:
         events = load_events(data, "val", feature_dim=dim)
-        list(EvalCaptions(data, WORDS, events, feature_dim=dim, batch_size=2))
+        dataset = CaptionDataset(events, WORDS, data, feature_dim=dim)
+        list(EvalLoader(dataset, data, batch_size=2))
 
     with pytest.raises(DataError, match=r"v_0: 3 values per step, expected model.feature_dim=4"):
         read(4)

@@ -19,17 +19,43 @@ from videozoo.data import clips
 from videozoo.data.annotations.videos import ClipEntry, read_list
 from videozoo.data.clips import (
     ClipBatch,
-    EvalBatches,
-    TrainBatches,
-    TrainEpoch,
+    ClipDataset,
+    ViewDataset,
     epoch_order,
     load_entries,
 )
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.views import Draws, eval_plan, eval_views, train_plan, train_view
+from videozoo.data.loader import Epoch, EvalLoader, TrainLoader
 from videozoo.errors import ConfigError, DataError, VideoError
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
+
+
+def train_loader(
+    entries: Sequence[ClipEntry],
+    shape: ClipShape,
+    data: ClipData,
+    *,
+    batch_size: int,
+    **options: Any,
+) -> TrainLoader[ClipBatch]:
+    return TrainLoader(ClipDataset(entries, shape, data, **options), data, batch_size=batch_size)
+
+
+def eval_loader(
+    entries: Sequence[ClipEntry],
+    shape: ClipShape,
+    data: ClipData,
+    views: ClipViews | None = None,
+    *,
+    batch_size: int | None = None,
+    num_classes: int | None = None,
+    **options: Any,
+) -> EvalLoader[ClipBatch]:
+    dataset = ViewDataset(entries, shape, data, views, num_classes=num_classes)
+    size = batch_size or (views or ClipViews()).batch_size
+    return EvalLoader(dataset, data, batch_size=size, **options)
 
 
 def train_batches(
@@ -40,9 +66,9 @@ def train_batches(
     epoch: int = 0,
     skip_batches: int = 0,
     **options: Any,
-) -> TrainEpoch:
+) -> Epoch[ClipBatch]:
     """Batches of a single epoch."""
-    return TrainBatches(entries, shape, data, **options).epoch(epoch, skip_batches=skip_batches)
+    return train_loader(entries, shape, data, **options).epoch(epoch, skip_batches=skip_batches)
 
 
 SEGMENTS = ClipShape(sampling="segments", num_steps=3)
@@ -108,7 +134,7 @@ def test_batches_are_bytes_channels_last(
 ):
     for batch in (
         next(iter(train_batches(entries, shape, HERE, batch_size=2))),
-        next(iter(EvalBatches(entries, shape, HERE, batch_size=2))),
+        next(iter(eval_loader(entries, shape, HERE, batch_size=2))),
     ):
         assert tuple(batch.clips.shape) == expected
         assert batch.clips.dtype == torch.uint8
@@ -118,7 +144,7 @@ def test_batches_are_bytes_channels_last(
 
 
 def test_frames_of_a_step_lie_side_by_side_on_the_channels(entries: list[ClipEntry]):
-    batch = next(iter(EvalBatches(entries[:1], RUNS, HERE)))
+    batch = next(iter(eval_loader(entries[:1], RUNS, HERE)))
     grey = batch.clips.float().mean(dim=(3, 4))[0]  # (steps, 9)
     steps = grey.view(2, 3, 3).mean(dim=2)  # frame numbers 1 2 3 and 5 6 7, times 8
 
@@ -138,9 +164,9 @@ def test_batches_do_not_depend_on_the_number_of_workers(entries: list[ClipEntry]
 
 
 def test_epochs_and_seeds_differ_and_repeat(entries: list[ClipEntry]):
-    source = TrainBatches(entries, SEGMENTS, HERE, batch_size=7, seed=3)
+    source = train_loader(entries, SEGMENTS, HERE, batch_size=7, seed=3)
     first, second, again = (list(source.epoch(number)) for number in (0, 1, 0))
-    other = list(TrainBatches(entries, SEGMENTS, HERE, batch_size=7, seed=4).epoch(0))
+    other = list(train_loader(entries, SEGMENTS, HERE, batch_size=7, seed=4).epoch(0))
 
     assert same(first, again)
     assert not same(first, second)
@@ -156,7 +182,7 @@ def test_every_epoch_draws_anew_for_each_video(entries: list[ClipEntry]):
 
 
 def test_an_epoch_goes_on_where_it_stopped(entries: list[ClipEntry]):
-    source = TrainBatches(entries, SEGMENTS, WORKERS, batch_size=2)
+    source = train_loader(entries, SEGMENTS, WORKERS, batch_size=2)
     for batch in source.epoch(4):  # interrupted: workers hold batches nobody wants any more
         assert len(batch) == 2
         break
@@ -189,7 +215,7 @@ def test_the_global_random_states_are_left_alone(entries: list[ClipEntry]):
     random.seed(5)
 
     list(train_batches(entries, SEGMENTS, WORKERS, batch_size=2))
-    list(EvalBatches(entries, SEGMENTS, WORKERS))
+    list(eval_loader(entries, SEGMENTS, WORKERS))
 
     assert torch.equal(torch.rand(2), expected[0])
     assert random.random() == expected[1]
@@ -218,7 +244,7 @@ def test_the_last_incomplete_batch_is_dropped_unless_it_is_the_only_one(
 
 
 def test_a_bad_video_is_replaced_and_counted(entries: list[ClipEntry], bad: ClipEntry):
-    source = TrainBatches([*entries, bad], SEGMENTS, WORKERS, batch_size=4)
+    source = train_loader([*entries, bad], SEGMENTS, WORKERS, batch_size=4)
     batches = list(source.epoch(0))
 
     assert [len(batch) for batch in batches] == [4, 4]
@@ -258,7 +284,7 @@ def test_a_list_of_bad_videos_comes_to_an_end(bad: ClipEntry):
 def test_mirroring_is_as_frequent_as_asked(entries: list[ClipEntry], shape: ClipShape):
     def falling(flip: float) -> int:
         data = HERE.model_copy(update={"flip": flip})
-        source = TrainBatches(entries, shape, data, batch_size=7)
+        source = train_loader(entries, shape, data, batch_size=7)
         found = torch.cat([batch.clips for n in range(4) for batch in source.epoch(n)]).float()
         return int((found[..., 0].mean(dim=(1, 2, 3)) > found[..., -1].mean(dim=(1, 2, 3))).sum())
 
@@ -295,8 +321,8 @@ def test_only_the_named_seconds_of_a_video_are_seen(tmp_path: Path):
     entry = ClipEntry(path, 0, "long", start_seconds=1.0, end_seconds=2.0)  # frames 10 to 19
     data = HERE.model_copy(update={"flip": 0.0})
 
-    (found,) = EvalBatches([entry], SEGMENTS, data)
-    (whole,) = EvalBatches([replace(entry, start_seconds=None, end_seconds=None)], DENSE, data)
+    (found,) = eval_loader([entry], SEGMENTS, data)
+    (whole,) = eval_loader([replace(entry, start_seconds=None, end_seconds=None)], DENSE, data)
     (drawn,) = train_batches([entry], SEGMENTS, data, batch_size=1)
 
     grey = found.clips.float().mean(dim=(2, 3, 4))[0]
@@ -318,7 +344,7 @@ def test_every_view_is_seen_once_whatever_the_number_of_processes(
     views = ClipViews(num_clips=2, num_crops=3, batch_size=7)
     seen: list[tuple[int, int, int]] = []
     for rank in range(world):
-        batches = EvalBatches(entries, SEGMENTS, data, views, rank=rank, world=world)
+        batches = eval_loader(entries, SEGMENTS, data, views, rank=rank, world=world)
         videos: set[int] = set()
         for batch in batches:
             assert len(batch) <= 7
@@ -332,7 +358,7 @@ def test_every_view_is_seen_once_whatever_the_number_of_processes(
 
 
 def test_evaluation_can_be_repeated(entries: list[ClipEntry]):
-    batches = EvalBatches(entries, DENSE, HERE, batch_size=3)
+    batches = eval_loader(entries, DENSE, HERE, batch_size=3)
 
     assert len(batches) == 3
     assert same(list(batches), list(batches))
@@ -343,7 +369,7 @@ def test_a_bad_video_stops_evaluation_with_its_own_message(
     entries: list[ClipEntry], bad: ClipEntry, data: ClipData
 ):
     with pytest.raises(VideoError) as error:
-        list(EvalBatches([*entries, bad], SEGMENTS, data))
+        list(eval_loader([*entries, bad], SEGMENTS, data))
 
     assert str(error.value).startswith(str(bad.path))
     assert "Traceback" not in str(error.value)
@@ -357,7 +383,7 @@ def test_skipped_videos_are_reported(
 ):
     listed = [*entries[:place], bad, *entries[place:]]
     views = ClipViews(num_clips=3)
-    source = EvalBatches(listed, SEGMENTS, HERE, views, batch_size=size, skip_bad=True)
+    source = eval_loader(listed, SEGMENTS, HERE, views, batch_size=size, skip_bad=True)
     batches = list(source)
 
     assert [video for batch in batches for video in batch.skipped] == [place]
@@ -384,7 +410,7 @@ def test_a_video_that_breaks_midway_is_left_out_whole(
 
     monkeypatch.setattr(clips, "open_video", breaking)
     views = ClipViews(num_clips=2)
-    batches = list(EvalBatches(entries, SEGMENTS, HERE, views, batch_size=20, skip_bad=True))
+    batches = list(eval_loader(entries, SEGMENTS, HERE, views, batch_size=20, skip_bad=True))
 
     assert [batch.skipped for batch in batches] == [(2,)]
     assert batches[0].videos.tolist() == [0, 0, 1, 1, 3, 3, 4, 4, 5, 5, 6, 6]
@@ -393,11 +419,11 @@ def test_a_video_that_breaks_midway_is_left_out_whole(
 
 def test_nothing_but_bad_videos_is_an_error_even_when_skipping(bad: ClipEntry):
     with pytest.raises(DataError, match=r"none of the videos can be read"):
-        list(EvalBatches([bad, bad], SEGMENTS, HERE, skip_bad=True))
+        list(eval_loader([bad, bad], SEGMENTS, HERE, skip_bad=True))
     with pytest.raises(DataError, match="no videos to evaluate"):
-        EvalBatches([], SEGMENTS, HERE)
+        eval_loader([], SEGMENTS, HERE)
     with pytest.raises(DataError, match="no videos to train on"):
-        TrainBatches([], SEGMENTS, HERE, batch_size=1)
+        train_loader([], SEGMENTS, HERE, batch_size=1)
 
 
 def test_a_2019_test_list_gives_the_views_that_the_settings_would(
@@ -413,7 +439,7 @@ def test_a_2019_test_list_gives_the_views_that_the_settings_would(
     (tmp_path / "testlist.txt").write_text("".join(lines))
 
     def found(listed: list[ClipEntry]) -> ClipBatch:
-        (batch,) = EvalBatches(listed, DENSE, HERE, views, batch_size=999)
+        (batch,) = eval_loader(listed, DENSE, HERE, views, batch_size=999)
         return batch
 
     ours, theirs = found(entries), found(read_list(tmp_path / "testlist.txt", labels="optional"))
@@ -434,7 +460,7 @@ def test_pickles_bring_their_label_and_centre_their_runs(tmp_path: Path):
     path.write_bytes(pickle.dumps((b"v", 2, [jpeg(10 * n) for n in range(18)]), protocol=2))
     entry = ClipEntry(path, None, "v.pkl")
 
-    (batch,) = EvalBatches([entry], RUNS, HERE)
+    (batch,) = eval_loader([entry], RUNS, HERE)
     steps = batch.clips[0].float().mean(dim=(2, 3)).view(2, 3, 3).mean(dim=2)
     plan = eval_plan(RUNS, HERE)
     with open_video(path) as reader:
@@ -444,8 +470,8 @@ def test_pickles_bring_their_label_and_centre_their_runs(tmp_path: Path):
     assert torch.allclose(steps, torch.tensor([[30.0, 40, 50], [120, 130, 140]]), atol=1)
     assert abs(float(other[0, ..., 0].mean()) - 40) < 1
     for broken in (
-        EvalBatches([entry], RUNS, HERE, num_classes=2),
-        TrainBatches([entry], RUNS, WORKERS, batch_size=1, num_classes=2).epoch(0),
+        eval_loader([entry], RUNS, HERE, num_classes=2),
+        train_loader([entry], RUNS, WORKERS, batch_size=1, num_classes=2).epoch(0),
     ):
         with pytest.raises(DataError, match=r"v\.pkl: holds label 2, expected 0 to 1$"):
             list(broken)

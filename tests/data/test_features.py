@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from videozoo.data import tags
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features import records
 from videozoo.data.features.records import (
@@ -24,10 +23,10 @@ from videozoo.data.features.records import (
     find_records,
     write_shard,
 )
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.tags import (
-    EvalFeatures,
     FeatureBatch,
-    TrainFeatures,
+    FeatureDataset,
     class_names,
     has_records,
     load_records,
@@ -80,14 +79,31 @@ def held(shards: Path) -> RecordSet:
     return find_records(shards)
 
 
-def train(held: RecordSet, data: FeatureData = HERE, **options: Any) -> TrainFeatures:
-    given: dict[str, Any] = {"batch_size": 4, "num_classes": CLASSES, "shape": BOTH}
-    return TrainFeatures(data=data, records=held, **(given | options))
+def train(
+    held: RecordSet,
+    data: FeatureData = HERE,
+    *,
+    shape: FeatureShape = BOTH,
+    batch_size: int = 4,
+    num_classes: int = CLASSES,
+    seed: int = 0,
+    **options: Any,
+) -> TrainLoader[FeatureBatch]:
+    dataset = FeatureDataset(held, shape, data, seed=seed, num_classes=num_classes)
+    return TrainLoader(dataset, data, batch_size=batch_size, **options)
 
 
-def evaluate(held: RecordSet, data: FeatureData = HERE, **options: Any) -> EvalFeatures:
-    given: dict[str, Any] = {"batch_size": 4, "shape": BOTH}
-    return EvalFeatures(data=data, records=held, **(given | options))
+def evaluate(
+    held: RecordSet,
+    data: FeatureData = HERE,
+    *,
+    shape: FeatureShape = BOTH,
+    batch_size: int = 4,
+    num_classes: int | None = None,
+    **options: Any,
+) -> EvalLoader[FeatureBatch]:
+    dataset = FeatureDataset(held, shape, data, num_classes=num_classes)
+    return EvalLoader(dataset, data, batch_size=batch_size, **options)
 
 
 def names_of(batches: Iterable[FeatureBatch]) -> list[str]:
@@ -592,8 +608,8 @@ def test_the_section_says_where_the_parts_are(shards: Path, tmp_path: Path):
 
     assert len(load_records(data, "train")) == 24
     assert len(load_records(data, "val")) == len(load_records(data, "test")) == 5
-    assert len(TrainFeatures(BOTH, data, batch_size=4, num_classes=CLASSES).records) == 24
-    assert len(names_of(EvalFeatures(BOTH, data, part="test", batch_size=4))) == 5
+    assert len(load_records(data, "train")) == 24
+    assert len(names_of(evaluate(load_records(data, "test"), data))) == 5
     assert not has_records(FeatureData(train=shards), "test")
     with pytest.raises(DataError, match=r"data.test is not set \(nor data.val\)"):
         load_records(FeatureData(train=shards), "test")
@@ -611,13 +627,12 @@ def test_settings_are_checked(values: dict[str, Any]):
 
 
 def test_records_travel_to_spawned_workers(held: RecordSet):
-    items = tags._Items(held, BOTH, HERE, seed=0, num_classes=CLASSES)
+    dataset = FeatureDataset(held, BOTH, HERE, num_classes=CLASSES)
     held.read(0)
 
-    copy = pickle.loads(pickle.dumps(items))
+    copy = pickle.loads(pickle.dumps(dataset))
 
-    loaded = copy[tags._Key(np.array([3]), None)]
-    assert loaded.batch.names == ("v3",)
+    assert copy.collate([copy[3]]).names == ("v3",)
 
 
 def test_names_come_from_the_vocabulary_of_youtube_8m(tmp_path: Path):

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.moments import (
-    EvalMoments,
-    TrainMoments,
+    PairDataset,
+    SearchDataset,
     ask,
     load_moments,
     load_windows,
@@ -130,11 +131,12 @@ def test_files_of_2019_become_pairs_and_searches(old: MomentData):
 
     assert (moments.unit, moments.encoder, len(moments)) == ("frames", "given", 3)
     assert moments.videos[0].length == 400
-    batches = TrainMoments(old, moments, batch_size=3)
+    pairs = PairDataset(moments, old)
+    batches = TrainLoader(pairs, old, batch_size=3)
     (batch,) = batches.epoch(0)
     assert sorted(batch.offsets.tolist()) == [[-7, 5], [9, 1], [9, 1]]
     assert {row[0] for row in batch.sentences.tolist()} == {1, 2, 3}
-    (search,) = EvalMoments(old, moments, batch_size=1)
+    (search,) = EvalLoader(SearchDataset(moments), old, batch_size=1)
     assert search.visual[0].shape == (4, 9)
     assert search.sentences[0].shape == (3, WORDS)
 
@@ -146,7 +148,7 @@ def test_vectors_of_another_length_are_refused(old: MomentData):
         load_moments(longer, "train", **DIMS)
     moments = load_moments(old, "train", visual_dim=12, sentence_dim=WORDS)
     with pytest.raises(DataError, match=r"3 numbers, expected 4, a third of model\.visual_dim"):
-        list(EvalMoments(old, moments, batch_size=1))
+        list(EvalLoader(SearchDataset(moments), old, batch_size=1))
     with pytest.raises(ConfigError, match=r"expected three times .*: 30 for features of 10 values"):
         load_moments(old, "train", visual_dim=10, sentence_dim=WORDS)
 
@@ -236,7 +238,8 @@ def test_questions_are_asked_of_every_video(new: MomentData):
 
 
 def test_an_interrupted_epoch_goes_on_where_it_stopped(new: MomentData):
-    batches = TrainMoments(new, load_moments(new, "train", **DIMS), batch_size=1, seed=5)
+    pairs = PairDataset(load_moments(new, "train", **DIMS), new, seed=5)
+    batches = TrainLoader(pairs, new, batch_size=1)
 
     whole, rest = list(batches.epoch(2)), list(batches.epoch(2, skip_batches=1))
 

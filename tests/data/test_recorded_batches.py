@@ -31,12 +31,12 @@ from videozoo.data import captions, clips, moments, proposals, segments, tags
 from videozoo.data.annotations.segments import Annotation
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.features.records import FeatureRecord, write_shard
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.settings.moments import MomentData, SentenceSettings, WindowSettings
 from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
 from videozoo.settings.tags import FeatureData
-from videozoo.tasks.localisation.two_stages import Described, MemoryBatches
 from videozoo.types import ClipShape, FeatureShape, SequenceShape, Stream
 
 RECORD = Path(__file__).with_name("recorded_batches.json")
@@ -204,7 +204,9 @@ def clip_data(workers: int, **options: Any) -> ClipData:
 def train_clips(root: Path, workers: int, share: Share, shape: Any, **options: Any) -> Any:
     entries = [ClipEntry(root / "clips" / f"{n}", n % 3, f"{n}") for n in range(9)]
     data = clip_data(workers, **options)
-    return clips.TrainBatches(entries, shape, data, batch_size=2, seed=SEED, **share)
+    return TrainLoader(
+        clips.ClipDataset(entries, shape, data, seed=SEED), data, batch_size=2, **share
+    )
 
 
 def eval_clips(
@@ -217,8 +219,10 @@ def eval_clips(
         for n in range(9)
         for crop in ((2, 0) if listed else (0,))
     ]
-    seen = ClipViews(batch_size=4, **views)
-    return clips.EvalBatches(entries, shape, clip_data(workers), seen, skip_bad=True, **share)
+    seen = ClipViews(**views)
+    data = clip_data(workers)
+    dataset = clips.ViewDataset(entries, shape, data, seen)
+    return EvalLoader(dataset, data, batch_size=4, skip_bad=True, **share)
 
 
 def tag_data(root: Path, workers: int, **options: Any) -> FeatureData:
@@ -229,15 +233,18 @@ def tag_data(root: Path, workers: int, **options: Any) -> FeatureData:
 
 def train_tags(root: Path, workers: int, share: Share, shape: Any, **options: Any) -> Any:
     data = tag_data(root, workers, **options)
-    return tags.TrainFeatures(shape, data, batch_size=3, num_classes=11, seed=SEED, **share)
+    records = tags.load_records(data, "train")
+    dataset = tags.FeatureDataset(records, shape, data, num_classes=11, seed=SEED)
+    return TrainLoader(dataset, data, batch_size=3, **share)
 
 
 def eval_tags(
     root: Path, workers: int, share: Share, shape: Any, num_classes: int | None, **options: Any
 ) -> Any:
     data = tag_data(root, workers, **options)
-    more: dict[str, Any] = {"num_classes": num_classes, **share}
-    return tags.EvalFeatures(shape, data, batch_size=3, skip_bad=True, **more)
+    records = tags.load_records(data, "val")
+    dataset = tags.FeatureDataset(records, shape, data, num_classes=num_classes)
+    return EvalLoader(dataset, data, batch_size=3, skip_bad=True, **share)
 
 
 def targets(
@@ -259,14 +266,16 @@ def segment_data(root: Path, workers: int, **options: Any) -> dict[str, Any]:
 def train_sequences(root: Path, workers: int, share: Share, **options: Any) -> Any:
     where = root / "segments" / "features"
     data = SequenceData(**segment_data(root, workers, features=where, **options))
-    more: dict[str, Any] = {"seed": SEED, "targets": targets, **share}
-    return segments.TrainSequences(STEPS, data, batch_size=2, **more)
+    videos = segments.load_videos(data, "train")
+    dataset = segments.SequenceDataset(videos, STEPS, data, seed=SEED, targets=targets)
+    return TrainLoader(dataset, data, batch_size=2, **share)
 
 
 def eval_sequences(root: Path, workers: int, share: Share, **options: Any) -> Any:
     where = root / "segments" / "features"
     data = SequenceData(**segment_data(root, workers, features=where, **options))
-    return segments.EvalSequences(STEPS, data, batch_size=2, skip_bad=True, **share)
+    dataset = segments.SequenceDataset(segments.load_videos(data, "val"), STEPS, data)
+    return EvalLoader(dataset, data, batch_size=2, skip_bad=True, **share)
 
 
 def proposal_data(root: Path, workers: int) -> ProposalData:
@@ -277,17 +286,21 @@ def proposal_data(root: Path, workers: int) -> ProposalData:
 
 def train_proposals(root: Path, workers: int, share: Share) -> Any:
     data = proposal_data(root, workers)
-    return proposals.TrainProposals(data, feature_dim=5, batch_size=2, seed=SEED, **share)
+    videos = proposals.load_proposals(data, "train")
+    dataset = proposals.ProposalDataset(videos, data, feature_dim=5, seed=SEED)
+    return TrainLoader(dataset, data, batch_size=2, **share)
 
 
 def eval_proposals(root: Path, workers: int, share: Share) -> Any:
     data = proposal_data(root, workers)
-    return proposals.EvalProposals(data, feature_dim=5, batch_size=3, skip_bad=True, **share)
+    videos = proposals.load_proposals(data, "val")
+    dataset = proposals.ProposalDataset(videos, data, feature_dim=5, matched=False)
+    return EvalLoader(dataset, data, batch_size=3, skip_bad=True, **share)
 
 
 def train_in_memory(_root: Path, _workers: int, share: Share) -> Any:
     videos = [
-        Described(
+        proposals.ProposedVideo(
             number=n,
             annotation=Annotation(video=f"v{n}", duration_seconds=8.0 + n),
             proposals=some_proposals(n, n % 3 + 2),
@@ -295,7 +308,7 @@ def train_in_memory(_root: Path, _workers: int, share: Share) -> Any:
         )
         for n in range(9)
     ]
-    return MemoryBatches(videos, batch_size=2, seed=SEED, **share)
+    return TrainLoader(proposals.MemoryProposals(videos, seed=SEED), batch_size=2, **share)
 
 
 def caption_data(root: Path, workers: int) -> tuple[CaptionData, captions.CaptionEvents]:
@@ -311,14 +324,14 @@ def caption_data(root: Path, workers: int) -> tuple[CaptionData, captions.Captio
 
 def train_captions(root: Path, workers: int, share: Share) -> Any:
     data, events = caption_data(root, workers)
-    more: dict[str, Any] = {"batch_size": 4, "seed": SEED, **share}
-    return captions.TrainCaptions(data, VOCABULARY, events, feature_dim=3, **more)
+    dataset = captions.CaptionDataset(events, VOCABULARY, data, feature_dim=3, seed=SEED)
+    return TrainLoader(dataset, data, batch_size=4, **share)
 
 
 def eval_captions(root: Path, workers: int, share: Share) -> Any:
     data, events = caption_data(root, workers)
-    more: dict[str, Any] = {"batch_size": 4, "skip_bad": True, **share}
-    return captions.EvalCaptions(data, VOCABULARY, events, feature_dim=3, **more)
+    dataset = captions.CaptionDataset(events, VOCABULARY, data, feature_dim=3)
+    return EvalLoader(dataset, data, batch_size=4, skip_bad=True, **share)
 
 
 def moment_data(root: Path, workers: int, **options: Any) -> tuple[Any, Any]:
@@ -333,12 +346,14 @@ def moment_data(root: Path, workers: int, **options: Any) -> tuple[Any, Any]:
 
 def train_moments(root: Path, workers: int, share: Share, **options: Any) -> Any:
     data, asked = moment_data(root, workers, **options)
-    return moments.TrainMoments(data, asked, batch_size=3, seed=SEED, **share)
+    dataset = moments.PairDataset(asked, data, seed=SEED)
+    return TrainLoader(dataset, data, batch_size=3, **share)
 
 
 def eval_moments(root: Path, workers: int, share: Share, **options: Any) -> Any:
     data, asked = moment_data(root, workers, **options)
-    return moments.EvalMoments(data, asked, batch_size=2, skip_bad=True, **share)
+    dataset = moments.SearchDataset(asked)
+    return EvalLoader(dataset, data, batch_size=2, skip_bad=True, **share)
 
 
 NEW_LOOKS = SequenceAugment(

@@ -17,31 +17,32 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.segments import read_annotations
-from videozoo.data.coverage import load_annotations
+from videozoo.data.coverage import Part, load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import FeatureRecord, PackWriter
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
 from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.proposals import (
-    EvalProposals,
+    ProposalBatch,
+    ProposalDataset,
     Proposals,
-    TrainProposals,
+    load_proposals,
     read_proposals,
     read_table,
     write_proposals,
     write_table,
 )
 from videozoo.data.segments import (
-    EvalSequences,
     SequenceBatch,
-    TrainSequences,
+    SequenceDataset,
     load_videos,
     unannotated,
     with_features,
 )
 from videozoo.errors import DataError
 from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
-from videozoo.types import SequenceShape
+from videozoo.types import SequenceShape, Targets
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "activitynet" / "mmaction2_tests"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"sample files are not at {DATA}")
@@ -92,6 +93,49 @@ def centres(
     return {"centres": found, "count": np.array(len(labels))}
 
 
+def train_sequences(
+    shape: SequenceShape,
+    data: SequenceData,
+    *,
+    seed: int = 0,
+    targets: Targets | None = None,
+    **options: Any,
+) -> TrainLoader[SequenceBatch]:
+    dataset = SequenceDataset(load_videos(data, "train"), shape, data, seed=seed, targets=targets)
+    return TrainLoader(dataset, data, **options)
+
+
+def eval_sequences(
+    shape: SequenceShape,
+    data: SequenceData,
+    *,
+    part: Part = "val",
+    targets: Targets | None = None,
+    **options: Any,
+) -> EvalLoader[SequenceBatch]:
+    dataset = SequenceDataset(load_videos(data, part), shape, data, targets=targets)
+    return EvalLoader(dataset, data, **options)
+
+
+def train_proposals(
+    data: ProposalData, *, feature_dim: int, **options: Any
+) -> TrainLoader[ProposalBatch]:
+    dataset = ProposalDataset(load_proposals(data, "train"), data, feature_dim=feature_dim)
+    return TrainLoader(dataset, data, **options)
+
+
+def eval_proposals(
+    data: ProposalData,
+    *,
+    feature_dim: int,
+    matched: bool = False,
+    **options: Any,
+) -> EvalLoader[ProposalBatch]:
+    videos = load_proposals(data, "val")
+    dataset = ProposalDataset(videos, data, feature_dim=feature_dim, matched=matched)
+    return EvalLoader(dataset, data, **options)
+
+
 def names_of(batches: Iterable[SequenceBatch]) -> list[str]:
     return [name for batch in batches for name in batch.names]
 
@@ -110,7 +154,7 @@ def same(ours: Sequence[SequenceBatch], theirs: Sequence[SequenceBatch]) -> bool
 
 
 def test_a_batch_holds_features_truth_and_targets(data: SequenceData):
-    batch = next(iter(EvalSequences(SHAPE, data, batch_size=4, targets=centres)))
+    batch = next(iter(eval_sequences(SHAPE, data, batch_size=4, targets=centres)))
 
     assert len(batch) == 2
     assert batch.names == ("v10", "v11")
@@ -126,7 +170,7 @@ def test_a_batch_holds_features_truth_and_targets(data: SequenceData):
 
 
 def test_an_epoch_takes_every_video_once_in_an_order_of_its_own(data: SequenceData):
-    train = TrainSequences(SHAPE, data, batch_size=5, seed=3)
+    train = train_sequences(SHAPE, data, batch_size=5, seed=3)
 
     orders = [names_of(train.epoch(number)) for number in range(3)]
 
@@ -139,10 +183,12 @@ def test_an_epoch_takes_every_video_once_in_an_order_of_its_own(data: SequenceDa
 def test_an_epoch_goes_on_where_it_was_interrupted(data: SequenceData):
     augment = SequenceAugment(random_move=True, random_crop=True, resize=("nearest", "cubic"))
     data = changed(data, augment=augment)
-    train = TrainSequences(SHAPE, data, batch_size=2, targets=centres)
+    train = train_sequences(SHAPE, data, batch_size=2, targets=centres)
 
     whole = list(train.epoch(4))
-    rest = list(TrainSequences(SHAPE, data, batch_size=2, targets=centres).epoch(4, skip_batches=3))
+    rest = list(
+        train_sequences(SHAPE, data, batch_size=2, targets=centres).epoch(4, skip_batches=3)
+    )
 
     assert len(whole) == 5
     assert same(whole[3:], rest)
@@ -157,8 +203,8 @@ def test_workers_and_processes_change_nothing(data: SequenceData, world: int):
 
     for rank in range(world):
         given: dict[str, Any] = {"batch_size": 2, "rank": rank, "world": world, "targets": centres}
-        trains = [TrainSequences(SHAPE, one, seed=1, **given) for one in (alone, helped)]
-        evals = [EvalSequences(SHAPE, one, part="train", **given) for one in (alone, helped)]
+        trains = [train_sequences(SHAPE, one, seed=1, **given) for one in (alone, helped)]
+        evals = [eval_sequences(SHAPE, one, part="train", **given) for one in (alone, helped)]
         assert same(*(list(train.epoch(2)) for train in trains))
         assert same(*(list(part) for part in evals))
 
@@ -167,8 +213,8 @@ def test_processes_share_the_videos(data: SequenceData):
     data = changed(data, train_subset=None, num_workers=2)
     given: dict[str, Any] = {"batch_size": 2, "world": 2}
 
-    evals = [EvalSequences(SHAPE, data, part="train", rank=rank, **given) for rank in range(2)]
-    trains = [TrainSequences(SHAPE, data, rank=rank, **given) for rank in range(2)]
+    evals = [eval_sequences(SHAPE, data, part="train", rank=rank, **given) for rank in range(2)]
+    trains = [train_sequences(SHAPE, data, rank=rank, **given) for rank in range(2)]
 
     assert [name for part in evals for name in names_of(part)] == [
         f"v{n:02d}" for n in range(COUNT + 2)
@@ -182,7 +228,7 @@ def test_a_video_with_nothing_to_learn_from_is_replaced(data: SequenceData):
     def picky(segments: NDArray[np.float64], _: NDArray[np.int64], __: int):
         return None if segments[0, 1] < 0.5 else {"end": segments[0, 1]}
 
-    train = TrainSequences(SHAPE, data, batch_size=10, targets=picky)
+    train = train_sequences(SHAPE, data, batch_size=10, targets=picky)
 
     (batch,) = train.epoch(0)
 
@@ -194,7 +240,7 @@ def test_a_video_with_nothing_to_learn_from_is_replaced(data: SequenceData):
     def never(*_: object):
         return None
 
-    hopeless = TrainSequences(SHAPE, data, batch_size=2, targets=never)
+    hopeless = train_sequences(SHAPE, data, batch_size=2, targets=never)
     with pytest.raises(DataError, match="nothing to learn from"):
         next(iter(hopeless.epoch(0)))
 
@@ -243,17 +289,17 @@ def test_missing_features_are_listed(data: SequenceData):
     feature(data, 11).unlink()
     feature(data, 3).unlink()
 
-    evaluate = EvalSequences(SHAPE, data, batch_size=4, skip_bad=True)
+    evaluate = eval_sequences(SHAPE, data, batch_size=4, skip_bad=True)
     assert names_of(evaluate) == ["v10"]
-    assert evaluate.videos.missing == ("v11",)
-    assert len(evaluate.videos.annotations) == 2
+    assert evaluate.dataset.missing.names == ("v11",)
+    assert evaluate.dataset.missing.total == 2
     with pytest.raises(DataError, match="1 of 2 videos have no features here: v11; add them, or"):
-        EvalSequences(SHAPE, data, batch_size=4)
+        eval_sequences(SHAPE, data, batch_size=4)
     with pytest.raises(DataError, match=r"1 of 10 training videos.*bad_video_share=0.05.*: v03$"):
-        TrainSequences(SHAPE, data, batch_size=4)
-    allowed = TrainSequences(SHAPE, changed(data, bad_video_share=0.1), batch_size=9)
+        train_sequences(SHAPE, data, batch_size=4)
+    allowed = train_sequences(SHAPE, changed(data, bad_video_share=0.1), batch_size=9)
     assert "v03" not in names_of(allowed.epoch(0))
-    assert allowed.videos.missing == ("v03",)
+    assert allowed.dataset.missing.names == ("v03",)
 
 
 def test_no_features_at_all_shows_what_is_there(data: SequenceData, tmp_path: Path):
@@ -266,7 +312,7 @@ def test_no_features_at_all_shows_what_is_there(data: SequenceData, tmp_path: Pa
 def test_damaged_videos_are_replaced_up_to_a_share(data: SequenceData):
     feature(data, 3).write_bytes(b"no array")
     allowed = changed(data, bad_video_share=0.1)
-    train = TrainSequences(SHAPE, allowed, batch_size=10)
+    train = train_sequences(SHAPE, allowed, batch_size=10)
 
     (batch,) = train.epoch(0)
 
@@ -276,12 +322,12 @@ def test_damaged_videos_are_replaced_up_to_a_share(data: SequenceData):
         "not a readable .npy file"
     ]
     with pytest.raises(DataError, match="1 of 10 training videos cannot be used, more than"):
-        list(TrainSequences(SHAPE, data, batch_size=10).epoch(0))
+        list(train_sequences(SHAPE, data, batch_size=10).epoch(0))
 
 
 def test_damaged_videos_are_skipped_and_counted_in_evaluation(data: SequenceData):
     feature(data, 4).write_bytes(b"no array")
-    evaluate = EvalSequences(SHAPE, data, part="train", batch_size=4, skip_bad=True)
+    evaluate = eval_sequences(SHAPE, data, part="train", batch_size=4, skip_bad=True)
 
     batches = list(evaluate)
 
@@ -289,7 +335,7 @@ def test_damaged_videos_are_skipped_and_counted_in_evaluation(data: SequenceData
     assert list(evaluate.skipped) == [4]
     assert [batch.skipped for batch in batches] == [(), (4,), ()]
     with pytest.raises(DataError, match=r"v04\.npy: not a readable"):
-        list(EvalSequences(SHAPE, data, part="train", batch_size=4))
+        list(eval_sequences(SHAPE, data, part="train", batch_size=4))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +354,7 @@ def test_unusable_features_name_their_file(data: SequenceData, array: Array, mes
     np.save(feature(data, 10), array)
 
     with pytest.raises(DataError, match=r"v10\.npy: " + message):
-        list(EvalSequences(SHAPE, data, batch_size=4))
+        list(eval_sequences(SHAPE, data, batch_size=4))
 
 
 def test_another_length_is_refused_on_request(data: SequenceData):
@@ -316,8 +362,8 @@ def test_another_length_is_refused_on_request(data: SequenceData):
     refusing = changed(data, resize="refuse")
 
     with pytest.raises(DataError, match=r"v11\.npy: 9 steps, expected 4; set data\.resize"):
-        list(EvalSequences(SHAPE, refusing, batch_size=4))
-    (batch,) = EvalSequences(SHAPE, data, batch_size=4)
+        list(eval_sequences(SHAPE, refusing, batch_size=4))
+    (batch,) = eval_sequences(SHAPE, data, batch_size=4)
     np.testing.assert_array_equal(
         batch.features[1].numpy().T, resize_steps(features_of(11, steps=9), 4, "linear")
     )
@@ -440,7 +486,7 @@ def test_lengths_may_come_from_the_features(tmp_path: Path):
     (tmp_path / "a.csv").write_text("video,type,start,end\na,run,2,4\n")
     data = SequenceData(annotations=tmp_path / "a.csv", features=tmp_path / "pack", num_workers=0)
 
-    (batch,) = EvalSequences(SHAPE, data, batch_size=1)
+    (batch,) = eval_sequences(SHAPE, data, batch_size=1)
 
     assert batch.segments[0].tolist() == [[0.25, 0.5]]
 
@@ -528,7 +574,7 @@ def test_sample_features_of_activitynet_become_batches():
         num_workers=0,
     )
 
-    (batch,) = EvalSequences(SequenceShape(feature_dim=400, num_steps=100), data, batch_size=2)
+    (batch,) = eval_sequences(SequenceShape(feature_dim=400, num_steps=100), data, batch_size=2)
 
     assert batch.features.shape == (2, 400, 100)
     assert batch.names == ("v_test1", "v_test2")
@@ -645,7 +691,7 @@ def test_the_truth_stays_with_the_features_however_a_video_is_changed(data: Sequ
     epochs = [
         batch
         for number in range(2)
-        for batch in TrainSequences(shape, data, batch_size=COUNT).epoch(number)
+        for batch in train_sequences(shape, data, batch_size=COUNT).epoch(number)
     ]
 
     for batch in epochs:
@@ -672,7 +718,7 @@ def test_lists_of_2019_are_placed_by_counting_features(tmp_path: Path):
         num_workers=0,
     )
 
-    (batch,) = EvalSequences(SHAPE, data, batch_size=1)
+    (batch,) = eval_sequences(SHAPE, data, batch_size=1)
 
     assert batch.segments[0].tolist() == [[4 / 16, 8 / 16]]
     assert batch.durations.tolist() == [4.0]
@@ -744,7 +790,7 @@ def staged(tmp_path: Path) -> ProposalData:
 
 
 def test_proposals_are_padded(staged: ProposalData):
-    (batch,) = EvalProposals(staged, feature_dim=5, batch_size=4, matched=True)
+    (batch,) = eval_proposals(staged, feature_dim=5, batch_size=4, matched=True)
 
     assert batch.names == ("v10", "v11")
     assert batch.features.shape == (2, 4, 5)
@@ -761,7 +807,7 @@ def test_proposals_are_padded(staged: ProposalData):
 def test_only_the_first_proposals_are_used(staged: ProposalData):
     few = staged.model_copy(update={"max_proposals": 2})
 
-    (batch,) = EvalProposals(few, feature_dim=5, batch_size=4)
+    (batch,) = eval_proposals(few, feature_dim=5, batch_size=4)
 
     assert batch.features.shape == (2, 2, 5)
     assert [len(one) for one in batch.proposals] == [2, 2]
@@ -770,9 +816,10 @@ def test_only_the_first_proposals_are_used(staged: ProposalData):
 def test_proposals_train_as_sequences_do(staged: ProposalData):
     helped = staged.model_copy(update={"num_workers": 2})
     parts = [
-        TrainProposals(helped, feature_dim=5, batch_size=2, rank=rank, world=2) for rank in range(2)
+        train_proposals(helped, feature_dim=5, batch_size=2, rank=rank, world=2)
+        for rank in range(2)
     ]
-    alone = TrainProposals(staged, feature_dim=5, batch_size=2, rank=1, world=2)
+    alone = train_proposals(staged, feature_dim=5, batch_size=2, rank=1, world=2)
 
     epochs = [list(part.epoch(1)) for part in parts]
 
@@ -785,19 +832,19 @@ def test_proposals_train_as_sequences_do(staged: ProposalData):
 def test_bad_proposals_are_told(staged: ProposalData, tmp_path: Path):
     given: dict[str, Any] = {"feature_dim": 5, "batch_size": 4}
     with pytest.raises(DataError, match=r"5 values a proposal, expected 6; are the numbers of sa"):
-        list(EvalProposals(staged, feature_dim=6, batch_size=4))
+        list(eval_proposals(staged, feature_dim=6, batch_size=4))
     np.save(tmp_path / "bsp" / "v10.npy", np.zeros((7, 5)))
     with pytest.raises(DataError, match=r"features of 7 proposals, but .*v10\.csv has 3"):
-        list(EvalProposals(staged, **given))
+        list(eval_proposals(staged, **given))
     (tmp_path / "bsp" / "v10.npy").unlink()
     with pytest.raises(DataError, match="1 of 2 videos have no features here: v10"):
-        EvalProposals(staged, **given)
-    skipping = EvalProposals(staged, **given, skip_bad=True)
-    assert skipping.videos.missing == ("v10",)
+        eval_proposals(staged, **given)
+    skipping = eval_proposals(staged, **given, skip_bad=True)
+    assert skipping.dataset.missing.names == ("v10",)
     assert [batch.names for batch in skipping] == [("v11",)]
     unset = staged.model_copy(update={"proposals": None})
     with pytest.raises(DataError, match=r"data\.proposals is not set"):
-        EvalProposals(unset, **given)
+        eval_proposals(unset, **given)
 
 
 @needs_data

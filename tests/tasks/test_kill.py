@@ -19,7 +19,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from videozoo.data.clips import TrainBatches, load_entries
+from videozoo.data.clips import ClipDataset, load_entries
+from videozoo.data.loader import TrainLoader
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.settings.clips import ClipData
@@ -242,7 +243,8 @@ def test_a_worker_leaves_the_first_sigterm_to_the_main_process(clips: SyntheticC
     """Schedulers send it to every process of a run, of which one wants to save."""
     data = ClipData(train=clips.train_list, num_workers=1, short_side=40, crop_size=32)
     shape = ClipShape(sampling="segments", num_steps=2)
-    batches = TrainBatches(load_entries(data, "train"), shape, data, batch_size=4)
+    dataset = ClipDataset(load_entries(data, "train"), shape, data)
+    batches = TrainLoader(dataset, data, batch_size=4)
     seen = 0
 
     for _ in batches.epoch(0):

@@ -16,9 +16,10 @@ from PIL import Image
 from videozoo import cli
 from videozoo.config import RunConfig, from_layers
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.data.clips import EvalBatches, load_entries
+from videozoo.data.clips import ViewDataset, load_entries
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.views import eval_plan
+from videozoo.data.loader import EvalLoader
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.classification import pages, prediction
@@ -94,7 +95,8 @@ def test_the_frames_shown_are_the_numbers_and_pixels_the_network_gets(
 
     look = seen_frames([entry], config, views)
 
-    batches = EvalBatches([entry], clip_shape(config), config.data, views)
+    dataset = ViewDataset([entry], clip_shape(config), config.data, views)
+    batches = EvalLoader(dataset, config.data, batch_size=views.batch_size)
     given = torch.cat([batch.clips for batch in batches])  # (clips, T, 3 * run, H, W)
     frames = given.unflatten(2, (-1, 3)).flatten(0, 2).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(look.seen.pictures, frames)

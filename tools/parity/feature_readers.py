@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tools.parity import golden
 from tools.parity.rows import Row
 from videozoo.data.features.records import FeatureRecord, RecordSet, find_records
-from videozoo.data.tags import EvalFeatures, slice_frames
+from videozoo.data.loader import EvalLoader
+from videozoo.data.tags import FeatureDataset, slice_frames
 from videozoo.ops.dequantize import dequantize
 from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape, Stream
@@ -137,13 +138,10 @@ def _loaded(
     first = listed.read(0)
     streams = [Stream(name=name, dim=first.streams[name].shape[1]) for name in _STREAMS]
     labels = theirs.get("label")
-    loader = EvalFeatures(
-        FeatureShape(streams=streams),
-        FeatureData(num_workers=0),
-        records=listed,
-        batch_size=config["batch_size"],
-        num_classes=None if labels is None else config["num_classes"],
-    )
+    data = FeatureData(num_workers=0)
+    num_classes = None if labels is None else config["num_classes"]
+    dataset = FeatureDataset(listed, FeatureShape(streams=streams), data, num_classes=num_classes)
+    loader = EvalLoader(dataset, data, batch_size=config["batch_size"])
     batches = list(loader)[: len(theirs["len"]) // config["batch_size"]]
     for place, name in enumerate(_STREAMS):
         ours = torch.cat(

@@ -28,17 +28,17 @@ from tools.parity.rows import Row
 from videozoo.config import RunConfig, load_config
 from videozoo.data.captions import (
     CaptionBatch,
-    EvalCaptions,
-    TrainCaptions,
+    CaptionDataset,
     input_events,
     load_events,
     read_vocabulary,
 )
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.moments import (
-    EvalMoments,
     MomentSet,
     PairBatch,
-    TrainMoments,
+    PairDataset,
+    SearchDataset,
     load_moments,
     open_windows,
     read_moments,
@@ -175,13 +175,8 @@ def _ets(folder: Path) -> Iterator[Row]:
         "infer": input_events((str(config.predict.inputs),), config.data, config.model.feature_dim),
     }
     for mode, theirs in recorded.items():
-        batches = EvalCaptions(
-            config.data,
-            vocabulary,
-            events[mode],
-            feature_dim=config.model.feature_dim,
-            batch_size=1,
-        )
+        dataset = CaptionDataset(events[mode], vocabulary, config.data, **dims)
+        batches = EvalLoader(dataset, config.data, batch_size=1)
         ours = [(batch, events[mode].events[int(batch.events[0])]) for batch in batches]
         if mode == "train":  # recorded sorted by sums, as the order is drawn
             ours.sort(key=_place_of_ours)
@@ -242,19 +237,17 @@ def _ets_training(folder: Path, config: RunConfig, vocabulary: Any) -> Iterator[
         return caption_loss(module(batch.features, batch.lengths, batch.words), batch.targets)
 
     common: dict[str, Any] = {"feature_dim": config.model.feature_dim}
-    found = TrainCaptions(
-        config.data,
-        vocabulary,
-        load_events(config.data, "train", **common),
-        batch_size=config.train.batch_size,
-        **common,
-    )
+    learnt = load_events(config.data, "train", **common)
+    dataset = CaptionDataset(learnt, vocabulary, config.data, **common)
+    found = TrainLoader(dataset, config.data, batch_size=config.train.batch_size)
     size = _validation_batch(folder)
     listed = load_events(config.data, "val", **common)
-    alone = EvalCaptions(config.data, vocabulary, listed, batch_size=1, **common)
+    dataset = CaptionDataset(listed, vocabulary, config.data, **common)
+    alone = EvalLoader(dataset, config.data, batch_size=1)
     kept = tuple(listed.events[int(batch.events[0])] for batch in alone)
     usable = replace(listed, events=kept)  # the original skipped first and made batches then
-    held_out = EvalCaptions(config.data, vocabulary, usable, batch_size=size, **common)
+    dataset = CaptionDataset(usable, vocabulary, config.data, **common)
+    held_out = EvalLoader(dataset, config.data, batch_size=size)
     valid = [batch for batch in held_out if len(batch) == size]
     sure, ours, module = _Sure(config), list[float](), None
     checked: list[float] = []
@@ -304,7 +297,7 @@ def _tall(folder: Path) -> Iterator[Row]:
     train = load_moments(data, "train", **dims)
     with np.load(folder / "reader.npz", allow_pickle=False) as arrays:
         recorded = {name: arrays[name] for name in arrays.files}
-    batches = TrainMoments(data, train, batch_size=config.train.batch_size)
+    batches = TrainLoader(PairDataset(train, data), data, batch_size=config.train.batch_size)
     yield from _pairs(batches, recorded)
 
     assert config.predict.inputs is not None
@@ -339,7 +332,7 @@ def _tall(folder: Path) -> Iterator[Row]:
     yield from _tall_training(folder, config, batches)
 
 
-def _pairs(batches: TrainMoments, recorded: Mapping[str, Any]) -> Iterator[Row]:
+def _pairs(batches: TrainLoader[PairBatch], recorded: Mapping[str, Any]) -> Iterator[Row]:
     """What training reads; recorded sorted by sentence and clip, as the order is drawn."""
     read = [
         (batch.sentences.numpy(), batch.visual.numpy(), batch.offsets.numpy())
@@ -363,7 +356,8 @@ def _items(mode: str, found: MomentSet, data: Any, recorded: Mapping[str, Any]) 
     """Every sentence with every clip of its movie, movies by name."""
     rows: dict[str, list[NDArray[Any]]] = {"visual": [], "sentence": [], "start_end": []}
     order = sorted(range(len(found.videos)), key=lambda number: found.videos[number].name)
-    batches = {int(b.videos[0]): b for b in EvalMoments(data, found, batch_size=1)}
+    loader = EvalLoader(SearchDataset(found), data, batch_size=1)
+    batches = {int(batch.videos[0]): batch for batch in loader}
     for number in order:
         batch, windows = batches[number], found.videos[number].windows
         for vector in batch.sentences[0].numpy():
@@ -389,7 +383,9 @@ def _recalls(folder: Path, ours: Sequence[Mapping[str, float]]) -> Iterator[Row]
     yield Row("test: R@n at tIoU", wrong, EXACT, f"{len(theirs)} values, those that differ")
 
 
-def _tall_training(folder: Path, config: RunConfig, batches: TrainMoments) -> Iterator[Row]:
+def _tall_training(
+    folder: Path, config: RunConfig, batches: TrainLoader[PairBatch]
+) -> Iterator[Row]:
     def loss_of(module: nn.Module, batch: PairBatch) -> Tensor:
         return losses(module(batch.visual, batch.sentences), batch.offsets).total
 

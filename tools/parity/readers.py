@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tools.parity import golden
 from tools.parity.rows import Row
 from videozoo.data.annotations.videos import ClipEntry, find_videos, read_list
-from videozoo.data.clips import EvalBatches, epoch_order
+from videozoo.data.clips import ViewDataset, epoch_order
 from videozoo.data.frames import sampling, transforms
 from videozoo.data.frames.video import JpegPickle, VideoInfo, VideoReader, open_video
 from videozoo.data.frames.views import (
@@ -33,6 +33,7 @@ from videozoo.data.frames.views import (
     train_plan,
     train_view,
 )
+from videozoo.data.loader import EvalLoader
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
@@ -347,7 +348,7 @@ def _from_files(
     views: ClipViews | None = None,
 ) -> Row:
     """Run the evaluation loader; wrong labels show as nan."""
-    batches = list(EvalBatches(entries, shape, data, views, batch_size=2))
+    batches = list(EvalLoader(ViewDataset(entries, shape, data, views), data, batch_size=2))
     clips = torch.cat([normalize(batch.clips, data.mean, data.std) for batch in batches])
     ours = [label for batch in batches for label in batch.labels.tolist()]
     error = _levels(_pixels(clips.numpy(), data), theirs)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tools.parity import golden
 from tools.parity.rows import Row
 from videozoo.data.features.transforms import random_crop, random_move
-from videozoo.data.segments import EvalSequences
+from videozoo.data.loader import EvalLoader
+from videozoo.data.segments import SequenceDataset, load_videos
 from videozoo.ops.anchors import AnchorCoder
 from videozoo.settings.segments import SequenceData
 from videozoo.types import SequenceShape
@@ -67,7 +68,8 @@ def _reader(folder: Path, recorded: golden.Arrays, snippet_length: int) -> Itera
             num_workers=0,
         )
         shape = SequenceShape(feature_dim=dim, num_steps=num_steps)
-        batches = list(EvalSequences(shape, data, batch_size=1))
+        dataset = SequenceDataset(load_videos(data, "val"), shape, data)
+        batches = list(EvalLoader(dataset, data, batch_size=1))
     ours = {batch.names[0]: batch for batch in batches}
     coder = AnchorCoder(num_steps)
     for case in cases:

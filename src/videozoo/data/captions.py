@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
-from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
+from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
+from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_write import written_aside
@@ -356,7 +355,7 @@ def _shows_nothing(event: TimedSentence, events: CaptionEvents, vectors: int | N
 
 
 @dataclass(frozen=True)
-class CaptionBatch(DeviceBatch):
+class CaptionBatch(Batch):
     """Some events."""
 
     features: Tensor
@@ -369,22 +368,11 @@ class CaptionBatch(DeviceBatch):
     """int64 (N, L): the sentence, `<e>`, then `PADDING`."""
     events: Tensor
     """int64 (N,): number of the event among `CaptionEvents.events`."""
-    replaced: int = 0
-    """Training: how many of these stand in for an event that could not be used."""
-    skipped: tuple[int, ...] = ()
-    """Evaluation: numbers of events that were left out since the last batch."""
+
+    on_device: ClassVar = ("features", "lengths", "words", "targets")
 
     def __len__(self) -> int:
         return len(self.events)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            features=change(self.features),
-            lengths=change(self.lengths),
-            words=change(self.words),
-            targets=change(self.targets),
-        )
 
 
 @dataclass(frozen=True)
@@ -394,134 +382,71 @@ class _Event:
     words: list[int]
 
 
-class _Reader:
-    """Events by number."""
+class CaptionDataset(VideoDataset[_Event, CaptionBatch]):
+    """Events with features, and their words."""
+
+    item = "event"
 
     def __init__(
-        self, events: CaptionEvents, vocabulary: Vocabulary, data: CaptionData, feature_dim: int
+        self,
+        events: CaptionEvents,
+        vocabulary: Vocabulary,
+        data: CaptionData,
+        *,
+        feature_dim: int,
+        seed: int = 0,
     ) -> None:
+        """Say how events are read.
+
+        Args:
+            events: From `load_events` or `input_events`.
+            vocabulary: Of the model.
+            data: What becomes of events without a single vector.
+            feature_dim: Of the model.
+            seed: Of the order.
+        """
         self.events = events
         self.vocabulary = vocabulary
         self.skips = data.outside == "skip"
         self.feature_dim = feature_dim
+        self.seed = seed
+        videos = {one.video for one in events.events}
+        self.missing = Missing(
+            events.missing,
+            len(videos) + len(events.missing),
+            events.features.path,
+            num_items=events.num_missing,
+        )
 
-    def read(self, number: int, _epoch: int | None) -> _Event | None:
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def check_training(self, bad_video_share: float) -> None:
+        """Also raise DataError where events show nothing of their video."""
+        empty = self.events.empty
+        if empty and (not self.skips or len(empty) == len(self)):
+            raise DataError(_shows_nothing(empty[0], self.events))
+        super().check_training(bad_video_share)
+
+    def read(self, number: int, epoch: int | None) -> _Event:
+        """See `VideoDataset`."""
         event = self.events.events[number]
         features = self.events.features.read(event.video, feature_dim=self.feature_dim)
         chosen = features[self.events.rows(event, len(features))]
         if not len(chosen):
-            if self.skips:
-                return None
-            raise DataError(_shows_nothing(event, self.events, len(features)))
+            error = NothingToLearnError if self.skips else DataError
+            raise error(_shows_nothing(event, self.events, len(features)))
         return _Event(number, chosen, self.vocabulary.numbers(words_of(event)))
 
-    def collate(self, events: Sequence[_Event]) -> CaptionBatch:
-        rows = [torch.from_numpy(np.array(one.features)) for one in events]
-        words = [torch.tensor([0, *one.words]) for one in events]
-        targets = [torch.tensor([*one.words, 1]) for one in events]
+    def collate(self, items: Sequence[_Event]) -> CaptionBatch:
+        """See `VideoDataset`."""
+        rows = [torch.from_numpy(np.array(one.features)) for one in items]
+        words = [torch.tensor([0, *one.words]) for one in items]
+        targets = [torch.tensor([*one.words, 1]) for one in items]
         return CaptionBatch(
             features=pad_sequence(rows, batch_first=True),
             lengths=torch.tensor([len(row) for row in rows]),
             words=pad_sequence(words, batch_first=True, padding_value=PADDING),
             targets=pad_sequence(targets, batch_first=True, padding_value=PADDING),
-            events=torch.tensor([one.number for one in events]),
-        )
-
-    def items(self, seed: int) -> Items[_Event, CaptionBatch]:
-        return Items(len(self.events), self.read, self.collate, seed=seed, what="events")
-
-
-def _workers(data: CaptionData) -> Workers:
-    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)
-
-
-class TrainCaptions(TrainBatches[CaptionBatch]):
-    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
-
-    def __init__(
-        self,
-        data: CaptionData,
-        vocabulary: Vocabulary,
-        events: CaptionEvents,
-        *,
-        feature_dim: int,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        """Start the workers.
-
-        Args:
-            data: How many workers read, and what may be amiss.
-            vocabulary: Of the model.
-            events: From `load_events`.
-            feature_dim: Of the model.
-            batch_size: Events a batch of this process.
-            seed: Of the order.
-            rank: Number of this process.
-            world: How many there are.
-
-        Raises:
-            DataError: Too many events have no features, or some show nothing of their video.
-        """
-        self.events = events
-        empty = events.empty
-        if empty and (data.outside == "refuse" or len(empty) == len(events)):
-            raise DataError(_shows_nothing(empty[0], events))
-        videos = len({one.video for one in events.events}) + len(events.missing)
-        check_missing(videos, events.missing, events.features.path, share=data.bad_video_share)
-        super().__init__(
-            _Reader(events, vocabulary, data, feature_dim).items(seed),
-            _workers(data),
-            batch_size=batch_size,
-            seed=seed,
-            rank=rank,
-            world=world,
-            missing=events.num_missing,
-            bad_video_share=data.bad_video_share,
-        )
-
-
-class EvalCaptions(EvalBatches[CaptionBatch]):
-    """Every event that has features once, in order of the file; see `skipped`."""
-
-    def __init__(
-        self,
-        data: CaptionData,
-        vocabulary: Vocabulary,
-        events: CaptionEvents,
-        *,
-        feature_dim: int,
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
-    ) -> None:
-        """Share out the events.
-
-        Args:
-            data: How many workers read, and what may be amiss.
-            vocabulary: Of the model.
-            events: From `load_events` or `input_events`.
-            feature_dim: Of the model.
-            batch_size: Events a batch.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without events whose features are damaged or missing.
-
-        Raises:
-            DataError: A video has no features, and `skip_bad` does not allow it.
-        """
-        self.events = events
-        if not skip_bad:
-            videos = {one.video for one in events.events}
-            refuse_missing(len(videos) + len(events.missing), events.missing, events.features.path)
-        super().__init__(
-            _Reader(events, vocabulary, data, feature_dim).items(0),
-            _workers(data),
-            batch_size=batch_size,
-            rank=rank,
-            world=world,
-            skip_bad=skip_bad,
+            events=torch.tensor([one.number for one in items]),
         )

@@ -8,19 +8,17 @@ not on the number of workers, and not on whether the run was interrupted.
 
 import logging
 import random
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 
-from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
 from videozoo.data.annotations.class_folders import Part, folder_class_names, has_parts, read_folder
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_labels import (
@@ -31,20 +29,19 @@ from videozoo.data.annotations.list_labels import (
 from videozoo.data.annotations.videos import (
     ClipEntry,
     read_list,
-    videos_of,
     views_by_video,
 )
 from videozoo.data.frames.video import VideoReader, count_frames, open_video
 from videozoo.data.frames.views import (
     Draws,
-    ViewPlan,
     centre_rule,
     eval_plan,
     eval_views,
     train_plan,
     train_view,
 )
-from videozoo.errors import DataError, VideoError
+from videozoo.data.loader import Batch, Numbers, VideoDataset, share_of
+from videozoo.errors import DataError, MisfitError, VideoError
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
 
@@ -69,7 +66,7 @@ def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class ClipBatch:
+class ClipBatch(Batch):
     """Views of some videos, ready for a network but for normalising."""
 
     clips: Tensor
@@ -80,34 +77,15 @@ class ClipBatch:
     """int64 (V,): place of the video in the list (in `videos_of(entries)` for lists of views)."""
     views: Tensor
     """int64 (V,): number of the view among those of its video, from 0."""
-    replaced: int = 0
-    """Training: how many of these stand in for a video that could not be read."""
-    skipped: tuple[int, ...] = ()
-    """Evaluation: videos that turned out unreadable. Leave them out of the result, also where an
-    earlier batch held some views of them."""
+
+    on_device: ClassVar = ("labels", "videos", "views")
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
-        return replace(
-            self,
-            clips=_as_stored(self.clips).to(device, non_blocking=True).permute(0, 1, 4, 2, 3),
-            labels=self.labels.to(device, non_blocking=True),
-            videos=self.videos.to(device, non_blocking=True),
-            views=self.views.to(device, non_blocking=True),
-        )
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return replace(
-            self,
-            clips=_as_stored(self.clips).pin_memory().permute(0, 1, 4, 2, 3),
-            labels=self.labels.pin_memory(),
-            videos=self.videos.pin_memory(),
-            views=self.views.pin_memory(),
-        )
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        clips = change(_as_stored(self.clips)).permute(0, 1, 4, 2, 3)
+        return replace(super()._each(change), clips=clips)
 
 
 def _as_stored(clips: Tensor) -> Tensor:
@@ -116,66 +94,28 @@ def _as_stored(clips: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Bad:
-    """A video that could not be read. Travels from a worker as data, for a plain message."""
+class _Views:
+    """Some views of a video."""
 
+    views: list[NDArray[np.uint8]]
+    label: int
     video: int
-    message: str
-
-
-@dataclass(frozen=True)
-class _Item:
-    """What one entry gave."""
-
-    views: list[NDArray[np.uint8]] = field(default_factory=list[NDArray[np.uint8]])
-    label: int = -1
-    video: int = -1
     first_view: int = 0
-    bad: tuple[_Bad, ...] = ()
-    damaged: tuple[_Bad, ...] = ()
-    """The video itself, where some of it does not decode."""
-    fatal: str | None = None
-    """A mistake in the list, after which there is no going on."""
+    damage: str = ""
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What a worker sends."""
-
-    batch: ClipBatch | None
-    """None where no video could be read."""
-    bad: tuple[_Bad, ...]
-    damaged: tuple[_Bad, ...] = ()
-    fatal: str | None = None
-
-    def pin_memory(self) -> "_Loaded":
-        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
-
-
-class _LabelError(Exception):
-    pass
-
-
-def _collate(items: Sequence[_Item]) -> _Loaded:
-    fatal = next((item.fatal for item in items if item.fatal), None)
-    if fatal:
-        return _Loaded(None, (), fatal=fatal)
-    bad = tuple(problem for item in items for problem in item.bad)
-    good = [item for item in items if item.views]
-    if not good:
-        return _Loaded(None, bad)
-    clips = torch.from_numpy(np.stack([view for item in good for view in item.views]))
-    counts = torch.tensor([len(item.views) for item in good])
-    batch = ClipBatch(
+def _collated(items: Sequence[_Views]) -> ClipBatch:
+    clips = torch.from_numpy(np.stack([view for item in items for view in item.views]))
+    counts = torch.tensor([len(item.views) for item in items])
+    return ClipBatch(
         clips=clips.permute(0, 1, 4, 2, 3),  # (V, T, H, W, C) -> (V, T, C, H, W)
-        labels=torch.tensor([item.label for item in good]).repeat_interleave(counts),
-        videos=torch.tensor([item.video for item in good]).repeat_interleave(counts),
+        labels=torch.tensor([item.label for item in items]).repeat_interleave(counts),
+        videos=torch.tensor([item.video for item in items]).repeat_interleave(counts),
         views=torch.cat(
-            [torch.arange(item.first_view, item.first_view + len(item.views)) for item in good]
+            [torch.arange(item.first_view, item.first_view + len(item.views)) for item in items]
         ),
-        replaced=sum(bool(item.bad) for item in good),
+        damaged={item.video: item.damage for item in items if item.damage},
     )
-    return _Loaded(batch, bad, tuple(problem for item in good for problem in item.damaged))
 
 
 def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) -> int:
@@ -186,80 +126,8 @@ def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) ->
     if label is None:
         return -1
     if num_classes is not None and not -1 <= label < num_classes:
-        raise _LabelError(f"{entry.path}: holds label {label}, expected 0 to {num_classes - 1}")
+        raise MisfitError(f"{entry.path}: holds label {label}, expected 0 to {num_classes - 1}")
     return label
-
-
-class _TrainItems(Dataset[_Item]):
-    """Training clips by (epoch, place in the list)."""
-
-    def __init__(
-        self, entries: Sequence[ClipEntry], plan: ViewPlan, seed: int, num_classes: int | None
-    ) -> None:
-        self.entries = entries
-        self.plan = plan
-        self.seed = seed
-        self.num_classes = num_classes
-
-    def __getitem__(self, key: tuple[int, int]) -> _Item:
-        epoch, place = key
-        bad: list[_Bad] = []
-        other = random.Random(f"{self.seed}/{epoch}/{place}")
-        while len(bad) < MOST_REPLACEMENTS:
-            try:
-                return replace(self._read(place, epoch), bad=tuple(bad))
-            except _LabelError as error:
-                return _Item(fatal=str(error))
-            except DataError as error:
-                bad.append(_Bad(place, str(error)))
-                place = other.randrange(len(self.entries))
-        return _Item(bad=tuple(bad))
-
-    def _read(self, place: int, epoch: int) -> _Item:
-        entry = self.entries[place]
-        with open_video(entry.path) as reader:
-            label = _label_of(entry, reader, self.num_classes)
-            draws = Draws.of(self.seed, epoch, place)
-            with _naming(entry.path):
-                view = train_view(reader, self.plan, draws, entry_span(entry, reader))
-        return _Item([view], label, place)
-
-
-class _EvalItems(Dataset[_Item]):
-    """Evaluation views by (video, place among its views, entry, clip)."""
-
-    def __init__(self, plan: ViewPlan, num_classes: int | None) -> None:
-        self.plan = plan
-        self.num_classes = num_classes
-
-    def __getitem__(self, key: "_EvalKey") -> _Item:
-        entry = key.entry
-        try:
-            with open_video(entry.path) as reader, _naming(entry.path):
-                label = _label_of(entry, reader, self.num_classes)
-                views = eval_views(
-                    reader,
-                    self.plan,
-                    clip=key.clip,
-                    crop=entry.crop_index,
-                    centre=centre_rule(reader),
-                    span=entry_span(entry, reader),
-                )
-                damage = str(getattr(reader, "damage", ""))
-        except _LabelError as error:
-            return _Item(fatal=str(error))
-        except DataError as error:
-            return _Item(bad=(_Bad(key.video, str(error)),))
-        damaged = (_Bad(key.video, f"{entry.path}: {damage}"),) if damage else ()
-        return _Item(views, label, key.video, key.first_view, damaged=damaged)
-
-
-@dataclass(frozen=True, slots=True)
-class _EvalKey:
-    video: int
-    entry: ClipEntry
-    clip: int | None
-    first_view: int
 
 
 @contextmanager
@@ -267,46 +135,16 @@ def _naming(path: Path) -> Generator[None]:
     """Make what the transforms say about frames an error that names the video."""
     try:
         yield
-    except VideoError:
+    except (VideoError, MisfitError):
         raise
     except DataError as error:
         raise VideoError(f"{path}: {error}") from None
 
 
-class _Order(Sampler[list[Any]]):
-    """The batches of one pass; set before each."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Any]] = []
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-def _loader(
-    items: Dataset[_Item], order: _Order, data: ClipData, *, num_batches: int, keep: bool
-) -> Loader[_Loaded]:
-    return Loader(
-        items,
-        order,
-        num_workers=data.num_workers,
-        prefetch_batches=data.prefetch_batches,
-        num_batches=num_batches,
-        keep=keep,
-        collate=_collate,
-    )
-
-
 def epoch_order(
     num_entries: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1
 ) -> list[int]:
-    """Order in which one of `world` processes takes the training list.
-
-    All processes shuffle alike; the head is repeated so that they get equally many, and process k
-    takes every `world`-th from k on.
+    """Order in which one of `world` processes takes the training list; see `share_of`.
 
     Source:
         PaddlePaddle/models release/1.8, kinetics reader; the same order with seed 0.
@@ -316,16 +154,13 @@ def epoch_order(
     """
     order = list(range(num_entries))
     random.Random(seed * 1_000_003 + epoch).shuffle(order)
-    each = -(-num_entries // world)
-    return [order[(turn * world + rank) % num_entries] for turn in range(each)]
+    return share_of(np.array(order), rank=rank, world=world).tolist()
 
 
-class TrainBatches:
-    """Training batches, epoch by epoch; workers stay alive in between.
+class ClipDataset(VideoDataset[_Views, ClipBatch]):
+    """Clips to learn from: one of each video, drawn anew in every epoch."""
 
-    Each epoch holds whole batches: what is left over at its end is dropped, as in 2019, unless it
-    is the only batch.
-    """
+    usable, remedy, error = "read", "take them off the list", VideoError
 
     def __init__(
         self,
@@ -333,22 +168,16 @@ class TrainBatches:
         shape: ClipShape,
         data: ClipData,
         *,
-        batch_size: int,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
         num_classes: int | None = None,
     ) -> None:
-        """Prepare to read; nothing is opened yet.
+        """Say how clips are cut; nothing is opened yet.
 
         Args:
-            entries: The whole list, the same on every process.
-            shape: What the model eats.
-            data: How clips are cut, and how many workers cut them.
-            batch_size: Clips a batch of this process.
+            entries: The whole list, from `load_entries`.
+            shape: The clips that the model takes.
+            data: How clips are cut.
             seed: Of the order and of what is drawn.
-            rank: Number of this process.
-            world: How many there are.
             num_classes: Labels in 2019 pickles must be smaller; None does not check.
 
         Raises:
@@ -356,94 +185,48 @@ class TrainBatches:
         """
         if not entries:
             raise DataError("there are no videos to train on")
-        self._entries = list(entries)
-        self._data = data
-        self._batch_size = batch_size
-        self._seed = seed
-        self._rank = rank
-        self._world = world
-        self._order = _Order()
-        self._bad: dict[int, str] = {}
-        self._loader = _loader(
-            _TrainItems(self._entries, train_plan(shape, data), seed, num_classes),
-            self._order,
-            data,
-            num_batches=self.batches_per_epoch,
-            keep=True,
-        )
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in one epoch; the same on all."""
-        each = -(-len(self._entries) // self._world)
-        return max(1, each // self._batch_size)
-
-    @property
-    def bad_videos(self) -> dict[int, str]:
-        """Videos that could not be read so far: place in the list, and why."""
-        return dict(self._bad)
-
-    def epoch(self, number: int, *, skip_batches: int = 0) -> "TrainEpoch":
-        """Batches of one epoch, counted from 0; the first `skip_batches` are not even decoded."""
-        order = epoch_order(
-            len(self._entries),
-            seed=self._seed,
-            epoch=number,
-            rank=self._rank,
-            world=self._world,
-        )
-        size = self._batch_size
-        batches = [
-            [(number, place) for place in order[start * size : (start + 1) * size]]
-            for start in range(skip_batches, self.batches_per_epoch)
-        ]
-        return TrainEpoch(self, batches)
-
-    def _read(self, batches: list[list[Any]]) -> Iterator[ClipBatch]:
-        self._order.batches = batches
-        for loaded in self._loader if batches else ():
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
-            self._note(loaded.bad)
-            if loaded.batch is None:
-                raise DataError(
-                    f"no video could be read in {MOST_REPLACEMENTS} tries; "
-                    f"the last: {loaded.bad[-1].message}"
-                )
-            yield loaded.batch
-
-    def _note(self, bad: Sequence[_Bad]) -> None:
-        for problem in bad:
-            self._bad.setdefault(problem.video, problem.message)
-        share = len(self._bad) / len(self._entries)
-        if share > self._data.bad_video_share:
-            raise DataError(
-                f"{len(self._bad)} of {len(self._entries)} training videos cannot be read, more "
-                f"than data.bad_video_share={self._data.bad_video_share:g} allows; take them off "
-                f"the list, or allow more:\n  {named_few(self._bad)}"
-            )
-
-
-@dataclass(frozen=True)
-class TrainEpoch:
-    """One epoch of `TrainBatches`; sized, to be iterated once or more."""
-
-    _source: TrainBatches
-    _batches: list[list[Any]]
+        self.entries = list(entries)
+        self.plan = train_plan(shape, data)
+        self.seed = seed
+        self.epoch = 0
+        self._num_classes = num_classes
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.entries)
 
-    def __iter__(self) -> Iterator[ClipBatch]:
-        return self._source._read(self._batches)
+    def order(self, epoch: int) -> Numbers:
+        """See `epoch_order`."""
+        return np.array(epoch_order(len(self), seed=self.seed, epoch=epoch))
+
+    def read(self, number: int, epoch: int | None) -> _Views:
+        """See `VideoDataset`."""
+        entry = self.entries[number]
+        with open_video(entry.path) as reader:
+            label = _label_of(entry, reader, self._num_classes)
+            draws = Draws.of(self.seed, epoch or 0, number)
+            with _naming(entry.path):
+                view = train_view(reader, self.plan, draws, entry_span(entry, reader))
+        return _Views([view], label, number)
+
+    def collate(self, items: Sequence[_Views]) -> ClipBatch:
+        """See `VideoDataset`."""
+        return _collated(items)
 
 
-class EvalBatches:
-    """Every view of every video, once, in order, the last incomplete batch too.
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A clip of a video."""
 
-    With several processes each takes every `world`-th video, all its views, none twice; so some
-    may have a batch more than others.
-    """
+    video: int
+    entry: ClipEntry
+    clip: int | None
+    first_view: int
+
+
+class ViewDataset(VideoDataset[_Views, ClipBatch]):
+    """Every view of every video, for evaluation; an item is a clip in all its crops."""
+
+    usable, error = "read", VideoError
 
     def __init__(
         self,
@@ -452,24 +235,16 @@ class EvalBatches:
         data: ClipData,
         views: ClipViews | None = None,
         *,
-        batch_size: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
         num_classes: int | None = None,
     ) -> None:
-        """Prepare to read; nothing is opened yet.
+        """Say how views are cut; nothing is opened yet.
 
         Args:
-            entries: The whole list, the same on every process. Entries of 2019 test lists, one a
-                view, count as one video where `video` agrees.
-            shape: What the model eats.
-            data: How clips are cut, and how many workers cut them.
-            views: How many views a video; `views.batch_size` bounds the views in a batch.
-            batch_size: In place of `views.batch_size`.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without videos that cannot be read, and report them.
+            entries: The whole list, from `load_entries`. Entries of 2019 test lists, one per view,
+                count as one video where `video` agrees.
+            shape: The clips that the model takes.
+            data: How clips are cut.
+            views: How many views of each video.
             num_classes: Labels in 2019 pickles must be smaller; None does not check.
 
         Raises:
@@ -478,90 +253,75 @@ class EvalBatches:
         """
         if not entries:
             raise DataError("there are no videos to evaluate")
-        views = views or ClipViews()
-        self.plan = eval_plan(shape, data, views)
-        self._data = data
-        self._skip_bad = skip_bad and len(videos_of(entries)) > 1
+        self.plan = eval_plan(shape, data, views or ClipViews())
+        self.rows_per_item = self.plan.num_crops
         self._num_classes = num_classes
-        self._world = world
-        self._bad: dict[int, str] = {}
-        self.damaged: dict[int, str] = {}
-        """Videos of the last pass that do not decode in full: place in the list, and why."""
-        keys = [
-            key
-            for video, group in list(enumerate(views_by_video(entries)))[rank::world]
-            for key in self._keys(video, group)
+        videos = views_by_video(entries)
+        self._num_videos = len(videos)
+        self._keys = [
+            key for video, group in enumerate(videos) for key in self._views(video, group)
         ]
-        size = max(1, (batch_size or views.batch_size) // self.plan.num_crops)
-        self._batches = [keys[start : start + size] for start in range(0, len(keys), size)]
 
-    @property
-    def skipped(self) -> dict[int, str]:
-        """Videos that could not be read in the last pass: place in the list, and why."""
-        return dict(self._bad)
-
-    def __len__(self) -> int:
-        """Batches at most; a batch in which no video can be read is left out."""
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[ClipBatch]:
-        self._bad, self.damaged = {}, {}
-        if not self._batches:
-            return
-        order = _Order()
-        order.batches = cast(Any, self._batches)
-        items = _EvalItems(self.plan, self._num_classes)
-        ready: ClipBatch | None = None  # held back, to take news of a batch that has no views
-        news: tuple[int, ...] = ()
-        for loaded in _loader(items, order, self._data, num_batches=len(self), keep=False):
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
-            news += self._note(loaded.bad)
-            self.damaged |= {problem.video: problem.message for problem in loaded.damaged}
-            batch = None if loaded.batch is None else _without(loaded.batch, self._bad)
-            if batch is None:
-                continue
-            if ready is not None:
-                yield ready
-            ready, news = replace(batch, skipped=news), ()
-        if ready is not None:
-            yield replace(ready, skipped=ready.skipped + news)
-        elif self._world == 1:
-            raise DataError(f"none of the videos can be read:\n  {named_few(self._bad)}")
-
-    def _keys(self, video: int, group: Sequence[ClipEntry]) -> list[_EvalKey]:
+    def _views(self, video: int, group: Sequence[ClipEntry]) -> list[_Key]:
         if group[0].crop_index is not None:  # the list itself says which views
-            return [_EvalKey(video, entry, entry.clip_index, n) for n, entry in enumerate(group)]
+            return [_Key(video, entry, entry.clip_index, n) for n, entry in enumerate(group)]
         plan = self.plan
         clips = [None] if plan.num_clips == 1 else range(plan.num_clips)
-        return [_EvalKey(video, group[0], clip, n * plan.num_crops) for n, clip in enumerate(clips)]
+        return [_Key(video, group[0], clip, n * plan.num_crops) for n, clip in enumerate(clips)]
 
-    def _note(self, bad: Sequence[_Bad]) -> tuple[int, ...]:
-        new: list[int] = []
-        for problem in bad:
-            if not self._skip_bad:
-                raise VideoError(problem.message)
-            if problem.video not in self._bad:
-                self._bad[problem.video] = problem.message
-                new.append(problem.video)
-        return tuple(new)
+    def __len__(self) -> int:
+        return len(self._keys)
 
+    @property
+    def num_videos(self) -> int:
+        """How many videos there are."""
+        return self._num_videos
 
-def _without(batch: ClipBatch, bad: dict[int, str]) -> ClipBatch | None:
-    """Drop views of videos that turned out unreadable."""
-    kept = [n for n, video in enumerate(batch.videos.tolist()) if video not in bad]
-    if len(kept) == len(batch):
-        return batch
-    if not kept:
-        return None
-    chosen = torch.tensor(kept)
-    return replace(
-        batch,
-        clips=_as_stored(batch.clips)[chosen].permute(0, 1, 4, 2, 3),
-        labels=batch.labels[chosen],
-        videos=batch.videos[chosen],
-        views=batch.views[chosen],
-    )
+    def video_of(self, number: int) -> int:
+        """Place in the list of the video that an item shows."""
+        return self._keys[number].video
+
+    def share(self, rank: int, world: int) -> Numbers:
+        """Every `world`-th video from `rank` on, all its views."""
+        return np.flatnonzero([key.video % world == rank for key in self._keys])
+
+    def read(self, number: int, epoch: int | None) -> _Views:
+        """See `VideoDataset`."""
+        key = self._keys[number]
+        entry = key.entry
+        with open_video(entry.path) as reader, _naming(entry.path):
+            label = _label_of(entry, reader, self._num_classes)
+            views = eval_views(
+                reader,
+                self.plan,
+                clip=key.clip,
+                crop=entry.crop_index,
+                centre=centre_rule(reader),
+                span=entry_span(entry, reader),
+            )
+            damage = str(getattr(reader, "damage", ""))
+        damage = f"{entry.path}: {damage}" if damage else ""
+        return _Views(views, label, key.video, key.first_view, damage)
+
+    def collate(self, items: Sequence[_Views]) -> ClipBatch:
+        """See `VideoDataset`."""
+        return _collated(items)
+
+    def without(self, batch: ClipBatch, videos: Mapping[int, str]) -> ClipBatch | None:
+        """Drop views of videos that turned out unreadable."""
+        kept = [n for n, video in enumerate(batch.videos.tolist()) if video not in videos]
+        if len(kept) == len(batch):
+            return batch
+        if not kept:
+            return None
+        chosen = torch.tensor(kept)
+        return replace(
+            batch,
+            clips=_as_stored(batch.clips)[chosen].permute(0, 1, 4, 2, 3),
+            labels=batch.labels[chosen],
+            videos=batch.videos[chosen],
+            views=batch.views[chosen],
+        )
 
 
 # --- which videos ----------------------------------------------------------------------------

@@ -21,8 +21,7 @@ from videozoo.data.annotations.segments import (
 from videozoo.data.annotations.sentences import TimedSentences, check_times
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import Measured
-from videozoo.data.loader import Workers
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError
 from videozoo.settings.segments import AnnotatedData
 
 Part = Literal["train", "val", "test"]
@@ -124,37 +123,6 @@ def _annotations_of(data: AnnotatedData, part: Part) -> Path | None:
         "test": (data.test_annotations, data.val_annotations, data.annotations),
     }
     return next((path for path in chosen[part] if path is not None), None)
-
-
-def check_missing(videos: int, missing: Sequence[str], source: Path, *, share: float) -> None:
-    """Raise where training would have to do without too many videos.
-
-    Raises:
-        DataError: More than `share` of `videos` are missing.
-    """
-    if len(missing) > share * videos:
-        raise DataError(
-            f"{source}: {len(missing)} of {videos} training videos have no features here, more "
-            f"than data.bad_video_share={share:g} allows; add them, or allow more: {few(missing)}"
-        )
-
-
-def refuse_missing(videos: int, missing: Sequence[str], source: Path) -> None:
-    """Raise where videos that are to be evaluated have no features.
-
-    Raises:
-        DataError: Some are missing.
-    """
-    if missing:
-        raise DataError(
-            f"{source}: {len(missing)} of {videos} videos have no features here: {few(missing)}; "
-            "add them, or leave out --strict"
-        )
-
-
-def workers_of(data: AnnotatedData) -> Workers:
-    """Who reads."""
-    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)
 
 
 def check_times_by_features(

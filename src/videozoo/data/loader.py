@@ -1,50 +1,37 @@
-"""Passes over videos in batches, read by worker processes: orders, processes, bad videos.
+"""The loader: passes over videos in batches, read by worker processes.
 
-What a video is and how videos become a batch is the caller's; here is who reads which when.
-The order of an epoch depends on the seed and the epoch only: not on the number of workers, and
-not on whether the run was interrupted.
+A section of data says what a video is and how videos become a batch (`VideoDataset`); here is who
+reads which when, and what becomes of bad videos. The order of an epoch and what is drawn for a
+video depend on the seed, the epoch and the number of the video only: not on the number of workers,
+and not on whether the run was interrupted.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import Field, dataclass, replace
+import signal
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from videozoo.data._workers import MOST_REPLACEMENTS, Loader, named_few
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, few
 
+MOST_REPLACEMENTS = 20
+"""Tries in a row before data counts as unreadable."""
 Numbers = NDArray[np.int64]
-
-
-class Batch(Protocol):
-    """What is put together here: a frozen dataclass with these fields."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def replaced(self) -> int:
-        """Training: how many of its videos stand in for one that could not be used."""
-        ...
-
-    @property
-    def skipped(self) -> tuple[int, ...]:
-        """Evaluation: numbers of videos left out since the last batch."""
-        ...
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        ...
-
-
-V = TypeVar("V")
-B = TypeVar("B", bound=Batch)
 
 
 def seed_of(*key: int) -> int:
@@ -52,129 +39,203 @@ def seed_of(*key: int) -> int:
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big")
 
 
-@dataclass(frozen=True)
-class _Key:
-    numbers: Numbers
-    epoch: int | None
-    """None in evaluation."""
+def share_of(order: Numbers, *, rank: int, world: int) -> Numbers:
+    """What one of `world` processes takes of an order: every `world`-th from `rank` on.
+
+    The head is repeated so that all get equally many.
+
+    >>> [share_of(np.array([7, 5, 6]), rank=rank, world=2).tolist() for rank in (0, 1)]
+    [[7, 6], [5, 7]]
+    """
+    each = -(-len(order) // world)
+    return order[(np.arange(each) * world + rank) % len(order)]
 
 
-@dataclass(frozen=True)
-class _Loaded(Generic[B]):
-    """What a worker sends."""
-
-    batch: B | None
-    """None where no video could be used."""
-    bad: tuple[tuple[int, str], ...] = ()
-    fatal: str | None = None
-
-    def pin_memory(self) -> _Loaded[B]:
-        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
-
-
-class Items(Dataset[_Loaded[B]], Generic[V, B]):
-    """Batches by the numbers of their videos."""
-
-    def __init__(
-        self,
-        count: int,
-        read: Callable[[int, int | None], V | None],
-        collate: Callable[[Sequence[V]], B],
-        *,
-        seed: int = 0,
-        what: str = "videos",
-    ) -> None:
-        """Say how videos are read.
-
-        Args:
-            count: Videos, numbered from 0.
-            read: From a number and an epoch (None in evaluation) to a video. It raises DataError
-                where the video is damaged, MisfitError where nothing will help, and in training
-                returns None for one there is nothing to learn from this time.
-            collate: From videos to a batch.
-            seed: Of what takes the place of videos that cannot be used.
-            what: Messages call them so, where they are parts of videos.
-        """
-        self.count = count
-        self.what = what
-        self._read = read
-        self._collate = collate
-        self._seed = seed
-
-    def __getitem__(self, key: _Key) -> _Loaded[B]:
-        videos: list[V] = []
-        bad: list[tuple[int, str]] = []
-        replaced = 0
-        try:
-            for number in key.numbers.tolist():
-                video, tries = self._video(number, key.epoch, bad)
-                if video is not None:
-                    videos.append(video)
-                    replaced += tries > 1
-            if not videos:
-                return _Loaded(None, tuple(bad))
-            batch = replace(cast(Any, self._collate(videos)), replaced=replaced)
-            return _Loaded(cast(B, batch), tuple(bad))
-        except MisfitError as error:
-            return _Loaded(None, fatal=str(error))
-
-    def _video(
-        self, number: int, epoch: int | None, bad: list[tuple[int, str]]
-    ) -> tuple[V | None, int]:
-        """One video, in training another in its place, and the number of tries."""
-        others = random.Random(f"{self._seed}/{epoch}/{number}")
-        most = 1 if epoch is None else MOST_REPLACEMENTS
-        for tries in range(1, most + 1):
-            try:
-                video = self._read(number, epoch)
-                if video is not None:
-                    return video, tries
-            except MisfitError:
-                raise
-            except DataError as error:
-                bad.append((number, str(error)))
-            number = others.randrange(self.count)
-        return None, most
-
-
-class _Order(Sampler[_Key]):
-    """The batches of one pass; set before each."""
-
-    def __init__(self) -> None:
-        self.numbers = np.zeros(0, np.int64)
-        self.batch_size = 1
-        self.epoch: int | None = None
-
-    def __iter__(self) -> Iterator[_Key]:
-        for start in range(0, len(self.numbers), self.batch_size):
-            yield _Key(self.numbers[start : start + self.batch_size], self.epoch)
-
-    def __len__(self) -> int:
-        return -(-len(self.numbers) // self.batch_size)
+# --- what is read ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workers:
-    """How many processes read, and how far ahead."""
+class Batch:
+    """Some videos, or parts of videos, whose tensors go to a device together."""
 
-    num_workers: int
-    prefetch_batches: int
+    replaced: int = 0
+    """Training: how many of these stand in for one that could not be used."""
+    skipped: tuple[int, ...] = ()
+    """Evaluation: numbers of videos that were left out since the last batch."""
+    damaged: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Evaluation: which of these videos do not decode in full, and what is wrong."""
+    epoch: int | None = None
+    """Training: the number of its epoch, from 0."""
+    place: int = 0
+    """Its place in the epoch, from 0."""
 
-    def loader(
-        self, items: Items[Any, B], order: _Order, *, num_batches: int, keep: bool
-    ) -> Loader[_Loaded[B]]:
-        """Prepare to read with them; `keep` lets them live from pass to pass."""
-        return Loader(
-            items,
-            order,
-            num_workers=self.num_workers,
-            prefetch_batches=self.prefetch_batches,
-            num_batches=num_batches,
-            keep=keep,
-        )
+    on_device: ClassVar[tuple[str, ...]]
+    """Names of the fields whose tensors a device needs."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; the copy overlaps with other work where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU can fetch by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed = {name: _changed(getattr(self, name), change) for name in self.on_device}
+        return replace(self, **changed)
 
 
-class TrainBatches(Generic[B]):
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A tensor, a tuple of tensors, tensors by name, or None."""
+    if isinstance(value, tuple):
+        return tuple(_changed(one, change) for one in cast("tuple[Any, ...]", value))
+    if isinstance(value, Mapping):
+        named_tensors = cast("Mapping[str, Any]", value)
+        return {name: _changed(one, change) for name, one in named_tensors.items()}
+    return None if value is None else change(value)
+
+
+V = TypeVar("V")
+B = TypeVar("B", bound=Batch)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Videos that are named and have no features."""
+
+    names: tuple[str, ...] = ()
+    total: int = 0
+    """Videos, these among them."""
+    source: Path = Path()
+    """Where their features should be."""
+    num_items: int = 0
+    """How many more items a dataset would have with them."""
+
+
+class NothingToLearnError(DataError):
+    """Nothing can be learnt from an item this time; it is left out, and is not bad."""
+
+
+class VideoDataset(Dataset[V], ABC, Generic[V, B]):
+    """Videos, or parts of videos, by number; and how some of them become a batch.
+
+    `TrainLoader` and `EvalLoader` read it. So does torch's own, with `collate_fn=dataset.collate`;
+    then set `epoch` before each pass over training data.
+    """
+
+    item: ClassVar[str] = "video"
+    """Messages call one so."""
+    usable: ClassVar[str] = "used"
+    """Messages say that an item cannot be this."""
+    remedy: ClassVar[str] = "repair or leave out their files"
+    """What to do about bad ones."""
+    error: ClassVar[type[DataError]] = DataError
+    """What a bad one raises in evaluation."""
+    rows_per_item: int = 1
+    """Rows of a batch that are made of an item."""
+    missing: Missing = Missing()
+    """What has no features, and is not among the items."""
+    seed: int = 0
+    """Of the order and of what is drawn."""
+    epoch: int | None = None
+    """What `dataset[number]` draws depends on it; None: as in evaluation."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> V:
+        return self.read(index, self.epoch)
+
+    @abstractmethod
+    def read(self, number: int, epoch: int | None) -> V:
+        """Read an item; `epoch` is None in evaluation.
+
+        Raises:
+            MisfitError: The data do not fit the model: nothing will help.
+            NothingToLearnError: There is nothing to learn from in it this time.
+            DataError: It is damaged.
+        """
+
+    @abstractmethod
+    def collate(self, items: Sequence[V]) -> B:
+        """Put items together."""
+
+    def order(self, epoch: int) -> Numbers:
+        """All numbers in the order of an epoch, the same in every process."""
+        return np.random.RandomState(seed_of(self.seed, epoch)).permutation(len(self))
+
+    def check_training(self, bad_video_share: float) -> None:
+        """Raise DataError where training would have to do without too much."""
+        lost = self.missing
+        if len(lost.names) > bad_video_share * lost.total:
+            raise DataError(
+                f"{lost.source}: {len(lost.names)} of {lost.total} training videos have no "
+                f"features here, more than data.bad_video_share={bad_video_share:g} allows; add "
+                f"them, or allow more: {few(lost.names)}"
+            )
+
+    def check_complete(self) -> None:
+        """Raise DataError where evaluation would have to do without something."""
+        lost = self.missing
+        if lost.names:
+            raise DataError(
+                f"{lost.source}: {len(lost.names)} of {lost.total} videos have no features here: "
+                f"{few(lost.names)}; add them, or leave out --strict"
+            )
+
+    # Where an item is one of several views of a video:
+
+    @property
+    def num_videos(self) -> int:
+        """How many videos there are."""
+        return len(self)
+
+    def video_of(self, number: int) -> int:
+        """Number of the video that an item shows."""
+        return number
+
+    def share(self, rank: int, world: int) -> Numbers:
+        """What one of `world` processes evaluates, no item twice: by default neighbours."""
+        total = len(self)
+        return np.arange(total * rank // world, total * (rank + 1) // world)
+
+    def without(self, batch: B, videos: Mapping[int, str]) -> B | None:
+        """A batch without some videos; None where nothing is left."""
+        return batch
+
+
+class LoaderSettings(Protocol):
+    """How a dataset is read: the `data:` section of every task says it."""
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that read; 0 reads in this one."""
+        ...
+
+    @property
+    def prefetch_batches(self) -> int:
+        """Batches that each worker prepares ahead."""
+        ...
+
+    @property
+    def bad_video_share(self) -> float:
+        """Training stops when more than this share of the videos cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """`LoaderSettings` for datasets without a section of their own."""
+
+    num_workers: int = 0
+    prefetch_batches: int = 2
+    bad_video_share: float = 0.0
+
+
+# --- passes ----------------------------------------------------------------------------------
+
+
+class TrainLoader(Generic[B]):
     """Training batches, epoch by epoch; workers stay alive in between.
 
     Each epoch holds whole batches: what is left over at its end is dropped, as in 2019, unless it
@@ -183,46 +244,39 @@ class TrainBatches(Generic[B]):
 
     def __init__(
         self,
-        items: Items[Any, B],
-        workers: Workers,
+        dataset: VideoDataset[Any, B],
+        settings: LoaderSettings | None = None,
         *,
         batch_size: int,
-        seed: int,
-        rank: int,
-        world: int,
-        missing: int = 0,
-        bad_video_share: float,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        """Start the workers.
+        """Prepare to read; workers start with the first epoch.
 
         Args:
-            items: The videos.
-            workers: How they are read.
-            batch_size: Videos a batch of this process.
-            seed: Of the order.
+            dataset: What is read; its seed is that of the order.
+            settings: How, such as the `data:` section of a run. By default in this process, and
+                the first bad video is an error.
+            batch_size: Items per batch of this process.
             rank: Number of this process.
             world: How many there are.
-            missing: Videos that are not even among the items, for want of features.
-            bad_video_share: Of all videos, missing ones too: with more bad ones training stops.
+
+        Raises:
+            DataError: Too many videos have no features, or there is nothing to learn from.
         """
-        self._count = items.count
-        self._what = items.what
-        self._missing = missing
-        self._share = bad_video_share
+        settings = settings or Reading()
+        dataset.check_training(settings.bad_video_share)
+        self.dataset = dataset
+        self._settings = settings
         self._batch_size = batch_size
-        self._seed = seed
-        self._rank = rank
-        self._world = world
-        self._order = _Order()
+        self._rank, self._world = rank, world
         self._bad: dict[int, str] = {}
-        self._loader = workers.loader(
-            items, self._order, num_batches=self.batches_per_epoch, keep=True
-        )
+        self._passes = _Passes(dataset, settings, num_batches=self.batches_per_epoch, keep=True)
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches of this process in one epoch; the same on all."""
-        each = -(-self._count // self._world)
+        each = -(-len(self.dataset) // self._world)
         return max(1, each // self._batch_size)
 
     @property
@@ -236,90 +290,89 @@ class TrainBatches(Generic[B]):
         All processes order the videos alike; the head is repeated so that they get equally many,
         and process k takes every `world`-th from k on.
         """
-        order = np.random.RandomState(seed_of(self._seed, number)).permutation(self._count)
-        each = -(-len(order) // self._world)
-        mine = order[(np.arange(each) * self._world + self._rank) % len(order)]
+        mine = share_of(self.dataset.order(number), rank=self._rank, world=self._world)
         used = mine[: self.batches_per_epoch * self._batch_size]
-        return Epoch(self, number, used[skip_batches * self._batch_size :])
+        return Epoch(self, _keys(used, self._batch_size, number)[skip_batches:])
 
-    def _read(self, epoch: int, numbers: Numbers) -> Iterator[B]:
-        order = self._order
-        order.numbers, order.batch_size, order.epoch = numbers, self._batch_size, epoch
-        for loaded in self._loader if len(numbers) else ():
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
+    def _read(self, keys: Sequence[_Key]) -> Iterator[B]:
+        for loaded in self._passes.read(keys):
             for number, message in loaded.bad:
                 self._bad.setdefault(number, message)
             self._check_share()
             if loaded.batch is None:
                 why = loaded.bad[-1][1] if loaded.bad else "there was nothing to learn from them"
                 raise DataError(
-                    f"none of {MOST_REPLACEMENTS} {self._what} tried could be used; the last: {why}"
+                    f"no {self.dataset.item} could be {self.dataset.usable} in "
+                    f"{MOST_REPLACEMENTS} tries; the last: {why}"
                 )
             yield loaded.batch
 
     def _check_share(self) -> None:
-        total = self._count + self._missing
-        num_bad = len(self._bad) + self._missing
-        if self._bad and num_bad / total > self._share:
-            also = f", {self._missing} of them for want of features" if self._missing else ""
+        dataset, allowed = self.dataset, self._settings.bad_video_share
+        num_missing = dataset.missing.num_items
+        num_bad, total = len(self._bad) + num_missing, len(dataset) + num_missing
+        if self._bad and num_bad / total > allowed:
+            also = f", {num_missing} of them for want of features" if num_missing else ""
             raise DataError(
-                f"{num_bad} of {total} training {self._what} cannot be used{also}, more than "
-                f"data.bad_video_share={self._share:g} allows; repair or leave out their files, "
-                f"or allow more:\n  {named_few(self._bad)}"
+                f"{num_bad} of {total} training {dataset.item}s cannot be {dataset.usable}{also}, "
+                f"more than data.bad_video_share={allowed:g} allows; {dataset.remedy}, or allow "
+                "more:\n  " + few(self._bad.values(), between="\n  ")
             )
 
 
 @dataclass(frozen=True)
 class Epoch(Generic[B]):
-    """One epoch of `TrainBatches`; sized, to be iterated once or more."""
+    """One epoch of a `TrainLoader`; sized, to be iterated once or more."""
 
-    _source: TrainBatches[B]
-    _number: int
-    _numbers: Numbers
+    _loader: TrainLoader[B]
+    _keys: Sequence[_Key]
 
     def __len__(self) -> int:
-        return -(-len(self._numbers) // self._source._batch_size)
+        return len(self._keys)
 
     def __iter__(self) -> Iterator[B]:
-        return self._source._read(self._number, self._numbers)
+        return self._loader._read(self._keys)
 
 
-class EvalBatches(Generic[B]):
-    """Every video once, in order, the last incomplete batch too.
+class EvalLoader(Generic[B]):
+    """Every item once, in order, the last incomplete batch too.
 
-    With several processes each takes a run of neighbouring videos, no video twice; so some may
-    have a batch more than others.
+    With several processes no item is read twice; some may have a batch more than others.
     """
 
     def __init__(
         self,
-        items: Items[Any, B],
-        workers: Workers,
+        dataset: VideoDataset[Any, B],
+        settings: LoaderSettings | None = None,
         *,
         batch_size: int,
-        rank: int,
-        world: int,
-        skip_bad: bool,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
     ) -> None:
-        """Share out the videos.
+        """Share out the items; nothing is read yet.
 
         Args:
-            items: The videos.
-            workers: How they are read.
-            batch_size: Videos a batch.
+            dataset: What is read.
+            settings: How, such as the `data:` section of a run. By default in this process.
+            batch_size: Rows per batch.
             rank: Number of this process.
             world: How many there are.
-            skip_bad: Go on without videos that are damaged, and report them.
+            skip_bad: Go on without videos that are damaged or have no features; `skipped` and
+                `dataset.missing` tell which.
+
+        Raises:
+            DataError: A video has no features, and `skip_bad` does not allow it.
         """
-        self._items = items
-        self._workers = workers
-        self._batch_size = batch_size
-        self._world = world
-        self._skip_bad = skip_bad and items.count > 1
+        if not skip_bad:
+            dataset.check_complete()
+        self.dataset = dataset
+        self._settings = settings or Reading()
+        self._skip_bad = skip_bad and dataset.num_videos > 1
+        self._is_alone = world == 1
         self._bad: dict[int, str] = {}
-        total = items.count
-        self._numbers = np.arange(total * rank // world, total * (rank + 1) // world)
+        size = max(1, batch_size // dataset.rows_per_item)
+        self._keys = _keys(dataset.share(rank, world), size)
 
     @property
     def skipped(self) -> dict[int, str]:
@@ -328,37 +381,240 @@ class EvalBatches(Generic[B]):
 
     def __len__(self) -> int:
         """Batches at most; a batch in which no video can be used is left out."""
-        return -(-len(self._numbers) // self._batch_size)
+        return len(self._keys)
 
     def __iter__(self) -> Iterator[B]:
         self._bad = {}
-        if not len(self._numbers):
-            return
-        order = _Order()
-        order.numbers, order.batch_size = self._numbers, self._batch_size
+        dataset = self.dataset
         ready: B | None = None  # held back, to take news of a batch without videos
         news: tuple[int, ...] = ()
-        loader = self._workers.loader(self._items, order, num_batches=len(self), keep=False)
-        for loaded in loader:
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
+        passes = _Passes(dataset, self._settings, num_batches=len(self), keep=False)
+        for loaded in passes.read(self._keys):
             for number, message in loaded.bad:
                 if not self._skip_bad:
-                    raise DataError(message)
-                self._bad[number] = message
-                news += (number,)
-            if loaded.batch is None:
+                    raise dataset.error(message)
+                video = dataset.video_of(number)
+                if video not in self._bad:
+                    self._bad[video] = message
+                    news += (video,)
+            batch = loaded.batch
+            if batch is not None:
+                batch = dataset.without(batch, self._bad)
+            if batch is None:
                 continue
             if ready is not None:
                 yield ready
-            ready, news = _with_news(loaded.batch, news), ()
+            ready, news = replace(batch, skipped=news), ()
         if ready is not None:
-            yield _with_news(ready, ready.skipped + news)
-        elif self._world == 1:
+            yield replace(ready, skipped=ready.skipped + news)
+        elif self._keys and self._is_alone:
             raise DataError(
-                f"none of the {self._items.what} can be used:\n  {named_few(self._bad)}"
+                f"none of the {dataset.item}s can be {dataset.usable}:\n  "
+                + few(self._bad.values(), between="\n  ")
             )
 
 
-def _with_news(batch: B, skipped: tuple[int, ...]) -> B:
-    return cast(B, replace(cast(Any, batch), skipped=skipped))
+@dataclass(frozen=True)
+class _Key:
+    """A batch to read."""
+
+    numbers: Numbers
+    epoch: int | None
+    """None in evaluation."""
+    place: int
+
+
+def _keys(numbers: Numbers, size: int, epoch: int | None = None) -> list[_Key]:
+    starts = range(0, len(numbers), size)
+    return [_Key(numbers[start : start + size], epoch, n) for n, start in enumerate(starts)]
+
+
+@dataclass(frozen=True)
+class _Loaded(Generic[B]):
+    """What a worker sends; errors travel as text, for a plain message."""
+
+    batch: B | None
+    """None where no item could be used."""
+    bad: tuple[tuple[int, str], ...] = ()
+    fatal: str | None = None
+
+    def pin_memory(self) -> _Loaded[B]:
+        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
+
+
+class _Batches(Dataset[_Loaded[B]], Generic[V, B]):
+    """Batches of a dataset by their keys."""
+
+    def __init__(self, dataset: VideoDataset[V, B]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: _Key) -> _Loaded[B]:
+        items: list[V] = []
+        bad: list[tuple[int, str]] = []
+        replaced = 0
+        try:
+            for number in key.numbers.tolist():
+                found, tries = self._item(number, key.epoch, bad)
+                items += found
+                replaced += bool(found) and tries > 1
+            if not items:
+                return _Loaded(None, tuple(bad))
+            batch = self._dataset.collate(items)
+            batch = replace(batch, replaced=replaced, epoch=key.epoch, place=key.place)
+            return _Loaded(batch, tuple(bad))
+        except MisfitError as error:
+            return _Loaded(None, fatal=str(error))
+
+    def _item(
+        self, number: int, epoch: int | None, bad: list[tuple[int, str]]
+    ) -> tuple[list[V], int]:
+        """One item or none, in training another in its place, and the number of tries."""
+        others: random.Random | None = None  # made when needed: it costs as much as a short video
+        first = number
+        most = 1 if epoch is None else MOST_REPLACEMENTS
+        for tries in range(1, most + 1):
+            try:
+                return [self._dataset.read(number, epoch)], tries
+            except MisfitError:
+                raise
+            except NothingToLearnError:
+                pass
+            except DataError as error:
+                bad.append((number, str(error)))
+            others = others or random.Random(f"{self._dataset.seed}/{epoch}/{first}")
+            number = others.randrange(len(self._dataset))
+        return [], most
+
+
+# --- worker processes ------------------------------------------------------------------------
+
+
+class _Order(Sampler[_Key]):
+    """The batches of one pass; set before each."""
+
+    def __init__(self) -> None:
+        self.keys: Sequence[_Key] = ()
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class _Passes(Generic[B]):
+    """Passes over a dataset, read by worker processes that never outlive their use.
+
+    They end with a pass that is given up, with this object, and with the process, however it ends.
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset[Any, B],
+        settings: LoaderSettings,
+        *,
+        num_batches: int,
+        keep: bool,
+    ) -> None:
+        """Prepare to read; workers start with the first pass.
+
+        Args:
+            dataset: What is read.
+            settings: How; never with more workers than there are cores or batches.
+            num_batches: Of a pass.
+            keep: Workers live from one pass to the next.
+        """
+        workers = min(settings.num_workers, num_cores(), num_batches)
+        self._order = _Order()
+        self._loader = cast(Any, DataLoader)(
+            _Batches(dataset),
+            batch_size=None,
+            sampler=self._order,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            prefetch_factor=settings.prefetch_batches if workers else None,
+            persistent_workers=keep and workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+            generator=torch.Generator().manual_seed(0),  # or it would draw from torch's global one
+        )
+        self._keep = keep
+        self._passes = 0
+        self._finalizer: Finalize | None = None
+
+    def read(self, keys: Sequence[_Key]) -> Iterator[_Loaded[B]]:
+        """Read some batches.
+
+        Raises:
+            DataError: The data do not fit the model.
+        """
+        if not keys:
+            return
+        self._order.keys = keys
+        reading: Any = iter(self._loader)
+        self._passes += 1
+        number = self._passes
+        if self._loader.num_workers and (self._finalizer is None or not self._keep):
+            # Called when this object goes; and at the end of processes that multiprocessing
+            # started, before it waits for their children.
+            self._finalizer = Finalize(self, _stop_workers, (reading,), exitpriority=100)
+            _PASSES.add(self)
+        is_whole = False
+        try:
+            for loaded in reading:
+                if loaded.fatal:
+                    raise DataError(loaded.fatal)
+                yield loaded
+            is_whole = True
+        finally:
+            is_newest = number == self._passes  # or the workers are another pass's by now
+            if is_newest and not (is_whole and self._keep):
+                self.stop()
+
+    def stop(self) -> None:
+        """End the workers; the next pass starts others."""
+        finalizer, self._finalizer = self._finalizer, None
+        self._loader._iterator = None
+        if finalizer is not None:
+            finalizer()
+
+
+_PASSES: weakref.WeakSet[_Passes[Any]] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    for passes in list(_PASSES):
+        passes.stop()
+
+
+# Runs before what torch.utils.data and multiprocessing, imported above, do at the end: the first
+# gives up its workers, the second waits for them for ever.
+atexit.register(_stop_all)
+
+
+def _stop_workers(reading: Any) -> None:
+    reading._shutdown_workers()
+    for worker in reading._workers:
+        if worker.is_alive():  # it is busy, and leaves the first SIGTERM to others
+            worker.kill()
+            worker.join()
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded
+
+
+def _start_worker(_: int) -> None:
+    """Make a worker one that leaves cores and signals to others."""
+    torch.set_num_threads(1)  # workers share the cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
+    # process still wants to save. One more comes from the main process if it cannot wait.
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

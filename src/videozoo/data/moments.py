@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder, text_of
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
-from videozoo.data.coverage import check_missing, check_times_by_features, refuse_missing
+from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet
-from videozoo.data.loader import EvalBatches, Items, TrainBatches, Workers
+from videozoo.data.loader import Batch, Missing, VideoDataset
 from videozoo.errors import ConfigError, DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
@@ -403,6 +402,11 @@ class MomentSet:
 
     def __len__(self) -> int:
         return sum(len(video.queries) for video in self.videos)
+
+    @property
+    def without_windows(self) -> Missing:
+        """Videos that have none."""
+        return Missing(self.missing, len(self.videos) + len(self.missing), self.source.path)
 
     @property
     def unit(self) -> Unit:
@@ -782,7 +786,7 @@ def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -
 
 
 @dataclass(frozen=True)
-class PairBatch(DeviceBatch):
+class PairBatch(Batch):
     """Some sentences, each with a window that shows it."""
 
     visual: Tensor
@@ -793,21 +797,11 @@ class PairBatch(DeviceBatch):
     """float32 (B, 2): from each window's start and end to those of its moment."""
     pairs: Tensor
     """int64 (B,): number of the pair."""
-    replaced: int = 0
-    """Training: how many of these stand in for a pair that could not be used."""
-    skipped: tuple[int, ...] = ()
-    """Always empty."""
+
+    on_device: ClassVar = ("visual", "sentences", "offsets")
 
     def __len__(self) -> int:
         return len(self.visual)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            visual=change(self.visual),
-            sentences=change(self.sentences),
-            offsets=change(self.offsets),
-        )
 
 
 @dataclass(frozen=True)
@@ -818,14 +812,32 @@ class _Pair:
     offsets: Table
 
 
-class _PairReader:
-    """Pairs by number."""
+class PairDataset(VideoDataset[_Pair, PairBatch]):
+    """Sentences to learn from, each with a window that shows it."""
 
-    def __init__(self, moments: MomentSet, pairs: Pairs) -> None:
+    item = "pair"
+
+    def __init__(self, moments: MomentSet, data: MomentData, *, seed: int = 0) -> None:
+        """Find the pairs.
+
+        Args:
+            moments: From `load_moments`.
+            data: Which windows show a sentence.
+            seed: Of the order.
+
+        Raises:
+            DataError: There is no pair.
+        """
         self.moments = moments
-        self.pairs = pairs
+        self.seed = seed
+        self.missing = moments.without_windows
+        self.pairs = training_pairs(moments, min_tiou=data.min_tiou, max_outside=data.max_outside)
 
-    def read(self, number: int, _epoch: int | None) -> _Pair:
+    def __len__(self) -> int:
+        return len(self.pairs.table)
+
+    def read(self, number: int, epoch: int | None) -> _Pair:
+        """See `VideoDataset`."""
         place, query, window = self.pairs.table[number].tolist()
         video = self.moments.videos[place]
         return _Pair(
@@ -835,63 +847,18 @@ class _PairReader:
             self.pairs.offsets[number],
         )
 
-    def collate(self, pairs: Sequence[_Pair]) -> PairBatch:
+    def collate(self, items: Sequence[_Pair]) -> PairBatch:
+        """See `VideoDataset`."""
         return PairBatch(
-            visual=torch.from_numpy(np.stack([pair.visual for pair in pairs])),
-            sentences=torch.from_numpy(np.stack([pair.vector for pair in pairs])),
-            offsets=torch.from_numpy(np.stack([p.offsets for p in pairs]).astype(np.float32)),
-            pairs=torch.tensor([pair.number for pair in pairs]),
-        )
-
-
-class TrainMoments(TrainBatches[PairBatch]):
-    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
-
-    def __init__(
-        self,
-        data: MomentData,
-        moments: MomentSet,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        """Find the pairs.
-
-        Args:
-            data: Which pairs, and how many workers read them.
-            moments: From `load_moments`.
-            batch_size: Pairs a batch of this process.
-            seed: Of the order.
-            rank: Number of this process.
-            world: How many there are.
-
-        Raises:
-            DataError: There is no pair, or too many videos have no windows.
-        """
-        self.moments = moments
-        check_missing(
-            len(moments.videos) + len(moments.missing),
-            moments.missing,
-            moments.source.path,
-            share=data.bad_video_share,
-        )
-        self.pairs = training_pairs(moments, min_tiou=data.min_tiou, max_outside=data.max_outside)
-        reader = _PairReader(moments, self.pairs)
-        super().__init__(
-            Items(len(self.pairs.table), reader.read, reader.collate, seed=seed, what="pairs"),
-            _workers(data),
-            batch_size=batch_size,
-            seed=seed,
-            rank=rank,
-            world=world,
-            bad_video_share=data.bad_video_share,
+            visual=torch.from_numpy(np.stack([pair.visual for pair in items])),
+            sentences=torch.from_numpy(np.stack([pair.vector for pair in items])),
+            offsets=torch.from_numpy(np.stack([p.offsets for p in items]).astype(np.float32)),
+            pairs=torch.tensor([pair.number for pair in items]),
         )
 
 
 @dataclass(frozen=True)
-class SearchBatch:
+class SearchBatch(Batch):
     """Some videos, each with its windows and its sentences."""
 
     visual: tuple[Tensor, ...]
@@ -900,28 +867,11 @@ class SearchBatch:
     """float32 (S, sentence_dim) each."""
     videos: Tensor
     """int64 (N,): number of the video among `MomentSet.videos`."""
-    replaced: int = 0
-    """Always 0."""
-    skipped: tuple[int, ...] = ()
-    """Numbers of videos that were left out since the last batch."""
+
+    on_device: ClassVar = ("visual", "sentences")
 
     def __len__(self) -> int:
         return len(self.videos)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            visual=tuple(map(change, self.visual)),
-            sentences=tuple(map(change, self.sentences)),
-        )
 
 
 @dataclass(frozen=True)
@@ -931,65 +881,27 @@ class _Searched:
     vectors: NDArray[np.float32] = field(repr=False)
 
 
-class _VideoReader:
-    """Videos by number."""
+class SearchDataset(VideoDataset[_Searched, SearchBatch]):
+    """Videos with all their windows and sentences."""
 
     def __init__(self, moments: MomentSet) -> None:
+        """Take the videos from `load_moments`, `read_moments` or `ask`."""
         self.moments = moments
+        self.missing = moments.without_windows
 
-    def read(self, number: int, _epoch: int | None) -> _Searched:
+    def __len__(self) -> int:
+        return len(self.moments.videos)
+
+    def read(self, number: int, epoch: int | None) -> _Searched:
+        """See `VideoDataset`."""
         video = self.moments.videos[number]
         visual = self.moments.source.visual(video.name, video.windows)
         return _Searched(number, visual, np.stack([query.vector for query in video.queries]))
 
-    def collate(self, videos: Sequence[_Searched]) -> SearchBatch:
+    def collate(self, items: Sequence[_Searched]) -> SearchBatch:
+        """See `VideoDataset`."""
         return SearchBatch(
-            visual=tuple(torch.from_numpy(video.visual) for video in videos),
-            sentences=tuple(torch.from_numpy(video.vectors) for video in videos),
-            videos=torch.tensor([video.number for video in videos]),
+            visual=tuple(torch.from_numpy(video.visual) for video in items),
+            sentences=tuple(torch.from_numpy(video.vectors) for video in items),
+            videos=torch.tensor([video.number for video in items]),
         )
-
-
-class EvalMoments(EvalBatches[SearchBatch]):
-    """Every video once, in order of the file, with all its windows and sentences."""
-
-    def __init__(
-        self,
-        data: MomentData,
-        moments: MomentSet,
-        *,
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
-    ) -> None:
-        """Share out the videos.
-
-        Args:
-            data: How many workers read.
-            moments: From `load_moments`, `read_moments` or `ask`.
-            batch_size: Videos a batch.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without videos whose features are damaged or missing.
-
-        Raises:
-            DataError: A video has no windows, and `skip_bad` does not allow it.
-        """
-        self.moments = moments
-        if not skip_bad:
-            total = len(moments.videos) + len(moments.missing)
-            refuse_missing(total, moments.missing, moments.source.path)
-        reader = _VideoReader(moments)
-        super().__init__(
-            Items(len(moments.videos), reader.read, reader.collate),
-            _workers(data),
-            batch_size=batch_size,
-            rank=rank,
-            world=world,
-            skip_bad=skip_bad,
-        )
-
-
-def _workers(data: MomentData) -> Workers:
-    return Workers(num_workers=data.num_workers, prefetch_batches=data.prefetch_batches)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.segments import Annotation, Annotations
-from videozoo.data.coverage import Part, check_missing, load_annotations, refuse_missing, workers_of
-from videozoo.data.loader import EvalBatches, Items, TrainBatches
+from videozoo.data.coverage import Part, load_annotations
+from videozoo.data.loader import Batch, Missing, Numbers, VideoDataset
 from videozoo.data.text import spellings, text_of
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
@@ -223,7 +222,7 @@ def _find(paths: Mapping[str, Path], video: str) -> Path | None:
 
 
 @dataclass(frozen=True)
-class ProposalBatch(DeviceBatch):
+class ProposalBatch(Batch):
     """Proposals of some videos, padded to the video that has most."""
 
     features: Tensor
@@ -240,43 +239,80 @@ class ProposalBatch(DeviceBatch):
     """int64 (N,): number of the video among `ProposalVideos.present`."""
     names: tuple[str, ...]
     """As the annotations call the videos."""
-    replaced: int = 0
-    """Training: how many of these stand in for a video that could not be used."""
-    skipped: tuple[int, ...] = ()
-    """Evaluation: numbers of videos that were left out since the last batch."""
+
+    on_device: ClassVar = ("features", "mask", "tious")
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            features=change(self.features),
-            mask=change(self.mask),
-            tious=change(self.tious),
-        )
-
 
 @dataclass(frozen=True)
-class _Video:
+class ProposedVideo:
+    """A video, its proposals and their features."""
+
     number: int
     annotation: Annotation
     proposals: Proposals
     features: NDArray[np.float32]
+    """(K, feature_dim)."""
 
 
-class _Reader:
-    """Videos by number."""
+def _collated(videos: Sequence[ProposedVideo]) -> ProposalBatch:
+    """Pad videos to the one that has most proposals."""
+    longest = max(len(video.proposals) for video in videos)
+    features = torch.zeros(len(videos), longest, videos[0].features.shape[1])
+    mask = torch.zeros(len(videos), longest, dtype=torch.bool)
+    tious = torch.zeros(len(videos), longest)
+    for row, video in enumerate(videos):
+        count = len(video.proposals)
+        features[row, :count] = torch.from_numpy(video.features)
+        mask[row, :count] = True
+        tious[row, :count] = torch.from_numpy(video.proposals.tious)
+    durations = [video.annotation.duration_seconds for video in videos]
+    return ProposalBatch(
+        features=features,
+        mask=mask,
+        tious=tious,
+        proposals=tuple(video.proposals for video in videos),
+        durations=torch.tensor(durations, dtype=torch.float64),
+        videos=torch.tensor([video.number for video in videos]),
+        names=tuple(video.annotation.video for video in videos),
+    )
+
+
+class ProposalDataset(VideoDataset[ProposedVideo, ProposalBatch]):
+    """Videos with a table of proposals and a file of their features each."""
 
     def __init__(
-        self, data: ProposalData, videos: ProposalVideos, feature_dim: int, *, matched: bool
+        self,
+        videos: ProposalVideos,
+        data: ProposalData,
+        *,
+        feature_dim: int,
+        seed: int = 0,
+        matched: bool = True,
     ) -> None:
-        self.most = data.max_proposals
-        self.videos = videos
-        self.feature_dim = feature_dim
-        self.matched = matched
+        """Say how videos are read.
 
-    def read(self, number: int, _: int | None) -> _Video:
+        Args:
+            videos: From `load_proposals`.
+            data: How many proposals are used.
+            feature_dim: Values of a proposal.
+            seed: Of the order.
+            matched: Tables must say how well proposals match the truth, for a loss.
+        """
+        self.videos = videos
+        self.most = data.max_proposals
+        self.feature_dim = feature_dim
+        self.seed = seed
+        self.matched = matched
+        self.missing = Missing(videos.missing, len(videos.annotations), videos.folder)
+
+    def __len__(self) -> int:
+        return len(self.videos.present)
+
+    def read(self, number: int, epoch: int | None) -> ProposedVideo:
+        """See `VideoDataset`."""
         annotation = self.videos.present[number]
         path = self.videos.features[annotation.video]
         proposals = read_proposals(self.videos.tables[annotation.video], matched=self.matched)
@@ -303,120 +339,32 @@ class _Reader:
         if not np.isfinite(features).all():
             raise DataError(f"{path}: holds what is not a number; run BSN's first stage again")
         cut = Proposals(*(column[: self.most] for column in vars(proposals).values()))
-        return _Video(number, annotation, cut, features)
+        return ProposedVideo(number, annotation, cut, features)
 
-    def collate(self, videos: Sequence[_Video]) -> ProposalBatch:
-        longest = max(len(video.proposals) for video in videos)
-        features = torch.zeros(len(videos), longest, self.feature_dim)
-        mask = torch.zeros(len(videos), longest, dtype=torch.bool)
-        tious = torch.zeros(len(videos), longest)
-        for row, video in enumerate(videos):
-            count = len(video.proposals)
-            features[row, :count] = torch.from_numpy(video.features)
-            mask[row, :count] = True
-            tious[row, :count] = torch.from_numpy(video.proposals.tious)
-        durations = [video.annotation.duration_seconds for video in videos]
-        return ProposalBatch(
-            features=features,
-            mask=mask,
-            tious=tious,
-            proposals=tuple(video.proposals for video in videos),
-            durations=torch.tensor(durations, dtype=torch.float64),
-            videos=torch.tensor([video.number for video in videos]),
-            names=tuple(video.annotation.video for video in videos),
-        )
-
-    def items(self, seed: int = 0) -> Items[_Video, ProposalBatch]:
-        return Items(len(self.videos.present), self.read, self.collate, seed=seed)
+    def collate(self, items: Sequence[ProposedVideo]) -> ProposalBatch:
+        """See `VideoDataset`."""
+        return _collated(items)
 
 
-class TrainProposals(TrainBatches[ProposalBatch]):
-    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
+class MemoryProposals(VideoDataset[ProposedVideo, ProposalBatch]):
+    """Videos whose proposals are there already; batches number them from 0."""
 
-    def __init__(
-        self,
-        data: ProposalData,
-        *,
-        feature_dim: int,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        videos: ProposalVideos | None = None,
-    ) -> None:
-        """Find the videos.
+    def __init__(self, videos: Sequence[ProposedVideo], *, seed: int = 0) -> None:
+        """Take them as they are; `seed` is that of the order."""
+        self.videos = videos
+        self.seed = seed
 
-        Args:
-            data: Where the proposals are, and how many workers read them.
-            feature_dim: Values of a proposal.
-            batch_size: Videos a batch of this process.
-            seed: Of the order.
-            rank: Number of this process.
-            world: How many there are.
-            videos: In place of those of `data`.
+    def __len__(self) -> int:
+        return len(self.videos)
 
-        Raises:
-            DataError: There are no videos, or too many have no proposals.
-        """
-        self.videos = load_proposals(data, "train") if videos is None else videos
-        found = self.videos
-        check_missing(
-            len(found.annotations), found.missing, found.folder, share=data.bad_video_share
-        )
-        super().__init__(
-            _Reader(data, found, feature_dim, matched=True).items(seed),
-            workers_of(data),
-            batch_size=batch_size,
-            seed=seed,
-            rank=rank,
-            world=world,
-            missing=len(found.missing),
-            bad_video_share=data.bad_video_share,
-        )
+    def order(self, epoch: int) -> Numbers:
+        """See `VideoDataset`."""
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self))
 
+    def read(self, number: int, epoch: int | None) -> ProposedVideo:
+        """See `VideoDataset`."""
+        return replace(self.videos[number], number=number)
 
-class EvalProposals(EvalBatches[ProposalBatch]):
-    """Every video that has proposals once, in order of their names; see `skipped`."""
-
-    def __init__(
-        self,
-        data: ProposalData,
-        *,
-        part: Part = "val",
-        feature_dim: int,
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
-        matched: bool = False,
-        videos: ProposalVideos | None = None,
-    ) -> None:
-        """Find the videos.
-
-        Args:
-            data: Where the proposals are, and how many workers read them.
-            part: Which of them.
-            feature_dim: Values of a proposal.
-            batch_size: Videos a batch.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without videos that are damaged or have no proposals.
-            matched: Tables must say how well proposals match the truth, for a loss.
-            videos: In place of those of `data`.
-
-        Raises:
-            DataError: The part is not set or cannot be used; a video has no proposals, and
-                `skip_bad` does not allow it.
-        """
-        self.videos = load_proposals(data, part) if videos is None else videos
-        found = self.videos
-        if not skip_bad:
-            refuse_missing(len(found.annotations), found.missing, found.folder)
-        super().__init__(
-            _Reader(data, found, feature_dim, matched=matched).items(),
-            workers_of(data),
-            batch_size=batch_size,
-            rank=rank,
-            world=world,
-            skip_bad=skip_bad,
-        )
+    def collate(self, items: Sequence[ProposedVideo]) -> ProposalBatch:
+        """See `VideoDataset`."""
+        return _collated(items)

@@ -12,27 +12,23 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data._workers import DeviceBatch
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import (
     Part,
-    check_missing,
     load_annotations,
-    refuse_missing,
-    workers_of,
 )
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
-from videozoo.data.loader import EvalBatches, Items, TrainBatches
+from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.settings.segments import (
     SequenceData,
@@ -109,7 +105,7 @@ def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = Non
 
 
 @dataclass(frozen=True)
-class SequenceBatch(DeviceBatch):
+class SequenceBatch(Batch):
     """Some videos, all of the model's length."""
 
     features: Tensor
@@ -126,17 +122,11 @@ class SequenceBatch(DeviceBatch):
     """int64 (N,): number of the video among `SequenceVideos.present`."""
     names: tuple[str, ...]
     """As the annotations call the videos."""
-    replaced: int = 0
-    """Training: how many of these stand in for a video that could not be used."""
-    skipped: tuple[int, ...] = ()
-    """Evaluation: numbers of videos that were left out since the last batch."""
+
+    on_device: ClassVar = ("features", "targets")
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        targets = {name: change(tensor) for name, tensor in self.targets.items()}
-        return replace(self, features=change(self.features), targets=targets)
 
 
 @dataclass(frozen=True)
@@ -149,24 +139,40 @@ class _Video:
     targets: Mapping[str, NDArray[Any]]
 
 
-class _Reader:
-    """Videos by number."""
+class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
+    """Videos and their features, of the model's length."""
 
     def __init__(
         self,
+        videos: SequenceVideos,
         shape: SequenceShape,
         data: SequenceData,
-        videos: SequenceVideos,
-        targets: Targets | None,
-        seed: int,
+        *,
+        seed: int = 0,
+        targets: Targets | None = None,
     ) -> None:
+        """Say how videos are read.
+
+        Args:
+            videos: From `load_videos`.
+            shape: What the model reads.
+            data: How features are changed.
+            seed: Of the order and of what is drawn.
+            targets: What the model is to give for a video; called where videos are read. In
+                evaluation, for a loss, it is never None.
+        """
+        self.videos = videos
         self.shape = shape
         self.data = data
-        self.videos = videos
-        self.targets = targets
         self.seed = seed
+        self.targets = targets
+        self.missing = Missing(videos.missing, len(videos.annotations), videos.files.path)
 
-    def read(self, number: int, epoch: int | None) -> _Video | None:
+    def __len__(self) -> int:
+        return len(self.videos.present)
+
+    def read(self, number: int, epoch: int | None) -> _Video:
+        """See `VideoDataset`."""
         annotation = self.videos.present[number]
         files = self.videos.files
         features = files.read(annotation.video, feature_dim=self.shape.feature_dim)
@@ -188,7 +194,7 @@ class _Reader:
         if self.targets is not None:
             targets = self.targets(segments, labels, self.shape.num_steps)
             if targets is None:
-                return None
+                raise NothingToLearnError(f"{files.where(annotation.video)}: nothing to learn from")
         return _Video(number, annotation, features, segments, labels, targets or {})
 
     def _segments(self, annotation: Annotation, length: int) -> NDArray[np.float64]:
@@ -217,117 +223,20 @@ class _Reader:
             )
         return features, steps / len(features), labels
 
-    def collate(self, videos: Sequence[_Video]) -> SequenceBatch:
-        features = np.stack([video.features.T for video in videos])
+    def collate(self, items: Sequence[_Video]) -> SequenceBatch:
+        """See `VideoDataset`."""
+        features = np.stack([video.features.T for video in items])
         targets = {
-            name: torch.from_numpy(np.stack([video.targets[name] for video in videos]))
-            for name in videos[0].targets
+            name: torch.from_numpy(np.stack([video.targets[name] for video in items]))
+            for name in items[0].targets
         }
-        durations = [video.annotation.duration_seconds for video in videos]
+        durations = [video.annotation.duration_seconds for video in items]
         return SequenceBatch(
             features=torch.from_numpy(features),
             targets=targets,
-            segments=tuple(video.segments for video in videos),
-            labels=tuple(video.labels for video in videos),
+            segments=tuple(video.segments for video in items),
+            labels=tuple(video.labels for video in items),
             durations=torch.tensor(durations, dtype=torch.float64),
-            videos=torch.tensor([video.number for video in videos]),
-            names=tuple(video.annotation.video for video in videos),
-        )
-
-    def items(self) -> Items[_Video, SequenceBatch]:
-        return Items(len(self.videos.present), self.read, self.collate, seed=self.seed)
-
-
-class TrainSequences(TrainBatches[SequenceBatch]):
-    """Training batches, epoch by epoch; see `epoch`, `batches_per_epoch` and `bad_videos`."""
-
-    def __init__(
-        self,
-        shape: SequenceShape,
-        data: SequenceData,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        targets: Targets | None = None,
-        videos: SequenceVideos | None = None,
-    ) -> None:
-        """Find the videos.
-
-        Args:
-            shape: What the model reads.
-            data: Where the videos are, and how many workers read them.
-            batch_size: Videos a batch of this process.
-            seed: Of the order and of what is drawn.
-            rank: Number of this process.
-            world: How many there are.
-            targets: What the model is to give for a video; called where videos are read.
-            videos: In place of those of `data`.
-
-        Raises:
-            DataError: There are no videos, or too many have no features.
-        """
-        self.videos = load_videos(data, "train") if videos is None else videos
-        found = self.videos
-        check_missing(
-            len(found.annotations), found.missing, found.files.path, share=data.bad_video_share
-        )
-        super().__init__(
-            _Reader(shape, data, found, targets, seed).items(),
-            workers_of(data),
-            batch_size=batch_size,
-            seed=seed,
-            rank=rank,
-            world=world,
-            missing=len(found.missing),
-            bad_video_share=data.bad_video_share,
-        )
-
-
-class EvalSequences(EvalBatches[SequenceBatch]):
-    """Every video that has features once, in order of their names; see `skipped`."""
-
-    def __init__(
-        self,
-        shape: SequenceShape,
-        data: SequenceData,
-        *,
-        part: Part = "val",
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
-        targets: Targets | None = None,
-        videos: SequenceVideos | None = None,
-    ) -> None:
-        """Find the videos.
-
-        Args:
-            shape: What the model reads.
-            data: Where the videos are, and how many workers read them.
-            part: Which of them.
-            batch_size: Videos a batch.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without videos that are damaged or have no features; `skipped` and
-                `videos.missing` tell which.
-            targets: What the model is to give for a video, for a loss; never None.
-            videos: In place of those of `data`.
-
-        Raises:
-            DataError: The part is not set or cannot be used; a video has no features, and
-                `skip_bad` does not allow it.
-        """
-        self.videos = load_videos(data, part) if videos is None else videos
-        found = self.videos
-        if not skip_bad:
-            refuse_missing(len(found.annotations), found.missing, found.files.path)
-        super().__init__(
-            _Reader(shape, data, found, targets, 0).items(),
-            workers_of(data),
-            batch_size=batch_size,
-            rank=rank,
-            world=world,
-            skip_bad=skip_bad,
+            videos=torch.tensor([video.number for video in items]),
+            names=tuple(video.annotation.video for video in items),
         )

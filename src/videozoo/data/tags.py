@@ -7,25 +7,17 @@ the video in the files only: not on the number of workers, and not on whether th
 interrupted.
 """
 
-import hashlib
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import get_worker_info
 
-from videozoo.data._workers import (
-    MOST_REPLACEMENTS,
-    DeviceBatch,
-    Loader,
-    named_few,
-)
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
@@ -34,6 +26,7 @@ from videozoo.data.features.records import (
     find_records,
     usable_frames,
 )
+from videozoo.data.loader import Batch, Numbers, VideoDataset, seed_of
 from videozoo.errors import DataError, MisfitError
 from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape
@@ -70,11 +63,6 @@ def slice_frames(
     return np.minimum(chosen.astype(np.int64), num_frames - 1)
 
 
-def _seed(*key: int) -> int:
-    """32 bits that depend on `key` alone, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big")
-
-
 # --- which records ---------------------------------------------------------------------------
 
 
@@ -94,7 +82,7 @@ def record_order(
     Returns:
         (len(records),), each number once.
     """
-    rng = np.random.RandomState(_seed(seed, epoch))
+    rng = np.random.RandomState(seed_of(seed, epoch))
     starts, sizes, loaded = _shards(records)
     drawn = rng.permutation(len(sizes))
     starts, sizes, loaded = starts[drawn], sizes[drawn], loaded[drawn]
@@ -133,7 +121,7 @@ def _shards(records: RecordSet) -> tuple[NDArray[np.int64], NDArray[np.int64], N
 
 
 @dataclass(frozen=True)
-class FeatureBatch(DeviceBatch):
+class FeatureBatch(Batch):
     """Features of some videos, padded to the longest."""
 
     streams: tuple[Tensor, ...]
@@ -146,31 +134,11 @@ class FeatureBatch(DeviceBatch):
     """int64 (N,): number of the video among all records."""
     names: tuple[str, ...]
     """As the files call the videos."""
-    replaced: int = 0
-    """Training: how many of these stand in for a video that could not be used."""
-    skipped: tuple[int, ...] = ()
-    """Evaluation: numbers of videos that were left out since the last batch."""
+
+    on_device: ClassVar = ("streams", "lengths", "labels", "videos")
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            streams=tuple(change(stream) for stream in self.streams),
-            lengths=change(self.lengths),
-            labels=None if self.labels is None else change(self.labels),
-            videos=change(self.videos),
-        )
-
-
-@dataclass(frozen=True)
-class _Key:
-    """One batch to read."""
-
-    numbers: NDArray[np.int64]
-    epoch: int | None
-    """None in evaluation."""
 
 
 @dataclass(frozen=True)
@@ -181,23 +149,8 @@ class _Video:
     labels: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What a worker sends."""
-
-    batch: FeatureBatch | None
-    """None where no video could be used."""
-    bad: tuple[tuple[int, str], ...] = ()
-    """Videos that could not be used, and why."""
-    fatal: str | None = None
-    """Data that does not fit the model, after which there is no going on."""
-
-    def pin_memory(self) -> "_Loaded":
-        return self if self.batch is None else replace(self, batch=self.batch.pin_memory())
-
-
-class _Items(Dataset[_Loaded]):
-    """Batches by their records."""
+class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
+    """Videos in files of features."""
 
     def __init__(
         self,
@@ -205,9 +158,18 @@ class _Items(Dataset[_Loaded]):
         shape: FeatureShape,
         data: FeatureData,
         *,
-        seed: int,
-        num_classes: int | None,
+        seed: int = 0,
+        num_classes: int | None = None,
     ) -> None:
+        """Say how videos are read.
+
+        Args:
+            records: From `load_records`.
+            shape: What the model reads.
+            data: Which frames of a video are used, and in which order training takes videos.
+            seed: Of the order and of what is drawn.
+            num_classes: Labels must be smaller; None for prediction, which needs no labels.
+        """
         self.records = records
         self.shape = shape
         self.data = data
@@ -215,39 +177,16 @@ class _Items(Dataset[_Loaded]):
         self.num_classes = num_classes
         self._rng = np.random.RandomState(0)  # a new one costs as much as reading a video
 
-    def __getitem__(self, key: _Key) -> _Loaded:
-        videos: list[_Video] = []
-        bad: list[tuple[int, str]] = []
-        replaced = 0
-        try:
-            for number in key.numbers.tolist():
-                video, problems = self._video(number, key.epoch)
-                bad += problems
-                if video is not None:
-                    videos.append(video)
-                    replaced += bool(problems)
-            if not videos:
-                return _Loaded(None, tuple(bad))
-            return _Loaded(replace(self._batch(videos), replaced=replaced), tuple(bad))
-        except MisfitError as error:
-            return _Loaded(None, fatal=str(error))
+    def __len__(self) -> int:
+        return len(self.records)
 
-    def _video(self, number: int, epoch: int | None) -> tuple[_Video | None, list[tuple[int, str]]]:
-        """One video, in training another in its place, and those that could not be used."""
-        bad: list[tuple[int, str]] = []
-        others: random.Random | None = None
-        for _ in range(1 if epoch is None else MOST_REPLACEMENTS):
-            try:
-                return self._read(number, epoch), bad
-            except MisfitError:
-                raise
-            except DataError as error:
-                bad.append((number, str(error)))
-                others = others or random.Random(f"{self.seed}/{epoch}/{number}")
-                number = others.randrange(len(self.records))
-        return None, bad
+    def order(self, epoch: int) -> Numbers:
+        """See `record_order`."""
+        shuffled = self.data.shuffle_records
+        return record_order(self.records, shuffle_records=shuffled, seed=self.seed, epoch=epoch)
 
-    def _read(self, number: int, epoch: int | None) -> _Video:
+    def read(self, number: int, epoch: int | None) -> _Video:
+        """See `VideoDataset`."""
         record = self.records.read(number)
         where = f"{self.records.where(number)} ({record.name})"
         length = usable_frames(record, self.shape, where)
@@ -261,11 +200,29 @@ class _Items(Dataset[_Loaded]):
             streams = [frames[chosen] for frames in streams]
         return _Video(number, record.name, streams, self._labels_of(record, where))
 
+    def collate(self, items: Sequence[_Video]) -> FeatureBatch:
+        """See `VideoDataset`."""
+        lengths = [len(video.streams[0]) for video in items]
+        labels = None
+        if self.num_classes is not None:
+            labels = torch.zeros(len(items), self.num_classes)
+            for row, video in zip(labels, items, strict=True):
+                row[list(video.labels)] = 1
+        return FeatureBatch(
+            streams=tuple(
+                self._padded(place, items, max(lengths)) for place in range(len(self.shape.streams))
+            ),
+            lengths=torch.tensor(lengths),
+            labels=labels,
+            videos=torch.tensor([video.number for video in items]),
+            names=tuple(video.name for video in items),
+        )
+
     def _draws(self, number: int, epoch: int | None) -> np.random.RandomState | None:
         if epoch is not None:
-            self._rng.seed(_seed(self.seed, epoch, number))
+            self._rng.seed(seed_of(self.seed, epoch, number))
         elif self.data.eval_frames == "random":
-            self._rng.seed(_seed(number))
+            self._rng.seed(seed_of(number))
         else:
             return None
         return self._rng
@@ -286,24 +243,6 @@ class _Items(Dataset[_Loaded]):
                     "is model.num_classes right?"
                 )
         return record.labels
-
-    def _batch(self, videos: Sequence[_Video]) -> FeatureBatch:
-        lengths = [len(video.streams[0]) for video in videos]
-        labels = None
-        if self.num_classes is not None:
-            labels = torch.zeros(len(videos), self.num_classes)
-            for row, video in zip(labels, videos, strict=True):
-                row[list(video.labels)] = 1
-        return FeatureBatch(
-            streams=tuple(
-                self._padded(place, videos, max(lengths))
-                for place in range(len(self.shape.streams))
-            ),
-            lengths=torch.tensor(lengths),
-            labels=labels,
-            videos=torch.tensor([video.number for video in videos]),
-            names=tuple(video.name for video in videos),
-        )
 
     def _padded(self, place: int, videos: Sequence[_Video], length: int) -> Tensor:
         """One stream of a batch: (N, length, dim)."""
@@ -331,236 +270,6 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
     storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
     return cast(Any, torch.empty(0, dtype=dtype)).set_(storage, 0, shape)
-
-
-class _Order(Sampler[_Key]):
-    """The batches of one pass; set before each."""
-
-    def __init__(self) -> None:
-        self.numbers = np.zeros(0, np.int64)
-        self.batch_size = 1
-        self.epoch: int | None = None
-
-    def __iter__(self) -> Iterator[_Key]:
-        for start in range(0, len(self.numbers), self.batch_size):
-            yield _Key(self.numbers[start : start + self.batch_size], self.epoch)
-
-    def __len__(self) -> int:
-        return -(-len(self.numbers) // self.batch_size)
-
-
-def _loader(
-    items: _Items, order: _Order, data: FeatureData, *, num_batches: int, keep: bool
-) -> Loader[_Loaded]:
-    return Loader(
-        items,
-        order,
-        num_workers=data.num_workers,
-        prefetch_batches=data.prefetch_batches,
-        num_batches=num_batches,
-        keep=keep,
-    )
-
-
-class TrainFeatures:
-    """Training batches, epoch by epoch; workers stay alive in between.
-
-    Each epoch holds whole batches: what is left over at its end is dropped, as in 2019, unless it
-    is the only batch.
-    """
-
-    def __init__(
-        self,
-        shape: FeatureShape,
-        data: FeatureData,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        num_classes: int,
-        records: RecordSet | None = None,
-    ) -> None:
-        """Find the records.
-
-        Args:
-            shape: What the model reads.
-            data: Where the records are, and how many workers read them.
-            batch_size: Videos a batch of this process.
-            seed: Of the order and of what is drawn.
-            rank: Number of this process.
-            world: How many there are.
-            num_classes: Labels must be smaller.
-            records: In place of those of `data.train`.
-
-        Raises:
-            DataError: `data.train` is not set or cannot be used.
-        """
-        self.records = load_records(data, "train") if records is None else records
-        self._data = data
-        self._batch_size = batch_size
-        self._seed = seed
-        self._rank = rank
-        self._world = world
-        self._order = _Order()
-        self._bad: dict[int, str] = {}
-        self._loader = _loader(
-            _Items(self.records, shape, data, seed=seed, num_classes=num_classes),
-            self._order,
-            data,
-            num_batches=self.batches_per_epoch,
-            keep=True,
-        )
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in one epoch; the same on all."""
-        each = -(-len(self.records) // self._world)
-        return max(1, each // self._batch_size)
-
-    @property
-    def bad_videos(self) -> dict[int, str]:
-        """Videos that could not be used so far: number, and why."""
-        return dict(self._bad)
-
-    def epoch(self, number: int, *, skip_batches: int = 0) -> "FeatureEpoch":
-        """Batches of one epoch, counted from 0; the first `skip_batches` are not even read.
-
-        All processes order the records alike; the head is repeated so that they get equally many,
-        and process k takes every `world`-th from k on.
-        """
-        order = record_order(
-            self.records,
-            shuffle_records=self._data.shuffle_records,
-            seed=self._seed,
-            epoch=number,
-        )
-        each = -(-len(order) // self._world)
-        mine = order[(np.arange(each) * self._world + self._rank) % len(order)]
-        used = mine[: self.batches_per_epoch * self._batch_size]
-        return FeatureEpoch(self, number, used[skip_batches * self._batch_size :])
-
-    def _read(self, epoch: int, numbers: NDArray[np.int64]) -> Iterator[FeatureBatch]:
-        order = self._order
-        order.numbers, order.batch_size, order.epoch = numbers, self._batch_size, epoch
-        for loaded in self._loader if len(numbers) else ():
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
-            self._note(loaded.bad)
-            if loaded.batch is None:
-                raise DataError(
-                    f"no video could be used in {MOST_REPLACEMENTS} tries; "
-                    f"the last: {loaded.bad[-1][1]}"
-                )
-            yield loaded.batch
-
-    def _note(self, bad: Iterable[tuple[int, str]]) -> None:
-        for number, message in bad:
-            self._bad.setdefault(number, message)
-        share = len(self._bad) / len(self.records)
-        if share > self._data.bad_video_share:
-            raise DataError(
-                f"{len(self._bad)} of {len(self.records)} training videos cannot be used, more "
-                f"than data.bad_video_share={self._data.bad_video_share:g} allows; leave their "
-                f"files out, or allow more:\n  {named_few(self._bad)}"
-            )
-
-
-@dataclass(frozen=True)
-class FeatureEpoch:
-    """One epoch of `TrainFeatures`; sized, to be iterated once or more."""
-
-    _source: TrainFeatures
-    _number: int
-    _numbers: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return -(-len(self._numbers) // self._source._batch_size)
-
-    def __iter__(self) -> Iterator[FeatureBatch]:
-        return self._source._read(self._number, self._numbers)
-
-
-class EvalFeatures:
-    """Every video once, in order, the last incomplete batch too.
-
-    With several processes each takes a run of neighbouring videos, no video twice; so some may
-    have a batch more than others.
-    """
-
-    def __init__(
-        self,
-        shape: FeatureShape,
-        data: FeatureData,
-        *,
-        part: Part = "val",
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        skip_bad: bool = False,
-        num_classes: int | None = None,
-        records: RecordSet | None = None,
-    ) -> None:
-        """Find the records.
-
-        Args:
-            shape: What the model reads.
-            data: Where the records are, and how many workers read them.
-            part: Which of them.
-            batch_size: Videos a batch.
-            rank: Number of this process.
-            world: How many there are.
-            skip_bad: Go on without videos that are damaged or empty, and report them.
-            num_classes: Labels must be smaller; None for prediction, which needs no labels.
-            records: In place of those of `data`.
-
-        Raises:
-            DataError: The part is not set or cannot be used.
-        """
-        self.records = load_records(data, part) if records is None else records
-        self._items = _Items(self.records, shape, data, seed=0, num_classes=num_classes)
-        self._data = data
-        self._batch_size = batch_size
-        self._world = world
-        self._skip_bad = skip_bad and len(self.records) > 1
-        self._bad: dict[int, str] = {}
-        total = len(self.records)
-        self._numbers = np.arange(total * rank // world, total * (rank + 1) // world)
-
-    @property
-    def skipped(self) -> dict[int, str]:
-        """Videos of this process that were left out in the last pass: number, and why."""
-        return dict(self._bad)
-
-    def __len__(self) -> int:
-        """Batches at most; a batch in which no video can be used is left out."""
-        return -(-len(self._numbers) // self._batch_size)
-
-    def __iter__(self) -> Iterator[FeatureBatch]:
-        self._bad = {}
-        if not len(self._numbers):
-            return
-        order = _Order()
-        order.numbers, order.batch_size = self._numbers, self._batch_size
-        ready: FeatureBatch | None = None  # held back, to take news of a batch without videos
-        news: tuple[int, ...] = ()
-        for loaded in _loader(self._items, order, self._data, num_batches=len(self), keep=False):
-            if loaded.fatal:
-                raise DataError(loaded.fatal)
-            for number, message in loaded.bad:
-                if not self._skip_bad:
-                    raise DataError(message)
-                self._bad[number] = message
-                news += (number,)
-            if loaded.batch is None:
-                continue
-            if ready is not None:
-                yield ready
-            ready, news = replace(loaded.batch, skipped=news), ()
-        if ready is not None:
-            yield replace(ready, skipped=ready.skipped + news)
-        elif self._world == 1:
-            raise DataError(f"none of the videos can be used:\n  {named_few(self._bad)}")
 
 
 # --- the data section ------------------------------------------------------------------------

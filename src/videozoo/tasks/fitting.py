@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +14,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.loader import Batch, TrainLoader, VideoDataset
 from videozoo.engine.devices import (
+    device_batch_size,
     finish,
     make_accelerator,
     seed_everything,
@@ -39,30 +41,14 @@ from videozoo.tasks.starting import start
 
 _MOST_NAMED = 3  # videos that a line spells out
 
-
-class Batches(Protocol):
-    """This process's share of the training data."""
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """As many in every process."""
-        ...
-
-    @property
-    def bad_videos(self) -> Mapping[int, str]:
-        """Videos that others stood in for, and why."""
-        ...
-
-    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> Iterable[Any]:
-        """The batches of an epoch, without the first ones."""
-        ...
+B = TypeVar("B", bound=Batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """What a model learns from, and how it is told how well it does."""
 
-    batches: Batches
+    batches: TrainLoader[Any]
     num_train: int
     """Videos to learn from, or other `items`."""
     num_held_out: int | None
@@ -101,6 +87,24 @@ def open_run(
     if request.valid_interval > 0 and not isinstance(config.data, AnnotatedData):
         say_if_learnt_from(say, config.data, "val")
     return accelerator, out, say
+
+
+def train_loader(
+    dataset: VideoDataset[Any, B], config: RunConfig, accelerator: Accelerator
+) -> TrainLoader[B]:
+    """Open the share of this process.
+
+    Raises:
+        DataError: There is too little to learn from.
+        RunError: The batch cannot be shared evenly.
+    """
+    return TrainLoader(
+        dataset,
+        config.data,
+        batch_size=device_batch_size(config.train, accelerator.num_processes),
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )
 
 
 def say_shared(
@@ -243,7 +247,7 @@ def _say_result(result: TrainResult, plan: TrainingPlan, say: Callable[[str], No
     say(f"weights: {result.weights}")
 
 
-def _steps_in_epoch(settings: TrainSettings, batches: Batches) -> int:
+def _steps_in_epoch(settings: TrainSettings, batches: TrainLoader[Any]) -> int:
     """Steps of an epoch as the schedule counts them: those that are taken, or as configured."""
     if settings.videos_per_epoch is None:
         return math.ceil(batches.batches_per_epoch / settings.gradient_accumulation)

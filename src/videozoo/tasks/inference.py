@@ -5,7 +5,7 @@ The work is shared by all processes; each of them gets the results of all, in or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -14,25 +14,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from videozoo.data.loader import Batch, EvalLoader, LoaderSettings, VideoDataset
 from videozoo.tasks.common import progress_bar
 
+B = TypeVar("B", bound=Batch)
 R = TypeVar("R")
 C = TypeVar("C")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)
-
-
-class EvalBatches(Protocol):
-    """A pass over the videos of this process."""
-
-    @property
-    def skipped(self) -> dict[int, str]:
-        """Videos left out: number, and why."""
-        ...
-
-    def __iter__(self) -> Iterator[Any]:
-        """Batches."""
-        ...
 
 
 class Inference(Protocol[R_co, C_co]):
@@ -42,7 +31,7 @@ class Inference(Protocol[R_co, C_co]):
     """
 
     @property
-    def batches(self) -> EvalBatches:
+    def batches(self) -> EvalLoader[Any]:
         """The share of this process."""
         ...
 
@@ -141,14 +130,14 @@ def run(
                 with accelerator.autocast():
                     outputs = inference.forward(batch)
                 found = inference.results(batch, outputs)
+            mine.damaged |= batch.damaged
             done += len(found)
             if keep:
                 mine.by_number |= found
             if bar is not None:
                 bar(done)
     mine.skipped |= inference.batches.skipped
-    damaged: dict[int, str] = getattr(inference.batches, "damaged", {})  # only videos can be
-    mine.damaged |= {n: why for n, why in damaged.items() if n not in mine.skipped}
+    mine.damaged = {n: why for n, why in mine.damaged.items() if n not in mine.skipped}
     if accelerator.num_processes > 1:
         parts: list[InferenceResults[R, C]] = gather_object([mine])
         mine = parts[0]
@@ -156,3 +145,22 @@ def run(
             mine.merge(part)
     mine.by_number = dict(sorted(mine.by_number.items()))
     return mine
+
+
+def eval_loader(
+    dataset: VideoDataset[Any, B],
+    data: LoaderSettings,
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    skip_bad: bool = False,
+) -> EvalLoader[B]:
+    """Open the share of this process; see `EvalLoader`."""
+    return EvalLoader(
+        dataset,
+        data,
+        batch_size=batch_size,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        skip_bad=skip_bad,
+    )

@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo.data._workers import named_few, num_cores
 from videozoo.data.features.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
 from videozoo.data.features.records import MANIFEST, expand_records, find_records
+from videozoo.data.loader import num_cores
 from videozoo.data.record_survey import SEGMENTS_IGNORED
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 from videozoo.tasks.next_steps import train_tagger
 
 
@@ -98,7 +98,7 @@ def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepa
     if failed:
         raise DataError(
             f"{len(failed)} of {len(todo)} files could not be converted (the others were):\n  "
-            + named_few(dict(sorted(failed.items())))
+            + few((why for _, why in sorted(failed.items())), between="\n  ")
         )
     return result
 

@@ -15,7 +15,7 @@ from videozoo.data.annotations.sentences import (
     TimedSentences,
     read_timed_sentences,
 )
-from videozoo.data.captions import CaptionEvents, EvalCaptions, count_unknown, load_events
+from videozoo.data.captions import CaptionDataset, CaptionEvents, count_unknown, load_events
 from videozoo.errors import DataError, RunError, UsageError
 from videozoo.metrics.captions import (
     Meteor,
@@ -42,7 +42,7 @@ from videozoo.tasks.common import (
 )
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features, check_rate
-from videozoo.tasks.inference import run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -76,14 +76,11 @@ def evaluate(
     events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
     for note in events.notes:
         say(f"note: {note}")
-    batches = EvalCaptions(
+    batches = eval_loader(
+        CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
         config.data,
-        vocabulary,
-        events,
-        feature_dim=config.model.feature_dim,
+        accelerator,
         batch_size=config.eval.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=not request.strict,
     )
     check_features(events.features.extractor, trained, say)
@@ -94,7 +91,7 @@ def evaluate(
     say(f"{config.spec.title}: {len(events)} events of {events.path}")
     started = time.monotonic()
     described = run(
-        CaptionInference(model, batches, accelerator, vocabulary, config.eval),
+        CaptionInference(model, batches, accelerator, events, vocabulary, config.eval),
         accelerator,
         progress=(len(events), "events"),
     )

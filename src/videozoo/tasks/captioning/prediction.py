@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.captions import CaptionEvents, EvalCaptions, Vocabulary, input_events
+from videozoo.data.captions import CaptionDataset, CaptionEvents, Vocabulary, input_events
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
@@ -29,7 +29,7 @@ from videozoo.tasks.captioning.scoring import (
 from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.features import check_features, check_rate
-from videozoo.tasks.inference import run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
@@ -126,18 +126,15 @@ def _described(
     skip_bad: bool = False,
     show: bool = False,
 ) -> Described:
-    batches = EvalCaptions(
+    batches = eval_loader(
+        CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
         config.data,
-        vocabulary,
-        events,
-        feature_dim=config.model.feature_dim,
+        accelerator,
         batch_size=config.predict.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=skip_bad,
     )
     return run(
-        CaptionInference(module, batches, accelerator, vocabulary, config.predict),
+        CaptionInference(module, batches, accelerator, events, vocabulary, config.predict),
         accelerator,
         progress=(len(events), "events") if show else None,
     )

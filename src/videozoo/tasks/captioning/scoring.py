@@ -17,11 +17,11 @@ from videozoo.data.annotations.sentences import TimedSentence, read_timed_senten
 from videozoo.data.captions import (
     CaptionBatch,
     CaptionEvents,
-    EvalCaptions,
     Vocabulary,
     build_vocabulary,
     read_vocabulary,
 )
+from videozoo.data.loader import EvalLoader
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.ets import ETS, Caption, sentence_of
 from videozoo.settings.captions import CaptionViews
@@ -81,8 +81,10 @@ class CaptionInference:
 
     model: CaptionModel
     """From `caption_model`."""
-    batches: EvalCaptions
+    batches: EvalLoader[CaptionBatch]
     accelerator: Accelerator
+    events: CaptionEvents
+    """All of them."""
     vocabulary: Vocabulary
     """The model's."""
     settings: CaptionViews
@@ -103,7 +105,7 @@ class CaptionInference:
         self, batch: CaptionBatch, outputs: list[list[Caption]]
     ) -> Mapping[int, EventCaptions]:
         """The same in words."""
-        events = self.batches.events.events
+        events = self.events.events
         return {
             number: EventCaptions(
                 event=events[number],

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from videozoo.config import RunConfig
 from videozoo.data.captions import (
     CaptionBatch,
-    EvalCaptions,
-    TrainCaptions,
+    CaptionDataset,
     count_unknown,
     load_events,
 )
@@ -22,7 +21,8 @@ from videozoo.models.ets import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.common import speaker
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.requests import TrainRequest
 
 
@@ -43,20 +43,13 @@ def train(
     config = sized(config, vocabulary, str(config.data.vocabulary or config.data.train))
     accelerator, out, say = open_run(config, request, console)
     settings, data = config.train, config.data
-    rank, world = accelerator.process_index, accelerator.num_processes
+    world = accelerator.num_processes
     share = device_batch_size(settings, world)
     feature_dim: int = config.model.feature_dim
     events = load_events(data, "train", feature_dim=feature_dim)
-    batches = TrainCaptions(
-        data,
-        vocabulary,
-        events,
-        feature_dim=feature_dim,
-        batch_size=share,
-        seed=settings.seed,
-        rank=rank,
-        world=world,
-    )
+    dims = {"feature_dim": feature_dim}
+    dataset = CaptionDataset(events, vocabulary, data, seed=settings.seed, **dims)
+    batches = train_loader(dataset, config, accelerator)
     unknown = count_unknown(events.events, vocabulary)
     if unknown.total and unknown.unknown == unknown.total:
         source = data.vocabulary or f"data.min_word_count={data.min_word_count}"
@@ -103,16 +96,8 @@ def train(
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
         loss, words = 0.0, 0
-        for batch in EvalCaptions(
-            data,
-            vocabulary,
-            held_out,
-            feature_dim=feature_dim,
-            batch_size=share,
-            rank=rank,
-            world=world,
-            skip_bad=True,
-        ):
+        checked = CaptionDataset(held_out, vocabulary, data, **dims)
+        for batch in eval_loader(checked, data, accelerator, batch_size=share, skip_bad=True):
             batch = batch.to(accelerator.device)
             with torch.inference_mode(), accelerator.autocast():
                 logits = module(batch.features, batch.lengths, batch.words)

@@ -22,8 +22,9 @@ from torch.export import Dim, ExportedProgram
 from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, find_videos
-from videozoo.data.clips import EvalBatches, has_entries, load_entries
+from videozoo.data.clips import ViewDataset, has_entries, load_entries
 from videozoo.data.frames.views import eval_plan
+from videozoo.data.loader import EvalLoader
 from videozoo.errors import DataError, RunError, WeightsError
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
@@ -309,14 +310,9 @@ def _real_clips(
 
 def _cut(config: RunConfig, entries: Sequence[ClipEntry], *, skip_bad: bool) -> _RealClips:
     whole = [replace(entry, label=None, clip_index=None, crop_index=None) for entry in entries]
-    one = {"num_clips": 1, "num_crops": 1, "batch_size": _MOST_REAL}
-    batches = EvalBatches(
-        whole,
-        clip_shape(config),
-        config.data.model_copy(update={"num_workers": 0}),
-        config.predict.model_copy(update=one),
-        skip_bad=skip_bad,
-    )
+    views = config.predict.model_copy(update={"num_clips": 1, "num_crops": 1})
+    dataset = ViewDataset(whole, clip_shape(config), config.data, views)
+    batches = EvalLoader(dataset, batch_size=_MOST_REAL, skip_bad=skip_bad)
     cut = [(batch.clips, batch.videos.tolist()) for batch in batches]
     names = [Path(whole[number].path).name for _, numbers in cut for number in numbers]
     return _RealClips(torch.cat([clips for clips, _ in cut]), tuple(names))

@@ -19,8 +19,8 @@ from videozoo.data.annotations.videos import (
     videos_of,
     views_by_video,
 )
-from videozoo.data.clips import ClipBatch, EvalBatches
-from videozoo.data.frames.views import eval_plan
+from videozoo.data.clips import ClipBatch, ViewDataset
+from videozoo.data.frames.views import ViewPlan, eval_plan
 from videozoo.engine.devices import use_channels_last
 from videozoo.errors import ConfigError
 from videozoo.metrics.accuracy import AccuracyCounter
@@ -31,7 +31,7 @@ from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import refuse_drop
-from videozoo.tasks.inference import InferenceResults, run
+from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
 from videozoo.tasks.results import say_damaged
@@ -105,20 +105,14 @@ class ClipInference:
             skip_bad: Go on without videos that cannot be read.
         """
         classes = config.model.num_classes
-        self.batches = EvalBatches(
-            entries,
-            clip_shape(config),
-            config.data,
-            views,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            skip_bad=skip_bad,
-            num_classes=classes,
+        dataset = ViewDataset(entries, clip_shape(config), config.data, views, num_classes=classes)
+        self.batches = eval_loader(
+            dataset, config.data, accelerator, batch_size=views.batch_size, skip_bad=skip_bad
         )
         self.counter = ClipCounts(AccuracyCounter(classes))
         self._score, self._most_views = score, views.batch_size
         self._videos = videos_of(entries)
-        self._pooled = VideoScores(_views_per_video(entries, self.batches))
+        self._pooled = VideoScores(_views_per_video(entries, dataset.plan))
 
     def forward(self, batch: ClipBatch) -> Scores:
         """Scores of the views, (V, num_classes)."""
@@ -141,9 +135,9 @@ class ClipInference:
         return found
 
 
-def _views_per_video(entries: Sequence[ClipEntry], batches: EvalBatches) -> Callable[[int], int]:
+def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[int], int]:
     """How many views of a video come: as planned, or as many as a 2019 test list has lines."""
-    planned = batches.plan.num_clips * batches.plan.num_crops
+    planned = plan.num_clips * plan.num_crops
     groups = views_by_video(entries)
     return lambda video: planned if groups[video][0].crop_index is None else len(groups[video])
 

@@ -14,7 +14,7 @@ from videozoo.data.annotations.class_folders import folder_class_names
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.clips import (
     ClipBatch,
-    TrainBatches,
+    ClipDataset,
     has_entries,
     load_entries,
     settled_first_label,
@@ -30,7 +30,7 @@ from videozoo.tasks.classification.common import clip_shape, configured_class_na
 from videozoo.tasks.classification.labels import check_learnable, remarks
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
 from videozoo.tasks.common import without_absent_names
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
 from videozoo.tasks.inference import run
 from videozoo.tasks.requests import TrainRequest
 
@@ -54,14 +54,11 @@ def train(
     held_out = _validation_entries(config, request)
     for remark in remarks(entries, held_out or (), data.train, config.model.num_classes, names):
         say(f"note: {remark}")
-    batches = TrainBatches(
+    dataset = ClipDataset(
         entries,
         clip_shape(config),
         data,
-        batch_size=share,
         seed=settings.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         num_classes=config.model.num_classes,
     )
 
@@ -88,7 +85,7 @@ def train(
         return accuracy.summary() if accuracy.total else {}
 
     plan = TrainingPlan(
-        batches=batches,
+        batches=train_loader(dataset, config, accelerator),
         num_train=len(entries),
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from accelerate import Accelerator
@@ -13,7 +12,6 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError
-from videozoo.tasks.fitting import Batches
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
 from videozoo.tasks.localisation.scoring import LocalisationInference, Source, generator_of
@@ -29,62 +27,15 @@ DECIDES: dict[str, tuple[Best, str]] = {
 """What decides between epochs, and what people call it."""
 
 
-@dataclass(frozen=True)
-class Numbered:
-    """A batch and its place in the run, on which what a loss draws depends."""
-
-    batch: Any
-    epoch: int
-    place: int
-
-
-class NumberedBatches:
-    """Training batches with their places."""
-
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """As many in every process."""
-        return self._batches.batches_per_epoch
-
-    @property
-    def bad_videos(self) -> Mapping[int, str]:
-        """Videos that others stood in for, and why."""
-        return self._batches.bad_videos
-
-    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> NumberedEpoch:
-        """The batches of an epoch, without the first ones."""
-        inner = self._batches.epoch(epoch, skip_batches=skip_batches)
-        return NumberedEpoch(inner, epoch, skip_batches)
-
-
-@dataclass(frozen=True)
-class NumberedEpoch:
-    """One epoch of `NumberedBatches`."""
-
-    _batches: Any
-    _epoch: int
-    _first: int
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Numbered]:
-        for place, batch in enumerate(self._batches, self._first):
-            yield Numbered(batch, self._epoch, place)
-
-
 def loss_function(
     config: RunConfig, loss_of: LossOf, accelerator: Accelerator
-) -> Callable[[nn.Module, Numbered], tuple[Tensor, dict[str, Tensor | float]]]:
+) -> Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor | float]]]:
     """Make what `engine.loop.fit` calls: going on after a stop draws what staying would have."""
     seed, rank = config.train.seed, accelerator.process_index
 
-    def losses(model: nn.Module, numbered: Numbered) -> tuple[Tensor, dict[str, Tensor | float]]:
-        batch = numbered.batch.to(accelerator.device)
-        generator = generator_of(seed, numbered.epoch, numbered.place, rank)
+    def losses(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = batch.to(accelerator.device)
+        generator = generator_of(seed, batch.epoch, batch.place, rank)
         parts = loss_of(model, batch, generator)
         total = float(len(batch))
         counts = {

@@ -14,29 +14,28 @@ from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotations
-from videozoo.data.coverage import Part, are_of_one_file
+from videozoo.data.coverage import are_of_one_file
+from videozoo.data.loader import EvalLoader
 from videozoo.data.proposals import (
-    EvalProposals,
     ProposalBatch,
+    ProposalDataset,
     Proposals,
     ProposalVideos,
-    TrainProposals,
     load_proposals,
 )
 from videozoo.data.text import spellings
-from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
 from videozoo.models.bsn_pem import losses
 from videozoo.results import VideoSegments
 from videozoo.settings.segments import ProposalData, SequenceViews
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
+from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import evaluate_source
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     LossOf,
-    NumberedBatches,
     loss_function,
     refuse_settings,
     refuse_unannotated,
@@ -71,18 +70,13 @@ def train(
     refuse_data(config, request)
     refuse_settings(config)
     accelerator, out, say = open_run(config, request, console)
-    settings, data = config.train, config.data
+    data = config.data
     learnt = load_proposals(data, "train")
     refuse_unannotated(learnt.annotations, learnt.present, "to learn from")
-    batches = TrainProposals(
-        data,
-        feature_dim=proposal_dim(config),
-        batch_size=device_batch_size(settings, accelerator.num_processes),
-        seed=settings.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        videos=learnt,
+    dataset = ProposalDataset(
+        learnt, data, feature_dim=proposal_dim(config), seed=config.train.seed
     )
+    batches = train_loader(dataset, config, accelerator)
     say_missing(say, "training", len(learnt.present), learnt.missing)
     source = None
     if request.valid_interval > 0:
@@ -95,7 +89,7 @@ def train(
         say_seen(say, "validation", num_seen, len(source.present), "val_subset")
     best, title = DECIDES["auc"]
     plan = TrainingPlan(
-        batches=NumberedBatches(batches),
+        batches=batches,
         num_train=len(learnt.present),
         num_held_out=None if source is None else len(source.present),
         loss_of=loss_function(config, scoring_loss(accelerator), accelerator),
@@ -135,7 +129,7 @@ def evaluate(
     def source_of(config: RunConfig, _trained: Trained) -> Source:
         data = _data_of(config.data, config.eval.max_proposals)
         videos = load_proposals(data, "test")
-        return ProposalSource(config, config.eval, videos, data=data, part="test")
+        return ProposalSource(config, config.eval, videos, data=data)
 
     return evaluate_source(trained, request, source_of, console=console)
 
@@ -169,7 +163,6 @@ class ProposalSource(Source):
         videos: ProposalVideos,
         *,
         data: ProposalData | None = None,
-        part: Part = "val",
         with_loss: bool = False,
     ) -> None:
         """Say which videos.
@@ -179,28 +172,25 @@ class ProposalSource(Source):
             views: Its `eval` or `predict` section.
             videos: The videos.
             data: In place of the section of `config`.
-            part: What they are there for.
             with_loss: Also compute the loss.
         """
         self.config, self.views, self.videos = config, views, videos
         self.annotations, self.present = videos.annotations, videos.present
         self.missing = videos.missing
         self._data: ProposalData = config.data if data is None else data
-        self._part: Part = part
         self._with_loss = with_loss
 
-    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalProposals:
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[ProposalBatch]:
         """The share of this process."""
-        return EvalProposals(
+        dataset = ProposalDataset(
+            self.videos,
             self._data,
-            part=self._part,
             feature_dim=proposal_dim(self.config),
-            batch_size=self.views.batch_size,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            skip_bad=skip_bad,
             matched=self._with_loss,
-            videos=self.videos,
+        )
+        batch_size = self.views.batch_size
+        return eval_loader(
+            dataset, self._data, accelerator, batch_size=batch_size, skip_bad=skip_bad
         )
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
@@ -287,7 +277,7 @@ def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[Source]:
     changed = data.model_copy(update={"proposals": tables, "proposal_features": numbers})
     changed = _data_of(changed, views.max_proposals)
     videos = _videos(changed, wanted or None, lists, lengths)
-    return [ProposalSource(config, views, videos, data=changed, part="test")]
+    return [ProposalSource(config, views, videos, data=changed)]
 
 
 def _videos(

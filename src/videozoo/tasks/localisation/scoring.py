@@ -16,9 +16,10 @@ from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.loader import EvalLoader
 from videozoo.ops.soft_nms import soft_nms, suppress_by_class
 from videozoo.settings.segments import SequenceViews
-from videozoo.tasks.inference import EvalBatches, InferenceResults, MeanLosses
+from videozoo.tasks.inference import InferenceResults, MeanLosses
 from videozoo.tasks.localisation.results import VideoProposals
 from videozoo.tasks.localisation.score_files import ScoreFiles
 from videozoo.types import Candidates
@@ -58,7 +59,7 @@ class Source(ABC):
     """What made their features, where that is known."""
 
     @abstractmethod
-    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalBatches:
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[Any]:
         """The share of this process."""
 
     @abstractmethod
@@ -90,7 +91,7 @@ class LocalisationInference:
             files: Where else what the network gives goes.
         """
         self.module, self.source = module, source
-        self.batches: EvalBatches = source.batches(accelerator, skip_bad=skip_bad)
+        self.batches: EvalLoader[Any] = source.batches(accelerator, skip_bad=skip_bad)
         self.counter = MeanLosses()
         self._device = accelerator.device
         self._keep_curves, self._files = keep_curves, files

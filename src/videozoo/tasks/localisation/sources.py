@@ -24,9 +24,10 @@ from videozoo.data.annotations.segments import (
 from videozoo.data.coverage import Part, load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
+from videozoo.data.loader import EvalLoader
 from videozoo.data.segments import (
-    EvalSequences,
     SequenceBatch,
+    SequenceDataset,
     SequenceVideos,
     load_files,
     with_features,
@@ -34,6 +35,7 @@ from videozoo.data.segments import (
 from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
+from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.localisation.scoring import NetworkOutput, Source, candidate_table, generator_of
 from videozoo.types import Localiser, SequenceShape, Targets
 
@@ -68,7 +70,6 @@ class FeatureSource(Source):
         views: SequenceViews,
         videos: SequenceVideos,
         *,
-        part: Part = "test",
         with_loss: bool = False,
     ) -> None:
         """Say which videos.
@@ -77,28 +78,24 @@ class FeatureSource(Source):
             config: Of the run.
             views: Its `eval` or `predict` section.
             videos: The videos.
-            part: What they are there for.
             with_loss: Also compute losses.
         """
         self.config, self.views, self.videos = config, views, videos
         self.annotations, self.present = videos.annotations, videos.present
         self.missing, self.extractor = videos.missing, videos.files.extractor
-        self._part: Part = part
         self._localiser = localiser_of(config)
         self._targets = self._localiser.targets(config.model) if with_loss else None
 
-    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalSequences:
+    def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[SequenceBatch]:
         """The share of this process."""
-        return EvalSequences(
-            sequence_shape(self.config),
-            self.config.data,
-            part=self._part,
+        data = self.config.data
+        shape = sequence_shape(self.config)
+        return eval_loader(
+            SequenceDataset(self.videos, shape, data, targets=self._targets),
+            data,
+            accelerator,
             batch_size=self.views.batch_size,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
             skip_bad=skip_bad,
-            targets=self._targets,
-            videos=self.videos,
         )
 
     def decode(self, batch: SequenceBatch, outputs: Any) -> NetworkOutput:

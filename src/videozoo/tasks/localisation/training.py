@@ -9,16 +9,14 @@ from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.coverage import are_of_one_file
-from videozoo.data.segments import SequenceBatch, SequenceVideos, TrainSequences
-from videozoo.engine.devices import device_batch_size
+from videozoo.data.segments import SequenceBatch, SequenceDataset, SequenceVideos
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import UsageError
 from videozoo.tasks.common import without_absent_names
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
-    NumberedBatches,
     loss_function,
     refuse_settings,
     refuse_unannotated,
@@ -62,20 +60,14 @@ def train(
     refuse_settings(config)
     config = without_absent_names(config)
     accelerator, out, say = open_run(config, request, console)
-    settings, localiser, shape = config.train, localiser_of(config), sequence_shape(config)
+    localiser, shape = localiser_of(config), sequence_shape(config)
     learnt = find_videos(config, "train")
     refuse_unannotated(learnt.annotations, learnt.present, "to learn from")
     names = agreed_classes(config, learnt.annotations.class_names)
-    batches = TrainSequences(
-        shape,
-        config.data,
-        batch_size=device_batch_size(settings, accelerator.num_processes),
-        seed=settings.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        targets=targets_of(config),
-        videos=learnt,
+    dataset = SequenceDataset(
+        learnt, shape, config.data, seed=config.train.seed, targets=targets_of(config)
     )
+    batches = train_loader(dataset, config, accelerator)
     say_missing(say, "training", len(learnt.present), learnt.missing)
     held_out = held_out_videos(config, request, learnt, say)
     source = None
@@ -85,9 +77,7 @@ def train(
             held_out = SequenceVideos(
                 annotations, held_out.files, held_out.present, held_out.missing
             )
-        source = FeatureSource(
-            config, config.eval, held_out, part="val", with_loss=localiser.decides == "loss"
-        )
+        source = FeatureSource(config, config.eval, held_out, with_loss=localiser.decides == "loss")
 
     def loss_of(
         model: nn.Module, batch: SequenceBatch, generator: Generator
@@ -98,7 +88,7 @@ def train(
 
     best, title = DECIDES[localiser.decides]
     plan = TrainingPlan(
-        batches=NumberedBatches(batches),
+        batches=batches,
         num_train=len(learnt.present),
         num_held_out=None if source is None else len(source.present),
         loss_of=loss_function(config, loss_of, accelerator),

@@ -10,21 +10,20 @@ A run folder holds a run of each stage::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.segments import Annotation, Annotations
-from videozoo.data.proposals import ProposalBatch, Proposals
+from videozoo.data.annotations.segments import Annotations
+from videozoo.data.loader import EvalLoader, Reading, TrainLoader
+from videozoo.data.proposals import MemoryProposals, ProposalBatch, ProposedVideo
 from videozoo.data.segments import SequenceBatch, SequenceVideos
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
@@ -36,12 +35,11 @@ from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
-from videozoo.tasks.inference import EvalBatches, run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
-    NumberedBatches,
     loss_function,
     refuse_settings,
     validation,
@@ -167,16 +165,6 @@ def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
 # --- the second stage, in memory -------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Described:
-    """The proposals of one video."""
-
-    number: int
-    annotation: Annotation
-    proposals: Proposals
-    features: NDArray[np.float32]
-
-
 def _train_second(
     first: RunConfig,
     second: RunConfig,
@@ -193,21 +181,21 @@ def _train_second(
     learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is
     held_out = held_out_videos(first, request, learnt, lambda _text: None)
     say(f"proposals of {len(learnt.present)} videos, from {weights}")
-    batches = MemoryBatches(
-        _described(module, first, learnt, options, accelerator, training=True),
+    found = _described(module, first, learnt, options, accelerator, training=True)
+    batches = TrainLoader(
+        MemoryProposals(found, seed=settings.seed),
         batch_size=device_batch_size(settings, accelerator.num_processes),
-        seed=settings.seed,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
     source = None
     if held_out is not None:
-        found = _described(module, first, held_out, options, accelerator, training=False)
-        source = MemorySource(second, second.eval, held_out.annotations, found)
+        checked = _described(module, first, held_out, options, accelerator, training=False)
+        source = MemorySource(second, second.eval, held_out.annotations, checked)
     best, title = DECIDES["auc"]
     plan = TrainingPlan(
-        batches=NumberedBatches(batches),
-        num_train=len(batches.videos),
+        batches=batches,
+        num_train=len(found),
         num_held_out=None if source is None else len(source.present),
         loss_of=loss_function(second, scoring_loss(accelerator), accelerator),
         validate=validation(source, accelerator, "auc"),
@@ -227,9 +215,9 @@ def _described(
     accelerator: Accelerator,
     *,
     training: bool,
-) -> list[Described]:
+) -> list[ProposedVideo]:
     """Run the first stage over some videos; all processes share the work and the result."""
-    source = FeatureSource(config, config.eval, videos, part="train" if training else "val")
+    source = FeatureSource(config, config.eval, videos)
     if training:
         options = options.model_copy(update={"most": options.most_in_training})
     batches = source.batches(accelerator, skip_bad=True)
@@ -243,7 +231,7 @@ class _FirstStage:
 
     module: nn.Module
     source: Source
-    batches: EvalBatches
+    batches: EvalLoader[SequenceBatch]
     accelerator: Accelerator
     options: ProposalGeneration
     counter: None = None
@@ -255,88 +243,15 @@ class _FirstStage:
 
     def results(
         self, batch: SequenceBatch, outputs: tuple[SequenceBatch, Any]
-    ) -> Mapping[int, Described]:
+    ) -> Mapping[int, ProposedVideo]:
         """The proposals of each video."""
-        found: dict[int, Described] = {}
+        found: dict[int, ProposedVideo] = {}
         curves = self.source.decode(*outputs).curves
         for number, each in zip(batch.videos.tolist(), curves, strict=True):
             annotation = self.source.present[number]
             proposals, numbers = proposals_of(annotation, each, self.options)
-            found[number] = Described(number, annotation, proposals, numbers.astype(np.float32))
+            found[number] = ProposedVideo(number, annotation, proposals, numbers.astype(np.float32))
         return found
-
-
-def _collated(videos: Sequence[Described], numbers: Sequence[int]) -> ProposalBatch:
-    features = [torch.from_numpy(each.features) for each in videos]
-    tious = [torch.from_numpy(each.proposals.tious.astype(np.float32)) for each in videos]
-    padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
-    counts = torch.tensor([len(each) for each in features])
-    return ProposalBatch(
-        features=padded,
-        mask=torch.arange(padded.shape[1]) < counts[:, None],
-        tious=nn.utils.rnn.pad_sequence(tious, batch_first=True),
-        proposals=tuple(each.proposals for each in videos),
-        durations=torch.tensor(
-            [each.annotation.duration_seconds for each in videos], dtype=torch.float64
-        ),
-        videos=torch.tensor(numbers),
-        names=tuple(each.annotation.video for each in videos),
-    )
-
-
-class MemoryBatches:
-    """Training batches of proposals that are there already, in whole batches as `TrainProposals`.
-
-    The order depends on the seed and the epoch only.
-    """
-
-    def __init__(
-        self, videos: Sequence[Described], *, batch_size: int, seed: int, rank: int, world: int
-    ) -> None:
-        self.videos = videos
-        self._batch_size, self._seed = batch_size, seed
-        self._rank, self._world = rank, world
-
-    @property
-    def bad_videos(self) -> dict[int, str]:
-        """None: they were left out before."""
-        return {}
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in one epoch; the same on all."""
-        each = -(-len(self.videos) // self._world)
-        return max(1, each // self._batch_size)
-
-    def epoch(self, epoch: int, /, *, skip_batches: int = 0) -> _Epoch:
-        """The batches of an epoch, without the first ones."""
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(self.videos))
-        each = -(-len(order) // self._world)
-        mine = order[(np.arange(each) * self._world + self._rank) % len(order)]
-        used = mine[: self.batches_per_epoch * self._batch_size]
-        rows = [
-            used[start : start + self._batch_size].tolist()
-            for start in range(0, len(used), self._batch_size)
-        ]
-        return _Epoch(self.videos, rows[skip_batches:])
-
-
-@dataclass(frozen=True)
-class _Epoch:
-    videos: Sequence[Described]
-    rows: Sequence[Sequence[int]]
-
-    @property
-    def skipped(self) -> dict[int, str]:
-        """None."""
-        return {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[ProposalBatch]:
-        for numbers in self.rows:
-            yield _collated([self.videos[number] for number in numbers], numbers)
 
 
 class MemorySource(Source):
@@ -347,7 +262,7 @@ class MemorySource(Source):
         config: RunConfig,
         views: SequenceViews,
         annotations: Annotations,
-        videos: Sequence[Described],
+        videos: Sequence[ProposedVideo],
     ) -> None:
         self.config, self.views, self.annotations = config, views, annotations
         self.present = tuple(each.annotation for each in videos)
@@ -356,12 +271,8 @@ class MemorySource(Source):
 
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> Any:
         """The share of this process."""
-        world, total, size = accelerator.num_processes, len(self._videos), self.views.batch_size
-        rank = accelerator.process_index
-        mine = range(total * rank // world, total * (rank + 1) // world)
-        return _Epoch(
-            self._videos, [mine[start : start + size] for start in range(0, len(mine), size)]
-        )
+        dataset, batch_size = MemoryProposals(self._videos), self.views.batch_size
+        return eval_loader(dataset, Reading(), accelerator, batch_size=batch_size)
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
         """Read what the network gives for a batch."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from videozoo.data.moments import EvalMoments, load_moments, load_readable_moments
+from videozoo.data.moments import SearchDataset, load_moments, load_readable_moments
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
@@ -21,7 +21,7 @@ from videozoo.tasks.common import (
     write_json,
 )
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.inference import run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
     MomentInference,
@@ -66,12 +66,11 @@ def evaluate(
     )
     for note in moments.notes:
         say(f"note: {note}")
-    batches = EvalMoments(
+    batches = eval_loader(
+        SearchDataset(moments),
         config.data,
-        moments,
+        accelerator,
         batch_size=config.eval.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=not request.strict,
     )
     check_origin(moments, trained, sentence_dim, say)
@@ -79,7 +78,7 @@ def evaluate(
     say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
     searched = run(
-        MomentInference(model, batches, accelerator),
+        MomentInference(model, batches, accelerator, moments),
         accelerator,
         progress=(len(moments.videos), "videos"),
     )

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
-    EvalMoments,
     MomentSet,
+    SearchDataset,
     WindowSource,
     ask,
     load_windows,
@@ -26,7 +26,7 @@ from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
 from videozoo.tasks.common import speaker, write_json
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.inference import run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
     Found,
@@ -166,16 +166,15 @@ def _searched(
     skip_bad: bool = False,
     show: bool = False,
 ) -> Searched:
-    batches = EvalMoments(
+    batches = eval_loader(
+        SearchDataset(moments),
         config.data,
-        moments,
+        accelerator,
         batch_size=config.predict.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=skip_bad,
     )
     return run(
-        MomentInference(module, batches, accelerator),
+        MomentInference(module, batches, accelerator, moments),
         accelerator,
         progress=(len(moments.videos), "videos") if show else None,
     )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
-from videozoo.data.moments import EvalMoments, MomentSet, MomentVideo, Query, SearchBatch, Unit
+from videozoo.data.loader import EvalLoader
+from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, Unit
 from videozoo.errors import DataError
 from videozoo.metrics.moments import Search
 from videozoo.tasks.exporting import refuse_drop
@@ -84,8 +85,10 @@ class MomentInference:
 
     model: MomentModel
     """From `moment_model`; a network is in evaluation mode, on the accelerator's device."""
-    batches: EvalMoments
+    batches: EvalLoader[SearchBatch]
     accelerator: Accelerator
+    moments: MomentSet
+    """All videos."""
     counter: None = None
 
     def forward(self, batch: SearchBatch) -> list[Tensor]:
@@ -96,7 +99,7 @@ class MomentInference:
 
     def results(self, batch: SearchBatch, outputs: list[Tensor]) -> Mapping[int, tuple[Found, ...]]:
         """All windows as the model moved them."""
-        moments = self.batches.moments
+        moments = self.moments
         return {
             number: _found(moments.videos[number], grid.float().cpu().numpy(), moments.unit)
             for number, grid in zip(batch.videos.tolist(), outputs, strict=True)

@@ -10,19 +10,18 @@ from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
-    EvalMoments,
     MomentSet,
     PairBatch,
-    TrainMoments,
+    PairDataset,
+    SearchDataset,
     has_part,
     load_moments,
 )
-from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
-from videozoo.tasks.inference import run
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.moments.scoring import (
     MomentInference,
     all_found,
@@ -49,22 +48,15 @@ def train(
         )
     accelerator, out, say = open_run(config, request, console)
     settings, data = config.train, config.data
-    rank, world = accelerator.process_index, accelerator.num_processes
     visual_dim: int = config.model.visual_dim
     sentence_dim: int = config.model.sentence_dim
     moments = load_moments(data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim)
-    batches = TrainMoments(
-        data,
-        moments,
-        batch_size=device_batch_size(settings, world),
-        seed=settings.seed,
-        rank=rank,
-        world=world,
-    )
-    used = len({(video, query) for video, query, _ in batches.pairs.table.tolist()})
+    dataset = PairDataset(moments, data, seed=settings.seed)
+    batches = train_loader(dataset, config, accelerator)
+    used = len({(video, query) for video, query, _ in dataset.pairs.table.tolist()})
     say(
         f"{len(moments)} sentences in {len(moments.videos)} videos; {used} of them have windows to "
-        f"learn from, {len(batches.pairs.table)} pairs"
+        f"learn from, {len(dataset.pairs.table)} pairs"
     )
     for reason in moments.left_out:
         say(f"left out: {reason}")
@@ -96,15 +88,11 @@ def train(
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
         network: Any = module  # of which more than `forward` is needed
-        batches = EvalMoments(
-            data,
-            held_out,
-            batch_size=config.eval.batch_size,
-            rank=rank,
-            world=world,
-            skip_bad=True,
+        size = config.eval.batch_size
+        batches = eval_loader(
+            SearchDataset(held_out), data, accelerator, batch_size=size, skip_bad=True
         )
-        searched = run(MomentInference(network, batches, accelerator), accelerator)
+        searched = run(MomentInference(network, batches, accelerator, held_out), accelerator)
         searches = [one.search for one in all_found(searched)]
         limit = config.eval.nms_limit
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}

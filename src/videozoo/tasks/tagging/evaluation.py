@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.tags import EvalFeatures, load_records
+from videozoo.data.tags import FeatureDataset, load_records
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
@@ -21,7 +21,7 @@ from videozoo.tasks.common import (
     without_absent_names,
 )
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import run
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
@@ -57,20 +57,17 @@ def evaluate(
     say_if_learnt_from(say, config.data, "test")
     folder = ResultFolder.choose(trained, request, accelerator, say)
     shape, classes = feature_shape(config), int(config.model.num_classes)
-    batches = EvalFeatures(
-        shape,
+    records = load_records(config.data, "test", strict=request.strict)
+    batches = eval_loader(
+        FeatureDataset(records, shape, config.data, num_classes=classes),
         config.data,
-        part="test",
+        accelerator,
         batch_size=config.eval.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=not request.strict,
-        num_classes=classes,
-        records=load_records(config.data, "test", strict=request.strict),
     )
-    check_features(batches.records.extractor, trained, say)
+    check_features(records.extractor, trained, say)
     check_labels(
-        batches.records,
+        records,
         "data.test",
         say,
         num_classes=classes,
@@ -79,7 +76,7 @@ def evaluate(
     )
     names = names_of_classes(trained, config)
     module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
-    say(f"{config.spec.title}: {len(batches.records)} videos")
+    say(f"{config.spec.title}: {len(records)} videos")
     started = time.monotonic()
     scored = run(
         TaggingInference(
@@ -91,7 +88,7 @@ def evaluate(
         ),
         accelerator,
         keep=False,
-        progress=(len(batches.records), "videos"),
+        progress=(len(records), "videos"),
     )
     counter = scored.counter.metrics
     metrics = scored.counter.summary(with_2019=config.eval.hit_at_one_2019)
@@ -101,7 +98,7 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 3),
         "metrics": metrics,
         "classes": _classes(counter, names),
-        "skipped": [*batches.records.damaged, *scored.skipped.values()],
+        "skipped": [*records.damaged, *scored.skipped.values()],
         "config": config.as_dict(),
     }
     total = counter.videos + len(facts["skipped"])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from videozoo.data._workers import named_few
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 from videozoo.types import FeatureShape
 
 _MOST_NAMED = 5  # classes that a line spells out
@@ -41,7 +40,7 @@ def check_labels(
     if not found.looked_at:
         raise DataError(
             f"{part}: none of the {len(found.problems):,} records that were looked at can be used:"
-            f"\n  {named_few(found.problems)}"
+            "\n  " + few(found.problems.values(), between="\n  ")
         )
     looked_at = "" if found.is_whole else f" ({found.looked_at:,} of {found.total:,} looked at)"
     for line in left_out(found, most_frames):

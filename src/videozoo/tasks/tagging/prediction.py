@@ -13,14 +13,14 @@ from torch import nn
 from videozoo.config import RunConfig
 from videozoo.data.features.records import RecordSet, find_records
 from videozoo.data.record_survey import survey
-from videozoo.data.tags import EvalFeatures
+from videozoo.data.tags import FeatureDataset
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import InferenceResults, run
+from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude, warn_of
@@ -132,14 +132,12 @@ def _scored(
     show: bool = False,
 ) -> InferenceResults[VideoTags, TagCounts]:
     shape = feature_shape(config)
-    batches = EvalFeatures(
-        shape,
+    batches = eval_loader(
+        FeatureDataset(records, shape, config.data),
         config.data,
+        accelerator,
         batch_size=config.predict.batch_size,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
         skip_bad=skip_bad,
-        records=records,
     )
     counter = TagCounts(TaggingCounter(config.model.num_classes, config.predict.top_k))
     return run(

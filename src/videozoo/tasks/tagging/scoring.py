@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.tags import EvalFeatures, FeatureBatch, class_names
+from videozoo.data.loader import EvalLoader
+from videozoo.data.tags import FeatureBatch, class_names
 from videozoo.errors import ConfigError
 from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
@@ -84,7 +85,7 @@ class TaggingInference:
 
     module: nn.Module
     """In evaluation mode, on the accelerator's device."""
-    batches: EvalFeatures
+    batches: EvalLoader[FeatureBatch]
     accelerator: Accelerator
     streams: Sequence[Stream]
     """Those of the model."""

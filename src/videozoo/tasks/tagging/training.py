@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.tags import (
-    EvalFeatures,
     FeatureBatch,
-    TrainFeatures,
+    FeatureDataset,
     has_records,
     load_records,
 )
@@ -23,8 +22,8 @@ from videozoo.ops.frames import multi_label_loss
 from videozoo.safe_npy import read_npy
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared
-from videozoo.tasks.inference import run
+from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
 from videozoo.tasks.tagging.scoring import (
@@ -52,23 +51,17 @@ def train(
     config = _with_eigenvalues(without_absent_names(config))
     accelerator, out, say = open_run(config, request, console)
     settings, data, shape = config.train, config.data, feature_shape(config)
-    rank, world = accelerator.process_index, accelerator.num_processes
+    world = accelerator.num_processes
     share = device_batch_size(settings, world)
     classes: int = config.model.num_classes
-    batches = TrainFeatures(
-        shape,
-        data,
-        batch_size=share,
-        seed=settings.seed,
-        rank=rank,
-        world=world,
-        num_classes=classes,
-    )
+    records = load_records(data, "train")
+    dataset = FeatureDataset(records, shape, data, seed=settings.seed, num_classes=classes)
+    batches = train_loader(dataset, config, accelerator)
     validates = request.valid_interval > 0 and has_records(data, "val")
     held_out = load_records(data, "val") if validates else None
     names = configured_class_names(config)
     learnt = check_labels(
-        batches.records,
+        records,
         "data.train",
         say,
         num_classes=classes,
@@ -78,7 +71,7 @@ def train(
     )
     if held_out is not None:
         refuse_other_features(
-            held_out.extractor, batches.records.extractor, "data.val", "data.train", say=say
+            held_out.extractor, records.extractor, "data.val", "data.train", say=say
         )
         checked = check_labels(
             held_out,
@@ -108,18 +101,12 @@ def train(
         return loss, {"total": float(len(batch)), "hit_at_one": hits}
 
     def validate(module: nn.Module) -> dict[str, float]:
+        assert held_out is not None
+        checked = FeatureDataset(held_out, shape, data, num_classes=classes)
         found = run(
             TaggingInference(
                 module,
-                EvalFeatures(
-                    shape,
-                    data,
-                    batch_size=config.eval.batch_size,
-                    rank=rank,
-                    world=world,
-                    num_classes=classes,
-                    records=held_out,
-                ),
+                eval_loader(checked, data, accelerator, batch_size=config.eval.batch_size),
                 accelerator,
                 shape.streams,
                 TagCounts(TaggingCounter(classes, config.eval.top_k)),
@@ -131,18 +118,18 @@ def train(
 
     def prepare(module: nn.Module) -> None:
         _set_eigenvalues(module, config)
-        _refuse_single(module, min(share, len(batches.records)))
+        _refuse_single(module, min(share, len(records)))
 
     plan = TrainingPlan(
         batches=batches,
-        num_train=len(batches.records),
+        num_train=len(records),
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,
         validate=validate,
         best=Best(name="gap"),
         metric_title="GAP",
         class_names=names,
-        features=batches.records.extractor,
+        features=records.extractor,
         prepare=prepare,
         items="records",
         example=[data.train if held_out is None else data.val],
