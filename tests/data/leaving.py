@@ -24,7 +24,7 @@ from videozoo.settings.tags import FeatureData
 from videozoo.types import ClipShape
 
 WAYS = ("kept", "error", "notebook", "sys.exit", "Ctrl-C", "SIGTERM", "child process")
-LIMIT_SECONDS = 12
+LIMIT_SECONDS = 40
 LOADERS: list[Any] = []
 
 
