@@ -28,7 +28,8 @@ from benchmarks.harness import (
     one_thread,
     ratio,
 )
-from videozoo.data.features.records import FeatureRecord, open_records, write_shard
+from videozoo.data.features.record_formats import open_records, write_shard
+from videozoo.data.features.records import FeatureRecord
 
 Frames = dict[str, NDArray[np.uint8]]
 _TYPES = {"rgb": "byte", "audio": "byte"}

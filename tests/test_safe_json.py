@@ -11,7 +11,7 @@ from videozoo.data.annotations.segment_results import read_class_scores, read_re
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.video_labels import read_labels
-from videozoo.data.features.records import open_records
+from videozoo.data.features.record_formats import open_records
 from videozoo.errors import VideozooError
 from videozoo.safe_json import MOST_DEPTH, parse_json
 from videozoo.tasks.localisation import measures

@@ -11,7 +11,7 @@ import pytest
 
 from videozoo.data.annotations.sentence_vectors import GivenVectors
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import find_records
+from videozoo.data.features.record_formats import find_records
 from videozoo.errors import DataError
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 

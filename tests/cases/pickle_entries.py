@@ -29,7 +29,7 @@ import videozoo
 from videozoo import cli
 from videozoo.data.annotations.sentence_vectors import GivenVectors
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import open_records
+from videozoo.data.features.record_formats import open_records
 from videozoo.data.frames.video import open_video
 from videozoo.data.moments import open_windows, read_lengths, read_moments
 from videozoo.errors import VideozooError

@@ -40,7 +40,7 @@ from videozoo.data.annotations.videos import read_list
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import find_records
+from videozoo.data.features.record_formats import find_records
 from videozoo.data.annotations.sentence_vectors import GivenVectors
 from videozoo.errors import VideozooError
 

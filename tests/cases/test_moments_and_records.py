@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from videozoo import cli
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")

@@ -24,7 +24,8 @@ from videozoo.data.captions import (
     read_vocabulary,
     write_vocabulary,
 )
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.errors import DataError
 from videozoo.models import ets

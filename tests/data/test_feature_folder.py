@@ -10,13 +10,9 @@ import numpy as np
 import pytest
 
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import (
-    FeatureRecord,
-    PackWriter,
-    find_records,
-    open_records,
-    read_extractor,
-)
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import find_records, open_records
+from videozoo.data.features.records import FeatureRecord, read_extractor
 from videozoo.data.features.writer import FeatureFolder, FolderKind
 from videozoo.errors import DataError
 

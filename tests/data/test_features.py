@@ -16,13 +16,9 @@ from pydantic import ValidationError
 
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features import records
-from videozoo.data.features.records import (
-    FeatureRecord,
-    PackWriter,
-    RecordSet,
-    find_records,
-    write_shard,
-)
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import find_records, write_shard
+from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.tags import (
     FeatureBatch,

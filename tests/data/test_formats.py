@@ -12,19 +12,24 @@ from videozoo.data.annotations import list_formats, segment_formats, sentences
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.videos import read_list
-from videozoo.data.features import by_name
+from videozoo.data.features import by_name, record_formats
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import find_records, write_shard
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.formats import Format, TextFile, format_of
 from videozoo.errors import DataError
 
 FEATURES = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
 
 
+RECORD = FeatureRecord("a", {"rgb": FEATURES}, (1,))
+
+
 def write_pack(folder: Path) -> None:
     folder.rmdir()
     with PackWriter(folder) as pack:
-        pack.write(FeatureRecord("a", {"rgb": FEATURES}, (1,)))
+        pack.write(RECORD)
 
 
 def write_hdf5(path: Path) -> None:
@@ -37,6 +42,7 @@ BINARY: dict[str, Callable[[Path], object]] = {
     ".npz": lambda path: np.savez(path, rgb=FEATURES),
     ".h5": write_hdf5,
     ".pkl": lambda path: path.write_bytes(pickle.dumps(FEATURES)),
+    ".tfrecord": lambda path: write_shard(path, [RECORD]),
     "manifest.json": lambda path: write_pack(path.parent),
 }
 
@@ -99,6 +105,32 @@ def test_unknown_features_are_told_every_format(tmp_path: Path):
         FeatureFiles(tmp_path)
 
     check_lists(str(caught.value), (*by_name.LAYOUTS, *by_name.FORMATS))
+
+
+# --- records of features ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", record_formats.FORMATS, ids=lambda one: one.name)
+def test_records(tmp_path: Path, one: Format[Any, Any]):
+    path = example(tmp_path, one)
+    if one.name == "pickle":
+        path.write_bytes(pickle.dumps([{"video": "a", "feature": FEATURES, "label": [1]}]))
+
+    assert record_formats._kind_of(path) == one.name
+    record = find_records(path).read(0)
+    assert (record.name, list(record.streams)) == ("a", ["rgb"])
+    np.testing.assert_array_equal(record.streams["rgb"], FEATURES)
+
+
+def test_unknown_records_are_told_every_format(tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        find_records(tmp_path)
+    check_lists(str(caught.value), record_formats.FORMATS)
+
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\0ftyp")
+    with pytest.raises(DataError, match=r"a\.mp4: not features of videos; known are:") as caught:
+        find_records(tmp_path / "a.mp4")
+    check_lists(str(caught.value), record_formats.FORMATS)
 
 
 # --- lists of videos -------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from torch import Tensor
 from videozoo.data import captions, clips, moments, proposals, segments, tags
 from videozoo.data.annotations.segments import Annotation
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.data.features.records import FeatureRecord, write_shard
+from videozoo.data.features.record_formats import write_shard
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.clips import ClipData, ClipViews

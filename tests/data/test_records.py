@@ -17,17 +17,14 @@ from hypothesis import strategies as st
 from videozoo.data.features import records
 from videozoo.data.features._example import _entry, _sized
 from videozoo.data.features._tfrecord import write_tfrecord
-from videozoo.data.features.records import (
-    FeatureRecord,
-    PackWriter,
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import (
     PickleFile,
-    RecordFile,
-    RecordSet,
     find_records,
-    fingerprint,
     open_records,
     write_shard,
 )
+from videozoo.data.features.records import FeatureRecord, RecordFile, RecordSet, fingerprint
 from videozoo.errors import DataError
 
 
@@ -550,6 +547,6 @@ def test_loaded_pickles_stay_within_their_memory(tmp_path: Path, monkeypatch: py
 def test_pickles_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_pickle(tmp_path / "a.pkl", *VIDEOS)
     assert len(open_records(path)) == 3
-    monkeypatch.setattr(records, "load_pickle", None)
+    monkeypatch.setattr("videozoo.data.features.record_formats.load_pickle", None)
 
     assert len(open_records(path)) == 3

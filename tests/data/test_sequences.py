@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.coverage import Part, load_annotations
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.loader import EvalLoader, TrainLoader

@@ -16,7 +16,8 @@ from PIL import Image
 import videozoo
 from videozoo import cli, cli_v1
 from videozoo.config import load_config
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 from videozoo.tasks.captioning import Captioner, evaluation
 from videozoo.weights.files import read_weights
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from videozoo.config import load_config
-from videozoo.data.features.records import FeatureRecord, RecordSet, find_records, write_shard
+from videozoo.data.features.record_formats import find_records, write_shard
+from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.errors import RunError
 from videozoo.tasks.demos import clips, long_videos, tagging
 

@@ -20,7 +20,8 @@ import torch
 import videozoo
 from videozoo import cli, cli_v1
 from videozoo.config import from_layers
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 from videozoo.errors import ConfigError, RunError, UsageError, WeightsError
 from videozoo.models.ets import ETS
 from videozoo.models.tall import TALL

@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.weights.image_nets import trained_image_net
 from videozoo.config import from_layers
 from videozoo.data.annotations.video_labels import read_labels
-from videozoo.data.features.records import find_records
+from videozoo.data.features.record_formats import find_records
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.views import eval_plan, eval_views
 from videozoo.data.frames.windows import FrameTimes, WindowPlan, window_frames

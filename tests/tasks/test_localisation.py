@@ -18,7 +18,8 @@ import videozoo
 from tests.weights.test_paddle import record
 from videozoo import cli, cli_v1
 from videozoo.config import from_layers
-from videozoo.data.features.records import FeatureRecord, PackWriter
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.report.timeline import SpanRow, Timeline, timeline_picture
 from videozoo.settings.segments import SequenceEval

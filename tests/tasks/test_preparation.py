@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from videozoo.cli import main
-from videozoo.data.features.records import FeatureRecord, PackWriter, find_records, write_shard
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import find_records, write_shard
+from videozoo.data.features.records import FeatureRecord
 from videozoo.errors import DataError
 from videozoo.tasks.preparation import PrepareRequest, prepare
 

@@ -19,7 +19,9 @@ import videozoo
 from videozoo import cli, cli_v1
 from videozoo.data.features._example import _entry, _sized, _varint, encode
 from videozoo.data.features._tfrecord import write_tfrecord
-from videozoo.data.features.records import FeatureRecord, PackWriter, write_shard
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import write_shard
+from videozoo.data.features.records import FeatureRecord
 from videozoo.engine.devices import make_accelerator
 from videozoo.tasks.loading import build_trained, config_for_weights
 from videozoo.tasks.requests import ConfigSource

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tools.parity import golden
 from tools.parity.rows import Row
-from videozoo.data.features.records import FeatureRecord, RecordSet, find_records
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.data.loader import EvalLoader
 from videozoo.data.tags import FeatureDataset, slice_frames
 from videozoo.ops.dequantize import dequantize

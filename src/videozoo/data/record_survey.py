@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from videozoo.data.features.records import PackStream, RecordSet, usable_frames
+from videozoo.data.features.packs import PackStream
+from videozoo.data.features.records import RecordSet, usable_frames
 from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
     FeatureRecord,
     RecordSet,
-    find_records,
     usable_frames,
 )
 from videozoo.data.loader import Batch, Numbers, VideoDataset, seed_of

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.data.features.conversion import SUFFIXES, Conversion, Converted, TargetKind, convert
-from videozoo.data.features.records import MANIFEST, expand_records, find_records
+from videozoo.data.features.packs import MANIFEST
+from videozoo.data.features.record_formats import expand_records, find_records
 from videozoo.data.loader import num_cores
 from videozoo.data.record_survey import SEGMENTS_IGNORED
 from videozoo.errors import DataError, few

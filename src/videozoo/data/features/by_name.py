@@ -14,15 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.features._hdf5 import names_in, read_datasets
-from videozoo.data.features.records import (
-    MANIFEST,
-    Facts,
-    NpzFile,
-    RecordSet,
-    find_records,
-    fingerprint,
-    read_extractor,
-)
+from videozoo.data.features.packs import MANIFEST
+from videozoo.data.features.record_formats import NpzFile, find_records
+from videozoo.data.features.records import Facts, RecordSet, fingerprint, read_extractor
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured

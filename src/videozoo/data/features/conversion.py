@@ -10,13 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from videozoo.data.features.records import (
-    FeatureRecord,
-    PackWriter,
-    RecordFile,
-    open_records,
-    write_shard,
-)
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import open_records, write_shard
+from videozoo.data.features.records import FeatureRecord, RecordFile
 from videozoo.errors import DataError
 from videozoo.safe_write import written_aside
 

@@ -24,15 +24,15 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import (
     EXTRACTOR,
     EXTRACTOR_FORMAT,
     SOURCE,
     FeatureRecord,
-    PackWriter,
     fingerprint,
     read_extractor_file,
-    write_shard,
 )
 from videozoo.errors import DataError, RunError
 from videozoo.safe_json import parse_json

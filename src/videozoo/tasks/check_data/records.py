@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from videozoo import __version__
-from videozoo.data.features.records import RecordSet, find_records, holds_records
+from videozoo.data.features.record_formats import find_records, holds_records
+from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.data.tags import load_records
 from videozoo.errors import DataError, RunError, UsageError

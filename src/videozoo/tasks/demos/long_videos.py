@@ -24,7 +24,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.features.records import FeatureRecord, PackWriter, find_records
+from videozoo.data.features.packs import PackWriter
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import FeatureRecord
 from videozoo.data.synthetic.world import World, WorldVideo, make_world
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks.demos import clips

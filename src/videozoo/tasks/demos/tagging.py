@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from videozoo.data.features.records import RecordSet, find_records
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import RecordSet
 from videozoo.data.synthetic.clips import CLASS_NAMES
 from videozoo.errors import RunError
 from videozoo.metrics.tagging import TaggingCounter

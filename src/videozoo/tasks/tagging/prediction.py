@@ -11,7 +11,8 @@ from rich.console import Console
 from torch import nn
 
 from videozoo.config import RunConfig
-from videozoo.data.features.records import RecordSet, find_records
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
 from videozoo.data.tags import FeatureDataset
 from videozoo.engine.devices import make_accelerator

@@ -1,0 +1,409 @@
+"""Files of features: which they are, and how each is read.
+
+`find_records` takes a file of any of `FORMATS`, a folder or glob of them, or a list; all together
+are one `RecordSet`, numbered from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.features._example import Example, WireError, encode, parse
+from videozoo.data.features._index import remembered
+from videozoo.data.features._tfrecord import TFRecordFile, looks_like_tfrecord, write_tfrecord
+from videozoo.data.features.packs import MANIFEST, PackFile
+from videozoo.data.features.records import (
+    Facts,
+    FeatureRecord,
+    RecordFile,
+    RecordSet,
+    as_array,
+    checked_record,
+    read_extractor,
+    text_of_name,
+)
+from videozoo.data.files import VIDEO_SUFFIXES, locate
+from videozoo.data.formats import Format, format_of, unknown
+from videozoo.data.text import kind_of, lines_of, raise_all
+from videozoo.errors import DataError, brief
+from videozoo.safe_npy import read_npz
+from videozoo.safe_pickle import load_pickle
+
+Kind = Literal["tfrecord", "pickle", "pack", "npz"]
+_ADVICE = "Of videos, `videozoo extract` makes features."
+_RECORD_SUFFIXES = (".tfrecord", ".tfrecords", ".npz")
+
+
+def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFile:
+    """Open one file, or one pack.
+
+    Raises:
+        DataError: It is missing, damaged, or not of a known kind.
+    """
+    name = _kind_of(path) if kind == "auto" else kind
+    found = next((one for one in FORMATS if one.name == name), None)
+    if found is None:
+        raise unknown(f"{path}: not features of videos", FORMATS, _ADVICE)
+    return found.read(path)
+
+
+def find_records(
+    path: Path,
+    *,
+    root: Path | None = None,
+    kind: Kind | Literal["auto"] = "auto",
+    strict: bool = True,
+) -> RecordSet:
+    """Open every video that `path` names.
+
+    Args:
+        path: A file of a known kind, a pack, a folder or a glob of them (in the order of their
+            names), or a text file with one of these a line. Lines are looked up in the current
+            folder, in `root`, and beside the list.
+        root: Where listed files lie.
+        kind: What the files are; `auto` looks.
+        strict: Refuse files that cannot be opened; else see `RecordSet.damaged`.
+
+    Raises:
+        DataError: A file is missing or not usable; a folder mixes kinds; features of different
+            origin are mixed; there is no video.
+    """
+    paths = expand_records(path, root=root, kind=kind)
+    damaged: list[str] = []
+    if not strict and len(paths) > 1:
+        paths, damaged = _openable(paths, kind)
+    kinds: list[Kind | None] = [_kind_of(one) if kind == "auto" else kind for one in paths]
+    if set(kinds) == {"tfrecord"}:
+        with ThreadPoolExecutor(8) as pool:  # finding where records start waits for the disk
+            files: list[RecordFile] = list(pool.map(TFRecords, paths))
+    else:
+        files = [open_records(one, kind) for one in paths]
+    records = RecordSet(files, damaged)
+    if not len(records):
+        raise DataError(f"{path}: holds no video")
+    return records
+
+
+def _openable(paths: Sequence[Path], kind: Kind | Literal["auto"]) -> tuple[list[Path], list[str]]:
+    """Tell files that can be opened from what is wrong with the others."""
+    good: list[Path] = []
+    damaged: list[str] = []
+    for path in paths:
+        try:
+            open_records(path, kind)
+            good.append(path)
+        except DataError as error:
+            damaged.append(str(error))
+    if not good:
+        raise DataError(f"none of the files can be used:\n  {damaged[0]}")
+    return good, damaged
+
+
+def expand_records(
+    path: Path, *, root: Path | None = None, kind: Kind | Literal["auto"] = "auto"
+) -> list[Path]:
+    """Files and packs that `path` names, as `find_records` takes it.
+
+    Raises:
+        DataError: A file is missing; a folder mixes kinds.
+    """
+    return _expand(path, kind) or _listed(path, root, kind)
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file is of features, or a folder of such files and no videos.
+
+    TFRecords, packs and `.npz` files are; pickles may be clips as well, and do not count.
+    """
+    if not path.is_dir():
+        return _kind_of(path) in ("tfrecord", "npz")
+    is_held = False
+    for inside in path.rglob("*"):
+        suffix = inside.suffix.lower()
+        if suffix in VIDEO_SUFFIXES:
+            return False
+        is_held = is_held or suffix in _RECORD_SUFFIXES or inside.name == MANIFEST
+    return is_held
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A path, and how the file there begins."""
+
+    path: Path
+    head: bytes = b""
+
+    def ends(self, *suffixes: str) -> bool:
+        return self.path.suffix.lower() in suffixes
+
+
+def _kind_of(path: Path) -> Kind | None:
+    """Tell the kind of a file from how it starts."""
+    start = _Start(path)
+    if not path.is_dir():
+        try:
+            with path.open("rb") as file:
+                start = _Start(path, file.read(16))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    found = format_of(start, FORMATS)
+    if start.head[:2] == b"\x1f\x8b" and not looks_like_tfrecord(start.head):
+        raise DataError(
+            f"{path}: compressed with gzip, so that no record can be found without reading all "
+            "before it; unpack it first: gzip -d FILE"
+        )
+    return None if found is None else cast("Kind", found.name)
+
+
+def _expand(path: Path, kind: Kind | Literal["auto"]) -> list[Path] | None:
+    """Files that a path names, or None where it is a list of them."""
+    if path.is_dir():
+        return [path] if (path / MANIFEST).is_file() else _inside(path, kind)
+    if path.exists():
+        if path.suffix.lower() in (".txt", ".list"):
+            return None
+        return None if kind == "auto" and _kind_of(path) is None and _is_text(path) else [path]
+    if any(sign in str(path) for sign in "*?["):
+        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        if not found:
+            raise DataError(f"{path}: no file has such a name")
+        return found
+    raise DataError(f"{path}: no such file or folder")
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"\0" not in file.read(4096)
+
+
+def _inside(folder: Path, wanted: Kind | Literal["auto"]) -> list[Path]:
+    """Files of a known kind and packs in a folder and its subfolders, all of one kind."""
+    found = [(path, kind) for path, kind in _walk(folder) if wanted in ("auto", kind)]
+    kinds = {kind: path for path, kind in reversed(found)}  # the first of each
+    if not found:
+        of_kind = "" if wanted == "auto" else f" of kind {wanted}"
+        raise unknown(f"{folder}: no features of videos{of_kind} in this folder", FORMATS, _ADVICE)
+    if len(kinds) > 1:
+        shown = ", ".join(f"{path} ({kind})" for kind, path in sorted(kinds.items()))
+        raise DataError(
+            f"{folder}: holds several kinds of files, which may be the same videos twice: {shown}; "
+            "name those to use by a glob or a list, or set data.format"
+        )
+    return [path for path, _ in found]
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, Kind]]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read as a folder: {error.strerror}") from None
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        kind = _kind_of(path)
+        if kind is not None:
+            yield path, kind
+        elif path.is_dir():
+            yield from _walk(path)
+
+
+def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list[Path]:
+    """Files that a list names, one a line."""
+    paths: list[Path] = []
+    absent: list[str] = []
+    for number, line in lines_of(path):
+        found = locate(Path(line), root, path.parent)
+        if found is None:
+            absent.append(f"{path}:{number}: no such file {brief(line)}")
+        elif found.is_dir():
+            paths += _expand(found, kind) or []
+        else:
+            paths.append(found)
+    if absent:
+        places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
+        absent[-1] += f" (looked in {', '.join(places)})"
+    raise_all(path, absent)
+    return paths
+
+
+class TFRecords:
+    """A shard of `SequenceExample`s: `id` (or `video_id`), `labels`, a feature list a stream.
+
+    An `Example` counts as a video of one frame: `mean_rgb` is its `rgb`.
+    """
+
+    loaded_bytes = 0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.extractor: Facts | None = read_extractor(path.parent)
+        self._file = TFRecordFile(path)
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def read(self, number: int) -> FeatureRecord:
+        """Return one video; DataError names shard, record and byte."""
+        data = self._file.read(number)
+        where = self._file.where(number)
+        try:
+            example = parse(data)
+        except WireError as error:
+            raise DataError(f"{where}: not a SequenceExample: {error}") from None
+        context = example.context
+        name = context.get("id") or context.get("video_id") or [f"{self.path.stem}/{number}"]
+        streams = example.frames or _video_level(example)
+        record = checked_record(where, name[0], streams, context.get("labels"))
+        return replace(record, has_segment_labels="segment_labels" in context)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def _video_level(example: Example) -> dict[str, NDArray[np.float32]]:
+    return {
+        name.removeprefix("mean_"): np.array([values], np.float32)
+        for name, values in example.context.items()
+        if values and isinstance(values[0], float)
+    }
+
+
+def write_shard(path: Path, records: Iterable[FeatureRecord]) -> int:
+    """Write a TFRecord shard as YouTube-8M has them; it appears when it is complete.
+
+    Returns:
+        How many records.
+    """
+    return write_tfrecord(
+        path, (encode(record.name, record.labels, record.streams) for record in records)
+    )
+
+
+class PickleFile:
+    """A list of dicts with keys video, feature, audio, label, nframes: text or bytes.
+
+    It can only be read whole; that is done when a record is asked for, and undone by `close`.
+
+    Source: PaddlePaddle/models release/1.8, feature_reader and tf2pkl.
+    """
+
+    extractor: Facts | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._videos: list[Any] | None = None
+        try:
+            self.loaded_bytes = path.stat().st_size
+            self._count = int(
+                remembered(path, "pickle", lambda: np.array([len(self._loaded())], np.int64))[0]
+            )
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        self.close()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, number: int) -> FeatureRecord:
+        """Return one video, cut to its `nframes`; DataError names file and record."""
+        videos = self._loaded()
+        where = f"{self.path}: record {number}"
+        video = videos[number] if number < len(videos) else None
+        if not isinstance(video, dict):
+            raise DataError(f"{where}: is {kind_of(video)}, expected a dict")
+        values = {text_of_name(key): value for key, value in cast("dict[Any, Any]", video).items()}
+        count = _num_frames(where, values.get("nframes"))
+        streams = {
+            stream: value[:count] if isinstance(value, np.ndarray) and value.ndim else value
+            for key, stream in (("feature", "rgb"), ("audio", "audio"))
+            if (value := values.get(key)) is not None
+        }
+        name = values.get("video", f"{self.path.stem}/{number}")
+        return checked_record(where, name, streams, values.get("label"))
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._videos = None
+
+    def _loaded(self) -> list[Any]:
+        if self._videos is None:
+            videos = load_pickle(self.path)
+            if not isinstance(videos, list):
+                raise DataError(f"{self.path}: holds {kind_of(videos)}, expected a list of videos")
+            self._videos = cast("list[Any]", videos)
+        return self._videos
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_videos": None}
+
+
+def _num_frames(where: str, value: object) -> int | None:
+    if value is None:
+        return None
+    array = as_array(value)
+    if array.size != 1 or array.dtype.kind not in "iu" or array.item() < 0:
+        raise DataError(f"{where}: nframes is {value!r:.80}, expected a number of frames")
+    return int(array.item())
+
+
+class NpzFile:
+    """One video: an array (T, dim) a stream, and perhaps `labels`. Its name is that of the file."""
+
+    loaded_bytes = 0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.extractor: Facts | None = read_extractor(path.parent)
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, number: int) -> FeatureRecord:
+        """Return the video; DataError names the file."""
+        arrays = read_npz(self.path)
+        labels = arrays.pop("labels", None)
+        return checked_record(str(self.path), self.path.stem, arrays, labels)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+FORMATS: tuple[Format[_Start, Callable[[Path], RecordFile]], ...] = (
+    Format(
+        "pack",
+        lambda start: (start.path / MANIFEST).is_file(),
+        PackFile,
+        f"a folder: {MANIFEST}, videos.jsonl, rgb.npy (frames of all videos, C), audio.npy",
+        f"pack/{MANIFEST}",
+    ),
+    Format(
+        "tfrecord",
+        lambda start: looks_like_tfrecord(start.head) or start.ends(".tfrecord", ".tfrecords"),
+        TFRecords,
+        "a SequenceExample per video: id, labels, rgb (T, 1024) bytes, audio (T, 128) bytes",
+        "a.tfrecord",
+    ),
+    Format(
+        "npz",
+        lambda start: start.head[:4] == b"PK\x03\x04" or start.ends(".npz"),
+        NpzFile,
+        "a file per video: rgb (T, C), audio (T, C), labels",
+        "a.npz",
+    ),
+    Format(
+        "pickle",
+        lambda start: start.head[:1] == b"\x80" or start.ends(".pkl", ".pickle"),
+        PickleFile,
+        "a list of dicts: video, feature (T, 1024), audio (T, 128), label, nframes",
+        "a.pkl",
+    ),
+)
+"""Files of features; their names are those of `data.format`."""
