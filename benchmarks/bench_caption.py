@@ -28,8 +28,9 @@ from benchmarks.harness import (
     one_thread,
     ratio,
 )
-from videozoo.models.ets import END, ETS, START, ETSSettings
+from videozoo.models.ets import ETS, ETSSettings
 from videozoo.ops.gated_recurrence import gated_step
+from videozoo.ops.sentences import END, START
 
 VIDEOS, WORDS, MAX_LENGTH, BEAM = 16, 5000, 20, 3
 FRAMES = 20, 60

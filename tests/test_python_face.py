@@ -117,7 +117,7 @@ def test_weights_without_a_description_tell_their_classes(tmp_path: Path):
     model = videozoo.create_model("tsm", num_classes=7, **TINY)
     torch.save(model.state_dict(), tmp_path / "plain.pth")
     spec = videozoo.models.model_spec("tsm")
-    names = spec.paddle_names(spec.settings(num_classes=7, **TINY))
+    names = spec.paddle.names(spec.settings(num_classes=7, **TINY))
     write_pdparams(tmp_path / "tsm.pdparams", as_paddle(model.state_dict(), names))
 
     for path in (tmp_path / "plain.pth", tmp_path / "tsm.pdparams"):
@@ -131,7 +131,7 @@ def test_parameters_of_an_image_network_are_no_classes(tmp_path: Path):
     """PaddlePaddle calls the classifiers of a ResNet and of a TSM by the same name."""
     image = videozoo.create_model("tsm", num_classes=1000, **TINY)
     spec = videozoo.models.model_spec("tsm")
-    names = spec.paddle_names(spec.settings(num_classes=1000, **TINY))
+    names = spec.paddle.names(spec.settings(num_classes=1000, **TINY))
     path = tmp_path / "resnet.pdparams"
     write_pdparams(path, as_paddle(image.state_dict(), names))
 

@@ -336,9 +336,13 @@ def from_layers(
         name = model_name(str(model.pop("name")))
     except ConfigError as error:
         raise ConfigError(f"{source}: model.name: {error}") from None
-    of_model = exported or model_outline(name)
+    if exported is None:
+        of_model = model_outline(name)
+        settings, task = of_model.settings, of_model.task
+    else:
+        settings, task = exported.settings, exported.task.name
 
-    shapes = {"model": of_model.settings, "train": TrainSettings, **SECTIONS[of_model.task]}
+    shapes = {"model": settings, "train": TrainSettings, **SECTIONS[task]}
     places = origins or {}
     problems = [
         f"{places.get(key, source)}: {key}: unknown section; {_nearest(key, shapes)}"

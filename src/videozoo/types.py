@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,10 +143,66 @@ class ProposalGeneration(Settings):
         return self.num_action + self.num_start + self.num_end
 
 
-@dataclass(frozen=True, kw_only=True)
-class Localiser:
-    """How a model that finds segments learns, and how its answer is read."""
+# ---- tasks: what a model does, and what it offers for that ---------------------------------------
 
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Tell which class a clip is of.
+
+    The module takes clips as `ClipShape` says and returns logits (N, num_classes).
+    """
+
+    name: ClassVar = "classification"
+    """Which room of `videozoo.tasks` runs it; so for every task."""
+    needs: ClassVar = ("num_classes",)
+    """Settings that such a model must have; so for every task."""
+    clip_shape: Callable[[Any], ClipShape]
+    """From a `settings` instance: the clip that the model was built for."""
+    features: bool = False
+    """The module has `features(clips)`, what its layer `head` reads, (N, feature_dim), and
+    `feature_dim`."""
+    features_of_images: bool = False
+    """Those features mean something with the weights of an image network alone."""
+    explains: bool = False
+    """The logits come from a feature map with places, so that Grad-CAM can tell where it looked."""
+    exports: bool = False
+    """`torch.export` can trace the module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging:
+    """Tell which classes a video is of, from features.
+
+    The module takes what `FeatureShape` says and returns logits (N, num_classes), whose sigmoids
+    are the scores.
+    """
+
+    name: ClassVar = "tagging"
+    needs: ClassVar = ("num_classes",)
+    exports: ClassVar = False
+    feature_shape: Callable[[Any], FeatureShape]
+    """From a `settings` instance: the features that the model reads."""
+    loss_over_batch: Literal["mean", "sum"] = "mean"
+    """How the losses of a batch's videos become one number. `sum` is over all devices."""
+    explains: bool = False
+    """The module has `frame_weights(streams, lengths)`: per stream, where it looked, (N, T); rows
+    sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localisation:
+    """Find the segments of a video in which something happens, from features.
+
+    The module takes what `SequenceShape` says; only the functions here read what it returns.
+    """
+
+    name: ClassVar[str] = "localisation"
+    needs: ClassVar = ()
+    exports: ClassVar = False
+    explains: ClassVar = True
+    sequence_shape: Callable[[Any], SequenceShape]
+    """From a `settings` instance: the features that the model reads."""
     targets: Callable[[Any], Targets]
     """From a `settings` instance."""
     losses: Callable[[Any, Mapping[str, Tensor], Generator], Mapping[str, Tensor]]
@@ -158,7 +214,8 @@ class Localiser:
     """From a `settings` instance, outputs as float32 on the CPU and a score to the candidates of
     each video. Of those with classes, only what scores higher need be there."""
     decides: Literal["auc", "map", "loss"]
-    """Which validation metric decides between epochs. `map` is for candidates with classes."""
+    """Which validation metric decides between epochs. `map` is for candidates with classes; then
+    `settings` has `num_classes`."""
     background: bool = False
     """`num_classes` counts the background, as the first class."""
     proposals: Callable[[Any], ProposalGeneration] | None = None
@@ -166,35 +223,165 @@ class Localiser:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One of the two models of a `TwoStageLocalisation`."""
+
+    model: str
+    """Its name, as `videozoo models` lists it."""
+    part: str
+    """Which part of the module, and which of the settings, it is: `tem`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoStageLocalisation(Localisation):
+    """Localisation by two models that are trained one after the other."""
+
+    name: ClassVar[str] = "two_stage_localisation"
+    first: Stage
+    """Makes proposals: a model of the task `Localisation` that has `proposals`."""
+    second: Stage
+    """Scores them: a model of the task `ProposalScoring`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalScoring:
+    """Tell how well proposals that another model made fit an action.
+
+    The module takes (N, K, feature_dim), K proposals per video, and returns scores (N, K) in
+    [0, 1].
+    """
+
+    name: ClassVar = "proposal_scoring"
+    needs: ClassVar = ("feature_dim",)
+    exports: ClassVar = False
+    explains: ClassVar = True
+    losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]]
+    """From scores, the tIoU of each proposal with the action it fits best, a mask that is False in
+    rows that only fill up a video, (N, K) each, and what random numbers are drawn from to `loss`
+    and its parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionGraphs:
+    """The two halves of a captioning model that an export writes; our search runs around them."""
+
+    encoder: Callable[[Any], nn.Module]
+    """From the model to a module that `torch.export` can trace: features (N, T, feature_dim) and
+    lengths (N,) to `context` (N, C), `start` (N, S) and `attention` (N, T)."""
+    step: Callable[[Any], nn.Module]
+    """The same for the step to the next word: context (N, C), words (N, K) and states (N, K, S) to
+    log-probabilities (N, K, vocabulary_size) and the next states."""
+    reference: Callable[[Any], nn.Module]
+    """As `encoder`, in plain PyTorch: what the graph is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioning:
+    """Describe events of videos in words, from features.
+
+    The module takes features (N, T, feature_dim), lengths (N,) and the words so far (N, L) and
+    returns the logits of the next words (N, L, vocabulary_size). It also has
+    `caption(features, lengths, *, beam_size, max_length)`, which returns per event the best
+    sentences as `videozoo.ops.beam_search.Hypothesis`. What words mean is told in
+    `videozoo.ops.sentences`.
+    """
+
+    name: ClassVar = "captioning"
+    needs: ClassVar = ("vocabulary_size", "feature_dim")
+    explains: bool = False
+    """What `caption` returns are `videozoo.ops.sentences.Caption`, which tell where it looked."""
+    exports: CaptionGraphs | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentRetrieval:
+    """Find the moment of a video that a sentence describes, from features of both.
+
+    The module takes clips (C, visual_dim) and sentences (S, sentence_dim) and returns, per pair,
+    the similarity and what to add to the clip's start and end: (3, S, C).
+    """
+
+    name: ClassVar = "moments"
+    needs: ClassVar = ("visual_dim", "sentence_dim")
+    explains: ClassVar = True
+    losses: Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+    """From the outputs of a batch in which every sentence has one clip, the one of the same
+    number, (3, B, B), and the offsets of those pairs (B, 2) to `loss` and what else the log is to
+    show."""
+    exports: bool = False
+    """The module has `pairs(visual, sentences)`, which compares P clips each with its own sentence,
+    (P, 3), and `torch.export` can trace it."""
+
+
+Task = (
+    Classification
+    | Tagging
+    | Localisation
+    | TwoStageLocalisation
+    | ProposalScoring
+    | Captioning
+    | MomentRetrieval
+)
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddleWeights:
+    """How the published weights of 2019 hold a model's tensors."""
+
+    names: Callable[[Any], Mapping[str, PaddleName]]
+    """From a `settings` instance: each state_dict key to its place in a PaddlePaddle checkpoint."""
+    ignored: Collection[str] = ()
+    """What else such a checkpoint holds: arrays that are computed here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetStart:
+    """How a model starts from a 2D ResNet that knows images.
+
+    The keys of that ResNet are those of `ResNet` in `videozoo/models/_resnet.py`:
+    `stem.conv.weight`, `stages.0.0.branch.0.bn.bias`, ...
+    """
+
+    depth: Callable[[Any], int]
+    """From a `settings` instance: layers of the ResNet inside."""
+    width: Callable[[Any], float] = lambda _settings: 1.0
+    """From a `settings` instance: factor on its channels; 1 where it is as published."""
+    part: str = ""
+    """Which part of the module it is, e.g. "backbone"; empty where it is the module itself."""
+    adapt: Callable[[Any, Mapping[str, FloatArray]], dict[str, FloatArray]]
+    """From a `settings` instance and arrays by the module's state_dict keys, shaped as in the image
+    network, to those that the model starts from: heads dropped, first convolution or kernels
+    inflated."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What the rest of the library needs to know about one model file."""
+    """What the rest of the library needs to know about one model file.
+
+    The first four say what the model is. The others say what more it can do; by default it cannot,
+    and who asks for it is told so.
+    """
 
     title: str
     """As the paper writes it, e.g. "TSM"."""
-    task: str
-    """Which file in `videozoo.tasks` runs it, e.g. "classification"."""
+    task: Task
+    """What the model does, and how."""
     settings: type[Settings]
     """The architecture; its fields are the YAML keys under `model:` (beside `name`)."""
     build: Callable[[Any], nn.Module]
     """From a `settings` instance to a module with fresh weights."""
-    paddle_names: Callable[[Any], Mapping[str, PaddleName]]
-    """From a `settings` instance: each state_dict key to its place in a PaddlePaddle checkpoint."""
-    paddle_ignored: Collection[str] = ()
-    """What else such a checkpoint holds: arrays that are computed here."""
-    adapt_pretrained: Callable[[Any, Mapping[str, FloatArray]], dict[str, FloatArray]]
-    """From `settings` and the arrays of a 2D ResNet (PaddlePaddle names) to those this model
-    starts from: heads dropped, first convolution or kernels inflated."""
-    parameter_rules: Callable[[nn.Module], Mapping[str, ParameterRule]]
-    """Exceptions to the common rule, by parameter name. May be empty."""
-    clip_shape: Callable[[Any], ClipShape] | None = None
-    """For models that eat frames: the clip they were built for."""
-    feature_shape: Callable[[Any], FeatureShape] | None = None
-    """For models that eat features: which."""
-    sequence_shape: Callable[[Any], SequenceShape] | None = None
-    """For models that localise: which features of a video they read."""
-    localiser: Localiser | None = None
-    """For models that localise: how they learn and answer."""
-    proposal_dim: Callable[[Any], int] | None = None
-    """For models that score proposals: by how many numbers each is described."""
-    loss_over_batch: Literal["mean", "sum"] = "mean"
-    """How the losses of a batch's videos become one number. `sum` is over all devices."""
+    parameter_rules: Callable[[nn.Module], Mapping[str, ParameterRule]] = lambda _module: {}
+    """Exceptions to the common rule of the optimiser, by parameter name."""
+    start_sizes: Collection[str] = ("num_classes", "vocabulary_size")
+    """Settings in which weights that a training starts from may differ: tensors whose shapes
+    depend on them then start fresh."""
+    constants: Callable[[Any], Mapping[str, NDArray[Any]]] = lambda _settings: {}
+    """From a `settings` instance to what files that it names hold, by state_dict key; read when a
+    training begins."""
+    resnet: ResNetStart | None = None
+    """Start from an image network (`--pretrain resnet50.pth`)."""
+    paddle: PaddleWeights | None = None
+    """Read and write weights of 2019."""

@@ -17,7 +17,7 @@ from torch import nn
 from videozoo import cli
 from videozoo.config import RunConfig, from_layers
 from videozoo.models import list_models
-from videozoo.tasks.loading import save_trained
+from videozoo.tasks.loading import paddle_names, save_trained
 from videozoo.tasks.weights import guess_models
 from videozoo.weights.files import read_metadata, read_weights
 from videozoo.weights.fit import as_paddle
@@ -97,7 +97,7 @@ def test_files_of_others_say_what_they_look_like(
     assert "torchvision ResNet-50, 8 channels in the stem, 1000 classes (for --pretrain)" in text
 
     config, module = tiny("stnet")
-    arrays = as_paddle(module.state_dict(), config.spec.paddle_names(config.model))
+    arrays = as_paddle(module.state_dict(), paddle_names(config, "test"))
     write_pdparams(tmp_path / "STNET.pdparams", arrays)
     text = shown(capsys, "show", tmp_path / "STNET.pdparams")
     assert "PaddlePaddle parameters (.pdparams)" in text
@@ -136,7 +136,7 @@ def test_weights_go_to_2019_and_back_unchanged(
     assert "bit for bit the same" in said
     with (tmp_path / "b.pdparams").open("rb") as file:
         assert set(pickle.load(file)) == {
-            place.name for place in config.spec.paddle_names(config.model).values()
+            place.name for place in paddle_names(config, "test").values()
         }
     line = ["convert", tmp_path / "b.pdparams", tmp_path / "c.safetensors"]
     shown(capsys, *line, "--config", tmp_path / "run.yaml")
@@ -156,7 +156,7 @@ def test_every_container_is_converted(
     monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
     config, module = tiny("tsn")
     (tmp_path / "run.yaml").write_text(config.to_yaml())
-    arrays = as_paddle(module.state_dict(), config.spec.paddle_names(config.model))
+    arrays = as_paddle(module.state_dict(), paddle_names(config, "test"))
     records = {name: record(array) for name, array in sorted(arrays.items())}
     write_pdparams(tmp_path / "pickle", arrays)
     torch.save({"state_dict": module.state_dict()}, tmp_path / "state")
@@ -180,7 +180,7 @@ def test_a_models_name_will_do_where_its_sizes_can_be_told(
 ):
     """Classes and depth are read off the tensors; what is not told so can be set."""
     config, module = tiny("tsm", num_classes=7)
-    arrays = as_paddle(module.state_dict(), config.spec.paddle_names(config.model))
+    arrays = as_paddle(module.state_dict(), paddle_names(config, "test"))
     write_pdparams(tmp_path / "TSM.pdparams", arrays)
     line = ["convert", tmp_path / "TSM.pdparams", tmp_path / "tsm.safetensors"]
 
@@ -267,7 +267,7 @@ def test_names_are_fetched_into_the_cache(
 @pytest.mark.parametrize("model", list_models())
 def test_every_model_is_known_by_its_tensors(model: str):
     config = from_layers([("test", {"model": {"name": model}})])
-    places = config.spec.paddle_names(config.model)
+    places = paddle_names(config, "test")
 
     assert model in [name for name, _ in guess_models(list(places))]
     assert model in [name for name, _ in guess_models([p.name for p in places.values()])]

@@ -1,6 +1,5 @@
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from videozoo.models.ctcn import (
     CTCN,
     CTCNOutput,
     CTCNSettings,
-    adapt_pretrained,
     level_lengths,
     losses,
     paddle_names,
@@ -63,20 +61,6 @@ def test_names_are_numbered_in_the_order_of_creation():
     assert names["pyramid.lateral.0.weight"] == "conv2d_58.w_0"
     assert names["pyramid.smooth.2.weight"] == "conv2d_64.w_0"
     assert names["offsets.conv1.weight"] == "loc_pred_conv1_weights"
-
-
-def test_another_classifier_is_left_behind():
-    arrays = {
-        "cls_pred_conv2_bias": np.zeros(21, np.float32),
-        "cls_pred_conv2_weights": np.zeros((21, 512, 1, 2), np.float32),
-        "cls_pred_conv1_bias": np.zeros(512, np.float32),
-    }
-
-    same = adapt_pretrained(CTCNSettings(**SMALL), arrays)
-    other = adapt_pretrained(CTCNSettings(**SMALL | {"num_classes": 9}), arrays)
-
-    assert same.keys() == arrays.keys()
-    assert set(other) == {"cls_pred_conv1_bias"}
 
 
 def batch(labels: list[list[int]]) -> tuple[CTCNOutput, dict[str, Tensor]]:

@@ -1,10 +1,11 @@
 """Promises every model keeps. A new file in videozoo/models is covered without a line here.
 
-A model is built at its smallest: whichever of these settings it has are made small. What it eats,
-clips or features, follows from its SPEC.
+A model is built at its smallest: whichever of these settings it has are made small. What it takes,
+and what more it can do, follows from its SPEC.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from videozoo import resnet_names
 from videozoo.models import list_models, model_spec, model_summary
+from videozoo.models._resnet import ResNet
 from videozoo.ops.frames import multi_label_loss
-from videozoo.types import ClipShape, FeatureShape, ModelSpec, Settings
+from videozoo.types import (
+    Captioning,
+    Classification,
+    ClipShape,
+    FeatureShape,
+    Localisation,
+    ModelSpec,
+    MomentRetrieval,
+    Settings,
+    Tagging,
+)
 
 SMALL: dict[str, Any] = {
     "num_classes": 5,
@@ -56,24 +69,21 @@ IMPOSSIBLE: dict[str, Any] = {
 
 Inputs = tuple[Any, ...]
 
-EATS_FEATURES = {name: model_spec(name).feature_shape is not None for name in list_models()}
+SPECS = {name: model_spec(name) for name in list_models()}
 
-EATS_CLIPS = {name: model_spec(name).clip_shape is not None for name in list_models()}
 
-every_model = pytest.mark.parametrize("name", EATS_FEATURES)
-every_clip_model = pytest.mark.parametrize("name", [n for n, yes in EATS_CLIPS.items() if yes])
-every_classifier = pytest.mark.parametrize(
-    "name", [n for n in EATS_FEATURES if EATS_FEATURES[n] or EATS_CLIPS[n]]
-)
-every_sentence_model = pytest.mark.parametrize(
-    "name", [n for n in list_models() if model_spec(n).task in ("captioning", "moments")]
-)
-every_localiser = pytest.mark.parametrize(
-    "name", [n for n in list_models() if model_spec(n).localiser is not None]
-)
-every_feature_model = pytest.mark.parametrize(
-    "name", [n for n, yes in EATS_FEATURES.items() if yes]
-)
+def models(has: Callable[[ModelSpec], Any]) -> pytest.MarkDecorator:
+    """The models that can do something, as they declare it."""
+    return pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if has(spec)])
+
+
+every_model = models(lambda _spec: True)
+every_clip_model = models(lambda spec: isinstance(spec.task, Classification))
+every_feature_model = models(lambda spec: isinstance(spec.task, Tagging))
+every_classifier = models(lambda spec: isinstance(spec.task, Classification | Tagging))
+every_sentence_model = models(lambda spec: isinstance(spec.task, Captioning | MomentRetrieval))
+every_localiser = models(lambda spec: isinstance(spec.task, Localisation))
+every_model_of_2019 = models(lambda spec: spec.paddle)
 
 
 def small(name: str, **changes: Any) -> tuple[ModelSpec, Settings]:
@@ -98,14 +108,14 @@ def clips_for(shape: ClipShape, *, size: int = 32, num_clips: int = 2) -> Tensor
 
 def clip_shape(name: str, **changes: Any) -> ClipShape:
     spec, settings = small(name, **changes)
-    assert spec.clip_shape is not None
-    return spec.clip_shape(settings)
+    assert isinstance(spec.task, Classification)
+    return spec.task.clip_shape(settings)
 
 
 def feature_shape(name: str, **changes: Any) -> FeatureShape:
     spec, settings = small(name, **changes)
-    assert spec.feature_shape is not None
-    return spec.feature_shape(settings)
+    assert isinstance(spec.task, Tagging)
+    return spec.task.feature_shape(settings)
 
 
 def features_for(shape: FeatureShape, *, lengths: tuple[int, ...] = (4, 3)) -> Inputs:
@@ -120,7 +130,7 @@ def features_for(shape: FeatureShape, *, lengths: tuple[int, ...] = (4, 3)) -> I
 
 def inputs_for(name: str, *, size: int = 32) -> Inputs:
     """What the model is called with for two videos."""
-    if EATS_FEATURES[name]:
+    if isinstance(SPECS[name].task, Tagging):
         return features_for(feature_shape(name))
     return (clips_for(clip_shape(name), size=size),)
 
@@ -142,12 +152,13 @@ def test_has_one_line_that_says_what_it_is(name: str):
     assert "arXiv:" in summary
 
 
-@every_model
+@every_model_of_2019
 @pytest.mark.parametrize("depth", [18, 50, 101])
 def test_paddle_names_cover_every_tensor_once(name: str, depth: int):
     spec, settings = small(name, depth=depth)
+    assert spec.paddle is not None
 
-    names = spec.paddle_names(settings)
+    names = spec.paddle.names(settings)
 
     # num_batches_tracked is a counter that PaddlePaddle does not keep
     ours = {k for k in spec.build(settings).state_dict() if "num_batches_tracked" not in k}
@@ -205,7 +216,7 @@ def test_every_parameter_is_trained(name: str):
 def test_every_parameter_is_trained_with_sentences(name: str):
     module, settings = build(name), small(name)[1]
     sizes: dict[str, int] = settings.model_dump()
-    if model_spec(name).task == "captioning":
+    if isinstance(SPECS[name].task, Captioning):
         words = torch.tensor([[0, 4, 3, 2], [0, 3, -1, -1]])
         inputs = torch.randn(2, 4, sizes["feature_dim"]), torch.tensor([4, 3]), words
     else:
@@ -221,10 +232,9 @@ def test_every_parameter_is_trained_with_sentences(name: str):
 @every_localiser
 def test_localisers_learn_from_their_targets_and_answer_for_each_video(name: str):
     spec, settings = small(name, feature_dim=4)
-    localiser, shape_of = spec.localiser, spec.sequence_shape
-    assert localiser is not None
-    assert shape_of is not None
-    shape, module = shape_of(settings), build(name, feature_dim=4)
+    localiser, module = spec.task, build(name, feature_dim=4)
+    assert isinstance(localiser, Localisation)
+    shape = localiser.sequence_shape(settings)
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(2, shape.feature_dim, shape.num_steps, generator=generator)
     segments, labels = np.array([[0.1, 0.31], [0.4, 0.83]]), np.array([0, 2])
@@ -262,7 +272,7 @@ def test_weights_may_be_laid_out_channels_last(name: str):
     torch.testing.assert_close(other(clips), module(clips))
 
 
-@every_clip_model
+@models(lambda spec: isinstance(spec.task, Classification) and spec.task.exports)
 def test_can_be_exported(name: str):
     module, clips = build(name).eval(), clips_for(clip_shape(name))
 
@@ -312,25 +322,23 @@ def test_rules_are_for_parameters_that_exist(name: str):
     assert set(model_spec(name).parameter_rules(module)) <= set(dict(module.named_parameters()))
 
 
-@every_clip_model
-def test_pretrained_arrays_have_the_shapes_of_the_model(name: str):
+@models(lambda spec: spec.resnet)
+def test_a_start_from_an_image_network_has_the_shapes_of_the_model(name: str):
     spec, settings = small(name, depth=50, width=1.0)
-    image_settings = model_spec("tsn").settings.model_validate({"num_classes": 1000})
-    image_net = model_spec("tsn").build(image_settings).state_dict()
+    assert spec.resnet is not None
+    prefix = f"{spec.resnet.part}." if spec.resnet.part else ""
+    image_net = ResNet(spec.resnet.depth(settings)).state_dict()
     arrays = {
-        place.name: image_net[key].T.numpy() if place.transpose else image_net[key].numpy()
-        for key, place in model_spec("tsn").paddle_names(image_settings).items()
+        prefix + key: image_net[key].numpy()
+        for key in resnet_names.torchvision_names(spec.resnet.depth(settings))
     }
 
-    adapted = spec.adapt_pretrained(settings, arrays)
+    adapted = spec.resnet.adapt(settings, arrays)
 
-    shapes = {
-        place.name: tuple(reversed(tensor.shape)) if place.transpose else tuple(tensor.shape)
-        for key, tensor in spec.build(settings).state_dict().items()
-        if (place := spec.paddle_names(settings).get(key))
-    }
-    assert {n: a.shape for n, a in adapted.items()} == {n: shapes[n] for n in adapted}
-    assert len(adapted) == 265  # all of a ResNet-50 but its classifier
+    shapes = {key: tuple(tensor.shape) for key, tensor in spec.build(settings).state_dict().items()}
+    assert adapted.keys() == arrays.keys()
+    for key, array in adapted.items():
+        assert array.shape == shapes[key], key
     assert all(array.dtype == "float32" for array in adapted.values())
 
 
@@ -374,13 +382,15 @@ def test_any_number_of_streams_will_do(name: str, dims: tuple[int, ...]):
     module = build(name, streams=streams).eval()
 
     assert module(*features_for(feature_shape(name, streams=streams))).shape == (2, 5)
-    names = spec.paddle_names(settings)
+    if spec.paddle is None:
+        return
+    names = spec.paddle.names(settings)
     tensors = {key for key in module.state_dict() if "num_batches_tracked" not in key}
     assert set(names) == tensors
     assert len({place.name for place in names.values()}) == len(names)
 
 
-@every_feature_model
+@models(lambda spec: isinstance(spec.task, Tagging) and spec.task.explains)
 def test_frame_weights_sum_to_1_and_padding_has_none(name: str):
     module: Any = build(name).eval()
     streams, lengths = features_for(feature_shape(name), lengths=(4, 1, 6))
@@ -393,19 +403,3 @@ def test_frame_weights_sum_to_1_and_padding_has_none(name: str):
         torch.testing.assert_close(rows.sum(1), torch.ones(3))
         assert not rows[padding].any()
         assert (rows >= 0).all()
-
-
-@every_feature_model
-def test_another_classifier_is_left_behind(name: str):
-    spec, settings = small(name)
-    arrays = {
-        place.name: build(name).state_dict()[key].numpy()
-        for key, place in spec.paddle_names(settings).items()
-    }
-
-    same = spec.adapt_pretrained(settings, arrays)
-    other = spec.adapt_pretrained(small(name, num_classes=9)[1], arrays)
-
-    assert same.keys() == arrays.keys()
-    names = spec.paddle_names(settings)
-    assert arrays.keys() - other.keys() == {names["head.weight"].name, names["head.bias"].name}

@@ -6,8 +6,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from videozoo.models.nonlocal_net import SPEC, NonLocal, NonLocalNet, NonLocalSettings
+from videozoo.models.nonlocal_net import (
+    SPEC,
+    NonLocal,
+    NonLocalNet,
+    NonLocalSettings,
+    from_image_net,
+    paddle_names,
+)
 from videozoo.types import ParameterRule
+from videozoo.weights.fit import fit_paddle
 
 SMALL: dict[str, Any] = {"num_classes": 4, "depth": 50, "width": 0.0625, "num_frames": 4}
 ALIVE: dict[str, Any] = {"bn_init_gamma": 1.0, "nonlocal_bn_gamma": 1.0, "nonlocal_init_std": 0.3}
@@ -130,7 +138,7 @@ def test_paddle_names_cover_every_option(changes: dict[str, Any]):
 
     keys = {k for k in NonLocalNet(settings).state_dict() if "num_batches" not in k}
 
-    assert set(SPEC.paddle_names(settings)) == keys
+    assert set(paddle_names(settings)) == keys
 
 
 def test_longer_affine_networks_attend_in_groups():
@@ -163,7 +171,7 @@ def test_a_still_clip_gives_inflated_kernels_what_its_frame_gave():
     kernel = np.random.default_rng(0).standard_normal((4, 3, 7, 7)).astype(np.float32)
     settings = NonLocalSettings(temporal_convs=True)
 
-    adapted = SPEC.adapt_pretrained(settings, {"conv1_weights": kernel})["conv1_weights"]
+    adapted = from_image_net(settings, {"stem.conv.weight": kernel})["stem.conv.weight"]
 
     frame = torch.randn(1, 3, 16, 16)
     assert adapted.shape == (4, 3, 5, 7, 7)
@@ -180,17 +188,17 @@ def test_a_still_clip_gives_inflated_kernels_what_its_frame_gave():
 def test_affine_networks_take_over_what_batch_norms_computed():
     rng = np.random.default_rng(0)
     parts = {
-        f"bn_conv1_{part}": rng.uniform(0.5, 2, 64).astype(np.float32)
-        for part in ("scale", "offset", "mean", "variance")
+        f"stem.bn.{part}": rng.uniform(0.5, 2, 64).astype(np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var")
     }
     scale, offset, mean, variance = parts.values()
 
-    adapted = SPEC.adapt_pretrained(NonLocalSettings(use_affine=True), parts)
+    adapted = from_image_net(NonLocalSettings(use_affine=True), parts)
 
     x = rng.standard_normal(64)
-    assert set(adapted) == {"bn_conv1_scale", "bn_conv1_offset"}
+    assert set(adapted) == {"stem.bn.weight", "stem.bn.bias"}
     np.testing.assert_allclose(
-        x * adapted["bn_conv1_scale"] + adapted["bn_conv1_offset"],
+        x * adapted["stem.bn.weight"] + adapted["stem.bn.bias"],
         (x - mean) / np.sqrt(variance + 1e-5) * scale + offset,
         rtol=1e-4,
         atol=1e-4,
@@ -201,9 +209,11 @@ def test_a_classifier_is_taken_over_only_for_as_many_classes():
     weights = np.arange(8, dtype=np.float32).reshape(2, 4)
     arrays = {"pred_w": weights, "pred_b": np.zeros(4, np.float32)}
     convolution = arrays | {"pred_w": weights.T.reshape(4, 2, 1, 1, 1)}
-
     same, other = NonLocalSettings(num_classes=4), NonLocalSettings(num_classes=5)
+    state = {"head.weight": torch.zeros(4, 2), "head.bias": torch.zeros(4)}
+    places = {key: paddle_names(same)[key] for key in state}
 
-    assert set(SPEC.adapt_pretrained(same, arrays)) == {"pred_w", "pred_b"}
-    assert SPEC.adapt_pretrained(other, arrays) == {}
-    np.testing.assert_array_equal(SPEC.adapt_pretrained(same, convolution)["pred_w"], weights)
+    for file in (arrays, convolution):
+        ours = {key: each.numpy() for key, each in fit_paddle(file, places, state).items()}
+        np.testing.assert_array_equal(from_image_net(same, ours)["head.weight"], weights.T)
+        assert from_image_net(other, ours) == {}

@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from videozoo import resnet_names
 from videozoo.models import _resnet
-from videozoo.models._resnet import BLOCKS, ResNet
+from videozoo.models._resnet import ResNet
+from videozoo.resnet_names import BLOCKS
 
 
 @pytest.mark.parametrize(
@@ -23,16 +25,17 @@ def test_paddle_names_are_those_of_every_tensor(depth: int):
     with torch.device("meta"):
         keys = {k for k in ResNet(depth).state_dict() if "num_batches" not in k}
 
-    assert set(_resnet.paddle_names(depth)) == keys
+    assert set(resnet_names.paddle_names(depth)) == keys
+    assert set(resnet_names.torchvision_names(depth)) == keys
 
 
 def test_long_stages_are_counted_and_short_ones_lettered():
     names = [
-        _resnet.block_name(depth, 2, 35 if depth == 152 else 5) for depth in (34, 50, 101, 152)
+        resnet_names.block_name(depth, 2, 35 if depth == 152 else 5) for depth in (34, 50, 101, 152)
     ]
 
     assert names == ["4f", "4f", "4b5", "4b35"]
-    assert _resnet.block_name(152, 1, 7) == "3h"
+    assert resnet_names.block_name(152, 1, 7) == "3h"
 
 
 @pytest.mark.parametrize("depth", [18, 50])

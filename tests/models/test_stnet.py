@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from videozoo.models.stnet import SPEC, StNet, StNetSettings, TemporalBlock
+from videozoo.models.stnet import StNet, StNetSettings, TemporalBlock, from_image_net
 
+CONV_1 = "backbone.stem.conv.weight"
 SETTINGS = StNetSettings(num_classes=4, depth=18, width=0.125, num_segments=3, frames_per_segment=2)
 
 
@@ -43,7 +44,7 @@ def test_evaluation_may_see_more_segments_than_training(model: StNet):
 def test_a_still_grey_clip_gives_the_adapted_kernel_what_its_frame_gave():
     kernel = np.random.default_rng(0).standard_normal((8, 3, 7, 7)).astype(np.float32)
 
-    adapted = SPEC.adapt_pretrained(SETTINGS, {"conv1_weights": kernel})["conv1_weights"]
+    adapted = from_image_net(SETTINGS, {CONV_1: kernel})[CONV_1]
 
     grey = torch.randn(1, 1, 16, 16)
     torch.testing.assert_close(
@@ -56,9 +57,10 @@ def test_a_still_grey_clip_gives_the_adapted_kernel_what_its_frame_gave():
 
 
 def test_what_an_image_network_lacks_is_not_taken_from_it():
-    names = ["res2a_branch1_weights", "fc_0.w_0", "batch_norm_24.w_0", "conv3d_0.w_0"]
-    names.append("xception_bn.w_0")
+    ours = "backbone.stages.0.0.shortcut.conv.weight"
+    others = ["head.weight", "temporal.0.bn.weight", "temporal.0.conv.weight"]
+    names = [ours, *others, "temporal_head.bn_in.weight"]
 
-    adapted = SPEC.adapt_pretrained(SETTINGS, dict.fromkeys(names, np.zeros(1, np.float32)))
+    adapted = from_image_net(SETTINGS, dict.fromkeys(names, np.zeros(1, np.float32)))
 
-    assert list(adapted) == ["res2a_branch1_weights"]
+    assert list(adapted) == [ours]

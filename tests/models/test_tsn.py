@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from videozoo.models.tsn import SPEC, TSN, TSNSettings
+from videozoo.models.tsn import SPEC, TSN, TSNSettings, from_image_net
 
 SETTINGS = TSNSettings(num_classes=4, depth=18, width=0.125, num_segments=3)
 
@@ -31,11 +31,12 @@ def test_evaluation_may_see_more_segments_than_training(model: TSN):
 
 
 def test_the_classifier_of_the_image_network_is_left_out():
-    arrays = SPEC.adapt_pretrained(
-        SETTINGS, {"fc_0.w_0": torch.zeros(512, 1000).numpy(), "x": torch.zeros(1).numpy()}
+    arrays = from_image_net(
+        SETTINGS,
+        {"head.weight": torch.zeros(1000, 512).numpy(), "backbone.x": torch.zeros(1).numpy()},
     )
 
-    assert list(arrays) == ["x"]
+    assert list(arrays) == ["backbone.x"]
 
 
 def test_everything_follows_the_common_rule(model: TSN):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from videozoo.models import list_models, model_spec
 from videozoo.ops import fold_batch_norms
-from videozoo.types import Settings
+from videozoo.types import Classification, Settings
 
 WANTED: dict[str, Any] = {
     "num_classes": 5,
@@ -41,14 +41,16 @@ def norms_of(module: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def clips_for(name: str, settings: Settings) -> Tensor:
-    shape_of = model_spec(name).clip_shape
-    assert shape_of is not None
-    shape = shape_of(settings)
+    task = model_spec(name).task
+    assert isinstance(task, Classification)
+    shape = task.clip_shape(settings)
     return torch.randn(2, shape.num_steps, 3 * shape.frames_per_step, 64, 64)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize("name", [n for n in list_models() if model_spec(n).clip_shape])
+@pytest.mark.parametrize(
+    "name", [n for n in list_models() if isinstance(model_spec(n).task, Classification)]
+)
 @torch.inference_mode()
 def test_scores_stay_the_same(name: str, depth: int):
     module, settings = build(name, depth=depth)

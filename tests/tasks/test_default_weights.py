@@ -15,7 +15,7 @@ from tests.weights.server import FileServer, Reply, serve
 from videozoo import cli, cli_v1
 from videozoo.config import RunConfig, from_layers
 from videozoo.errors import UsageError, WeightsError
-from videozoo.tasks.loading import config_for_weights, resolve_weights
+from videozoo.tasks.loading import config_for_weights, paddle_names, resolve_weights
 from videozoo.tasks.requests import ConfigSource, TrainRequest
 from videozoo.tasks.starting import start
 from videozoo.weights import download
@@ -45,7 +45,7 @@ def tiny_tsm() -> tuple[RunConfig, nn.Module]:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A mirror with a tiny TSM under every name."""
     config, module = tiny_tsm()
-    arrays = as_paddle(module.state_dict(), config.spec.paddle_names(config.model))
+    arrays = as_paddle(module.state_dict(), paddle_names(config, "test"))
     write_pdparams(tmp_path / "TSM.pdparams", arrays)
     monkeypatch.delenv("VIDEOZOO_OFFLINE")
     monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))

@@ -27,10 +27,10 @@ from videozoo.models.ets import ETS
 from videozoo.models.tall import TALL
 from videozoo.tasks import run
 from videozoo.tasks.captioning import Captioner
-from videozoo.tasks.captioning.exported import ExportedETS
+from videozoo.tasks.captioning.exported import ExportedCaptioner
 from videozoo.tasks.loading import config_for_weights, save_trained
 from videozoo.tasks.moments import Finder
-from videozoo.tasks.moments.exported import ExportedTALL
+from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.requests import ConfigSource, ExportRequest
 from videozoo.weights import exported
 from videozoo.weights.exported import read_description, step_file
@@ -105,7 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tall_gives_the_same_numbers_for_any_pairs(folder: Path):
-    graph = ExportedTALL(folder / "tall.onnx")
+    graph = ExportedPairs(folder / "tall.onnx")
     network = loaded(folder / "tall.safetensors", Finder)
     assert isinstance(network, TALL)
 
@@ -114,14 +114,14 @@ def test_tall_gives_the_same_numbers_for_any_pairs(folder: Path):
         vectors = torch.randn(sentences, MODELS["tall"]["sentence_dim"])
         with torch.no_grad():
             expected = network.grid(visual, vectors)
-        assert torch.allclose(graph.grid(visual, vectors), expected, atol=1e-5)
+        assert torch.allclose(graph(visual, vectors), expected, atol=1e-5)
         number = min(clips, sentences)
         found = graph.pairs(visual[:number], vectors[:number])
         assert torch.allclose(found, expected.diagonal(dim1=1, dim2=2).T, atol=1e-5)
 
 
 def test_ets_gives_the_same_captions_for_any_videos(folder: Path):
-    graph = ExportedETS(folder / "ets.onnx", folder / "ets.step.onnx")
+    graph = ExportedCaptioner(folder / "ets.onnx", folder / "ets.step.onnx")
     network = loaded(folder / "ets.safetensors", Captioner)
     assert isinstance(network, ETS)
     generator = torch.Generator().manual_seed(4)
@@ -223,7 +223,7 @@ def test_the_files_tell_where_they_came_from(folder: Path):
 
 @pytest.mark.parametrize(
     ("name", "network", "method"),
-    [("tall", ExportedTALL, "pairs"), ("ets", ExportedETS, "step")],
+    [("tall", ExportedPairs, "pairs"), ("ets", ExportedCaptioner, "step")],
 )
 @pytest.mark.parametrize("off_by", [1e-2, float("nan")])
 def test_graphs_with_other_answers_are_not_kept(

@@ -19,15 +19,13 @@ from videozoo.tasks.model_cost import (
     settings_of,
     time_model,
 )
+from videozoo.types import Classification, Localisation, ProposalScoring, Tagging
 
 MB = 1 << 20
-CLIP_MODELS = [name for name in list_models() if model_spec(name).clip_shape]
-LOCALISERS = [
-    name
-    for name in list_models()
-    if model_spec(name).sequence_shape or model_spec(name).proposal_dim
-]
-FEATURE_MODELS = [name for name in list_models() if model_spec(name).feature_shape]
+TASKS = {name: model_spec(name).task for name in list_models()}
+CLIP_MODELS = [name for name, task in TASKS.items() if isinstance(task, Classification)]
+LOCALISERS = [n for n, task in TASKS.items() if isinstance(task, Localisation | ProposalScoring)]
+FEATURE_MODELS = [name for name, task in TASKS.items() if isinstance(task, Tagging)]
 
 
 def test_tsn_costs_a_resnet50_a_frame():

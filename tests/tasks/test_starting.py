@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 from tests.weights.image_nets import ImageResNet, trained_image_net
 from tests.weights.test_archive import pack
 from tests.weights.test_paddle import record
+from videozoo import resnet_names
 from videozoo.config import RunConfig, from_layers
 from videozoo.errors import WeightsError
-from videozoo.tasks.loading import Trained, build_trained, save_trained
+from videozoo.models import model_spec
+from videozoo.tasks.loading import Trained, build_trained, paddle_names, save_trained
 from videozoo.tasks.starting import initialise
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import write_pdparams
-from videozoo.weights.torchvision import recognise, to_paddle_names
+from videozoo.weights.torchvision import recognise, to_our_names
 
 
 def config_of(model: str, **settings: Any) -> RunConfig:
@@ -144,7 +147,7 @@ def test_a_trained_clip_model_is_started_from_too(tmp_path: Path):
     """Of the same model, all but the classifier is taken: StNet's own blocks as well."""
     config = config_of("stnet", num_segments=2, frames_per_segment=2)
     old = module_of(config)
-    names = config.spec.paddle_names(config.model)
+    names = paddle_names(config, "test")
     write_pdparams(tmp_path / "STNET.pdparams", as_paddle(old.state_dict(), names))
     other = config_of("stnet", num_segments=2, frames_per_segment=2, num_classes=7)
 
@@ -163,7 +166,10 @@ def test_an_archive_with_one_file_a_parameter_is_taken(
     net = recognise(state)
     assert net is not None
     save_file(state, tmp_path / "net.safetensors")
-    arrays = to_paddle_names(state, net)
+    arrays = as_paddle(
+        {key: torch.from_numpy(array) for key, array in to_our_names(state, net).items()},
+        resnet_names.paddle_names(18),
+    ) | {"fc_0.w_0": np.zeros((64, 10), np.float32), "fc_0.b_0": np.zeros(10, np.float32)}
     files = {f"ResNet18/{name}": record(array) for name, array in arrays.items()}
     archive = pack(tmp_path / "ResNet18.tar.gz", files)
     config = config_of(model)
@@ -195,7 +201,7 @@ def test_another_width_names_the_tensors(tmp_path: Path):
     path, _ = image_file(tmp_path / "net.pth")
     config = config_of("tsn", width=0.25)
 
-    with pytest.raises(WeightsError, match=r"conv1_weights: file \(8, 3, 7, 7\), model \(16,"):
+    with pytest.raises(WeightsError, match=r"conv1\.weight: file \(8, 3, 7, 7\), model \(16,"):
         initialise(module_of(config), config, str(path))
 
 
@@ -306,3 +312,43 @@ def test_rows_of_classes_and_words_go_by_name(
             known = there[:, theirs.index(word) + background] if word in theirs else None
             assert torch.equal(row, before[:, place + background] if known is None else known)
         assert torch.equal(here[:, :background], there[:, :background])
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "fresh"),
+    [
+        ("attention_cluster", "num_classes", ["head.weight", "head.bias"]),
+        ("attention_lstm", "num_classes", ["head.weight", "head.bias"]),
+        ("nextvlad", "num_classes", ["head.weight", "head.bias"]),
+        ("ctcn", "num_classes", ["classes.conv2.weight", "classes.conv2.bias"]),
+        ("ets", "vocabulary_size", ["words.weight", "head.weight", "head.bias"]),
+        ("tall", "visual_dim", ["clips.weight"]),
+        ("tall", "sentence_dim", ["sentences.weight"]),
+    ],
+)
+def test_what_other_sizes_ask_for_starts_fresh_from_weights_of_2019(
+    tmp_path: Path, model: str, key: str, fresh: list[str]
+):
+    sizes: dict[str, Any] = {
+        "num_classes": 5,
+        "vocabulary_size": 9,
+        "visual_dim": 8,
+        "sentence_dim": 7,
+    }
+    sizes |= {"width": 0.05, "feature_dim": 8, "hidden_size": 16, "hidden_sizes": (8, 8)}
+    known = model_spec(model).settings.model_fields
+    settings = {name: size for name, size in sizes.items() if name in known}
+    config = from_layers([("", {"model": {"name": model, **settings}})])
+    other = from_layers([("", {"model": {"name": model, **settings, key: settings[key] + 2}})])
+    old = module_of(config)
+    arrays = as_paddle(old.state_dict(), paddle_names(config, "test"))
+    write_pdparams(tmp_path / "old.pdparams", arrays)
+
+    same, new = (started(each, tmp_path / "old.pdparams") for each in (config, other))
+
+    for name, tensor in old.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(same.state_dict()[name], tensor), name
+            taken = tensor.shape == new.state_dict()[name].shape
+            assert taken == (name not in fresh), name
+            assert not taken or torch.equal(new.state_dict()[name], tensor), name

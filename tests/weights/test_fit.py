@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from videozoo.config import from_layers
 from videozoo.config_v1 import translate
 from videozoo.errors import WeightsError
+from videozoo.tasks.loading import paddle_names
 from videozoo.types import PaddleName
 from videozoo.weights.fit import as_paddle, classifier_of_others, fit_paddle, load_state
 
@@ -137,7 +138,10 @@ def test_every_problem_is_listed_at_once_and_nothing_is_loaded():
 
     with pytest.raises(WeightsError) as caught:
         load_state(
-            net, fit_paddle(arrays, NAMES, net.state_dict()), source="TSN.pdparams", names=NAMES
+            net,
+            fit_paddle(arrays, NAMES, net.state_dict()),
+            source="TSN.pdparams",
+            names={ours: place.name for ours, place in NAMES.items()},
         )
 
     assert str(caught.value) == (
@@ -155,7 +159,11 @@ def test_other_classes_get_the_advice_to_drop_the_head():
     net = Net(classes=101)
 
     with pytest.raises(WeightsError, match=r"on other classes\? pass --drop head$") as caught:
-        load_state(net, fit_paddle(paddle_arrays(), NAMES, net.state_dict()), names=NAMES)
+        load_state(
+            net,
+            fit_paddle(paddle_arrays(), NAMES, net.state_dict()),
+            names={ours: place.name for ours, place in NAMES.items()},
+        )
 
     assert "head.weight <- fc_0.w_0: file (5, 4), model (101, 4)" in str(caught.value)
 
@@ -175,7 +183,10 @@ def test_dropped_part_keeps_its_fresh_values():
     fresh = net.head.weight.detach().clone()
 
     report = load_state(
-        net, fit_paddle(paddle_arrays(), NAMES, net.state_dict()), drop=["head"], names=NAMES
+        net,
+        fit_paddle(paddle_arrays(), NAMES, net.state_dict()),
+        drop=["head"],
+        names={ours: place.name for ours, place in NAMES.items()},
     )
 
     torch.testing.assert_close(net.head.weight.detach(), fresh, rtol=0, atol=0)
@@ -248,7 +259,7 @@ def test_paddle_gets_the_names_and_shapes_that_it_recorded(name: str):
         module = config.spec.build(config.model)
     state = {key: torch.zeros(value.shape) for key, value in module.state_dict().items()}
 
-    arrays = as_paddle(state, config.spec.paddle_names(config.model))
+    arrays = as_paddle(state, paddle_names(config, "test"))
 
     shapes = {key: tuple(facts["shape"]) for key, facts in recorded["params"].items()}
     assert {key: array.shape for key, array in arrays.items()} == shapes

@@ -18,7 +18,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tools.parity import golden
 from tools.parity.golden import Arrays
-from tools.parity.nets import _network, _of_largest, _paddle_epsilon, _Tensors, _worst
+from tools.parity.nets import (
+    _network,
+    _of_largest,
+    _paddle_epsilon,
+    _Tensors,
+    _worst,
+    names_of_2019,
+)
 from tools.parity.rows import Row, of_size
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.schedule import LearningRate, make_schedule
@@ -32,10 +39,11 @@ from videozoo.metrics.captions import (
     ptb_tokens,
 )
 from videozoo.metrics.moments import Search, distinct, recall_2019, tiou_2019
-from videozoo.models.ets import ETS, PADDING, START, Caption, ETSSettings, caption_loss
+from videozoo.models.ets import ETS, ETSSettings
 from videozoo.models.ets import SPEC as ETS_SPEC
 from videozoo.models.tall import SPEC as TALL_SPEC
 from videozoo.models.tall import TALL, TALLSettings, losses
+from videozoo.ops.sentences import PADDING, START, Caption, caption_loss
 from videozoo.types import ModelSpec
 
 EXACT = 0.0
@@ -207,7 +215,7 @@ def _ets(folder: Path) -> Iterator[Row]:
         norm = train["clip/clip_norm"].item()
         runs.append(Run("clip/", batches, common.model_copy(update={"clip_gradient_norm": norm})))
     for run in runs:
-        yield from _train(ETS_SPEC, make, run, train, ETS_SPEC.paddle_names(settings))
+        yield from _train(ETS_SPEC, make, run, train, names_of_2019(ETS_SPEC, settings))
 
 
 def _searches(module: ETS, inputs: Arrays, outputs: Arrays, max_length: int) -> Iterator[Row]:
@@ -324,7 +332,7 @@ def _tall(folder: Path) -> Iterator[Row]:
             clip_gradient_norm=section["clip_norm"],
         ),
     )
-    yield from _train(TALL_SPEC, make, run, train, TALL_SPEC.paddle_names(settings))
+    yield from _train(TALL_SPEC, make, run, train, names_of_2019(TALL_SPEC, settings))
 
 
 def _moment_tensors(arrays: Arrays, prefix: str) -> tuple[Tensor, Tensor, Tensor]:

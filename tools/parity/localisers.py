@@ -24,6 +24,7 @@ from tools.parity.nets import (
     _moved_by_rounding,
     _paddle_epsilon,
     _Tensors,
+    names_of_2019,
 )
 from tools.parity.rows import Row
 from videozoo.engine.optimizer import build_optimizer
@@ -133,7 +134,7 @@ def _net_of(name: str) -> Net | None:
 def _module(net: Net, settings: Settings, weights: Arrays) -> nn.Module:
     """Build and fill it; a tensor too many or too few is an error."""
     module = net.spec.build(settings)
-    state = fit_paddle(weights, net.spec.paddle_names(settings), module.state_dict())
+    state = fit_paddle(weights, names_of_2019(net.spec, settings), module.state_dict())
     load_state(module, state)
     return module
 
@@ -220,7 +221,7 @@ def _run(
     how = _train_settings(net, description["config"]["TRAIN"])
     module = _module(net, settings, weights).train()
     running = _BiasedVariance(module)
-    tensors = _Tensors(module, net.spec.paddle_names(settings))
+    tensors = _Tensors(module, names_of_2019(net.spec, settings))
     optimizer = build_optimizer(module, net.spec.parameter_rules(module), how)
     rate = LearningRate(optimizer, make_schedule(how, 1))
     run = Run([], {}, [], {}, {}, [], [])

@@ -30,7 +30,7 @@ from videozoo.engine.settings import TrainSettings
 from videozoo.models import model_spec
 from videozoo.ops import FrameBatchNorm, dequantize
 from videozoo.ops.frames import multi_label_loss
-from videozoo.types import ModelSpec, PaddleName, Settings
+from videozoo.types import ModelSpec, PaddleName, Settings, Tagging
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _read(folder: Path) -> Recorded:
     }
     if spec.title == "Non-local":
         return _read_nonlocal(common, description, inputs, outputs, train)
-    if spec.feature_shape is not None:
+    if isinstance(spec.task, Tagging):
         return _read_features(common, description, inputs, outputs, train, folder)
     return _read_segments(common, description, inputs, outputs, train, folder)
 
@@ -209,7 +209,7 @@ def _read_features(
     folder: Path,
 ) -> Recorded:
     """Attention Cluster, Attention LSTM, NeXtVLAD: frames of all videos lie one after another."""
-    shape = common["spec"].feature_shape(common["settings"])
+    shape = common["spec"].task.feature_shape(common["settings"])
 
     def taken(arrays: Arrays, prefix: str = "") -> tuple[list[Tensor], Tensor]:
         def find(name: str) -> NDArray[Any] | None:
@@ -228,7 +228,7 @@ def _read_features(
         return streams, torch.from_numpy(lengths)
 
     recorded = _read_common(common, description, outputs, train, folder, inputs, taken)
-    if common["spec"].loss_over_batch == "mean":
+    if common["spec"].task.loss_over_batch == "mean":
         return recorded
     return replace(recorded, loss_factor=float(description["config"]["TRAIN"]["num_gpus"]))
 
@@ -400,7 +400,7 @@ def _run(recorded: Recorded, weights: Arrays) -> Training:
     theirs = recorded.training
     module = _network(spec, settings, weights).train()
     running = _BiasedVariance(module)
-    tensors = _Tensors(module, spec.paddle_names(settings))
+    tensors = _Tensors(module, names_of_2019(spec, settings))
     optimizer = build_optimizer(module, spec.parameter_rules(module), recorded.train)
     rate = LearningRate(optimizer, make_schedule(recorded.train, _steps_in_epoch(recorded.train)))
     ours = Training(None, theirs.prob, {}, {}, {}, [], [], [], [])
@@ -435,7 +435,7 @@ def _parts(like: Arrays, whole: Callable[[str], NDArray[Any]]) -> Arrays:
 
 
 def _limits(recorded: Recorded) -> Limits:
-    if recorded.spec.feature_shape is not None:
+    if isinstance(recorded.spec.task, Tagging):
         return EXACT
     is_3d = recorded.spec.title == "Non-local"
     return CHAOTIC if is_3d and not getattr(recorded.settings, "use_affine", False) else CALM
@@ -550,15 +550,15 @@ def _norm(array: NDArray[Any]) -> float:
 
 
 def _scores(spec: ModelSpec, logits: Tensor) -> Tensor:
-    return logits.sigmoid() if spec.task == "tagging" else logits.softmax(dim=1)
+    return logits.sigmoid() if isinstance(spec.task, Tagging) else logits.softmax(dim=1)
 
 
 def _loss(spec: ModelSpec, logits: Tensor, labels: NDArray[Any] | None) -> Tensor:
     """Mean cross entropy; label -1 adds nothing, and the mean still counts it. Or that of tags."""
     assert labels is not None
-    if spec.task == "tagging":
+    if isinstance(spec.task, Tagging):
         losses = multi_label_loss(logits, torch.from_numpy(labels))
-        return losses.mean() if spec.loss_over_batch == "mean" else losses.sum()
+        return losses.mean() if spec.task.loss_over_batch == "mean" else losses.sum()
     target = torch.from_numpy(labels).flatten()
     return F.cross_entropy(logits, target, ignore_index=-1, reduction="sum") / len(target)
 
@@ -570,7 +570,7 @@ def _network(spec: ModelSpec, settings: Settings, weights: Arrays) -> nn.Module:
     """Build the model and fill it; every recorded array has its place and every place an array."""
     module = spec.build(settings)
     state = module.state_dict()
-    names = spec.paddle_names(settings)
+    names = names_of_2019(spec, settings)
     if {place.name for place in names.values()} != set(weights):
         wrong = sorted({place.name for place in names.values()} ^ set(weights))
         raise ValueError(f"names on one side only: {wrong[:5]}")
@@ -579,6 +579,12 @@ def _network(spec: ModelSpec, settings: Settings, weights: Arrays) -> nn.Module:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         state[key].copy_(tensor.view_as(state[key]) if place.reshape else tensor)
     return module
+
+
+def names_of_2019(spec: ModelSpec, settings: Settings) -> Mapping[str, PaddleName]:
+    """Where each tensor stood in 2019."""
+    assert spec.paddle is not None
+    return spec.paddle.names(settings)
 
 
 class _Tensors:

@@ -45,12 +45,12 @@ from videozoo.data.moments import (
 )
 from videozoo.engine.optimizer import build_optimizer
 from videozoo.engine.schedule import LearningRate, make_schedule
-from videozoo.models.ets import caption_loss
 from videozoo.models.tall import losses
+from videozoo.ops.sentences import caption_loss
 from videozoo.safe_pickle import load_pickle
 from videozoo.tasks import captioning, moments
 from videozoo.tasks.captioning.scoring import sized
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, paddle_names
 from videozoo.tasks.requests import ConfigSource, EvalRequest, PredictRequest
 
 EXACT = 0.0
@@ -122,7 +122,7 @@ def _train(
 
 def _parameters(folder: Path, config: RunConfig, module: nn.Module, sure: Any) -> Iterator[Row]:
     """Parameters after training, where gradients are more than rounding."""
-    tensors = _Tensors(module, config.spec.paddle_names(config.model))
+    tensors = _Tensors(module, paddle_names(config, folder))
     file = folder / "ckpt" / f"{config.name.upper()}.pdparams"
     theirs: Mapping[str, NDArray[Any]] = load_pickle(file, encoding="latin1")
     error, left = 0.0, 0
@@ -143,7 +143,7 @@ class _Sure:
         self.by_name: dict[str, NDArray[np.bool_]] = {}
 
     def look(self, module: nn.Module) -> None:
-        names = self._config.spec.paddle_names(self._config.model)
+        names = paddle_names(self._config, "2019")
         tensors = _Tensors(module, names)
         ours = {place.name: tensors.gradient(place.name) for place in names.values()}
         whole = float(np.sqrt(sum(np.square(array).sum() for array in ours.values())))

@@ -40,7 +40,7 @@ def list_models(task: str | None = None) -> list[str]:
     names = sorted(file.stem.removesuffix("_net") for file in files)
     if task is None:
         return names
-    tasks = {name: task_family(model_spec(name).task) for name in names}
+    tasks = {name: task_family(model_spec(name).task.name) for name in names}
     if task not in tasks.values():
         known = ", ".join(sorted(set(tasks.values())))
         raise ConfigError(f"unknown task {brief(task)} (known: {known})")
@@ -109,7 +109,7 @@ def model_outline(name: str) -> Outline:
         with suppress(Exception):  # the import does without these rules, or says what is wrong
             return read_outline(file)
     spec = model_spec(name)
-    return Outline(spec.task, spec.settings)
+    return Outline(spec.task.name, spec.settings)
 
 
 def build_model(name: str, **settings: Any) -> nn.Module:

@@ -22,25 +22,12 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videozoo.types import PaddleName
+from videozoo.resnet_names import BLOCKS, is_bottleneck
 
 if TYPE_CHECKING:
     from videozoo.types import FloatArray
 
 Depth = Literal[18, 34, 50, 101, 152]
-
-BLOCKS: dict[int, tuple[int, int, int, int]] = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-
-
-def is_bottleneck(depth: int) -> bool:
-    """True where a block is 1x1, 3x3, 1x1; False where it is two 3x3."""
-    return depth >= 50
 
 
 def scaled(channels: int, width: float) -> int:
@@ -170,65 +157,9 @@ def classifier(num_features: int, num_classes: int, *, bound: float) -> nn.Linea
     return head
 
 
-def paddle_names(depth: int) -> dict[str, PaddleName]:
-    """Keys of a `ResNet`'s state_dict to their PaddlePaddle names, e.g. res2a_branch2b_weights.
-
-    >>> paddle_names(101)["stages.2.1.branch.0.conv.weight"].name
-    'res4b1_branch2a_weights'
-    """
-    names = conv_bn_names("stem", "conv1_weights", "bn_conv1")
-    for stage, num_blocks in enumerate(BLOCKS[depth]):
-        for block in range(num_blocks):
-            at = block_name(depth, stage, block)
-            ours = f"stages.{stage}.{block}"
-            for i, letter in enumerate("abc" if is_bottleneck(depth) else "ab"):
-                theirs = f"{at}_branch2{letter}"
-                names |= conv_bn_names(f"{ours}.branch.{i}", f"res{theirs}_weights", f"bn{theirs}")
-            if has_projection(depth, stage, block):
-                theirs = f"{at}_branch1"
-                names |= conv_bn_names(f"{ours}.shortcut", f"res{theirs}_weights", f"bn{theirs}")
-    return names
-
-
-def block_name(depth: int, stage: int, block: int) -> str:
-    """PaddlePaddle's name of a block; stages count from 0 here and from 2 there.
-
-    >>> [block_name(50, 2, 5), block_name(101, 2, 0), block_name(101, 2, 22)]
-    ['4f', '4a', '4b22']
-    """
-    counted = depth > 50 and stage == 2 and block > 0  # too many blocks for an alphabet
-    return f"{stage + 2}" + (f"b{block}" if counted else chr(ord("a") + block))
-
-
-def has_projection(depth: int, stage: int, block: int) -> bool:
-    """True where a block's shortcut is a 1x1 convolution: channels or stride change."""
-    return block == 0 and (stage > 0 or is_bottleneck(depth))
-
-
-def num_batch_norms(depth: int, stage: int) -> int:
-    """Batch norms within one stage; PaddlePaddle numbers nameless layers by such counts."""
-    layers = (3 if is_bottleneck(depth) else 2) * BLOCKS[depth][stage]
-    return layers + has_projection(depth, stage, 0)
-
-
-def conv_bn_names(ours: str, conv: str, bn: str) -> dict[str, PaddleName]:
-    """Names of a convolution without bias and its batch norm."""
-    return {f"{ours}.conv.weight": PaddleName(conv)} | batch_norm_names(f"{ours}.bn", bn)
-
-
-def batch_norm_names(
-    ours: str, theirs: str, parts: Sequence[str] = ("_scale", "_offset", "_mean", "_variance")
-) -> dict[str, PaddleName]:
-    """Names of a batch norm's four arrays."""
-    keys = ("weight", "bias", "running_mean", "running_var")
-    return {
-        f"{ours}.{key}": PaddleName(theirs + part) for key, part in zip(keys, parts, strict=True)
-    }
-
-
-def without_head(arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Drop the classifier of an image network: its classes are not ours."""
-    return {name: array for name, array in arrays.items() if "fc_0" not in name}
+def parts_of(arrays: Mapping[str, FloatArray], part: str) -> dict[str, FloatArray]:
+    """Keep the arrays of one part of a network, such as `backbone`: other classes, other heads."""
+    return {key: array for key, array in arrays.items() if key.startswith(f"{part}.")}
 
 
 def for_stacked_frames(conv1: FloatArray, frames: int) -> FloatArray:

@@ -15,8 +15,7 @@ The order of the frames does not matter: they are a set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
@@ -24,10 +23,15 @@ from torch import Tensor, nn
 
 from videozoo.ops import DowngradeDropout, frame_mask, l2_normalize, softmax_over_frames
 from videozoo.ops.frames import attended, linear
-from videozoo.types import FeatureShape, ModelSpec, PaddleName, ParameterRule, Settings, Stream
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.types import (
+    FeatureShape,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    Settings,
+    Stream,
+    Tagging,
+)
 
 
 class ClusterStream(Stream):
@@ -144,21 +148,6 @@ def paddle_names(settings: AttentionClusterSettings) -> dict[str, PaddleName]:
     return names
 
 
-def adapt_pretrained(
-    settings: AttentionClusterSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another Attention Cluster: everything but a classifier of other classes."""
-    kept = dict(arrays)
-    if "logistic.bias" in kept and kept["logistic.bias"].size != settings.num_classes:
-        del kept["logistic.bias"], kept["logistic.weights"]
-    return kept
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """None: nothing decays, as in 2019."""
-    return {}
-
-
 def feature_shape(settings: AttentionClusterSettings) -> FeatureShape:
     """A fixed number of frames, drawn."""
     return FeatureShape(streams=settings.streams, num_frames=settings.num_frames)
@@ -166,11 +155,8 @@ def feature_shape(settings: AttentionClusterSettings) -> FeatureShape:
 
 SPEC = ModelSpec(
     title="Attention Cluster",
-    task="tagging",
+    task=Tagging(feature_shape=feature_shape, explains=True),
     settings=AttentionClusterSettings,
     build=AttentionCluster,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    feature_shape=feature_shape,
+    paddle=PaddleWeights(names=paddle_names),
 )

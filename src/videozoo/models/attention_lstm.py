@@ -16,8 +16,7 @@ The LSTMs have peepholes: their gates see the cell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
@@ -26,10 +25,16 @@ from torch import Tensor, nn
 from videozoo.ops import DowngradeDropout, frame_mask, peephole_lstm, softmax_over_frames
 from videozoo.ops.frames import attended, linear
 from videozoo.ops.peephole_lstm import reversed_in_time
-from videozoo.types import FeatureShape, ModelSpec, PaddleName, ParameterRule, Settings, Stream
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.types import (
+    FeatureShape,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ParameterRule,
+    Settings,
+    Stream,
+    Tagging,
+)
 
 
 class AttentionLSTMSettings(Settings):
@@ -160,17 +165,6 @@ def _fc(ours: str, number: int) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: AttentionLSTMSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another Attention LSTM: everything but a classifier of other classes."""
-    kept = dict(arrays)
-    head = f"fc_{4 * len(settings.streams) + 2}"
-    if f"{head}.b_0" in kept and kept[f"{head}.b_0"].size != settings.num_classes:
-        del kept[f"{head}.b_0"], kept[f"{head}.w_0"]
-    return kept
-
-
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
     """Biases of fully connected layers do not decay; those of the LSTMs do."""
     return {
@@ -187,12 +181,9 @@ def feature_shape(settings: AttentionLSTMSettings) -> FeatureShape:
 
 SPEC = ModelSpec(
     title="Attention LSTM",
-    task="tagging",
+    task=Tagging(feature_shape=feature_shape, explains=True, loss_over_batch="sum"),
     settings=AttentionLSTMSettings,
     build=AttentionLSTM,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
     parameter_rules=parameter_rules,
-    feature_shape=feature_shape,
-    loss_over_batch="sum",
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -19,7 +19,7 @@ classification.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,17 +38,14 @@ from videozoo.ops.boundary_targets import boundary_targets, window_overlaps
 from videozoo.ops.proposal_generation import decode_boundary_maps
 from videozoo.types import (
     Candidates,
-    Localiser,
+    Localisation,
     ModelSpec,
     PaddleName,
-    ParameterRule,
+    PaddleWeights,
     SequenceShape,
     Settings,
     Targets,
 )
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
 
 _HIDDEN, _NARROW, _MATCHED, _GROUPS = 256, 128, 512, 4
 _REGION_STEPS = 3
@@ -254,18 +251,6 @@ def paddle_names(settings: BMNSettings) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: BMNSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another BMN: everything but the matrix that follows from the settings."""
-    return {name: array for name, array in arrays.items() if name != "sample_mask"}
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays alike."""
-    return {}
-
-
 def sequence_shape(settings: BMNSettings) -> SequenceShape:
     """The whole video."""
     return SequenceShape(feature_dim=settings.feature_dim, num_steps=settings.num_steps)
@@ -295,19 +280,15 @@ def candidates(
 
 SPEC = ModelSpec(
     title="BMN",
-    task="localisation",
-    settings=BMNSettings,
-    build=BMN,
-    paddle_names=paddle_names,
-    paddle_ignored=("sample_mask",),
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    sequence_shape=sequence_shape,
-    localiser=Localiser(
+    task=Localisation(
+        sequence_shape=sequence_shape,
         targets=targets,
         losses=lambda outputs, targets, generator: losses(outputs, targets, generator=generator),
         curves=lambda outputs: {"start": outputs.start, "end": outputs.end},
         candidates=candidates,
         decides="auc",
     ),
+    settings=BMNSettings,
+    build=BMN,
+    paddle=PaddleWeights(names=paddle_names, ignored=("sample_mask",)),
 )

@@ -13,8 +13,8 @@ The stages are trained one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -25,24 +25,17 @@ from torch import Tensor, nn
 from videozoo.models import bsn_pem, bsn_tem
 from videozoo.models.bsn_pem import BsnPemSettings
 from videozoo.models.bsn_tem import BsnTemSettings
-from videozoo.ops.proposal_generation import (
-    BoundaryProposals,
-    generate_proposals,
-    proposal_features,
-)
+from videozoo.ops.proposal_generation import described_proposals
 from videozoo.types import (
     Candidates,
-    Localiser,
     ModelSpec,
     PaddleName,
-    ParameterRule,
-    ProposalGeneration,
+    PaddleWeights,
     SequenceShape,
     Settings,
+    Stage,
+    TwoStageLocalisation,
 )
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
 
 
 class BSNSettings(Settings):
@@ -96,7 +89,10 @@ class BSN(nn.Module):
         """
         curves = self.tem(features)
         arrays = curves.detach().float().cpu().numpy()
-        found = [described(*one, options=self.options, most=self.options.most) for one in arrays]
+        found = [
+            described_proposals(*one, options=self.options, most=self.options.most)
+            for one in arrays
+        ]
         proposals = [each for each, _ in found]
         described_by = _padded([values for _, values in found]).to(features)
         counts = torch.tensor([len(each.segments) for each in proposals], device=features.device)
@@ -107,39 +103,6 @@ class BSN(nn.Module):
             scores=self.pem(described_by),
             mask=torch.arange(described_by.shape[1], device=features.device) < counts[:, None],
         )
-
-
-def described(
-    start: NDArray[np.float32],
-    end: NDArray[np.float32],
-    action: NDArray[np.float32],
-    *,
-    options: ProposalGeneration,
-    most: int,
-) -> tuple[BoundaryProposals, NDArray[np.float64]]:
-    """Propose segments of one video and describe them: what lies between the stages.
-
-    Args:
-        start: (T,) scores of the steps as starts.
-        end: (T,) as ends.
-        action: (T,) as parts of an action.
-        options: How.
-        most: Proposals to keep, the best first.
-
-    Returns:
-        The proposals, and (K, options.feature_dim) numbers that describe them.
-    """
-    proposals = generate_proposals(start, end, threshold=options.threshold, top_k=most)
-    numbers = proposal_features(
-        action,
-        proposals.segments,
-        num_action=options.num_action,
-        num_start=options.num_start,
-        num_end=options.num_end,
-        samples_per_bin=options.samples_per_bin,
-        boundary_ratio=options.boundary_ratio,
-    )
-    return proposals, numbers
 
 
 def _padded(arrays: Sequence[NDArray[np.float64]]) -> Tensor:
@@ -172,18 +135,6 @@ def paddle_names(settings: BSNSettings) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: BSNSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another one: everything."""
-    return dict(arrays)
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays alike."""
-    return {}
-
-
 def sequence_shape(settings: BSNSettings) -> SequenceShape:
     """The whole video."""
     return bsn_tem.sequence_shape(settings.tem)
@@ -191,18 +142,17 @@ def sequence_shape(settings: BSNSettings) -> SequenceShape:
 
 SPEC = ModelSpec(
     title="BSN",
-    task="two_stage_localisation",
-    settings=BSNSettings,
-    build=BSN,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    sequence_shape=sequence_shape,
-    localiser=Localiser(
+    task=TwoStageLocalisation(
+        first=Stage(model="bsn_tem", part="tem"),
+        second=Stage(model="bsn_pem", part="pem"),
+        sequence_shape=sequence_shape,
         targets=lambda settings: bsn_tem.targets(settings.tem),
         losses=lambda outputs, targets, _generator: bsn_tem.losses(outputs.curves, targets),
         curves=lambda outputs: dict(zip(bsn_tem.CURVES, outputs.curves.unbind(1), strict=True)),
         candidates=candidates,
         decides="auc",
     ),
+    settings=BSNSettings,
+    build=BSN,
+    paddle=PaddleWeights(names=paddle_names),
 )

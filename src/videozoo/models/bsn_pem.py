@@ -15,19 +15,13 @@ checkpoint; it is kept, as it was loaded, and neither computed nor trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from videozoo.models._localiser import sampled_regression_loss, uniform_draws
 from videozoo.ops.frames import linear
-from videozoo.types import ModelSpec, PaddleName, ParameterRule, Settings
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.types import ModelSpec, PaddleName, PaddleWeights, ProposalScoring, Settings
 
 _SLOPE = 0.1
 """The layer's output is made so much smaller before the sigmoid."""
@@ -105,25 +99,14 @@ def paddle_names(settings: BsnPemSettings) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: BsnPemSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another one: everything."""
-    return dict(arrays)
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays alike."""
-    return {}
-
-
 SPEC = ModelSpec(
     title="BSN-PEM",
-    task="proposal_scoring",
+    task=ProposalScoring(
+        losses=lambda scores, tious, mask, generator: losses(
+            scores, tious, mask=mask, generator=generator
+        )
+    ),
     settings=BsnPemSettings,
     build=BsnPem,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    proposal_dim=lambda settings: settings.feature_dim,
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -12,7 +12,7 @@ release/1.8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,18 +25,15 @@ from videozoo.ops.boundary_targets import boundary_targets
 from videozoo.ops.proposal_generation import generate_proposals
 from videozoo.types import (
     Candidates,
-    Localiser,
+    Localisation,
     ModelSpec,
     PaddleName,
-    ParameterRule,
+    PaddleWeights,
     ProposalGeneration,
     SequenceShape,
     Settings,
     Targets,
 )
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
 
 CURVES = ("start", "end", "action")
 """What the channels of the output are."""
@@ -113,18 +110,6 @@ def paddle_names(settings: BsnTemSettings) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: BsnTemSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another one: everything."""
-    return dict(arrays)
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays alike."""
-    return {}
-
-
 def sequence_shape(settings: BsnTemSettings) -> SequenceShape:
     """The whole video."""
     return SequenceShape(feature_dim=settings.feature_dim, num_steps=settings.num_steps)
@@ -158,14 +143,8 @@ def candidates(
 
 SPEC = ModelSpec(
     title="BSN-TEM",
-    task="localisation",
-    settings=BsnTemSettings,
-    build=BsnTem,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    sequence_shape=sequence_shape,
-    localiser=Localiser(
+    task=Localisation(
+        sequence_shape=sequence_shape,
         targets=targets,
         losses=lambda outputs, targets, _generator: losses(outputs, targets),
         curves=lambda outputs: dict(zip(CURVES, outputs.unbind(1), strict=True)),
@@ -173,4 +152,7 @@ SPEC = ModelSpec(
         decides="loss",
         proposals=lambda settings: settings.proposals,
     ),
+    settings=BsnTemSettings,
+    build=BsnTem,
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,17 +38,14 @@ from videozoo.ops import DowngradeDropout
 from videozoo.ops.anchors import AnchorCoder
 from videozoo.types import (
     Candidates,
-    Localiser,
+    Localisation,
     ModelSpec,
     PaddleName,
-    ParameterRule,
+    PaddleWeights,
     SequenceShape,
     Settings,
     Targets,
 )
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
 
 ANCHORS = 7
 """At each position of each level."""
@@ -302,23 +299,6 @@ def paddle_names(settings: CTCNSettings) -> dict[str, PaddleName]:
     return names
 
 
-def adapt_pretrained(
-    settings: CTCNSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another C-TCN: everything but a classifier of other classes."""
-    kept = dict(arrays)
-    bias = kept.get("cls_pred_conv2_bias")
-    if bias is not None and bias.size != ANCHORS * settings.num_classes:
-        del kept["cls_pred_conv2_bias"]
-        kept.pop("cls_pred_conv2_weights", None)
-    return kept
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays alike; what norms do is said in the run's configuration."""
-    return {}
-
-
 def sequence_shape(settings: CTCNSettings) -> SequenceShape:
     """The whole video."""
     return SequenceShape(feature_dim=settings.feature_dim, num_steps=settings.num_steps)
@@ -362,18 +342,15 @@ def candidates(
 
 SPEC = ModelSpec(
     title="C-TCN",
-    task="localisation",
-    settings=CTCNSettings,
-    build=CTCN,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    sequence_shape=sequence_shape,
-    localiser=Localiser(
+    task=Localisation(
+        sequence_shape=sequence_shape,
         targets=targets,
         losses=lambda outputs, targets, _generator: losses(outputs, targets),
         candidates=candidates,
         decides="map",
         background=True,
     ),
+    settings=CTCNSettings,
+    build=CTCN,
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -21,29 +21,27 @@ sentence known beforehand are read in one go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videozoo.ops import frame_mask, softmax_over_frames
-from videozoo.ops.beam_search import Hypothesis, beam_search
+from videozoo.ops.beam_search import beam_search
 from videozoo.ops.frames import attended, linear
-from videozoo.ops.gated_recurrence import gated_recurrence, gated_step
+from videozoo.ops.gated_recurrence import gated_recurrence, gated_step, recurrent_weights
 from videozoo.ops.peephole_lstm import reversed_in_time
-from videozoo.types import ModelSpec, PaddleName, ParameterRule, Settings
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
-
-START, END = 0, 1
-"""Words of every vocabulary: what a sentence begins and ends with."""
-PADDING = -1
-"""In place of a word, past the end of a sentence."""
+from videozoo.ops.sentences import END, PADDING, START, Caption, with_attention
+from videozoo.types import (
+    CaptionGraphs,
+    Captioning,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ParameterRule,
+    Settings,
+)
 
 
 class ETSSettings(Settings):
@@ -79,14 +77,6 @@ class EncodedVideo:
     """(N, 2H): what every word sees there."""
     start: Tensor
     """(N, decoder_size): state before the first word."""
-
-
-@dataclass(frozen=True)
-class Caption(Hypothesis):
-    """One sentence for a video."""
-
-    attention: Tensor
-    """(words, T): where each token after the first looked; the same for all in this model."""
 
 
 class ETS(nn.Module):
@@ -223,55 +213,6 @@ class ETS(nn.Module):
         return self.head(states).log_softmax(dim=2), states
 
 
-def with_attention(
-    found: Sequence[Sequence[Hypothesis]], attention: Tensor, lengths: Tensor
-) -> list[list[Caption]]:
-    """Turn what a search found for N videos into captions.
-
-    Args:
-        found: Sentences of each video.
-        attention: (N, T).
-        lengths: int64 (N,), frames of each video.
-    """
-    rows = [row[:length] for row, length in zip(attention.cpu(), lengths.tolist(), strict=True)]
-    return [
-        [Caption(s.tokens, s.scores, row.expand(len(s.tokens) - 1, -1)) for s in sentences]
-        for sentences, row in zip(found, rows, strict=True)
-    ]
-
-
-def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy, the mean over all words of a batch: a long sentence counts more.
-
-    Args:
-        logits: (N, L, V), from `ETS.forward`.
-        targets: int64 (N, L): the sentence, `END`, then `PADDING`.
-    """
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING)
-
-
-def sentence_of(
-    tokens: Sequence[int], vocabulary: Sequence[str], *, drop_last_word_as_in_2019: bool = False
-) -> str:
-    """Turn the tokens of a caption into text.
-
-    Args:
-        tokens: From `START` on.
-        vocabulary: All words, in their order.
-        drop_last_word_as_in_2019: Take the last token off whatever it is. That is `END`, but for
-            captions that were cut off at the length limit: those lose a word.
-
-    >>> words = ["<s>", "<e>", "a", "man", "runs"]
-    >>> sentence_of([0, 2, 3, 4, 1], words), sentence_of([0, 2, 3, 4], words)
-    ('a man runs', 'a man runs')
-    >>> sentence_of([0, 2, 3, 4], words, drop_last_word_as_in_2019=True)
-    'a man'
-    """
-    ended = len(tokens) > 1 and tokens[-1] == END
-    stop = len(tokens) - 1 if ended or drop_last_word_as_in_2019 else len(tokens)
-    return " ".join(vocabulary[token] for token in tokens[1:stop])
-
-
 def _recurrent(size: int) -> nn.Parameter:
     """A recurrent weight in the layout of 2019; see `recurrent_weights`."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(size, 3 * size)))
@@ -308,27 +249,90 @@ def paddle_names(settings: ETSSettings) -> dict[str, PaddleName]:
     return names
 
 
-def adapt_pretrained(
-    settings: ETSSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another ETS: everything but the words, where it knows another number of them."""
-    kept = dict(arrays)
-    if "fc_9.b_0" in kept and kept["fc_9.b_0"].size != settings.vocabulary_size:
-        del kept["fc_9.b_0"], kept["fc_9.w_0"], kept["embedding_0.w_0"]
-    return kept
-
-
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
     """Everything decays, biases too, but for that of the first layer."""
     return {"embed.bias": ParameterRule(decay="none")}
 
 
+class Encoder(nn.Module):
+    """From frames to what the decoder needs to know of a video: one half of an exported model."""
+
+    def __init__(self, network: ETS) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (N, T, feature_dim) and lengths (N,) to context, first state and attention.
+
+        The context, (N, 3 * decoder_size), is what every word adds to its input; the state before
+        the first word is (N, decoder_size), where every word looks (N, T).
+        """
+        encoded = self.network.encode(features, lengths)
+        return self.network.context_inputs(encoded.context), encoded.start, encoded.attention
+
+
+class EncoderGraph(nn.Module):
+    """As `Encoder`, for an export.
+
+    ONNX has an operator for the GRUs that read the frames. There the update gate weighs the old
+    state and not the new candidate, so its numbers get the other sign: 1 - sigmoid(x) is
+    sigmoid(-x).
+    """
+
+    weight: Tensor
+    recurrent: Tensor
+    bias: Tensor
+
+    def __init__(self, network: ETS) -> None:
+        super().__init__()
+        self.network = network
+        size = network.bias[0].shape[1] // 3
+        sign = torch.ones(3 * size)
+        sign[:size] = -1
+        gates, candidate = recurrent_weights(torch.stack(tuple(network.recurrent)))
+        recurrent = torch.cat((gates, candidate), dim=2).transpose(1, 2)
+        bias = torch.cat(tuple(network.bias)) * sign
+        weight = torch.stack([layer.get_parameter("weight") for layer in network.inputs])
+        self.size = size
+        self.register_buffer("weight", weight * sign[:, None])
+        self.register_buffer("recurrent", recurrent * sign[:, None])
+        self.register_buffer("bias", torch.cat((bias, torch.zeros_like(bias)), dim=1))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Encoder.forward`."""
+        x = torch.tanh(self.network.embed(features)).transpose(0, 1)
+        states = torch.onnx.ops.symbolic(
+            "GRU",
+            (x, self.weight, self.recurrent, self.bias, lengths.to(torch.int32)),
+            {"hidden_size": self.size, "direction": "bidirectional", "linear_before_reset": 0},
+            dtype=torch.float32,
+            shape=(x.shape[0], 2, x.shape[1], self.size),
+            version=14,
+        )
+        encoded = self.network.look(states.permute(2, 0, 1, 3).flatten(2), lengths)
+        return self.network.context_inputs(encoded.context), encoded.start, encoded.attention
+
+
+class StepGraph(nn.Module):
+    """From the last words to the next: the other half."""
+
+    def __init__(self, network: ETS) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """As `ETS.step_from`."""
+        return self.network.step_from(context, words, states)
+
+
 SPEC = ModelSpec(
     title="ETS",
-    task="captioning",
+    task=Captioning(
+        explains=True,
+        exports=CaptionGraphs(encoder=EncoderGraph, step=StepGraph, reference=Encoder),
+    ),
     settings=ETSSettings,
     build=ETS,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
     parameter_rules=parameter_rules,
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -17,20 +17,30 @@ Video Classification", ECCV Workshops 2018. Reference behaviour: PaddlePaddle/mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from videozoo.errors import DataError
 from videozoo.ops import DowngradeDropout, FrameBatchNorm, frame_mask, l2_normalize
 from videozoo.ops.frames import linear
-from videozoo.types import FeatureShape, ModelSpec, PaddleName, ParameterRule, Settings, Stream
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.safe_npy import read_npy
+from videozoo.types import (
+    FeatureShape,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ParameterRule,
+    Settings,
+    Stream,
+    Tagging,
+)
 
 
 class VladStream(Stream):
@@ -209,16 +219,6 @@ def _norm(ours: str, number: int) -> dict[str, PaddleName]:
     return {f"{ours}.{key}": PaddleName(f"batch_norm_{number}.{part}") for key, part in keys}
 
 
-def adapt_pretrained(
-    settings: NeXtVLADSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another NeXtVLAD: everything but a classifier of other classes."""
-    kept = dict(arrays)
-    if "logits_clf_bias" in kept and kept["logits_clf_bias"].size != settings.num_classes:
-        del kept["logits_clf_bias"], kept["logits_clf_weights"]
-    return kept
-
-
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
     """Only the classifier decays."""
     return {
@@ -232,13 +232,38 @@ def feature_shape(settings: NeXtVLADSettings) -> FeatureShape:
     return FeatureShape(streams=settings.streams)
 
 
+def constants(settings: NeXtVLADSettings) -> dict[str, NDArray[np.float64]]:
+    """The scale of the first stream from `eigen_file`: sqrt(eigenvalue) + 1e-4.
+
+    Raises:
+        DataError: The file is not there, or does not hold so many eigenvalues.
+    """
+    path, size = settings.eigen_file, settings.streams[0].dim
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; model.eigen_file is eigenvals.npy of YouTube-8M's PCA "
+            "(yt8m_pca.tgz of the data set's site). Features that were not whitened by it do "
+            "without: --set model.eigen_file=null"
+        )
+    values = read_npy(path)
+    if values.dtype.kind not in "fiu" or not values.ndim or not values.size:
+        raise DataError(f"{path}: holds {values.dtype} {values.shape}, expected eigenvalues")
+    values = np.asarray(values, np.float64).reshape(len(values), -1)[:size, 0]
+    if len(values) != size or not (values >= 0).all():
+        raise DataError(
+            f"{path}: expected at least {size} eigenvalues of 0 or more, got {len(values)}"
+        )
+    return {"eigen_scale": np.sqrt(values) + 1e-4}
+
+
 SPEC = ModelSpec(
     title="NeXtVLAD",
-    task="tagging",
+    task=Tagging(feature_shape=feature_shape, explains=True),
     settings=NeXtVLADSettings,
     build=NeXtVLAD,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
     parameter_rules=parameter_rules,
-    feature_shape=feature_shape,
+    constants=constants,
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -31,13 +31,21 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videozoo.models import _resnet
-from videozoo.models._resnet import BLOCKS, Residual, has_projection, is_bottleneck, scaled
+from videozoo import resnet_names
+from videozoo.models._resnet import Residual, scaled
 from videozoo.ops import DowngradeDropout
-from videozoo.types import ClipShape, ModelSpec, PaddleName, ParameterRule, Settings
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.resnet_names import BLOCKS, has_projection, is_bottleneck
+from videozoo.types import (
+    Classification,
+    ClipShape,
+    FloatArray,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ParameterRule,
+    ResNetStart,
+    Settings,
+)
 
 GROUP_SIZE = 4
 """Frames that attend to each other in res3 where `use_affine` is set; memory's sake, in 2019."""
@@ -412,7 +420,7 @@ def _place(stage: int, block: int) -> str:
 
 def paddle_names(settings: NonLocalSettings) -> dict[str, PaddleName]:
     """Keys of the state_dict to their PaddlePaddle names."""
-    names = _resnet.paddle_names(settings.depth)
+    names = resnet_names.paddle_names(settings.depth)
     if settings.use_affine:
         names = {ours: theirs for ours, theirs in names.items() if ".running_" not in ours}
     for stage, num_blocks in enumerate(BLOCKS[settings.depth]):
@@ -435,14 +443,14 @@ def _nonlocal_names(settings: NonLocalSettings, stage: int, block: int) -> dict[
         if settings.nonlocal_bias:
             names[f"{ours}.{conv}.bias"] = PaddleName(f"{theirs}_{conv}_b")
     if settings.nonlocal_bn:
-        names |= _resnet.batch_norm_names(f"{ours}.bn", f"{theirs}_bn")
+        names |= resnet_names.batch_norm_names(f"{ours}.bn", f"{theirs}_bn")
     if settings.nonlocal_affine:
         names[f"{ours}.affine.weight"] = PaddleName(f"{theirs}_affine_s")
         names[f"{ours}.affine.bias"] = PaddleName(f"{theirs}_affine_b")
     return names
 
 
-def adapt_pretrained(
+def from_image_net(
     settings: NonLocalSettings, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """From a 2D ResNet, or another Non-local network, every array that has a place here.
@@ -451,18 +459,18 @@ def adapt_pretrained(
     still gives what its frame gave. Where this network has `use_affine`, the batch norms' running
     statistics are folded into scale and offset. A classifier of other classes is left out.
     """
-    adapted: dict[str, FloatArray] = {}
-    for ours, theirs in paddle_names(settings).items():
-        if theirs.name not in arrays:
-            continue
-        array = arrays[theirs.name]
-        if ours.endswith(".conv.weight") and array.ndim == 4:
-            array = _inflated(array, _length_of(settings, ours))
-        adapted[theirs.name] = array
+    adapted = dict(arrays)
+    for key, array in arrays.items():
+        if key.endswith(".conv.weight") and array.ndim == 4:
+            adapted[key] = _inflated(array, _length_of(settings, key))
     if settings.use_affine:
-        for name in [n.removesuffix("_scale") for n in adapted if n.endswith("_scale")]:
-            _fold_statistics(adapted, arrays, name, settings.bn_epsilon)
-    return _with_matching_head(adapted, settings.num_classes)
+        for name in [n.removesuffix(".running_var") for n in arrays if n.endswith(".running_var")]:
+            _fold_statistics(adapted, name, settings.bn_epsilon)
+    head = arrays.get("head.bias")
+    if head is not None and head.size != settings.num_classes:
+        del adapted["head.bias"]
+        adapted.pop("head.weight", None)
+    return adapted
 
 
 def _length_of(settings: NonLocalSettings, key: str) -> int:
@@ -479,27 +487,12 @@ def _inflated(kernel: FloatArray, length: int) -> FloatArray:
     return np.repeat(kernel[:, :, None], length, axis=2) / np.float32(length)
 
 
-def _fold_statistics(
-    adapted: dict[str, FloatArray], arrays: Mapping[str, FloatArray], name: str, epsilon: float
-) -> None:
-    """Let `scale * x + offset` be what the batch norm `name` computed, where it was one."""
-    parts = [f"{name}_{part}" for part in ("scale", "offset", "mean", "variance")]
-    if not all(part in arrays for part in parts):
-        return
-    scale, offset, mean, variance = (arrays[part] for part in parts)
-    folded = (scale / np.sqrt(variance + epsilon)).astype(np.float32)
-    adapted[parts[0]] = folded
-    adapted[parts[1]] = (offset - mean * folded).astype(np.float32)
-
-
-def _with_matching_head(arrays: dict[str, FloatArray], num_classes: int) -> dict[str, FloatArray]:
-    """Without a classifier of other classes; (classes, 2048, 1, 1, 1) made (2048, classes)."""
-    head = {name: arrays.pop(name) for name in ("pred_w", "pred_b") if name in arrays}
-    if "pred_b" in head and head["pred_b"].size == num_classes:
-        if "pred_w" in head and head["pred_w"].ndim > 2:  # as saved by the evaluation program
-            head["pred_w"] = head["pred_w"].reshape(num_classes, -1).T
-        arrays |= head
-    return arrays
+def _fold_statistics(arrays: dict[str, FloatArray], name: str, epsilon: float) -> None:
+    """Let `weight * x + bias` be what the batch norm `name` computed."""
+    mean, variance = (arrays.pop(f"{name}.running_{part}") for part in ("mean", "var"))
+    scale = (arrays[f"{name}.weight"] / np.sqrt(variance + epsilon)).astype(np.float32)
+    arrays[f"{name}.weight"] = scale
+    arrays[f"{name}.bias"] = (arrays[f"{name}.bias"] - mean * scale).astype(np.float32)
 
 
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
@@ -519,11 +512,14 @@ def clip_shape(settings: NonLocalSettings) -> ClipShape:
 
 SPEC = ModelSpec(
     title="Non-local",
-    task="classification",
+    task=Classification(clip_shape=clip_shape, features=True, explains=True, exports=True),
     settings=NonLocalSettings,
     build=NonLocalNet,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
     parameter_rules=parameter_rules,
-    clip_shape=clip_shape,
+    resnet=ResNetStart(
+        depth=lambda settings: settings.depth,
+        width=lambda settings: settings.width,
+        adapt=from_image_net,
+    ),
+    paddle=PaddleWeights(names=paddle_names),
 )

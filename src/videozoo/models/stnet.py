@@ -19,19 +19,27 @@ Reference behaviour: PaddlePaddle/models release/1.8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videozoo import resnet_names
 from videozoo.models import _resnet
 from videozoo.models._resnet import Depth, ResNet
-from videozoo.types import ClipShape, ModelSpec, PaddleName, ParameterRule, Settings
+from videozoo.types import (
+    Classification,
+    ClipShape,
+    FloatArray,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ResNetStart,
+    Settings,
+)
 
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+_CONV_1 = "backbone.stem.conv.weight"
 
 
 class StNetSettings(Settings):
@@ -157,7 +165,7 @@ HEAD_NORM_NAMES = {"bn_in": "xception_bn", "bn_mid": "xception_bndw", "bn_out": 
 
 def paddle_names(settings: StNetSettings) -> dict[str, PaddleName]:
     """Keys of the state_dict to their PaddlePaddle names."""
-    names = {f"backbone.{k}": v for k, v in _resnet.paddle_names(settings.depth).items()}
+    names = {f"backbone.{k}": v for k, v in resnet_names.paddle_names(settings.depth).items()}
     for i, number in enumerate(_batch_norm_numbers(settings.depth)):
         names |= _conv_names(f"temporal.{i}.conv", f"conv3d_{i}")
         names |= _norm_names(f"temporal.{i}.bn", f"batch_norm_{number}")
@@ -177,8 +185,8 @@ def _batch_norm_numbers(depth: int) -> tuple[int, int]:
     >>> [_batch_norm_numbers(depth) for depth in (50, 101, 152)]
     [(24, 44), (24, 95), (36, 146)]
     """
-    first = 1 + sum(_resnet.num_batch_norms(depth, stage) for stage in (0, 1))
-    return first, first + 1 + _resnet.num_batch_norms(depth, 2)
+    first = 1 + sum(resnet_names.num_batch_norms(depth, stage) for stage in (0, 1))
+    return first, first + 1 + resnet_names.num_batch_norms(depth, 2)
 
 
 def _conv_names(ours: str, theirs: str, *, reshape: bool = False) -> dict[str, PaddleName]:
@@ -189,10 +197,10 @@ def _conv_names(ours: str, theirs: str, *, reshape: bool = False) -> dict[str, P
 
 
 def _norm_names(ours: str, theirs: str) -> dict[str, PaddleName]:
-    return _resnet.batch_norm_names(ours, theirs, (".w_0", ".b_0", ".w_1", ".w_2"))
+    return resnet_names.batch_norm_names(ours, theirs, (".w_0", ".b_0", ".w_1", ".w_2"))
 
 
-def adapt_pretrained(
+def from_image_net(
     settings: StNetSettings, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """From an image ResNet: what StNet adds is left out, the first convolution sees grey.
@@ -200,22 +208,12 @@ def adapt_pretrained(
     Its kernel is averaged over the three colours, repeated for every channel of the super-image and
     divided by the frames.
     """
-    ours = ("batch_norm", "xception", "conv3d")
-    kept = {
-        name: array
-        for name, array in _resnet.without_head(arrays).items()
-        if not any(part in name for part in ours)
-    }
-    if "conv1_weights" in kept:
+    kept = _resnet.parts_of(arrays, "backbone")
+    if _CONV_1 in kept:
         frames = settings.frames_per_segment
-        grey = kept["conv1_weights"].mean(axis=1, keepdims=True) / np.float32(frames)
-        kept["conv1_weights"] = np.repeat(grey, 3 * frames, axis=1)
+        grey = kept[_CONV_1].mean(axis=1, keepdims=True) / np.float32(frames)
+        kept[_CONV_1] = np.repeat(grey, 3 * frames, axis=1)
     return kept
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """None: batch norms and biases decay like all else, as in 2019."""
-    return {}
 
 
 def clip_shape(settings: StNetSettings) -> ClipShape:
@@ -229,11 +227,19 @@ def clip_shape(settings: StNetSettings) -> ClipShape:
 
 SPEC = ModelSpec(
     title="StNet",
-    task="classification",
+    task=Classification(
+        clip_shape=clip_shape,
+        features=True,
+        explains=True,
+        exports=True,
+    ),
     settings=StNetSettings,
     build=StNet,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    clip_shape=clip_shape,
+    resnet=ResNetStart(
+        depth=lambda settings: settings.depth,
+        width=lambda settings: settings.width,
+        part="backbone",
+        adapt=from_image_net,
+    ),
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -17,9 +17,7 @@ the layer are computed once for each; a pair costs a quarter of what it seems to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
@@ -27,10 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videozoo.ops.frames import l2_normalize
-from videozoo.types import ModelSpec, PaddleName, ParameterRule, Settings
-
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+from videozoo.types import ModelSpec, MomentRetrieval, PaddleName, PaddleWeights, Settings
 
 _PAIRS_AT_ONCE = 16_384
 """Of a grid; more would only take memory."""
@@ -175,29 +170,17 @@ def paddle_names(settings: TALLSettings) -> dict[str, PaddleName]:
     }
 
 
-def adapt_pretrained(
-    settings: TALLSettings, arrays: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """From another TALL: everything but a layer for features or vectors of another length."""
-    kept = dict(arrays)
-    dims = {"v2s_lt_weights": settings.visual_dim, "s2s_lt_weights": settings.sentence_dim}
-    for name, dim in dims.items():
-        if name in kept and len(kept[name]) != dim:
-            del kept[name]
-    return kept
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """None."""
-    return {}
+def named_losses(outputs: Tensor, offsets: Tensor) -> dict[str, Tensor]:
+    """As `losses`, for training: what is learnt from, and what the log shows."""
+    found = losses(outputs, offsets)
+    return {"loss": found.total, "regression_loss": found.regression}
 
 
 SPEC = ModelSpec(
     title="TALL",
-    task="moments",
+    task=MomentRetrieval(losses=named_losses, exports=True),
     settings=TALLSettings,
     build=TALL,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
+    start_sizes=("visual_dim", "sentence_dim"),
+    paddle=PaddleWeights(names=paddle_names),
 )

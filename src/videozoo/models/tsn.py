@@ -17,17 +17,25 @@ Reference behaviour: PaddlePaddle/models release/1.8 (RGB stream, consensus befo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import Tensor, nn
 
+from videozoo import resnet_names
 from videozoo.models import _resnet
 from videozoo.models._resnet import Depth, ResNet
-from videozoo.types import ClipShape, ModelSpec, PaddleName, ParameterRule, Settings
+from videozoo.types import (
+    Classification,
+    ClipShape,
+    FloatArray,
+    ModelSpec,
+    PaddleName,
+    PaddleWeights,
+    ResNetStart,
+    Settings,
+)
 
-if TYPE_CHECKING:
-    from videozoo.types import FloatArray
+_CONV_1 = "backbone.stem.conv.weight"
 
 
 class TSNSettings(Settings):
@@ -84,28 +92,21 @@ class TSN(nn.Module):
 
 def paddle_names(settings: TSNSettings) -> dict[str, PaddleName]:
     """Keys of the state_dict to their PaddlePaddle names."""
-    names = {f"backbone.{k}": v for k, v in _resnet.paddle_names(settings.depth).items()}
+    names = {f"backbone.{k}": v for k, v in resnet_names.paddle_names(settings.depth).items()}
     return names | {
         "head.weight": PaddleName("fc_0.w_0", transpose=True),
         "head.bias": PaddleName("fc_0.b_0"),
     }
 
 
-def adapt_pretrained(
+def from_image_net(
     settings: TSNSettings, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """From an image ResNet: all but its classifier, the first convolution repeated per frame."""
-    kept = _resnet.without_head(arrays)
-    if "conv1_weights" in kept:
-        kept["conv1_weights"] = _resnet.for_stacked_frames(
-            kept["conv1_weights"], settings.frames_per_segment
-        )
+    kept = _resnet.parts_of(arrays, "backbone")
+    if _CONV_1 in kept:
+        kept[_CONV_1] = _resnet.for_stacked_frames(kept[_CONV_1], settings.frames_per_segment)
     return kept
-
-
-def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """None: batch norms and biases decay like all else, as in 2019."""
-    return {}
 
 
 def clip_shape(settings: TSNSettings) -> ClipShape:
@@ -119,11 +120,20 @@ def clip_shape(settings: TSNSettings) -> ClipShape:
 
 SPEC = ModelSpec(
     title="TSN",
-    task="classification",
+    task=Classification(
+        clip_shape=clip_shape,
+        features=True,
+        features_of_images=True,
+        explains=True,
+        exports=True,
+    ),
     settings=TSNSettings,
     build=TSN,
-    paddle_names=paddle_names,
-    adapt_pretrained=adapt_pretrained,
-    parameter_rules=parameter_rules,
-    clip_shape=clip_shape,
+    resnet=ResNetStart(
+        depth=lambda settings: settings.depth,
+        width=lambda settings: settings.width,
+        part="backbone",
+        adapt=from_image_net,
+    ),
+    paddle=PaddleWeights(names=paddle_names),
 )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from videozoo.ops.tiou import as_segments, covered, tiou
-from videozoo.types import Candidates
+from videozoo.types import Candidates, ProposalGeneration
 
 FloatArray = NDArray[np.float64]
 
@@ -289,3 +289,36 @@ def result_entries(
         columns["label"] = [classes[label] for label in candidates.labels[:most].tolist()]
     columns["segment"] = seconds.tolist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def described_proposals(
+    start: NDArray[np.float32],
+    end: NDArray[np.float32],
+    action: NDArray[np.float32],
+    *,
+    options: ProposalGeneration,
+    most: int,
+) -> tuple[BoundaryProposals, NDArray[np.float64]]:
+    """Propose segments of one video and describe them: what lies between the stages of BSN.
+
+    Args:
+        start: (T,) scores of the steps as starts.
+        end: (T,) as ends.
+        action: (T,) as parts of an action.
+        options: How.
+        most: Proposals to keep, the best first.
+
+    Returns:
+        The proposals, and (K, options.feature_dim) numbers that describe them.
+    """
+    proposals = generate_proposals(start, end, threshold=options.threshold, top_k=most)
+    numbers = proposal_features(
+        action,
+        proposals.segments,
+        num_action=options.num_action,
+        num_start=options.num_start,
+        num_end=options.num_end,
+        samples_per_bin=options.samples_per_bin,
+        boundary_ratio=options.boundary_ratio,
+    )
+    return proposals, numbers

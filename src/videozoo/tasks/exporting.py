@@ -125,7 +125,7 @@ def description(
         torch=torch.__version__,
         model=config.name,
         title=config.spec.title,
-        task=config.spec.task,
+        task=config.spec.task.name,
         config=config.as_dict(),
         class_names=list(class_names) if class_names else None,
         source={"file": trained.path.name, "sha256": sha256_of(trained.path)},

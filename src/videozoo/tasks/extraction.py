@@ -57,6 +57,7 @@ from videozoo.tasks.next_steps import after_extraction, source_of_features, trai
 from videozoo.tasks.requests import Device, ExtractRequest, Layer
 from videozoo.tasks.results import conclude, say_damaged
 from videozoo.tasks.starting import initialise
+from videozoo.types import Classification
 from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_weights, sniff
 from videozoo.weights.torchvision import recognise
@@ -117,7 +118,7 @@ class Extractor:
             WeightsError: They do not fit, or are an exported graph, which gives scores only.
         """
         _check_rate(rate, window_seconds)
-        config = _clip_config(trained)
+        config = _clip_config(trained, layer)
         views = config.predict
         config = with_views(config, views)
         view = replace(eval_plan(clip_shape(config), config.data, views), num_clips=1, num_crops=1)
@@ -227,17 +228,23 @@ def _check_rate(rate: float, window_seconds: float | None) -> None:
         raise UsageError(f"--window-seconds {window_seconds:g}: expected more than 0 seconds")
 
 
-def _clip_config(trained: Trained) -> RunConfig:
+def _clip_config(trained: Trained, layer: Layer) -> RunConfig:
     config = trained.config
     if exported_kind(trained.path) is not None:
         raise WeightsError(
             f"{trained.path}: an exported graph gives scores and no features; pass the weights it "
             "was made from (a run folder or a .safetensors file)"
         )
-    if config.spec.clip_shape is None:
+    task = config.spec.task
+    if not isinstance(task, Classification):
         raise ConfigError(
             f"{trained.path}: {config.spec.title} reads features itself; features are extracted "
             "with a model that looks at videos (tsn, tsm, stnet, nonlocal)"
+        )
+    if layer == "features" and not task.features:
+        raise ConfigError(
+            f"{trained.path}: {config.spec.title} does not give features (its model file says "
+            "nothing of `features`); extract its scores (--layer scores), or use another model"
         )
     return config
 
@@ -252,7 +259,8 @@ def _built(trained: Trained, config: RunConfig, layer: Layer) -> nn.Module:
             f"{path}: a torchvision {net.title}, whose classifier knows images; extract its "
             "features, or scores with trained weights"
         )
-    if config.name != "tsn":
+    task = config.spec.task
+    if not (isinstance(task, Classification) and task.features_of_images):
         raise WeightsError(
             f"{path}: a torchvision {net.title}, which knows nothing of what {config.spec.title} "
             "does along time; extract with it as a TSN (--config tsn), or train first"
@@ -412,7 +420,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     _check_rate(request.rate, request.window_seconds)
     labels = None if request.labels is None else read_labels(request.labels)
     trained = config_for_weights(request.source, request.weights)
-    entries = find_inputs(request.inputs, _clip_config(trained).data.root)
+    entries = find_inputs(request.inputs, _clip_config(trained, request.layer).data.root)
     videos = _to_extract(entries, labels)
     accelerator = make_accelerator(device=request.device, precision=trained.config.train.precision)
     say = speaker(Console(stderr=True), accelerator)

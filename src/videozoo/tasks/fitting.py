@@ -154,6 +154,7 @@ def run_training(
     can_validate = plan.num_held_out is not None
     validates = can_validate and request.valid_interval <= settings.epochs
     check_early_stop(settings, validates=validates)  # before a folder is made
+    constants = config.spec.constants(config.model)
 
     learnt = Learnt(
         class_names=plan.class_names,
@@ -177,6 +178,8 @@ def run_training(
     if request.fixed_seed:
         torch.use_deterministic_algorithms(True, warn_only=True)
     module = build(config)
+    for key, values in constants.items():
+        module.get_buffer(key).copy_(torch.from_numpy(values))
     plan.prepare(module)
     start(module, config, request, say=say, class_names=plan.class_names)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +19,7 @@ from videozoo.tasks.loading import (
     build_trained,
     config_for_weights,
     paddle_arrays,
+    paddle_names,
     resolve_weights,
 )
 from videozoo.tasks.requests import ConfigSource, Device, TrainRequest
@@ -137,8 +137,9 @@ def _classes_held(config: RunConfig, path: Path, asked: int | None) -> int | Non
     """
     sketch = outline(config).state_dict()
     if sniff(path).startswith("paddle"):
-        names = config.spec.paddle_names(config.model)
-        state = fit_paddle(paddle_arrays(path, config), names, sketch)
+        if config.spec.paddle is None:
+            return None
+        state = fit_paddle(paddle_arrays(path, config), paddle_names(config, path), sketch)
     else:
         state, _ = read_weights(path)
         if recognise(state) is not None:
@@ -150,7 +151,7 @@ def _classes_held(config: RunConfig, path: Path, asked: int | None) -> int | Non
     if classifier is not None:
         held = _rows_of(classifier, state)
     # PaddlePaddle calls the classifier of an image ResNet as that of a clip model
-    is_image_net = held == _IMAGE_NET != asked and hasattr(config.model, "depth")
+    is_image_net = held == _IMAGE_NET != asked and config.spec.resnet is not None
     return None if is_image_net else held
 
 
@@ -234,11 +235,10 @@ def load(
     source = ConfigSource(path=Path(config) if config else None)
     trained = config_for_weights(source, None if weights is None else str(weights))
     spec = trained.config.spec
-    if task is not None and task_family(spec.task) != task_family(task):
-        raise WeightsError(
-            f"{trained.path}: {spec.title} is a model for {task_family(spec.task)}, not for {task}"
-        )
-    return import_module(f"videozoo.tasks.{spec.task}").load(trained, device=device)
+    family = task_family(spec.task.name)
+    if task is not None and family != task_family(task):
+        raise WeightsError(f"{trained.path}: {spec.title} is a model for {family}, not for {task}")
+    return run.task_module(spec.task.name).load(trained, device=device)
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import model_name
 from videozoo.tasks.building import is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
+from videozoo.types import PaddleName
 from videozoo.weights.exported import exported_kind, read_description, spec_of
 from videozoo.weights.files import (
     find_weights,
@@ -259,8 +260,9 @@ def build_trained(
     config = config or trained.config
     sketch, names = outline(config), None
     if sniff(trained.path).startswith("paddle"):
-        names = config.spec.paddle_names(config.model)
-        state = fit_paddle(paddle_arrays(trained.path, config), names, sketch.state_dict())
+        places = paddle_names(config, trained.path)
+        names = {ours: place.name for ours, place in places.items()}
+        state = fit_paddle(paddle_arrays(trained.path, config), places, sketch.state_dict())
     else:
         state, _ = read_weights(trained.path)
         _refuse_image_net(state, trained.path, config)
@@ -277,10 +279,28 @@ def paddle_arrays(path: Path, config: RunConfig) -> dict[str, NDArray[Any]]:
     Raises:
         WeightsError: The file is damaged, of another kind, or of another number of parameters.
     """
-    spec = config.spec
-    wanted = {place.name for place in spec.paddle_names(config.model).values()}
-    arrays = read_paddle(path, wanted | set(spec.paddle_ignored))
-    return {name: array for name, array in arrays.items() if name not in spec.paddle_ignored}
+    ignored = config.spec.paddle.ignored if config.spec.paddle else ()
+    wanted = {place.name for place in paddle_names(config, path).values()}
+    arrays = read_paddle(path, wanted | set(ignored))
+    return {name: array for name, array in arrays.items() if name not in ignored}
+
+
+def paddle_names(config: RunConfig, source: object) -> Mapping[str, PaddleName]:
+    """Where a configured model's tensors stand in weights of 2019.
+
+    Args:
+        config: The run's.
+        source: What messages call such weights.
+
+    Raises:
+        WeightsError: The model has no weights of 2019.
+    """
+    if config.spec.paddle is None:
+        raise WeightsError(
+            f"{source}: PaddlePaddle parameters, of which {config.spec.title} has none (its model "
+            "file names no tensors of 2019)"
+        )
+    return config.spec.paddle.names(config.model)
 
 
 def _refuse_image_net(state: Mapping[str, Tensor], path: Path, config: RunConfig) -> None:

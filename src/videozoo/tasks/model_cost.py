@@ -21,11 +21,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError
-from videozoo.models import model_name, model_spec, model_summary
+from videozoo.models import model_name, model_summary
 from videozoo.report.tables import percent, plain
 from videozoo.tasks.building import build, outline
 from videozoo.tasks.requests import Device
-from videozoo.types import Settings
+from videozoo.types import (
+    Captioning,
+    Classification,
+    Localisation,
+    MomentRetrieval,
+    ProposalScoring,
+    Settings,
+    Tagging,
+)
 from videozoo.weights.registry import PUBLISHED, Published
 
 _SHARE_TO_OPEN = 0.3  # parts with more of the parameters are shown by their own parts
@@ -118,7 +126,7 @@ def configured(
         config = from_layers([("", {"model": {"name": named}}), *layers], origins=origins)
     if clip is None:
         return config
-    if model_spec(named).clip_shape is None:
+    if not isinstance(config.spec.task, Classification):
         raise ConfigError(f"--input is for models that take clips, which {named} does not")
     steps, height, width = clip
     if height != width:
@@ -210,37 +218,38 @@ class _Sample:
 
     @classmethod
     def of(cls, config: RunConfig) -> _Sample:
-        if config.spec.feature_shape is not None:
-            shape = config.spec.feature_shape(config.model)
-            steps = shape.num_frames or config.data.max_frames or 300
-            dims = tuple(stream.dim for stream in shape.streams)
-            named = ", ".join(f"{stream.name} {stream.dim}" for stream in shape.streams)
-            return cls(f"{steps} frames of features ({named})", steps, dims=dims)
-        if config.spec.sequence_shape is not None:
-            shape = config.spec.sequence_shape(config.model)
-            size = shape.feature_dim, shape.num_steps
-            subject = f"a video of {size[1]} steps of features ({size[0]} numbers each)"
-            return cls(subject, shape.num_steps, sequence=size)
-        if config.spec.proposal_dim is not None:
-            size = config.data.max_proposals, config.spec.proposal_dim(config.model)
-            subject = f"{size[0]} proposals of a video ({size[1]} numbers each)"
-            return cls(subject, size[0], sequence=size)
-        if config.spec.task == "captioning":
-            dim = config.model.feature_dim
-            subject = f"an event of {_EVENT} vectors ({dim} numbers each), {_WORDS} words"
-            return cls(subject, _EVENT, told=((_EVENT, dim), (_WORDS,)))
-        if config.spec.task == "moments":
-            dims = config.model.visual_dim, config.model.sentence_dim
-            subject = f"one clip ({dims[0]} numbers) and one sentence ({dims[1]})"
-            return cls(subject, 1, told=((dims[0],), (dims[1],)))
-        if config.spec.clip_shape is None:
-            raise ConfigError(f"model {config.name!r} takes neither clips nor features")
-        shape = config.spec.clip_shape(config.model)
-        side = int(config.data.crop_size)
-        clip = (shape.num_steps, 3 * shape.frames_per_step, side, side)
-        size = "x".join(map(str, clip))
-        subject = f"one clip of {size} (frames, channels, height, width)"
-        return cls(subject, shape.num_steps, clip=clip)
+        task, model = config.spec.task, config.model
+        match task:
+            case Classification():
+                shape = task.clip_shape(model)
+                side = int(config.data.crop_size)
+                clip = (shape.num_steps, 3 * shape.frames_per_step, side, side)
+                size = "x".join(map(str, clip))
+                subject = f"one clip of {size} (frames, channels, height, width)"
+                return cls(subject, shape.num_steps, clip=clip)
+            case Tagging():
+                shape = task.feature_shape(model)
+                steps = shape.num_frames or config.data.max_frames or 300
+                dims = tuple(stream.dim for stream in shape.streams)
+                named = ", ".join(f"{stream.name} {stream.dim}" for stream in shape.streams)
+                return cls(f"{steps} frames of features ({named})", steps, dims=dims)
+            case Localisation():
+                shape = task.sequence_shape(model)
+                size = shape.feature_dim, shape.num_steps
+                subject = f"a video of {size[1]} steps of features ({size[0]} numbers each)"
+                return cls(subject, shape.num_steps, sequence=size)
+            case ProposalScoring():
+                size = config.data.max_proposals, model.feature_dim
+                subject = f"{size[0]} proposals of a video ({size[1]} numbers each)"
+                return cls(subject, size[0], sequence=size)
+            case Captioning():
+                dim = model.feature_dim
+                subject = f"an event of {_EVENT} vectors ({dim} numbers each), {_WORDS} words"
+                return cls(subject, _EVENT, told=((_EVENT, dim), (_WORDS,)))
+            case MomentRetrieval():
+                dims = model.visual_dim, model.sentence_dim
+                subject = f"one clip ({dims[0]} numbers) and one sentence ({dims[1]})"
+                return cls(subject, 1, told=((dims[0],), (dims[1],)))
 
     def inputs(self, count: int, device: torch.device) -> tuple[Any, ...]:
         if self.told:

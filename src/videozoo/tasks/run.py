@@ -13,6 +13,7 @@ from videozoo.tasks.requests import (
     PredictRequest,
     TrainRequest,
 )
+from videozoo.types import Classification, MomentRetrieval
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
@@ -50,9 +51,9 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
     if config is None:
         is_known = request.resume and request.source.path is None
         config = stored_config(request) if is_known else request.source.load()
-    flags = ("data.train",) if config.spec.task == "classification" else ()
+    flags = ("data.train",) if isinstance(config.spec.task, Classification) else ()
     with paths_explained(config, with_data=flags):
-        return _task(config.spec.task).train(config, request)
+        return task_module(config.spec.task.name).train(config, request)
 
 
 def evaluate(request: EvalRequest) -> None:
@@ -66,7 +67,7 @@ def evaluate(request: EvalRequest) -> None:
 
     loaded = config_for_weights(request.source, request.weights)
     with paths_explained(loaded.config, with_data=("data.test", "data.val", "data.train")):
-        _task(loaded.config.spec.task).evaluate(loaded, request)
+        task_module(loaded.config.spec.task.name).evaluate(loaded, request)
 
 
 def predict(request: PredictRequest) -> None:
@@ -80,10 +81,15 @@ def predict(request: PredictRequest) -> None:
 
     loaded = config_for_weights(request.source, request.weights)
     spec = loaded.config.spec
-    if request.sentences and spec.task != "moments":
+    if request.sentences and not isinstance(spec.task, MomentRetrieval):
         raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
+    if request.explain and not spec.task.explains and spec is not loaded.config.exported:
+        raise UsageError(
+            f"--explain: {spec.title} does not tell where it looked (its model file says nothing "
+            "of `explains`); leave it out"
+        )
     with paths_explained(loaded.config):
-        _task(spec.task).predict(loaded, request)
+        task_module(spec.task.name).predict(loaded, request)
 
 
 def export(request: ExportRequest) -> Path:
@@ -107,14 +113,16 @@ def export_trained(trained: Trained, request: ExportRequest) -> Path:
         VideozooError: As `export`.
     """
     spec = trained.config.spec
-    task = _task(spec.task)
-    if not hasattr(task, "export"):
+    if not spec.task.exports and spec is not trained.config.exported:
+        doing = _NOT_EXPORTED.get(spec.task.name)
+        what = f"models {doing} cannot" if doing else "its model file does not say that it can"
         raise RunError(
-            f"{spec.title}: models {_NOT_EXPORTED.get(spec.task, spec.task)} cannot be exported "
-            f"yet; `predict` and `load` take the weights themselves, {trained.path}"
+            f"{spec.title}: {what} be exported{' yet' if doing else ''}; `predict` and `load` take "
+            f"the weights themselves, {trained.path}"
         )
-    return task.export(trained, request)
+    return task_module(spec.task.name).export(trained, request)
 
 
-def _task(name: str) -> Any:
+def task_module(name: str) -> Any:
+    """The module that trains, evaluates and predicts for a task, by the name of the task."""
     return import_module(f"videozoo.tasks.{_ROOMS.get(name, name)}")

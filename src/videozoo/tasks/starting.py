@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from videozoo import resnet_names
 from videozoo.config import RunConfig
 from videozoo.engine.devices import keep_random_state
 from videozoo.errors import WeightsError, few
-from videozoo.tasks.loading import default_weights, paddle_arrays, resolve_weights
+from videozoo.tasks.loading import default_weights, paddle_arrays, paddle_names, resolve_weights
 from videozoo.tasks.requests import TrainRequest
-from videozoo.types import FloatArray, PaddleName
+from videozoo.types import FloatArray, PaddleName, ResNetStart
 from videozoo.weights.files import read_weights, sniff
 from videozoo.weights.fit import classifier_of_others, fit_paddle, load_state
-from videozoo.weights.torchvision import ImageNet, recognise, to_paddle_names
+from videozoo.weights.paddle import read_paddle
+from videozoo.weights.torchvision import ImageNet, recognise, to_our_names
 
+_T = TypeVar("_T")
 FRESH, DEFAULT = "none", "default"
 """Values of --pretrain that are no weights: fresh ones; those that 2019 started from."""
 
@@ -78,8 +81,8 @@ def initialise(
 
     - videozoo's own, of the same model: all of them. Of a classifier of other classes the rows
       whose names are known on both sides; without names, none.
-    - a ResNet with torchvision's names, or PaddlePaddle parameters: through the model's own rule
-      (`ModelSpec.adapt_pretrained`): heads are left fresh, first convolutions or kernels inflated.
+    - a ResNet with torchvision's names, or PaddlePaddle parameters: by the model's own rule
+      (`ResNetStart.adapt`): heads are left fresh, first convolutions or kernels inflated.
 
     Args:
         module: Changed in place.
@@ -97,14 +100,10 @@ def initialise(
     path = default_weights(config.name, "pretrain") if weights == DEFAULT else None
     path = path or resolve_weights(weights)
     if sniff(path).startswith("paddle"):
-        arrays = paddle_arrays(path, config)
-        floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-        return _from_paddle(module, config, floats, drop, path)
+        return _from_paddle(module, config, drop, path)
     state, metadata = read_weights(path)
     if (net := recognise(state)) is not None:
-        _check_depth(net, config, path)
-        arrays = to_paddle_names(state, net, source=path)
-        return _from_paddle(module, config, arrays, drop, path, f" (torchvision {net.title})")
+        return _from_image_net(module, config, state, net, drop, path)
     made_for = metadata.get("model", config.name)
     if made_for != config.name:
         raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
@@ -150,7 +149,7 @@ def _classes_by_name(
         None where the parameters are not as the names say.
     """
     fresh = module.state_dict()
-    blocks = _class_parameters(config)
+    blocks = class_parameters(config)
     places = {name: place for place, name in reversed(list(enumerate(theirs)))}
     rows: dict[str, Tensor] = {}
     for name, count in blocks.items():
@@ -173,17 +172,22 @@ def _classes_by_name(
     return _ByName(rows, taken, [name for name in ours if name not in places])
 
 
-def _class_parameters(config: RunConfig) -> dict[str, int]:
+def class_parameters(config: RunConfig) -> dict[str, int]:
     """Parameters with rows for classes (or words), and how many rows each class has."""
-    fields = type(config.model).model_fields
-    field = next((name for name in ("num_classes", "vocabulary_size") if name in fields), None)
-    if field is None:
+    found = (_sized_by(config, field) for field in ("num_classes", "vocabulary_size"))
+    sizes = next((each for each in found if each), {})
+    return {name: large[0] - small[0] for name, (small, large) in sizes.items()}
+
+
+def _sized_by(config: RunConfig, field: str) -> dict[str, tuple[torch.Size, torch.Size]]:
+    """Tensors whose shapes depend on a setting: their shapes now, and were it one more."""
+    if field not in type(config.model).model_fields:
         return {}
     more = config.model.model_copy(update={field: getattr(config.model, field) + 1})
     with torch.device("meta"), keep_random_state():  # shapes only
         small, large = (config.spec.build(one).state_dict() for one in (config.model, more))
     return {
-        name: large[name].shape[0] - tensor.shape[0]
+        name: (tensor.shape, large[name].shape)
         for name, tensor in small.items()
         if large[name].shape != tensor.shape
     }
@@ -215,67 +219,112 @@ def _from_same_model(
     return _line(path, f"{report.describe()}; {reason}")
 
 
-def _from_paddle(
+def _from_image_net(
     module: nn.Module,
     config: RunConfig,
-    arrays: Mapping[str, FloatArray],
+    state: Mapping[str, Tensor],
+    net: ImageNet,
     drop: Sequence[str],
     path: Path,
-    kind: str = "",
 ) -> str:
-    names = config.spec.paddle_names(config.model)
-    wanted = {place.name for place in names.values()}
-    adapted = config.spec.adapt_pretrained(config.model, arrays)
-    if _is_same_model(module, arrays, names):  # then only its classifier has to go
-        head = wanted - adapted.keys()
-        adapted = {n: a for n, a in arrays.items() if n not in head or not _is_head(n, names)}
-    kept = {name: array for name, array in adapted.items() if name in wanted}
-    state = fit_paddle(kept, names, module.state_dict())
-    if not state:
-        some = ", ".join(list(arrays)[:4])
-        raise WeightsError(
-            f"{path}: none of its {len(arrays)} parameters ({some}, ...) has a place in "
-            f"{config.name}; expected a ResNet of depth {getattr(config.model, 'depth', '?')}"
-        )
-    report = load_state(module, state, drop=drop, strict=False, source=path, names=names)
-    return _line(path, report.describe(), kind)
-
-
-def _is_same_model(
-    module: nn.Module, arrays: Mapping[str, FloatArray], names: Mapping[str, PaddleName]
-) -> bool:
-    """Whether the file holds all of this very model, but for a classifier of other classes."""
-    ours = {k: v for k, v in module.state_dict().items() if k in names}
-    if not all(place.name in arrays for place in names.values()):
-        return False
-    state = fit_paddle(arrays, names, ours)
-    misshapen = [name for name in ours if state[name].shape != ours[name].shape]
-    return not misshapen or classifier_of_others(ours, state) is not None
-
-
-def _is_head(name: str, names: Mapping[str, PaddleName]) -> bool:
-    layer = list(names)[-1].rpartition(".")[0]
-    return any(place.name == name for key, place in names.items() if key.startswith(f"{layer}."))
-
-
-def _check_depth(net: ImageNet, config: RunConfig, path: Path) -> None:
-    wanted = getattr(config.model, "depth", None)
-    if wanted is None:
+    """Start from a ResNet with torchvision's names."""
+    resnet = config.spec.resnet
+    if resnet is None:
         raise WeightsError(
             f"{path}: a torchvision {net.title}, and {config.spec.title} has no ResNet inside"
         )
+    wanted = resnet.depth(config.model)
     if wanted != net.depth:
         raise WeightsError(
             f"{path}: a torchvision {net.title}, of depth {net.depth}, and this run's model.depth "
             f"is {wanted}; pass a ResNet-{wanted}, or --set model.depth={net.depth}"
         )
+    arrays = _within(resnet, to_our_names(state, net, source=path))
+    names = _within(resnet, resnet_names.torchvision_names(net.depth))
+    adapted = resnet.adapt(config.model, arrays)
+    return _load(module, adapted, names, drop, path, f" (torchvision {net.title})")
+
+
+def _from_paddle(module: nn.Module, config: RunConfig, drop: Sequence[str], path: Path) -> str:
+    """Start from PaddlePaddle parameters: of this very model, of one like it, or of a ResNet."""
+    resnet, own = config.spec.resnet, dict[str, PaddleName]()
+    places = dict[str, PaddleName]()
+    if resnet is not None:
+        places |= _within(resnet, resnet_names.paddle_names(resnet.depth(config.model)))
+    if config.spec.paddle is not None or resnet is None:
+        own = dict(paddle_names(config, path))
+        places |= own
+    arrays = paddle_arrays(path, config) if own else read_paddle(path)
+    state = fit_paddle(arrays, places, module.state_dict())
+    found = {key: np.asarray(state[key], np.float32) for key in places if key in state}
+    adapted = _adapted(module, config, found)
+    if own and _is_same_model(module, {key: state[key] for key in own if key in state}, own):
+        last = list(own)[-1].rpartition(".")[0]  # then only its classifier has to go
+        kept = {key for key in found if key in adapted or not _starts_with(key, (last,))}
+        adapted = {key: found[key] for key in kept}
+    if not adapted:
+        some = ", ".join(list(arrays)[:4])
+        expected = f"; expected a ResNet of depth {resnet.depth(config.model)}" if resnet else ""
+        raise WeightsError(
+            f"{path}: none of its {len(arrays)} parameters ({some}, ...) has a place in "
+            f"{config.name}{expected}"
+        )
+    names = {ours: place.name for ours, place in places.items()}
+    return _load(module, adapted, names, drop, path)
+
+
+def _within(resnet: ResNetStart, of_resnet: Mapping[str, _T]) -> dict[str, _T]:
+    """Under the keys of the whole module what stands under those of the ResNet inside."""
+    return {f"{resnet.part}.{key}".lstrip("."): value for key, value in of_resnet.items()}
+
+
+def _adapted(
+    module: nn.Module, config: RunConfig, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Arrays under our names as a model starts from them."""
+    if config.spec.resnet is not None:
+        return config.spec.resnet.adapt(config.model, arrays)
+    sized = set[str]().union(*(_sized_by(config, key) for key in config.spec.start_sizes))
+    state = module.state_dict()
+    return {
+        key: array
+        for key, array in arrays.items()
+        if key not in sized or array.shape == tuple(state[key].shape)
+    }
+
+
+def _load(
+    module: nn.Module,
+    arrays: Mapping[str, FloatArray],
+    names: Mapping[str, str],
+    drop: Sequence[str],
+    path: Path,
+    kind: str = "",
+) -> str:
+    state = {
+        key: torch.from_numpy(np.ascontiguousarray(arrays[key]))
+        for key in module.state_dict()
+        if key in arrays
+    }
+    report = load_state(module, state, drop=drop, strict=False, source=path, names=names)
+    return _line(path, report.describe(), kind)
+
+
+def _is_same_model(module: nn.Module, state: Mapping[str, Tensor], names: Collection[str]) -> bool:
+    """Whether the file holds all of this very model, but for a classifier of other classes."""
+    if len(state) < len(names):
+        return False
+    ours = {key: value for key, value in module.state_dict().items() if key in names}
+    misshapen = [name for name in ours if state[name].shape != ours[name].shape]
+    return not misshapen or classifier_of_others(ours, state) is not None
 
 
 def _default_misfit(config: RunConfig) -> str:
     """Why what 2019 started from cannot fit this architecture; nothing, if it can."""
-    depth, width = getattr(config.model, "depth", None), getattr(config.model, "width", 1.0)
-    if depth is None:
+    resnet = config.spec.resnet
+    if resnet is None:
         return f"nothing to start {config.name} from was published"
+    depth, width = resnet.depth(config.model), resnet.width(config.model)
     if (depth, width) != (50, 1.0):
         return f"pretrained weights were published for depth 50 only, this is {depth} x {width:g}"
     return ""

@@ -14,10 +14,12 @@ import yaml
 from torch import Tensor
 
 from videozoo.config import RunConfig, from_layers, override_layers
+from videozoo.engine.devices import keep_random_state
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
+from videozoo.tasks.building import outline
 from videozoo.tasks.classification.common import configured_class_names
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.loading import (
@@ -25,11 +27,13 @@ from videozoo.tasks.loading import (
     build_trained,
     config_for_weights,
     paddle_arrays,
+    paddle_names,
     resolve_weights,
     save_trained,
 )
 from videozoo.tasks.requests import ConfigSource
-from videozoo.types import PaddleName
+from videozoo.tasks.starting import class_parameters
+from videozoo.types import Classification
 from videozoo.weights import registry
 from videozoo.weights.exported import exported_kind, read_description
 from videozoo.weights.files import read_metadata, read_weights, sniff
@@ -116,7 +120,7 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
     config = trained.config
     module = build_trained(trained)
     state = module.state_dict()
-    names = config.spec.paddle_names(config.model)
+    names = paddle_names(config, out) if out.suffix == ".pdparams" else {}
     try:
         with written_aside(out) as aside:
             if out.suffix == ".pdparams":
@@ -141,20 +145,24 @@ def guess_models(names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
     wanted = {name for name in names if not name.endswith(_COUNTER)}
     found: list[tuple[str, dict[str, Any]]] = []
     for model in list_models():
-        for settings, places in _variants(model):
-            theirs = {place.name for place in places.values()}
-            if wanted in (set(places), theirs):
-                found.append((model, settings))
+        found += [(model, settings) for settings, *both in _variants(model) if wanted in both]
     return found
 
 
-def _variants(model: str) -> Iterator[tuple[dict[str, Any], Mapping[str, PaddleName]]]:
-    """The names of a model's tensors at each of its depths."""
+def _variants(model: str) -> Iterator[tuple[dict[str, Any], set[str], set[str]]]:
+    """At each of a model's depths, its tensors' names: ours, and those of 2019 if it has any."""
     spec = model_spec(model)
     field = spec.settings.model_fields.get("depth")
     depths = get_args(field.annotation) if field is not None else ()
     for changes in [{"depth": depth} for depth in depths] or [{}]:
-        yield changes, spec.paddle_names(spec.settings(**changes))
+        settings = spec.settings(**changes)
+        if spec.paddle is None:
+            with torch.device("meta"), keep_random_state():  # names only
+                state = spec.build(settings).state_dict()
+            yield changes, {name for name in state if not name.endswith(_COUNTER)}, set()
+        else:
+            places = spec.paddle.names(settings)
+            yield changes, set(places), {place.name for place in places.values()}
 
 
 def _content(path: Path) -> _Content:
@@ -238,24 +246,25 @@ def _metadata_of(path: Path) -> dict[str, Any]:
 
 def _found_settings(path: Path, start: RunConfig) -> dict[str, Any]:
     """Depth and number of classes, as far as the tensors tell them."""
-    places = start.spec.paddle_names(start.model)
-    if sniff(path).startswith("paddle"):
-        arrays: Mapping[str, Any] = paddle_arrays(path, start)
-        last = list(places.values())[-1].name
-    else:
-        arrays, _ = read_weights(path)
-        last = list(places)[-1]
+    is_paddle = sniff(path).startswith("paddle")
+    arrays: Mapping[str, Any] = paddle_arrays(path, start) if is_paddle else read_weights(path)[0]
     found: dict[str, Any] = {}
     for model, settings in guess_models(arrays):
         if model == start.name:
             found |= settings
-    if last in arrays and "num_classes" in type(start.model).model_fields:
-        found["num_classes"] = int(np.prod(arrays[last].shape))
+    if "num_classes" in type(start.model).model_fields:
+        shapes = {name: tensor.shape for name, tensor in outline(start).state_dict().items()}
+        rows = class_parameters(start)
+        places = paddle_names(start, path) if is_paddle else {}
+        for name, count in rows.items():
+            theirs = places[name].name if is_paddle else name
+            if len(shapes[name]) == 1 and theirs in arrays:
+                found["num_classes"] = int(np.prod(arrays[theirs].shape)) // count
     return found
 
 
 def _class_names(trained: Trained) -> list[str] | None:
-    if trained.class_names or trained.config.spec.task != "classification":
+    if trained.class_names or not isinstance(trained.config.spec.task, Classification):
         return list(trained.class_names) if trained.class_names else None
     return configured_class_names(without_absent_names(trained.config))
 

@@ -25,7 +25,15 @@ from torch import Tensor
 from videozoo.commands import flag
 from videozoo.errors import RunError, WeightsError
 from videozoo.safe_json import parse_json
-from videozoo.types import ClipShape, ModelSpec, Settings
+from videozoo.types import (
+    Captioning,
+    Classification,
+    ClipShape,
+    ModelSpec,
+    MomentRetrieval,
+    Settings,
+    Task,
+)
 from videozoo.weights import _onnx, _pt2
 
 Kind = Literal["onnx", "torch-export"]
@@ -223,29 +231,34 @@ def spec_of(description: Description) -> ExportedSpec:
             f"an exported {description.title} for {description.task!r}, which is not known; "
             "update videozoo"
         )
-    clips = description.clips
-    shape = clips and ClipShape(
-        sampling=clips.sampling,
-        num_steps=clips.num_steps,
-        frames_per_step=clips.frames_per_step,
-    )
 
-    def absent(_: object) -> NoReturn:
+    def absent(*_: object) -> NoReturn:
         raise WeightsError(
             f"an exported {description.title} is a fixed graph; name the weights it was made from"
         )
 
     return ExportedSpec(
         title=description.title,
-        task=description.task,
+        task=_task_of(description, absent),
         settings=_SETTINGS[description.task],
         build=absent,
-        paddle_names=absent,
-        adapt_pretrained=lambda _settings, _arrays: absent(None),
         parameter_rules=absent,
-        clip_shape=None if shape is None else lambda _: shape,
         description=description,
     )
+
+
+def _task_of(description: Description, absent: Callable[..., NoReturn]) -> Task:
+    if description.task == "moments":
+        return MomentRetrieval(losses=absent)
+    clips = description.clips
+    if clips is None:
+        return Captioning(explains=True)  # the graph gives its attention
+    shape = ClipShape(
+        sampling=clips.sampling,
+        num_steps=clips.num_steps,
+        frames_per_step=clips.frames_per_step,
+    )
+    return Classification(clip_shape=lambda _settings: shape)
 
 
 def open_exported(

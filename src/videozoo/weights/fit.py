@@ -71,8 +71,8 @@ def fit_paddle(
     """
     state: dict[str, Tensor] = {}
     for ours, place in names.items():
-        if place.name in arrays and ours in module_state:
-            state[ours] = _to_our_layout(arrays[place.name], place, module_state[ours])
+        if place.name in arrays:
+            state[ours] = _to_our_layout(arrays[place.name], place, module_state.get(ours))
     known = {place.name for place in names.values()}
     for name, array in arrays.items():
         if name not in known and not _LEFTOVER.search(name):
@@ -140,7 +140,7 @@ def load_state(
     drop: Sequence[str] = (),
     strict: bool = True,
     source: object = "weights",
-    names: Mapping[str, PaddleName] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> LoadReport:
     """Load tensors into a module, all or nothing.
 
@@ -150,7 +150,7 @@ def load_state(
         drop: Leading parts of names ("head") whose tensors keep their fresh values.
         strict: Missing and extra tensors are errors; otherwise only reported.
         source: What messages call the weights: the file, as a rule.
-        names: Of the PaddlePaddle parameters they came from, for messages.
+        names: Our name to that in the file, for messages.
 
     Raises:
         WeightsError: Something does not fit; every problem is listed, and `module` is unchanged.
@@ -167,7 +167,11 @@ def load_state(
     misshapen = [name for name in shared if state[name].shape != ours[name].shape]
     broken = [name for name in shared if not _is_finite(state[name])]
 
-    arrow = _Arrows(names or {})
+    theirs = names or {}
+
+    def arrow(name: str) -> str:
+        return f"{name} <- {theirs[name]}" if name in theirs else name
+
     problems = [
         f"{arrow(name)}: file {tuple(state[name].shape)}, model {tuple(ours[name].shape)}"
         for name in misshapen
@@ -186,18 +190,9 @@ def load_state(
     )
 
 
-class _Arrows:
-    """Writes `our name <- PaddlePaddle's name`."""
-
-    def __init__(self, names: Mapping[str, PaddleName]):
-        self._names = names
-
-    def __call__(self, name: str) -> str:
-        place = self._names.get(name)
-        return name if place is None else f"{name} <- {place.name}"
-
-
-def _to_our_layout(array: NDArray[Any], place: PaddleName, ours: Tensor) -> Tensor:
+def _to_our_layout(array: NDArray[Any], place: PaddleName, ours: Tensor | None) -> Tensor:
+    if ours is None:  # what this module folds into others
+        return torch.from_numpy(np.array(array.T if place.transpose else array, order="C"))
     shape = tuple(ours.shape)
     if place.transpose:
         array = _as_out_in(array, shape)

@@ -1,41 +1,25 @@
-"""Image networks with torchvision's names, turned into PaddlePaddle's.
+"""Image networks with the names that torchvision and timm give the tensors of their ResNets.
 
-torchvision and timm call the tensors of their ResNets alike:
-
-    conv1.weight, bn1.*                         the stem
-    layer2.0.conv3.weight, layer2.0.bn3.*       third convolution of the first block of a stage
-    layer2.0.downsample.0.weight, .1.*          what the first block's shortcut goes through
-    fc.weight, fc.bias                          the classifier
-
-Under PaddlePaddle's names each model's own `adapt_pretrained` knows what to do with them.
+conv1.weight, bn1.*                         the stem
+layer2.0.conv3.weight, layer2.0.bn3.*       third convolution of the first block of a stage
+layer2.0.downsample.0.weight, .1.*          what the first block's shortcut goes through
+fc.weight, fc.bias                          the classifier
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from videozoo.errors import WeightsError
+from videozoo.resnet_names import BLOCKS, is_bottleneck, torchvision_names
 from videozoo.types import FloatArray
 
-_DEPTHS = {
-    (2, 2, 2, 2, False): 18,
-    (3, 4, 6, 3, False): 34,
-    (3, 4, 6, 3, True): 50,
-    (3, 4, 23, 3, True): 101,
-    (3, 8, 36, 3, True): 152,
-}
+_DEPTHS = {(blocks, is_bottleneck(depth)): depth for depth, blocks in BLOCKS.items()}
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
-_NORM = {
-    "weight": "scale",
-    "bias": "offset",
-    "running_mean": "mean",
-    "running_var": "variance",
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +56,7 @@ def recognise(state: Mapping[str, Tensor]) -> ImageNet | None:
             stage = int(found[1]) - 1
             blocks[stage] = max(blocks[stage], int(found[2]) + 1)
     bottleneck = "layer1.0.conv3.weight" in state
-    depth = _DEPTHS.get((blocks[0], blocks[1], blocks[2], blocks[3], bottleneck))
+    depth = _DEPTHS.get(((blocks[0], blocks[1], blocks[2], blocks[3]), bottleneck))
     if depth is None:
         return None
     middle = state.get("layer1.0.conv2.weight")
@@ -86,10 +70,10 @@ def recognise(state: Mapping[str, Tensor]) -> ImageNet | None:
     )
 
 
-def to_paddle_names(
+def to_our_names(
     state: Mapping[str, Tensor], net: ImageNet, *, source: object = "weights"
 ) -> dict[str, FloatArray]:
-    """Rename the tensors of a ResNet, and lay its classifier out as PaddlePaddle does.
+    """Rename the tensors of a ResNet; see `videozoo.resnet_names`. The classifier is left out.
 
     Args:
         state: With torchvision's names; the counters of batch norms may be there or not.
@@ -99,58 +83,14 @@ def to_paddle_names(
     Raises:
         WeightsError: A tensor that this depth has is missing, or one has no place in it.
     """
-    names = dict(_names(state, net.depth))
-    missing = [name for name in names if name not in state]
-    head = {"fc.weight", "fc.bias"}
-    extra = [
-        name
-        for name in state
-        if name not in names and name not in head and not name.endswith("num_batches_tracked")
-    ]
+    names = torchvision_names(net.depth)
+    known = {*names.values(), "fc.weight", "fc.bias"}
+    missing = [name for name in names.values() if name not in state]
+    extra = [n for n in state if n not in known and not n.endswith("num_batches_tracked")]
     if missing or extra:
         problems = [f"missing: {name}" for name in missing[:6]]
         problems += [f"not in a ResNet-{net.depth}: {name}" for name in extra[:6]]
         raise WeightsError(
             "\n  ".join([f"{source}: nearly a torchvision ResNet-{net.depth}, but", *problems])
         )
-    arrays = {theirs: _numbers(state[ours]) for ours, theirs in names.items()}
-    if head <= state.keys():
-        arrays["fc_0.w_0"] = np.ascontiguousarray(_numbers(state["fc.weight"]).T)
-        arrays["fc_0.b_0"] = _numbers(state["fc.bias"])
-    return arrays
-
-
-def _names(state: Mapping[str, Tensor], depth: int) -> Iterator[tuple[str, str]]:
-    """torchvision's names, each with PaddlePaddle's."""
-    *counts, bottleneck = next(key for key, value in _DEPTHS.items() if value == depth)
-    yield from _conv_bn("conv1", "bn1", "conv1", "bn_conv1")
-    for stage, num_blocks in enumerate(counts):
-        for block in range(num_blocks):
-            theirs = f"{stage + 2}{_block_letter(depth, stage, block)}"
-            ours = f"layer{stage + 1}.{block}"
-            for i in range(3 if bottleneck else 2):
-                at = f"{theirs}_branch2{'abc'[i]}"
-                yield from _conv_bn(
-                    f"{ours}.conv{i + 1}", f"{ours}.bn{i + 1}", f"res{at}", f"bn{at}"
-                )
-            if block == 0 and (stage > 0 or bottleneck):
-                at = f"{theirs}_branch1"
-                short = f"{ours}.downsample"
-                yield from _conv_bn(f"{short}.0", f"{short}.1", f"res{at}", f"bn{at}")
-
-
-def _conv_bn(conv: str, norm: str, their_conv: str, their_norm: str) -> Iterator[tuple[str, str]]:
-    yield f"{conv}.weight", f"{their_conv}_weights"
-    for key, part in _NORM.items():
-        yield f"{norm}.{key}", f"{their_norm}_{part}"
-
-
-def _block_letter(depth: int, stage: int, block: int) -> str:
-    """Name of a block within its stage: a, b, c; or a, b1, b2 where there are too many."""
-    if depth > 50 and stage == 2 and block > 0:
-        return f"b{block}"
-    return chr(ord("a") + block)
-
-
-def _numbers(tensor: Tensor) -> FloatArray:
-    return tensor.detach().float().cpu().numpy()
+    return {ours: state[theirs].detach().float().cpu().numpy() for ours, theirs in names.items()}

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from videozoo.commands import command
+from videozoo.config import RunConfig
 from videozoo.errors import RunError
-from videozoo.models.ets import ETS
-from videozoo.ops.gated_recurrence import recurrent_weights
 from videozoo.tasks.captioning.exported import (
     ENCODER_OUTPUTS,
     STEP_INPUTS,
-    ExportedETS,
+    ExportedCaptioner,
 )
-from videozoo.tasks.captioning.scoring import network_of, sized, trained_vocabulary
+from videozoo.tasks.captioning.scoring import sized, trained_vocabulary
 from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import (
     MOST_ROWS,
@@ -42,6 +41,7 @@ from videozoo.tasks.exporting import (
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
+from videozoo.types import CaptionGraphs, Captioning
 from videozoo.weights._files import written_aside
 from videozoo.weights.exported import step_file
 
@@ -49,60 +49,6 @@ _LENGTHS = ((1,), (4,), (3, 1), (2, 7, 5), (40, 23))
 """Frames of the videos of each batch that is compared."""
 _WORDS, _SENTENCES = 4, 3
 """How many words are compared, and in how many sentences a video."""
-
-
-class EncoderGraph(nn.Module):
-    """From frames to what the decoder needs to know of a video.
-
-    ONNX has an operator for the GRUs that read the frames. There the update gate weighs the old
-    state and not the new candidate, so its numbers get the other sign: 1 - sigmoid(x) is
-    sigmoid(-x).
-    """
-
-    weight: Tensor
-    recurrent: Tensor
-    bias: Tensor
-
-    def __init__(self, network: ETS) -> None:
-        super().__init__()
-        self.network = network
-        size = network.bias[0].shape[1] // 3
-        sign = torch.ones(3 * size)
-        sign[:size] = -1
-        gates, candidate = recurrent_weights(torch.stack(tuple(network.recurrent)))
-        recurrent = torch.cat((gates, candidate), dim=2).transpose(1, 2)
-        bias = torch.cat(tuple(network.bias)) * sign
-        weight = torch.stack([layer.get_parameter("weight") for layer in network.inputs])
-        self.size = size
-        self.register_buffer("weight", weight * sign[:, None])
-        self.register_buffer("recurrent", recurrent * sign[:, None])
-        self.register_buffer("bias", torch.cat((bias, torch.zeros_like(bias)), dim=1))
-
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `ENCODER_INPUTS` and `ENCODER_OUTPUTS`."""
-        x = torch.tanh(self.network.embed(features)).transpose(0, 1)
-        states = torch.onnx.ops.symbolic(
-            "GRU",
-            (x, self.weight, self.recurrent, self.bias, lengths.to(torch.int32)),
-            {"hidden_size": self.size, "direction": "bidirectional", "linear_before_reset": 0},
-            dtype=torch.float32,
-            shape=(x.shape[0], 2, x.shape[1], self.size),
-            version=14,
-        )
-        encoded = self.network.look(states.permute(2, 0, 1, 3).flatten(2), lengths)
-        return self.network.context_inputs(encoded.context), encoded.start, encoded.attention
-
-
-class StepGraph(nn.Module):
-    """From the last words to the next."""
-
-    def __init__(self, network: ETS) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """See `STEP_INPUTS` and `STEP_OUTPUTS`."""
-        return self.network.step_from(context, words, states)
 
 
 def export(trained: Trained, request: ExportRequest, *, console: Console | None = None) -> Path:
@@ -118,6 +64,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         DataError: Nothing tells the model's words.
     """
     path = onnx_target(trained, request)
+    graphs = _graphs_of(trained.config)
     if not hasattr(torch.onnx, "ops"):
         raise RunError(
             f"torch {torch.__version__} cannot write the operator that reads frames; "
@@ -132,14 +79,16 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         say(f"note: {note}")
     features = None if trained.features is None else dict(trained.features)
     about = description(trained, config, vocabulary.words, features=features, opset=OPSET)
-    network = network_of(build_trained(trained, config).eval().requires_grad_(False))
+    network = build_trained(trained, config).eval().requires_grad_(False)
+    reference = graphs.reference(network).eval()
+    step_of_model = graphs.step(network).eval()
     encoder = onnx_model(
-        trace_encoder(network),
+        trace_encoder(graphs.encoder(network).eval(), config.model.feature_dim),
         {"features": ("N", "T"), "lengths": ("N",)},
         {"context": ("N",), "start": ("N",), "attention": ("N", "T")},
     )
     step = onnx_model(
-        trace_step(network),
+        trace_step(step_of_model, reference, config.model.feature_dim),
         {"context": ("N",), "words": ("N", "K"), "states": ("N", "K")},
         {"log_probs": ("N", "K"), "next_states": ("N", "K")},
     )
@@ -147,7 +96,9 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         write_onnx(encoder, aside, about)
         write_onnx(step, step_aside, about.model_copy(update={"part": "step"}))
         if request.check:
-            found = _largest_difference(ExportedETS(aside, step_aside), network)
+            found = _largest_difference(
+                ExportedCaptioner(aside, step_aside), reference, step_of_model, config
+            )
             inputs = f"{sum(map(len, _LENGTHS))} random videos"
             about = about.model_copy(update={"check": check_facts(found, inputs, path)})
             write_onnx(step, step_aside, about.model_copy(update={"part": "step"}))
@@ -169,31 +120,39 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     return path
 
 
-def trace_encoder(network: ETS) -> ExportedProgram:
-    """Turn the encoder of a network in evaluation mode into a graph."""
+def _graphs_of(config: RunConfig) -> CaptionGraphs:
+    task = config.spec.task
+    if not isinstance(task, Captioning) or task.exports is None:
+        raise RunError(f"{config.spec.title} cannot be exported: its model file has no graphs")
+    return task.exports
+
+
+def trace_encoder(encoder: nn.Module, feature_dim: int) -> ExportedProgram:
+    """Turn an encoder, see `CaptionGraphs`, into a graph."""
     videos, frames = (Dim(name, min=1, max=MOST_ROWS) for name in ("N", "T"))
-    given = torch.zeros(2, 3, network.embed.in_features), torch.ones(2, dtype=torch.int64)
+    given = torch.zeros(2, 3, feature_dim), torch.ones(2, dtype=torch.int64)
     with quiet_exporters():
         program = torch.export.export(
-            EncoderGraph(network).eval(),
+            encoder,
             given,
             dynamic_shapes={"features": {0: videos, 1: frames}, "lengths": {0: videos}},
         )
     return forget_traces(program)
 
 
-def trace_step(network: ETS) -> ExportedProgram:
-    """Turn the step of a network in evaluation mode into a graph."""
+def trace_step(step: nn.Module, encoder: nn.Module, feature_dim: int) -> ExportedProgram:
+    """Turn a step, see `CaptionGraphs`, into a graph; the encoder tells the sizes between them."""
     videos, sentences = (Dim(name, min=1, max=MOST_ROWS) for name in ("N", "K"))
-    size = network.head.in_features
+    with torch.no_grad():
+        context, start, _ = encoder(torch.zeros(2, 3, feature_dim), torch.ones(2).long())
     given = (
-        torch.zeros(2, 3 * size),
+        torch.zeros_like(context),
         torch.zeros(2, 3, dtype=torch.int64),
-        torch.zeros(2, 3, size),
+        torch.zeros(2, 3, start.shape[1]),
     )
     with quiet_exporters():
         program = torch.export.export(
-            StepGraph(network).eval(),
+            step,
             given,
             dynamic_shapes={
                 "context": {0: videos},
@@ -205,25 +164,24 @@ def trace_step(network: ETS) -> ExportedProgram:
 
 
 @torch.no_grad()
-def _largest_difference(graph: ExportedETS, network: ETS) -> float:
+def _largest_difference(
+    graph: ExportedCaptioner, encoder: nn.Module, step: nn.Module, config: RunConfig
+) -> float:
     """Over what the encoder gives, and a few words of random sentences from there on."""
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     for frames in _LENGTHS:
         lengths = torch.tensor(frames)
-        shape = len(frames), max(frames), network.embed.in_features
+        shape = len(frames), max(frames), config.model.feature_dim
         features = torch.randn(shape, generator=generator)
-        context, start, attention = graph.encode(features, lengths)
-        encoded = network.encode(features, lengths)
-        found.append(difference(context, network.context_inputs(encoded.context)))
-        found.append(difference(start, encoded.start))
-        found.append(difference(attention, encoded.attention))
-        states = ours = encoded.start[:, None].repeat(1, _SENTENCES, 1)
+        got, expected = graph.encode(features, lengths), encoder(features, lengths)
+        found += [difference(*pair) for pair in zip(got, expected, strict=True)]
+        states = got[1][:, None].repeat(1, _SENTENCES, 1)
+        ours = expected[1][:, None].repeat(1, _SENTENCES, 1)
         for _ in range(_WORDS):
-            words = torch.randint(
-                network.head.out_features, (len(frames), _SENTENCES), generator=generator
-            )
-            log_probs, states = graph.step(context, words, states)
-            expected, ours, _ = network.step(encoded, words, ours)
-            found += [difference(log_probs, expected), difference(states, ours)]
+            size = len(frames), _SENTENCES
+            words = torch.randint(config.model.vocabulary_size, size, generator=generator)
+            log_probs, states = graph.step(got[0], words, states)
+            wanted, ours = step(expected[0], words, ours)
+            found += [difference(log_probs, wanted), difference(states, ours)]
     return max(found)

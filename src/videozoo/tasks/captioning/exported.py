@@ -1,4 +1,4 @@
-"""ETS from two ONNX files, run by onnxruntime with our beam search around them."""
+"""A captioning model from two ONNX files, run by onnxruntime with our beam search around them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 from torch import Tensor
 
 from videozoo.errors import WeightsError
-from videozoo.models.ets import END, START, Caption, with_attention
 from videozoo.ops.beam_search import beam_search
+from videozoo.ops.sentences import END, START, Caption, with_attention
 from videozoo.tasks.exporting import sha256_of
 from videozoo.weights.exported import GraphRunner, open_graph, step_file
 
 ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
 """float32 (N, T, feature_dim) and int64 (N,); then what every word adds to its input,
-(N, 3 * decoder_size), the state before the first word, (N, decoder_size), and where every word
+(N, C), the state before the first word, (N, S), and where every word
 looks, (N, T)."""
 STEP_INPUTS, STEP_OUTPUTS = ("context", "words", "states"), ("log_probs", "next_states")
-"""(N, 3 * decoder_size), int64 (N, K) and (N, K, decoder_size); then log-probabilities of the next
-words, (N, K, vocabulary_size), and (N, K, decoder_size)."""
+"""(N, C), int64 (N, K) and (N, K, S); then log-probabilities of the next
+words, (N, K, vocabulary_size), and (N, K, S)."""
 
 
-class ExportedETS:
-    """Describes videos as `ETS.caption` does.
+class ExportedCaptioner:
+    """Describes videos as the model did.
 
     Args:
         encoder: The first file.
@@ -57,7 +57,7 @@ class ExportedETS:
     def caption(
         self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
     ) -> list[list[Caption]]:
-        """As `ETS.caption`."""
+        """Describe videos; see `Captioning`."""
         context, start, attention = self.encode(features, lengths)
         found = beam_search(
             lambda videos, words, states: self.step(context[videos], words, states),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,9 +24,10 @@ from videozoo.data.captions import (
 )
 from videozoo.data.loader import EvalLoader
 from videozoo.errors import ConfigError, DataError
-from videozoo.models.ets import ETS, Caption, sentence_of
+from videozoo.ops.beam_search import Hypothesis
+from videozoo.ops.sentences import Caption, sentence_of
 from videozoo.settings.captions import CaptionViews
-from videozoo.tasks.captioning.exported import ExportedETS, second_file
+from videozoo.tasks.captioning.exported import ExportedCaptioner, second_file
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.inference import InferenceResults
@@ -39,8 +41,18 @@ class CaptionModel(Protocol):
 
     def caption(
         self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
-    ) -> list[list[Caption]]:
-        """Describe videos; see `ETS.caption`."""
+    ) -> Sequence[Sequence[Hypothesis]]:
+        """Describe videos.
+
+        Args:
+            features: (N, T, feature_dim), padded at the end.
+            lengths: int64 (N,), frames of each video, at least 1.
+            beam_size: Sentences to keep per video; 1 decodes greedily.
+            max_length: Words of a sentence at most, its end among them.
+
+        Returns:
+            Up to `beam_size` captions per video, the best first.
+        """
         ...
 
 
@@ -54,7 +66,8 @@ class Sentence:
     log_prob: float
     """Of the whole sentence."""
     attention: NDArray[np.float32]
-    """(words, T): where in the event the model looked at each; rows sum to 1."""
+    """(words, T): where in the event the model looked at each; rows sum to 1. Empty where it does
+    not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +104,7 @@ class CaptionInference:
     """Beam and length."""
     counter: None = None
 
-    def forward(self, batch: CaptionBatch) -> list[list[Caption]]:
+    def forward(self, batch: CaptionBatch) -> Sequence[Sequence[Hypothesis]]:
         """The best sentences of each event."""
         on_device = batch.to(self.accelerator.device)
         return self.model.caption(
@@ -102,7 +115,7 @@ class CaptionInference:
         )
 
     def results(
-        self, batch: CaptionBatch, outputs: list[list[Caption]]
+        self, batch: CaptionBatch, outputs: Sequence[Sequence[Hypothesis]]
     ) -> Mapping[int, EventCaptions]:
         """The same in words."""
         events = self.events.events
@@ -115,7 +128,8 @@ class CaptionInference:
         }
 
 
-def _sentence(caption: Caption, vocabulary: Vocabulary, settings: CaptionViews) -> Sentence:
+def _sentence(caption: Hypothesis, vocabulary: Vocabulary, settings: CaptionViews) -> Sentence:
+    attention = caption.attention if isinstance(caption, Caption) else torch.zeros(0, 0)
     return Sentence(
         text=sentence_of(
             caption.tokens,
@@ -124,7 +138,7 @@ def _sentence(caption: Caption, vocabulary: Vocabulary, settings: CaptionViews) 
         ),
         words=tuple(vocabulary.words[token] for token in caption.tokens[1:]),
         log_prob=caption.scores[-1],
-        attention=caption.attention.float().cpu().numpy(),
+        attention=attention.float().cpu().numpy(),
     )
 
 
@@ -245,11 +259,6 @@ def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
 # ---- models -------------------------------------------------------------------------------------
 
 
-def network_of(module: Any) -> ETS:
-    """The network, of which tasks need more than `forward`."""
-    return cast(ETS, module)
-
-
 def caption_model(
     trained: Trained,
     config: RunConfig,
@@ -274,5 +283,6 @@ def caption_model(
     if isinstance(config.spec, ExportedSpec):
         refuse_drop(trained, drop)
         step = second_file(trained.path, config.spec.description.step_sha256)
-        return ExportedETS(trained.path, step, device, accelerator.local_process_index)
-    return network_of(build_trained(trained, config, drop=drop).to(accelerator.device).eval())
+        return ExportedCaptioner(trained.path, step, device, accelerator.local_process_index)
+    module = build_trained(trained, config, drop=drop).to(accelerator.device).eval()
+    return cast(CaptionModel, module)

@@ -17,7 +17,7 @@ from videozoo.data.captions import (
 from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import DataError, UsageError
-from videozoo.models.ets import PADDING, caption_loss
+from videozoo.ops.sentences import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.common import speaker
 from videozoo.tasks.features import refuse_other_features

@@ -23,6 +23,7 @@ from videozoo.data.frames.check import Found, scan_folder
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, UsageError
 from videozoo.tasks.requests import ConfigSource
+from videozoo.types import Classification, Tagging
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
@@ -85,7 +86,7 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
     path, config, frames = request.path, None, 0
     if request.source.path is not None:
         config = request.source.load()
-        if config.spec.clip_shape is None and config.spec.feature_shape is None:
+        if not isinstance(config.spec.task, Classification | Tagging):
             raise UsageError(
                 f"--config {request.source.path}: {config.spec.title} does not read videos; name "
                 "the folder or list of videos to check, without --config"
@@ -124,10 +125,9 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
 
 
 def _frames_of_clip(config: RunConfig) -> int:
-    shape_of = config.spec.clip_shape
-    if shape_of is None:
+    if not isinstance(config.spec.task, Classification):
         return 0
-    shape = shape_of(config.model)
+    shape = config.spec.task.clip_shape(config.model)
     stride = config.data.frame_stride if shape.sampling == "dense" else 1
     return shape.num_steps * shape.frames_per_step * stride
 

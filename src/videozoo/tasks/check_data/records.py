@@ -21,7 +21,7 @@ from videozoo.safe_write import written_aside
 from videozoo.tasks.check_data.output import say
 from videozoo.tasks.check_data.parts import CheckRequest
 from videozoo.tasks.check_data.result import counted
-from videozoo.types import FeatureShape
+from videozoo.types import FeatureShape, Tagging
 
 _MOST_SHOWN = 5
 
@@ -77,10 +77,10 @@ def _parts(request: CheckRequest) -> tuple[list[tuple[str, RecordSet]], _Needs] 
             return None
         return [(str(path), find_records(path))], _Needs()
     config = request.source.load()
-    shape_of = config.spec.feature_shape
-    if config.spec.task != "tagging" or shape_of is None:
+    task = config.spec.task
+    if not isinstance(task, Tagging):
         return None
-    needs = _Needs(num_classes=config.model.num_classes, shape=shape_of(config.model))
+    needs = _Needs(num_classes=config.model.num_classes, shape=task.feature_shape(config.model))
     data = config.data
     if path is not None:
         return [(str(path), find_records(path, root=data.root, kind=data.format))], needs

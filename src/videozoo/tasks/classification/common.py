@@ -9,15 +9,15 @@ from videozoo.data.clips import (
 from videozoo.errors import ConfigError
 from videozoo.tasks.common import agreeing_names
 from videozoo.tasks.loading import Trained
-from videozoo.types import ClipShape
+from videozoo.types import Classification, ClipShape
 
 
 def clip_shape(config: RunConfig) -> ClipShape:
     """Frames that the configured model takes in at once."""
-    shape_of = config.spec.clip_shape
-    if shape_of is None:
+    task = config.spec.task
+    if not isinstance(task, Classification):
         raise ConfigError(f"model {config.name!r} does not take video clips")
-    return shape_of(config.model)
+    return task.clip_shape(config.model)
 
 
 def configured_class_names(config: RunConfig) -> list[str] | None:

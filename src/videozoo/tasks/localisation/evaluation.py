@@ -45,6 +45,7 @@ from videozoo.tasks.localisation.sources import (
 )
 from videozoo.tasks.requests import EvalRequest
 from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.types import Localisation
 
 SourceOf = Callable[[RunConfig, Trained], Source]
 """From a configuration and weights to the videos to evaluate on."""
@@ -164,8 +165,8 @@ def score_files(config: RunConfig, views: SequenceViews) -> ScoreFiles | None:
     """What is written of single videos; None where nothing was asked for."""
     if not (views.score_files or views.proposal_files or views.feature_files):
         return None
-    localiser = config.spec.localiser
-    generation = None if localiser is None else localiser.proposals
+    task = config.spec.task
+    generation = task.proposals if isinstance(task, Localisation) else None
     return ScoreFiles(views, None if generation is None else generation(config.model))
 
 

@@ -13,6 +13,7 @@ from videozoo.report.html import Cell, Headline, Report, Table
 from videozoo.report.tables import bucket_name, percent, title_of
 from videozoo.tasks.classification.pages import run_of, versions
 from videozoo.tasks.localisation.fitting import DECIDES
+from videozoo.types import Localisation
 
 _MOST_CLASSES = 30
 
@@ -93,8 +94,8 @@ def _training(weights: Path, config: RunConfig) -> list[Panel]:
     if run is None:
         return []
     epochs = [line for line in run.read_metrics() if line["kind"] == "epoch"]
-    localiser = config.spec.localiser
-    best, title = DECIDES["auc" if localiser is None else localiser.decides]
+    task = config.spec.task
+    best, title = DECIDES[task.decides if isinstance(task, Localisation) else "auc"]
     panels: list[Panel] = []
     for heading, keys in (
         ("Loss", {"training": "loss", "validation": "valid_loss"}),

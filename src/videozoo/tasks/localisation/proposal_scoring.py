@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from videozoo.data.proposals import (
 from videozoo.data.text import spellings
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
-from videozoo.models.bsn_pem import losses
 from videozoo.results import VideoSegments
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
@@ -56,7 +55,7 @@ from videozoo.tasks.localisation.sources import (
 )
 from videozoo.tasks.localisation.training import refuse_data
 from videozoo.tasks.requests import Device, EvalRequest, PredictRequest, TrainRequest
-from videozoo.types import Candidates
+from videozoo.types import Candidates, ProposalScoring
 
 
 def train(
@@ -92,7 +91,7 @@ def train(
         batches=batches,
         num_train=len(learnt.present),
         num_held_out=None if source is None else len(source.present),
-        loss_of=loss_function(config, scoring_loss(accelerator), accelerator),
+        loss_of=loss_function(config, scoring_loss(config, accelerator), accelerator),
         validate=validation(source, accelerator, "auc"),
         best=best,
         metric_title=title,
@@ -101,15 +100,16 @@ def train(
     return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
-def scoring_loss(accelerator: Accelerator) -> LossOf:
+def scoring_loss(config: RunConfig, accelerator: Accelerator) -> LossOf:
     """The loss of a batch of proposals."""
+    losses = scoring_of(config).losses
 
     def loss_of(
         model: nn.Module, batch: ProposalBatch, generator: Generator
     ) -> Mapping[str, Tensor]:
         with accelerator.autocast():
             scores = model(batch.features)
-        return losses(scores, batch.tious, mask=batch.mask, generator=generator)
+        return losses(scores, batch.tious, batch.mask, generator)
 
     return loss_of
 
@@ -195,15 +195,25 @@ class ProposalSource(Source):
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
         """Read what the network gives for a batch."""
-        return scored(batch, outputs, with_loss=self._with_loss)
+        return scored(batch, outputs, scoring_of(self.config).losses if self._with_loss else None)
 
 
-def scored(batch: ProposalBatch, scores: Tensor, *, with_loss: bool) -> NetworkOutput:
-    """Read what the second stage gives; a score is the product of those of both stages."""
+def scored(
+    batch: ProposalBatch,
+    scores: Tensor,
+    losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]] | None,
+) -> NetworkOutput:
+    """Read what the second stage gives; a score is the product of those of both stages.
+
+    Args:
+        batch: The proposals.
+        scores: (N, K), from the network.
+        losses: See `ProposalScoring`; None where they are not asked for.
+    """
     found: Mapping[str, Tensor] = {}
-    if with_loss:
+    if losses is not None:
         generator = generator_of(int(batch.videos[0]))
-        found = losses(scores, batch.tious, mask=batch.mask, generator=generator)
+        found = losses(scores, batch.tious, batch.mask, generator)
     rows = scores.float().cpu().numpy()
     own = [row[: len(each)] for row, each in zip(rows, batch.proposals, strict=True)]
     return NetworkOutput(
@@ -233,9 +243,15 @@ def _table(proposals: Proposals, scores: Any) -> dict[str, Any]:
 
 def proposal_dim(config: RunConfig) -> int:
     """Numbers that the configured model wants of each proposal."""
-    if config.spec.proposal_dim is None:
+    scoring_of(config)
+    return config.model.feature_dim
+
+
+def scoring_of(config: RunConfig) -> ProposalScoring:
+    """How the configured model scores proposals."""
+    if not isinstance(config.spec.task, ProposalScoring):
         raise ConfigError(f"model {config.name!r} does not score proposals")
-    return config.spec.proposal_dim(config.model)
+    return config.spec.task
 
 
 def _data_of(data: ProposalData, most: int | None) -> ProposalData:

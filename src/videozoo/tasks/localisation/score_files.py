@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from videozoo.data.annotations.segments import Annotation
 from videozoo.data.proposals import Proposals, write_proposals, write_table
 from videozoo.errors import DataError, RunError
-from videozoo.models.bsn import described
-from videozoo.ops.proposal_generation import best_overlaps
+from videozoo.ops.proposal_generation import best_overlaps, described_proposals
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import SequenceViews
 from videozoo.types import ProposalGeneration
@@ -104,7 +103,7 @@ def proposals_of(
     """
     learnt = annotation.subset in ("train", "training")
     most = options.most_in_training if learnt else options.most
-    found, numbers = described(
+    found, numbers = described_proposals(
         curves["start"], curves["end"], curves["action"], options=options, most=most
     )
     seconds = [(one.start_seconds, one.end_seconds) for one in annotation.instances]

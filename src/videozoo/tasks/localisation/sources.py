@@ -37,7 +37,7 @@ from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
 from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.localisation.scoring import NetworkOutput, Source, candidate_table, generator_of
-from videozoo.types import Localiser, SequenceShape, Targets
+from videozoo.types import Localisation, ProposalGeneration, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
 """What lists of names of videos are called."""
@@ -47,18 +47,24 @@ _MOST_NAMED = 3
 _log = logging.getLogger(__name__)
 
 
-def localiser_of(config: RunConfig) -> Localiser:
+def localiser_of(config: RunConfig) -> Localisation:
     """How the configured model learns and answers."""
-    if config.spec.localiser is None:
+    if not isinstance(config.spec.task, Localisation):
         raise ConfigError(f"model {config.name!r} does not find segments in features")
-    return config.spec.localiser
+    return config.spec.task
+
+
+def generation_of(config: RunConfig) -> ProposalGeneration:
+    """How the curves of a first stage become what a second one scores."""
+    proposals = localiser_of(config).proposals
+    if proposals is None:
+        raise ConfigError(f"model {config.name!r} is not the first stage of two")
+    return proposals(config.model)
 
 
 def sequence_shape(config: RunConfig) -> SequenceShape:
     """What the configured model reads."""
-    if config.spec.sequence_shape is None:
-        raise ConfigError(f"model {config.name!r} does not read features of whole videos")
-    return config.spec.sequence_shape(config.model)
+    return localiser_of(config).sequence_shape(config.model)
 
 
 class FeatureSource(Source):
@@ -338,10 +344,10 @@ def of_known_length(
 
 def num_classes(config: RunConfig) -> int | None:
     """Classes that the model tells apart, without the background; None for proposals."""
-    localiser = config.spec.localiser
-    if localiser is None or localiser.decides != "map":
+    task = config.spec.task
+    if not isinstance(task, Localisation) or task.decides != "map":
         return None
-    return int(config.model.num_classes) - localiser.background
+    return int(config.model.num_classes) - task.background
 
 
 def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.settings import TwoStageTrainSettings
-from videozoo.errors import RunError, UsageError
+from videozoo.errors import ConfigError, RunError, UsageError
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
@@ -44,15 +44,15 @@ from videozoo.tasks.localisation.fitting import (
     refuse_settings,
     validation,
 )
-from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss
+from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss, scoring_of
 from videozoo.tasks.localisation.score_files import proposals_of
 from videozoo.tasks.localisation.scoring import NetworkOutput, Source
-from videozoo.tasks.localisation.sources import FeatureSource, find_videos
+from videozoo.tasks.localisation.sources import FeatureSource, find_videos, generation_of
 from videozoo.tasks.localisation.training import held_out_videos, refuse_data
 from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import FRESH
-from videozoo.types import ProposalGeneration
+from videozoo.types import ProposalGeneration, TwoStageLocalisation
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import load_state
 
@@ -71,10 +71,11 @@ def train(
     """
     refuse_data(config, request)
     refuse_settings(config)
+    task = _task_of(config)
     if request.pretrain not in (None, FRESH) and not request.pretrain_or_fresh:
         raise UsageError(
             f"--pretrain: {config.spec.title} trains two networks; to start from weights, train "
-            "bsn_tem and bsn_pem by themselves"
+            f"{task.first.model} and {task.second.model} by themselves"
         )
     first, second = _stages(config)
     accelerator, _, say = open_run(replace(config, notes=()), request, console)
@@ -102,7 +103,7 @@ def train(
     extractor = _extractor(path / FIRST)
     if accelerator.is_main_process:
         module = build(config)
-        for stage, name in ((FIRST, "tem"), (SECOND, "pem")):
+        for stage, name in ((FIRST, task.first.part), (SECOND, task.second.part)):
             weights = resolve_weights(str(path / stage))
             load_state(module.get_submodule(name), read_weights(weights)[0], source=weights)
         facts = {"auc": result.best, "epoch": result.best_epoch}
@@ -141,14 +142,17 @@ def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
         for key, value in config.data.model_dump().items()
         if key in ProposalData.model_fields
     }
-    options: ProposalGeneration = config.model.tem.proposals
-    data = ProposalData(**shared, max_proposals=options.most)
-    return (
-        RunConfig(
-            "bsn_tem", config.model.tem, config.data, settings[0], config.eval, config.predict
-        ),
-        RunConfig("bsn_pem", config.model.pem, data, settings[1], config.eval, config.predict),
-    )
+    task = _task_of(config)
+    models = [(each.model, getattr(config.model, each.part)) for each in (task.first, task.second)]
+    first = RunConfig(*models[0], config.data, settings[0], config.eval, config.predict)
+    data = ProposalData(**shared, max_proposals=generation_of(first).most)
+    return first, RunConfig(*models[1], data, settings[1], config.eval, config.predict)
+
+
+def _task_of(config: RunConfig) -> TwoStageLocalisation:
+    if not isinstance(config.spec.task, TwoStageLocalisation):
+        raise ConfigError(f"model {config.name!r} is not one of two stages")
+    return config.spec.task
 
 
 def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
@@ -173,7 +177,7 @@ def _train_second(
     outer: RunFolder,
 ) -> TrainResult:
     accelerator, out, say = open_run(second, request, console)
-    settings, options = second.train, first.model.proposals
+    settings, options = second.train, generation_of(first)
     weights = resolve_weights(str(request.save_dir.parent / FIRST))
     module = build(first)
     load_state(module, read_weights(weights)[0], source=weights)
@@ -197,7 +201,7 @@ def _train_second(
         batches=batches,
         num_train=len(found),
         num_held_out=None if source is None else len(source.present),
-        loss_of=loss_function(second, scoring_loss(accelerator), accelerator),
+        loss_of=loss_function(second, scoring_loss(second, accelerator), accelerator),
         validate=validation(source, accelerator, "auc"),
         best=best,
         metric_title=title,
@@ -276,4 +280,4 @@ class MemorySource(Source):
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
         """Read what the network gives for a batch."""
-        return scored(batch, outputs, with_loss=True)
+        return scored(batch, outputs, scoring_of(self.config).losses)

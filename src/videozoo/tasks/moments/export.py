@@ -26,7 +26,7 @@ from videozoo.tasks.exporting import (
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedTALL
+from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedPairs
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights._files import written_aside
@@ -42,7 +42,7 @@ class PairGraph(nn.Module):
         self.network = network
 
     def forward(self, visual: Tensor, sentences: Tensor) -> Tensor:
-        """(P, visual_dim), (P, sentence_dim) -> (P, 3); see `TALL.pairs`."""
+        """(P, visual_dim), (P, sentence_dim) -> (P, 3)."""
         return self.network.pairs(visual, sentences)  # pyright: ignore[reportCallIssue]
 
 
@@ -72,7 +72,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     with written_aside(path) as aside:
         write_onnx(proto, aside, about)
         if request.check:
-            found = _largest_difference(ExportedTALL(aside), PairGraph(network), sizes)
+            found = _largest_difference(ExportedPairs(aside), PairGraph(network), sizes)
             inputs = f"{sum(_NUMBERS_OF_PAIRS)} random pairs"
             about = about.model_copy(update={"check": check_facts(found, inputs, path)})
             write_onnx(proto, aside, about)
@@ -91,7 +91,7 @@ def trace(network: nn.Module, sizes: tuple[int, int]) -> ExportedProgram:
     """Turn a network in evaluation mode into a graph from any number of pairs.
 
     Args:
-        network: A TALL.
+        network: With `pairs`.
         sizes: Lengths of a clip's features and of a sentence's vector.
     """
     pairs = Dim("P", min=1, max=MOST_ROWS)
@@ -104,7 +104,7 @@ def trace(network: nn.Module, sizes: tuple[int, int]) -> ExportedProgram:
     return forget_traces(program)
 
 
-def _largest_difference(graph: ExportedTALL, model: nn.Module, sizes: tuple[int, int]) -> float:
+def _largest_difference(graph: ExportedPairs, model: nn.Module, sizes: tuple[int, int]) -> float:
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     for number in _NUMBERS_OF_PAIRS:

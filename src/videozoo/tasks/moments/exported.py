@@ -1,4 +1,4 @@
-"""TALL from an ONNX file, run by onnxruntime."""
+"""A model of moments from an ONNX file, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ VISUAL, SENTENCES, MOMENTS = "visual", "sentences", "moments"
 _MOST_PAIRS = 512  # at once; their features are copied
 
 
-class ExportedTALL:
-    """Compares clips with sentences as `TALL.grid` does.
+class ExportedPairs:
+    """Compares clips with sentences as the model did.
 
     Args:
         path: The file.
@@ -35,11 +35,11 @@ class ExportedTALL:
         )
 
     def pairs(self, visual: Tensor, sentences: Tensor) -> Tensor:
-        """As `TALL.pairs`: (P, visual_dim), (P, sentence_dim) -> (P, 3)."""
+        """(P, visual_dim), (P, sentence_dim) -> (P, 3)."""
         return self._run({VISUAL: visual, SENTENCES: sentences})[0]
 
-    def grid(self, visual: Tensor, sentences: Tensor) -> Tensor:
-        """As `TALL.grid`: (C, visual_dim), (S, sentence_dim) -> (3, S, C)."""
+    def __call__(self, visual: Tensor, sentences: Tensor) -> Tensor:
+        """Compare C clips with S sentences: (C, visual_dim), (S, sentence_dim) -> (3, S, C)."""
         size = len(sentences), len(visual)
         rows, columns = (
             part.flatten()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from accelerate import Accelerator
@@ -14,23 +14,19 @@ from torch import Tensor
 from videozoo.config import RunConfig
 from videozoo.data.loader import EvalLoader
 from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, Unit
-from videozoo.errors import DataError
+from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, check_rate, refuse_other_features
 from videozoo.tasks.inference import InferenceResults
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.moments.exported import ExportedTALL
+from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.requests import Device
+from videozoo.types import MomentRetrieval
 from videozoo.weights.exported import exported_kind
 
-
-class MomentModel(Protocol):
-    """What is asked of a network, or of an exported graph."""
-
-    def grid(self, visual: Tensor, sentences: Tensor) -> Tensor:
-        """Compare C clips with S sentences: (C, Dv), (S, Dq) -> (3, S, C)."""
-        ...
+MomentModel = Callable[[Tensor, Tensor], Tensor]
+"""A network, or an exported graph: C clips and S sentences, (C, Dv) and (S, Dq), to (3, S, C)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +91,7 @@ class MomentInference:
         """Of each video scores and offsets, (3, S, C)."""
         on_device = batch.to(self.accelerator.device)
         pairs = zip(on_device.visual, on_device.sentences, strict=True)
-        return [self.model.grid(visual, sentences) for visual, sentences in pairs]
+        return [self.model(visual, sentences) for visual, sentences in pairs]
 
     def results(self, batch: SearchBatch, outputs: list[Tensor]) -> Mapping[int, tuple[Found, ...]]:
         """All windows as the model moved them."""
@@ -198,6 +194,13 @@ def failures(searched: Searched, moments: MomentSet) -> list[str]:
     return [*without, *moments.damaged.values(), *searched.skipped.values()]
 
 
+def retrieval_of(config: RunConfig) -> MomentRetrieval:
+    """How the configured model finds moments."""
+    if not isinstance(config.spec.task, MomentRetrieval):
+        raise ConfigError(f"model {config.name!r} does not find moments")
+    return config.spec.task
+
+
 def moment_model(
     trained: Trained,
     config: RunConfig,
@@ -221,6 +224,5 @@ def moment_model(
     """
     if exported_kind(trained.path) is not None:
         refuse_drop(trained, drop)
-        return ExportedTALL(trained.path, device, accelerator.local_process_index)
-    module: Any = build_trained(trained, config, drop=drop)
-    return module.to(accelerator.device).eval()
+        return ExportedPairs(trained.path, device, accelerator.local_process_index)
+    return build_trained(trained, config, drop=drop).to(accelerator.device).eval()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from videozoo.tasks.moments.scoring import (
     all_found,
     origin_of,
     refuse_other_origin,
+    retrieval_of,
 )
 from videozoo.tasks.requests import TrainRequest
 
@@ -39,13 +39,12 @@ def train(
     Raises:
         VideozooError: The data, the weights, the folder or the machine do not fit.
     """
-    from videozoo.models.tall import losses  # here: exported models run without its file
-
     if request.data is not None:
         raise UsageError(
             f"--data is for folders of videos; {config.spec.title} learns from sentences and "
             "features: --set data.train=FILE --set data.features=DIR"
         )
+    losses = retrieval_of(config).losses
     accelerator, out, say = open_run(config, request, console)
     settings, data = config.train, config.data
     visual_dim: int = config.model.visual_dim
@@ -81,18 +80,17 @@ def train(
         batch = batch.to(accelerator.device)
         with accelerator.autocast():
             outputs = model(batch.visual, batch.sentences)
-        parts = losses(outputs, batch.offsets)
-        size = float(len(batch))
-        return parts.total, {"total": size, "regression_loss": parts.regression.detach() * size}
+        parts = dict(losses(outputs, batch.offsets))
+        loss, size = parts.pop("loss"), float(len(batch))
+        return loss, {"total": size, **{name: each.detach() * size for name, each in parts.items()}}
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
-        network: Any = module  # of which more than `forward` is needed
         size = config.eval.batch_size
         batches = eval_loader(
             SearchDataset(held_out), data, accelerator, batch_size=size, skip_bad=True
         )
-        searched = run(MomentInference(network, batches, accelerator, held_out), accelerator)
+        searched = run(MomentInference(module, batches, accelerator, held_out), accelerator)
         searches = [one.search for one in all_found(searched)]
         limit = config.eval.nms_limit
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}

@@ -20,7 +20,7 @@ from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
 from videozoo.tasks.common import agreeing_names
 from videozoo.tasks.loading import Trained
-from videozoo.types import FeatureShape, Stream
+from videozoo.types import FeatureShape, Stream, Tagging
 
 Scores = NDArray[np.floating[Any]]
 
@@ -62,12 +62,16 @@ class TagCounts:
         return metrics
 
 
+def tagging_of(config: RunConfig) -> Tagging:
+    """How the configured model tags."""
+    if not isinstance(config.spec.task, Tagging):
+        raise ConfigError(f"model {config.name!r} does not take features")
+    return config.spec.task
+
+
 def feature_shape(config: RunConfig) -> FeatureShape:
     """Features that the configured model takes in."""
-    shape_of = config.spec.feature_shape
-    if shape_of is None:
-        raise ConfigError(f"model {config.name!r} does not take features")
-    return shape_of(config.model)
+    return tagging_of(config).feature_shape(config.model)
 
 
 def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[Tensor], Tensor]:

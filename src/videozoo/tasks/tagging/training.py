@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -19,7 +17,6 @@ from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import DataError, UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops.frames import multi_label_loss
-from videozoo.safe_npy import read_npy
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
@@ -32,6 +29,7 @@ from videozoo.tasks.tagging.scoring import (
     configured_class_names,
     feature_shape,
     model_inputs,
+    tagging_of,
 )
 
 
@@ -48,7 +46,7 @@ def train(
             f"--data is for folders of videos; {config.spec.title} learns from features: "
             "--set data.train=PATH"
         )
-    config = _with_eigenvalues(without_absent_names(config))
+    config = without_absent_names(config)
     accelerator, out, say = open_run(config, request, console)
     settings, data, shape = config.train, config.data, feature_shape(config)
     world = accelerator.num_processes
@@ -83,7 +81,7 @@ def train(
         )
         refuse_other_numbers(checked, learnt, shape)
         say_shared(checked.names, learnt.names, data, say)
-    over_batch = config.spec.loss_over_batch
+    over_batch = tagging_of(config).loss_over_batch
 
     def loss_of(model: nn.Module, batch: FeatureBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
@@ -117,7 +115,6 @@ def train(
         return found.counter.summary() if found.counter.metrics.videos else {}
 
     def prepare(module: nn.Module) -> None:
-        _set_eigenvalues(module, config)
         _refuse_single(module, min(share, len(records)))
 
     plan = TrainingPlan(
@@ -137,18 +134,6 @@ def train(
     return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
-def _with_eigenvalues(config: RunConfig) -> RunConfig:
-    """Refuse to train where a file of eigenvalues is configured and not there."""
-    path = getattr(config.model, "eigen_file", None)
-    if path is not None and not path.is_file():
-        raise DataError(
-            f"{path}: no such file; model.eigen_file is eigenvals.npy of YouTube-8M's PCA "
-            "(yt8m_pca.tgz of the data set's site). Features that were not whitened by it do "
-            "without: --set model.eigen_file=null"
-        )
-    return config
-
-
 def _refuse_single(module: nn.Module, batch_size: int) -> None:
     """Refuse batches of one record where their spread is taken."""
     if batch_size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in module.modules()):
@@ -156,20 +141,3 @@ def _refuse_single(module: nn.Module, batch_size: int) -> None:
             "a batch of one record: this model normalises over the batch and needs two or more; "
             "raise train.batch_size (it is divided among the devices), or add records"
         )
-
-
-def _set_eigenvalues(module: nn.Module, config: RunConfig) -> None:
-    """Give NeXtVLAD the scale of its first stream: sqrt(eigenvalue) + 1e-4."""
-    path = getattr(config.model, "eigen_file", None)
-    if path is None:
-        return
-    values = read_npy(path)
-    if values.dtype.kind not in "fiu" or not values.ndim or not values.size:
-        raise DataError(f"{path}: holds {values.dtype} {values.shape}, expected eigenvalues")
-    scale = module.get_buffer("eigen_scale")
-    values = np.asarray(values, np.float64).reshape(len(values), -1)[: len(scale), 0]
-    if len(values) != len(scale) or not (values >= 0).all():
-        raise DataError(
-            f"{path}: expected at least {len(scale)} eigenvalues of 0 or more, got {len(values)}"
-        )
-    scale.copy_(torch.from_numpy(np.sqrt(values) + 1e-4))
