@@ -1,6 +1,7 @@
 """What a PyTorch user types works: models, training, answers on files and on arrays."""
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -374,3 +375,18 @@ def test_segments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: 
         model.embed(tmp_path)
     with pytest.raises(RunError, match="cannot be exported yet"):
         model.export()
+
+
+# --- the example ---------------------------------------------------------------------------------
+
+
+def test_training_by_hand_runs_as_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = Path(__file__).parents[1] / "examples" / "train_by_hand.py"
+    example = runpy.run_path(str(path))
+
+    example["main"](tmp_path, num_videos=16, epochs=2)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2", "the first of them"]
+    assert lines[2].partition(": ")[2] in CLASS_NAMES
+    assert len(path.read_text().splitlines()) < 90
