@@ -128,6 +128,17 @@ def test_weights_without_a_description_tell_their_classes(tmp_path: Path):
             videozoo.create_model("tsm", num_classes=5, weights=path, **TINY)
 
 
+def test_a_model_without_classes_takes_plain_weights(tmp_path: Path):
+    model = videozoo.create_model("tall", visual_dim=24, sentence_dim=16)
+    torch.save(model.state_dict(), tmp_path / "tall.pth")
+
+    again = videozoo.create_model(
+        "tall", weights=tmp_path / "tall.pth", visual_dim=24, sentence_dim=16
+    )
+
+    assert _same(model, again)
+
+
 def test_parameters_of_an_image_network_are_no_classes(tmp_path: Path):
     """PaddlePaddle calls the classifiers of a ResNet and of a TSM by the same name."""
     image = videozoo.create_model("tsm", num_classes=1000, **TINY)

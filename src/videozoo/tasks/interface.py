@@ -98,7 +98,7 @@ def create_model(
         module = build(config)
         initialise(module, config, str(path))
         return module
-    if num_classes is None:
+    if num_classes is None and held:
         config = _model_config(name, {**settings, "num_classes": held})
     _check_classes(path, held, num_classes)
     return build_trained(Trained(config, path))
