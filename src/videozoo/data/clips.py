@@ -41,7 +41,7 @@ from videozoo.data.frames.views import (
     train_view,
 )
 from videozoo.data.loader import Batch, Numbers, VideoDataset, share_of
-from videozoo.errors import DataError, MisfitError, VideoError
+from videozoo.errors import DataError, MisfitError, VideoError, few
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.types import ClipShape
 
@@ -409,17 +409,17 @@ def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] 
     names = _own_names(data, path)
     if names is None or names == [str(number) for number in range(len(names))]:
         return names
-    few = ", ".join(f"{number} {name!r}" for number, name in enumerate(names[:3]))
+    shown = few(f"{number} {name!r}" for number, name in enumerate(names))
     if num_classes is not None and len(names) != num_classes:
         raise DataError(
-            f"{path}: names {len(names)} classes ({few}, ...), and of the model's {num_classes} "
+            f"{path}: names {len(names)} classes ({shown}), and of the model's {num_classes} "
             "only the numbers are known; name them in order with data.class_names"
         )
     _log.warning(
         "%s: the names of the classes are not known, only their numbers; taken in the order of "
-        "the names here: %s, ...",
+        "the names here: %s",
         path,
-        few,
+        shown,
     )
     return names
 

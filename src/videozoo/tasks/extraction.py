@@ -45,7 +45,7 @@ from videozoo.data.frames.video import count_frames, open_video
 from videozoo.data.frames.views import eval_plan
 from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
 from videozoo.engine.devices import make_accelerator, use_channels_last
-from videozoo.errors import ConfigError, DataError, UsageError, WeightsError
+from videozoo.errors import ConfigError, DataError, UsageError, WeightsError, few
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.building import build
@@ -64,7 +64,6 @@ from videozoo.weights.torchvision import recognise
 
 MOST_VECTORS_A_SECOND = 1000.0
 _log = logging.getLogger(__name__)
-_MOST_NAMED = 5
 
 
 class ClipModel(Protocol):
@@ -362,10 +361,9 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
         if other != entry.path:
             collisions.append(f"{other} and {entry.path}")
     if collisions:
-        more = f" and {len(collisions) - _MOST_NAMED} more" if len(collisions) > _MOST_NAMED else ""
         raise DataError(
             f"features go by the names of files, and these have one name: "
-            f"{'; '.join(collisions[:_MOST_NAMED])}{more}; rename them, or extract into two folders"
+            f"{few(collisions, between='; ')}; rename them, or extract into two folders"
         )
     return list(by_file.values())
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from videozoo.data.features.records import SOURCE, fingerprint
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 from videozoo.tasks.loading import Trained
-
-_MOST_SHOWN = 4  # facts that differ
 
 
 def check_features(
@@ -84,9 +82,7 @@ def refuse_other_features(
         for key in sorted({*extractor, *other} - {SOURCE})
         if extractor.get(key) != other.get(key)
     ]
-    if len(different) > _MOST_SHOWN:
-        different[_MOST_SHOWN:] = [f"and {len(different) - _MOST_SHOWN} more"]
     raise DataError(
         f"mixed features: {name} have fingerprint {fingerprint(extractor)}, but {other_name} "
-        f"{fingerprint(other)}: {', '.join(different)}; extract them again with one extractor"
+        f"{fingerprint(other)}: {few(different)}; extract them again with one extractor"
     )

@@ -30,6 +30,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
+from videozoo.errors import few
 from videozoo.settings.segments import AnnotatedData
 from videozoo.tasks.building import build
 from videozoo.tasks.common import say_if_learnt_from, speaker
@@ -38,8 +39,6 @@ from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.resuming import Learnt, best_line, check_resumed, start_of
 from videozoo.tasks.starting import start
-
-_MOST_NAMED = 3  # videos that a line spells out
 
 B = TypeVar("B", bound=Batch)
 
@@ -120,10 +119,9 @@ def say_shared(
     known = set(learnt)
     shared = [video for video in checked if video in known]
     if shared:
-        named = ", ".join(shared[:_MOST_NAMED]) + (", ..." if len(shared) > _MOST_NAMED else "")
         say(
             f"note: {len(shared):,} of the {len(checked):,} videos to check with are also learnt "
-            f"from, so that scores say little about new ones: {named}"
+            f"from, so that scores say little about new ones: {few(shared)}"
         )
 
 

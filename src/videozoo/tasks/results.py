@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 
 from videozoo import __version__
 from videozoo.engine.devices import finish
-from videozoo.errors import IncompleteError, RunError
+from videozoo.errors import IncompleteError, RunError, few
 from videozoo.safe_json import parse_json
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import sha256_of
@@ -203,11 +203,8 @@ def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:
 
 
 def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:
-    lines = [f"{head}{'; the others are done' if rest else ''}:"]
-    lines += [f"  {line}" for line in failed[:_MOST_NAMED]]
-    if len(failed) > _MOST_NAMED:
-        lines.append(f"  and {len(failed) - _MOST_NAMED} more")
-    return "\n".join(lines)
+    shown = few(failed, _MOST_NAMED, between="\n  ")
+    return f"{head}{'; the others are done' if rest else ''}:\n  {shown}"
 
 
 def _default(

@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from videozoo import __version__
 from videozoo.config import RunConfig, leaves, read_yaml
 from videozoo.engine.run_folder import RunFolder
-from videozoo.errors import RunError, VideozooError
+from videozoo.errors import RunError, VideozooError, few
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.requests import TrainRequest
 from videozoo.weights.files import read_metadata
@@ -25,7 +25,6 @@ _OF_TRAINING = (
     *("data.short_side_jitter", "data.augment"),
 )
 """Leading parts of keys that change what is learnt and not how it is measured."""
-_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +151,14 @@ def _refuse_other_classes(folder: RunFolder, before: object, names: Sequence[str
         return
     longest = max(len(then), len(now))
     rows = [
-        f"  {number}: {_at(then, number)} then, {_at(now, number)} now"
+        f"{number}: {_at(then, number)} then, {_at(now, number)} now"
         for number in range(longest)
         if _at(then, number) != _at(now, number)
     ]
-    if len(rows) > _MOST_SHOWN:
-        rows[_MOST_SHOWN:] = [f"  and {len(rows) - _MOST_SHOWN} more"]
     order = "in another order" if sorted(then) == sorted(now) else "other ones"
     raise RunError(
         f"{folder.path}: its classes are {order} by now, and what it has learnt would go by wrong "
-        "names:\n" + "\n".join(rows) + "\n"
+        "names:\n  " + few(rows, between="\n  ") + "\n"
         "give the classes the names and the order of then; or learn these in a new run that starts "
         f"from what this one knows: --pretrain {folder.top} --save-dir ANOTHER_FOLDER"
     )

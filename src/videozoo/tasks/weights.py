@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videozoo.config import RunConfig, from_layers, override_layers
 from videozoo.engine.devices import keep_random_state
-from videozoo.errors import ConfigError, UsageError, WeightsError
+from videozoo.errors import ConfigError, UsageError, WeightsError, few
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
@@ -197,7 +197,7 @@ def _described(metadata: Mapping[str, Any]) -> Iterator[str]:
     config: Any = metadata.get("config") or {}
     classes = config.get("model", {}).get("num_classes") if isinstance(config, dict) else None
     named = metadata.get("class_names") or []
-    some = f": {', '.join(map(str, named[:5]))}{', ...' if len(named) > 5 else ''}" if named else ""
+    some = f": {few(named)}" if named else ""
     if model:
         yield f"model    {model}" + (f", {classes} classes{some}" if classes else "")
     for section, values in config.items() if isinstance(config, dict) else ():

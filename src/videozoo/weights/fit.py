@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from videozoo.errors import WeightsError
+from videozoo.errors import WeightsError, few
 from videozoo.types import PaddleName
 
 _COUNTER = "num_batches_tracked"  # which no other library keeps
@@ -45,9 +45,9 @@ class LoadReport:
         text = f"{len(self.loaded)} tensors loaded"
         fresh = (*self.dropped, *self.missing)
         if fresh:
-            text += f", {len(fresh)} kept fresh ({_some(fresh)})"
+            text += f", {len(fresh)} kept fresh ({few(fresh)})"
         if self.extra:
-            text += f", {len(self.extra)} of the file not used ({_some(self.extra)})"
+            text += f", {len(self.extra)} of the file not used ({few(self.extra)})"
         return text
 
 
@@ -236,7 +236,7 @@ def _check_drop(drop: Sequence[str], ours: Mapping[str, Tensor], source: object)
         if prefix not in parts:
             close = get_close_matches(prefix, parts, n=1)
             tops = list(dict.fromkeys(name.partition(".")[0] for name in ours))
-            hint = f"did you mean {close[0]!r}?" if close else f"the model has {_some(tops)}"
+            hint = f"did you mean {close[0]!r}?" if close else f"the model has {few(tops)}"
             raise WeightsError(
                 f"{source}: --drop {prefix}: no part of the model is called so; {hint}"
             )
@@ -256,13 +256,5 @@ def _last_layer(ours: Mapping[str, Tensor]) -> str:
 
 
 def _message(source: object, problems: Sequence[str], hint: str) -> str:
-    lines = [f"{source}: does not fit the model"]
-    lines += [f"  {problem}" for problem in problems[:_MOST_LINES]]
-    if len(problems) > _MOST_LINES:
-        lines.append(f"  and {len(problems) - _MOST_LINES} more")
-    return "\n".join(lines + ([hint] if hint else []))
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown}, ..."
+    lines = [f"{source}: does not fit the model", few(problems, _MOST_LINES, between="\n  ")]
+    return "\n  ".join(lines) + (f"\n{hint}" if hint else "")

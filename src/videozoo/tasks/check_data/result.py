@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
+from videozoo.errors import few
 from videozoo.tasks.check_data.parts import Item, Part, path_key
 
 
@@ -150,7 +151,7 @@ def find_notes(result: CheckResult, frames_needed: int) -> list[str]:
         if short:
             notes.append(
                 f"{counted(len(short), 'video')} shorter than a clip ({frames_needed} frames); "
-                f"frames are repeated: {_few(report.path for report in short)}"
+                f"frames are repeated: {few((report.path.name for report in short), 2)}"
             )
     absent = sum(
         item.may_be_absent and result.report_of(item).status == "missing"
@@ -215,9 +216,8 @@ def _class_notes(result: CheckResult) -> Iterator[str]:
             trained = set(counts)
         empty = [class_name(part, label) for label in all_labels(part, result) if not counts[label]]
         if empty and not any("no videos in class" in problem for problem in part.problems):
-            named = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
             classes = f"{len(empty)} classes have" if len(empty) > 1 else "1 class has"
-            yield f"{part.name}: {classes} no usable video: {named}"
+            yield f"{part.name}: {classes} no usable video: {few(empty)}"
         if trained is not None and part.name in ("val", "test"):
             new = sorted(set(counts) - trained)
             if new:
@@ -245,13 +245,8 @@ def _ending_notes(result: CheckResult) -> Iterator[str]:
         endings = ", ".join(sorted({path.suffix or "none" for path in hidden})[:5])
         yield (
             f"{counted(len(hidden), 'video')} with an ending that runs over folders pass by "
-            f"({endings}): {_few(hidden)}"
+            f"({endings}): {few((path.name for path in hidden), 2)}"
         )
-
-
-def _few(paths: Iterable[Path], most: int = 2) -> str:
-    names = [path.name for path in paths]
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def counted(count: int, word: str) -> str:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from videozoo.data.annotations.class_folders import loose_videos, one_level_down
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.errors import DataError
-
-_MOST_NAMED = 5
+from videozoo.errors import DataError, few
 
 
 def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
@@ -57,8 +55,8 @@ def remarks(
     """
     loose = loose_videos(source) if source.is_dir() else []
     if loose:
-        more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
-        yield f"{source}: left out, for they lie beside the class folders: {loose[0].name}{more}"
+        names_of = few((path.name for path in loose), 1)
+        yield f"{source}: left out, for they lie beside the class folders: {names_of}"
     counts = Counter(entry.label for entry in entries)
     if None not in counts:  # 2019 pickles hold their labels, and are not opened here
         absent = [label for label in range(num_classes) if not counts[label]]
@@ -112,5 +110,4 @@ def _counted(count: int, word: str) -> str:
 
 
 def _few(labels: Sequence[int], names: Sequence[str] | None) -> str:
-    shown = [str(label) if names is None else repr(names[label]) for label in labels[:_MOST_NAMED]]
-    return ", ".join(shown) + (", ..." if len(labels) > _MOST_NAMED else "")
+    return few(label if names is None else repr(names[label]) for label in labels)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.engine.loop import Best
-from videozoo.errors import ConfigError, DataError
+from videozoo.errors import ConfigError, DataError, few
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
 from videozoo.tasks.localisation.scoring import LocalisationInference, Source, generator_of
@@ -107,9 +107,5 @@ def say_missing(
 ) -> None:
     """Say on how many videos something is done, where some have no features."""
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         total = num_present + len(missing)
-        say(
-            f"note: {what} on {num_present} of {total} videos; no features of "
-            f"{', '.join(missing[:3])}{more}"
-        )
+        say(f"note: {what} on {num_present} of {total} videos; no features of {few(missing)}")

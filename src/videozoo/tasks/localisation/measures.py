@@ -12,7 +12,7 @@ import numpy as np
 from videozoo.data.annotations.segment_results import read_class_scores
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.text import json_of, spellings, text_of
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
 from videozoo.settings.segments import SequenceEval, SequenceViews
@@ -286,10 +286,9 @@ def joined(
         best = sorted(row.items(), key=lambda pair: -pair[1])[: views.classes_per_video]
         for name, _ in best:
             if name not in numbers:
-                few = ", ".join(map(repr, names[:3]))
                 raise DataError(
                     f"labels: unknown class {name!r} of video {each.video!r}, expected one of "
-                    f"{len(names)}: {few}, ..."
+                    f"{len(names)}: {few(map(repr, names))}"
                 )
         changed.by_number[number] = _with_classes(each, [(numbers[n], s) for n, s in best])
     if answers.by_number and not num_known:

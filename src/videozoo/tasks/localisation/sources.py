@@ -43,7 +43,6 @@ LISTS = (".txt", ".list", ".lst", ".json")
 """What lists of names of videos are called."""
 Known = Mapping[str, tuple[float, Path]]
 """Video to its seconds, and the file that says so."""
-_MOST_NAMED = 3
 _log = logging.getLogger(__name__)
 
 
@@ -385,10 +384,9 @@ def with_class_numbers(annotations: Annotations, names: Sequence[str]) -> Annota
     used = {one.label for video in annotations.videos for one in video.instances}
     unknown = [name for name in unknown if name in used]
     if unknown:
-        few = ", ".join(map(repr, names[:_MOST_NAMED]))
         raise DataError(
             f"{annotations.path}: unknown class {unknown[0]!r}, expected one of the model's "
-            f"{len(names)}: {few}, ...; or leave it out (data.ignored_classes)"
+            f"{len(names)}: {few(map(repr, names))}; or leave it out (data.ignored_classes)"
         )
     return replace(annotations, class_names=tuple(names))
 

@@ -9,8 +9,6 @@ from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.errors import DataError, few
 from videozoo.types import FeatureShape
 
-_MOST_NAMED = 5  # classes that a line spells out
-
 
 def check_labels(
     records: RecordSet,
@@ -116,8 +114,7 @@ def _of_classes(found: Survey, num_classes: int, names: Sequence[str] | None) ->
     """Lines about classes that are always there, and never."""
 
     def named(classes: Sequence[int]) -> str:
-        shown = [names[c] if names else str(c) for c in classes[:_MOST_NAMED]]
-        return ", ".join(shown) + (", ..." if len(classes) > _MOST_NAMED else "")
+        return few(names[c] if names else c for c in classes)
 
     lines: list[str] = []
     if len(found.counts) == 1 and num_classes > 1:
