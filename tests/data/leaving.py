@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.data.test_features import BOTH, CLASSES
+from tests.data.test_tags import BOTH, CLASSES
 from videozoo.data import clips
 from videozoo.data.loader import Batch, EvalLoader, Reading, TrainLoader, VideoDataset
 from videozoo.data.tags import FeatureDataset, load_records

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.test_kinetics import pairs, touch
+from tests.data.test_lists import pairs, touch
 from videozoo.data.annotations import class_folders
 from videozoo.data.annotations.class_folders import read_folder
 from videozoo.errors import DataError

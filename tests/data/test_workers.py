@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.leaving import WAYS, loaders
-from tests.data.test_features import VIDEOS, write_shards
+from tests.data.test_tags import VIDEOS, write_shards
 from videozoo.data.synthetic.clips import make_clips
 
 ROOT = Path(__file__).parents[2]
