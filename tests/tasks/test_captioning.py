@@ -19,7 +19,9 @@ from videozoo.config import load_config
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
 from videozoo.tasks.captioning import Captioner, evaluation
-from videozoo.weights.files import read_weights
+from videozoo.tasks.loading import config_for_weights
+from videozoo.tasks.requests import ConfigSource
+from videozoo.weights.files import read_weights, save_weights
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "ets_pipeline"
@@ -103,8 +105,20 @@ def test_a_model_learns_to_describe_and_every_event_counts(
     listed = json.loads((tmp_path / "captions.json").read_text())["results"]
     assert sum(map(len, listed.values())) == 16
     metadata = read_weights(run / "best.safetensors")[1]
-    assert metadata["class_names"][:3] == ["<s>", "<e>", "<unk>"]
+    assert metadata["vocabulary"][:3] == ["<s>", "<e>", "<unk>"]
     assert metadata["features"] == {"model": "tsn", "rate": 2}
+
+
+def test_weights_of_earlier_versions_have_their_words_among_the_class_names(
+    trained: tuple[Path, dict[str, str]], tmp_path: Path
+):
+    state, metadata = read_weights(trained[0] / "best.safetensors")
+    words = metadata.pop("vocabulary")
+    save_weights(tmp_path / "old.safetensors", state, {**metadata, "class_names": words})
+
+    old = config_for_weights(ConfigSource(), str(tmp_path / "old.safetensors"))
+
+    assert (old.vocabulary, old.class_names) == (tuple(words), None)
 
 
 def test_several_people_may_have_described_the_videos_and_java_may_be_missing(

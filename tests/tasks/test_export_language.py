@@ -208,7 +208,7 @@ def test_the_files_tell_where_they_came_from(folder: Path):
         weights = folder / f"{name}.safetensors"
         trained = config_for_weights(ConfigSource(), str(weights))
 
-        assert (about.model, about.class_names, about.clips) == (name, words, None)
+        assert (about.model, about.vocabulary, about.clips) == (name, words, None)
         assert about.features == trained.features
         assert about.source["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
         assert about.config["model"] == {"name": name, **MODELS[name]}
@@ -216,7 +216,7 @@ def test_the_files_tell_where_they_came_from(folder: Path):
         assert about.check is not None
         assert about.check["largest_difference"] <= 1e-4
     step = read_description(folder / "ets.step.onnx")
-    assert (step.part, step.class_names) == ("step", WORDS)
+    assert (step.part, step.vocabulary) == ("step", WORDS)
     source = str(Path(videozoo.__file__).parent).encode()
     assert not any(source in path.read_bytes() for path in folder.glob("*.onnx"))
 

@@ -298,7 +298,7 @@ def test_rows_of_classes_and_words_go_by_name(
     save_trained(tmp_path / "old.safetensors", old, config_for(theirs), theirs, {})
     fresh = {name: tensor.clone() for name, tensor in new.state_dict().items()}
 
-    line = initialise(new, config_for(ours), str(tmp_path / "old.safetensors"), class_names=ours)
+    line = initialise(new, config_for(ours), str(tmp_path / "old.safetensors"), names=ours)
 
     assert f"{len(ours) - 1} of {len(ours)} taken; fresh: sit" in line
     changed = [name for name, value in old.state_dict().items() if value.shape != fresh[name].shape]

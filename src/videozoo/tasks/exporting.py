@@ -21,7 +21,7 @@ from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import RunError, UsageError, WeightsError
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, names_key
 from videozoo.tasks.requests import Device, ExportRequest
 from videozoo.weights.exported import (
     FORMAT,
@@ -116,7 +116,7 @@ def one_process() -> Accelerator:
 
 
 def description(
-    trained: Trained, config: RunConfig, class_names: Sequence[str] | None, **more: Any
+    trained: Trained, config: RunConfig, names: Sequence[str] | None, **more: Any
 ) -> Description:
     """Describe an export; `more` are the fields that differ from model to model."""
     return Description(
@@ -127,9 +127,9 @@ def description(
         title=config.spec.title,
         task=config.spec.task.name,
         config=config.as_dict(),
-        class_names=list(class_names) if class_names else None,
         source={"file": trained.path.name, "sha256": sha256_of(trained.path)},
         check=None,
+        **{names_key(config): list(names) if names else None},
         **more,
     )
 

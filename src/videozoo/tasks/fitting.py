@@ -59,7 +59,9 @@ class TrainingPlan:
     best: Best
     metric_title: str
     """What people call the metric that decides, e.g. "top-1"."""
-    class_names: Sequence[str] | None
+    class_names: Sequence[str] | None = None
+    vocabulary: Sequence[str] | None = None
+    """The words of a model that writes, in place of classes."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learns from; stored with the weights."""
     example: Sequence[str | Path] = ()
@@ -154,8 +156,9 @@ def run_training(
     check_early_stop(settings, validates=validates)  # before a folder is made
     constants = config.spec.constants(config.model)
 
+    names = plan.vocabulary or plan.class_names
     learnt = Learnt(
-        class_names=plan.class_names,
+        names=names,
         features=plan.features,
         num_train=plan.num_train,
         num_held_out=plan.num_held_out,
@@ -179,7 +182,7 @@ def run_training(
     for key, values in constants.items():
         module.get_buffer(key).copy_(torch.from_numpy(values))
     plan.prepare(module)
-    start(module, config, request, say=say, class_names=plan.class_names)
+    start(module, config, request, say=say, names=names)
 
     def on_event(name: str, facts: Mapping[str, Any]) -> None:
         if name == "resumed":  # not before: the state may belong to another model
@@ -189,7 +192,7 @@ def run_training(
                 say(best_line(plan.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
-        save_trained(path, module, config, plan.class_names, facts, plan.features)
+        save_trained(path, module, config, names, facts, plan.features)
 
     say(_opening_line(config, module, accelerator, plan))
     if settings.learning_rate_batch_size is not None:

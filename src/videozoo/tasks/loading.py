@@ -19,7 +19,7 @@ from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import model_name
 from videozoo.tasks.building import is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
-from videozoo.types import PaddleName
+from videozoo.types import Captioning, PaddleName
 from videozoo.weights.exported import exported_kind, read_description, spec_of
 from videozoo.weights.files import (
     find_weights,
@@ -45,6 +45,8 @@ class Trained:
     path: Path
     class_names: tuple[str, ...] | None = None
     """As stored with the weights."""
+    vocabulary: tuple[str, ...] | None = None
+    """The words of a model that writes, as stored with the weights."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learnt from, as stored with the weights."""
 
@@ -149,13 +151,7 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
                 f"{path}: made for model {made_for!r}, but {source.path} describes "
                 f"{config.name!r}; pass the configuration they were trained with, or none"
             )
-    names = metadata.get("class_names")
-    return Trained(
-        config=config,
-        path=path,
-        class_names=tuple(names) if names else None,
-        features=metadata.get("features"),
-    )
+    return _trained(config, path, stored_names(metadata, config), metadata.get("features"))
 
 
 def _published(source: ConfigSource) -> Trained:
@@ -222,13 +218,25 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
         raise WeightsError(f"{path}: made for model {about.model!r}, not for {named!r}")
     config = from_layers([stored, *layers], origins=origins, exported=exported)
     _refuse_changes(from_layers([stored], exported=exported), config, path)
-    names = about.class_names
-    return Trained(
-        config=replace(config, origins=origins, notes=notes),
-        path=path,
-        class_names=tuple(names) if names else None,
-        features=about.features,
-    )
+    config = replace(config, origins=origins, notes=notes)
+    return _trained(config, path, stored_names(about.model_dump(), config), about.features)
+
+
+def names_key(config: RunConfig) -> Literal["class_names", "vocabulary"]:
+    """What the outputs of a model stand for: classes, or words. Files store their names so."""
+    return "vocabulary" if isinstance(config.spec.task, Captioning) else "class_names"
+
+
+def stored_names(stored: Mapping[str, Any], config: RunConfig) -> list[str] | None:
+    """Names of a model's outputs, in order; earlier versions stored words as `class_names` too."""
+    return stored.get(names_key(config)) or stored.get("class_names") or None
+
+
+def _trained(
+    config: RunConfig, path: Path, names: Sequence[str] | None, features: Mapping[str, Any] | None
+) -> Trained:
+    named: Any = {names_key(config): tuple(names)} if names else {}
+    return Trained(config=config, path=path, features=features, **named)
 
 
 def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:
@@ -316,7 +324,7 @@ def save_trained(
     path: Path,
     module: nn.Module,
     config: RunConfig,
-    class_names: Sequence[str] | None,
+    names: Sequence[str] | None,
     facts: Mapping[str, Any],
     features: Mapping[str, Any] | None = None,
 ) -> None:
@@ -326,7 +334,7 @@ def save_trained(
         path: The `.safetensors` file.
         module: Not wrapped.
         config: Stored whole: model, preprocessing, views.
-        class_names: In order of their numbers.
+        names: Of the classes, or of the words of a model that writes, in order.
         facts: Epoch, step, metrics.
         features: What made the features that the model learnt from, where that is known.
     """
@@ -338,7 +346,7 @@ def save_trained(
             "model": config.name,
             "config": config.absolute().as_dict(),
             "relative_paths": config.relative_paths(),
-            "class_names": list(class_names) if class_names else None,
+            names_key(config): list(names) if names else None,
             "facts": dict(facts),
             **({} if features is None else {"features": dict(features)}),
         },

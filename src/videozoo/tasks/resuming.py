@@ -15,6 +15,7 @@ from videozoo.config import RunConfig, leaves, read_yaml
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError, VideozooError, few
 from videozoo.tasks.features import refuse_other_features
+from videozoo.tasks.loading import names_key, stored_names
 from videozoo.tasks.requests import TrainRequest
 from videozoo.weights.files import read_metadata
 
@@ -25,13 +26,15 @@ _OF_TRAINING = (
     *("data.short_side_jitter", "data.augment"),
 )
 """Leading parts of keys that change what is learnt and not how it is measured."""
+_KNOWN_OF_WEIGHTS = ("class_names", "vocabulary", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learnt:
     """What a training learns from, as far as going on with it depends on that."""
 
-    class_names: Sequence[str] | None
+    names: Sequence[str] | None
+    """Of the classes, or of the words of a model that writes."""
     features: Mapping[str, Any] | None
     """What made the features."""
     num_train: int
@@ -67,7 +70,7 @@ def start_of(config: RunConfig, request: TrainRequest, learnt: Learnt) -> dict[s
         "videozoo": __version__,
         "config": config.absolute().as_dict(),
         "relative_paths": config.relative_paths(),
-        "class_names": None if learnt.class_names is None else list(learnt.class_names),
+        names_key(config): None if learnt.names is None else list(learnt.names),
         "features": None if learnt.features is None else dict(learnt.features),
         "num_train": learnt.num_train,
         "num_held_out": learnt.num_held_out,
@@ -102,7 +105,7 @@ def check_resumed(
     if accelerator.is_main_process:
         start = folder.read_start() or _start_of_older_run(folder)
         try:
-            _refuse_other_classes(folder, start.get("class_names"), learnt.class_names)
+            _refuse_other_classes(folder, stored_names(start, config), learnt.names)
             refuse_other_features(learnt.features, start.get("features"), "these", str(folder.path))
         except VideozooError as error:
             found[0] = error
@@ -137,7 +140,7 @@ def _start_of_older_run(folder: RunFolder) -> dict[str, Any]:
         weights = folder.newest_weights()
         if weights is not None:
             metadata = read_metadata(weights)
-            start |= {key: metadata.get(key) for key in ("class_names", "features")}
+            start |= {key: metadata.get(key) for key in _KNOWN_OF_WEIGHTS}
     except VideozooError:
         pass  # going on needs none of these
     return start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,13 @@ from videozoo import resnet_names
 from videozoo.config import RunConfig
 from videozoo.engine.devices import keep_random_state
 from videozoo.errors import WeightsError, few
-from videozoo.tasks.loading import default_weights, paddle_arrays, paddle_names, resolve_weights
+from videozoo.tasks.loading import (
+    default_weights,
+    paddle_arrays,
+    paddle_names,
+    resolve_weights,
+    stored_names,
+)
 from videozoo.tasks.requests import TrainRequest
 from videozoo.types import FloatArray, PaddleName, ResNetStart
 from videozoo.weights.files import read_weights, sniff
@@ -34,7 +40,7 @@ def start(
     request: TrainRequest,
     *,
     say: Callable[[str], None],
-    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Give a new training the weights it was asked to start from; a resumed one has its own.
 
@@ -43,7 +49,7 @@ def start(
         config: The run's.
         request: What was asked for.
         say: Told what was taken.
-        class_names: Of the run, as far as they are known.
+        names: Of the run's classes (or words), as far as they are known.
 
     Raises:
         WeightsError: They cannot be had or do not fit, and the request insists on them.
@@ -52,7 +58,7 @@ def start(
     if request.resume or pretrain in (None, FRESH):
         return
     if not request.pretrain_or_fresh:
-        say(initialise(module, config, pretrain, drop=request.drop, class_names=class_names))
+        say(initialise(module, config, pretrain, drop=request.drop, names=names))
         return
     if misfit := _default_misfit(config):
         say(f"note: {misfit}; starting from fresh weights")
@@ -75,7 +81,7 @@ def initialise(
     weights: str,
     *,
     drop: Sequence[str] = (),
-    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> str:
     """Start a new training from weights that may be another model's.
 
@@ -89,7 +95,7 @@ def initialise(
         config: The run's.
         weights: As the user named them; "default" for what 2019 started from.
         drop: Leading parts of parameter names that keep their fresh values.
-        class_names: Of the run, as far as they are known.
+        names: Of the run's classes (or words), as far as they are known.
 
     Returns:
         One line that says what was taken.
@@ -107,14 +113,14 @@ def initialise(
     made_for = metadata.get("model", config.name)
     if made_for != config.name:
         raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
-    theirs: Any = metadata.get("class_names")
-    if class_names and theirs and list(theirs) != list(class_names):
-        by_name = _classes_by_name(module, config, state, list(theirs), class_names)
+    theirs = stored_names(metadata, config)
+    if names and theirs and theirs != list(names):
+        by_name = _rows_by_name(module, config, state, theirs, names)
         if by_name is not None and not all(_starts_with(name, drop) for name in by_name.rows):
             report = load_state(module, {**state, **by_name.rows}, drop=drop, source=path)
             return _line(path, f"{report.describe()}; {by_name.describe()}")
     line = _from_same_model(module, state, drop, path)
-    if bool(class_names) != bool(theirs) and "fresh" not in line:
+    if bool(names) != bool(theirs) and "fresh" not in line:
         line += "; its classes are taken to be this run's, in order: only one side names them"
     return line
 
@@ -134,7 +140,7 @@ class _ByName:
         return f"classes by name: {len(self.taken)} of {total} taken{fresh}"
 
 
-def _classes_by_name(
+def _rows_by_name(
     module: nn.Module,
     config: RunConfig,
     state: Mapping[str, Tensor],

@@ -126,7 +126,7 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
             if out.suffix == ".pdparams":
                 write_pdparams(aside, as_paddle(state, names))
             else:
-                save_trained(aside, module, config, _class_names(trained), _origin(path))
+                save_trained(aside, module, config, _names(trained), _origin(path))
             again = build_trained(replace(trained, path=aside)).state_dict()
             _compare(out, state, again)
     except OSError as error:
@@ -203,7 +203,7 @@ def _described(metadata: Mapping[str, Any]) -> Iterator[str]:
     for section, values in config.items() if isinstance(config, dict) else ():
         shown = yaml.safe_dump(values, default_flow_style=True, width=10_000, sort_keys=False)
         yield f"{section:<8} {shown.strip()}"
-    known = {"videozoo", "model", "config", "class_names"}
+    known = {"videozoo", "model", "config", "class_names", "vocabulary"}
     for key, value in metadata.items():
         if key not in known and value:
             yield f"{key:<8} {value}"
@@ -263,9 +263,10 @@ def _found_settings(path: Path, start: RunConfig) -> dict[str, Any]:
     return found
 
 
-def _class_names(trained: Trained) -> list[str] | None:
-    if trained.class_names or not isinstance(trained.config.spec.task, Classification):
-        return list(trained.class_names) if trained.class_names else None
+def _names(trained: Trained) -> list[str] | None:
+    names = trained.vocabulary or trained.class_names
+    if names or not isinstance(trained.config.spec.task, Classification):
+        return list(names) if names else None
     return configured_class_names(without_absent_names(trained.config))
 
 

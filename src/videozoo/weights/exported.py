@@ -98,8 +98,9 @@ class Description(BaseModel):
     task: str
     config: dict[str, Any]
     """The whole configuration, as `RunConfig.as_dict` gives it."""
-    class_names: list[str] | None
-    """Or the words, of a model that writes."""
+    class_names: list[str] | None = None
+    vocabulary: list[str] | None = None
+    """The words of a model that writes. Files of earlier versions have them in `class_names`."""
     source: dict[str, str]
     """File name and SHA-256 of the weights."""
     clips: ExportedClips | None = None

@@ -159,6 +159,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, _decode(path, header)
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in cast(list[Any], value))
+
+
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "videozoo": (lambda value: isinstance(value, str), "a version"),
     "model": (lambda value: isinstance(value, str), "a model's name"),
@@ -169,13 +173,8 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
         "sections of keys and values",
     ),
-    "class_names": (
-        lambda value: (
-            isinstance(value, list)
-            and all(isinstance(name, str) for name in cast(list[Any], value))
-        ),
-        "a list of names",
-    ),
+    "class_names": (_is_names, "a list of names"),
+    "vocabulary": (_is_names, "a list of words"),
     "facts": (lambda value: isinstance(value, dict), "keys and values"),
     "features": (lambda value: isinstance(value, dict), "keys and values"),
 }

@@ -207,8 +207,8 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
         DataError: Nothing tells them, they cannot be used, or the command line names others.
     """
     path = trained.config.data.vocabulary
-    if trained.class_names:
-        learnt = Vocabulary(trained.class_names, source=str(trained.path))
+    if trained.vocabulary:
+        learnt = Vocabulary(trained.vocabulary, source=str(trained.path))
         asked = trained.config.origins.get("data.vocabulary", "").startswith("--")
         if asked and path is not None and read_vocabulary(path).words != learnt.words:
             raise DataError(

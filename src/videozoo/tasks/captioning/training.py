@@ -118,7 +118,7 @@ def train(
         validate=validate,
         best=Best(name="loss", direction="min"),
         metric_title="validation loss",
-        class_names=vocabulary.words,
+        vocabulary=vocabulary.words,
         features=events.features.extractor,
         items="sentences",
         example=[events.path if held_out is None else held_out.path],
