@@ -1,4 +1,4 @@
-"""One public file a model. The file name is the registry."""
+"""One public file per model. The file name is the registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def list_models(task: str | None = None) -> list[str]:
 
     Args:
         task: Only models for it: classification, tagging, localisation, captioning or moments.
-            Model files are then imported.
 
     Raises:
         ConfigError: There is no such task.
@@ -40,7 +39,7 @@ def list_models(task: str | None = None) -> list[str]:
     names = sorted(file.stem.removesuffix("_net") for file in files)
     if task is None:
         return names
-    tasks = {name: task_family(model_spec(name).task.name) for name in names}
+    tasks = {name: task_family(model_outline(name).task) for name in names}
     if task not in tasks.values():
         known = ", ".join(sorted(set(tasks.values())))
         raise ConfigError(f"unknown task {brief(task)} (known: {known})")

@@ -28,7 +28,7 @@ class Outline:
 
 
 def read_outline(file: Path) -> Outline:
-    """Read the outline of a model file, which says `SPEC = ModelSpec(task=..., settings=...)`.
+    """Read the outline of a model file: `SPEC = ModelSpec(task=Tagging(...), settings=XSettings)`.
 
     Raises:
         Exception: SPEC is written in another way, or a statement fails; import the file instead.
@@ -40,8 +40,6 @@ def read_outline(file: Path) -> Outline:
         case _:
             raise ValueError(f"{file}: SPEC: expected a call")
     match given["task"], given["settings"]:
-        case ast.Constant(value=str(task)), ast.Name(id=settings):
-            return Outline(task, _run(file, [settings])[settings])
         case ast.Call(func=ast.Name(id=task)), ast.Name(id=settings):
             found = _run(file, [task, settings])
             return Outline(found[task].name, found[settings])
