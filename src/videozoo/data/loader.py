@@ -109,7 +109,7 @@ class Missing:
     source: Path = Path()
     """Where their features should be."""
     num_items: int = 0
-    """How many more items a dataset would have with them."""
+    """Items that they would be, where these are known; they count as bad ones."""
 
 
 class NothingToLearnError(DataError):

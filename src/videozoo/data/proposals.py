@@ -306,7 +306,9 @@ class ProposalDataset(VideoDataset[ProposedVideo, ProposalBatch]):
         self.feature_dim = feature_dim
         self.seed = seed
         self.matched = matched
-        self.missing = Missing(videos.missing, len(videos.annotations), videos.folder)
+        self.missing = Missing(
+            videos.missing, len(videos.annotations), videos.folder, num_items=len(videos.missing)
+        )
 
     def __len__(self) -> int:
         return len(self.videos.present)

@@ -166,7 +166,12 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
         self.data = data
         self.seed = seed
         self.targets = targets
-        self.missing = Missing(videos.missing, len(videos.annotations), videos.files.path)
+        self.missing = Missing(
+            videos.missing,
+            len(videos.annotations),
+            videos.files.path,
+            num_items=len(videos.missing),
+        )
 
     def __len__(self) -> int:
         return len(self.videos.present)
