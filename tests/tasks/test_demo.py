@@ -7,6 +7,7 @@ import pytest
 
 from videozoo import cli
 from videozoo.config import load_config
+from videozoo.tasks import pages as shared
 from videozoo.tasks.demos import clips as demo
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,7 @@ def test_without_matplotlib_only_the_report_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo.pages, "can_draw", lambda: False)
+    monkeypatch.setattr(shared, "can_draw", lambda: False)
 
     assert cli.main(["demo", "--device=cpu"]) == 0
 

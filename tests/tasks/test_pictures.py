@@ -22,6 +22,7 @@ from videozoo.data.frames.views import eval_plan
 from videozoo.data.loader import EvalLoader
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
+from videozoo.tasks import pages as shared
 from videozoo.tasks.classification import pages, prediction
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.pictures import seen_frames
@@ -261,7 +262,7 @@ def test_a_page_is_written_where_it_can_be_and_not_where_it_is_not_wanted(
     assert videozoo(*line, "--no-report") == 0
     assert "report" not in capsys.readouterr().err
 
-    monkeypatch.setattr(pages, "can_draw", lambda: False)
+    monkeypatch.setattr(shared, "can_draw", lambda: False)
     assert videozoo(*line) == 0
     assert "pip install 'videozoo[report]'" in capsys.readouterr().err
     assert videozoo(*line, "--report") == 1

@@ -34,7 +34,7 @@ def without_absent_names(config: RunConfig) -> RunConfig:
     """
     data = config.data
     asked = config.origins.get("data.class_names", "").startswith("--")
-    if data.class_names is None or data.class_names.exists() or asked:
+    if getattr(data, "class_names", None) is None or data.class_names.exists() or asked:
         return config
     changed = config.replace("", {"data.class_names": None})
     note = f"no class names at {data.class_names}; classes go by their numbers"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from rich.console import Console
+from rich.table import Table
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.sentences import (
@@ -15,8 +15,13 @@ from videozoo.data.annotations.sentences import (
     TimedSentences,
     read_timed_sentences,
 )
-from videozoo.data.captions import CaptionDataset, CaptionEvents, count_unknown, load_events
-from videozoo.errors import DataError, RunError, UsageError
+from videozoo.data.captions import (
+    CaptionDataset,
+    CaptionEvents,
+    count_unknown,
+    load_events,
+)
+from videozoo.errors import DataError, RunError
 from videozoo.metrics.captions import (
     Meteor,
     TimedCaption,
@@ -30,119 +35,74 @@ from videozoo.tasks.captioning.scoring import (
     CaptionInference,
     Described,
     caption_model,
+    check_events,
+    results_file,
     shortfall,
-    sized,
     trained_vocabulary,
-    write_results,
+    with_words,
 )
-from videozoo.tasks.common import (
-    say_if_learnt_from,
-    speaker,
-    with_test_data,
-)
-from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.features import check_features, check_rate
-from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import EvalRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
+from videozoo.tasks.inference import eval_loader
 
 _MOST_SHOWN = 5  # sentences beside those of people
 
 
-def evaluate(
-    trained: Trained, request: EvalRequest, *, console: Console | None = None
-) -> dict[str, Any]:
-    """Describe events, compare with what people say, print tables, write `eval.json`.
-
-    Returns:
-        What the JSON file holds.
-
-    Raises:
-        VideozooError: The data, the weights or the machine do not fit.
-    """
-    if request.report:
-        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
-    out = console or Console()
-    vocabulary = trained_vocabulary(trained)
-    config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
-    config = with_test_data(config, request.data)
-    accelerator = accelerator_for(trained, request.device)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    say_if_learnt_from(say, config.data, "test")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def _evaluated(job: EvalJob) -> Evaluated:
+    config, accelerator = job.config, job.accelerator
+    vocabulary = trained_vocabulary(job.trained)
     events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
-    for note in events.notes:
-        say(f"note: {note}")
     batches = eval_loader(
         CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
         config.data,
         accelerator,
         batch_size=config.eval.batch_size,
-        skip_bad=not request.strict,
+        skip_bad=job.skip_bad,
     )
-    check_features(events.features.extractor, trained, say)
-    check_rate(events.rate, events.features.extractor, trained.features, trained)
+    check_events(events, job)
     _refuse_other_videos(events, config)
     unknown = count_unknown(events.events, vocabulary)
-    model = caption_model(trained, config, accelerator, drop=request.drop, device=request.device)
-    say(f"{config.spec.title}: {len(events)} events of {events.path}")
+    model = job.model(caption_model)
+    job.say(f"{config.spec.title}: {len(events)} events of {events.path}")
     started = time.monotonic()
-    described = run(
-        CaptionInference(model, batches, accelerator, events, vocabulary, config.eval),
-        accelerator,
-        progress=(len(events), "events"),
-    )
-    short = shortfall(described, events)
-    facts: dict[str, Any] = {}
-    if accelerator.is_main_process:
-        path = (request.files_dir or folder.path) / config.eval.results_name
-        folder.make_room(say, path)
-        write_results(path, described)
-        metrics, notes = _scores(described, config, say)
-        facts = {
-            **folder.facts,
-            "events": len(described.by_number),
+    inference = CaptionInference(model, batches, accelerator, events, vocabulary, config.eval)
+    described = job.run(inference, len(events), "events")
+    short, results = shortfall(described, events), list(described.by_number.values())
+
+    def measure() -> dict[str, Any]:
+        metrics, notes = _scores(described, config, job.say)
+        return {
+            "events": len(results),
             "seconds": round(time.monotonic() - started, 3),
             "unknown_words": {"unknown": unknown.unknown, "total": unknown.total},
             **metrics,
             "notes": notes,
-            "skipped": short.lines,
+            "skipped": [*short.failed, *short.left_out],
             "config": config.as_dict(),
         }
-        written = folder.write(facts, [path])
-        out.print(
-            summary_table(
-                metrics["metrics"],
-                title="Each event against its own sentence",
-                used=len(described.by_number),
-                total=short.total,
-                what="events",
-            )
+
+    def tables(facts: Mapping[str, Any]) -> Iterator[Table]:
+        yield summary_table(
+            facts["metrics"],
+            title="Each event against its own sentence",
+            used=len(results),
+            total=short.total,
+            what="events",
         )
-        if metrics["dense"]:
+        if facts["dense"]:
             title = "Dense captioning: mean over tIoU 0.3 to 0.9"
-            out.print(summary_table(metrics["dense"], title=title))
-        shown = list(described.by_number.values())[:_MOST_SHOWN]
-        out.print(caption_table([_row(one.event, one.sentence) for one in shown]))
-        for line in (unknown.note, *notes):
-            if line:
-                say(f"note: {line}")
-        for line in short.outside:
-            say(f"left out: {line}")
-        say(f"written: {written}, {path}")
-    conclude(
-        accelerator,
-        request,
-        short.failed,
-        say,
-        total=short.total,
-        num_failed=short.num_failed,
-        what="events",
+            yield summary_table(facts["dense"], title=title)
+        yield caption_table([_row(one.event, one.sentence) for one in results[:_MOST_SHOWN]])
+
+    return Evaluated(
+        measure=measure,
+        shortfall=short,
+        tables=tables,
+        file=results_file(job, config.eval.results_name, described),
+        notes=lambda facts: filter(None, [unknown.note, *facts["notes"]]),
     )
-    return facts
+
+
+evaluate = Evaluation(run=_evaluated, configured=with_words)
 
 
 def _row(event: TimedSentence, sentence: str) -> dict[str, Any]:

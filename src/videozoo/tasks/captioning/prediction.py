@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionDataset, CaptionEvents, Vocabulary, input_events
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
@@ -21,86 +20,54 @@ from videozoo.tasks.captioning.scoring import (
     Described,
     EventCaptions,
     caption_model,
+    check_events,
+    results_file,
     shortfall,
-    sized,
     trained_vocabulary,
-    write_results,
+    with_words,
 )
-from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
 
 
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[EventCaptions]:
-    """Describe events; print a table, write `predictions.json` and the file of the challenge.
-
-    Returns:
-        One result an event, in the order of the inputs.
-
-    Raises:
-        VideozooError: The features, the weights or the machine do not fit.
-    """
-    if request.annotate:
-        raise UsageError("--annotate needs a model that sees the videos themselves")
-    out = console or Console()
-    vocabulary = trained_vocabulary(trained)
-    config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
-    accelerator = accelerator_for(trained, request.device)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
+    config, request = job.config, job.request
+    vocabulary = trained_vocabulary(job.trained)
     events = _events(request.inputs, config, strict=request.strict)
-    for note in events.notes:
-        say(f"note: {note}")
-    check_features(events.features.extractor, trained, say)
-    check_rate(events.rate, events.features.extractor, trained.features, trained)
-    model = caption_model(trained, config, accelerator, drop=request.drop, device=request.device)
+    check_events(events, job)
     described = _described(
-        model,
+        job.model(caption_model),
         config,
         events,
         vocabulary,
-        accelerator,
-        skip_bad=not request.strict,
+        job.accelerator,
+        skip_bad=job.skip_bad,
         show=True,
     )
-    found = [_prediction(one, config.predict.top_k) for one in described.by_number.values()]
+    results = list(described.by_number.values())
+    rows = [_prediction(one, config.predict.top_k) for one in results]
     short = shortfall(described, events)
-    if accelerator.is_main_process:
-        path = (request.files_dir or folder.path) / config.predict.results_name
-        folder.make_room(say, path)
-        write_results(path, described)
-        facts = {"predictions": found, "skipped": short.lines}
-        folder.write(facts, [path])
-        pictures: list[Path] = []
-        if request.explain:
-            pictures = _draw(list(described.by_number.values()), folder.path)
-            for one, picture in zip(found, pictures, strict=True):
-                one["explained"] = picture.name
-        written = folder.write(facts, [path, *pictures])
-        out.print(caption_table(found))
-        for line in short.outside:
-            say(f"left out: {line}")
-        if pictures:
-            say(f"written: {len(pictures)} pictures of attention in {folder.path}")
-        say(f"written: {written}, {path}")
-    conclude(
-        accelerator,
-        request,
-        short.failed,
-        say,
-        total=short.total,
-        num_failed=short.num_failed,
-        what="events",
+    return Predicted(
+        results=results,
+        facts={"predictions": rows, "skipped": [*short.failed, *short.left_out]},
+        shortfall=short,
+        table=lambda: caption_table(rows),
+        file=results_file(job, config.predict.results_name, described),
+        draw=(
+            lambda folder: picture_per_row(
+                rows, _draw(results, folder), folder, "pictures of attention"
+            )
+        )
+        if request.explain
+        else None,
     )
-    return list(described.by_number.values())
+
+
+predict = Prediction(run=_predicted, configured=with_words)
 
 
 def _events(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
@@ -178,8 +145,7 @@ class Captioner:
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self._vocabulary = trained_vocabulary(trained)
-        source = str(trained.config.data.vocabulary or trained.path)
-        self.config = sized(trained.config, self._vocabulary, source)
+        self.config = with_words(trained)
         self._accelerator = accelerator_for(trained, device)
         self.words = self._vocabulary.words
         self.module = caption_model(trained, self.config, self._accelerator, device=device)

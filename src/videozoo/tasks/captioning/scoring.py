@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -30,7 +29,9 @@ from videozoo.settings.captions import CaptionViews
 from videozoo.tasks.captioning.exported import ExportedCaptioner, second_file
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.inference import InferenceResults
+from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device
 from videozoo.weights.exported import ExportedSpec
@@ -142,27 +143,8 @@ def _sentence(caption: Hypothesis, vocabulary: Vocabulary, settings: CaptionView
     )
 
 
-@dataclass(frozen=True)
-class Shortfall:
-    """Events that have no sentence."""
-
-    failed: tuple[str, ...]
-    """What could not be used, and why."""
-    outside: tuple[str, ...]
-    """Events that `data.outside` leaves out."""
-    num_failed: int
-    """Events of these."""
-    total: int
-    """All events."""
-
-    @property
-    def lines(self) -> list[str]:
-        """About all of them."""
-        return [*self.failed, *self.outside]
-
-
 def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
-    """Say which events have no sentence."""
+    """Say which events have no sentence, `data.outside` leaves some out."""
     without = [f"{video}: no features in {events.features.path}" for video in events.missing]
     outside = [
         event
@@ -170,14 +152,15 @@ def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
         if number not in described.by_number and number not in described.skipped
     ]
     return Shortfall(
-        failed=(*without, *events.damaged, *described.skipped.values()),
-        outside=tuple(f"{event} shows nothing of its video" for event in outside),
+        failed=[*without, *events.damaged, *described.skipped.values()],
+        left_out=[f"{event} shows nothing of its video" for event in outside],
         num_failed=events.num_missing + len(events.damaged) + len(described.skipped),
         total=len(events) + events.num_missing + len(events.damaged),
+        items="events",
     )
 
 
-def results_file(described: Described) -> dict[str, Any]:
+def results_file(job: Job[Any], name: str, described: Described) -> ResultFile:
     """Sentences in the form of the ActivityNet challenge, as 2019 wrote them."""
     results: dict[str, list[dict[str, Any]]] = {}
     for one in described.by_number.values():
@@ -185,16 +168,19 @@ def results_file(described: Described) -> dict[str, Any]:
         results.setdefault(event.video, []).append(
             {"timestamp": [event.start_seconds, event.end_seconds], "sentence": one.sentence}
         )
-    return {"version": "VERSION 1.0", "results": results, "external_data": {}}
+    facts = {"version": "VERSION 1.0", "results": results, "external_data": {}}
+    return ResultFile(job.files_folder / name, lambda path: write_json(path, facts))
 
 
-def write_results(path: Path, described: Described) -> Path:
-    """Write `results_file`.
+def check_events(events: CaptionEvents, job: Job[Any]) -> None:
+    """Say what is odd about events, and compare their features with those that were learnt from.
 
     Raises:
-        RunError: The disk refuses.
+        DataError: The features are of another kind, or at another rate.
     """
-    return write_json(path, results_file(described))
+    job.note(events.notes)
+    check_features(events.features.extractor, job.trained, job.say)
+    check_rate(events.rate, events.features.extractor, job.trained.features, job.trained)
 
 
 # ---- vocabulary ---------------------------------------------------------------------------------
@@ -222,6 +208,17 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
             "--set data.vocabulary=FILE"
         )
     return read_vocabulary(path)
+
+
+def with_words(trained: Trained) -> RunConfig:
+    """The configuration of a trained model, for as many words as it has.
+
+    Raises:
+        DataError: As `trained_vocabulary`.
+        ConfigError: As `sized`.
+    """
+    source = str(trained.config.data.vocabulary or trained.path)
+    return sized(trained.config, trained_vocabulary(trained), source)
 
 
 def vocabulary_to_learn(config: RunConfig) -> Vocabulary:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, views_by_video
 from videozoo.engine.run_folder import RunFolder
@@ -25,22 +21,13 @@ from videozoo.report.tables import percent
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.classification.scoring import Scored
-from videozoo.tasks.results import run_folder_of
+from videozoo.tasks.pages import run_of, versions
 
-CHARTS_HINT = (
-    "no report.html: drawing its charts needs matplotlib; "
-    "get it with: pip install 'videozoo[report]'"
-)
 _MOST_CLASSES = 32  # rows of a confusion matrix that can be read
 _MOST_SHOWN_CLASSES = 30  # of more than `_MOST_CLASSES`
 _MOST_PAIRS = 20
 _MOST_ERRORS = 8
 _OTHERS = "(all others)"
-
-
-def can_draw() -> bool:
-    """Whether matplotlib, which draws the charts, is there. Does not import it."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def evaluation_page(
@@ -192,13 +179,6 @@ def confusion_of(
 # --- parts that other pages share ----------------------------------------------------------------
 
 
-def run_of(weights: Path) -> RunFolder | None:
-    """The run that weights belong to, where they lie in its folder."""
-    folder = run_folder_of(weights)
-    run = None if folder is None else RunFolder(folder)
-    return run if run is not None and run.metrics.is_file() else None
-
-
 def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
     """Loss, top-1 accuracy and learning rate by epoch, of one run or of several to compare.
 
@@ -292,12 +272,3 @@ def worst_errors(
         except DataError:  # it was there a moment ago; the numbers stand
             continue
     return cards
-
-
-def versions() -> str:
-    """What a result was made with."""
-    return (
-        f"videozoo {__version__}, PyTorch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.platform()}, "
-        f"{torch.get_num_threads()} threads"
-    )

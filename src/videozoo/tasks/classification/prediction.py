@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from accelerate import Accelerator
-from rich.console import Console
-from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import (
@@ -28,90 +24,62 @@ from videozoo.tasks.classification.scoring import (
     VideoResult,
     run_views,
 )
-from videozoo.tasks.common import speaker, without_absent_names
-from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.jobs import Shortfall
+from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob
 from videozoo.tasks.requests import PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
 from videozoo.weights.exported import exported_kind
 
 
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[VideoResult]:
-    """Say what happens in videos; print a table, write `predictions.json`.
-
-    Returns:
-        One result a video, in the order of the inputs.
-
-    Raises:
-        VideozooError: A video, the weights or the machine do not fit.
-    """
-    out = console or Console()
-    config = without_absent_names(trained.config)
-    accelerator = accelerator_for(trained, request.device)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
-    request = replace(request, save_dir=folder.path)
-    entries = input_entries(request.inputs, config, trained.class_names)
-    if request.annotate or request.explain:
+def _predicted(job: PredictJob) -> Predicted[VideoResult]:
+    trained, request = job.trained, replace(job.request, save_dir=job.folder.path)
+    entries = input_entries(request.inputs, job.config, trained.class_names)
+    is_drawn = request.annotate or request.explain
+    if is_drawn:
         check_outputs(entries, request)
     if request.explain and exported_kind(trained.path) is not None:
         raise WeightsError(
             f"{trained.path}: an exported graph gives no gradients to explain it by; "
             "pass the weights it was made from (a run folder or a .safetensors file)"
         )
-    scored, config = run_views(trained, config, config.predict, entries, request, accelerator)
+    scored, config = run_views(job, job.config.predict, entries)
     names = names_of_classes(trained, config)
-    found = {
+    rows = {
         place: _prediction(result, names, config.predict.top_k)
         for place, result in scored.by_number.items()
     }
-    failed, damaged = list(scored.skipped.values()), list(scored.damaged.values())
-    if accelerator.is_main_process:
-        folder.make_room(say)
-        folder.write(_answers(found, failed, damaged))
-    accelerator.wait_for_everyone()
-    files: list[Path] = []
-    if request.annotate or request.explain:
-        module = _module_to_explain(trained, config, request, accelerator)
+    failed = list(scored.skipped.values())
+
+    def draw(_folder: Path) -> Pictures:
         drawn = draw_predictions(
             entries,
             scored.by_number,
             config,
             request,
-            accelerator,
+            job.accelerator,
             class_names=names,
-            module=module,
+            module=replace(job, config=config).module() if request.explain else None,
         )
-        for place, (facts, paths, problem) in drawn.items():
-            found[place] |= facts
-            files += paths
-            failed += [] if problem is None else [problem]
-    if accelerator.is_main_process:
-        written = folder.write(_answers(found, failed, damaged), files)
-        out.print(prediction_table(list(found.values())))
-        if files:
-            say(_what_was_drawn(request, len(found)))
-        say(f"written: {written}")
-    conclude(accelerator, request, failed, say, total=len(found) + len(scored.skipped))
-    return list(scored.by_number.values())
+        for place, (facts, _, problem) in drawn.items():
+            rows[place] |= facts
+            failed.extend([] if problem is None else [problem])
+        files = [path for each in drawn.values() for path in each.files]
+        return Pictures(files, _what_was_drawn(request, len(rows)))
+
+    return Predicted(
+        results=list(scored.by_number.values()),
+        facts={
+            "predictions": list(rows.values()),
+            "skipped": failed,
+            "damaged": list(scored.damaged.values()),
+        },
+        shortfall=Shortfall(failed=failed, total=len(rows) + len(scored.skipped)),
+        table=lambda: prediction_table(list(rows.values())),
+        draw=draw if is_drawn else None,
+        all_draw=True,
+    )
 
 
-def _answers(
-    found: Mapping[int, dict[str, Any]], failed: Sequence[str], damaged: Sequence[str]
-) -> dict[str, Any]:
-    return {"predictions": list(found.values()), "skipped": failed, "damaged": damaged}
-
-
-def _module_to_explain(
-    trained: Trained, config: RunConfig, request: PredictRequest, accelerator: Accelerator
-) -> nn.Module | None:
-    if not request.explain:
-        return None
-    return build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+predict = Prediction(run=_predicted, can_annotate=True)
 
 
 def _what_was_drawn(request: PredictRequest, count: int) -> str:
@@ -120,7 +88,7 @@ def _what_was_drawn(request: PredictRequest, count: int) -> str:
         kinds.append("NAME_annotated.mp4 (without sound) and NAME.png")
     if request.explain:
         kinds.append("NAME_explained.png")
-    return f"written: {', '.join(kinds)} for {count} videos in {request.save_dir}"
+    return f"{', '.join(kinds)} for {count} videos in {request.save_dir}"
 
 
 def input_entries(

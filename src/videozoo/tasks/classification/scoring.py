@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
@@ -29,11 +28,11 @@ from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import refuse_drop
-from videozoo.tasks.inference import InferenceResults, eval_loader, run
+from videozoo.tasks.inference import InferenceResults, eval_loader
+from videozoo.tasks.jobs import Job
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
+from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
 
@@ -143,27 +142,18 @@ def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[
 
 
 def run_views(
-    trained: Trained,
-    config: RunConfig,
-    views: ClipViews,
-    entries: Sequence[ClipEntry],
-    request: EvalRequest | PredictRequest,
-    accelerator: Accelerator,
+    job: Job[Any], views: ClipViews, entries: Sequence[ClipEntry]
 ) -> tuple[Scored, RunConfig]:
     """Build the model for these views and score the videos, in sight of the user."""
-    config = with_views(config, views)
-    score = scorer_of(trained, config, accelerator, drop=request.drop, device=request.device)
+    config, accelerator = with_views(job.config, views), job.accelerator
+    score = replace(job, config=config).model(scorer_of)
     count = len(videos_of(entries))
-    say = speaker(Console(stderr=True), accelerator)
-    say(_views_line(config, count, views))
-    scored = run(
-        ClipInference(
-            score, config, entries, accelerator, views=views, skip_bad=not request.strict
-        ),
-        accelerator,
-        progress=(count, "videos"),
+    job.say(_views_line(config, count, views))
+    inference = ClipInference(
+        score, config, entries, accelerator, views=views, skip_bad=job.skip_bad
     )
-    say_damaged(say, list(scored.damaged.values()))
+    scored = job.run(inference, count)
+    say_damaged(job.say, list(scored.damaged.values()))
     return scored, config
 
 

@@ -26,6 +26,7 @@ from videozoo.report.charts import Confusion
 from videozoo.report.html import Headline, Report, write_report
 from videozoo.report.tables import percent
 from videozoo.tasks import classification
+from videozoo.tasks import pages as shared
 from videozoo.tasks.classification import pages
 from videozoo.tasks.demos.settings import demo_config
 from videozoo.tasks.loading import config_for_weights
@@ -84,10 +85,10 @@ def run(
     seconds = time.monotonic() - started
     scores = {model: float(facts["metrics"]["top1"]) for model, facts in evaluated.items()}
     report = None
-    if not quick and pages.can_draw():
+    if not quick and shared.can_draw():
         report = _report(folder, clips, evaluated, results, seconds=seconds, is_new=is_new)
     elif not quick:
-        out.print(pages.CHARTS_HINT, markup=False, soft_wrap=True)
+        out.print(shared.CHARTS_HINT, markup=False, soft_wrap=True)
     _say_goodbye(scores, folder, report, clips.unseen[0], seconds=time.monotonic() - started)
     if scores["tsm"] - CHANCE < MARGIN:
         raise RunError(
@@ -243,7 +244,7 @@ def _report(
         details=[
             ("Configuration of TSM", yaml.safe_dump(config.as_dict(), sort_keys=False)),
             ("Configuration of TSN", demo_config("tsn", folder).to_yaml()),
-            ("Versions", pages.versions()),
+            ("Versions", shared.versions()),
         ],
         made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo demo",
     )

@@ -11,8 +11,8 @@ from videozoo.config import RunConfig
 from videozoo.report.charts import Curve, Panel
 from videozoo.report.html import Cell, Headline, Report, Table
 from videozoo.report.tables import bucket_name, percent, title_of
-from videozoo.tasks.classification.pages import run_of, versions
 from videozoo.tasks.localisation.fitting import DECIDES
+from videozoo.tasks.pages import run_of, versions
 from videozoo.types import Localisation
 
 _MOST_CLASSES = 30

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import annotated_classes
-from videozoo.engine.devices import make_accelerator
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Segment, VideoSegments
 from videozoo.settings.segments import SequencePredict
-from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import run
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.jobs import Shortfall
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
 from videozoo.tasks.localisation.measures import joined, read_labels
-from videozoo.tasks.localisation.results import VideoProposals, result_path, write_result_file
+from videozoo.tasks.localisation.results import VideoProposals, result_file
 from videozoo.tasks.localisation.scoring import LocalisationInference, Source
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
@@ -34,27 +32,12 @@ from videozoo.tasks.localisation.sources import (
     input_videos,
     num_classes,
 )
-from videozoo.tasks.requests import PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
 """From what the user named and a configuration to videos."""
 _MOST_DRAWN = 5  # segments of a picture
 _FAINT = 0.05  # share of the best score below which a segment is not drawn
-
-
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[VideoSegments]:
-    """Say when something happens in videos; print a table, write `predictions.json` and segments.
-
-    Returns:
-        One result a video, in the order of the inputs.
-
-    Raises:
-        VideozooError: The features, the weights or the machine do not fit.
-    """
-    return predict_sources(trained, request, feature_sources, console=console)
 
 
 def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[Source]:
@@ -63,78 +46,53 @@ def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[Source]:
     return [FeatureSource(config, config.predict, each) for each in videos]
 
 
-def predict_sources(
-    trained: Trained,
-    request: PredictRequest,
-    sources_of: SourcesOf,
-    *,
-    console: Console | None = None,
-) -> list[VideoSegments]:
-    """As `predict`, whatever the model reads."""
-    if request.annotate:
-        raise UsageError("--annotate needs a model that sees the videos themselves")
-    out = console or Console()
-    config = without_absent_names(trained.config)
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments]:
+    """Find segments, whatever the model reads."""
+    config, request = job.config, job.request
     views: SequencePredict = config.predict
     labels = None if views.labels is None else read_labels(views.labels)
     sources = sources_of(request.inputs, config)
     _refuse_twice(sources)
-    names = class_names(trained, config, labels)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    names = class_names(job.trained, config, labels)
+    module = job.module()
     found: list[VideoProposals] = []
     failed: list[str] = []
     for source in sources:
-        check_features(source.extractor, trained, say)
-        answers = run(
-            LocalisationInference(
-                module,
-                source,
-                accelerator,
-                skip_bad=not request.strict,
-                keep_curves=request.explain,
-                files=score_files(config, views),
-            ),
-            accelerator,
-            progress=(len(source.present), "videos"),
+        check_features(source.extractor, job.trained, job.say)
+        inference = LocalisationInference(
+            module,
+            source,
+            job.accelerator,
+            skip_bad=job.skip_bad,
+            keep_curves=request.explain,
+            files=score_files(config, views),
         )
+        answers = job.run(inference, len(source.present))
         if labels is not None and num_classes(config) is None:
             answers = joined(answers, labels, names, views)
         found += answers.by_number.values()
         failed += [f"{name}: no features" for name in source.missing]
         failed += answers.skipped.values()
     results = [segments_of(each, names) for each in found]
-    if accelerator.is_main_process:
-        path = result_path(views, request.files_dir or folder.path)
-        folder.make_room(say, path)
-        listed = [_facts(each) for each in results]
-        with_classes = any(each.found.labels is not None for each in found)
-        write_result_file(
-            views,
-            found,
-            classes=names if with_classes else None,
-            path=path,
-        )
-        facts = {"predictions": listed, "skipped": failed}
-        folder.write(facts, [path])
-        pictures: list[Path] = []
-        if request.explain:
-            pictures = _draw(found, results, folder.path)
-            for one, picture in zip(listed, pictures, strict=True):
-                one["explained"] = picture.name
-        written = folder.write(facts, [path, *pictures])
-        out.print(segment_table(listed, most=views.top_k))
-        if pictures:
-            say(f"written: {len(pictures)} pictures in {folder.path}")
-        if any(each.duration_seconds is None for each in results):
-            say("note: lengths of some videos are not known; their times are shares of the video")
-        say(f"written: {written}, {path}")
-    conclude(accelerator, request, failed, say, total=len(found) + len(failed))
-    return results
+    rows = [_facts(each) for each in results]
+    with_classes = any(each.found.labels is not None for each in found)
+    notes: list[str] = []
+    if any(each.duration_seconds is None for each in results):
+        notes.append("lengths of some videos are not known; their times are shares of the video")
+    return Predicted(
+        results=results,
+        facts={"predictions": rows, "skipped": failed},
+        shortfall=Shortfall(failed=failed, total=len(found) + len(failed)),
+        table=lambda: segment_table(rows, most=views.top_k),
+        file=result_file(views, found, names if with_classes else None, job.files_folder),
+        notes=notes,
+        draw=(lambda folder: picture_per_row(rows, _draw(found, results, folder), folder))
+        if request.explain
+        else None,
+    )
+
+
+predict = Prediction(run=partial(predicted, sources_of=feature_sources))
 
 
 def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, ...]:

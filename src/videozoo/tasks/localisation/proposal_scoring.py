@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from videozoo.data.proposals import (
 from videozoo.data.text import spellings
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
-from videozoo.results import VideoSegments
 from videozoo.settings.segments import ProposalData, SequenceViews
+from videozoo.tasks.evaluate import Evaluation
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
 from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.localisation.evaluation import evaluate_source
+from videozoo.tasks.localisation.evaluation import evaluated
 from videozoo.tasks.localisation.fitting import (
     DECIDES,
     LossOf,
@@ -43,7 +44,7 @@ from videozoo.tasks.localisation.fitting import (
     seen_in_training,
     validation,
 )
-from videozoo.tasks.localisation.prediction import predict_sources
+from videozoo.tasks.localisation.prediction import predicted
 from videozoo.tasks.localisation.predictor import SegmentPredictor
 from videozoo.tasks.localisation.scoring import NetworkOutput, Source, generator_of
 from videozoo.tasks.localisation.sources import (
@@ -54,7 +55,8 @@ from videozoo.tasks.localisation.sources import (
     of_known_length,
 )
 from videozoo.tasks.localisation.training import refuse_data
-from videozoo.tasks.requests import Device, EvalRequest, PredictRequest, TrainRequest
+from videozoo.tasks.predict import Prediction
+from videozoo.tasks.requests import Device, TrainRequest
 from videozoo.types import Candidates, ProposalScoring
 
 
@@ -114,38 +116,13 @@ def scoring_loss(config: RunConfig, accelerator: Accelerator) -> LossOf:
     return loss_of
 
 
-def evaluate(
-    trained: Trained, request: EvalRequest, *, console: Console | None = None
-) -> dict[str, Any]:
-    """Score a trained model on annotated videos; print tables, write `eval.json` and segments.
-
-    Returns:
-        What the JSON file holds.
-
-    Raises:
-        VideozooError: The data, the weights or the machine do not fit.
-    """
-
-    def source_of(config: RunConfig, _trained: Trained) -> Source:
-        data = _data_of(config.data, config.eval.max_proposals)
-        videos = load_proposals(data, "test")
-        return ProposalSource(config, config.eval, videos, data=data)
-
-    return evaluate_source(trained, request, source_of, console=console)
+def _test_videos(config: RunConfig, _trained: Trained) -> Source:
+    data = _data_of(config.data, config.eval.max_proposals)
+    videos = load_proposals(data, "test")
+    return ProposalSource(config, config.eval, videos, data=data)
 
 
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[VideoSegments]:
-    """Say when something happens in videos; print a table, write `predictions.json` and segments.
-
-    Returns:
-        One result a video.
-
-    Raises:
-        VideozooError: The proposals, the weights or the machine do not fit.
-    """
-    return predict_sources(trained, request, input_proposals, console=console)
+evaluate = Evaluation(run=partial(evaluated, source_of=_test_videos), has_page=True)
 
 
 def load(trained: Trained, *, device: Device = "auto") -> SegmentPredictor:
@@ -332,3 +309,6 @@ def _videos(
         tables={name: table for name, (table, _) in found.items()},
         features={name: array for name, (_, array) in found.items()},
     )
+
+
+predict = Prediction(run=partial(predicted, sources_of=input_proposals))

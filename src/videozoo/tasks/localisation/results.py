@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from videozoo.data.annotations.segment_results import write_results
 from videozoo.errors import RunError
 from videozoo.ops.proposal_generation import result_entries
 from videozoo.settings.segments import SequenceViews
+from videozoo.tasks.jobs import ResultFile
 from videozoo.types import Candidates
 
 
@@ -34,37 +35,32 @@ class VideoProposals:
         return self.duration_seconds if self.duration_seconds > 0 else 1.0
 
 
-def result_path(views: SequenceViews, folder: Path) -> Path:
-    """Where the segments of all videos go; a bare file name is one in `folder`."""
-    path = views.result_file
-    return folder / path if path.parent == Path() else path
-
-
-def write_result_file(
+def result_file(
     views: SequenceViews,
-    videos: Iterable[VideoProposals],
-    *,
+    videos: Sequence[VideoProposals],
     classes: Sequence[str] | None,
-    path: Path,
-) -> None:
-    """Write the segments of all videos in ActivityNet's form.
+    folder: Path,
+) -> ResultFile:
+    """The segments of all videos in ActivityNet's form.
 
     Of a video of unknown length, times are shares of it.
 
     Args:
-        views: In which form.
+        views: In which form, and where; a bare file name is one in `folder`.
         videos: What was found in each.
         classes: Names, for segments with classes.
-        path: As `result_path` says.
-
-    Raises:
-        RunError: The disk refuses.
+        folder: For results.
     """
-    results = {
-        each.video: result_entries(each.found, each.seconds, classes=classes) for each in videos
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_results(path, results, form=views.result_form)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def write(path: Path) -> None:
+        results = {
+            each.video: result_entries(each.found, each.seconds, classes=classes) for each in videos
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_results(path, results, form=views.result_form)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+
+    path = views.result_file
+    return ResultFile(folder / path if path.parent == Path() else path, write)

@@ -4,117 +4,74 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from videozoo.data.moments import SearchDataset, load_moments, load_readable_moments
-from videozoo.errors import UsageError
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
-from videozoo.tasks.common import (
-    say_if_learnt_from,
-    speaker,
-    with_test_data,
-    write_json,
-)
-from videozoo.tasks.exporting import accelerator_for
-from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
+from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.moments.scoring import (
     MomentInference,
     all_found,
     check_origin,
-    failures,
     moment_model,
+    results_file,
+    shortfall,
 )
-from videozoo.tasks.requests import EvalRequest
-from videozoo.tasks.results import ResultFolder, conclude
 
 
-def evaluate(
-    trained: Trained, request: EvalRequest, *, console: Console | None = None
-) -> dict[str, Any]:
-    """Look for every sentence, compare with the true moments; print tables, write `eval.json`.
-
-    Returns:
-        What the JSON file holds.
-
-    Raises:
-        VideozooError: The data, the weights or the machine do not fit.
-    """
-    if request.report:
-        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
-    out = console or Console()
-    config = trained.config
-    config = with_test_data(config, request.data)
-    accelerator = accelerator_for(trained, request.device)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    say_if_learnt_from(say, config.data, "test")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
-    sentence_dim = config.model.sentence_dim
-    load = load_moments if request.strict else load_readable_moments
+def _evaluated(job: EvalJob) -> Evaluated:
+    config, accelerator = job.config, job.accelerator
+    load = load_readable_moments if job.skip_bad else load_moments
     moments = load(
         config.data,
         "test",
         visual_dim=config.model.visual_dim,
-        sentence_dim=sentence_dim,
+        sentence_dim=config.model.sentence_dim,
     )
-    for note in moments.notes:
-        say(f"note: {note}")
+    job.note(moments.notes)
     batches = eval_loader(
         SearchDataset(moments),
         config.data,
         accelerator,
         batch_size=config.eval.batch_size,
-        skip_bad=not request.strict,
+        skip_bad=job.skip_bad,
     )
-    check_origin(moments, trained, sentence_dim, say)
-    model = moment_model(trained, config, accelerator, drop=request.drop, device=request.device)
-    say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
+    check_origin(moments, job.trained, config.model.sentence_dim, job.say)
+    model = job.model(moment_model)
+    job.say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
-    searched = run(
-        MomentInference(model, batches, accelerator, moments),
-        accelerator,
-        progress=(len(moments.videos), "videos"),
-    )
-    failed = failures(searched, moments)
-    facts: dict[str, Any] = {}
-    if accelerator.is_main_process:
-        searches = [one.search for one in all_found(searched)]
-        protocols = recalls_of(searches, config.eval)
-        facts = {
-            **folder.facts,
-            "videos": len(searched.by_number),
+    searched = job.run(MomentInference(model, batches, accelerator, moments), len(moments.videos))
+    short, used = shortfall(searched, moments), len(searched.by_number)
+    searches = [one.search for one in all_found(searched)]
+
+    def measure() -> dict[str, Any]:
+        return {
+            "videos": used,
             "sentences": len(searches),
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
-            "recall": protocols["recall"],
-            "recall_2019": protocols["recall_2019"],
-            "skipped": [*moments.left_out, *failed],
+            **recalls_of(searches, config.eval),
+            "skipped": [*short.left_out, *short.failed],
             "config": config.as_dict(),
         }
-        files: list[Path] = []
-        name = config.eval.results_name
-        path = None if name is None else (request.files_dir or folder.path) / name
-        folder.make_room(say, path)
-        if path is not None:
-            files.append(write_json(path, _results_2019(searches)))
-        written = folder.write(facts, files)
-        out.print(recall_table(protocols["recall"], title="R@n at tIoU"))
-        out.print(recall_table(protocols["recall_2019"], title="The same as 2019 counted"))
-        total = len(searched.by_number) + len(failed)
-        part = f", on {len(searched.by_number)} of {total} videos" if failed else ""
-        out.print(f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}")
-        for line in moments.left_out:
-            say(f"left out: {line}")
-        say(f"written: {', '.join(map(str, [written, *files]))}")
-    conclude(accelerator, request, failed, say, total=len(searched.by_number) + len(failed))
-    return facts
+
+    part = f", on {used} of {short.total} videos" if short.failed else ""
+    return Evaluated(
+        measure=measure,
+        shortfall=short,
+        tables=lambda facts: (
+            recall_table(facts["recall"], title="R@n at tIoU"),
+            recall_table(facts["recall_2019"], title="The same as 2019 counted"),
+            f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}",
+        ),
+        file=results_file(job, config.eval.results_name, lambda: _results_2019(searches)),
+    )
+
+
+evaluate = Evaluation(run=_evaluated)
 
 
 def recalls_of(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
@@ -24,7 +23,6 @@ from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
-from videozoo.tasks.common import speaker, write_json
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import Trained
@@ -35,72 +33,49 @@ from videozoo.tasks.moments.scoring import (
     Searched,
     all_found,
     check_origin,
-    failures,
     moment_model,
+    results_file,
+    shortfall,
 )
-from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
 
 _MOST_DRAWN = 20  # sentences of a picture
 
 
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[Found]:
-    """Find moments; print a table, write `predictions.json`.
-
-    Returns:
-        One result a sentence and video, video by video.
-
-    Raises:
-        VideozooError: The features, the weights or the machine do not fit.
-    """
-    if request.annotate:
-        raise UsageError("--annotate needs a model that sees the videos themselves")
-    out = console or Console()
-    config = trained.config
-    accelerator = accelerator_for(trained, request.device)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def _predicted(job: PredictJob) -> Predicted[Found]:
+    config, request = job.config, job.request
     moments = _moments(request.inputs, request.sentences, config, strict=request.strict)
-    for note in moments.notes:
-        say(f"note: {note}")
-    check_origin(moments, trained, config.model.sentence_dim, say)
-    model = moment_model(trained, config, accelerator, drop=request.drop, device=request.device)
+    job.note(moments.notes)
+    check_origin(moments, job.trained, config.model.sentence_dim, job.say)
     searched = _searched(
-        model, config, moments, accelerator, skip_bad=not request.strict, show=True
+        job.model(moment_model), config, moments, job.accelerator, skip_bad=job.skip_bad, show=True
     )
-    found = [_prediction(one, config) for one in all_found(searched)]
-    failed = failures(searched, moments)
-    if accelerator.is_main_process:
-        files: list[Path] = []
-        name = config.predict.results_name
-        path = None if name is None else (request.files_dir or folder.path) / name
-        folder.make_room(say, path)
-        if path is not None:
-            files.append(write_json(path, _results_2019(searched, config)))
-        facts = {
+    rows = [_prediction(one, config) for one in all_found(searched)]
+    short = shortfall(searched, moments)
+
+    def draw(folder: Path) -> Pictures:
+        pictures = _draw(searched, config, folder)
+        return picture_per_row(rows, [pictures[row["video"]] for row in rows], folder)
+
+    return Predicted(
+        results=all_found(searched),
+        facts={
             "unit": moments.unit,
-            "predictions": found,
-            "skipped": [*moments.left_out, *failed],
-        }
-        folder.write(facts, files)
-        pictures: dict[str, Path] = {}
-        if request.explain:
-            pictures = _draw(searched, config, folder.path)
-            for one in found:
-                one["explained"] = pictures[one["video"]].name
-        written = folder.write(facts, [*files, *pictures.values()])
-        out.print(moment_table(found))
-        for line in moments.left_out:
-            say(f"left out: {line}")
-        if pictures:
-            say(f"written: {len(pictures)} pictures in {folder.path}")
-        say(f"written: {', '.join(map(str, [written, *files]))}")
-    conclude(accelerator, request, failed, say, total=len(searched.by_number) + len(failed))
-    return all_found(searched)
+            "predictions": rows,
+            "skipped": [*short.left_out, *short.failed],
+        },
+        shortfall=short,
+        table=lambda: moment_table(rows),
+        file=results_file(
+            job, config.predict.results_name, lambda: _results_2019(searched, config)
+        ),
+        draw=draw if request.explain else None,
+    )
+
+
+predict = Prediction(run=_predicted)
 
 
 def _moments(
@@ -275,7 +250,7 @@ class Finder:
         searched = _searched(
             self.module, self.config, moments, self._accelerator, skip_bad=not strict
         )
-        warn_of(failures(searched, moments))
+        warn_of(shortfall(searched, moments).failed)
         return all_found(searched)
 
 

@@ -16,9 +16,11 @@ from videozoo.data.loader import EvalLoader
 from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, Unit
 from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search
+from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, check_rate, refuse_other_features
 from videozoo.tasks.inference import InferenceResults
+from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.requests import Device
@@ -188,10 +190,21 @@ def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], N
         )
 
 
-def failures(searched: Searched, moments: MomentSet) -> list[str]:
-    """Lines about videos that could not be used; empty where all could."""
+def shortfall(searched: Searched, moments: MomentSet) -> Shortfall:
+    """Say which videos could not be searched."""
     without = [f"{video}: no features in {moments.source.path}" for video in moments.missing]
-    return [*without, *moments.damaged.values(), *searched.skipped.values()]
+    failed = [*without, *moments.damaged.values(), *searched.skipped.values()]
+    total = len(searched.by_number) + len(failed)
+    return Shortfall(failed=failed, left_out=moments.left_out, total=total)
+
+
+def results_file(
+    job: Job[Any], name: str | None, facts: Callable[[], dict[str, Any]]
+) -> ResultFile | None:
+    """A JSON file as 2019 wrote it, where its name is set."""
+    if name is None:
+        return None
+    return ResultFile(job.files_folder / name, lambda path: write_json(path, facts()))
 
 
 def retrieval_of(config: RunConfig) -> MomentRetrieval:

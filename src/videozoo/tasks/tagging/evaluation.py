@@ -7,24 +7,14 @@ import time
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from videozoo.data.tags import FeatureDataset, load_records
-from videozoo.engine.devices import make_accelerator
-from videozoo.errors import UsageError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
-from videozoo.tasks.common import (
-    say_if_learnt_from,
-    speaker,
-    with_test_data,
-    without_absent_names,
-)
+from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import EvalRequest
-from videozoo.tasks.results import ResultFolder, conclude
+from videozoo.tasks.inference import eval_loader
+from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.scoring import (
     TagCounts,
@@ -34,82 +24,55 @@ from videozoo.tasks.tagging.scoring import (
 )
 
 
-def evaluate(
-    trained: Trained, request: EvalRequest, *, console: Console | None = None
-) -> dict[str, Any]:
-    """Score a trained model on labelled videos; print tables, write `eval.json`.
-
-    Returns:
-        What the JSON file holds.
-
-    Raises:
-        VideozooError: The data, the weights or the machine do not fit.
-    """
-    if request.report:
-        raise UsageError("--report is for models that classify clips; eval.json has the numbers")
-    out = console or Console()
-    config = without_absent_names(trained.config)
-    config = with_test_data(config, request.data)
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    say_if_learnt_from(say, config.data, "test")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def _evaluated(job: EvalJob) -> Evaluated:
+    config, accelerator = job.config, job.accelerator
     shape, classes = feature_shape(config), int(config.model.num_classes)
-    records = load_records(config.data, "test", strict=request.strict)
+    records = load_records(config.data, "test", strict=not job.skip_bad)
     batches = eval_loader(
         FeatureDataset(records, shape, config.data, num_classes=classes),
         config.data,
         accelerator,
         batch_size=config.eval.batch_size,
-        skip_bad=not request.strict,
+        skip_bad=job.skip_bad,
     )
-    check_features(records.extractor, trained, say)
+    check_features(records.extractor, job.trained, job.say)
     check_labels(
         records,
         "data.test",
-        say,
+        job.say,
         num_classes=classes,
         shape=shape,
         most_frames=config.data.max_frames,
     )
-    names = names_of_classes(trained, config)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
-    say(f"{config.spec.title}: {len(records)} videos")
+    names = names_of_classes(job.trained, config)
+    module = job.module()
+    job.say(f"{config.spec.title}: {len(records)} videos")
     started = time.monotonic()
-    scored = run(
-        TaggingInference(
-            module,
-            batches,
-            accelerator,
-            shape.streams,
-            TagCounts(TaggingCounter(classes, config.eval.top_k)),
-        ),
-        accelerator,
-        keep=False,
-        progress=(len(records), "videos"),
-    )
+    counts = TagCounts(TaggingCounter(classes, config.eval.top_k))
+    inference = TaggingInference(module, batches, accelerator, shape.streams, counts)
+    scored = job.run(inference, len(records), keep=False)
+    seconds = time.monotonic() - started
     counter = scored.counter.metrics
-    metrics = scored.counter.summary(with_2019=config.eval.hit_at_one_2019)
-    facts: dict[str, Any] = {
-        **folder.facts,
-        "videos": counter.videos,
-        "seconds": round(time.monotonic() - started, 3),
-        "metrics": metrics,
-        "classes": _classes(counter, names),
-        "skipped": [*records.damaged, *scored.skipped.values()],
-        "config": config.as_dict(),
-    }
-    total = counter.videos + len(facts["skipped"])
-    if accelerator.is_main_process:
-        folder.make_room(say)
-        written = folder.write(facts)
-        out.print(summary_table(metrics, used=counter.videos, total=total))
-        out.print(tag_table(facts["classes"]))
-        say(f"written: {written}")
-    conclude(accelerator, request, facts["skipped"], say, total=total)
-    return facts
+    skipped = [*records.damaged, *scored.skipped.values()]
+    total = counter.videos + len(skipped)
+    return Evaluated(
+        measure=lambda: {
+            "videos": counter.videos,
+            "seconds": round(seconds, 3),
+            "metrics": scored.counter.summary(with_2019=config.eval.hit_at_one_2019),
+            "classes": _classes(counter, names),
+            "skipped": skipped,
+            "config": config.as_dict(),
+        },
+        shortfall=Shortfall(failed=skipped, total=total),
+        tables=lambda facts: (
+            summary_table(facts["metrics"], used=counter.videos, total=total),
+            tag_table(facts["classes"]),
+        ),
+    )
+
+
+evaluate = Evaluation(run=_evaluated)
 
 
 def _classes(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
 from torch import nn
 
 from videozoo.config import RunConfig
@@ -16,15 +15,17 @@ from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
 from videozoo.data.tags import FeatureDataset
 from videozoo.engine.devices import make_accelerator
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.common import speaker, without_absent_names
+from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
+from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import Device, PredictRequest
-from videozoo.tasks.results import ResultFolder, conclude, warn_of
+from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
@@ -38,58 +39,38 @@ from videozoo.tasks.tagging.scoring import (
 _MOST_LOOKED_AT = 200  # records, for what is in them and is not used
 
 
-def predict(
-    trained: Trained, request: PredictRequest, *, console: Console | None = None
-) -> list[VideoTags]:
-    """Say what videos are about; print a table, write `predictions.json`.
-
-    Returns:
-        One result a video, in the order of the inputs.
-
-    Raises:
-        VideozooError: The features, the weights or the machine do not fit.
-    """
-    if request.annotate:
-        raise UsageError("--annotate needs a model that sees the videos themselves")
-    out = console or Console()
-    config = without_absent_names(trained.config)
-    accelerator = make_accelerator(device=request.device, precision=config.train.precision)
-    say = speaker(Console(stderr=True), accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    folder = ResultFolder.choose(trained, request, accelerator, say)
+def _predicted(job: PredictJob) -> Predicted[VideoTags]:
+    config, request = job.config, job.request
     records = input_records(request.inputs, config, strict=request.strict)
-    check_features(records.extractor, trained, say)
-    for line in left_out(survey(records, most=_MOST_LOOKED_AT), config.data.max_frames):
-        say(f"note: {line}")
-    names = names_of_classes(trained, config)
-    module = build_trained(trained, config, drop=request.drop).to(accelerator.device).eval()
+    check_features(records.extractor, job.trained, job.say)
+    job.note(left_out(survey(records, most=_MOST_LOOKED_AT), config.data.max_frames))
+    names = names_of_classes(job.trained, config)
     scored = _scored(
-        module,
+        job.module(),
         config,
         records,
-        accelerator,
-        skip_bad=not request.strict,
+        job.accelerator,
+        skip_bad=job.skip_bad,
         attention=request.explain,
         show=True,
     )
-    found = [_prediction(result, names) for result in scored.by_number.values()]
+    rows = [_prediction(result, names) for result in scored.by_number.values()]
     skipped = [*records.damaged, *scored.skipped.values()]
-    if accelerator.is_main_process:
-        folder.make_room(say)
-        folder.write({"predictions": found, "skipped": skipped})
-        pictures: list[Path] = []
-        if request.explain:
-            pictures = draw_attention(scored.by_number, names, records, config, folder.path)
-            for facts, picture in zip(found, pictures, strict=True):
-                facts["explained"] = picture.name
-        written = folder.write({"predictions": found, "skipped": skipped}, pictures)
-        out.print(prediction_table(found))
-        if pictures:
-            say(f"written: {len(pictures)} pictures of attention in {folder.path}")
-        say(f"written: {written}")
-    conclude(accelerator, request, skipped, say, total=len(found) + len(skipped))
-    return list(scored.by_number.values())
+
+    def draw(folder: Path) -> Pictures:
+        pictures = draw_attention(scored.by_number, names, records, config, folder)
+        return picture_per_row(rows, pictures, folder, "pictures of attention")
+
+    return Predicted(
+        results=list(scored.by_number.values()),
+        facts={"predictions": rows, "skipped": skipped},
+        shortfall=Shortfall(failed=skipped, total=len(rows) + len(skipped)),
+        table=lambda: prediction_table(rows),
+        draw=draw if request.explain else None,
+    )
+
+
+predict = Prediction(run=_predicted)
 
 
 def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> RecordSet:

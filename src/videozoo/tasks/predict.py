@@ -1,0 +1,114 @@
+"""The one flow of a prediction; a task supplies what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from rich.console import Console, RenderableType
+
+from videozoo.config import RunConfig
+from videozoo.errors import UsageError
+from videozoo.tasks.jobs import Job, ResultFile, Shortfall, usual_config
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import PredictRequest
+
+R = TypeVar("R")
+PredictJob = Job[PredictRequest]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was drawn."""
+
+    files: Sequence[Path]
+    line: str
+    """Says what they are, and where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted(Generic[R]):
+    """What a model predicts, and how it is shown."""
+
+    results: list[R]
+    """For callers from Python."""
+    facts: Mapping[str, Any]
+    """What `predictions.json` holds; `predictions`, a row each, among it."""
+    shortfall: Shortfall
+    table: Callable[[], RenderableType]
+    """Shown to people."""
+    file: ResultFile | None = None
+    """Also written."""
+    notes: Sequence[str] = ()
+    """What a person should know."""
+    draw: Callable[[Path], Pictures] | None = None
+    """Draw into a folder, once the results are on the disk; may add to `facts`."""
+    all_draw: bool = False
+    """All processes share the drawing; by default the main one draws."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Generic[R]):
+    """How a task predicts; call it to do so."""
+
+    run: Callable[[PredictJob], Predicted[R]]
+    """Finds the inputs, checks that they suit the model, and runs it over them."""
+    configured: Callable[[Trained], RunConfig] = usual_config
+    """Gives the configuration to predict with."""
+    can_annotate: bool = False
+    """Whether the model sees videos, on which its answer can be written."""
+
+    def __call__(
+        self, trained: Trained, request: PredictRequest, *, console: Console | None = None
+    ) -> list[R]:
+        """Run a trained model on what is asked; print a table, write `predictions.json`.
+
+        Args:
+            trained: The model.
+            request: What was asked for.
+            console: For the table; standard output when None.
+
+        Returns:
+            The results of all processes, in the order of the inputs.
+
+        Raises:
+            VideozooError: The inputs, the weights or the machine do not fit.
+        """
+        if request.annotate and not self.can_annotate:
+            raise UsageError("--annotate needs a model that sees the videos themselves")
+        job = Job.open(trained, request, self.configured(trained), console)
+        found = self.run(job)
+        folder, say = job.folder, job.say
+        files: list[Path] = []
+        if job.is_main:
+            files = job.write(found.file)
+            folder.write(found.facts, files)
+        pictures = None
+        if found.draw is not None:
+            job.accelerator.wait_for_everyone()
+            if job.is_main or found.all_draw:
+                pictures = found.draw(folder.path)
+        if job.is_main:
+            drawn = [] if pictures is None else pictures.files
+            written = folder.write(found.facts, [*files, *drawn])
+            job.console.print(found.table())
+            for line in found.shortfall.left_out:
+                say(f"left out: {line}")
+            if pictures is not None and drawn:
+                say(f"written: {pictures.line}")
+            job.note(found.notes)
+            say(f"written: {', '.join(map(str, [written, *files]))}")
+        job.close(found.shortfall)
+        return found.results
+
+
+def picture_per_row(
+    rows: Sequence[dict[str, Any]], pictures: Sequence[Path], folder: Path, what: str = "pictures"
+) -> Pictures:
+    """Name its picture in each row of `predictions.json`; rows may share one."""
+    for row, picture in zip(rows, pictures, strict=True):
+        row["explained"] = picture.name
+    files = list(dict.fromkeys(pictures))
+    return Pictures(files, f"{len(files)} {what} in {folder}")
