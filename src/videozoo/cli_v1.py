@@ -128,7 +128,9 @@ def _common(program: str, description: str) -> Parser:
         metavar="True|False",
         help="by default a GPU is used where there is one",
     )
-    parser.add_argument("--log_interval", type=int, metavar="STEPS")
+    parser.add_argument(
+        "--log_interval", type=int, default=10, metavar="STEPS", help="for training only"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--drop", action="append", default=[], metavar="PREFIX")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -137,7 +139,6 @@ def _common(program: str, description: str) -> Parser:
 
 def _train_parser(program: str) -> argparse.ArgumentParser:
     parser = _common(program, "Train a model (2019 flags; see also `videozoo train`).")
-    parser.set_defaults(log_interval=10)
     parser.add_argument("--batch_size", type=int, metavar="N", help="over all devices")
     parser.add_argument("--learning_rate", type=float, metavar="X")
     parser.add_argument(
@@ -161,7 +162,6 @@ def _train_parser(program: str) -> argparse.ArgumentParser:
 
 def _eval_parser(program: str) -> argparse.ArgumentParser:
     parser = _common(program, "Evaluate a model (2019 flags; see also `videozoo eval`).")
-    parser.set_defaults(log_interval=1)
     parser.add_argument("--batch_size", type=int, metavar="N")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--save_dir", type=Path, default=Path("data/evaluate_results"))
@@ -171,7 +171,6 @@ def _eval_parser(program: str) -> argparse.ArgumentParser:
 
 def _predict_parser(program: str) -> argparse.ArgumentParser:
     parser = _common(program, "Predict with a model (2019 flags; see also `videozoo predict`).")
-    parser.set_defaults(log_interval=1)
     parser.add_argument("--batch_size", type=int, default=1, metavar="N")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--filelist", metavar="FILE")
@@ -190,7 +189,6 @@ def _inference_parser(program: str) -> argparse.ArgumentParser:
         "NAME_params.pdparams; it takes pixels (ETS, TALL: features) and holds the weights and the "
         "class names. ETS has a second file, DIR/NAME_model.step.onnx, for the next word.",
     )
-    parser.set_defaults(log_interval=1)
     parser.add_argument(
         "--batch_size", type=int, default=1, help="no effect; the file takes any batch size"
     )
@@ -285,7 +283,6 @@ def _run_eval(parsed: argparse.Namespace) -> None:
             drop=tuple(parsed.drop),
             strict=parsed.strict,
             skip_bad=parsed.skip_bad,
-            log_interval=parsed.log_interval,
         )
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from videozoo.errors import RunError, WeightsError
 from videozoo.types import Classification
-from videozoo.weights import _pt2
+from videozoo.weights import pt2
 from videozoo.weights.exported import (
     Description,
     ExportedClips,
@@ -100,7 +100,7 @@ def edited(content: bytes, *pairs: tuple[str, str]) -> bytes:
     """The same graph with pieces of its JSON replaced; each must be there."""
 
     def change(member: str, value: bytes) -> bytes:
-        if member != _pt2.MODEL:
+        if member != pt2.MODEL:
             return value
         text = value.decode()
         for old, new in pairs:
@@ -279,7 +279,7 @@ def test_text_of_a_graph_that_would_be_evaluated_is_refused(tmp_path: Path, prog
 
 def member(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return archive.read(f"archive/{_pt2.MODEL}")
+        return archive.read(f"archive/{pt2.MODEL}")
 
 
 def test_two_members_of_one_name_are_refused(tmp_path: Path, program: bytes):

@@ -97,7 +97,6 @@ class EvalRequest:
     the end, when everything is written."""
     skip_bad: bool = False
     """Videos that cannot be used are no failure."""
-    log_interval: int = 10
     report: bool | None = None
     """Also write `report.html`. None: where matplotlib, which draws it, is installed."""
 

@@ -34,7 +34,7 @@ from videozoo.types import (
     Settings,
     Task,
 )
-from videozoo.weights import _onnx, _pt2
+from videozoo.weights import _onnx, pt2
 
 Kind = Literal["onnx", "torch-export"]
 GraphScorer = Callable[[Tensor], NDArray[np.float32]]
@@ -380,7 +380,7 @@ def _providers(ort: Any, device: str, device_index: int) -> list[Any]:
 
 
 def _open_pt2(path: Path, device: str, device_index: int) -> GraphScorer:
-    program = _pt2.load_program(path)
+    program = pt2.load_program(path)
     place = torch.device(device, device_index) if device == "cuda" else torch.device("cpu")
     if place.type != "cpu":
         from torch.export.passes import move_to_device_pass

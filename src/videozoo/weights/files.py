@@ -15,8 +15,8 @@ from torch import Tensor
 from videozoo.errors import WeightsError, brief
 from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
-from videozoo.weights._files import written_aside
 from videozoo.weights._torch_file import LEGACY_START, read_torch_file
+from videozoo.weights.whole_files import written_aside
 
 Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]
 

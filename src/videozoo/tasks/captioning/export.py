@@ -42,8 +42,8 @@ from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.types import CaptionGraphs, Captioning
-from videozoo.weights._files import written_aside
 from videozoo.weights.exported import step_file
+from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (4,), (3, 1), (2, 7, 5), (40, 23))
 """Frames of the videos of each batch that is compared."""

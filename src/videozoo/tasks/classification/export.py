@@ -47,8 +47,6 @@ from videozoo.tasks.exporting import (
 )
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import ExportRequest
-from videozoo.weights._files import written_aside
-from videozoo.weights._pt2 import is_known
 from videozoo.weights.exported import (
     INPUT,
     OUTPUT,
@@ -61,6 +59,8 @@ from videozoo.weights.exported import (
     open_exported,
     read_description,
 )
+from videozoo.weights.pt2 import is_known
+from videozoo.weights.whole_files import written_aside
 
 _BATCH_SIZES = (1, 2, 3)  # of random clips; the graph is traced with 2
 _MOST_REAL = 3  # videos compared

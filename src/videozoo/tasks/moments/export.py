@@ -29,7 +29,7 @@ from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedPairs
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
-from videozoo.weights._files import written_aside
+from videozoo.weights.whole_files import written_aside
 
 _NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # compared; the graph is traced with 2
 
