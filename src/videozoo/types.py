@@ -33,18 +33,18 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class PaddleName:
-    """Where one of our tensors stands in a PaddlePaddle 1.8 checkpoint."""
+    """Where one of our tensors is in a PaddlePaddle 1.8 checkpoint."""
 
     name: str
     transpose: bool = False
     """True for fully connected weights: (in, out) there, (out, in) here."""
     reshape: bool = False
-    """True where only the shape differs and the element order is the same."""
+    """True if only the shape differs and the element order is the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRule:
-    """How one parameter is optimised differently from the rest."""
+    """How one parameter is optimised differently from the others."""
 
     learning_rate_factor: float = 1.0
     decay: Literal["weights", "norms", "none"] = "weights"
@@ -66,26 +66,27 @@ class ClipShape:
 
 
 class Stream(Settings):
-    """One sequence of features of a video, a vector a frame."""
+    """One sequence of features of a video, one vector per frame."""
 
     name: str
-    """As the records call it: rgb, audio."""
+    """Name in the records: rgb, audio."""
     dim: int = Field(ge=1)
     """Length of a vector."""
     half_step: bool = True
-    """For features stored as bytes: a byte means the middle of its step, else its lower end."""
+    """For features stored as bytes: a byte stands for the middle of its step; false: for its lower
+    end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureShape:
     """Which features of a video a model reads.
 
-    The model's input is one (N, T, dim) tensor a stream and the lengths (N,).
+    The model's input is one (N, T, dim) tensor per stream and the lengths (N,).
     """
 
     streams: Sequence[Stream]
     num_frames: int | None = None
-    """So many frames drawn from each video; None: all of them."""
+    """Frames drawn from each video; None: all frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +102,10 @@ class SequenceShape:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Segments of one video that may hold an action, before duplicates are removed."""
+    """Segments of one video that may hold an action, before NMS."""
 
     segments: NDArray[np.float64]
-    """(P, 2): start and end as shares of the video's length; may lie beyond it."""
+    """(P, 2): start and end as fractions of the video's length; may be outside [0, 1]."""
     scores: NDArray[np.float64]
     """(P,), higher is better."""
     labels: NDArray[np.int64] | None = None
@@ -112,34 +113,34 @@ class Candidates:
 
 
 Targets = Callable[[NDArray[np.float64], NDArray[np.int64], int], Mapping[str, NDArray[Any]] | None]
-"""What a model is to give for a video: from segments (G, 2) as shares of the video, their classes
-(G,) and the number of steps to arrays of the same shapes for all videos. None: there is nothing to
-learn from this video."""
+"""Training targets of a video: from segments (G, 2) as fractions of the video, their classes (G,)
+and the number of steps to arrays, whose shapes are the same for all videos. None: the video teaches
+nothing."""
 
 
 class ProposalGeneration(Settings):
-    """From curves of starts, ends and actions to proposals with features (BSN)."""
+    """How BSN turns scores of starts, ends and actions into proposals with features."""
 
     threshold: float = Field(default=0.5, ge=0, le=1)
-    """Steps may be a boundary from this share of the highest score on."""
+    """A step may be a boundary if its score is above this share of the highest one."""
     most: int = Field(default=1000, ge=1)
-    """Proposals kept of a video, the best first."""
+    """Best proposals kept per video."""
     most_in_training: int = Field(default=500, ge=1)
-    """The same of videos to learn from."""
+    """Best proposals kept per training video."""
     num_action: int = Field(default=16, ge=2)
-    """Numbers that describe the inside of a proposal."""
+    """Feature values for the inside of a proposal."""
     num_start: int = Field(default=8, ge=2)
-    """Numbers that describe the surroundings of its start."""
+    """Feature values for the region around its start."""
     num_end: int = Field(default=8, ge=2)
-    """Numbers that describe the surroundings of its end."""
+    """Feature values for the region around its end."""
     samples_per_bin: int = Field(default=3, ge=1)
-    """Each number is the mean of so many samples, and one more."""
+    """Each value is the mean of this many samples, plus one."""
     boundary_ratio: float = Field(default=0.25, ge=0)
-    """Half the width of the surroundings, in lengths of the proposal."""
+    """Half the width of these regions, in lengths of the proposal."""
 
     @property
     def feature_dim(self) -> int:
-        """Numbers that describe a proposal."""
+        """Number of feature values of a proposal."""
         return self.num_action + self.num_start + self.num_end
 
 
@@ -154,18 +155,18 @@ class Classification:
     """
 
     name: ClassVar = "classification"
-    """Which room of `videozoo.tasks` runs it; so for every task."""
+    """The room of `videozoo.tasks` that runs it; every task has one."""
     needs: ClassVar = ("num_classes",)
-    """Settings that such a model must have; so for every task."""
+    """Settings that such a model must have; every task lists them."""
     clip_shape: Callable[[Any], ClipShape]
     """From a `settings` instance: the clip that the model was built for."""
     features: bool = False
     """The module has `features(clips)`, what its layer `head` reads, (N, feature_dim), and
     `feature_dim`."""
     features_of_images: bool = False
-    """Those features mean something with the weights of an image network alone."""
+    """The features are useful with the weights of an image network alone."""
     explains: bool = False
-    """The logits come from a feature map with places, so that Grad-CAM can tell where it looked."""
+    """The logits come from a feature map with places, so Grad-CAM can show where it looked."""
     exports: bool = False
     """`torch.export` can trace the module."""
 
@@ -206,20 +207,20 @@ class Localisation:
     targets: Callable[[Any], Targets]
     """From a `settings` instance."""
     losses: Callable[[Any, Mapping[str, Tensor], Generator], Mapping[str, Tensor]]
-    """From outputs, targets and what random numbers are drawn from to `loss`, the mean over the
-    batch, and its parts."""
+    """From outputs, targets and a random generator to `loss`, the mean over the batch, and its
+    parts."""
     curves: Callable[[Any], Mapping[str, Tensor]] = lambda _outputs: {}
     """From outputs to scores in [0, 1] of each step, (N, T) each, by name."""
     candidates: Callable[[Any, Any, float], list[Candidates]]
     """From a `settings` instance, outputs as float32 on the CPU and a score to the candidates of
-    each video. Of those with classes, only what scores higher need be there."""
+    each video. Candidates with classes may be left out if they score lower."""
     decides: Literal["auc", "map", "loss"]
-    """Which validation metric decides between epochs. `map` is for candidates with classes; then
+    """The validation metric that selects the best epoch. `map` is for candidates with classes; then
     `settings` has `num_classes`."""
     background: bool = False
     """`num_classes` counts the background, as the first class."""
     proposals: Callable[[Any], ProposalGeneration] | None = None
-    """For the first stage of two: how its curves become what the second one scores."""
+    """For a first stage: how its curves become the proposals that the second stage scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,8 +258,7 @@ class ProposalScoring:
     explains: ClassVar = True
     losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]]
     """From scores, the tIoU of each proposal with the action it fits best, a mask that is False in
-    rows that only fill up a video, (N, K) each, and what random numbers are drawn from to `loss`
-    and its parts."""
+    rows of padding, (N, K) each, and a random generator to `loss` and its parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,9 +280,9 @@ class Captioning:
     """Describe events of videos in words, from features.
 
     The module takes features (N, T, feature_dim), lengths (N,) and the words so far (N, L) and
-    returns the logits of the next words (N, L, vocabulary_size). It also has
-    `caption(features, lengths, *, beam_size, max_length)`, which returns per event the best
-    sentences as `videozoo.ops.beam_search.Hypothesis`. What words mean is told in
+    returns the logits of the next words (N, L, vocabulary_size). It also has `caption(features,
+    lengths, *, beam_size, max_length)`, which returns per event the best sentences as
+    `videozoo.ops.beam_search.Hypothesis`. The numbers of words are explained in
     `videozoo.ops.sentences`.
     """
 
@@ -305,9 +305,8 @@ class MomentRetrieval:
     needs: ClassVar = ("visual_dim", "sentence_dim")
     explains: ClassVar = True
     losses: Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-    """From the outputs of a batch in which every sentence has one clip, the one of the same
-    number, (3, B, B), and the offsets of those pairs (B, 2) to `loss` and what else the log is to
-    show."""
+    """From the outputs of a batch in which every sentence has one clip, the one of the same number,
+    (3, B, B), and the offsets of these pairs (B, 2) to `loss` and further values for the log."""
     exports: bool = False
     """The module has `pairs(visual, sentences)`, which compares P clips each with its own sentence,
     (P, 3), and `torch.export` can trace it."""
@@ -329,17 +328,17 @@ Task = (
 
 @dataclass(frozen=True, kw_only=True)
 class PaddleWeights:
-    """How the published weights of 2019 hold a model's tensors."""
+    """How weights of the 2019 library hold a model's tensors."""
 
     names: Callable[[Any], Mapping[str, PaddleName]]
     """From a `settings` instance: each state_dict key to its place in a PaddlePaddle checkpoint."""
     ignored: Collection[str] = ()
-    """What else such a checkpoint holds: arrays that are computed here."""
+    """Other arrays of such a checkpoint, which are computed here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetStart:
-    """How a model starts from a 2D ResNet that knows images.
+    """How a model starts from a 2D ResNet trained on images.
 
     The keys of that ResNet are those of `ResNet` in `videozoo/models/_resnet.py`:
     `stem.conv.weight`, `stages.0.0.branch.0.bn.bias`, ...
@@ -361,8 +360,8 @@ class ResNetStart:
 class ModelSpec:
     """What the rest of the library needs to know about one model file.
 
-    The first four say what the model is. The others say what more it can do; by default it cannot,
-    and who asks for it is told so.
+    The first four fields say what the model is. The others say what more it can do; without them, a
+    request for it is an error that says so.
     """
 
     title: str
@@ -376,12 +375,12 @@ class ModelSpec:
     parameter_rules: Callable[[nn.Module], Mapping[str, ParameterRule]] = lambda _module: {}
     """Exceptions to the common rule of the optimiser, by parameter name."""
     start_sizes: Collection[str] = ("num_classes", "vocabulary_size")
-    """Settings in which weights that a training starts from may differ: tensors whose shapes
-    depend on them then start fresh."""
+    """Settings that may differ in weights to start from: tensors whose shapes depend on them then
+    start fresh."""
     constants: Callable[[Any], Mapping[str, NDArray[Any]]] = lambda _settings: {}
-    """From a `settings` instance to what files that it names hold, by state_dict key; read when a
-    training begins."""
+    """From a `settings` instance to arrays from files that it names, by state_dict key; read at the
+    start of a training."""
     resnet: ResNetStart | None = None
     """Start from an image network (`--pretrain resnet50.pth`)."""
     paddle: PaddleWeights | None = None
-    """Read and write weights of 2019."""
+    """Read and write weights of the 2019 library."""

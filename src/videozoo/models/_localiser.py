@@ -1,4 +1,4 @@
-"""What the networks that localise share: convolutions along time, and losses of rare positives."""
+"""Shared by the localisers: convolutions along time, and losses for rare positives."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _SMALL = 1e-6
 
 
 class TimeConv(nn.Conv2d):
-    """1D convolution along time whose weight has the shape it had in 2019: (out, in, 1, kernel).
+    """1D convolution along time with the weight shape of the 2019 library: (out, in, 1, kernel).
 
     Args:
         c_in: Channels in.
         c_out: Channels out.
         kernel: Steps seen at once, odd; the length stays.
         groups: Parts the channels are cut into.
-        initial_inputs: Channels of the kernel as the initialisation counts them; by default those
-            it has. Weight and bias start uniform in +-1 / sqrt(initial_inputs * kernel).
+        initial_inputs: Input channels as the initialisation counts them; by default the real
+            number. Weight and bias start uniform in +-1 / sqrt(initial_inputs * kernel).
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TimeConv(nn.Conv2d):
 
 
 def exact(scores: Tensor) -> Tensor:
-    """At least float32, whatever the network computed in: losses take logarithms."""
+    """At least float32, because losses take logarithms."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
@@ -57,7 +57,7 @@ def balanced_log_loss(
 
         -1/2 (mean over positives of log(p + 1e-6) + mean over negatives of log(1 - p + 1e-6))
 
-    Where there are none of one kind, its mean is 0; in 2019 it was nan.
+    If one kind is missing, its mean is 0; the 2019 library returned nan.
 
     Args:
         scores: Probabilities p, any shape.
@@ -100,12 +100,12 @@ def sampled_regression_loss(
     low_factor: float,
     counts: Tensor | None = None,
 ) -> Tensor:
-    """Half the mean square error of predicted tIoUs over a sample in which few are not drowned.
+    """Half the mean square error of predicted tIoUs, over a balanced sample.
 
-    Every high proposal is drawn, and of the middle and low ones about as many (times `low_factor`
-    for the low ones). Where there are fewer middle, or low, proposals than that, one is added to
-    the weight of every proposal instead, whatever its kind: 2019 did so, and what it learnt
-    depends on it. A batch without a high proposal gives 0, where 2019 gave nan.
+    Every high proposal is drawn, and about as many middle and low ones (times `low_factor` for the
+    low ones). If there are fewer middle, or low, proposals, 1 is added to the weight of every
+    proposal instead: the 2019 library did so, and its trained weights depend on it. A batch without
+    a high proposal gives 0; the 2019 library returned nan.
 
     Args:
         scores: Predicted tIoUs, any shape.
@@ -114,7 +114,7 @@ def sampled_regression_loss(
             shape that broadcasts to it.
         high: tIoUs above are high.
         middle: tIoUs above, up to `high`, are middle ones; from 0 up to it, low ones.
-        low_factor: How many low proposals are drawn for each high one.
+        low_factor: Low proposals drawn per high one.
         counts: bool, of a shape that broadcasts to it; where False, proposals are of no kind.
             None: all are of one.
 
@@ -127,6 +127,6 @@ def sampled_regression_loss(
     is_low = (tious <= middle) & (tious >= 0) & counts
     weights = is_high.to(p.dtype)
     for kind, draw, factor in ((is_middle, draws[0], 1.0), (is_low, draws[1], low_factor)):
-        ratio = factor * is_high.sum() / kind.sum()  # inf and nan compare as they did in 2019
+        ratio = factor * is_high.sum() / kind.sum()  # inf and nan compare as in the 2019 library
         weights = weights + (kind * draw > 1 - ratio)
     return 0.5 * (weights * (p - tious).square()).sum() / weights.sum().clamp(min=1)

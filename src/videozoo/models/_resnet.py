@@ -91,14 +91,14 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Frames in, one feature vector a frame out.
+    """Frames in, one feature vector per frame out.
 
     Channels-last weights stay channels-last from layer to layer, whatever the frames' layout.
 
     Args:
-        depth: 18 or 34 (two 3x3 a block), 50, 101 or 152 (1x1, 3x3, 1x1).
+        depth: 18 or 34 (two 3x3 per block), 50, 101 or 152 (1x1, 3x3, 1x1).
         width: Factor on the channels of every layer.
-        in_channels: 3 a frame; more where neighbouring frames are stacked.
+        in_channels: 3 per frame; more if neighbouring frames are stacked.
         branch_input: See `Residual`.
     """
 
@@ -163,8 +163,8 @@ def parts_of(arrays: Mapping[str, FloatArray], part: str) -> dict[str, FloatArra
 
 
 def for_stacked_frames(conv1: FloatArray, frames: int) -> FloatArray:
-    """Let a first convolution for one frame see `frames` stacked ones.
+    """Make a first convolution for one frame see `frames` stacked ones.
 
-    (64, 3, 7, 7) -> (64, 3 * frames, 7, 7). A clip that stands still gives what its frame gave.
+    (64, 3, 7, 7) -> (64, 3 * frames, 7, 7). A clip of equal frames gives the output of one frame.
     """
     return np.tile(conv1, (1, frames, 1, 1)) / np.float32(frames)

@@ -35,7 +35,7 @@ from videozoo.types import (
 
 
 class ClusterStream(Stream):
-    """A stream and how often it is attended to."""
+    """A stream and its number of clusters."""
 
     clusters: int = Field(default=32, ge=1)
     """Weighted means of its frames."""
@@ -45,14 +45,14 @@ class AttentionClusterSettings(Settings):
     """Architecture of Attention Cluster."""
 
     num_classes: int = Field(default=3862, ge=1)
-    """Tags; a video may have several."""
+    """Number of tags; a video may have several."""
     streams: tuple[ClusterStream, ...] = Field(
         default=(ClusterStream(name="rgb", dim=1024), ClusterStream(name="audio", dim=128)),
         min_length=1,
     )
     """Features of a video: name, dim, clusters."""
     num_frames: int | None = Field(default=100, ge=1)
-    """Frames drawn from each video, one from each of so many equal slices; empty: all of them."""
+    """Frames drawn from each video, one per equal slice; null: all frames."""
     hidden_sizes: tuple[int, int] = (1024, 4096)
     """Units of the two layers before the last."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
@@ -99,7 +99,7 @@ class AttentionCluster(nn.Module):
         """Score each video.
 
         Args:
-            streams: One (N, T, dim) a stream, padded at the end.
+            streams: One (N, T, dim) per stream, padded at the end.
             lengths: int64 (N,), frames of each video, at least 1.
 
         Returns:

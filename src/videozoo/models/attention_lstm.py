@@ -41,7 +41,7 @@ class AttentionLSTMSettings(Settings):
     """Architecture of Attention LSTM."""
 
     num_classes: int = Field(default=3862, ge=1)
-    """Tags; a video may have several."""
+    """Number of tags; a video may have several."""
     streams: tuple[Stream, ...] = Field(
         default=(Stream(name="rgb", dim=1024), Stream(name="audio", dim=128)), min_length=1
     )
@@ -70,7 +70,7 @@ class BothWays(nn.Module):
         """Of the gates (candidate, input, forget, output), then three peepholes."""
 
     def gates(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
-        """(N, T, D) -> what the two LSTMs are fed, (N, T, 4H) each, in the order they read."""
+        """(N, T, D) -> inputs of the two LSTMs, (N, T, 4H) each, in the order they read."""
         x = torch.tanh(self.embed(frames))
         forwards, backwards = self.inputs
         return [forwards(x), reversed_in_time(backwards(x), lengths)]
@@ -96,7 +96,7 @@ class AttentionLSTM(nn.Module):
         """Score each video.
 
         Args:
-            streams: One (N, T, dim) a stream, padded at the end.
+            streams: One (N, T, dim) per stream, padded at the end.
             lengths: int64 (N,), frames of each video, at least 1.
 
         Returns:
@@ -123,7 +123,7 @@ class AttentionLSTM(nn.Module):
         return weighted
 
     def _states(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
-        """Run every LSTM of every stream side by side; (N, T, 2H) a stream."""
+        """Run the LSTMs of all streams side by side; (N, T, 2H) per stream."""
         gates, weights, biases = list[Tensor](), list[Tensor](), list[Tensor]()
         for reader, frames in zip(self.readers, streams, strict=True):
             assert isinstance(reader, BothWays)

@@ -51,7 +51,7 @@ _HIDDEN, _NARROW, _MATCHED, _GROUPS = 256, 128, 512, 4
 _REGION_STEPS = 3
 """Width of the region around a start or an end that counts as one."""
 _COUNTED_INPUTS = 400
-"""Inputs of the first layer as its initialisation counts them, whatever they are."""
+"""Inputs of the first layer as its initialisation counts them, for any feature_dim."""
 _LAYERS = {
     "base_1": "Base_1",
     "base_2": "Base_2",
@@ -78,7 +78,7 @@ class BMNSettings(Settings):
     feature_dim: int = Field(default=400, ge=_GROUPS, multiple_of=_GROUPS)
     """Length of a step's feature vector."""
     num_steps: int = Field(default=100, ge=1)
-    """T, steps a video is brought to."""
+    """T, steps that a video is resized to."""
     num_durations: int = Field(default=100, ge=1)
     """D, durations of proposals: 1 to D steps."""
     num_samples: int = Field(default=32, ge=1)
@@ -86,7 +86,7 @@ class BMNSettings(Settings):
     samples_per_bin: int = Field(default=3, ge=1)
     """Points whose mean is a sample."""
     boundary_ratio: float = Field(default=0.5, ge=0)
-    """How far beyond its ends a proposal is sampled, in lengths of it."""
+    """How far beyond its ends a proposal is sampled, in lengths of the proposal."""
 
     @model_validator(mode="after")
     def _of_a_size(self) -> BMNSettings:
@@ -102,11 +102,11 @@ class BMNSettings(Settings):
 
 
 class BMNOutput(NamedTuple):
-    """What BMN says of a batch; everything is a probability."""
+    """BMN's outputs for a batch; all are probabilities."""
 
     maps: Tensor
-    """(N, 2, D, T): tIoU of proposal (d, s) by regression, by classification. Where s + d >= T
-    there is no proposal, and what stands there means nothing."""
+    """(N, 2, D, T): tIoU of proposal (d, s) by regression, by classification. Cells with s + d >= T
+    are no proposals; their values are undefined."""
     start: Tensor
     """(N, T): an action starts in this step."""
     end: Tensor
@@ -203,9 +203,9 @@ def losses(
 ) -> dict[str, Tensor]:
     """Losses of a batch; the regression's over a random sample of the proposals.
 
-    Where 2019 gave nan: without a proposal above a tIoU of 0.7, the regression's loss is 0;
-    without one above 0.9, the classification trains on the others alone; and so do start and end
-    without a positive step.
+    Where the 2019 library returned nan: without a proposal above a tIoU of 0.7, the regression loss
+    is 0; without one above 0.9, the classification trains on the negatives only; start and end
+    without a positive step do the same.
 
     Args:
         outputs: From the model.
@@ -213,7 +213,7 @@ def losses(
             end, (N, T) each: how much of the step lies in such a region. All in [0, 1].
         draws: Two of uniform random numbers in [0, 1), (D, T) each: a batch shares them. None:
             drawn here.
-        generator: What they are drawn from; None: the default one of the outputs' device.
+        generator: Random generator of the draws; None: the default one of the outputs' device.
 
     Returns:
         `loss`: tem + 10 * pem_regression + pem_classification, and these three.

@@ -58,18 +58,18 @@ class BSNSettings(Settings):
 
 
 class BSNOutput(NamedTuple):
-    """What BSN says of a batch."""
+    """BSN's outputs for a batch."""
 
     curves: Tensor
     """(N, 3, T): probabilities that an action starts, ends, goes on at each step."""
     segments: Tensor
-    """float64 (N, K, 2): proposals, as shares of the video."""
+    """float64 (N, K, 2): proposals, as fractions of the video."""
     boundary_scores: Tensor
     """float64 (N, K): product of the scores of start and end."""
     scores: Tensor
     """(N, K): the tIoU with the action a proposal fits best."""
     mask: Tensor
-    """bool (N, K): false in rows that only fill up a video with fewer proposals."""
+    """bool (N, K): false in rows of padding."""
 
 
 class BSN(nn.Module):
@@ -82,7 +82,7 @@ class BSN(nn.Module):
         self.options = settings.tem.proposals
 
     def forward(self, features: Tensor) -> BSNOutput:
-        """Propose and score. What is chosen between the stages has no gradient.
+        """Propose and score. The choice of proposals has no gradient.
 
         Args:
             features: (N, feature_dim, T).
@@ -106,7 +106,7 @@ class BSN(nn.Module):
 
 
 def _padded(arrays: Sequence[NDArray[np.float64]]) -> Tensor:
-    """Fill up with 0 to the longest: N of (K', ...) -> (N, K, ...)."""
+    """Pad with 0 to the longest: N of (K', ...) -> (N, K, ...)."""
     tensors = [torch.from_numpy(array) for array in arrays]
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True)
 

@@ -1,4 +1,4 @@
-"""BSN-PEM: how well a proposal fits an action, from a few numbers of it (arXiv:1806.02964).
+"""BSN-PEM: how well a proposal fits an action, from its features (arXiv:1806.02964).
 
 Lin, Zhao, Su, Wang, Yang. "BSN: Boundary Sensitive Network for Temporal Action Proposal
 Generation", ECCV 2018: the proposal evaluation module. Reference behaviour: PaddlePaddle/models
@@ -8,9 +8,9 @@ release/1.8.
 
     features of a proposal ── linear ── * 0.1 ── sigmoid ── score
 
-The paper has a hidden layer. In 2019 the second layer was given the input instead of it, and so it
-is here, or published weights and numbers would mean nothing. The hidden layer stands in every
-checkpoint; it is kept, as it was loaded, and neither computed nor trained.
+The paper has a hidden layer. The 2019 library gives the second layer the input instead, and so do
+we: published weights and numbers depend on it. The hidden layer is in every checkpoint; it is kept
+as loaded, and neither computed nor trained.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from videozoo.ops.frames import linear
 from videozoo.types import ModelSpec, PaddleName, PaddleWeights, ProposalScoring, Settings
 
 _SLOPE = 0.1
-"""The layer's output is made so much smaller before the sigmoid."""
+"""Factor on the layer's output before the sigmoid."""
 
 
 class BsnPemSettings(Settings):
     """Architecture of BSN's proposal evaluation module."""
 
     feature_dim: int = Field(default=32, ge=1)
-    """Numbers a proposal is described by."""
+    """Length of a proposal's features."""
     hidden_size: int = Field(default=256, ge=1)
-    """Units of the layer that is in checkpoints and not used."""
+    """Units of the unused layer in checkpoints."""
 
 
 class BsnPem(nn.Module):
@@ -49,7 +49,7 @@ class BsnPem(nn.Module):
         """Score each proposal.
 
         Args:
-            features: (N, K, feature_dim), K proposals a video.
+            features: (N, K, feature_dim), K proposals per video.
 
         Returns:
             (N, K), the tIoU with the action it fits best, in [0, 1].
@@ -67,20 +67,19 @@ def losses(
 ) -> dict[str, Tensor]:
     """Losses of a batch, over a random sample of its proposals.
 
-    0 where no proposal of the batch is good (tIoU above 0.6), where 2019 gave nan.
+    0 if no proposal of the batch is good (tIoU above 0.6); the 2019 library returned nan.
 
     Args:
         scores: (N, K) from the model.
         tious: (N, K), the tIoU of each proposal with the action it fits best, in [0, 1].
-        mask: bool (N, K), False for rows that only fill up a video with fewer proposals; those
-            count for nothing. None: all are proposals.
+        mask: bool (N, K), False in rows of padding, which are ignored. None: no padding.
         draws: Two of uniform random numbers in [0, 1), (N, K) each; None: drawn here.
-        generator: What they are drawn from; None: the default one of the scores' device.
+        generator: Random generator of the draws; None: the default one of the scores' device.
 
     Returns:
         `loss`.
     """
-    if mask is not None:  # numbers are then those of the shorter videos put side by side
+    if mask is not None:  # counts are then those of the shorter videos, side by side
         scores, tious = scores[mask], tious[mask]
         draws = draws if draws is None else (draws[0][mask], draws[1][mask])
     if draws is None:

@@ -36,7 +36,7 @@ from videozoo.types import (
 )
 
 CURVES = ("start", "end", "action")
-"""What the channels of the output are."""
+"""Names of the output channels."""
 _LAYERS = {"base_1": "Base_1", "base_2": "Base_2", "head": "Pred"}
 
 
@@ -46,12 +46,12 @@ class BsnTemSettings(Settings):
     feature_dim: int = Field(default=400, ge=1)
     """Length of a step's feature vector."""
     num_steps: int = Field(default=100, ge=1)
-    """T, steps a video is brought to."""
+    """T, steps that a video is resized to."""
     hidden_size: int = Field(default=512, ge=1)
     """Channels of the two hidden layers."""
     region_ratio: float = Field(default=0.1, ge=0)
-    """Width of the region around a start or an end that counts as one, in lengths of the action;
-    at least a step."""
+    """Width of the region around a start or an end that counts as positive, in lengths of the
+    action; at least one step."""
     proposals: ProposalGeneration = ProposalGeneration()
     """How the curves become proposals."""
 
@@ -83,8 +83,8 @@ class BsnTem(nn.Module):
 def losses(outputs: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Losses of a batch.
 
-    A curve without a single positive step in the batch is trained on the others alone, where 2019
-    gave nan.
+    A curve without a positive step in the batch is trained on the negatives only; the 2019 library
+    returned nan.
 
     Args:
         outputs: (N, 3, T) from the model.
@@ -132,7 +132,7 @@ def targets(settings: BsnTemSettings) -> Targets:
 def candidates(
     settings: BsnTemSettings, outputs: Tensor, score_threshold: float
 ) -> list[Candidates]:
-    """Proposals as they are before the second stage scores them."""
+    """Proposals, before the second stage scores them."""
     options = settings.proposals
     found = [
         generate_proposals(start, end, threshold=options.threshold, top_k=options.most)

@@ -52,28 +52,30 @@ ANCHORS = 7
 NUM_LEVELS = 8
 _PLANES, _BLOCKS, _WIDTH = (64, 128, 256, 512), (3, 4, 6, 3), 512
 _REACH = 5.0
-"""Offsets lie in +- this."""
+"""Offsets are between plus and minus this."""
 _NEGATIVES = 3
-"""Hard negatives kept for each positive of a video."""
+"""Hard negatives kept per positive of a video."""
 
 
 class CTCNSettings(Settings):
     """Architecture of C-TCN."""
 
     num_classes: int = Field(default=201, ge=2)
-    """Classes of actions and, as the first, the background."""
+    """Number of classes, including the background as the first one."""
     feature_dim: int = Field(default=402, ge=1)
     """W, length of a step's feature vector: class scores of all streams."""
     num_steps: int = Field(default=512, ge=1)
-    """T, steps a video is brought to."""
+    """T, steps that a video is resized to."""
     width: float = Field(default=1.0, gt=0)
-    """Factor on the channels of every layer; 1 is that of 2019. No layer gets fewer than 8."""
+    """Factor on the channels of every layer; 1 as in the 2019 library. No layer gets fewer than
+    8."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of the heads' inputs dropped in training; evaluation scales by 1 - dropout."""
 
 
 class CTCNOutput(NamedTuple):
-    """What C-TCN says of a batch, anchor by anchor: level, position, anchor of the position."""
+    """C-TCN's outputs for a batch, in the order of anchors: level, position, anchor of the
+    position."""
 
     offsets: Tensor
     """(N, A, 2) in [-5, 5]: of the centre and of the length, as they are encoded."""
@@ -159,7 +161,7 @@ class Pyramid(nn.Module):
 
 
 class Head(nn.Module):
-    """Reads all concepts of a position and says so many values of each of its anchors."""
+    """Reads all concepts of a position and returns `values` numbers for each of its anchors."""
 
     def __init__(self, hidden: int, values: int, settings: CTCNSettings) -> None:
         super().__init__()
@@ -231,7 +233,7 @@ def level_lengths(num_steps: int) -> list[int]:
 def losses(outputs: CTCNOutput, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Losses of a batch, over its positive anchors and, of each video, the hardest others.
 
-    0 where no anchor of the batch is positive, where 2019 gave nan.
+    0 if no anchor of the batch is positive; the 2019 library returned nan.
 
     Args:
         outputs: From the model.
@@ -315,7 +317,7 @@ def _coder(num_steps: int) -> AnchorCoder:
 
 
 def targets(settings: CTCNSettings) -> Targets:
-    """What every anchor should say, as `losses` takes it; None where no anchor is positive."""
+    """Training targets of every anchor, for `losses`; None if no anchor is positive."""
 
     def of_video(
         segments: NDArray[np.float64], labels: NDArray[np.int64], num_steps: int

@@ -13,10 +13,10 @@ release/1.8, whose parts differ from the paper's.
                                                            │
                                                  a score for every word
 
-The attention was meant to depend on the words so far. In 2019 the decoder's state is added to all
-frames of a video alike, and with no tanh around the sum the softmax takes it out again: every word
-of a video looks at the same frames. So the context is computed once a video, and all words of a
-sentence known beforehand are read in one go.
+The attention was meant to depend on the words so far. But the 2019 library adds the decoder's state
+equally to all frames, and without a tanh around the sum the softmax cancels it: every word of a
+video looks at the same frames. So the context is computed once per video, and all words of a known
+sentence are read in one pass.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ETSSettings(Settings):
     """Architecture of ETS."""
 
     vocabulary_size: int = Field(default=10_000, ge=3)
-    """Words it knows: `<s>`, `<e>` and `<unk>` among them."""
+    """Size of the vocabulary, including `<s>`, `<e>` and `<unk>`."""
     feature_dim: int = Field(default=2048, ge=1)
     """Length of a frame's features."""
     embedding_size: int = Field(default=1024, ge=1)
@@ -63,10 +63,10 @@ class ETSSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
-    """What the decoder needs to know of N videos."""
+    """Inputs of the decoder for N videos."""
 
     states: Tensor
-    """(N, T, 2H): what the two GRUs say at each frame; zeros in padding."""
+    """(N, T, 2H): outputs of the two GRUs; zeros in padding."""
     vector: Tensor
     """(N, 2H): the whole video."""
     projected: Tensor
@@ -115,7 +115,7 @@ class ETS(nn.Module):
             words: int64 (N, L): `START`, the sentence, then `PADDING`.
 
         Returns:
-            Logits (N, L, vocabulary_size); in padding they mean nothing.
+            Logits (N, L, vocabulary_size); undefined in padding.
         """
         encoded = self.encode(features, lengths)
         context = self.context_inputs(encoded.context)
@@ -146,7 +146,7 @@ class ETS(nn.Module):
         mask = frame_mask(lengths, states.shape[1])
         vector = _mean(states, softmax_over_frames(self.frame_scores(states).squeeze(2), mask))
         projected, start = self.project(states), torch.tanh(self.start(vector))
-        # any state of the decoder gives the same attention; the first is as good as another
+        # any state of the decoder gives the same attention, so the first one is used
         scores = self.attention_scores(projected + self.project_state(start)[:, None])
         attention = softmax_over_frames(scores.squeeze(2), mask)
         return EncodedVideo(
@@ -161,7 +161,7 @@ class ETS(nn.Module):
     def step(
         self, encoded: EncodedVideo, words: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Go one word on, in K sentences a video.
+        """One word more, in K sentences per video.
 
         Args:
             encoded: N videos.
@@ -185,11 +185,11 @@ class ETS(nn.Module):
         Args:
             features: (N, T, feature_dim), padded at the end.
             lengths: int64 (N,), frames of each video, at least 1.
-            beam_size: Sentences to keep a video; 1 decodes greedily.
-            max_length: Words of a sentence at most, its end among them.
+            beam_size: Sentences kept per video; 1 decodes greedily.
+            max_length: Most words of a sentence, the end mark included.
 
         Returns:
-            Up to `beam_size` captions a video, the best first.
+            Up to `beam_size` captions per video, the best first.
 
         Raises:
             ConfigError: `beam_size` or `max_length` is below 1.
@@ -214,7 +214,7 @@ class ETS(nn.Module):
 
 
 def _recurrent(size: int) -> nn.Parameter:
-    """A recurrent weight in the layout of 2019; see `recurrent_weights`."""
+    """A recurrent weight in the layout of PaddlePaddle 1.8; see `recurrent_weights`."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(size, 3 * size)))
 
 
@@ -250,7 +250,7 @@ def paddle_names(settings: ETSSettings) -> dict[str, PaddleName]:
 
 
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Everything decays, biases too, but for that of the first layer."""
+    """Everything decays, also biases, except that of the first layer."""
     return {"embed.bias": ParameterRule(decay="none")}
 
 

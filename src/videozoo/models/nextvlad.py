@@ -44,7 +44,7 @@ from videozoo.types import (
 
 
 class VladStream(Stream):
-    """A stream and the size it is brought to."""
+    """A stream and the size it is projected to."""
 
     size: int | None = Field(default=None, ge=1)
     """S: frames become vectors of expansion * S values; by default S = dim."""
@@ -54,7 +54,7 @@ class NeXtVLADSettings(Settings):
     """Architecture of NeXtVLAD."""
 
     num_classes: int = Field(default=3862, ge=1)
-    """Tags; a video may have several."""
+    """Number of tags; a video may have several."""
     streams: tuple[VladStream, ...] = Field(
         default=(
             VladStream(name="rgb", dim=1024, half_step=False),
@@ -66,9 +66,9 @@ class NeXtVLADSettings(Settings):
     cluster_size: int = Field(default=128, ge=1)
     """K, learnt centres."""
     groups: int = Field(default=8, ge=1)
-    """G, parts a frame's vector is cut into; each part finds its centres by itself."""
+    """G, parts of a frame's vector; each part is assigned to the centres by itself."""
     expansion: int = Field(default=2, ge=1)
-    """E, how much wider a frame's vector is made first."""
+    """E, factor by which a frame's vector is first made wider."""
     hidden_size: int = Field(default=2048, ge=1)
     """Units of the layer before the last."""
     gating_reduction: int = Field(default=8, ge=1)
@@ -113,7 +113,7 @@ class Vlad(nn.Module):
         self.num_features = part * self.clusters
 
     def assignment(self, wide: Tensor, mask: Tensor) -> Tensor:
-        """How much each group of each frame says of each centre.
+        """Weight of each group of each frame for each centre.
 
         (N, T, E*S) -> (N, T, G, K); zeros in the padding.
         """
@@ -156,7 +156,7 @@ class NeXtVLAD(nn.Module):
         """Score each video.
 
         Args:
-            streams: One (N, T, dim) a stream, padded at the end.
+            streams: One (N, T, dim) per stream, padded at the end.
             lengths: int64 (N,), frames of each video, at least 1.
 
         Returns:
@@ -172,7 +172,7 @@ class NeXtVLAD(nn.Module):
         return self.head(x * gate)
 
     def frame_weights(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
-        """How much each frame of each stream says: (N, T), each row summing to 1."""
+        """Weight of each frame of each stream: (N, T), each row summing to 1."""
         mask = frame_mask(lengths, streams[0].shape[1])
         weights: list[Tensor] = []
         for vlad, frames in zip(self.vlads, self._scaled(streams), strict=True):

@@ -48,14 +48,15 @@ from videozoo.types import (
 )
 
 GROUP_SIZE = 4
-"""Frames that attend to each other in res3 where `use_affine` is set; memory's sake, in 2019."""
+"""Frames that attend to each other in res3 if `use_affine` is set; the 2019 library saved memory
+so."""
 
 
 class NonLocalSettings(Settings):
     """Architecture of the Non-local network."""
 
     num_classes: int = Field(default=400, ge=1)
-    """Classes to tell apart."""
+    """Number of classes."""
     depth: Literal[18, 34, 50, 101] = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
@@ -72,8 +73,8 @@ class NonLocalSettings(Settings):
     width_per_group: int = Field(default=64, ge=1)
     """Channels of each group in res2, doubled at every stage; depths 50 and 101."""
     use_affine: bool = False
-    """A trained scale and offset a channel instead of each batch norm, and non-local blocks in
-    res3 that look no further than 4 frames."""
+    """A trained scale and offset per channel instead of each batch norm, and non-local blocks in
+    res3 that look at 4 frames only."""
     bn_epsilon: float = Field(default=1e-5, gt=0)
     """Added to variances."""
     bn_momentum: float = Field(default=0.9, ge=0, le=1)
@@ -88,8 +89,8 @@ class NonLocalSettings(Settings):
     nonlocal_res4: bool = True
     """Non-local blocks in res4."""
     nonlocal_mod: int = Field(default=2, ge=1)
-    """One after every so many residual blocks. Depth 101 has 2 in res3 whatever is set here, and
-    4 times as many less 1 in res4."""
+    """Residual blocks per non-local block. Depth 101 always has 2 in res3, and 4 times as many
+    minus 1 in res4."""
     nonlocal_bias: bool = True
     """Biases in the four convolutions of a non-local block."""
     nonlocal_maxpool: bool = True
@@ -131,7 +132,7 @@ class NonLocalSettings(Settings):
 
 
 class Affine(nn.Module):
-    """A trained scale and offset a channel, and no statistics."""
+    """A trained scale and offset per channel, without statistics."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -145,7 +146,7 @@ class Affine(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """3D convolution without bias, then batch norm (or what stands for it)."""
+    """3D convolution without bias, then batch norm or `Affine`."""
 
     folds = (("conv", "bn"),)
 
@@ -453,11 +454,11 @@ def _nonlocal_names(settings: NonLocalSettings, stage: int, block: int) -> dict[
 def from_image_net(
     settings: NonLocalSettings, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    """From a 2D ResNet, or another Non-local network, every array that has a place here.
+    """All arrays of a 2D ResNet, or of another Non-local network, that fit here.
 
-    2D kernels are repeated along time and divided by their new length, so that a clip that stands
-    still gives what its frame gave. Where this network has `use_affine`, the batch norms' running
-    statistics are folded into scale and offset. A classifier of other classes is left out.
+    2D kernels are repeated along time and divided by their new length, so that a clip of equal
+    frames gives the output of one frame. With `use_affine`, the running statistics of batch norms
+    are folded into scale and offset. A classifier of other classes is left out.
     """
     adapted = dict(arrays)
     for key, array in arrays.items():
@@ -496,7 +497,7 @@ def _fold_statistics(arrays: dict[str, FloatArray], name: str, epsilon: float) -
 
 
 def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
-    """Scale and offset of batch norms have a decay of their own (none, in 2019)."""
+    """Scale and offset of batch norms have their own decay (none in the 2019 library)."""
     return {
         f"{name}.{parameter}": ParameterRule(decay="norms")
         for name, layer in module.named_modules()

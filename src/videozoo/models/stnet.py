@@ -46,7 +46,7 @@ class StNetSettings(Settings):
     """Architecture of StNet."""
 
     num_classes: int = Field(default=400, ge=1)
-    """Classes to tell apart."""
+    """Number of classes."""
     depth: Depth = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
@@ -110,7 +110,7 @@ class StNet(nn.Module):
         _, after_res3, after_res4, features = self.backbone.stage_channels
         self.temporal = nn.ModuleList([TemporalBlock(after_res3), TemporalBlock(after_res4)])
         self.temporal_head = TemporalHead(features, features // 2)
-        # The bound is 2019's: from the trunk's features, not from the head's inputs.
+        # The bound of the 2019 library: from the trunk's features, not from the head's inputs.
         self.head = _resnet.classifier(features // 2, settings.num_classes, bound=features**-0.5)
 
     @property
@@ -203,7 +203,7 @@ def _norm_names(ours: str, theirs: str) -> dict[str, PaddleName]:
 def from_image_net(
     settings: StNetSettings, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    """From an image ResNet: what StNet adds is left out, the first convolution sees grey.
+    """From an image ResNet, without StNet's own layers; the first convolution sees grey.
 
     Its kernel is averaged over the three colours, repeated for every channel of the super-image and
     divided by the frames.
@@ -217,7 +217,7 @@ def from_image_net(
 
 
 def clip_shape(settings: StNetSettings) -> ClipShape:
-    """One super-image a segment."""
+    """One super-image per segment."""
     return ClipShape(
         sampling="segments",
         num_steps=settings.num_segments,

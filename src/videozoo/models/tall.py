@@ -35,7 +35,7 @@ class TALLSettings(Settings):
     """Architecture of TALL."""
 
     visual_dim: int = Field(default=12_288, ge=1)
-    """Length of a clip's features, those before and after it included."""
+    """Length of a clip's features, including those before and after it."""
     sentence_dim: int = Field(default=4800, ge=1)
     """Length of a sentence's vector."""
     semantic_size: int = Field(default=1024, ge=1)
@@ -48,7 +48,7 @@ class TALL(nn.Module):
     """Clips and sentences in; for every pair, how well they agree and how to move the clip's ends.
 
     The three numbers of a pair are a similarity without bounds, and what to add to the clip's
-    start and end, in the unit that the offsets of training had (2019: frames).
+    start and end, in the unit of the training offsets (frames in the 2019 library).
     """
 
     def __init__(self, settings: TALLSettings) -> None:
@@ -120,7 +120,7 @@ class TALL(nn.Module):
 
 
 def _layer_of_pairs(c_in: int, c_out: int) -> nn.Conv2d:
-    """A 1x1 convolution over the grid of pairs, as 2019 saw it; only its weight is used."""
+    """A 1x1 convolution over the grid of pairs, as in the 2019 library; only its weight is used."""
     layer = nn.Conv2d(c_in, c_out, 1, bias=False)
     nn.init.normal_(layer.weight, std=(2 / c_in) ** 0.5)
     return layer
@@ -137,7 +137,7 @@ class MomentLosses:
 
     @property
     def total(self) -> Tensor:
-        """What is learnt from."""
+        """The loss to minimise."""
         return self.alignment + 0.01 * self.regression
 
 

@@ -46,17 +46,17 @@ class TSMSettings(Settings):
     """Architecture of TSM."""
 
     num_classes: int = Field(default=400, ge=1)
-    """Classes to tell apart."""
+    """Number of classes."""
     depth: Depth = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
     """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
     num_segments: int = Field(default=8, ge=1)
-    """Frames of a clip, one from each of so many equal slices of the video."""
+    """Frames of a clip, one per equal slice of the video."""
     frames_per_segment: int = Field(default=1, ge=1)
     """Neighbouring frames taken from a slice, stacked as channels."""
     shift_div: int = Field(default=8, ge=2)
-    """1/shift_div of the channels look one frame back, as many look one ahead."""
+    """1/shift_div of the channels look one frame back, and as many look one frame ahead."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of a frame's features dropped in training; evaluation scales by 1 - dropout."""
 
@@ -145,7 +145,7 @@ def parameter_rules(module: nn.Module) -> dict[str, ParameterRule]:
 
 
 def clip_shape(settings: TSMSettings) -> ClipShape:
-    """One frame (or stack of frames) a segment."""
+    """One frame (or stack of frames) per segment."""
     return ClipShape(
         sampling="segments",
         num_steps=settings.num_segments,

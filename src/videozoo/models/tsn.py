@@ -42,7 +42,7 @@ class TSNSettings(Settings):
     """Architecture of TSN."""
 
     num_classes: int = Field(default=400, ge=1)
-    """Classes to tell apart."""
+    """Number of classes."""
     depth: Depth = 50
     """Layers of the ResNet."""
     width: float = Field(default=1.0, gt=0)
@@ -110,7 +110,7 @@ def from_image_net(
 
 
 def clip_shape(settings: TSNSettings) -> ClipShape:
-    """One snippet a segment."""
+    """One snippet per segment."""
     return ClipShape(
         sampling="segments",
         num_steps=settings.num_segments,

@@ -1,7 +1,7 @@
-"""From scores of boundaries to proposals (BSN, BMN), their features, and the lines of result files.
+"""Proposals from boundary scores (BSN, BMN), their features, and entries of result files.
 
 A video is cut into T equal cells. A proposal begins where a cell begins and ends where one ends;
-times are shares of the video's length.
+times are fractions of the video's length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BoundaryProposals:
     """Pairs of a likely start and a likely end, best first."""
 
     segments: FloatArray
-    """(P, 2), shares of the video."""
+    """(P, 2), fractions of the video."""
     start_scores: FloatArray
     """(P,)."""
     end_scores: FloatArray
@@ -40,8 +40,8 @@ class BoundaryProposals:
 def boundary_mask(scores: ArrayLike, threshold: float = 0.5) -> NDArray[np.bool_]:
     """Choose the cells that may be a boundary.
 
-    A cell is chosen where its score is above `threshold` times the largest of all, or where it is
-    higher than both its neighbours; beyond the ends there is 0.
+    A cell is chosen if its score is above `threshold` times the largest one, or above both
+    neighbours; beyond the ends there is 0.
 
     Args:
         scores: (T,), not negative.
@@ -75,11 +75,11 @@ def generate_proposals(
         end: (T,) as ends.
         threshold: As in `boundary_mask`.
         top_k: Most pairs to keep.
-        rng: Fewer pairs than `top_k` are filled up to it with pairs at random places, as batches
-            of a fixed size need them. None: they stay fewer.
+        rng: Fills up to `top_k` pairs with pairs at random places, for batches of a fixed size.
+            None: no filling.
 
     Returns:
-        Best first; of equal ones the shorter first, then the earlier.
+        Best first; of equal scores the shorter first, then the earlier.
 
     Source: Lin et al., arXiv:1806.02964. Reference behaviour: PaddlePaddle/models release/1.8.
 
@@ -132,7 +132,7 @@ def decode_boundary_maps(
     *,
     threshold: float = 0.5,
 ) -> Candidates:
-    """Read BMN's answer for one video: likely starts and ends, and how good each window is.
+    """Proposals from BMN's outputs for one video: its starts, ends and map of windows.
 
     Args:
         maps: (2, D, T) in [0, 1]: two estimates of the overlap of the window of d + 1 cells from
@@ -170,7 +170,7 @@ def decode_boundary_maps(
 
 
 def best_overlaps(segments: ArrayLike, truth: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Compare each proposal with the annotated segment it fits best.
+    """Compare each proposal with the best-fitting annotated segment.
 
     Args:
         segments: (P, 2).
@@ -199,7 +199,7 @@ def proposal_features(
     samples_per_bin: int = 3,
     boundary_ratio: float = 0.2,
 ) -> FloatArray:
-    """Describe proposals by the course of the action's score in and around them (BSN's BSP).
+    """Describe proposals by the action scores in and around them (BSN's BSP).
 
     The score is a line through the middles of the cells and falls to 0 outside the video.
 
@@ -209,9 +209,9 @@ def proposal_features(
         num_action: Values spread over the proposal.
         num_start: Values spread over a window around its start; at least 2, as the others.
         num_end: Around its end.
-        samples_per_bin: A value is the mean of so many samples and one more, which it shares
-            with the next value.
-        boundary_ratio: Half the width of the windows around start and end, as a share of the
+        samples_per_bin: A value is the mean of this many samples plus one, which it shares with the
+            next value.
+        boundary_ratio: Half the width of the windows around start and end, as a fraction of the
             proposal.
 
     Returns:
@@ -266,16 +266,16 @@ def result_entries(
     classes: Sequence[str] | None = None,
     most: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Write down what was found in a video as ActivityNet's result files have it.
+    """The entries of one video in ActivityNet's result files.
 
     Args:
         candidates: In the order wanted.
-        duration_seconds: Of the video; segments are cut off at its ends.
-        classes: Their names, for candidates with labels.
-        most: Only so many, from the first on. None: all.
+        duration_seconds: Length of the video; segments are clipped to it.
+        classes: Class names, for candidates with labels.
+        most: Largest number of entries. None: all.
 
     Returns:
-        A dictionary each: `score`, `segment` in seconds, and with `classes` `label`.
+        One dictionary per candidate: `score`, `segment` in seconds, and with `classes` `label`.
 
     Source: Reference behaviour: PaddlePaddle/models release/1.8.
 
@@ -299,7 +299,7 @@ def described_proposals(
     options: ProposalGeneration,
     most: int,
 ) -> tuple[BoundaryProposals, NDArray[np.float64]]:
-    """Propose segments of one video and describe them: what lies between the stages of BSN.
+    """Proposals of one video and their features: the step between the stages of BSN.
 
     Args:
         start: (T,) scores of the steps as starts.

@@ -1,4 +1,4 @@
-"""Sentences as numbers: what models that describe videos in words share."""
+"""Sentences as numbers, for models that describe videos in words."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn import functional as F
 from videozoo.ops.beam_search import Hypothesis
 
 START, END = 0, 1
-"""Words of every vocabulary: what a sentence begins and ends with."""
+"""Words of every vocabulary that begin and end a sentence."""
 PADDING = -1
-"""In place of a word, past the end of a sentence."""
+"""Marks places after the end of a sentence."""
 
 
 @dataclass(frozen=True)
 class Caption(Hypothesis):
-    """One sentence for a video, by a model that tells where it looked."""
+    """One sentence for a video, with attention."""
 
     attention: Tensor
-    """(words, T): where each token after the first looked; rows sum to 1."""
+    """(words, T): attention of each token after the first; rows sum to 1."""
 
 
 def with_attention(
     found: Sequence[Sequence[Hypothesis]], attention: Tensor, lengths: Tensor
 ) -> list[list[Caption]]:
-    """Turn what a search found for N videos into captions, all words of which looked alike.
+    """Turn the sentences found for N videos into captions; all words have the same attention.
 
     Args:
         found: Sentences of each video.
@@ -59,8 +59,8 @@ def sentence_of(
     Args:
         tokens: From `START` on.
         vocabulary: All words, in their order.
-        drop_last_word_as_in_2019: Take the last token off whatever it is. That is `END`, but for
-            captions that were cut off at the length limit: those lose a word.
+        drop_last_word_as_in_2019: Always remove the last token. It is `END`, except for captions
+            cut at the length limit, which lose a word.
 
     >>> words = ["<s>", "<e>", "a", "man", "runs"]
     >>> sentence_of([0, 2, 3, 4, 1], words), sentence_of([0, 2, 3, 4], words)

@@ -1,9 +1,9 @@
-"""Exported models: what an `.onnx` or `.pt2` file says of itself, and how it is run.
+"""Exported models: the description in an `.onnx` or `.pt2` file, and running it.
 
-The file of a clip model holds the whole way from pixels to scores, normalising included; that of a
-model that reads features holds its network. With it goes a description in JSON: the configuration
-it came from, the class names or words, the clips it takes or what made the features. A model that
-writes word by word has a second file, for the step from one word to the next.
+The file of a clip model computes scores from pixels, including normalisation; that of a model that
+reads features holds its network. A description in JSON is stored with it: the configuration, the
+class names or words, the clips it takes or what made the features. A model that writes word by word
+has a second file, for the step from one word to the next.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ INPUT, OUTPUT = "clips", "scores"
 ONNX_KEY = "videozoo"
 PT2_KEY = "videozoo.json"
 FORMAT = 1
-"""Of the description. A reader refuses files of a later one."""
+"""Version of the description. Files of a later version are refused."""
 
 _METADATA_PROPS = 14  # field of ONNX's ModelProto
 _MOST_METADATA = 64 * 2**20  # bytes; class names and a configuration need thousands
@@ -82,7 +82,7 @@ class ExportedClips(BaseModel):
 
 
 class Description(BaseModel):
-    """What an exported file says of itself."""
+    """The description in an exported file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -106,8 +106,7 @@ class Description(BaseModel):
     clips: ExportedClips | None = None
     """Of clip models."""
     features: dict[str, Any] | None = None
-    """What made the features that the model learnt from, where it reads features and that is
-    known."""
+    """What made the training features, if the model reads features and that is known."""
     part: Literal["whole", "first", "step"] = "whole"
     """Of a model in two files: what is run once, or the step from one word to the next."""
     step_sha256: str | None = None
@@ -115,7 +114,7 @@ class Description(BaseModel):
     opset: int | None
     """ONNX operator set."""
     check: dict[str, Any] | None
-    """How far the scores were from the original's, or None where this was not looked at."""
+    """Largest difference from the original's scores; None if it was not checked."""
 
     @model_validator(mode="after")
     def _whole(self) -> Description:
@@ -130,11 +129,11 @@ class ExportedModel(Settings):
     model_config = ConfigDict(extra="allow")
 
     num_classes: int = Field(ge=1)
-    """Classes to tell apart."""
+    """Number of classes."""
 
 
 class ExportedFinder(Settings):
-    """The same of a model that finds moments."""
+    """The same for a model that finds moments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -145,7 +144,7 @@ class ExportedFinder(Settings):
 
 
 class ExportedWriter(Settings):
-    """The same of a model that describes events."""
+    """The same for a model that describes events."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -164,13 +163,13 @@ _SETTINGS: dict[str, type[Settings]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedSpec(ModelSpec):
-    """What the rest of the library asks of a model's file, told by the exported file instead."""
+    """`ModelSpec` of an exported file, in place of the model's file."""
 
     description: Description
 
 
 def exported_kind(path: Path) -> Kind | None:
-    """Tell exported files, by their suffix, from weights.
+    """Kind of an exported file by its suffix; None for weights.
 
     >>> exported_kind(Path("runs/tsm.onnx")), exported_kind(Path("best.safetensors"))
     ('onnx', None)
@@ -180,7 +179,7 @@ def exported_kind(path: Path) -> Kind | None:
 
 
 def step_file(path: Path) -> Path:
-    """Where the second file of an export lies: beside the first.
+    """Path of the second file of an export, beside the first.
 
     >>> step_file(Path("runs/ets.onnx")).as_posix()
     'runs/ets.step.onnx'
@@ -189,7 +188,7 @@ def step_file(path: Path) -> Path:
 
 
 def read_description(path: Path, kind: Kind | None = None) -> Description:
-    """Read what an exported file says of itself; the graph is not loaded.
+    """Read the description of an exported file; the graph is not loaded.
 
     Args:
         path: The file.
@@ -222,10 +221,10 @@ def read_description(path: Path, kind: Kind | None = None) -> Description:
 
 
 def spec_of(description: Description) -> ExportedSpec:
-    """Stand in for the model's file.
+    """The `ModelSpec` of an exported file.
 
     Raises:
-        WeightsError: It is a model for something that exported files are not known for.
+        WeightsError: Exported files of this task are not supported.
     """
     if description.task not in _SETTINGS:
         raise WeightsError(
@@ -347,7 +346,7 @@ def open_graph(
         names += [[node.name for node in session.get_outputs()]]
     except RunError:
         raise
-    except Exception as error:  # onnxruntime has a class of its own for each status
+    except Exception as error:  # onnxruntime has an own class per status
         raise _damaged(path, error) from None
     if names != [list(inputs), list(outputs)]:
         raise WeightsError(
@@ -359,7 +358,7 @@ def open_graph(
         arrays = {name: np.ascontiguousarray(given[name].cpu().numpy()) for name in inputs}
         try:
             answers = session.run(list(outputs), arrays)
-        except Exception as error:  # what the graph asks for cannot be
+        except Exception as error:  # the graph cannot be computed
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(f"{path}: cannot be run ({reason}); export it again") from None
         return [torch.from_numpy(array) for array in answers]
@@ -440,7 +439,7 @@ def _entries(file: IO[bytes], size: int) -> dict[str, str]:
 
 
 def _check_onnx(path: Path) -> None:
-    """Raise WeightsError where a graph holds what no export wrote, before it is opened."""
+    """Raise WeightsError if a graph holds more than our exports write, before it is opened."""
     try:
         with path.open("rb") as file:
             _onnx.check_model(file, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""Put weights from a file into a module, and say everything that does not fit at once."""
+"""Load weights into a module; everything that does not fit is listed at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LoadReport:
     extra: tuple[str, ...] = ()
     """In the file and not in the module."""
     dropped: tuple[str, ...] = ()
-    """Kept fresh because they were asked to be."""
+    """Kept fresh on request."""
 
     def describe(self) -> str:
         """Sum up in one line.
@@ -58,8 +58,8 @@ def fit_paddle(
 ) -> dict[str, Tensor]:
     """Rename PaddlePaddle parameters to ours and turn them into our layout.
 
-    What does not fit is handed on as it is, for `load_state` to report: arrays of other shapes,
-    and arrays that no name stands for. What an optimiser left behind is left out.
+    Arrays of other shapes and without a name are returned unchanged, for `load_state` to report.
+    States of optimisers are left out.
 
     Args:
         arrays: From `read_paddle`.
@@ -67,7 +67,7 @@ def fit_paddle(
         module_state: Gives the shapes: `module.state_dict()`.
 
     Returns:
-        Our name (PaddlePaddle's, where we have none) to tensor.
+        Our name (PaddlePaddle's, if we have none) to tensor.
     """
     state: dict[str, Tensor] = {}
     for ours, place in names.items():
@@ -115,11 +115,11 @@ def as_paddle(
 def classifier_of_others(
     module_state: Mapping[str, Tensor], state: Mapping[str, Tensor]
 ) -> str | None:
-    """Name the last layer, if it is all that does not fit because it tells other classes apart.
+    """Name of the last layer, if only its number of classes does not fit.
 
     Args:
-        module_state: What the module has.
-        state: What the file has, under the same names.
+        module_state: The module's tensors.
+        state: The file's tensors, under the same names.
     """
     misshapen = [
         name
@@ -149,7 +149,7 @@ def load_state(
         state: Name to tensor.
         drop: Leading parts of names ("head") whose tensors keep their fresh values.
         strict: Missing and extra tensors are errors; otherwise only reported.
-        source: What messages call the weights: the file, as a rule.
+        source: Name of the weights in messages: the file, as a rule.
         names: Our name to that in the file, for messages.
 
     Raises:
@@ -204,7 +204,7 @@ def _to_our_layout(array: NDArray[Any], place: PaddleName, ours: Tensor | None) 
 
 
 def _as_out_in(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Turn a fully connected weight round, unless it is laid out as a 1x1 convolution already.
+    """Transpose a fully connected weight, unless it has the layout of a 1x1 convolution.
 
     The original writes the last layer of Non-local either way: (in, out), or (out, in, 1, 1, 1).
     """
@@ -243,7 +243,7 @@ def _check_drop(drop: Sequence[str], ours: Mapping[str, Tensor], source: object)
 
 
 def _hint(misshapen: Sequence[str], ours: Mapping[str, Tensor]) -> str:
-    """Advise fine-tuning when it is the last layer that does not fit, and nothing else."""
+    """Suggest fine-tuning if only the last layer does not fit."""
     layers = {name.rpartition(".")[0] for name in misshapen}
     last = _last_layer(ours)
     if layers == {last} and last:

@@ -1,4 +1,4 @@
-"""Image networks with the names that torchvision and timm give the tensors of their ResNets.
+"""ResNets with the tensor names of torchvision and timm.
 
 conv1.weight, bn1.*                         the stem
 layer2.0.conv3.weight, layer2.0.bn3.*       third convolution of the first block of a stage
@@ -24,19 +24,19 @@ _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
 
 @dataclass(frozen=True)
 class ImageNet:
-    """What a state dict with torchvision's names holds."""
+    """The ResNet in a state dict with torchvision's names."""
 
     depth: int
     groups: int
-    """Of the 3x3 convolutions; 1 but for ResNeXt."""
+    """Groups of the 3x3 convolutions; 1 except for ResNeXt."""
     channels: int
-    """Out of the stem; 64 as published."""
+    """Channels after the stem; 64 as published."""
     num_classes: int | None
     """None: without a classifier."""
 
     @property
     def title(self) -> str:
-        """As people call it.
+        """Its usual name.
 
         >>> ImageNet(depth=50, groups=1, channels=64, num_classes=1000).title
         'ResNet-50'
@@ -47,7 +47,7 @@ class ImageNet:
 
 
 def recognise(state: Mapping[str, Tensor]) -> ImageNet | None:
-    """Tell which ResNet a state dict is of, by its names; None: not one with torchvision's."""
+    """The ResNet of a state dict, by its names; None: it has other names."""
     if "conv1.weight" not in state or "layer1.0.conv1.weight" not in state:
         return None
     blocks = [0, 0, 0, 0]
@@ -78,10 +78,10 @@ def to_our_names(
     Args:
         state: With torchvision's names; the counters of batch norms may be there or not.
         net: From `recognise`.
-        source: What messages call the weights.
+        source: Name of the weights in messages.
 
     Raises:
-        WeightsError: A tensor that this depth has is missing, or one has no place in it.
+        WeightsError: A tensor of this depth is missing, or there is an unknown one.
     """
     names = torchvision_names(net.depth)
     known = {*names.values(), "fc.weight", "fc.bias"}
