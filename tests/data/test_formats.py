@@ -128,7 +128,9 @@ def test_unknown_records_are_told_every_format(tmp_path: Path):
     check_lists(str(caught.value), record_formats.FORMATS)
 
     (tmp_path / "a.mp4").write_bytes(b"\0\0\0\0ftyp")
-    with pytest.raises(DataError, match=r"a\.mp4: not features of videos; known are:") as caught:
+    with pytest.raises(
+        DataError, match=r"a\.mp4: not features of videos; known formats:"
+    ) as caught:
         find_records(tmp_path / "a.mp4")
     check_lists(str(caught.value), record_formats.FORMATS)
 

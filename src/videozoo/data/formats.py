@@ -1,11 +1,13 @@
 """Tables of file formats: how a file is recognised, how it is read, and what one looks like.
 
-Each room that reads files of others keeps one table. A new format is one function and one row; its
-example is its documentation, the line that errors show, and its test.
+Each room that reads files of others keeps one table, its `FORMATS`. A new format is one function
+and one row, before any row that would take its files too; its example is its documentation, the
+line that errors show, and its test (`tests/data/test_formats.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +19,8 @@ from videozoo.errors import DataError, brief, few
 from videozoo.safe_json import parse_json
 
 _MOST_LINES = 2  # of an example
-_LONGEST_LINE = 100
+_LONGEST = 100  # characters of a line
+_LINE = re.compile(r"\S[^\n]*")  # that is not empty
 
 S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,8 +43,9 @@ class Format(Generic[S, F]):
 
     def __str__(self) -> str:
         """Name and example, as errors show them."""
-        lines = [line[:_LONGEST_LINE] for line in self.example.splitlines()[:_MOST_LINES]]
-        return "\n      ".join([self.name, *lines])
+        lines = self.example.splitlines()[:_MOST_LINES]
+        shown = [one if len(one) <= _LONGEST else f"{one[:_LONGEST]}..." for one in lines]
+        return "\n      ".join([self.name, *shown])
 
 
 def format_of(source: S, formats: Iterable[Format[S, F]]) -> Format[S, F] | None:
@@ -58,7 +62,7 @@ def unknown(problem: str, formats: Sequence[Format[Any, Any]], advice: str = "")
         advice: What to do next.
     """
     known = "".join(f"\n  {one}" for one in formats)
-    return DataError(f"{problem}; known are:{known}" + (f"\n{advice}" if advice else ""))
+    return DataError(f"{problem}; known formats:{known}" + (f"\n{advice}" if advice else ""))
 
 
 class TextFile:
@@ -86,9 +90,10 @@ class TextFile:
     @cached_property
     def first_line(self) -> str:
         """The first of `lines`; empty where there is none."""
-        return self.lines[0][1] if self.lines else ""
+        found = _LINE.search(self.text)
+        return "" if found is None else found[0].strip()
 
-    @property
+    @cached_property
     def heading(self) -> str:
         """The very first line, where tables name their columns."""
         return self.text.partition("\n")[0].strip()
@@ -129,10 +134,11 @@ class TextFile:
 
     @cached_property
     def _is_json_lines(self) -> bool:
-        if not self.is_json or len(self.lines) < 2:
+        first = _LINE.search(self.text)
+        if not self.is_json or first is None or _LINE.search(self.text, first.end()) is None:
             return False
         try:
-            parse_json(self.first_line)
+            parse_json(first[0])
         except ValueError:
             return False
         return True
@@ -142,7 +148,7 @@ class TextFile:
         """What is in it, in a few words, for messages."""
         if self.is_folder:
             return "a folder"
-        if not self.lines:
+        if not self.first_line:
             return "empty"
         if not self.is_json:
             return f"its first line is {brief(self.first_line)}"
