@@ -67,7 +67,7 @@ def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ClipBatch(Batch):
-    """Views of some videos, ready for a network but for normalising."""
+    """Views of some videos, not yet normalised."""
 
     clips: Tensor
     """uint8 (V, T, C, H, W), C = 3 * frames_per_step; channels-last in memory."""
@@ -89,7 +89,7 @@ class ClipBatch(Batch):
 
 
 def _as_stored(clips: Tensor) -> Tensor:
-    """(V, T, C, H, W) as it lies in memory, (V, T, H, W, C)."""
+    """(V, T, C, H, W) in its memory order, (V, T, H, W, C)."""
     return clips.permute(0, 1, 3, 4, 2)
 
 
@@ -132,7 +132,7 @@ def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) ->
 
 @contextmanager
 def _naming(path: Path) -> Generator[None]:
-    """Make what the transforms say about frames an error that names the video."""
+    """Turn errors of the transforms into errors that name the video."""
     try:
         yield
     except (VideoError, MisfitError):
@@ -158,7 +158,7 @@ def epoch_order(
 
 
 class ClipDataset(VideoDataset[_Views, ClipBatch]):
-    """Clips to learn from: one of each video, drawn anew in every epoch."""
+    """Training clips: one random clip per video and epoch."""
 
     usable, remedy, error = "read", "take them off the list", VideoError
 
@@ -224,7 +224,7 @@ class _Key:
 
 
 class ViewDataset(VideoDataset[_Views, ClipBatch]):
-    """Every view of every video, for evaluation; an item is a clip in all its crops."""
+    """Every view of every video, for evaluation; an item is one clip with all its crops."""
 
     usable, error = "read", VideoError
 
@@ -494,7 +494,7 @@ def _has_numbers(data: ClipData, path: Path) -> bool:
 
 
 def _source(data: ClipData, part: Literal["train", "val", "test"]) -> tuple[Path | None, Part]:
-    """Where a part is, and which part of that folder."""
+    """The path of a part, and which part of that folder it is."""
     chosen = getattr(data, part)
     if chosen is not None:
         shared = [data.train, data.val, data.test].count(chosen) > 1

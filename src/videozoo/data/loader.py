@@ -1,9 +1,9 @@
 """The loader: passes over videos in batches, read by worker processes.
 
-A section of data says what a video is and how videos become a batch (`VideoDataset`); here is who
-reads which when, and what becomes of bad videos. The order of an epoch and what is drawn for a
-video depend on the seed, the epoch and the number of the video only: not on the number of workers,
-and not on whether the run was interrupted.
+A dataset says what a video is and how videos become a batch (`VideoDataset`); this file decides who
+reads which video when, and handles bad videos. The order of an epoch and what is drawn for a video
+depend on the seed, the epoch and the number of the video only: not on the number of workers, and
+not on whether the run was interrupted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def seed_of(*key: int) -> int:
 
 
 def share_of(order: Numbers, *, rank: int, world: int) -> Numbers:
-    """What one of `world` processes takes of an order: every `world`-th from `rank` on.
+    """The share of process `rank` in an order: every `world`-th item from `rank` on.
 
     The head is repeated so that all get equally many.
 
@@ -59,11 +59,11 @@ class Batch:
     """Some videos, or parts of videos, whose tensors go to a device together."""
 
     replaced: int = 0
-    """Training: how many of these stand in for one that could not be used."""
+    """Training: number of items that replace unusable ones."""
     skipped: tuple[int, ...] = ()
-    """Evaluation: numbers of videos that were left out since the last batch."""
+    """Evaluation: numbers of the videos skipped since the last batch."""
     damaged: Mapping[int, str] = field(default_factory=dict[int, str])
-    """Evaluation: which of these videos do not decode in full, and what is wrong."""
+    """Evaluation: videos that do not decode completely, and why."""
     epoch: int | None = None
     """Training: the number of its epoch, from 0."""
     place: int = 0
@@ -77,7 +77,7 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """The same batch in memory that a GPU can fetch by itself."""
+        """The same batch in pinned memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -101,11 +101,11 @@ B = TypeVar("B", bound=Batch)
 
 @dataclass(frozen=True)
 class Missing:
-    """Videos that are named and have no features."""
+    """Videos without features."""
 
     names: tuple[str, ...] = ()
     total: int = 0
-    """Videos, these among them."""
+    """Number of all videos, including these."""
     source: Path = Path()
     """Where their features should be."""
     num_items: int = 0
@@ -113,7 +113,7 @@ class Missing:
 
 
 class NothingToLearnError(DataError):
-    """Nothing can be learnt from an item this time; it is left out, and is not bad."""
+    """An item teaches nothing this time; it is left out, and does not count as bad."""
 
 
 class VideoDataset(Dataset[V], ABC, Generic[V, B]):
@@ -124,19 +124,19 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
     """
 
     item: ClassVar[str] = "video"
-    """Messages call one so."""
+    """Name of one item in messages."""
     usable: ClassVar[str] = "used"
-    """Messages say that an item cannot be this."""
+    """Word in messages: an item cannot be ..."""
     remedy: ClassVar[str] = "repair or leave out their files"
-    """What to do about bad ones."""
+    """Advice about bad items."""
     error: ClassVar[type[DataError]] = DataError
-    """What a bad one raises in evaluation."""
+    """The error for a bad item in evaluation."""
     rows_per_item: int = 1
-    """Rows of a batch that are made of an item."""
+    """Rows of a batch per item."""
     missing: Missing = Missing()
-    """What has no features, and is not among the items."""
+    """Videos without features, which are not among the items."""
     seed: int = 0
-    """Of the order and of what is drawn."""
+    """Seed of the order and of all random draws."""
     epoch: int | None = None
     """What `dataset[number]` draws depends on it; None: as in evaluation."""
 
@@ -165,7 +165,7 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
         return np.random.RandomState(seed_of(self.seed, epoch)).permutation(len(self))
 
     def check_training(self, bad_video_share: float) -> None:
-        """Raise DataError where training would have to do without too much."""
+        """Raise DataError if too many training videos have no features."""
         lost = self.missing
         if len(lost.names) > bad_video_share * lost.total:
             raise DataError(
@@ -175,7 +175,7 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
             )
 
     def check_complete(self) -> None:
-        """Raise DataError where evaluation would have to do without something."""
+        """Raise DataError if a video of the evaluation has no features."""
         lost = self.missing
         if lost.names:
             raise DataError(
@@ -195,7 +195,8 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
         return number
 
     def share(self, rank: int, world: int) -> Numbers:
-        """What one of `world` processes evaluates, no item twice: by default neighbours."""
+        """The share of one of `world` processes in evaluation, no item twice; by default
+        neighbours."""
         total = len(self)
         return np.arange(total * rank // world, total * (rank + 1) // world)
 
@@ -205,7 +206,7 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
 
 
 class LoaderSettings(Protocol):
-    """How a dataset is read: the `data:` section of every task says it."""
+    """How a dataset is read; the `data:` section of every task has these settings."""
 
     @property
     def num_workers(self) -> int:
@@ -335,7 +336,7 @@ class Epoch(Generic[B]):
 
 
 class EvalLoader(Generic[B]):
-    """Every item once, in order, the last incomplete batch too.
+    """Every item once, in order, including the last incomplete batch.
 
     With several processes no item is read twice; some may have a batch more than others.
     """
@@ -380,7 +381,7 @@ class EvalLoader(Generic[B]):
         return dict(self._bad)
 
     def __len__(self) -> int:
-        """Batches at most; a batch in which no video can be used is left out."""
+        """Largest number of batches; a batch without usable videos is left out."""
         return len(self._keys)
 
     def __iter__(self) -> Iterator[B]:
@@ -431,7 +432,7 @@ def _keys(numbers: Numbers, size: int, epoch: int | None = None) -> list[_Key]:
 
 @dataclass(frozen=True)
 class _Loaded(Generic[B]):
-    """What a worker sends; errors travel as text, for a plain message."""
+    """The message of a worker; errors are sent as text."""
 
     batch: B | None
     """None where no item could be used."""
@@ -503,7 +504,7 @@ class _Order(Sampler[_Key]):
 
 
 class _Passes(Generic[B]):
-    """Passes over a dataset, read by worker processes that never outlive their use.
+    """Passes over a dataset by worker processes, which end with their last user.
 
     They end with a pass that is given up, with this object, and with the process, however it ends.
     """
@@ -605,7 +606,7 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Make a worker one that leaves cores and signals to others."""
+    """Set up a worker: one thread, and signals are left to the main process."""
     torch.set_num_threads(1)  # workers share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
     # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main

@@ -48,7 +48,7 @@ class SequenceVideos:
     present: tuple[Annotation, ...]
     """Those that have features; batches number them from 0."""
     missing: tuple[str, ...]
-    """Names of those that have none: metrics are on `len(present)` of `len(annotations)` videos."""
+    """Names of the others: metrics are on `len(present)` of `len(annotations)` videos."""
 
 
 def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
@@ -65,7 +65,7 @@ def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
 
 
 def load_files(data: SequenceData) -> FeatureFiles:
-    """Look what is in `data.features`.
+    """Open `data.features`.
 
     Raises:
         DataError: It is not set, or holds no features.
@@ -113,7 +113,7 @@ class SequenceBatch(Batch):
     targets: Mapping[str, Tensor]
     """What `targets` gave, (N, ...) each; empty where it was not asked."""
     segments: tuple[NDArray[np.float64], ...]
-    """(G, 2) for each video: what happens when, as shares of what `features` show."""
+    """(G, 2) per video: segments, as fractions of the time that `features` cover."""
     labels: tuple[NDArray[np.int64], ...]
     """(G,) for each video: classes of the segments."""
     durations: Tensor
@@ -121,7 +121,7 @@ class SequenceBatch(Batch):
     videos: Tensor
     """int64 (N,): number of the video among `SequenceVideos.present`."""
     names: tuple[str, ...]
-    """As the annotations call the videos."""
+    """Names of the videos in the annotations."""
 
     on_device: ClassVar = ("features", "targets")
 

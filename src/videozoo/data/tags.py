@@ -129,11 +129,11 @@ class FeatureBatch(Batch):
     lengths: Tensor
     """int64 (N,): real frames of each."""
     labels: Tensor | None
-    """float32 (N, C): 1 for the classes of a video, else 0. None where they were not asked for."""
+    """float32 (N, C): 1 for the classes of a video, else 0. None if not requested."""
     videos: Tensor
     """int64 (N,): number of the video among all records."""
     names: tuple[str, ...]
-    """As the files call the videos."""
+    """Names of the videos in the files."""
 
     on_device: ClassVar = ("streams", "lengths", "labels", "videos")
 

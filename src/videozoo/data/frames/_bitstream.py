@@ -1,4 +1,4 @@
-"""Which packets a decoder must be fed for some frames, told from packet headers alone.
+"""Which packets a decoder needs for some frames, from the packet headers alone.
 
 A `StreamIndex` is made only where headers prove the order in which the frames will come out and
 what each of them depends on; for anything else there is none, and everything has to be decoded.
@@ -28,25 +28,25 @@ _HEADER_BYTES = 32  # of a slice header; the fields read here end well before
 
 
 class _NotPlainError(Exception):
-    """The headers do not prove what a decoder will do."""
+    """The headers are not enough to predict the decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamIndex:
-    """What depends on what among the packets of one stream. Packets go by their decoding order."""
+    """Dependencies between the packets of one stream, in decoding order."""
 
     order: list[int]
     """Frame number to packet."""
     starts: list[int]
-    """Packets at which decoding may begin, ascending; the first is 0."""
+    """Packets where decoding may start, ascending; the first is 0."""
     droppable: bytearray
-    """By packet, 1 where no other frame is predicted from this one."""
+    """Per packet, 1 if no other frame is predicted from it."""
     leading: bytearray
-    """By packet, 1 where it also depends on frames before its own start."""
+    """Per packet, 1 if it also depends on frames before its own start."""
     flush_between: bool = False
-    """The decoder has to be emptied before a jump from one start to another."""
+    """The decoder must be flushed before a jump from one start to another."""
     always_first: bool = False
-    """Packet 0 holds what later packets may not repeat."""
+    """Packet 0 holds data that later packets may not repeat."""
 
     @cached_property
     def number_of(self) -> dict[int, int]:
@@ -54,7 +54,7 @@ class StreamIndex:
         return {packet: number for number, packet in enumerate(self.order)}
 
     def runs(self, packets: set[int]) -> list[list[int]]:
-        """What must be fed to get `packets` out: runs, each beginning at a start."""
+        """Packets to decode for `packets`: runs that each begin at a start."""
         runs: list[list[int]] = []
         for first, last in self._spans(packets):
             start = self.starts[first]
@@ -85,7 +85,7 @@ class StreamIndex:
 def index_stream(
     codec: str, extradata: bytes | None, packets: Iterable[VideoPacket], *, reorder_depth: int
 ) -> StreamIndex | None:
-    """Index a stream from its packets' headers, or return None where they prove too little.
+    """Index a stream from its packets' headers; None if they are not enough.
 
     Args:
         codec: FFmpeg's name of the decoder.
@@ -614,7 +614,7 @@ def _read_vp9(packet: VideoPacket) -> tuple[bool, bool]:
 
 
 def _vp9_frames(data: bytes) -> list[int]:
-    """Where the frames of a packet begin; a superframe lists their sizes at its end."""
+    """Offsets of the frames in a packet; a superframe lists their sizes at its end."""
     marker = data[-1]
     if marker >> 5 != 0b110:
         return [0]

@@ -1,4 +1,4 @@
-"""What is known of files from earlier checks, kept in one small database."""
+"""Results of earlier checks of files, in one small database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS facts (
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file does."""
+    """Properties that change with a file."""
 
     num_bytes: int
     mtime_ns: int
@@ -51,7 +51,7 @@ def stamp_of(path: Path, suffixes: frozenset[str]) -> Stamp:
 
 
 class FactCache:
-    """Answers to questions about files, as long as the files stay the same.
+    """Stored results per file, valid until the file changes.
 
     A disk that refuses only makes the cache useless, never the check; `trouble` then says why.
     """

@@ -1,4 +1,4 @@
-"""Open every file of a data set and say what it is: frames, size, rate, or why it cannot be used.
+"""Check every file of a data set: frames, size, rate, or why it cannot be used.
 
 Files are opened in processes of their own, so that one that makes a decoder hang or crash is a
 line of the result and not its end. What was found is remembered until a file changes.
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """What one file turned out to be."""
+    """The result for one file."""
 
     path: Path
     status: Status
@@ -293,7 +293,7 @@ def _as_answer(report: FileReport) -> dict[str, Any]:
 
 
 def _probe(job: _Job) -> dict[str, Any]:
-    """Open one file: the fields of its report."""
+    """Check one file: the fields of its report."""
     path = job.path
     if not path.is_dir():
         if not job.num_bytes:

@@ -1,4 +1,4 @@
-"""Call a function on many inputs, in processes of their own that may hang or crash.
+"""Call a function on many inputs, in processes that may hang or crash.
 
 `concurrent.futures` gives up when one of its processes dies. Here only the input that killed it is
 lost, and one that takes too long is ended.
@@ -24,7 +24,7 @@ _START_SECONDS = 300.0  # a process only imports; on a busy disk that too may ta
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input."""
+    """The result of one input."""
 
     value: Any = None
     failure: Literal["", "hung", "crashed"] = ""

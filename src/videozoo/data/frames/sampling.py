@@ -13,8 +13,7 @@ import random
 from typing import Literal
 
 CentreRule = Literal["run", "first"]
-"""What stands in the middle of a segment in evaluation: the `run` of frames as a whole, or its
-`first` frame. The same for runs of one frame."""
+"""What is centred in a segment in evaluation: the whole `run` of frames, or its `first` frame."""
 
 
 def segment_frames_random(

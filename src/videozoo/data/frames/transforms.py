@@ -1,4 +1,4 @@
-"""From decoded frames to the square a network sees: resize, crop, mirror.
+"""From decoded frames to the square that a network sees: resize, crop, mirror.
 
 Everything takes and returns uint8 RGB frames (T, H, W, 3), and all frames of a clip share one
 draw. Functions that draw take their generator and draw in the order of the 2019 readers, so an
@@ -155,7 +155,8 @@ def crop(frames: Frames, *, top: int, left: int, height: int, width: int) -> Fra
 
 
 def centre_crop(frames: Frames, size: int) -> Frames:
-    """Cut the middle `size` x `size`; half a pixel is rounded to the even offset, as in 2019.
+    """Cut the middle `size` x `size`; half a pixel is rounded to the even offset, as in the 2019
+    library.
 
     >>> frames = np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1).repeat(3, axis=3)
     >>> [centre_crop(frames[:, :, :n], 1)[0, 0, 0, 0].item() for n in (2, 3, 4, 5)]
@@ -215,7 +216,7 @@ def random_crop(frames: Frames, size: int, rng: random.Random) -> Frames:
 
 
 def random_crop_exclusive(frames: Frames, size: int, rng: np.random.RandomState) -> Frames:
-    """Cut a square as the 2019 reader of Non-local did. Draws y, then x, the last place excluded.
+    """Cut a square as Non-local of the 2019 library. Draws y, then x, without the last place.
 
     Where the frame has no room, the offset is 0 (an error in 2019).
 
@@ -269,7 +270,7 @@ def multi_scale_box(
 
 
 def _places(step_x: float, step_y: float) -> list[tuple[float, float]]:
-    """Upper left corners (x, y) on a 5 x 5 grid; some are left out where there is no room."""
+    """Upper left corners (x, y) on a 5 x 5 grid; some are left out if there is no room."""
     places = [(0.0, 0.0)]
     if step_x:
         places.append((4 * step_x, 0.0))

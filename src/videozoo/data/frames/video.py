@@ -1,4 +1,4 @@
-"""Frames by number from a video file, a folder of images, or a 2019 pickle of JPEGs.
+"""Frames by number from a video file, a folder of images, or a pickle of JPEGs.
 
 Reading eight frames of a long video should not cost the decoding of all. Where the headers of the
 packets prove what depends on what (see `_bitstream`), only the packets needed are decoded;
@@ -47,19 +47,19 @@ _CONTAINERS = (
     "mjpeg,yuv4mpegpipe,cavsvideo,dirac,dnxhd,dhav,roq,smk,bink,flic,nsv,pva,ty,wav,mp3,aac,ac3,"
     "eac3,dts,amr,aiff,caf,flac,w64"
 )
-"""FFmpeg's readers that are let loose on a file. Not among them: playlists (they name other files
-or the network), text shown as a terminal would, single images."""
+"""Allowed readers of FFmpeg. Not allowed: playlists (they name other files or the network), text
+art, single images."""
 
 _MAX_PIXELS = 1 << 27
 _MAX_KEPT_BYTES = 64 << 20
-"""Packets of larger files are read from disk again rather than kept."""
+"""Packets of larger files are read from disk again instead of kept in memory."""
 
 _PLAYLISTS = {b"#EXTM3U": "HLS", b"ffconcat": "concat", b"<MPD": "DASH", b"v=0\r\n": "SDP"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What is known of a video without looking at its pictures."""
+    """Properties of a video, without decoding."""
 
     num_frames: int
     height: int
@@ -76,7 +76,7 @@ class VideoInfo:
 
 
 class VideoReader(Protocol):
-    """Gives frames by number. Not for use by two threads at once; pickles as its path."""
+    """Reads frames by number. Not for two threads at once; pickled as its path."""
 
     @property
     def info(self) -> VideoInfo:
@@ -593,12 +593,12 @@ class _Converter:
 
 
 class _SurpriseError(Exception):
-    """A decoder gave other frames than the index foretold."""
+    """The decoder returned other frames than the index predicts."""
 
 
 @contextmanager
 def _errors_of(path: Path) -> Generator[None]:
-    """Name the file in whatever FFmpeg complains of."""
+    """Turn errors of FFmpeg into errors that name the file."""
     try:
         yield
     except (FFmpegError, OSError, ValueError) as error:
@@ -632,7 +632,7 @@ def _why_not_opened(path: Path, error: FFmpegError) -> str:
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first stream of moving pictures; cover art is none."""
+    """The first video stream; cover art does not count."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     for stream in container.streams.video:
         if not stream.disposition & pictures:
@@ -746,7 +746,7 @@ class AnimatedImage(_Reader):
 
 
 class FrameFolder(_Reader):
-    """A folder of images, one a frame, in natural order (`f2.jpg` before `f10.jpg`).
+    """A folder of images, one per frame, in natural order (`f2.jpg` before `f10.jpg`).
 
     Jpg, jpeg, png, bmp and webp count, whatever their case; hidden files and others do not.
     All must have one size. Pixels are taken as stored: a camera's orientation note (EXIF) is
@@ -790,7 +790,7 @@ class FrameFolder(_Reader):
 
 
 class JpegPickle(_Reader):
-    """A pickle of the 2019 tools: (video id, label, list of JPEG files as bytes).
+    """A pickle in the 2019 format: (video id, label, list of JPEG files as bytes).
 
     Written by Python 2 or 3; read without running anything in it.
 
@@ -904,7 +904,7 @@ def _read_image(source: Path | BytesIO, name: Path | str) -> NDArray[np.uint8]:
 
 
 class FrameArray(_Reader):
-    """Frames that are in memory already.
+    """Frames that are already in memory.
 
     >>> FrameArray(np.zeros((8, 32, 48, 3), np.uint8)).read([0, 7]).shape
     (2, 32, 48, 3)

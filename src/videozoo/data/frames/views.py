@@ -23,7 +23,7 @@ from videozoo.types import ClipShape
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPlan:
-    """Everything that decides which pixels of a video a network sees."""
+    """All settings that decide which pixels of a video a network sees."""
 
     sampling: Literal["segments", "dense"] = "segments"
     num_steps: int = 8
@@ -43,7 +43,7 @@ class ViewPlan:
 
 
 def train_plan(shape: ClipShape, data: ClipData) -> ViewPlan:
-    """How training looks at a video.
+    """How training cuts a video.
 
     >>> train_plan(ClipShape(sampling="segments", num_steps=8), ClipData(crop_size=112)).crop_size
     112
@@ -64,7 +64,7 @@ def train_plan(shape: ClipShape, data: ClipData) -> ViewPlan:
 
 
 def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) -> ViewPlan:
-    """How evaluation looks at a video: what `views` says, and else what `data` says.
+    """How evaluation cuts a video: by `views`, else by `data`.
 
     Raises:
         ConfigError: The crop does not fit into the frame.
@@ -93,7 +93,7 @@ def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) 
 
 @dataclass(frozen=True)
 class Draws:
-    """The two generators of one clip; the 2019 readers used one each, so they stay apart."""
+    """The two random generators of one clip; the 2019 readers used one each."""
 
     python: random.Random
     numpy: np.random.RandomState
@@ -234,5 +234,5 @@ def _resized(frames: Frames, short_side: int, plan: ViewPlan) -> Frames:
 
 
 def centre_rule(reader: VideoReader) -> sampling.CentreRule:
-    """What the 2019 readers put in the middle of a segment: it differed with the kind of file."""
+    """What the 2019 readers centred in a segment; it depended on the kind of file."""
     return "run" if isinstance(reader, JpegPickle) else "first"

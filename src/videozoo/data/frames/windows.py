@@ -1,4 +1,4 @@
-"""Windows over a whole video: the same clip model looked through again and again, along time.
+"""Windows along a whole video, for one clip model.
 
 ::
 
@@ -39,10 +39,10 @@ class WindowPlan:
     view: ViewPlan
     """Frames of a window and what is done to them, from `views.eval_plan`; one centre crop."""
     rate: float
-    """Windows a second."""
+    """Windows per second."""
     window_seconds: float | None = None
-    """The steps are spread over so long a stretch of video. None: they are `view.frame_stride`
-    frames apart, whatever the video's frame rate, as models for dense clips were trained."""
+    """Length of the video part over which the steps are spread. None: steps are `view.frame_stride`
+    frames apart at any frame rate, as models for dense clips are trained."""
 
     @property
     def frames_per_window(self) -> int:
@@ -52,10 +52,10 @@ class WindowPlan:
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """When the frames of a video are shown."""
+    """The times of a video's frames."""
 
     start_seconds: NDArray[np.float64]
-    """Of each frame, increasing, the first at 0."""
+    """Start of each frame, increasing, the first at 0."""
     duration_seconds: float
     """Until the last frame has been shown; it is as long as the others are on average."""
 
