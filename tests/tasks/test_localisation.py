@@ -500,7 +500,7 @@ def test_the_2019_lines_of_bmn(world_2019: Path, capsys: pytest.CaptureFixture[s
     assert list(inferred["results"]) == ["te00", "te01"]
     assert names_in("data/output/INFER/BMN_results", ".csv") == ["v_te00", "v_te01"]
     assert len(names_in("data/output/EVAL/BMN_results", ".csv")) == 8
-    note = "snms_alpha 0.001, snms_t1 0.5, snms_t2 0.9 have no effect, as in 2019"
+    note = "snms_alpha 0.001, snms_t1 0.5, snms_t2 0.9 have no effect, as in the 2019 library"
     assert note in capsys.readouterr().err
 
 

@@ -22,11 +22,11 @@ from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
     Truth,
-    answered,
     joined,
     measure_detections,
     measure_proposals,
     read_labels,
+    videos_of,
 )
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
 from videozoo.tasks.localisation.results import result_file
@@ -73,15 +73,15 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     inference = LocalisationInference(
         module, source, job.accelerator, skip_bad=job.skip_bad, files=files
     )
-    answers = job.run(inference, len(source.present))
+    results = job.run(inference, len(source.present))
     names = source.annotations.class_names
-    measured, answers = _measured(source, answers, views, labels, names)
+    measured, results = _measured(source, results, views, labels, names)
     facts: dict[str, Any] = {
-        "videos": len(answers.by_number),
+        "videos": len(results.by_number),
         "videos_annotated": total,
         "videos_learnt_from": num_seen,
         "missing": list(source.missing),
-        "skipped": list(answers.skipped.values()),
+        "skipped": list(results.skipped.values()),
         "seconds": round(time.monotonic() - started, 3),
         "metrics": measured.metrics,
         "curve": measured.curve,
@@ -91,9 +91,9 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
         "ties": measured.ties,
         "config": config.as_dict(),
     }
-    failed = [*(f"{name}: no features" for name in source.missing), *answers.skipped.values()]
+    failed = [*(f"{name}: no features" for name in source.missing), *results.skipped.values()]
     classes = names if labels is not None or num_classes(config) is not None else None
-    found = list(answers.by_number.values())
+    found = list(results.by_number.values())
     return Evaluated(
         measure=lambda: facts,
         shortfall=Shortfall(failed=failed, total=total),
@@ -118,21 +118,21 @@ def score_files(config: RunConfig, views: SequenceViews) -> ScoreFiles | None:
 
 def _measured(
     source: Source,
-    answers: LocalisationResults,
+    results: LocalisationResults,
     views: SequenceEval,
     labels: Any,
     names: Sequence[str],
 ) -> tuple[Measured, LocalisationResults]:
-    truth = Truth.of(source.annotations, answered(source, answers))
-    measured = measure_proposals(truth, answers, views)
+    truth = Truth.of(source.annotations, videos_of(source, results))
+    measured = measure_proposals(truth, results, views)
     if labels is not None and num_classes(source.config) is None:
-        answers = joined(answers, labels, names, views)
+        results = joined(results, labels, names, views)
     elif num_classes(source.config) is None:
-        return measured, answers
-    found, measured.detections, ties = measure_detections(truth, answers, views, names)
+        return measured, results
+    found, measured.detections, ties = measure_detections(truth, results, views, names)
     measured.metrics = found | measured.metrics
     measured.ties = ties + measured.ties
-    return measured, answers
+    return measured, results
 
 
 def _tables(facts: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -1,4 +1,4 @@
-"""How good segments are: metrics of answers, and proposals joined with classes of their videos."""
+"""How good segments are: metrics, and proposals joined with the classes of their videos."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PREDICTIONS = "predictions.json"
 
 @dataclass(frozen=True)
 class Truth:
-    """What happens in the videos that were answered."""
+    """What happens in the videos that have results."""
 
     segments: dict[str, list[tuple[float, float]]]
     durations: dict[str, float]
@@ -54,26 +54,26 @@ class Truth:
         return found
 
 
-def answered(source: Source, answers: LocalisationResults) -> list[Annotation]:
-    """The videos there is an answer for."""
-    return [source.present[number] for number in answers.by_number]
+def videos_of(source: Source, results: LocalisationResults) -> list[Annotation]:
+    """The videos that have results."""
+    return [source.present[number] for number in results.by_number]
 
 
 def count_proposals(
-    truth: Truth, answers: Iterable[VideoProposals], tious: Sequence[float] = ()
+    truth: Truth, videos: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> ProposalCounter:
     """Gather what was found, whatever its class."""
     counter = ProposalCounter(
         truth.segments, durations_seconds=truth.durations, tious=tious or ACTIVITYNET_TIOUS
     )
-    for each in answers:
+    for each in videos:
         seconds = each.found.segments * each.duration_seconds
         counter.update(each.video, np.clip(seconds, 0, each.duration_seconds), each.found.scores)
     return counter
 
 
 def count_detections(
-    truth: Truth, answers: Iterable[VideoProposals], tious: Sequence[float] = ()
+    truth: Truth, videos: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> DetectionCounter:
     """Gather what was found, with its classes."""
     counter = DetectionCounter(
@@ -82,32 +82,27 @@ def count_detections(
         durations_seconds=truth.durations,
         tious=tious or ACTIVITYNET_TIOUS,
     )
-    for each in answers:
+    for each in videos:
         seconds = np.clip(each.found.segments * each.duration_seconds, 0, each.duration_seconds)
         assert each.found.labels is not None
         counter.update(each.video, seconds, each.found.scores, each.found.labels)
     return counter
 
 
-def has_classes(answers: LocalisationResults) -> bool:
-    """Whether segments have classes."""
-    return any(each.found.labels is not None for each in answers.by_number.values())
-
-
 # --- for training ----------------------------------------------------------------------------
 
 
 def validation_metrics(
-    source: Source, answers: LocalisationResults, decides: str
+    source: Source, results: LocalisationResults, decides: str
 ) -> dict[str, float]:
     """Compute what decides between epochs and what is told beside it."""
-    if not answers.by_number:
+    if not results.by_number:
         return {}
-    metrics = dict(answers.counter.means)
+    metrics = dict(results.counter.means)
     if decides == "loss":
         return metrics
-    truth = Truth.of(source.annotations, answered(source, answers))
-    found = answers.by_number.values()
+    truth = Truth.of(source.annotations, videos_of(source, results))
+    found = results.by_number.values()
     if decides == "map":
         summary = count_detections(truth, found).result().summary()
         return metrics | {"map": summary["map"], "map@0.5": summary["map@0.5"]}
@@ -136,13 +131,13 @@ class Measured:
     they taken in the opposite order."""
 
 
-def measure_proposals(truth: Truth, answers: LocalisationResults, views: SequenceEval) -> Measured:
+def measure_proposals(truth: Truth, results: LocalisationResults, views: SequenceEval) -> Measured:
     """Average recall, its curve, and how it depends on the annotated segments."""
-    counter = count_proposals(truth, answers.by_number.values(), views.tious)
+    counter = count_proposals(truth, results.by_number.values(), views.tious)
     result = counter.result(_CURVE_END)
     metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
     return Measured(
-        metrics=metrics | {"auc": result.auc} | answers.counter.means,
+        metrics=metrics | {"auc": result.auc} | results.counter.means,
         ties=_ties(counter, "auc", result.auc, lambda: counter.backwards().result(_CURVE_END).auc),
         curve={
             "average_number": result.proposals_per_video.tolist(),
@@ -175,14 +170,14 @@ def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float)
 
 
 def measure_detections(
-    truth: Truth, answers: LocalisationResults, views: SequenceEval, names: Sequence[str]
+    truth: Truth, results: LocalisationResults, views: SequenceEval, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
     """Mean average precision, and what goes wrong.
 
     Returns:
         Metrics, and what `Measured.detections` and `Measured.ties` hold.
     """
-    counter = count_detections(truth, answers.by_number.values(), views.tious)
+    counter = count_detections(truth, results.by_number.values(), views.tious)
     result = counter.result()
     tiou = 0.5 if np.isclose(counter.tious, 0.5).any() else float(counter.tious[0])
     wrong, missed = counter.false_positives(tiou), counter.missed(tiou)
@@ -264,12 +259,12 @@ def _predictions(path: Path) -> list[dict[str, Any]] | None:
 
 
 def joined(
-    answers: LocalisationResults, scores: ClassScores, names: Sequence[str], views: SequenceViews
+    results: LocalisationResults, scores: ClassScores, names: Sequence[str], views: SequenceViews
 ) -> LocalisationResults:
     """Give every proposal the likeliest classes of its video; scores are multiplied.
 
     Args:
-        answers: Without classes.
+        results: Without classes.
         scores: Video to class to score.
         names: The classes by number.
         views: How many classes.
@@ -278,9 +273,9 @@ def joined(
         DataError: A class is not among `names`, or no video has scores.
     """
     numbers = {name: number for number, name in enumerate(names)}
-    changed = LocalisationResults(answers.counter, skipped=answers.skipped)
+    changed = LocalisationResults(results.counter, skipped=results.skipped)
     num_known = 0
-    for number, each in answers.by_number.items():
+    for number, each in results.by_number.items():
         row = next((scores[name] for name in spellings(each.video) if name in scores), {})
         num_known += bool(row)
         best = sorted(row.items(), key=lambda pair: -pair[1])[: views.classes_per_video]
@@ -291,20 +286,20 @@ def joined(
                     f"{len(names)}: {few(map(repr, names))}"
                 )
         changed.by_number[number] = _with_classes(each, [(numbers[n], s) for n, s in best])
-    if answers.by_number and not num_known:
-        theirs, ours = next(iter(scores)), next(iter(answers.by_number.values())).video
+    if results.by_number and not num_known:
+        theirs, ours = next(iter(scores)), next(iter(results.by_number.values())).video
         raise DataError(
-            f"labels: class scores of none of the {len(answers.by_number)} videos; theirs are "
+            f"labels: class scores of none of the {len(results.by_number)} videos; theirs are "
             f"called {theirs!r}, these {ours!r}"
         )
     return changed
 
 
-def _with_classes(answer: VideoProposals, classes: Sequence[tuple[int, float]]) -> VideoProposals:
-    found, count = answer.found, len(answer.found.scores)
+def _with_classes(video: VideoProposals, classes: Sequence[tuple[int, float]]) -> VideoProposals:
+    found, count = video.found, len(video.found.scores)
     scores = np.outer([score for _, score in classes], found.scores).ravel()
     labels = np.repeat(np.array([number for number, _ in classes], np.int64), count)
     order = np.argsort(-scores, kind="stable")
     segments = np.tile(found.segments, (len(classes), 1))
     made = Candidates(segments[order].reshape(-1, 2), scores[order], labels[order])
-    return VideoProposals(answer.video, answer.duration_seconds, made, answer.curves)
+    return VideoProposals(video.video, video.duration_seconds, made, video.curves)

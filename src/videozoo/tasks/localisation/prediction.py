@@ -67,12 +67,12 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
             keep_curves=request.explain,
             files=score_files(config, views),
         )
-        answers = job.run(inference, len(source.present))
+        localised = job.run(inference, len(source.present))
         if labels is not None and num_classes(config) is None:
-            answers = joined(answers, labels, names, views)
-        found += answers.by_number.values()
+            localised = joined(localised, labels, names, views)
+        found += localised.by_number.values()
         failed += [f"{name}: no features" for name in source.missing]
-        failed += answers.skipped.values()
+        failed += localised.skipped.values()
     results = [segments_of(each, names) for each in found]
     rows = [_facts(each) for each in results]
     with_classes = any(each.found.labels is not None for each in found)
@@ -161,12 +161,12 @@ def _facts(result: VideoSegments) -> dict[str, Any]:
 
 
 def _draw(
-    answers: Sequence[VideoProposals], results: Sequence[VideoSegments], folder: Path
+    found: Sequence[VideoProposals], results: Sequence[VideoSegments], folder: Path
 ) -> list[Path]:
     """Write one picture a video: the scores of its steps, and what was found."""
     files = picture_names([Path(result.name) for result in results])
     written: list[Path] = []
-    for found, result, name in zip(answers, results, files, strict=True):
+    for one, result, name in zip(found, results, files, strict=True):
         top = max((each.score for each in result.segments), default=0.0) or 1.0
         best = [each for each in result.segments if each.score > _FAINT * top][:_MOST_DRAWN]
         spans = [
@@ -178,7 +178,7 @@ def _draw(
             )
             for rank, each in enumerate(best, 1)
         ]
-        heat = [HeatRow(name=key, values=values) for key, values in found.curves.items()]
+        heat = [HeatRow(name=key, values=values) for key, values in one.curves.items()]
         steps = max((len(row.values) for row in heat), default=1)
         seconds, length = result.duration_seconds, result.duration_seconds or float(steps)
         if seconds is None:
