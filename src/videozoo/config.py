@@ -21,7 +21,15 @@ from pydantic_core import ErrorDetails
 from videozoo import config_v1
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError, brief
-from videozoo.models import list_models, model_name, model_outline, model_spec
+from videozoo.models import (
+    find_model_file,
+    is_model_file,
+    list_models,
+    model_name,
+    model_outline,
+    model_spec,
+    same_model,
+)
 from videozoo.packaged_configs import find_config
 from videozoo.safe_text import read_text
 from videozoo.safe_yaml import parse_yaml
@@ -220,7 +228,8 @@ def load_config(
 
     Args:
         path: The YAML file, or the name of a packaged one: `tsm`.
-        model: The model named on the command line; it must agree with the file.
+        model: The model named on the command line; it must agree with the file, unless both are
+            model files: then it tells where the file lies now.
         overrides: `section.key=value`, the value in YAML.
         flags: Dotted key to (how the user spelt the flag, value); None values do not count.
 
@@ -240,8 +249,10 @@ def load_config(
     else:
         layer = raw
         origins = {key: str(path) for key, _ in leaves(raw) if "." in key}
-        written = _section(raw, "model").get("name")
-        if named and written and model_name(str(written)) != named:
+        written = str(_section(raw, "model").get("name") or "")
+        if is_model_file(written) and not (named and is_model_file(named)):
+            layer = _with_model_file(raw, written, path)
+        if named and written and not _same_model(written, named):
             raise ConfigError(
                 f"{path}: describes model {written!r}, but the command line says {model!r}; "
                 f"pass the config of {named} or drop the model name"
@@ -254,6 +265,20 @@ def load_config(
     origins |= given
     config = replace(from_layers(layers, origins=origins), origins=origins)
     return replace(config, notes=(*notes, *_rate_notes(config, layer)))
+
+
+def _same_model(written: str, named: str) -> bool:
+    """Whether a YAML file may mean the model that the command line names."""
+    return same_model(written if is_model_file(written) else model_name(written), named)
+
+
+def _with_model_file(raw: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """The sections of a YAML file, the path of its model file beside it or from here made whole."""
+    try:
+        found = find_model_file(name, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: model.name: {error}") from None
+    return {**raw, "model": {**_section(raw, "model"), "name": found}}
 
 
 def _rate_notes(config: RunConfig, file: Mapping[str, Any]) -> Iterator[str]:
@@ -332,8 +357,9 @@ def from_layers(
     model = dict(cast(Mapping[str, Any], sections.pop("model", None) or {}))
     if "name" not in model:
         raise ConfigError(f"{source}: model.name is missing; see `videozoo models`")
+    name = str(model.pop("name"))
     try:
-        name = model_name(str(model.pop("name")))
+        name = name if exported else model_name(name)
     except ConfigError as error:
         raise ConfigError(f"{source}: model.name: {error}") from None
     if exported is None:

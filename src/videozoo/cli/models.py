@@ -13,7 +13,12 @@ from videozoo.cli.parser import command, device_flag
 def add(commands: Any) -> None:
     """Describe the command and its flags."""
     models = command(commands, "models", run_models)
-    models.add_argument("name", nargs="?", metavar="NAME", help="one of them, in detail")
+    models.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME|FILE",
+        help="one of them, or a model file (my_model.py), in detail",
+    )
     models.add_argument(
         "--config",
         type=Path,

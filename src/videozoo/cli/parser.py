@@ -143,7 +143,11 @@ def config_flags(
         metavar="FILE|NAME",
         help=f"a YAML file, or a name of `videozoo config list` such as tsm; {default}",
     )
-    command.add_argument("--model", metavar="NAME", help="must agree with the file")
+    command.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="a model, which must agree with the file; or where the model file lies: my_model.py",
+    )
     command.add_argument(
         "--set",
         action="append",

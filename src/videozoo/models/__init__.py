@@ -1,4 +1,8 @@
-"""One public file per model. The file name is the registry."""
+"""One public file per model. The file name is the registry.
+
+Models from outside are named by the path of their file, or come with installed packages that
+declare entry points of the group `videozoo.models`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoo.errors import ConfigError, brief
+from videozoo.models import _outside
+from videozoo.models._outside import find_model_file, is_model_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,13 +22,25 @@ if TYPE_CHECKING:
     from videozoo.models._outline import Outline
     from videozoo.types import ModelSpec
 
+__all__ = [
+    "build_model",
+    "find_model_file",
+    "is_model_file",
+    "list_models",
+    "model_name",
+    "model_outline",
+    "model_spec",
+    "model_summary",
+    "same_model",
+    "task_family",
+]
 
 _FAMILIES = {"two_stage_localisation": "localisation", "proposal_scoring": "localisation"}
 """Tasks of `ModelSpec` that are one to a user."""
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """Names accepted by `model_spec`, in alphabetical order.
+    """Names accepted by `model_spec`, in alphabetical order; those of installed packages too.
 
     Args:
         task: Only models for it: classification, tagging, localisation, captioning or moments.
@@ -35,8 +53,7 @@ def list_models(task: str | None = None) -> list[str]:
     >>> list_models(task="moments")
     ['tall']
     """
-    files = Path(__file__).parent.glob("[!_]*.py")
-    names = sorted(file.stem.removesuffix("_net") for file in files)
+    names = sorted({*_own_models(), *_outside.installed()})
     if task is None:
         return names
     tasks = {name: task_family(model_outline(name).task) for name in names}
@@ -61,20 +78,29 @@ def model_summary(name: str) -> str:
     >>> model_summary("tsm").startswith("TSM")
     True
     """
-    with _file_of(model_name(name)).open(encoding="utf-8") as file:
+    name = model_name(name)
+    if is_model_file(name):
+        return _outside.summary_of(Path(name))
+    if name not in _own_models():
+        return _outside.summary_of(_outside.file_of_installed(_outside.installed()[name]))
+    with _file_of(name).open(encoding="utf-8") as file:
         return file.readline().strip().strip('"')
 
 
 def model_name(spelling: str) -> str:
-    """Our name for any spelling of it: case, `-` and `_` do not count.
+    """Our name for any spelling of it: case, `-` and `_` do not count. Of a file, its whole path.
 
     Raises:
-        ConfigError: No such model; the message gives the nearest name.
+        ConfigError: No such model, the message gives the nearest name; or no such file.
 
     >>> model_name("STNET"), model_name("NONLOCAL")
     ('stnet', 'nonlocal')
     """
-    names = {_plain(name): name for name in list_models()}
+    if is_model_file(spelling):
+        return find_model_file(spelling)
+    names = {_plain(name): name for name in _own_models()}
+    if _plain(spelling) not in names:
+        names |= {_plain(name): name for name in _outside.installed()}
     if _plain(spelling) in names:
         return names[_plain(spelling)]
     from difflib import get_close_matches  # here: a listing does without
@@ -86,25 +112,39 @@ def model_name(spelling: str) -> str:
     )
 
 
+def same_model(one: str, other: str) -> bool:
+    """Whether two names may mean one model: files may have been moved; the shapes will tell."""
+    return one == other or (is_model_file(one) and is_model_file(other))
+
+
 def model_spec(name: str) -> ModelSpec:
-    """Import the file of model `name` (any spelling) and return its SPEC.
+    """Import the file of model `name` (any spelling, or a path) and return its SPEC.
 
     Raises:
-        ConfigError: No such model; the message gives the nearest name.
+        ConfigError: No such model, the message gives the nearest name; or the file of a model from
+            outside cannot be used.
     """
-    return import_module(f"{__name__}.{_file_of(model_name(name)).stem}").SPEC
+    name = model_name(name)
+    if is_model_file(name):
+        return _outside.spec_of_file(name)
+    if name not in _own_models():
+        return _outside.spec_of_installed(_outside.installed()[name])
+    return import_module(f"{__name__}.{_file_of(name).stem}").SPEC
 
 
 def model_outline(name: str) -> Outline:
-    """Task and settings class of model `name` (any spelling), without importing torch.
+    """Task and settings class of model `name` (any spelling, or a path), without importing torch.
+
+    A model from outside is imported.
 
     Raises:
         ConfigError: No such model; the message gives the nearest name.
     """
     from videozoo.models._outline import Outline, read_outline
 
-    file = _file_of(model_name(name))
-    if f"{__name__}.{file.stem}" not in sys.modules:
+    name = model_name(name)
+    file = _file_of(name)
+    if name in _own_models() and f"{__name__}.{file.stem}" not in sys.modules:
         with suppress(Exception):  # the import does without these rules, or says what is wrong
             return read_outline(file)
     spec = model_spec(name)
@@ -115,7 +155,7 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     """Make a model with fresh weights.
 
     Args:
-        name: As `list_models` gives it; any spelling.
+        name: As `list_models` gives it, any spelling; or the path of a model file.
         settings: The keys of the `model:` section, e.g. `num_classes=10, depth=18`.
 
     Raises:
@@ -124,6 +164,12 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     """
     spec = model_spec(name)
     return spec.build(spec.settings(**settings))
+
+
+def _own_models() -> list[str]:
+    """Those of this folder."""
+    files = Path(__file__).parent.glob("[!_]*.py")
+    return [file.stem.removesuffix("_net") for file in files]
 
 
 def _plain(name: str) -> str:

@@ -167,6 +167,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["classification"],
 ) -> Classifier: ...
@@ -175,6 +176,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["tagging"],
 ) -> Tagger: ...
@@ -183,6 +185,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["localisation"],
 ) -> SegmentPredictor: ...
@@ -191,6 +194,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["captioning"],
 ) -> Captioner: ...
@@ -199,6 +203,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["moments"],
 ) -> Finder: ...
@@ -207,6 +212,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: None = None,
 ) -> Classifier | Tagger | SegmentPredictor | Captioner | Finder: ...
@@ -214,6 +220,7 @@ def load(
     weights: str | Path | None = None,
     *,
     config: str | Path | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     task: str | None = None,
 ) -> Any:
@@ -224,6 +231,8 @@ def load(
             `videozoo export` wrote, a name of `videozoo weights list`, or
             `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
         config: The YAML file; not needed for weights that videozoo wrote.
+        model: The model file that the weights were made with, where it was moved, or where only
+            the weights name it: Python named by weights alone is not run.
         device: `auto` takes a GPU where PyTorch sees one.
         task: What the model must be for, as `list_models` names tasks. A type checker then knows
             what is returned.
@@ -232,7 +241,9 @@ def load(
         WeightsError: The weights are missing, do not fit, or are of a model for another task.
         ConfigError: There is no configuration, or it does not describe a run.
     """
-    source = ConfigSource(path=Path(config) if config else None)
+    source = ConfigSource(
+        path=Path(config) if config else None, model=None if model is None else str(model)
+    )
     trained = config_for_weights(source, None if weights is None else str(weights))
     spec = trained.config.spec
     family = task_family(spec.task.name)

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from videozoo import __version__
 from videozoo.commands import quoted
-from videozoo.config import RunConfig, from_layers, load_config, override_layers
+from videozoo.config import RunConfig, from_layers, load_config, override_layers, read_yaml
 from videozoo.errors import ConfigError, UsageError, WeightsError
-from videozoo.models import model_name
+from videozoo.models import find_model_file, is_model_file, model_name, same_model
+from videozoo.safe_names import shown
 from videozoo.tasks.building import is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Captioning, PaddleName
+from videozoo.weights.cache import cache_folder
 from videozoo.weights.exported import exported_kind, read_description, spec_of
 from videozoo.weights.files import (
     find_weights,
@@ -140,13 +142,13 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
         return _exported(source, path)
     metadata = read_metadata(path)
     if source.path is None:
-        config = _stored_config(metadata, source, path)
+        config = _stored_config(metadata, source, path, is_local=not is_remote(weights))
     else:
         config = load_config(
             source.path, model=source.model, overrides=source.overrides, flags=source.flags
         )
         made_for = metadata.get("model")
-        if made_for is not None and made_for != config.name:
+        if made_for is not None and not same_model(made_for, config.name):
             raise WeightsError(
                 f"{path}: made for model {made_for!r}, but {source.path} describes "
                 f"{config.name!r}; pass the configuration they were trained with, or none"
@@ -175,21 +177,62 @@ def holds_configuration(weights: str) -> bool:
         return False
 
 
-def _stored_config(metadata: Mapping[str, Any], source: ConfigSource, path: Path) -> RunConfig:
+def _stored_config(
+    metadata: Mapping[str, Any], source: ConfigSource, path: Path, *, is_local: bool
+) -> RunConfig:
     stored = metadata.get("config")
     if not isinstance(stored, dict):
         raise ConfigError(
             f"{path}: holds no configuration; pass --config FILE|NAME, e.g. --config tsm"
         )
+    stored = _with_trusted_model(cast(dict[str, Any], stored), source, path, is_local=is_local)
     layers, origins = override_layers(source.overrides, source.flags)
     config = from_layers([(str(path), stored), *layers], origins=origins)
-    if source.model is not None and model_name(source.model) != config.name:
+    if source.model is not None and not same_model(model_name(source.model), config.name):
         raise WeightsError(f"{path}: made for model {config.name!r}, not for {source.model!r}")
     origins = {**dict.fromkeys(config.paths(), str(path)), **origins}
     relative: Any = metadata.get("relative_paths")
     written = cast(dict[Any, Any], relative) if isinstance(relative, dict) else {}
     known = {str(key): str(value) for key, value in written.items()}
     return replace(config, origins=origins).found_here(known)
+
+
+def _with_trusted_model(
+    stored: dict[str, Any], source: ConfigSource, path: Path, *, is_local: bool
+) -> dict[str, Any]:
+    """Sections that weights hold, with a model file only if the user or their run names it.
+
+    Importing a model file runs it, and weights may come from anyone.
+
+    Raises:
+        WeightsError: Only the weights name the model file.
+    """
+    model = stored.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    if not isinstance(name, str) or not is_model_file(name):
+        return stored
+    named = source.model
+    if named is None and is_local and not path.is_relative_to(cache_folder()):
+        named = _model_of_run(path)
+    if named is None:
+        raise WeightsError(
+            f"{path}: made with the model file {shown(name)}; a file that only weights name is not "
+            f"run. Name it yourself: --model {shown(Path(name).name)} (from Python: "
+            "videozoo.load(weights, model=...))"
+        )
+    return {**stored, "model": {**cast(dict[str, Any], model), "name": model_name(named)}}
+
+
+def _model_of_run(path: Path) -> str | None:
+    """The model that the run folder of a weights file names in its `config.yaml`."""
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "config.yaml").is_file():
+            section = read_yaml(folder / "config.yaml").get("model")
+            name = section.get("name") if isinstance(section, dict) else None
+            if isinstance(name, str) and is_model_file(name):
+                return find_model_file(name, folder)
+            return None
+    return None
 
 
 def _exported(source: ConfigSource, path: Path) -> Trained:
@@ -214,7 +257,7 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
             sections["model"].pop("vocabulary_size", None)
         layers, origins = [(str(source.path), sections)], dict(given.origins)
         named, notes = given.name, given.notes
-    if named != about.model:
+    if not same_model(named, about.model):
         raise WeightsError(f"{path}: made for model {about.model!r}, not for {named!r}")
     config = from_layers([stored, *layers], origins=origins, exported=exported)
     _refuse_changes(from_layers([stored], exported=exported), config, path)

@@ -19,7 +19,13 @@ from videozoo.tasks.loading import names_key, stored_names
 from videozoo.tasks.requests import TrainRequest
 from videozoo.weights.files import read_metadata
 
-_OF_THE_MACHINE = ("data.num_workers", "data.prefetch_batches", "train.num_gpus", "predict.")
+_OF_THE_MACHINE = (
+    "model.name",
+    "data.num_workers",
+    "data.prefetch_batches",
+    "train.num_gpus",
+    "predict.",
+)
 """Leading parts of keys that change neither what is learnt nor how it is measured."""
 _OF_TRAINING = (
     *("train.", "data.bad_video_share", "data.crops", "data.flip", "data.shuffle_records"),

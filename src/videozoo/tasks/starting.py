@@ -15,6 +15,7 @@ from videozoo import resnet_names
 from videozoo.config import RunConfig
 from videozoo.engine.devices import keep_random_state
 from videozoo.errors import WeightsError, few
+from videozoo.models import same_model
 from videozoo.tasks.loading import (
     default_weights,
     paddle_arrays,
@@ -111,7 +112,7 @@ def initialise(
     if (net := recognise(state)) is not None:
         return _from_image_net(module, config, state, net, drop, path)
     made_for = metadata.get("model", config.name)
-    if made_for != config.name:
+    if not same_model(made_for, config.name):
         raise WeightsError(f"{path}: made for model {made_for!r}, this is {config.name!r}")
     theirs = stored_names(metadata, config)
     if names and theirs and theirs != list(names):

@@ -1,0 +1,155 @@
+"""Model files from outside the package: named by their path, or installed as entry points.
+
+Importing a model file runs it. So a file is imported only where the user named it: on the command
+line, in a YAML file, in a run folder's own `config.yaml`, or by installing a package that declares
+entry points of the group `videozoo.models`.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import traceback
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from videozoo.errors import ConfigError, VideozooError, brief
+
+if TYPE_CHECKING:
+    from videozoo.types import ModelSpec
+
+GROUP = "videozoo.models"
+"""Entry points, each a model's name and its module: `mynet = "mypackage.mynet"`."""
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a model is named by its file.
+
+    >>> is_model_file("tsm"), is_model_file("mynet.py"), is_model_file("nets/mynet.py")
+    (False, True, True)
+    """
+    return name.endswith(".py") or "/" in name or os.sep in name
+
+
+def find_model_file(name: str, *folders: Path) -> str:
+    """The absolute path of a model file.
+
+    Args:
+        name: As written.
+        folders: Where a relative path may start, beside the current folder.
+
+    Raises:
+        ConfigError: It is in none of them.
+    """
+    path = Path(name).expanduser()
+    places = dict.fromkeys(os.path.abspath(folder / path) for folder in (*folders, Path()))  # noqa: PTH100
+    found = next((place for place in places if Path(place).is_file()), None)
+    if found is None:
+        raise ConfigError(
+            f"no such model file: {' or '.join(places)}; if it was moved, name it where it is now "
+            f"(model.name, or --model PATH/{path.name})"
+        )
+    return found
+
+
+@cache
+def installed() -> dict[str, EntryPoint]:
+    """The models of installed packages, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def spec_of_file(path: str) -> ModelSpec:
+    """Import a model file and return its SPEC; a file is imported once.
+
+    Args:
+        path: Absolute.
+
+    Raises:
+        ConfigError: It is missing, not Python, fails, or describes no model.
+    """
+    name = f"{Path(path).stem}_{crc32(path.encode()):08x}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python file, expected NAME.py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # classes find their own module there
+    try:
+        spec.loader.exec_module(module)
+    except VideozooError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(_failed(path, error)) from error
+    return _checked(getattr(module, "SPEC", None), path)
+
+
+def spec_of_installed(point: EntryPoint) -> ModelSpec:
+    """Import the model of an installed package.
+
+    Raises:
+        ConfigError: It cannot be imported, or is no model.
+    """
+    where = f"model {point.name!r} of the entry point {point.value!r}"
+    try:
+        loaded: Any = point.load()
+    except VideozooError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{where}: {_said(error)}") from error
+    return _checked(getattr(loaded, "SPEC", loaded), where)
+
+
+def summary_of(path: Path | None) -> str:
+    """First line of a model file's docstring; empty where there is none. Nothing is imported."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_bytes())) if path is not None else ""
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return (text or "").strip().partition("\n")[0]
+
+
+def file_of_installed(point: EntryPoint) -> Path | None:
+    """Where the module of an installed model lies."""
+    try:
+        spec = find_spec(point.module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _checked(found: Any, where: str) -> ModelSpec:
+    from videozoo.types import ModelSpec
+
+    if not isinstance(found, ModelSpec):
+        got = "no SPEC" if found is None else f"a SPEC that is {brief(found)}"
+        raise ConfigError(
+            f"{where}: has {got}; a model file ends in SPEC = ModelSpec(title=..., task=..., "
+            "settings=..., build=...)"
+        )
+    missing = [key for key in found.task.needs if key not in found.settings.model_fields]
+    if missing:
+        raise ConfigError(
+            f"{where}: {found.settings.__name__} has no {' and no '.join(missing)}, which models "
+            f"for {type(found.task).__name__} need"
+        )
+    return found
+
+
+def _failed(path: str, error: Exception) -> str:
+    """Say at which line of a file its import failed."""
+    if isinstance(error, SyntaxError):
+        return f"{path}:{error.lineno}: not Python: {error.msg}"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename == path]
+    line = f":{frames[-1].lineno}" if frames else ""
+    return f"{path}{line}: {_said(error)}"
+
+
+def _said(error: Exception) -> str:
+    return f"the import fails: {type(error).__name__}: {' '.join(str(error).split())}"
