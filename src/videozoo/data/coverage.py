@@ -1,4 +1,4 @@
-"""Which videos localisers learn from and are tested on: what feature files and proposals share."""
+"""Annotated videos of localisers that have features, and those that have none."""
 
 from __future__ import annotations
 

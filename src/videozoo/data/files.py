@@ -1,4 +1,4 @@
-"""What paths are, before anything opens them: addresses, pickles, videos, folders to walk."""
+"""Kinds of paths before they are opened: addresses, pickles, videos, folders."""
 
 from __future__ import annotations
 

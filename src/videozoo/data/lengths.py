@@ -1,4 +1,4 @@
-"""Whether times fit the videos they are about.
+"""Compare times of annotations with the lengths of videos.
 
 Annotations say how long a video is and when something happens in it. Where features say how long
 it is too, the two are compared: seconds taken for frames, or features of other videos, would train

@@ -1,4 +1,4 @@
-"""Between BSN's stages: tables of scores and proposals as CSV, proposal features, their batches."""
+"""Files between BSN's stages: scores, proposals and their features; batches of proposals."""
 
 from __future__ import annotations
 

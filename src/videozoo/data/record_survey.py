@@ -1,4 +1,4 @@
-"""What the labels of records look like, before a run depends on them.
+"""Statistics of the labels of records, before a run uses them.
 
 A record without a label teaches nothing and cannot be right or wrong; labels of segments, as in
 the YouTube-8M of 2019, are not read yet. Both are found here by looking at records themselves: at

@@ -1,1 +1,1 @@
-"""What people say about videos: lists of classes, segments, sentences."""
+"""Annotations of videos: classes, segments, sentences."""

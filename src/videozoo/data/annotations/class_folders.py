@@ -1,4 +1,4 @@
-"""Folders with one folder of videos a class, perhaps divided into parts above the classes."""
+"""Folders with one subfolder of videos per class, perhaps divided into parts first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of classes, in order of their numbers, in the forms that people keep them."""
+"""Files of class names, in the order of the class numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which class a label of a list means: a number, a name, or the name of the video's folder."""
+"""The class of a label in a list: a number, a name, or the name of the video's folder."""
 
 from __future__ import annotations
 

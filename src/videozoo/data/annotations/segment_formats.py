@@ -1,4 +1,4 @@
-"""Files that say what happens in videos, from when to when, read as they are.
+"""Formats of segment annotations, read as they are.
 
 `FORMATS`, at the end, lists those that are known: data sets as they are published, exports of
 annotation tools, and tables with a heading. What they say is checked in `segments`.

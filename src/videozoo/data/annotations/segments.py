@@ -1,4 +1,4 @@
-"""What happens in videos, from when to when: annotations, checked and as one kind of object.
+"""Segments of videos: annotations of any format, checked, as one kind of object.
 
 `segment_formats.FORMATS` lists the files that are known.
 """

@@ -1,4 +1,4 @@
-"""Sentences as vectors: from files, from an encoder that is built in, or from one that was trained.
+"""Sentences as vectors: from files, the built-in encoder, or a trained one.
 
 The built-in encoder knows no language. It gives every word, pair of neighbouring words and piece
 of a word a fixed direction drawn by its hash, and adds them up: sentences that share words are

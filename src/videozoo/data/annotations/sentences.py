@@ -1,4 +1,4 @@
-"""What people say happens when: sentences with a start and an end.
+"""Sentences about videos with a start and an end.
 
 Captions and moments are the same data, read in opposite directions. `FORMATS` lists the files that
 are known.

@@ -1,4 +1,4 @@
-"""Which videos there are, and what each shows, from lists.
+"""Videos and their classes, from lists.
 
 `read_list` reads files that name one video per line; `class_folders.read_folder` a folder with one
 folder of videos per class. Both give `ClipEntry`s. Problems are reported together, with file and

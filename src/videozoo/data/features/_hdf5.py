@@ -1,4 +1,4 @@
-"""Read HDF5 files of others: datasets that lie in the file, and no more than it can hold.
+"""Read untrusted HDF5 files: datasets inside the file, never more than it can hold.
 
 HDF5 can take values from other files (external storage, links, virtual datasets) and announce
 shapes of which nothing is stored. Neither is features.

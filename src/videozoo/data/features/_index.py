@@ -1,4 +1,4 @@
-"""What had to be read of a large file to find its records, remembered for the next run.
+"""Stored positions of the records in large files, for the next run.
 
 Kept in `$VIDEOZOO_CACHE` or `~/.cache/videozoo`, one small file for each data file; anything in
 there may be deleted at any time.

@@ -1,4 +1,4 @@
-"""From one kind of feature file to another: YouTube-8M's shards, 2019 pickles, our packs."""
+"""Convert feature files: YouTube-8M's shards, pickles in the 2019 format, our packs."""
 
 from __future__ import annotations
 

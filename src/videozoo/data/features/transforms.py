@@ -1,4 +1,4 @@
-"""Sequences of features made longer or shorter, and C-TCN's ways to make one look new."""
+"""Resizing of feature sequences, and C-TCN's augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that features of videos are written into, one video after another, by many processes.
+"""Write features of videos into a folder, video by video, from many processes.
 
 ::
 

@@ -1,1 +1,1 @@
-"""Videos of our own making, for the demos and the tests."""
+"""Synthetic videos, for the demos and the tests."""

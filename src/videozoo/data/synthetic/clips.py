@@ -1,4 +1,4 @@
-"""Make a data set of our own: short videos in which a single frame never tells what happens.
+"""Synthetic short videos, in which a single frame never tells the class.
 
 A coloured shape moves, grows, shrinks or spins on a blotchy, grainy background beside a shape that
 stays still. Eight actions, in pairs that are each other's reverse in time. Everything else (shape,

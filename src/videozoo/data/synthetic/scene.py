@@ -1,4 +1,4 @@
-"""Draw coloured shapes that act: the stage of every made-up video.
+"""Draw moving coloured shapes: the scene of every synthetic video.
 
 A scene is a still background with actors in front of it, back to front. An actor is a shape whose
 place, size and angle are given frame by frame, so one actor can do several things after another.

@@ -1,4 +1,4 @@
-"""Make long videos of our own in which several things happen one after another.
+"""Synthetic long videos, in which several things happen one after another.
 
 Two or three coloured shapes share a stage. Now one of them acts (moves, grows, shrinks, spins: the
 eight actions of `synthetic`), then all rest for a while, then another acts. Who acts, how, from
