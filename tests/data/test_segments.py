@@ -834,7 +834,7 @@ def test_proposals_train_as_sequences_do(staged: ProposalData):
 
 def test_bad_proposals_are_told(staged: ProposalData, tmp_path: Path):
     given: dict[str, Any] = {"feature_dim": 5, "batch_size": 4}
-    with pytest.raises(DataError, match=r"5 values a proposal, expected 6; are the numbers of sa"):
+    with pytest.raises(DataError, match=r"5 values per proposal, expected 6; are the numbers"):
         list(eval_proposals(staged, feature_dim=6, batch_size=4))
     np.save(tmp_path / "bsp" / "v10.npy", np.zeros((7, 5)))
     with pytest.raises(DataError, match=r"features of 7 proposals, but .*v10\.csv has 3"):

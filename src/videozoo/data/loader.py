@@ -239,8 +239,8 @@ class Reading:
 class TrainLoader(Generic[B]):
     """Training batches, epoch by epoch; workers stay alive in between.
 
-    Each epoch holds whole batches: what is left over at its end is dropped, as in 2019, unless it
-    is the only batch.
+    Each epoch holds whole batches: what is left over at its end is dropped, as in the 2019
+    library, unless it is the only batch.
     """
 
     def __init__(

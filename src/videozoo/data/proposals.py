@@ -42,7 +42,7 @@ def write_table(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     Args:
         path: The file.
         columns: Name to (R,) numbers. Each is written with as few digits as tell it from its
-            neighbours in its own type: float32 with up to 9 (as 2019 wrote the scores of TEM and
+            neighbours in its own type: float32 with up to 9 (as it wrote the scores of TEM and
             all of PEM), float64 with up to 17 (proposals).
 
     Raises:
@@ -326,7 +326,7 @@ class ProposalDataset(VideoDataset[ProposedVideo, ProposalBatch]):
             )
         if features.shape[1] != self.feature_dim:
             raise MisfitError(
-                f"{path}: {features.shape[1]} values a proposal, expected {self.feature_dim}; "
+                f"{path}: {features.shape[1]} values per proposal, expected {self.feature_dim}; "
                 "are the numbers of samples those of the first stage?"
             )
         if len(features) != len(proposals):

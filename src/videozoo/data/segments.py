@@ -71,7 +71,7 @@ def load_files(data: SequenceData) -> FeatureFiles:
         DataError: It is not set, or holds no features.
     """
     if data.features is None:
-        raise DataError("data.features is not set; name a folder of features, one file a video")
+        raise DataError("data.features is not set; name a folder of features, one file per video")
     return FeatureFiles(data.features, streams=data.streams)
 
 
@@ -203,7 +203,7 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
         return _Video(number, annotation, features, segments, labels, targets or {})
 
     def _segments(self, annotation: Annotation, length: int) -> NDArray[np.float64]:
-        """Segments as shares; where frames are known, by counting features as in 2019: uncut."""
+        """Segments as shares; where frames are known uncut, by counting features (2019 lists)."""
         in_frames = [one.frames for one in annotation.instances if one.frames is not None]
         if not in_frames:
             return annotation.shares()
