@@ -1,4 +1,4 @@
-"""Annotated videos of localisers that have features, and those that have none."""
+"""Annotations for one part of the `data:` section, and checks of their times against features."""
 
 from __future__ import annotations
 
