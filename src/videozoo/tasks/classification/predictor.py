@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import centre_rule, eval_plan, eval_views
@@ -29,6 +29,7 @@ from videozoo.tasks.loading import Trained
 from videozoo.tasks.predictors import Predictor, Video, are_paths, as_reader, grouped
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged, warn_of
+from videozoo.types import Classification
 
 
 class Classifier(Predictor):
@@ -87,18 +88,20 @@ class Classifier(Predictor):
             ConfigError: The model has no such vector, or is an exported graph.
             VideoError: The video cannot be read.
         """
-        features: Callable[[Tensor], Tensor] | None = getattr(self._network, "features", None)
-        if features is None:
+        task = self.config.spec.task
+        gives_features = isinstance(task, Classification) and task.features
+        if not (gives_features and isinstance(self._network, nn.Module)):
             raise ConfigError(
                 f"{self._trained.path}: {self.config.spec.title} gives scores only here, and no "
                 "vector of a video"
             )
         data, device = self.config.data, self._accelerator.device
+        network: Any = self._network
 
         def vectors(views: Tensor) -> NDArray[Any]:
             with torch.inference_mode(), self._accelerator.autocast():
                 clips = normalize(views.to(device), data.mean, data.std)
-                return features(clips).float().cpu().numpy()
+                return network.features(clips).float().cpu().numpy()
 
         if isinstance(video, str | Path):
             with open_video(video) as reader:
