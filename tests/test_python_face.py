@@ -337,8 +337,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not path.exists():
             torch.manual_seed(0)
             config = from_layers([("test", {"model": {"name": name, **SETTINGS[name]}})])
+            origin = {"rate": 2.0}
+            if name == "tall":
+                encoder = {"encoder": "hashed-1", "dim": config.model.sentence_dim}
+                origin = {"visual": origin, "sentences": encoder}
             module = config.spec.build(config.model)
-            save_trained(path, module, config, NAMES.get(name), {}, {"rate": 2.0})
+            save_trained(path, module, config, NAMES.get(name), {}, origin)
         return path
 
     return made
@@ -346,8 +350,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bmn": {"feature_dim": 8, "num_steps": 16, "num_durations": 16},
+    "bsn": {"tem": {"feature_dim": 8, "num_steps": 20}},
+    "bsn_pem": {},
+    "attention_cluster": {
+        "num_classes": 7,
+        "streams": [
+            {"name": "rgb", "dim": 6, "clusters": 2},
+            {"name": "audio", "dim": 4, "clusters": 2},
+        ],
+    },
+    "ets": {"feature_dim": 8, "vocabulary_size": 6},
+    "tall": {"visual_dim": 24, "sentence_dim": 16},
 }
-NAMES: dict[str, list[str]] = {}
+NAMES = {
+    "attention_cluster": [f"class {number}" for number in range(7)],
+    "ets": ["<s>", "<e>", "<unk>", "man", "runs", "dog"],
+}
 
 
 def features(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -386,6 +404,91 @@ def test_segments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: 
         model.embed(tmp_path)
     with pytest.raises(RunError, match="cannot be exported yet"):
         model.export()
+
+
+def test_both_stages_of_bsn_take_arrays_and_the_second_alone_takes_files(
+    weights: Callable[[str], Path],
+):
+    (found,) = videozoo.load(weights("bsn"), task="localisation").predict(features(20, 8))
+    assert found.duration_seconds == 10.0
+    assert all(0 <= each.start <= each.end <= 10 for each in found.segments)
+    scoring = videozoo.load(weights("bsn_pem"), task="localisation")
+    with pytest.raises(UsageError, match="BSN-PEM scores proposals, which are read from files"):
+        scoring.predict(features(20, 32))
+
+
+def test_tags_are_told_of_arrays(weights: Callable[[str], Path], tmp_path: Path):
+    model = videozoo.load(weights("attention_cluster"), task="tagging")
+    rgb, audio = features(9, 6), features(9, 4, seed=1)
+    (tmp_path / "f").mkdir()
+    np.savez(tmp_path / "f" / "a.npz", rgb=rgb, audio=audio)
+
+    by_file = model.predict(tmp_path / "f")[0]
+    by_array = model.predict({"rgb": rgb, "audio": torch.from_numpy(audio).double()})[0]
+    named = model.predict({"x": {"rgb": rgb, "audio": audio}}, tmp_path / "f")
+
+    assert (by_file.video, by_array.video) == ("a", "video 0")
+    assert [result.video for result in named] == ["x", "a"]
+    assert len(by_file.labels) == 7  # of at most predict.top_k = 20
+    for result in (by_array, *named):
+        assert result.top(7) == [(n, pytest.approx(s, abs=1e-6)) for n, s in by_file.top(7)]
+    assert by_file.labels[0].name == model.class_names[by_file.labels[0].number]
+    assert "7 labels, best 'class" in repr(by_file)
+    with pytest.raises(DataError, match="no stream 'rgb', which the model reads; it has: one"):
+        model.predict(rgb)
+    with pytest.raises(DataError, match="video 0: rgb: an array of shape"):
+        model.predict({"rgb": rgb[0], "audio": audio})
+
+
+def test_events_of_arrays_are_described(weights: Callable[[str], Path], tmp_path: Path):
+    model = videozoo.load(weights("ets"), task="captioning")
+    one, other = features(10, 8), features(6, 8, seed=1)
+    (tmp_path / "f").mkdir()
+    np.save(tmp_path / "f" / "a.npy", one)
+
+    (whole,) = model.predict(one)
+    many = model.predict({"b": other, "a": one}, events={"a": [(0, 2), (1, 4)], "b": [(0, 3)]})
+    by_file = model.predict(tmp_path / "f", events=[(0, 1)])
+
+    assert whole.video == "video 0"
+    assert [(each.start, each.end) for each in whole.captions] == [(0.0, 5.0)]  # two per second
+    assert [(result.video, len(result.captions)) for result in many] == [("b", 1), ("a", 2)]
+    assert [(each.start, each.end) for each in many[1].captions] == [(0.0, 2.0), (1.0, 4.0)]
+    assert by_file[0].captions[0].end == 1.0
+    best = whole.captions[0]
+    assert best.attention is not None
+    assert best.attention.shape == (len(best.words), 10)
+    assert best.score >= best.others[0].score
+    plain = json.loads(json.dumps(whole.to_dict()))
+    assert plain["captions"][0].keys() == {"start", "end", "text", "score", "others"}
+    assert repr(whole).startswith("VideoCaptions('video 0': 1 caption, first 0.0 to 5.0 s '")
+    assert repr(model) == f"Captioner(ETS, from '{weights('ets')}')"
+    with pytest.raises(DataError, match="video 0: event 1 from 3 to 2 s"):
+        model.predict(one, events=[(0, 1), (3, 2)])
+
+
+def test_moments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: Path):
+    model = videozoo.load(weights("tall"), task="moments")
+    one, other = features(40, 8), features(30, 8, seed=1)
+    (tmp_path / "f").mkdir()
+    np.save(tmp_path / "f" / "a.npy", one)
+
+    found = model.predict([one, torch.from_numpy(other)], "a man runs", "a dog")
+
+    assert [(each.video, each.sentence) for each in found] == [
+        *(("video 0", "a man runs"), ("video 0", "a dog")),
+        *(("video 1", "a man runs"), ("video 1", "a dog")),
+    ]
+    assert all(0 <= each.start <= each.end <= 20 for each in found[0].moments)  # two per second
+    assert found[0].unit == "seconds"
+    scores = [each.score for each in found[0].moments]
+    assert scores == sorted(scores, reverse=True)
+    assert repr(found[0]).startswith("VideoMoments('video 0', 'a man runs': ")
+    assert json.loads(json.dumps(found[0].to_dict()))["moments"][0].keys() == {
+        *("start", "end", "score")
+    }
+    with pytest.raises(UsageError, match="no sentence: predict"):
+        model.predict(one)
 
 
 # --- the example ---------------------------------------------------------------------------------

@@ -163,9 +163,14 @@ def test_events_are_described_with_pictures_of_attention(
     captioner = videozoo.load(run)
     assert isinstance(captioner, Captioner)
     result = captioner.predict(data["val"])[0]
-    assert result.sentence == found[0]["sentence"]
-    assert result.sentences[0].attention.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert len(result.sentences[0].words) == len(result.sentences[0].attention)
+    best = result.captions[0]
+    assert best.text == found[0]["sentence"]
+    assert [each.text for each in (best, *best.others)][:2] == [
+        each["sentence"] for each in found[0]["top"]
+    ]
+    assert best.attention is not None
+    assert best.attention.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert len(best.words) == len(best.attention)
 
 
 def test_whole_videos_are_described_from_features_alone(

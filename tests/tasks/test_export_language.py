@@ -29,7 +29,7 @@ from videozoo.tasks import run
 from videozoo.tasks.captioning import Captioner
 from videozoo.tasks.captioning.exported import ExportedCaptioner
 from videozoo.tasks.loading import config_for_weights, save_trained
-from videozoo.tasks.moments import Finder
+from videozoo.tasks.moments import MomentRetriever
 from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.requests import ConfigSource, ExportRequest
 from videozoo.weights import exported
@@ -106,7 +106,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tall_gives_the_same_numbers_for_any_pairs(folder: Path):
     graph = ExportedPairs(folder / "tall.onnx")
-    network = loaded(folder / "tall.safetensors", Finder)
+    network = loaded(folder / "tall.safetensors", MomentRetriever)
     assert isinstance(network, TALL)
 
     for clips, sentences in ((1, 1), (2, 5), (60, 11), (0, 3)):
@@ -143,7 +143,7 @@ def test_ets_gives_the_same_captions_for_any_videos(folder: Path):
     assert len(said) > 5  # one sentence for all would agree with anything
 
 
-def loaded(path: Path, kind: type[Finder] | type[Captioner]) -> object:
+def loaded(path: Path, kind: type[MomentRetriever] | type[Captioner]) -> object:
     made = videozoo.load(path, device="cpu")
     assert isinstance(made, kind)
     return made.module

@@ -18,7 +18,7 @@ from videozoo import cli, cli_v1
 from videozoo.config import load_config
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
-from videozoo.tasks.moments import Finder
+from videozoo.tasks.moments import MomentRetriever
 from videozoo.weights.files import read_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tall_pipeline"
@@ -122,10 +122,10 @@ def test_sentences_are_looked_for_in_every_video(
     with Image.open(tmp_path / found[0]["explained"]) as picture:
         assert picture.height > 3 * 24
     finder = videozoo.load(run)
-    assert isinstance(finder, Finder)
+    assert isinstance(finder, MomentRetriever)
     result = finder.predict(data["features"], "a man runs")[0]
     best = found[0]["top"][0]
-    assert result.top(1)[0].start == pytest.approx(best["start"], abs=1e-6)
+    assert result.moments[0].start == pytest.approx(best["start"], abs=1e-6)
 
 
 def test_a_file_of_sentences_is_answered_with_its_truth(

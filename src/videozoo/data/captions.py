@@ -32,7 +32,7 @@ START, END, UNKNOWN = "<s>", "<e>", "<unk>"
 """What a sentence begins and ends with, and what stands for a word that is not known."""
 PADDING = -1
 """In place of a word, past the end of a sentence."""
-_RATE_2019 = 5.0
+RATE_2019 = 5.0
 _MOST_LOOKED_AT = 200  # videos, before a run: reading all of a large data set takes minutes
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
 
@@ -251,7 +251,7 @@ def with_features(
             f"{features.path}: no features of any of the {len(missing)} videos of {found.path}; "
             f"looked for {few(missing)}; there are those of {few(tuple(features), 5)}"
         )
-    rate = features.rate(data.rate, _RATE_2019)
+    rate = features.rate(data.rate, RATE_2019)
     present = tuple(dict.fromkeys(one.video for one in events))
     vectors: dict[str, int] = {}
     for place in np.linspace(0, len(present) - 1, min(len(present), _MOST_LOOKED_AT)).round():
@@ -296,7 +296,7 @@ def input_events(
                 f"{len(paths)} files of features; name one, a folder of them, or files of events"
             )
         features = FeatureFiles(paths[0], streams=data.streams)
-        rate = features.rate(data.rate, _RATE_2019)
+        rate = features.rate(data.rate, RATE_2019)
         events: list[TimedSentence] = []
         damaged: list[str] = []
         for video in features:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from videozoo.tasks.captioning import Captioner
     from videozoo.tasks.classification import Classifier
     from videozoo.tasks.localisation import SegmentPredictor
-    from videozoo.tasks.moments import Finder
+    from videozoo.tasks.moments import MomentRetriever
+    from videozoo.tasks.predictors import Predictor
     from videozoo.tasks.tagging import Tagger
 
 _IMAGE_NET = 1000  # classes
@@ -206,7 +207,7 @@ def load(
     model: str | Path | None = None,
     device: Device = "auto",
     task: Literal["moments"],
-) -> Finder: ...
+) -> MomentRetriever: ...
 @overload
 def load(
     weights: str | Path | None = None,
@@ -215,7 +216,7 @@ def load(
     model: str | Path | None = None,
     device: Device = "auto",
     task: None = None,
-) -> Classifier | Tagger | SegmentPredictor | Captioner | Finder: ...
+) -> Predictor: ...
 def load(
     weights: str | Path | None = None,
     *,

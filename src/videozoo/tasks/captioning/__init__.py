@@ -2,7 +2,8 @@
 
 from videozoo.tasks.captioning.evaluation import evaluate
 from videozoo.tasks.captioning.export import export
-from videozoo.tasks.captioning.prediction import Captioner, load, predict
+from videozoo.tasks.captioning.prediction import predict
+from videozoo.tasks.captioning.predictor import Captioner, load
 from videozoo.tasks.captioning.scoring import EventCaptions
 from videozoo.tasks.captioning.training import train
 

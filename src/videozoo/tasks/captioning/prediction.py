@@ -26,20 +26,16 @@ from videozoo.tasks.captioning.scoring import (
     trained_vocabulary,
     with_words,
 )
-from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.loading import Trained
 from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
-from videozoo.tasks.requests import Device
-from videozoo.tasks.results import warn_of
 
 
 def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
     config, request = job.config, job.request
     vocabulary = trained_vocabulary(job.trained)
-    events = _events(request.inputs, config, strict=request.strict)
+    events = events_of(request.inputs, config, strict=request.strict)
     check_events(events, job)
-    described = _described(
+    described = describe(
         job.model(caption_model),
         config,
         events,
@@ -70,7 +66,7 @@ def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
 predict = Prediction(run=_predicted, configured=with_words)
 
 
-def _events(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
+def events_of(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
     """Events to describe; without inputs, those of `predict.inputs` in the configuration."""
     if not inputs:
         listed: Path | None = config.predict.inputs
@@ -83,7 +79,7 @@ def _events(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) ->
     return input_events(tuple(inputs), config.data, config.model.feature_dim, strict=strict)
 
 
-def _described(
+def describe(
     module: CaptionModel,
     config: RunConfig,
     events: CaptionEvents,
@@ -93,6 +89,7 @@ def _described(
     skip_bad: bool = False,
     show: bool = False,
 ) -> Described:
+    """Run a model over events; `show` shows how far it is."""
     batches = eval_loader(
         CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
         config.data,
@@ -138,43 +135,3 @@ def _draw(results: Sequence[EventCaptions], folder: Path) -> list[Path]:
         )
         written.append(write_picture(folder / f"{name}_attention.png", timeline_picture(timeline)))
     return written
-
-
-class Captioner:
-    """A trained captioning model. Made by `videozoo.load`."""
-
-    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
-        self._vocabulary = trained_vocabulary(trained)
-        self.config = with_words(trained)
-        self._accelerator = accelerator_for(trained, device)
-        self.words = self._vocabulary.words
-        self.module = caption_model(trained, self.config, self._accelerator, device=device)
-
-    def predict(self, *paths: str | Path, strict: bool = True) -> list[EventCaptions]:
-        """Describe events.
-
-        Args:
-            paths: Files of events, whose features are in `data.features`; or one file or folder of
-                features, whose videos are described as a whole.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
-                warning names it.
-
-        Raises:
-            DataError: Something named is not there or does not fit the model.
-        """
-        events = _events([str(path) for path in paths], self.config, strict=strict)
-        found = _described(
-            self.module,
-            self.config,
-            events,
-            self._vocabulary,
-            self._accelerator,
-            skip_bad=not strict,
-        )
-        warn_of(shortfall(found, events).failed)
-        return list(found.by_number.values())
-
-
-def load(trained: Trained, *, device: Device = "auto") -> Captioner:
-    """Make the Python object for `videozoo.load`."""
-    return Captioner(trained, device=device)

@@ -23,9 +23,7 @@ from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
-from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.scoring import (
     Found,
     MomentInference,
@@ -38,18 +36,16 @@ from videozoo.tasks.moments.scoring import (
     shortfall,
 )
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
-from videozoo.tasks.requests import Device
-from videozoo.tasks.results import warn_of
 
 _MOST_DRAWN = 20  # sentences of a picture
 
 
 def _predicted(job: PredictJob) -> Predicted[Found]:
     config, request = job.config, job.request
-    moments = _moments(request.inputs, request.sentences, config, strict=request.strict)
+    moments = moments_of(request.inputs, request.sentences, config, strict=request.strict)
     job.note(moments.notes)
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)
-    searched = _searched(
+    searched = search(
         job.model(moment_model), config, moments, job.accelerator, skip_bad=job.skip_bad, show=True
     )
     rows = [_prediction(one, config) for one in all_found(searched)]
@@ -78,7 +74,7 @@ def _predicted(job: PredictJob) -> Predicted[Found]:
 predict = Prediction(run=_predicted)
 
 
-def _moments(
+def moments_of(
     inputs: Sequence[str], sentences: Sequence[str], config: RunConfig, *, strict: bool = True
 ) -> MomentSet:
     """What to look for where.
@@ -132,7 +128,7 @@ def _default_windows(config: RunConfig) -> WindowSource:
     return load_windows(config.data, "test", visual_dim=visual_dim)
 
 
-def _searched(
+def search(
     module: MomentModel,
     config: RunConfig,
     moments: MomentSet,
@@ -141,6 +137,7 @@ def _searched(
     skip_bad: bool = False,
     show: bool = False,
 ) -> Searched:
+    """Run a model over videos and sentences; `show` shows how far it is."""
     batches = eval_loader(
         SearchDataset(moments),
         config.data,
@@ -221,39 +218,3 @@ def _draw(searched: Searched, config: RunConfig, folder: Path) -> dict[str, Path
         path = folder / f"{name}_moments.png"
         written[first.video] = write_picture(path, timeline_picture(timeline))
     return written
-
-
-class Finder:
-    """A trained model of moment retrieval. Made by `videozoo.load`."""
-
-    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
-        self.config = trained.config
-        self._trained = trained
-        self._accelerator = accelerator_for(trained, device)
-        self.module = moment_model(trained, self.config, self._accelerator, device=device)
-
-    def predict(self, path: str | Path, *sentences: str, strict: bool = True) -> list[Found]:
-        """Find moments.
-
-        Args:
-            path: Features of videos, or a folder of clips, to look for the sentences in; without
-                sentences a file of them, whose videos are in `data`.
-            sentences: What to look for.
-            strict: One video of many that cannot be used ends it. Otherwise it has no result, and
-                a warning names it.
-
-        Raises:
-            DataError: Something named is not there or does not fit the model.
-        """
-        moments = _moments([str(path)], sentences, self.config, strict=strict)
-        check_origin(moments, self._trained, self.config.model.sentence_dim, lambda _line: None)
-        searched = _searched(
-            self.module, self.config, moments, self._accelerator, skip_bad=not strict
-        )
-        warn_of(shortfall(searched, moments).failed)
-        return all_found(searched)
-
-
-def load(trained: Trained, *, device: Device = "auto") -> Finder:
-    """Make the Python object for `videozoo.load`."""
-    return Finder(trained, device=device)

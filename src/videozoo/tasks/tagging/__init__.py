@@ -1,7 +1,8 @@
 """Tag videos: where feature models, records, metrics and the training loop meet."""
 
 from videozoo.tasks.tagging.evaluation import evaluate
-from videozoo.tasks.tagging.prediction import Tagger, load, predict
+from videozoo.tasks.tagging.prediction import predict
+from videozoo.tasks.tagging.predictor import Tagger, load
 from videozoo.tasks.tagging.scoring import VideoTags
 from videozoo.tasks.tagging.training import train
 

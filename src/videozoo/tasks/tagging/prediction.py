@@ -14,18 +14,13 @@ from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
 from videozoo.data.tags import FeatureDataset
-from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import check_features
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Shortfall
-from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
-from videozoo.tasks.requests import Device
-from videozoo.tasks.results import warn_of
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import (
@@ -45,7 +40,7 @@ def _predicted(job: PredictJob) -> Predicted[VideoTags]:
     check_features(records.extractor, job.trained, job.say)
     job.note(left_out(survey(records, most=_MOST_LOOKED_AT), config.data.max_frames))
     names = names_of_classes(job.trained, config)
-    scored = _scored(
+    scored = score_records(
         job.module(),
         config,
         records,
@@ -103,7 +98,7 @@ def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = Tr
     return RecordSet([file for records in found for file in records.files], damaged)
 
 
-def _scored(
+def score_records(
     module: nn.Module,
     config: RunConfig,
     records: RecordSet,
@@ -113,6 +108,7 @@ def _scored(
     attention: bool = False,
     show: bool = False,
 ) -> InferenceResults[VideoTags, TagCounts]:
+    """Run a model over records; `show` shows how far it is."""
     shape = feature_shape(config)
     batches = eval_loader(
         FeatureDataset(records, shape, config.data),
@@ -147,35 +143,3 @@ def _prediction(result: VideoTags, names: Sequence[str]) -> dict[str, Any]:
             for number, score in result.tags
         ],
     }
-
-
-class Tagger:
-    """A trained tagging model that takes files of features. Made by `videozoo.load`."""
-
-    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
-        self.config = without_absent_names(trained.config)
-        precision = self.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
-        self.class_names = names_of_classes(trained, self.config)
-        self.module = build_trained(trained, self.config).to(self._accelerator.device).eval()
-
-    def predict(self, *paths: str | Path, strict: bool = True) -> list[VideoTags]:
-        """Score videos by their features.
-
-        Args:
-            paths: Shards, pickles, packs, folders, patterns or lists.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
-                warning names it.
-
-        Raises:
-            DataError: Something named is not there or does not fit the model.
-        """
-        records = input_records([str(path) for path in paths], self.config, strict=strict)
-        scored = _scored(self.module, self.config, records, self._accelerator, skip_bad=not strict)
-        warn_of([*records.damaged, *scored.skipped.values()])
-        return list(scored.by_number.values())
-
-
-def load(trained: Trained, *, device: Device = "auto") -> Tagger:
-    """Make the Python object for `videozoo.load`."""
-    return Tagger(trained, device=device)

@@ -1,0 +1,111 @@
+"""A trained model of moment retrieval for Python programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from videozoo.data.moments import MomentSet, ask, open_windows
+from videozoo.errors import UsageError
+from videozoo.results import Moment, VideoMoments
+from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.moments.prediction import moments_of, search
+from videozoo.tasks.moments.scoring import (
+    Found,
+    all_found,
+    check_origin,
+    moment_model,
+    shortfall,
+)
+from videozoo.tasks.predictors import (
+    Features,
+    Predictor,
+    are_paths,
+    as_records,
+    grouped,
+    without_workers,
+)
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
+
+_STREAMS = ("rgb", "flow")
+
+
+class MomentRetriever(Predictor):
+    """A trained model of moment retrieval: finds what a sentence means. Made by `videozoo.load`."""
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self.config = trained.config
+        self._accelerator = accelerator_for(trained, device)
+        super().__init__(
+            trained, moment_model(trained, self.config, self._accelerator, device=device)
+        )
+
+    def predict(
+        self, videos: Features | Sequence[Features], *sentences: str, strict: bool = True
+    ) -> list[VideoMoments]:
+        """Find moments.
+
+        Args:
+            videos: A path of features or of a folder of clips; features (T, dim) as an array or
+                tensor, called `video 0`; a dict of videos by name; or a list of arrays. Arrays are
+                taken to be by the extractor that the model learnt from, whose rate tells their
+                times. Without sentences: the path of a file of them, whose videos are in `data`.
+            sentences: What to look for, each of them in every video.
+            strict: One video of many that cannot be used ends it. Otherwise it has no result, and
+                a warning names it.
+
+        Returns:
+            One result per video and sentence, video by video.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        results: list[VideoMoments] = []
+        failed: list[str] = []
+        place = 0
+        for group in grouped([videos]):
+            config = self.config
+            if are_paths(group):
+                asked = moments_of(group, sentences, config, strict=strict)
+            else:
+                config = without_workers(config)
+                asked = self._asked(group, place, sentences)
+            check_origin(asked, self._trained, config.model.sentence_dim, lambda _line: None)
+            searched = search(self._network, config, asked, self._accelerator, skip_bad=not strict)
+            failed += shortfall(searched, asked).failed
+            results += map(self._result, all_found(searched))
+            place += len(group)
+        warn_of(failed)
+        return results
+
+    def _asked(self, features: Sequence[Any], first: int, sentences: Sequence[str]) -> MomentSet:
+        """Sentences to look for in features that are in memory."""
+        if not sentences:
+            raise UsageError("no sentence: predict(features, 'a man runs'), once or more")
+        data, model = self.config.data, self.config.model
+        extractor = (self._trained.features or {}).get("visual")
+        streams = data.streams or _STREAMS
+        records = as_records(features, streams=streams, first=first, extractor=extractor)
+        source = open_windows(records, data, visual_dim=model.visual_dim, clips=False)
+        asked = ask(sentences, source, data, sentence_dim=model.sentence_dim)
+        order = [records.read(number).name for number in range(len(records))]
+        videos = sorted(asked.videos, key=lambda video: order.index(video.name))
+        return replace(asked, videos=tuple(videos))
+
+    def _result(self, found: Found) -> VideoMoments:
+        settings = self.config.predict
+        best = found.top(settings.top_k, limit=settings.nms_limit)
+        return VideoMoments(
+            video=found.video,
+            sentence=found.query.sentence,
+            moments=tuple(Moment(each.start, each.end, each.score) for each in best),
+            unit=found.unit,
+        )
+
+
+def load(trained: Trained, *, device: Device = "auto") -> MomentRetriever:
+    """Make the Python object for `videozoo.load`."""
+    return MomentRetriever(trained, device=device)

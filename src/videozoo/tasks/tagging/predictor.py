@@ -1,0 +1,80 @@
+"""A trained tagging model for Python programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from videozoo.engine.devices import make_accelerator
+from videozoo.results import Label, VideoLabels
+from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.predictors import (
+    Features,
+    Predictor,
+    are_paths,
+    as_records,
+    grouped,
+    without_workers,
+)
+from videozoo.tasks.requests import Device
+from videozoo.tasks.results import warn_of
+from videozoo.tasks.tagging.prediction import input_records, score_records
+from videozoo.tasks.tagging.scoring import VideoTags, feature_shape, names_of_classes
+
+
+class Tagger(Predictor):
+    """A trained tagging model: says what videos are about. Made by `videozoo.load`."""
+
+    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+        self.config = without_absent_names(trained.config)
+        precision = self.config.train.precision
+        self._accelerator = make_accelerator(device=device, precision=precision)
+        self.class_names = self._names = names_of_classes(trained, self.config)
+        network = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        super().__init__(trained, network)
+
+    def predict(
+        self, *videos: Features | Sequence[Features], strict: bool = True
+    ) -> list[VideoLabels]:
+        """Score videos by their features; `.labels` are the best `predict.top_k` classes.
+
+        Args:
+            videos: Paths (shards, pickles, packs, folders, patterns or lists); a dict of the
+                streams of a video, such as `{"rgb": (T, 1024), "audio": (T, 128)}`; a dict of
+                videos by name; for a model of one stream also arrays or tensors (T, dim), called
+                `video 0`, `video 1`, ... by their place; or lists of these. Bytes are features as
+                YouTube-8M stores them.
+            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+                warning names it.
+
+        Raises:
+            DataError: Something named is not there or does not fit the model.
+        """
+        streams = [stream.name for stream in feature_shape(self.config).streams]
+        results: list[VideoLabels] = []
+        failed: list[str] = []
+        place = 0
+        for group in grouped(videos):
+            config = self.config
+            if are_paths(group):
+                records = input_records(group, config, strict=strict)
+            else:
+                config = without_workers(config)
+                records = as_records(group, streams=streams, first=place)
+            scored = score_records(
+                self.module, config, records, self._accelerator, skip_bad=not strict
+            )
+            failed += [*records.damaged, *scored.skipped.values()]
+            results += map(self._result, scored.by_number.values())
+            place += len(group)
+        warn_of(failed)
+        return results
+
+    def _result(self, found: VideoTags) -> VideoLabels:
+        labels = tuple(Label(self._names[n], score, n) for n, score in found.tags)
+        return VideoLabels(video=found.name, labels=labels)
+
+
+def load(trained: Trained, *, device: Device = "auto") -> Tagger:
+    """Make the Python object for `videozoo.load`."""
+    return Tagger(trained, device=device)
