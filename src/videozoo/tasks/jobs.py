@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -16,29 +16,12 @@ from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import Inference, InferenceResults, run
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.requests import Device, EvalRequest, PredictRequest
+from videozoo.tasks.requests import EvalRequest, PredictRequest
 from videozoo.tasks.results import ResultFolder, conclude
 
 R = TypeVar("R")
 C = TypeVar("C")
 Q = TypeVar("Q", EvalRequest, PredictRequest)
-R_co = TypeVar("R_co", covariant=True)
-
-
-class LoadModel(Protocol[R_co]):
-    """Makes a model ready to use, from weights or an exported graph."""
-
-    def __call__(
-        self,
-        trained: Trained,
-        config: RunConfig,
-        accelerator: Accelerator,
-        *,
-        drop: Sequence[str] = (),
-        device: Device = "auto",
-    ) -> R_co:
-        """Such as `classification.scoring.scorer_of`."""
-        ...
 
 
 def usual_config(trained: Trained) -> RunConfig:
@@ -101,12 +84,15 @@ class Job(Generic[Q]):
         module = build_trained(self.trained, self.config, drop=self.request.drop)
         return module.to(self.accelerator.device).eval()
 
-    def model(self, load: LoadModel[R]) -> R:
-        """Load the weights, or the exported graph, in the way of the task."""
-        request = self.request
-        return load(
-            self.trained, self.config, self.accelerator, drop=request.drop, device=request.device
-        )
+    def model(self, load: Callable[..., R]) -> R:
+        """Load weights or an exported graph; `load` is such as `classification.scoring.scorer_of`.
+
+        Raises:
+            WeightsError: They do not fit; every mismatch is listed.
+        """
+        trained, request = self.trained, self.request
+        wanted = {"drop": request.drop, "device": request.device}
+        return load(trained, self.config, self.accelerator, **wanted)
 
     def run(
         self, inference: Inference[R, C], total: int, items: str = "videos", *, keep: bool = True

@@ -13,7 +13,7 @@ from videozoo.data.clips import (
 from videozoo.report.tables import class_table, summary_table
 from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pages import evaluation_page
-from videozoo.tasks.classification.scoring import Scored, run_views
+from videozoo.tasks.classification.scoring import ClipResults, run_views
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.jobs import Shortfall
 
@@ -44,7 +44,7 @@ evaluate = Evaluation(run=_evaluated, has_page=True)
 
 
 def _eval_facts(
-    config: RunConfig, scored: Scored, names: Sequence[str], *, seconds: float
+    config: RunConfig, scored: ClipResults, names: Sequence[str], *, seconds: float
 ) -> dict[str, Any]:
     return {
         "videos": scored.counter.accuracy.total,

@@ -20,7 +20,7 @@ from videozoo.report.html import Headline, PredictionCard, Report, Table
 from videozoo.report.tables import percent
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
-from videozoo.tasks.classification.scoring import Scored
+from videozoo.tasks.classification.scoring import ClipResults
 from videozoo.tasks.pages import run_of, versions
 
 _MOST_CLASSES = 32  # rows of a confusion matrix that can be read
@@ -32,7 +32,7 @@ _OTHERS = "(all others)"
 
 def evaluation_page(
     facts: Mapping[str, Any],
-    scored: Scored,
+    scored: ClipResults,
     entries: Sequence[ClipEntry],
     config: RunConfig,
     views: ClipViews,
@@ -123,7 +123,7 @@ def _headlines(facts: Mapping[str, Any], error: float, looks: str) -> list[Headl
     return headlines
 
 
-def _class_table(scored: Scored, names: Sequence[str]) -> Table:
+def _class_table(scored: ClipResults, names: Sequence[str]) -> Table:
     """All classes that have videos: in their own order, or the worst first where there are many."""
     seen = [row for row in scored.counter.accuracy.per_class() if row.total]
     note = (

@@ -72,7 +72,7 @@ class ClipCounts:
         self.num_views += other.num_views
 
 
-Scored = InferenceResults[VideoResult, ClipCounts]
+ClipResults = InferenceResults[VideoResult, ClipCounts]
 """By place of the video in the list."""
 
 
@@ -143,7 +143,7 @@ def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[
 
 def run_views(
     job: Job[Any], views: ClipViews, entries: Sequence[ClipEntry]
-) -> tuple[Scored, RunConfig]:
+) -> tuple[ClipResults, RunConfig]:
     """Build the model for these views and score the videos, in sight of the user."""
     config, accelerator = with_views(job.config, views), job.accelerator
     score = replace(job, config=config).model(scorer_of)
