@@ -119,8 +119,7 @@ def _common(program: str, description: str) -> Parser:
         "--config",
         type=Path,
         metavar="FILE|NAME",
-        help="by default the one stored with --weights, else that of 2019's values for "
-        "--model_name",
+        help="by default the one stored with --weights, else the packaged one for --model_name",
     )
     parser.add_argument(
         "--use_gpu",
@@ -185,7 +184,7 @@ def _inference_parser(program: str) -> argparse.ArgumentParser:
     parser = _common(
         program,
         "Write a trained model as one file that runs without its code (2019 flags; see also "
-        "`videozoo export`). DIR/NAME_model.onnx takes the place of 2019's NAME_model.pdmodel and "
+        "`videozoo export`). DIR/NAME_model.onnx replaces NAME_model.pdmodel and "
         "NAME_params.pdparams; it takes pixels (ETS, TALL: features) and holds the weights and the "
         "class names. ETS has a second file, DIR/NAME_model.step.onnx, for the next word.",
     )

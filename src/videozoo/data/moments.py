@@ -621,7 +621,7 @@ def ask(
 
 
 def holds_vectors(path: Path) -> bool:
-    """Whether a file is a pickle, as 2019's of clip names and vectors."""
+    """Whether a file is a pickle, as those of the 2019 library with clip names and vectors."""
     if path.suffix.lower() in (".pkl", ".pickle"):
         return True
     try:

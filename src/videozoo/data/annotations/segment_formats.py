@@ -274,7 +274,8 @@ def _table_videos(file: TextFile) -> Iterable[RawVideo]:
 
 
 def _is_by_video(file: TextFile) -> bool:
-    """2019's `activity_net_1_3_new.json`, and others that lack the outer object of ActivityNet."""
+    """`activity_net_1_3_new.json` of the 2019 library, and files without ActivityNet's outer
+    object."""
     if not isinstance(file.content, dict):
         return False
     entries = cast("dict[str, Any]", file.content).values()

@@ -432,8 +432,8 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
 def read_durations(path: Path) -> dict[str, float]:
     """Read how long videos are, in seconds, for annotations that do not tell.
 
-    Knows 2019's `NAME ... SECONDS` a line, a JSON object from name to seconds, and any file of
-    annotations that tells.
+    Knows lines `NAME ... SECONDS` as in the 2019 library, a JSON object from name to seconds, and
+    any file of annotations that tells.
 
     Raises:
         DataError: The file is missing, empty, or a line has no number above 0.

@@ -207,7 +207,7 @@ def scored(
 
 
 def _table(proposals: Proposals, scores: Any) -> dict[str, Any]:
-    """The columns of 2019's PEM_results, in its precision."""
+    """The columns of PEM_results of the 2019 library, in its precision."""
     columns = {
         "xmin": proposals.segments[:, 0],
         "xmax": proposals.segments[:, 1],
