@@ -170,10 +170,13 @@ def as_reader(video: Any, number: int) -> tuple[str, VideoReader]:
     return name, FrameArray(video, name=name)
 
 
+_PAIR = ("rgb", "flow")
+
+
 def as_records(
     features: Sequence[Any],
     *,
-    streams: Collection[str],
+    streams: Collection[str] = (),
     first: int = 0,
     extractor: Mapping[str, Any] | None = None,
 ) -> RecordSet:
@@ -181,7 +184,8 @@ def as_records(
 
     Args:
         features: As `Features`, without paths.
-        streams: Names of the streams that a model may read. An array by itself is the only one.
+        streams: Names of the streams that a model reads: a dict of these is one video, and an array
+            by itself the only one. By default `rgb` and `flow`.
         first: Number of the first among the inputs, for names.
         extractor: What the model learnt from is taken to have made these too. Where it tells how
             many vectors a second there are, they tell how long their videos are.
@@ -189,6 +193,7 @@ def as_records(
     Raises:
         DataError: They are nothing of the kind.
     """
+    streams = streams or _PAIR
     only = next(iter(streams)) if len(streams) == 1 else ""
     rate = (extractor or {}).get("rate")
     records: list[FeatureRecord] = []
@@ -213,6 +218,11 @@ def as_records(
     if not records:
         raise DataError("no features: an empty dict")
     return RecordSet([RecordArrays(records, extractor)])
+
+
+def names_of(records: RecordSet) -> list[str]:
+    """Names of the videos, in order."""
+    return [records.read(number).name for number in range(len(records))]
 
 
 def _as_features(value: Any, name: str) -> NDArray[Any]:

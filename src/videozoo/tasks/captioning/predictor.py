@@ -28,6 +28,7 @@ from videozoo.tasks.predictors import (
     are_paths,
     as_records,
     grouped,
+    names_of,
     without_workers,
 )
 from videozoo.tasks.requests import Device
@@ -35,8 +36,6 @@ from videozoo.tasks.results import warn_of
 
 Events = Sequence[tuple[float, float]] | Mapping[str, Sequence[tuple[float, float]]]
 """Starts and ends in seconds: of the events of every video, or by name of the video."""
-
-_STREAMS = ("rgb", "flow")
 
 
 class Captioner(Predictor):
@@ -109,10 +108,10 @@ class Captioner(Predictor):
             files = FeatureFiles(Path(group[0]), streams=data.streams)
             names = list(files)
         else:
-            streams, extractor = data.streams or _STREAMS, self._trained.features
-            records = as_records(group, streams=streams, first=first, extractor=extractor)
+            extractor = self._trained.features
+            records = as_records(group, streams=data.streams, first=first, extractor=extractor)
             files = FeatureFiles(records, streams=data.streams)
-            names = [records.read(number).name for number in range(len(records))]
+            names = names_of(records)
         rate = files.rate(data.rate, RATE_2019)
         listed: list[TimedSentence] = []
         for name in names:

@@ -33,8 +33,6 @@ from videozoo.tasks.predictors import (
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 
-_STREAMS = ("rgb", "flow")
-
 
 class SegmentPredictor(Predictor):
     """A trained localiser: says when something happens in videos. Made by `videozoo.load`."""
@@ -97,7 +95,7 @@ class SegmentPredictor(Predictor):
         streams = data_of(config, "predict").streams
         records = as_records(
             features,
-            streams=streams or _STREAMS,
+            streams=streams,
             first=first,
             extractor=self._trained.features,
         )

@@ -25,12 +25,11 @@ from videozoo.tasks.predictors import (
     are_paths,
     as_records,
     grouped,
+    names_of,
     without_workers,
 )
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
-
-_STREAMS = ("rgb", "flow")
 
 
 class MomentRetriever(Predictor):
@@ -87,11 +86,10 @@ class MomentRetriever(Predictor):
             raise UsageError("no sentence: predict(features, 'a man runs'), once or more")
         data, model = self.config.data, self.config.model
         extractor = (self._trained.features or {}).get("visual")
-        streams = data.streams or _STREAMS
-        records = as_records(features, streams=streams, first=first, extractor=extractor)
+        records = as_records(features, streams=data.streams, first=first, extractor=extractor)
         source = open_windows(records, data, visual_dim=model.visual_dim, clips=False)
         asked = ask(sentences, source, data, sentence_dim=model.sentence_dim)
-        order = [records.read(number).name for number in range(len(records))]
+        order = names_of(records)
         videos = sorted(asked.videos, key=lambda video: order.index(video.name))
         return replace(asked, videos=tuple(videos))
 
