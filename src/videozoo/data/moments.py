@@ -22,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder, text_of
+from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet
 from videozoo.data.loader import Batch, Missing, VideoDataset
+from videozoo.data.text import as_text
 from videozoo.errors import ConfigError, DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
@@ -308,7 +309,7 @@ def read_lengths(path: Path) -> dict[str, tuple[float, float | None]]:
     lengths: dict[str, tuple[float, float | None]] = {}
     for movie, value in cast("dict[Any, Any]", content).items():
         numbers = as_vector(value, path).astype(float).tolist()
-        lengths[text_of(movie)] = numbers[0], numbers[1] if len(numbers) > 1 else None
+        lengths[as_text(movie)] = numbers[0], numbers[1] if len(numbers) > 1 else None
     return lengths
 
 
@@ -642,9 +643,9 @@ def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
         if not isinstance(entry, list | tuple) or len(cast("Sequence[Any]", entry)) != 2:
             raise DataError(f"{where}: expected {form}")
         name, vectors = cast("Sequence[Any]", entry)
-        clip = parse_clip_name(text_of(name))
+        clip = parse_clip_name(as_text(name))
         if clip is None:
-            raise DataError(f"{where}: {text_of(name)!r:.80} is no name MOVIE_START_END")
+            raise DataError(f"{where}: {as_text(name)!r:.80} is no name MOVIE_START_END")
         if not isinstance(vectors, list | tuple) and np.ndim(vectors) < 1:
             raise DataError(f"{where}: expected {form}, got a {type(vectors).__name__} of vectors")
         asked += [

@@ -110,6 +110,11 @@ def integer(text: str) -> int | None:
     return int(text) if is_number else None
 
 
+def as_text(value: object) -> str:
+    """A value as text, also where Python 2 has written it as bytes."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
 def finite_number(value: object) -> float | None:
     """A finite number, or the text of one; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

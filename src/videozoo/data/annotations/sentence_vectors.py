@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.data.text import as_text
 from videozoo.errors import ConfigError, DataError
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
@@ -208,12 +209,7 @@ def _vectors_in(path: Path) -> Mapping[str, NDArray[np.float32]]:
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path}: expected a dict from sentence to vector")
     pairs = cast("dict[Any, Any]", content).items()
-    return {text_of(text): as_vector(vector, path) for text, vector in pairs}
-
-
-def text_of(text: Any) -> str:
-    """Text that Python 2 may have written as bytes."""
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return {as_text(text): as_vector(vector, path) for text, vector in pairs}
 
 
 def as_vector(value: Any, path: Path) -> NDArray[np.float32]:

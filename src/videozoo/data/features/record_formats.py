@@ -27,11 +27,10 @@ from videozoo.data.features.records import (
     as_array,
     checked_record,
     read_extractor,
-    text_of_name,
 )
 from videozoo.data.files import VIDEO_SUFFIXES, locate
 from videozoo.data.formats import Format, format_of, unknown
-from videozoo.data.text import kind_of, lines_of, raise_all
+from videozoo.data.text import as_text, kind_of, lines_of, raise_all
 from videozoo.errors import DataError, brief
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
@@ -319,7 +318,7 @@ class PickleFile:
         video = videos[number] if number < len(videos) else None
         if not isinstance(video, dict):
             raise DataError(f"{where}: is {kind_of(video)}, expected a dict")
-        values = {text_of_name(key): value for key, value in cast("dict[Any, Any]", video).items()}
+        values = {as_text(key): value for key, value in cast("dict[Any, Any]", video).items()}
         count = _num_frames(where, values.get("nframes"))
         streams = {
             stream: value[:count] if isinstance(value, np.ndarray) and value.ndim else value

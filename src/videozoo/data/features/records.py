@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.text import kind_of
+from videozoo.data.text import as_text, kind_of
 from videozoo.errors import DataError, MisfitError
 from videozoo.safe_json import parse_json
 from videozoo.types import FeatureShape
@@ -240,7 +240,7 @@ def checked_record(
             raise DataError(
                 f"{where}: {stream} holds {frames.dtype}, expected uint8 or floating-point numbers"
             )
-    return FeatureRecord(text_of_name(name), streams, _labels(where, labels))
+    return FeatureRecord(as_text(name), streams, _labels(where, labels))
 
 
 def _labels(where: str, labels: object) -> tuple[int, ...] | None:
@@ -260,11 +260,6 @@ def as_array(value: object) -> NDArray[Any]:
         return np.asarray(value)
     except ValueError:
         return np.array([value, None], object)[:1]
-
-
-def text_of_name(name: object) -> str:
-    """Text that Python 2 may have written as bytes."""
-    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
 def usable_frames(record: FeatureRecord, shape: FeatureShape, where: str) -> int:
