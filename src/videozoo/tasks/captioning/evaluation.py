@@ -16,7 +16,6 @@ from videozoo.data.annotations.sentences import (
     read_timed_sentences,
 )
 from videozoo.data.captions import (
-    CaptionDataset,
     CaptionEvents,
     count_unknown,
     load_events,
@@ -32,40 +31,40 @@ from videozoo.metrics.captions import (
 )
 from videozoo.report.tables import caption_table, summary_table
 from videozoo.tasks.captioning.scoring import (
-    CaptionInference,
-    Described,
+    CaptionResults,
     caption_model,
     check_events,
+    describe,
     results_file,
     shortfall,
     trained_vocabulary,
     with_words,
 )
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
-from videozoo.tasks.inference import eval_loader
 
 _MOST_SHOWN = 5  # sentences beside those of people
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
-    config, accelerator = job.config, job.accelerator
+    config = job.config
     vocabulary = trained_vocabulary(job.trained)
     events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
-    batches = eval_loader(
-        CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
-        config.data,
-        accelerator,
-        batch_size=config.eval.batch_size,
-        skip_bad=job.skip_bad,
-    )
     check_events(events, job)
     _refuse_other_videos(events, config)
     unknown = count_unknown(events.events, vocabulary)
     model = job.model(caption_model)
     job.say(f"{config.spec.title}: {len(events)} events of {events.path}")
     started = time.monotonic()
-    inference = CaptionInference(model, batches, accelerator, events, vocabulary, config.eval)
-    described = job.run(inference, len(events), "events")
+    described = describe(
+        model,
+        config,
+        config.eval,
+        events,
+        vocabulary,
+        job.accelerator,
+        skip_bad=job.skip_bad,
+        show=True,
+    )
     short, results = shortfall(described, events), list(described.by_number.values())
 
     def measure() -> dict[str, Any]:
@@ -116,7 +115,7 @@ def _row(event: TimedSentence, sentence: str) -> dict[str, Any]:
 
 
 def _scores(
-    described: Described, config: RunConfig, say: Callable[[str], None]
+    described: CaptionResults, config: RunConfig, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Scores of each event against its own sentence, those of dense captioning, and notes."""
     results = list(described.by_number.values())
@@ -152,7 +151,7 @@ def _timed(events: Sequence[tuple[TimedSentence, str]]) -> Mapping[str, list[Tim
     return found
 
 
-def _predicted(described: Described) -> Mapping[str, list[TimedCaption]]:
+def _predicted(described: CaptionResults) -> Mapping[str, list[TimedCaption]]:
     return _timed([(one.event, one.sentence) for one in described.by_number.values()])
 
 

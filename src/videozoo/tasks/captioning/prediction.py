@@ -6,27 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from videozoo.config import RunConfig
-from videozoo.data.captions import CaptionDataset, CaptionEvents, Vocabulary, input_events
+from videozoo.data.captions import CaptionEvents, input_events
 from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.tasks.captioning.scoring import (
-    CaptionInference,
-    CaptionModel,
-    Described,
     EventCaptions,
     caption_model,
     check_events,
+    describe,
     results_file,
     shortfall,
     trained_vocabulary,
     with_words,
 )
-from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
 
 
@@ -38,6 +33,7 @@ def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
     described = describe(
         job.model(caption_model),
         config,
+        config.predict,
         events,
         vocabulary,
         job.accelerator,
@@ -77,31 +73,6 @@ def events_of(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) 
             )
         inputs = (str(listed),)
     return input_events(tuple(inputs), config.data, config.model.feature_dim, strict=strict)
-
-
-def describe(
-    module: CaptionModel,
-    config: RunConfig,
-    events: CaptionEvents,
-    vocabulary: Vocabulary,
-    accelerator: Accelerator,
-    *,
-    skip_bad: bool = False,
-    show: bool = False,
-) -> Described:
-    """Run a model over events; `show` shows how far it is."""
-    batches = eval_loader(
-        CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
-        config.data,
-        accelerator,
-        batch_size=config.predict.batch_size,
-        skip_bad=skip_bad,
-    )
-    return run(
-        CaptionInference(module, batches, accelerator, events, vocabulary, config.predict),
-        accelerator,
-        progress=(len(events), "events") if show else None,
-    )
 
 
 def _prediction(one: EventCaptions, top_k: int) -> dict[str, Any]:

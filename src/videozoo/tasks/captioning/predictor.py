@@ -11,11 +11,12 @@ from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError, UsageError
 from videozoo.results import Caption, VideoCaptions
-from videozoo.tasks.captioning.prediction import describe, events_of
+from videozoo.tasks.captioning.prediction import events_of
 from videozoo.tasks.captioning.scoring import (
     EventCaptions,
     Sentence,
     caption_model,
+    describe,
     shortfall,
     trained_vocabulary,
     with_words,
@@ -87,6 +88,7 @@ class Captioner(Predictor):
             described = describe(
                 self._network,
                 config,
+                config.predict,
                 asked,
                 self._vocabulary,
                 self._accelerator,

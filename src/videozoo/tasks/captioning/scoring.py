@@ -16,6 +16,7 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
 from videozoo.data.captions import (
     CaptionBatch,
+    CaptionDataset,
     CaptionEvents,
     Vocabulary,
     build_vocabulary,
@@ -30,7 +31,7 @@ from videozoo.tasks.captioning.exported import ExportedCaptioner, second_file
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, check_rate
-from videozoo.tasks.inference import InferenceResults
+from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.requests import Device
@@ -85,7 +86,7 @@ class EventCaptions:
         return self.sentences[0].text
 
 
-Described = InferenceResults[EventCaptions, None]
+CaptionResults = InferenceResults[EventCaptions, None]
 """By number of the event."""
 
 
@@ -129,6 +130,32 @@ class CaptionInference:
         }
 
 
+def describe(
+    model: CaptionModel,
+    config: RunConfig,
+    views: CaptionViews,
+    events: CaptionEvents,
+    vocabulary: Vocabulary,
+    accelerator: Accelerator,
+    *,
+    skip_bad: bool = False,
+    show: bool = False,
+) -> CaptionResults:
+    """Run a model over events as `views` say; `show` shows how far it is."""
+    batches = eval_loader(
+        CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
+        config.data,
+        accelerator,
+        batch_size=views.batch_size,
+        skip_bad=skip_bad,
+    )
+    return run(
+        CaptionInference(model, batches, accelerator, events, vocabulary, views),
+        accelerator,
+        progress=(len(events), "events") if show else None,
+    )
+
+
 def _sentence(caption: Hypothesis, vocabulary: Vocabulary, settings: CaptionViews) -> Sentence:
     attention = caption.attention if isinstance(caption, Caption) else torch.zeros(0, 0)
     return Sentence(
@@ -143,7 +170,7 @@ def _sentence(caption: Hypothesis, vocabulary: Vocabulary, settings: CaptionView
     )
 
 
-def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
+def shortfall(described: CaptionResults, events: CaptionEvents) -> Shortfall:
     """Say which events have no sentence, `data.outside` leaves some out."""
     without = [f"{video}: no features in {events.features.path}" for video in events.missing]
     outside = [
@@ -160,7 +187,7 @@ def shortfall(described: Described, events: CaptionEvents) -> Shortfall:
     )
 
 
-def results_file(job: Job[Any], name: str, described: Described) -> ResultFile:
+def results_file(job: Job[Any], name: str, described: CaptionResults) -> ResultFile:
     """Sentences in the form of the ActivityNet challenge, as 2019 wrote them."""
     results: dict[str, list[dict[str, Any]]] = {}
     for one in described.by_number.values():

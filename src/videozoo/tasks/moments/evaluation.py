@@ -6,24 +6,23 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from videozoo.data.moments import SearchDataset, load_moments, load_readable_moments
+from videozoo.data.moments import load_moments, load_readable_moments
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
-from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.moments.scoring import (
-    MomentInference,
     all_found,
     check_origin,
     moment_model,
     results_file,
+    search,
     shortfall,
 )
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
-    config, accelerator = job.config, job.accelerator
+    config = job.config
     load = load_readable_moments if job.skip_bad else load_moments
     moments = load(
         config.data,
@@ -32,18 +31,19 @@ def _evaluated(job: EvalJob) -> Evaluated:
         sentence_dim=config.model.sentence_dim,
     )
     job.note(moments.notes)
-    batches = eval_loader(
-        SearchDataset(moments),
-        config.data,
-        accelerator,
-        batch_size=config.eval.batch_size,
-        skip_bad=job.skip_bad,
-    )
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)
     model = job.model(moment_model)
     job.say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
-    searched = job.run(MomentInference(model, batches, accelerator, moments), len(moments.videos))
+    searched = search(
+        model,
+        config.data,
+        moments,
+        job.accelerator,
+        batch_size=config.eval.batch_size,
+        skip_bad=job.skip_bad,
+        show=True,
+    )
     short, used = shortfall(searched, moments), len(searched.by_number)
     searches = [one.search for one in all_found(searched)]
 

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
     MomentSet,
-    SearchDataset,
     WindowSource,
     ask,
     load_windows,
@@ -23,16 +20,14 @@ from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
-from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.moments.scoring import (
     Found,
-    MomentInference,
-    MomentModel,
-    Searched,
+    MomentResults,
     all_found,
     check_origin,
     moment_model,
     results_file,
+    search,
     shortfall,
 )
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
@@ -46,7 +41,13 @@ def _predicted(job: PredictJob) -> Predicted[Found]:
     job.note(moments.notes)
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)
     searched = search(
-        job.model(moment_model), config, moments, job.accelerator, skip_bad=job.skip_bad, show=True
+        job.model(moment_model),
+        config.data,
+        moments,
+        job.accelerator,
+        batch_size=config.predict.batch_size,
+        skip_bad=job.skip_bad,
+        show=True,
     )
     rows = [_prediction(one, config) for one in all_found(searched)]
     short = shortfall(searched, moments)
@@ -128,30 +129,6 @@ def _default_windows(config: RunConfig) -> WindowSource:
     return load_windows(config.data, "test", visual_dim=visual_dim)
 
 
-def search(
-    module: MomentModel,
-    config: RunConfig,
-    moments: MomentSet,
-    accelerator: Accelerator,
-    *,
-    skip_bad: bool = False,
-    show: bool = False,
-) -> Searched:
-    """Run a model over videos and sentences; `show` shows how far it is."""
-    batches = eval_loader(
-        SearchDataset(moments),
-        config.data,
-        accelerator,
-        batch_size=config.predict.batch_size,
-        skip_bad=skip_bad,
-    )
-    return run(
-        MomentInference(module, batches, accelerator, moments),
-        accelerator,
-        progress=(len(moments.videos), "videos") if show else None,
-    )
-
-
 def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
     settings = config.predict
     return {
@@ -167,7 +144,7 @@ def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _results_2019(searched: Searched, config: RunConfig) -> dict[str, Any]:
+def _results_2019(searched: MomentResults, config: RunConfig) -> dict[str, Any]:
     results: dict[str, list[list[float]]] = {}
     for one in all_found(searched):
         for best in one.top(1, limit=config.predict.nms_limit):
@@ -175,7 +152,7 @@ def _results_2019(searched: Searched, config: RunConfig) -> dict[str, Any]:
     return {"version": "VERSION 1.0", "results": results, "external_data": {}}
 
 
-def _draw(searched: Searched, config: RunConfig, folder: Path) -> dict[str, Path]:
+def _draw(searched: MomentResults, config: RunConfig, folder: Path) -> dict[str, Path]:
     """A picture a video: its sentences, what was found for each, and the truth where known."""
     settings = config.predict
     videos = [found for found in searched.by_number.values() if found]

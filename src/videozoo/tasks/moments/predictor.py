@@ -11,12 +11,13 @@ from videozoo.errors import UsageError
 from videozoo.results import Moment, VideoMoments
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.moments.prediction import moments_of, search
+from videozoo.tasks.moments.prediction import moments_of
 from videozoo.tasks.moments.scoring import (
     Found,
     all_found,
     check_origin,
     moment_model,
+    search,
     shortfall,
 )
 from videozoo.tasks.predictors import (
@@ -73,7 +74,14 @@ class MomentRetriever(Predictor):
                 config = without_workers(config)
                 asked = self._asked(group, place, sentences)
             check_origin(asked, self._trained, config.model.sentence_dim, lambda _line: None)
-            searched = search(self._network, config, asked, self._accelerator, skip_bad=not strict)
+            searched = search(
+                self._network,
+                config.data,
+                asked,
+                self._accelerator,
+                batch_size=config.predict.batch_size,
+                skip_bad=not strict,
+            )
             failed += shortfall(searched, asked).failed
             results += map(self._result, all_found(searched))
             place += len(group)

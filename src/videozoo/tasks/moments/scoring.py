@@ -13,13 +13,14 @@ from torch import Tensor
 
 from videozoo.config import RunConfig
 from videozoo.data.loader import EvalLoader
-from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, Unit
+from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, SearchDataset, Unit
 from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search
+from videozoo.settings.moments import MomentData
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import refuse_drop
 from videozoo.tasks.features import check_features, check_rate, refuse_other_features
-from videozoo.tasks.inference import InferenceResults
+from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import ExportedPairs
@@ -73,7 +74,7 @@ class Found:
         ]
 
 
-Searched = InferenceResults[tuple[Found, ...], None]
+MomentResults = InferenceResults[tuple[Found, ...], None]
 """By number of the video: one a sentence."""
 
 
@@ -104,7 +105,32 @@ class MomentInference:
         }
 
 
-def all_found(searched: Searched) -> list[Found]:
+def search(
+    model: MomentModel,
+    data: MomentData,
+    moments: MomentSet,
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    skip_bad: bool = False,
+    show: bool = False,
+) -> MomentResults:
+    """Run a model over videos and sentences; `show` shows how far it is."""
+    batches = eval_loader(
+        SearchDataset(moments),
+        data,
+        accelerator,
+        batch_size=batch_size,
+        skip_bad=skip_bad,
+    )
+    return run(
+        MomentInference(model, batches, accelerator, moments),
+        accelerator,
+        progress=(len(moments.videos), "videos") if show else None,
+    )
+
+
+def all_found(searched: MomentResults) -> list[Found]:
     """What was found, video by video."""
     return [one for found in searched.by_number.values() for one in found]
 
@@ -190,7 +216,7 @@ def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], N
         )
 
 
-def shortfall(searched: Searched, moments: MomentSet) -> Shortfall:
+def shortfall(searched: MomentResults, moments: MomentSet) -> Shortfall:
     """Say which videos could not be searched."""
     without = [f"{video}: no features in {moments.source.path}" for video in moments.missing]
     failed = [*without, *moments.damaged.values(), *searched.skipped.values()]

@@ -12,7 +12,6 @@ from videozoo.data.moments import (
     MomentSet,
     PairBatch,
     PairDataset,
-    SearchDataset,
     has_part,
     load_moments,
 )
@@ -20,13 +19,12 @@ from videozoo.engine.loop import Best, TrainResult
 from videozoo.errors import UsageError
 from videozoo.metrics.moments import mean_tiou, recall
 from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
-from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.moments.scoring import (
-    MomentInference,
     all_found,
     origin_of,
     refuse_other_origin,
     retrieval_of,
+    search,
 )
 from videozoo.tasks.requests import TrainRequest
 
@@ -87,10 +85,7 @@ def train(
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
         size = config.eval.batch_size
-        batches = eval_loader(
-            SearchDataset(held_out), data, accelerator, batch_size=size, skip_bad=True
-        )
-        searched = run(MomentInference(module, batches, accelerator, held_out), accelerator)
+        searched = search(module, data, held_out, accelerator, batch_size=size, skip_bad=True)
         searches = [one.search for one in all_found(searched)]
         limit = config.eval.nms_limit
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
