@@ -657,7 +657,7 @@ def test_moved_actions_keep_their_features(truth: NDArray[np.float64], seed: int
     assert sorted(order.tolist()) == labels.tolist()
     for (start, end), label in zip(where, order, strict=True):
         first, last = int(truth[label, 0]), min(int(truth[label, 1]), 60)
-        np.testing.assert_allclose(end - start, truth[label, 1] - truth[label, 0])
+        np.testing.assert_allclose(end - start, truth[label, 1] - truth[label, 0], atol=1e-9)
         begin = int(start)
         np.testing.assert_array_equal(
             moved[begin : begin + last - first, 0], np.arange(first, last)
