@@ -74,7 +74,7 @@ def main(folder: Path, *, num_videos: int, epochs: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--num-videos", type=int, default=384)
+    parser.add_argument("--num-videos", type=int, default=800)
     parser.add_argument("--epochs", type=int, default=10)
     parsed = parser.parse_args()
     main(parsed.folder, num_videos=parsed.num_videos, epochs=parsed.epochs)
