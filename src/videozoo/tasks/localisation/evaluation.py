@@ -31,7 +31,11 @@ from videozoo.tasks.localisation.measures import (
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
 from videozoo.tasks.localisation.results import result_file
 from videozoo.tasks.localisation.score_files import ScoreFiles
-from videozoo.tasks.localisation.scoring import LocalisationInference, LocalisationResults, Source
+from videozoo.tasks.localisation.scoring import (
+    LocalisationInference,
+    LocalisationResults,
+    VideoSource,
+)
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -42,11 +46,11 @@ from videozoo.tasks.localisation.sources import (
 )
 from videozoo.types import Localisation
 
-SourceOf = Callable[[RunConfig, Trained], Source]
+SourceOf = Callable[[RunConfig, Trained], VideoSource]
 """From a configuration and weights to the videos to evaluate on."""
 
 
-def _test_videos(config: RunConfig, trained: Trained) -> Source:
+def _test_videos(config: RunConfig, trained: Trained) -> VideoSource:
     videos = find_videos(config, "test")
     if num_classes(config) is not None:
         names = trained.class_names or videos.annotations.class_names
@@ -117,7 +121,7 @@ def score_files(config: RunConfig, views: SequenceViews) -> ScoreFiles | None:
 
 
 def _measured(
-    source: Source,
+    source: VideoSource,
     results: LocalisationResults,
     views: SequenceEval,
     labels: Any,

@@ -14,7 +14,7 @@ from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError, few
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
-from videozoo.tasks.localisation.scoring import LocalisationInference, Source, generator_of
+from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource, generator_of
 
 LossOf = Callable[[nn.Module, Any, Generator], Mapping[str, Tensor]]
 """From the model, a batch on its device and random numbers to `loss` and its parts."""
@@ -49,7 +49,7 @@ def loss_function(
 
 
 def validation(
-    source: Source | None, accelerator: Accelerator, decides: str
+    source: VideoSource | None, accelerator: Accelerator, decides: str
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """Make what checks a model; videos that cannot be read do not count."""
 

@@ -17,7 +17,7 @@ from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
 from videozoo.settings.segments import SequenceEval, SequenceViews
 from videozoo.tasks.localisation.results import VideoProposals
-from videozoo.tasks.localisation.scoring import LocalisationResults, Source
+from videozoo.tasks.localisation.scoring import LocalisationResults, VideoSource
 from videozoo.types import Candidates
 
 ClassScores = Mapping[str, Mapping[str, float]]
@@ -54,7 +54,7 @@ class Truth:
         return found
 
 
-def videos_of(source: Source, results: LocalisationResults) -> list[Annotation]:
+def videos_of(source: VideoSource, results: LocalisationResults) -> list[Annotation]:
     """The videos that have results."""
     return [source.present[number] for number in results.by_number]
 
@@ -93,7 +93,7 @@ def count_detections(
 
 
 def validation_metrics(
-    source: Source, results: LocalisationResults, decides: str
+    source: VideoSource, results: LocalisationResults, decides: str
 ) -> dict[str, float]:
     """Compute what decides between epochs and what is told beside it."""
     if not results.by_number:

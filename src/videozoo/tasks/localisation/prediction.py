@@ -25,7 +25,7 @@ from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
 from videozoo.tasks.localisation.measures import joined, read_labels
 from videozoo.tasks.localisation.results import VideoProposals, result_file
-from videozoo.tasks.localisation.scoring import LocalisationInference, Source
+from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
     agreed_classes,
@@ -34,13 +34,13 @@ from videozoo.tasks.localisation.sources import (
 )
 from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
 
-SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[Source]]
+SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[VideoSource]]
 """From what the user named and a configuration to videos."""
 _MOST_DRAWN = 5  # segments of a picture
 _FAINT = 0.05  # share of the best score below which a segment is not drawn
 
 
-def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[Source]:
+def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[VideoSource]:
     """Videos by their features."""
     videos = input_videos(inputs, config)
     return [FeatureSource(config, config.predict, each) for each in videos]
@@ -119,7 +119,7 @@ def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
     return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
 
 
-def _refuse_twice(sources: Sequence[Source]) -> None:
+def _refuse_twice(sources: Sequence[VideoSource]) -> None:
     often = Counter(each.video for source in sources for each in source.present)
     twice = next((name for name, count in often.items() if count > 1), None)
     if twice is not None:

@@ -20,7 +20,7 @@ from videozoo.tasks.localisation.prediction import (
     feature_sources,
     segments_of,
 )
-from videozoo.tasks.localisation.scoring import LocalisationInference, Source
+from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
 from videozoo.tasks.localisation.sources import FeatureSource, data_of
 from videozoo.tasks.predictors import (
     Features,
@@ -86,7 +86,7 @@ class SegmentPredictor(Predictor):
         warn_of(failed)
         return results
 
-    def _of_arrays(self, features: Sequence[Features], first: int) -> Source:
+    def _of_arrays(self, features: Sequence[Features], first: int) -> VideoSource:
         if self._sources_of is not feature_sources:
             raise UsageError(
                 f"{self.config.spec.title} scores proposals, which are read from files; name them"

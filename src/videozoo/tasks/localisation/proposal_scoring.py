@@ -46,7 +46,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.prediction import predicted
 from videozoo.tasks.localisation.predictor import SegmentPredictor
-from videozoo.tasks.localisation.scoring import NetworkOutput, Source, generator_of
+from videozoo.tasks.localisation.scoring import NetworkOutput, VideoSource, generator_of
 from videozoo.tasks.localisation.sources import (
     Known,
     known_durations,
@@ -116,7 +116,7 @@ def scoring_loss(config: RunConfig, accelerator: Accelerator) -> LossOf:
     return loss_of
 
 
-def _test_videos(config: RunConfig, _trained: Trained) -> Source:
+def _test_videos(config: RunConfig, _trained: Trained) -> VideoSource:
     data = _data_of(config.data, config.eval.max_proposals)
     videos = load_proposals(data, "test")
     return ProposalSource(config, config.eval, videos, data=data)
@@ -130,7 +130,7 @@ def load(trained: Trained, *, device: Device = "auto") -> SegmentPredictor:
     return SegmentPredictor(trained, device=device, sources_of=input_proposals)
 
 
-class ProposalSource(Source):
+class ProposalSource(VideoSource):
     """Videos with a table of proposals and a file of their features each."""
 
     def __init__(
@@ -235,7 +235,7 @@ def _data_of(data: ProposalData, most: int | None) -> ProposalData:
     return data if most is None else data.model_copy(update={"max_proposals": most})
 
 
-def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[Source]:
+def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[VideoSource]:
     """Find proposals to score.
 
     Args:

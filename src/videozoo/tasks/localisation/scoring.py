@@ -42,10 +42,10 @@ class NetworkOutput:
 
 
 LocalisationResults = InferenceResults[VideoProposals, MeanLosses]
-"""By number of the video among `Source.present`; losses where they are asked for."""
+"""By number of the video among `VideoSource.present`; losses where they are asked for."""
 
 
-class Source(ABC):
+class VideoSource(ABC):
     """Some videos, and how what a network gives for them is read."""
 
     config: RunConfig
@@ -73,7 +73,7 @@ class LocalisationInference:
     def __init__(
         self,
         module: nn.Module,
-        source: Source,
+        source: VideoSource,
         accelerator: Accelerator,
         *,
         skip_bad: bool = False,

@@ -36,7 +36,12 @@ from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
 from videozoo.tasks.inference import eval_loader
-from videozoo.tasks.localisation.scoring import NetworkOutput, Source, candidate_table, generator_of
+from videozoo.tasks.localisation.scoring import (
+    NetworkOutput,
+    VideoSource,
+    candidate_table,
+    generator_of,
+)
 from videozoo.types import Localisation, ProposalGeneration, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
@@ -66,7 +71,7 @@ def sequence_shape(config: RunConfig) -> SequenceShape:
     return localiser_of(config).sequence_shape(config.model)
 
 
-class FeatureSource(Source):
+class FeatureSource(VideoSource):
     """Videos with a file of features each."""
 
     def __init__(

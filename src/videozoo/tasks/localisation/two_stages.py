@@ -46,7 +46,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss, scoring_of
 from videozoo.tasks.localisation.score_files import proposals_of
-from videozoo.tasks.localisation.scoring import NetworkOutput, Source
+from videozoo.tasks.localisation.scoring import NetworkOutput, VideoSource
 from videozoo.tasks.localisation.sources import FeatureSource, find_videos, generation_of
 from videozoo.tasks.localisation.training import held_out_videos, refuse_data
 from videozoo.tasks.next_steps import after_training
@@ -185,7 +185,7 @@ def _train_second(
     learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is
     held_out = held_out_videos(first, request, learnt, lambda _text: None)
     say(f"proposals of {len(learnt.present)} videos, from {weights}")
-    found = _described(module, first, learnt, options, accelerator, training=True)
+    found = _first_stage_proposals(module, first, learnt, options, accelerator, training=True)
     batches = TrainLoader(
         MemoryProposals(found, seed=settings.seed),
         batch_size=device_batch_size(settings, accelerator.num_processes),
@@ -194,8 +194,10 @@ def _train_second(
     )
     source = None
     if held_out is not None:
-        checked = _described(module, first, held_out, options, accelerator, training=False)
-        source = MemorySource(second, second.eval, held_out.annotations, checked)
+        checked = _first_stage_proposals(
+            module, first, held_out, options, accelerator, training=False
+        )
+        source = MemoryProposalSource(second, second.eval, held_out.annotations, checked)
     best, title = DECIDES["auc"]
     plan = TrainingPlan(
         batches=batches,
@@ -211,7 +213,7 @@ def _train_second(
     return run_training(second, request, plan, accelerator=accelerator, console=out, outer=outer)
 
 
-def _described(
+def _first_stage_proposals(
     module: nn.Module,
     config: RunConfig,
     videos: SequenceVideos,
@@ -234,7 +236,7 @@ class _FirstStage:
     """The first stage over videos: its curves become proposals for the second."""
 
     module: nn.Module
-    source: Source
+    source: VideoSource
     batches: EvalLoader[SequenceBatch]
     accelerator: Accelerator
     options: ProposalGeneration
@@ -258,7 +260,7 @@ class _FirstStage:
         return found
 
 
-class MemorySource(Source):
+class MemoryProposalSource(VideoSource):
     """Videos whose proposals are there already."""
 
     def __init__(

@@ -4,7 +4,16 @@ from videozoo.tasks.moments.evaluation import evaluate
 from videozoo.tasks.moments.export import export
 from videozoo.tasks.moments.prediction import predict
 from videozoo.tasks.moments.predictor import MomentRetriever, load
-from videozoo.tasks.moments.scoring import Found, Moment
+from videozoo.tasks.moments.scoring import Moment, QueryMoments
 from videozoo.tasks.moments.training import train
 
-__all__ = ["Found", "Moment", "MomentRetriever", "evaluate", "export", "load", "predict", "train"]
+__all__ = [
+    "Moment",
+    "MomentRetriever",
+    "QueryMoments",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "train",
+]

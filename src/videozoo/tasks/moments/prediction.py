@@ -21,8 +21,8 @@ from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
 from videozoo.tasks.moments.scoring import (
-    Found,
     MomentResults,
+    QueryMoments,
     all_found,
     check_origin,
     moment_model,
@@ -35,7 +35,7 @@ from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, 
 _MOST_DRAWN = 20  # sentences of a picture
 
 
-def _predicted(job: PredictJob) -> Predicted[Found]:
+def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
     config, request = job.config, job.request
     moments = moments_of(request.inputs, request.sentences, config, strict=request.strict)
     job.note(moments.notes)
@@ -129,7 +129,7 @@ def _default_windows(config: RunConfig) -> WindowSource:
     return load_windows(config.data, "test", visual_dim=visual_dim)
 
 
-def _prediction(one: Found, config: RunConfig) -> dict[str, Any]:
+def _prediction(one: QueryMoments, config: RunConfig) -> dict[str, Any]:
     settings = config.predict
     return {
         "video": one.video,

@@ -13,7 +13,7 @@ from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.prediction import moments_of
 from videozoo.tasks.moments.scoring import (
-    Found,
+    QueryMoments,
     all_found,
     check_origin,
     moment_model,
@@ -101,7 +101,7 @@ class MomentRetriever(Predictor):
         videos = sorted(asked.videos, key=lambda video: order.index(video.name))
         return replace(asked, videos=tuple(videos))
 
-    def _result(self, found: Found) -> VideoMoments:
+    def _result(self, found: QueryMoments) -> VideoMoments:
         settings = self.config.predict
         best = found.top(settings.top_k, limit=settings.nms_limit)
         return VideoMoments(

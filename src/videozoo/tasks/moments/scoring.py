@@ -43,7 +43,7 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class QueryMoments:
     """What was found for one sentence in one video."""
 
     video: str
@@ -74,7 +74,7 @@ class Found:
         ]
 
 
-MomentResults = InferenceResults[tuple[Found, ...], None]
+MomentResults = InferenceResults[tuple[QueryMoments, ...], None]
 """By number of the video: one a sentence."""
 
 
@@ -96,7 +96,9 @@ class MomentInference:
         pairs = zip(on_device.visual, on_device.sentences, strict=True)
         return [self.model(visual, sentences) for visual, sentences in pairs]
 
-    def results(self, batch: SearchBatch, outputs: list[Tensor]) -> Mapping[int, tuple[Found, ...]]:
+    def results(
+        self, batch: SearchBatch, outputs: list[Tensor]
+    ) -> Mapping[int, tuple[QueryMoments, ...]]:
         """All windows as the model moved them."""
         moments = self.moments
         return {
@@ -130,18 +132,18 @@ def search(
     )
 
 
-def all_found(searched: MomentResults) -> list[Found]:
+def all_found(searched: MomentResults) -> list[QueryMoments]:
     """What was found, video by video."""
     return [one for found in searched.by_number.values() for one in found]
 
 
-def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[Found, ...]:
+def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[QueryMoments, ...]:
     scores, offsets = grid[0].astype(np.float64), grid[1:].astype(np.float64).transpose(1, 2, 0)
     moments = video.windows + offsets
     if unit == "seconds" and video.length is not None:  # 2019 left them as they were
         moments = moments.clip(0, video.length)
     return tuple(
-        Found(
+        QueryMoments(
             video=video.name,
             number=number,
             query=query,
