@@ -1,4 +1,4 @@
-"""The part of a training that is the same whatever the model eats."""
+"""The part of a training shared by all tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.loader import Batch, TrainLoader, VideoDataset
+from videozoo.data.loader import Batch, LoaderSettings, TrainLoader, VideoDataset
 from videozoo.engine.devices import (
     device_batch_size,
     finish,
@@ -59,6 +59,8 @@ class TrainingPlan:
     best: Best
     metric_title: str
     """What people call the metric that decides, e.g. "top-1"."""
+    config: RunConfig | None = None
+    """Where the data settle more of it; by default that of the job."""
     class_names: Sequence[str] | None = None
     vocabulary: Sequence[str] | None = None
     """The words of a model that writes, in place of classes."""
@@ -72,40 +74,58 @@ class TrainingPlan:
     """What is counted and learnt from, in the plural."""
 
 
-def open_run(
-    config: RunConfig, request: TrainRequest, console: Console | None
-) -> tuple[Accelerator, Console, Callable[[str], None]]:
-    """Join the processes of a training; give the accelerator, a console and a way to speak once."""
-    out = console or Console(stderr=True)
-    settings = config.train
-    accelerator = make_accelerator(
-        device=request.device, precision=settings.precision, num_gpus=settings.num_gpus
-    )
-    share_cores(accelerator.device, config.data.num_workers)
-    say = speaker(out, accelerator)
-    for note in config.notes:
-        say(f"note: {note}")
-    if request.valid_interval > 0 and not isinstance(config.data, AnnotatedData):
-        say_if_learnt_from(say, config.data, "val")
-    return accelerator, out, say
+@dataclass(frozen=True)
+class TrainJob:
+    """What `tasks.train` hands to a task."""
 
+    config: RunConfig
+    request: TrainRequest
+    accelerator: Accelerator
+    console: Console
+    say: Callable[[str], None]
+    """Prints a line, once for all processes."""
 
-def train_loader(
-    dataset: VideoDataset[Any, B], config: RunConfig, accelerator: Accelerator
-) -> TrainLoader[B]:
-    """Open the share of this process.
+    @classmethod
+    def open(cls, config: RunConfig, request: TrainRequest, console: Console | None) -> TrainJob:
+        """Join the processes, say what the configuration notes."""
+        out = console or Console(stderr=True)
+        settings = config.train
+        accelerator = make_accelerator(
+            device=request.device, precision=settings.precision, num_gpus=settings.num_gpus
+        )
+        share_cores(accelerator.device, config.data.num_workers)
+        say = speaker(out, accelerator)
+        for note in config.notes:
+            say(f"note: {note}")
+        if request.valid_interval > 0 and not isinstance(config.data, AnnotatedData):
+            say_if_learnt_from(say, config.data, "val")
+        return cls(config, request, accelerator, out, say)
 
-    Raises:
-        DataError: There is too little to learn from.
-        RunError: The batch cannot be shared evenly.
-    """
-    return TrainLoader(
-        dataset,
-        config.data,
-        batch_size=device_batch_size(config.train, accelerator.num_processes),
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-    )
+    @property
+    def batch_size(self) -> int:
+        """Videos, or other items, in a batch of this process.
+
+        Raises:
+            RunError: The batch cannot be shared evenly.
+        """
+        return device_batch_size(self.config.train, self.accelerator.num_processes)
+
+    def loader(
+        self, dataset: VideoDataset[Any, B], settings: LoaderSettings | None = None
+    ) -> TrainLoader[B]:
+        """Open the share of this process, by default as the `data:` section says.
+
+        Raises:
+            DataError: There is too little to learn from.
+            RunError: The batch cannot be shared evenly.
+        """
+        return TrainLoader(
+            dataset,
+            settings or self.config.data,
+            batch_size=self.batch_size,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
 
 
 def say_shared(
@@ -128,28 +148,20 @@ def say_shared(
 
 
 def run_training(
-    config: RunConfig,
-    request: TrainRequest,
-    plan: TrainingPlan,
-    *,
-    accelerator: Accelerator,
-    console: Console,
-    outer: RunFolder | None = None,
+    job: TrainJob, plan: TrainingPlan, *, outer: RunFolder | None = None
 ) -> TrainResult:
-    """Train the configured model into the folder of `request`.
+    """Train the configured model into the folder of the request.
 
     Args:
-        config: The run.
-        request: What was asked for.
+        job: What was asked for.
         plan: What it learns.
-        accelerator: From `open_run`.
-        console: From `open_run`.
         outer: The folder of the run that this one is a part of.
 
     Raises:
         VideozooError: The weights, the folder or the machine do not fit.
     """
-    say = speaker(console, accelerator)
+    config, request = plan.config or job.config, job.request
+    accelerator, say = job.accelerator, job.say
     settings = config.train
     can_validate = plan.num_held_out is not None
     validates = can_validate and request.valid_interval <= settings.epochs
@@ -219,7 +231,7 @@ def run_training(
             slow_data_advice=_slow_data_advice(config.data.num_workers),
         ),
         resume=request.resume,
-        console=console,
+        console=job.console,
         on_event=on_event,
     )
     _say_result(result, plan, say)

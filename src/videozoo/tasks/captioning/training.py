@@ -4,52 +4,33 @@ from __future__ import annotations
 
 import torch
 from accelerate.utils import gather_object
-from rich.console import Console
 from torch import Tensor, nn
 
-from videozoo.config import RunConfig
 from videozoo.data.captions import (
     CaptionBatch,
     CaptionDataset,
     count_unknown,
     load_events,
 )
-from videozoo.engine.devices import device_batch_size
-from videozoo.engine.loop import Best, TrainResult
-from videozoo.errors import DataError, UsageError
+from videozoo.engine.loop import Best
+from videozoo.errors import DataError
 from videozoo.ops.sentences import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
-from videozoo.tasks.common import speaker
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.inference import eval_loader
-from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.train import Training
 
 
-def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
-) -> TrainResult:
-    """Train a model as `config` says, into the folder of `request`.
-
-    Raises:
-        VideozooError: The data, the weights, the folder or the machine do not fit.
-    """
-    if request.data is not None:
-        raise UsageError(
-            f"--data is for folders of videos; {config.spec.title} learns from events and "
-            "features: --set data.train=FILE --set data.features=DIR"
-        )
-    vocabulary = vocabulary_to_learn(config)
-    config = sized(config, vocabulary, str(config.data.vocabulary or config.data.train))
-    accelerator, out, say = open_run(config, request, console)
-    settings, data = config.train, config.data
-    world = accelerator.num_processes
-    share = device_batch_size(settings, world)
+def _plan(job: TrainJob) -> TrainingPlan:
+    data, accelerator, say = job.config.data, job.accelerator, job.say
+    vocabulary = vocabulary_to_learn(job.config)
+    config = sized(job.config, vocabulary, str(data.vocabulary or data.train))
     feature_dim: int = config.model.feature_dim
     events = load_events(data, "train", feature_dim=feature_dim)
     dims = {"feature_dim": feature_dim}
-    dataset = CaptionDataset(events, vocabulary, data, seed=settings.seed, **dims)
-    batches = train_loader(dataset, config, accelerator)
+    dataset = CaptionDataset(events, vocabulary, data, seed=config.train.seed, **dims)
+    batches = job.loader(dataset)
     unknown = count_unknown(events.events, vocabulary)
     if unknown.total and unknown.unknown == unknown.total:
         source = data.vocabulary or f"data.min_word_count={data.min_word_count}"
@@ -60,7 +41,7 @@ def train(
         )
     if unknown.note:
         say(f"note: {unknown.note}")
-    validates = request.valid_interval > 0 and data.val is not None
+    validates = job.request.valid_interval > 0 and data.val is not None
     held_out = load_events(data, "val", feature_dim=feature_dim) if validates else None
     for line in dict.fromkeys((*events.notes, *(held_out.notes if held_out else ()))):
         say(f"note: {line}")
@@ -97,7 +78,9 @@ def train(
         assert held_out is not None
         loss, words = 0.0, 0
         checked = CaptionDataset(held_out, vocabulary, data, **dims)
-        for batch in eval_loader(checked, data, accelerator, batch_size=share, skip_bad=True):
+        for batch in eval_loader(
+            checked, data, accelerator, batch_size=job.batch_size, skip_bad=True
+        ):
             batch = batch.to(accelerator.device)
             with torch.inference_mode(), accelerator.autocast():
                 logits = module(batch.features, batch.lengths, batch.words)
@@ -105,12 +88,14 @@ def train(
             loss += float(caption_loss(logits, batch.targets)) * count
             words += count
         parts: list[tuple[float, int]] = [(loss, words)]
-        if world > 1:
+        if accelerator.num_processes > 1:
             parts = gather_object(parts)
         total = sum(count for _, count in parts)
         return {"loss": sum(value for value, _ in parts) / total} if total else {}
 
-    plan = TrainingPlan(
+    say(f"vocabulary: {len(vocabulary):,} words")
+    return TrainingPlan(
+        config=config,
         batches=batches,
         num_train=len(events),
         num_held_out=None if held_out is None else len(held_out),
@@ -123,5 +108,9 @@ def train(
         items="sentences",
         example=[events.path if held_out is None else held_out.path],
     )
-    speaker(out, accelerator)(f"vocabulary: {len(vocabulary):,} words")
-    return run_training(config, request, plan, accelerator=accelerator, console=out)
+
+
+train = Training(
+    plan=_plan,
+    learns_from="events and features: --set data.train=FILE --set data.features=DIR",
+)

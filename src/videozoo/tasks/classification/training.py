@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
@@ -19,10 +18,7 @@ from videozoo.data.clips import (
     load_entries,
     settled_first_label,
 )
-from videozoo.engine.devices import (
-    device_batch_size,
-)
-from videozoo.engine.loop import Best, TrainResult
+from videozoo.engine.loop import Best
 from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
@@ -30,30 +26,26 @@ from videozoo.tasks.classification.common import clip_shape, configured_class_na
 from videozoo.tasks.classification.labels import check_learnable, remarks
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
 from videozoo.tasks.common import without_absent_names
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
+from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
 from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.train import Training
 
 
-def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
-) -> TrainResult:
-    """Train a model as `config` says, into the folder of `request`.
+def _configured(config: RunConfig, request: TrainRequest) -> RunConfig:
+    config = for_folder(config, request.data) if request.data else config
+    return _with_first_label(without_absent_names(config))
 
-    Raises:
-        VideozooError: The data, the weights, the folder or the machine do not fit.
-    """
-    config = without_absent_names(for_folder(config, request.data) if request.data else config)
-    config = _with_first_label(config)
-    accelerator, out, say = open_run(config, request, console)
+
+def _plan(job: TrainJob) -> TrainingPlan:
+    config, accelerator = job.config, job.accelerator
     settings, data = config.train, config.data
-    share = device_batch_size(settings, accelerator.num_processes)
     names = configured_class_names(config)
     entries = load_entries(data, "train", num_classes=config.model.num_classes)
     check_learnable(entries, data.train)
-    held_out = _validation_entries(config, request)
+    held_out = _validation_entries(job)
     for remark in remarks(entries, held_out or (), data.train, config.model.num_classes, names):
-        say(f"note: {remark}")
+        job.say(f"note: {remark}")
     dataset = ClipDataset(
         entries,
         clip_shape(config),
@@ -79,13 +71,13 @@ def train(
             config,
             held_out,
             accelerator,
-            views=ClipViews(batch_size=share),
+            views=ClipViews(batch_size=job.batch_size),
         )
         accuracy = run(inference, accelerator, keep=False).counter.accuracy
         return accuracy.summary() if accuracy.total else {}
 
-    plan = TrainingPlan(
-        batches=train_loader(dataset, config, accelerator),
+    return TrainingPlan(
+        batches=job.loader(dataset),
         num_train=len(entries),
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,
@@ -95,7 +87,9 @@ def train(
         class_names=names,
         example=[(held_out or entries)[0].path],
     )
-    return run_training(config, request, plan, accelerator=accelerator, console=out)
+
+
+train = Training(plan=_plan, configured=_configured)
 
 
 def for_folder(config: RunConfig, folder: Path) -> RunConfig:
@@ -126,7 +120,8 @@ def _with_first_label(config: RunConfig) -> RunConfig:
     return replace(changed, notes=(*config.notes, *([remark] if remark else ())))
 
 
-def _validation_entries(config: RunConfig, request: TrainRequest) -> list[ClipEntry] | None:
-    if request.valid_interval == 0 or not has_entries(config.data, "val"):
+def _validation_entries(job: TrainJob) -> list[ClipEntry] | None:
+    data = job.config.data
+    if job.request.valid_interval == 0 or not has_entries(data, "val"):
         return None
-    return load_entries(config.data, "val", num_classes=config.model.num_classes)
+    return load_entries(data, "val", num_classes=job.config.model.num_classes)

@@ -9,16 +9,23 @@ from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.annotations.segments import Annotation
+from videozoo.data.loader import TrainLoader
+from videozoo.data.proposals import ProposalVideos
+from videozoo.data.segments import SequenceVideos
 from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError, few
+from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource, generator_of
 
+Videos = SequenceVideos | ProposalVideos
 LossOf = Callable[[nn.Module, Any, Generator], Mapping[str, Tensor]]
 """From the model, a batch on its device and random numbers to `loss` and its parts."""
 
+FEATURES = "features: --set data.features=DIR --set data.annotations=FILE"
+"""What localisers learn from, see `tasks.train.Training`."""
 DECIDES: dict[str, tuple[Best, str]] = {
     "auc": (Best(name="auc"), "AUC"),
     "map": (Best(name="map"), "average mAP"),
@@ -27,14 +34,48 @@ DECIDES: dict[str, tuple[Best, str]] = {
 """What decides between epochs, and what people call it."""
 
 
-def loss_function(
-    config: RunConfig, loss_of: LossOf, accelerator: Accelerator
+def training_plan(
+    job: TrainJob,
+    batches: TrainLoader[Any],
+    source: VideoSource | None,
+    *,
+    num_train: int,
+    loss_of: LossOf,
+    decides: str,
+    **more: Any,
+) -> TrainingPlan:
+    """Say what a localiser learns.
+
+    Args:
+        job: The training.
+        batches: Of the videos to learn from.
+        source: The videos to check with; None: no validation.
+        num_train: Videos to learn from.
+        loss_of: The model's losses.
+        decides: A key of `DECIDES`.
+        more: Other fields of the plan.
+    """
+    best, title = DECIDES[decides]
+    return TrainingPlan(
+        batches=batches,
+        num_train=num_train,
+        num_held_out=None if source is None else len(source.present),
+        loss_of=_loss_function(job, loss_of),
+        validate=_validation(source, job.accelerator, decides),
+        best=best,
+        metric_title=title,
+        **more,
+    )
+
+
+def _loss_function(
+    job: TrainJob, loss_of: LossOf
 ) -> Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor | float]]]:
     """Make what `engine.loop.fit` calls: going on after a stop draws what staying would have."""
-    seed, rank = config.train.seed, accelerator.process_index
+    seed, rank = job.config.train.seed, job.accelerator.process_index
 
     def losses(model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor | float]]:
-        batch = batch.to(accelerator.device)
+        batch = batch.to(job.accelerator.device)
         generator = generator_of(seed, batch.epoch, batch.place, rank)
         parts = loss_of(model, batch, generator)
         total = float(len(batch))
@@ -48,7 +89,7 @@ def loss_function(
     return losses
 
 
-def validation(
+def _validation(
     source: VideoSource | None, accelerator: Accelerator, decides: str
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """Make what checks a model; videos that cannot be read do not count."""
@@ -69,14 +110,13 @@ def refuse_settings(config: RunConfig) -> None:
             raise ConfigError(f"train.{key}: is for models that classify clips; leave it at 0")
 
 
-def refuse_unannotated(
-    annotations: Annotations, present: Sequence[Annotation], purpose: str
-) -> None:
+def refuse_unannotated(videos: Videos, purpose: str) -> None:
     """Raise where nothing happens in any of some videos, before hours are spent on them.
 
     Raises:
         DataError: None has a segment.
     """
+    annotations, present = videos.annotations, videos.present
     if not any(one.instances for one in present):
         left_out = annotations.left_out
         first = left_out[0].removeprefix(f"{annotations.path}: ") if left_out else ""
@@ -102,10 +142,21 @@ def say_seen(say: Callable[[str], None], what: str, num_seen: int, total: int, k
         )
 
 
-def say_missing(
-    say: Callable[[str], None], what: str, num_present: int, missing: tuple[str, ...]
-) -> None:
+def say_missing(say: Callable[[str], None], what: str, videos: Videos) -> None:
     """Say on how many videos something is done, where some have no features."""
-    if missing:
-        total = num_present + len(missing)
-        say(f"note: {what} on {num_present} of {total} videos; no features of {few(missing)}")
+    if videos.missing:
+        present = len(videos.present)
+        total = present + len(videos.missing)
+        say(f"note: {what} on {present} of {total} videos; no features of {few(videos.missing)}")
+
+
+def check_held_out(videos: Videos, learnt: Videos, say: Callable[[str], None]) -> None:
+    """Say which videos to check with are missing, and how many are also learnt from.
+
+    Raises:
+        DataError: None has a segment.
+    """
+    say_missing(say, "validation", videos)
+    refuse_unannotated(videos, "to check with")
+    num_seen = seen_in_training(videos.present, (one.video for one in learnt.annotations.videos))
+    say_seen(say, "validation", num_seen, len(videos.present), "val_subset")

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from rich.console import Console
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotations
 from videozoo.data.coverage import are_of_one_file
-from videozoo.data.loader import EvalLoader
+from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.proposals import (
     ProposalBatch,
     ProposalDataset,
@@ -25,24 +24,20 @@ from videozoo.data.proposals import (
     load_proposals,
 )
 from videozoo.data.text import spellings
-from videozoo.engine.loop import TrainResult
 from videozoo.errors import ConfigError, DataError
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.evaluate import Evaluation
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, train_loader
+from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import evaluated
 from videozoo.tasks.localisation.fitting import (
-    DECIDES,
-    LossOf,
-    loss_function,
+    FEATURES,
+    check_held_out,
     refuse_settings,
     refuse_unannotated,
     say_missing,
-    say_seen,
-    seen_in_training,
-    validation,
+    training_plan,
 )
 from videozoo.tasks.localisation.prediction import predicted
 from videozoo.tasks.localisation.predictor import SegmentPredictor
@@ -54,66 +49,58 @@ from videozoo.tasks.localisation.sources import (
     named_losses,
     of_known_length,
 )
-from videozoo.tasks.localisation.training import refuse_data
 from videozoo.tasks.predict import Prediction
 from videozoo.tasks.requests import Device, TrainRequest
+from videozoo.tasks.train import Training
 from videozoo.types import Candidates, ProposalScoring
 
 
-def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
-) -> TrainResult:
-    """Train a model as `config` says, into the folder of `request`.
-
-    Raises:
-        VideozooError: The data, the weights, the folder or the machine do not fit.
-    """
-    refuse_data(config, request)
+def _configured(config: RunConfig, _request: TrainRequest) -> RunConfig:
     refuse_settings(config)
-    accelerator, out, say = open_run(config, request, console)
-    data = config.data
+    return config
+
+
+def _plan(job: TrainJob) -> TrainingPlan:
+    config, data = job.config, job.config.data
     learnt = load_proposals(data, "train")
-    refuse_unannotated(learnt.annotations, learnt.present, "to learn from")
+    refuse_unannotated(learnt, "to learn from")
     dataset = ProposalDataset(
         learnt, data, feature_dim=proposal_dim(config), seed=config.train.seed
     )
-    batches = train_loader(dataset, config, accelerator)
-    say_missing(say, "training", len(learnt.present), learnt.missing)
+    batches = job.loader(dataset)
+    say_missing(job.say, "training", learnt)
     source = None
-    if request.valid_interval > 0:
+    if job.request.valid_interval > 0:
         held_out = load_proposals(data, "val", quiet=are_of_one_file(data))
         source = ProposalSource(config, config.eval, held_out, with_loss=True)
-        say_missing(say, "validation", len(source.present), source.missing)
-        refuse_unannotated(source.annotations, source.present, "to check with")
-        learnt_from = (one.video for one in learnt.annotations.videos)
-        num_seen = seen_in_training(source.present, learnt_from)
-        say_seen(say, "validation", num_seen, len(source.present), "val_subset")
-    best, title = DECIDES["auc"]
-    plan = TrainingPlan(
-        batches=batches,
-        num_train=len(learnt.present),
-        num_held_out=None if source is None else len(source.present),
-        loss_of=loss_function(config, scoring_loss(config, accelerator), accelerator),
-        validate=validation(source, accelerator, "auc"),
-        best=best,
-        metric_title=title,
-        class_names=None,
-    )
-    return run_training(config, request, plan, accelerator=accelerator, console=out)
+        check_held_out(held_out, learnt, job.say)
+    return scoring_plan(job, batches, source, num_train=len(learnt.present))
 
 
-def scoring_loss(config: RunConfig, accelerator: Accelerator) -> LossOf:
-    """The loss of a batch of proposals."""
-    losses = scoring_of(config).losses
+train = Training(plan=_plan, configured=_configured, learns_from=FEATURES)
+
+
+def scoring_plan(
+    job: TrainJob,
+    batches: TrainLoader[ProposalBatch],
+    source: VideoSource | None,
+    *,
+    num_train: int,
+    **more: Any,
+) -> TrainingPlan:
+    """Say what a network that scores proposals learns; see `training_plan`."""
+    losses = scoring_of(job.config).losses
 
     def loss_of(
         model: nn.Module, batch: ProposalBatch, generator: Generator
     ) -> Mapping[str, Tensor]:
-        with accelerator.autocast():
+        with job.accelerator.autocast():
             scores = model(batch.features)
         return losses(scores, batch.tious, batch.mask, generator)
 
-    return loss_of
+    return training_plan(
+        job, batches, source, num_train=num_train, loss_of=loss_of, decides="auc", **more
+    )
 
 
 def _test_videos(config: RunConfig, _trained: Trained) -> VideoSource:

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotations
-from videozoo.data.loader import EvalLoader, Reading, TrainLoader
+from videozoo.data.loader import EvalLoader, Reading
 from videozoo.data.proposals import MemoryProposals, ProposalBatch, ProposedVideo
 from videozoo.data.segments import SequenceBatch, SequenceVideos
-from videozoo.engine.devices import device_batch_size
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.settings import TwoStageTrainSettings
@@ -34,21 +33,16 @@ from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training
+from videozoo.tasks.fitting import TrainJob, run_training
 from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
-from videozoo.tasks.localisation.fitting import (
-    DECIDES,
-    loss_function,
-    refuse_settings,
-    validation,
-)
-from videozoo.tasks.localisation.proposal_scoring import scored, scoring_loss, scoring_of
+from videozoo.tasks.localisation.fitting import refuse_settings
+from videozoo.tasks.localisation.proposal_scoring import scored, scoring_of, scoring_plan
 from videozoo.tasks.localisation.score_files import proposals_of
 from videozoo.tasks.localisation.scoring import NetworkOutput, VideoSource
 from videozoo.tasks.localisation.sources import FeatureSource, find_videos, generation_of
-from videozoo.tasks.localisation.training import held_out_videos, refuse_data
+from videozoo.tasks.localisation.training import held_out_videos
 from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.starting import FRESH
@@ -69,7 +63,7 @@ def train(
     Raises:
         VideozooError: The data, the weights, the folder or the machine do not fit.
     """
-    refuse_data(config, request)
+    localisation.train.refuse_data(config, request)
     refuse_settings(config)
     task = _task_of(config)
     if request.pretrain not in (None, FRESH) and not request.pretrain_or_fresh:
@@ -78,7 +72,8 @@ def train(
             f"{task.first.model} and {task.second.model} by themselves"
         )
     first, second = _stages(config)
-    accelerator, _, say = open_run(replace(config, notes=()), request, console)
+    job = TrainJob.open(replace(config, notes=()), request, console)
+    accelerator, say = job.accelerator, job.say
     path = request.save_dir
     if request.resume and not (path / "config.yaml").is_file():
         raise RunError(f"{path}: holds no run; start a new run there without --resume")
@@ -176,41 +171,25 @@ def _train_second(
     console: Console | None,
     outer: RunFolder,
 ) -> TrainResult:
-    accelerator, out, say = open_run(second, request, console)
-    settings, options = second.train, generation_of(first)
+    job = TrainJob.open(second, request, console)
+    accelerator, options = job.accelerator, generation_of(first)
     weights = resolve_weights(str(request.save_dir.parent / FIRST))
     module = build(first)
     load_state(module, read_weights(weights)[0], source=weights)
     module.to(accelerator.device).eval()
     learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is
     held_out = held_out_videos(first, request, learnt, lambda _text: None)
-    say(f"proposals of {len(learnt.present)} videos, from {weights}")
+    job.say(f"proposals of {len(learnt.present)} videos, from {weights}")
     found = _first_stage_proposals(module, first, learnt, options, accelerator, training=True)
-    batches = TrainLoader(
-        MemoryProposals(found, seed=settings.seed),
-        batch_size=device_batch_size(settings, accelerator.num_processes),
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-    )
+    batches = job.loader(MemoryProposals(found, seed=second.train.seed), Reading())
     source = None
     if held_out is not None:
         checked = _first_stage_proposals(
             module, first, held_out, options, accelerator, training=False
         )
         source = MemoryProposalSource(second, second.eval, held_out.annotations, checked)
-    best, title = DECIDES["auc"]
-    plan = TrainingPlan(
-        batches=batches,
-        num_train=len(found),
-        num_held_out=None if source is None else len(source.present),
-        loss_of=loss_function(second, scoring_loss(second, accelerator), accelerator),
-        validate=validation(source, accelerator, "auc"),
-        best=best,
-        metric_title=title,
-        class_names=None,
-        features=learnt.files.extractor,
-    )
-    return run_training(second, request, plan, accelerator=accelerator, console=out, outer=outer)
+    plan = scoring_plan(job, batches, source, num_train=len(found), features=learnt.files.extractor)
+    return run_training(job, plan, outer=outer)
 
 
 def _first_stage_proposals(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from torch import Tensor, nn
 
-from videozoo.config import RunConfig
 from videozoo.data.moments import (
     MomentSet,
     PairBatch,
@@ -15,10 +13,9 @@ from videozoo.data.moments import (
     has_part,
     load_moments,
 )
-from videozoo.engine.loop import Best, TrainResult
-from videozoo.errors import UsageError
+from videozoo.engine.loop import Best
 from videozoo.metrics.moments import mean_tiou, recall
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.moments.scoring import (
     all_found,
     origin_of,
@@ -26,30 +23,17 @@ from videozoo.tasks.moments.scoring import (
     retrieval_of,
     search,
 )
-from videozoo.tasks.requests import TrainRequest
+from videozoo.tasks.train import Training
 
 
-def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
-) -> TrainResult:
-    """Train a model as `config` says, into the folder of `request`.
-
-    Raises:
-        VideozooError: The data, the weights, the folder or the machine do not fit.
-    """
-    if request.data is not None:
-        raise UsageError(
-            f"--data is for folders of videos; {config.spec.title} learns from sentences and "
-            "features: --set data.train=FILE --set data.features=DIR"
-        )
-    losses = retrieval_of(config).losses
-    accelerator, out, say = open_run(config, request, console)
-    settings, data = config.train, config.data
+def _plan(job: TrainJob) -> TrainingPlan:
+    config, accelerator, say = job.config, job.accelerator, job.say
+    losses, data = retrieval_of(config).losses, config.data
     visual_dim: int = config.model.visual_dim
     sentence_dim: int = config.model.sentence_dim
     moments = load_moments(data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim)
-    dataset = PairDataset(moments, data, seed=settings.seed)
-    batches = train_loader(dataset, config, accelerator)
+    dataset = PairDataset(moments, data, seed=config.train.seed)
+    batches = job.loader(dataset)
     used = len({(video, query) for video, query, _ in dataset.pairs.table.tolist()})
     say(
         f"{len(moments)} sentences in {len(moments.videos)} videos; {used} of them have windows to "
@@ -57,7 +41,7 @@ def train(
     )
     for reason in moments.left_out:
         say(f"left out: {reason}")
-    validates = request.valid_interval > 0 and has_part(data, "val")
+    validates = job.request.valid_interval > 0 and has_part(data, "val")
     held_out = (
         load_moments(data, "val", visual_dim=visual_dim, sentence_dim=sentence_dim)
         if validates
@@ -91,7 +75,7 @@ def train(
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
         return {**recalls, "mean_tiou": mean_tiou(searches)}
 
-    plan = TrainingPlan(
+    return TrainingPlan(
         batches=batches,
         num_train=used,
         num_held_out=None if held_out is None else len(held_out),
@@ -99,12 +83,10 @@ def train(
         validate=validate,
         best=Best(name="mean_tiou"),
         metric_title="mean tIoU",
-        class_names=None,
         features=origin_of(moments, sentence_dim),
         items="sentences",
         example=_example(moments if held_out is None else held_out),
     )
-    return run_training(config, request, plan, accelerator=accelerator, console=out)
 
 
 def _example(moments: MomentSet) -> list[str | Path]:
@@ -113,3 +95,9 @@ def _example(moments: MomentSet) -> list[str | Path]:
     if not sentence:
         return [moments.path]
     return ["--sentence", sentence, moments.source.path]
+
+
+train = Training(
+    plan=_plan,
+    learns_from="sentences and features: --set data.train=FILE --set data.features=DIR",
+)

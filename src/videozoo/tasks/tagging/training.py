@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from torch import Tensor, nn
 
-from videozoo.config import RunConfig
 from videozoo.data.tags import (
     FeatureBatch,
     FeatureDataset,
     has_records,
     load_records,
 )
-from videozoo.engine.devices import device_batch_size
-from videozoo.engine.loop import Best, TrainResult
-from videozoo.errors import DataError, UsageError
+from videozoo.engine.loop import Best
+from videozoo.errors import DataError
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops.frames import multi_label_loss
-from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.fitting import TrainingPlan, open_run, run_training, say_shared, train_loader
+from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.inference import eval_loader, run
-from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
 from videozoo.tasks.tagging.scoring import (
     TagCounts,
@@ -31,31 +26,17 @@ from videozoo.tasks.tagging.scoring import (
     model_inputs,
     tagging_of,
 )
+from videozoo.tasks.train import Training
 
 
-def train(
-    config: RunConfig, request: TrainRequest, *, console: Console | None = None
-) -> TrainResult:
-    """Train a model as `config` says, into the folder of `request`.
-
-    Raises:
-        VideozooError: The data, the weights, the folder or the machine do not fit.
-    """
-    if request.data is not None:
-        raise UsageError(
-            f"--data is for folders of videos; {config.spec.title} learns from features: "
-            "--set data.train=PATH"
-        )
-    config = without_absent_names(config)
-    accelerator, out, say = open_run(config, request, console)
+def _plan(job: TrainJob) -> TrainingPlan:
+    config, accelerator, say = job.config, job.accelerator, job.say
     settings, data, shape = config.train, config.data, feature_shape(config)
-    world = accelerator.num_processes
-    share = device_batch_size(settings, world)
     classes: int = config.model.num_classes
     records = load_records(data, "train")
     dataset = FeatureDataset(records, shape, data, seed=settings.seed, num_classes=classes)
-    batches = train_loader(dataset, config, accelerator)
-    validates = request.valid_interval > 0 and has_records(data, "val")
+    batches = job.loader(dataset)
+    validates = job.request.valid_interval > 0 and has_records(data, "val")
     held_out = load_records(data, "val") if validates else None
     names = configured_class_names(config)
     learnt = check_labels(
@@ -93,8 +74,7 @@ def train(
             labels = labels * (1 - settings.label_smoothing) + settings.label_smoothing / 2
         loss = multi_label_loss(logits.float(), labels).mean()
         if over_batch == "sum":
-            # over all devices, whose gradients are averaged
-            loss = loss * (share * world * settings.gradient_accumulation)
+            loss = loss * settings.batch_size  # of all devices, whose gradients are averaged
         hits = batch.labels.gather(1, logits.argmax(1, keepdim=True)).sum()
         return loss, {"total": float(len(batch)), "hit_at_one": hits}
 
@@ -115,9 +95,9 @@ def train(
         return found.counter.summary() if found.counter.metrics.videos else {}
 
     def prepare(module: nn.Module) -> None:
-        _refuse_single(module, min(share, len(records)))
+        _refuse_single(module, min(job.batch_size, len(records)))
 
-    plan = TrainingPlan(
+    return TrainingPlan(
         batches=batches,
         num_train=len(records),
         num_held_out=None if held_out is None else len(held_out),
@@ -131,7 +111,9 @@ def train(
         items="records",
         example=[data.train if held_out is None else data.val],
     )
-    return run_training(config, request, plan, accelerator=accelerator, console=out)
+
+
+train = Training(plan=_plan, learns_from="features: --set data.train=PATH")
 
 
 def _refuse_single(module: nn.Module, batch_size: int) -> None:
