@@ -97,7 +97,7 @@ def test_these_are_read(
     [
         (
             "multilabel4.txt",
-            r"multilabel4\.txt:1: three numbers after the path.* one class a video",
+            r"multilabel4\.txt:1: three numbers after the path.* one class per video",
         ),
         ("float.txt", r"float\.txt:1: label '0\.0', expected a whole number"),
         ("nolabel.txt", r"nolabel\.txt:1: no class: expected 'PATH LABEL', got 'fight/fi001\.mp4'"),

@@ -101,7 +101,9 @@ def test_unusable_folders_say_why(tmp_path: Path):
 
     with pytest.raises(DataError, match="cannot be read as a folder"):
         read_folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="no class folders; expected one folder of videos a class"):
+    with pytest.raises(
+        DataError, match="no class folders; expected one folder of videos per class"
+    ):
         read_folder(flat)
     with pytest.raises(DataError, match=r"no videos in class folder 'jump'; .*\.mp4"):
         read_folder(empty)

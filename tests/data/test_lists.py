@@ -116,7 +116,7 @@ def test_every_bad_line_is_named(tmp_path: Path):
         f"  {path}:3: expected 'PATH LABEL', got 'a.mp4 x'",
         f"  {path}:4: expected 'PATH LABEL', got 'a.mp4,1'; "
         "put a blank, not a comma, before the label",
-        f"  {path}:5: label 5, expected 0 to 4; labels start at 0, where data.first_label is not 1",
+        f"  {path}:5: label 5, expected 0 to 4; labels start at 0, unless data.first_label is 1",
         f"  {path}:6: label 6, expected 0 to 4",
         f"  {path}:7: label -1, expected 0 to 4",
         f"  {path}:8: no such video 'z.mp4' (looked in the current folder, {tmp_path})",
@@ -158,8 +158,8 @@ def test_missing_videos_can_be_left_out_but_not_unnoticed(
     ("content", "message"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"", "empty; expected one video a line"),
-        (b" \n\n", "empty; expected one video a line"),
+        (b"", "empty; expected one video per line"),
+        (b" \n\n", "empty; expected one video per line"),
         (b"\x00\x01\x02 1\n", "not a text file"),
     ],
 )
@@ -243,7 +243,7 @@ def test_a_list_without_classes_takes_them_from_folders_named_so(tmp_path: Path)
     assert [e.label for e in read_list(path, class_names=["jump", "run"])] == [1, 0]
     with pytest.raises(DataError, match=r"testlist01.txt:1: no class: expected 'PATH LABEL'"):
         read_list(path)
-    with pytest.raises(DataError, match=r"testlist01.txt:2: no class: .* no folder of it"):
+    with pytest.raises(DataError, match=r"testlist01.txt:2: no class: .* no folder in its path"):
         read_list(path, class_names=["run", "hop"])
 
 
@@ -251,9 +251,12 @@ def test_a_list_without_classes_takes_them_from_folders_named_so(tmp_path: Path)
     ("text", "message"),
     [
         ("a.mp4 0.0\nb.mp4 1.0\n", r":1: label '0\.0', expected a whole number"),
-        ("a.mp4 60 0 1\nb.mp4 52 1 0\n", r":1: three numbers after the path; .* one class a video"),
-        ("a.mp4 60 0 1 1\nb.mp4 5 1 0 0\n", r":1: no such video .*one class a video"),
-        ("a.mp4 0 1\nb.mp4 2\n", r":1: no such video 'a.mp4 0'; .*one class a video"),
+        (
+            "a.mp4 60 0 1\nb.mp4 52 1 0\n",
+            r":1: three numbers after the path; .* one class per video",
+        ),
+        ("a.mp4 60 0 1 1\nb.mp4 5 1 0 0\n", r":1: no such video .*one class per video"),
+        ("a.mp4 0 1\nb.mp4 2\n", r":1: no such video 'a.mp4 0'; .*one class per video"),
         ("path,label\na.mp4,0\nb.mp4\n", r":3: expected 'PATH LABEL' or .* got 'b.mp4'"),
         ("rtsp://camera/1 0\na.mp4 1\n", r":1: rtsp://camera/1: a network address"),
     ],

@@ -215,7 +215,7 @@ def test_frames_and_seconds_meet_where_the_rate_is_known(old: MomentData, tmp_pa
 
     (query,) = load_moments(texts, "train", **DIMS).videos[0].queries
     assert query.moment == pytest.approx((29.4, 117.6))
-    with pytest.raises(DataError, match="tell the frames a second"):
+    with pytest.raises(DataError, match="set the frames per second"):
         load_moments(texts.model_copy(update={"lengths": None}), "train", **DIMS)
 
 

@@ -275,7 +275,9 @@ def test_subsets_that_no_part_is_made_of_are_said(
     found = load_annotations(changed(data, annotations=tmp_path / "all.json", **parts), "train")
 
     assert [one.video for one in found.videos] == ["v0"]
-    assert "in no part of this run: 1 of subset 'train_val', 2 of subset 'extra'" in caplog.text
+    assert (
+        "that no part of this run uses: 1 of subset 'train_val', 2 of subset 'extra'" in caplog.text
+    )
 
 
 # --- bad and missing videos ------------------------------------------------------------------
@@ -306,7 +308,7 @@ def test_missing_features_are_listed(data: SequenceData):
 def test_no_features_at_all_shows_what_is_there(data: SequenceData, tmp_path: Path):
     np.save(tmp_path / "other.npy", features_of(0))
 
-    with pytest.raises(DataError, match="looked for v10, v11; there are those of other"):
+    with pytest.raises(DataError, match="looked for v10, v11; there are features of other"):
         load_videos(changed(data, features=tmp_path), "val")
 
 

@@ -562,7 +562,7 @@ AUDIO = np.zeros((2, 4), np.uint8)
     [
         ({"rgb": RGB}, (1,), r"record 2 \(x\): has no stream 'audio', .* it has: rgb"),
         ({}, (1,), r"has no stream 'audio', which the model reads; it has: none"),
-        ({"rgb": AUDIO, "audio": AUDIO}, (1,), r"rgb has 4 values a frame, expected 6"),
+        ({"rgb": AUDIO, "audio": AUDIO}, (1,), r"rgb has 4 values per frame, expected 6"),
         ({"rgb": RGB, "audio": AUDIO}, (8,), r"record 2 \(x\): label 8, expected 0 to 7"),
         ({"rgb": RGB, "audio": AUDIO}, (-1,), r"label -1, expected 0 to 7"),
         ({"rgb": RGB, "audio": AUDIO}, None, r"has no labels, which training and evaluation need"),
@@ -657,8 +657,8 @@ def test_names_come_from_text_too(tmp_path: Path):
     ("rows", "expected"),
     [
         ("0,a\n2,b\n", "0, 1, 2, ... without gaps"),
-        ("0,a\n0,b\n", ":3: Index '0', expected another number"),
-        ("x,a\n", ":2: Index 'x', expected another number"),
+        ("0,a\n0,b\n", ":3: Index '0', expected a new number"),
+        ("x,a\n", ":2: Index 'x', expected a new number"),
         ("", "0, 1, 2, ... without gaps"),
     ],
 )

@@ -344,7 +344,7 @@ def test_numbers_end():
 def test_a_message_that_is_cut_is_no_message():
     message = encode("a", None, {"rgb": np.ones((2, 3), np.uint8)})
 
-    with pytest.raises(WireError, match="longer than what holds it"):
+    with pytest.raises(WireError, match="longer than the message around it"):
         parse(message[:-1])
 
 

@@ -185,7 +185,7 @@ def test_overwriting_removes_only_what_was_extracted(kind: FolderKind, tmp_path:
 def test_folders_of_others_are_left_alone(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("x")
     for overwrite in (False, True):
-        with pytest.raises(DataError, match="holds files that are not of an extraction"):
+        with pytest.raises(DataError, match="holds files that are not from an extraction"):
             opened(tmp_path, overwrite=overwrite)
     with pytest.raises(DataError, match="is a file"):
         opened(tmp_path / "mine.txt")

@@ -347,6 +347,6 @@ def test_references_and_rates_of_something_else_are_refused(
     assert "other.json: says nothing of the 4 videos" in capsys.readouterr().err
     assert cli.main(["predict", *save, str(tmp_path / "v_00.npy")]) == 1
     said = capsys.readouterr().err
-    assert "do not say how many vectors a second they have; 5 is assumed" in said
+    assert "do not say how many vectors per second they have; 5 is assumed" in said
     assert "learnt from 2; every time would be wrong" in said
     assert cli.main(["predict", *save, str(tmp_path / "v_00.npy"), "--set", "data.rate=2"]) == 0

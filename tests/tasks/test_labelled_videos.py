@@ -216,7 +216,7 @@ def test_one_video_a_class_leaves_none_to_check_with(
         Path(f"set/jump/j{name[1]}.mp4").unlink()
 
     assert train("--data", "set") == 1
-    assert "a class with one video are all learnt from" in said(capsys)
+    assert "a class with one video uses it for training" in said(capsys)
     assert train("--data", "set", "--valid-interval", "0") == 0
     assert "every class has one video to learn from" in said(capsys)
 

@@ -284,12 +284,12 @@ def test_an_unknown_rate_is_said_and_compared_with_the_lengths_of_the_videos(
 
     assert cli.main([*words, *run]) == 0
     said = capsys.readouterr().err
-    assert said.count("do not say how many vectors a second they have; 5 is assumed") == 1
+    assert said.count("do not say how many vectors per second they have; 5 is assumed") == 1
 
     entry = {"duration": 16, "timestamps": [[0, 3]], "sentences": ["a man runs"]}
     Path(data["train"]).write_text(json.dumps({"V1": entry, "V2": entry}))
     assert cli.main([*words, *run, "--overwrite"]) == 1
-    assert "5 is assumed, but by the lengths there it is about 1: --set data.rate" in (
+    assert "5 is assumed, but by the lengths in that file it is about 1: --set data.rate" in (
         capsys.readouterr().err
     )
 
@@ -339,6 +339,6 @@ def test_features_are_not_taken_for_denser_ones_than_were_learnt_from(
 
     assert cli.main(words) == 1
     said = capsys.readouterr().err
-    assert "do not say how many vectors a second they have; 5 is assumed" in said
+    assert "do not say how many vectors per second they have; 5 is assumed" in said
     assert "learnt from 1; every time would be wrong" in said
     assert cli.main([*words, "--set", "data.rate=1"]) == 0

@@ -1,7 +1,7 @@
-"""From events of videos and what people say of them to batches.
+"""From events of videos and their sentences to batches.
 
-An event is a stretch of a video. Its features are some rows of those of the whole video; its words
-are numbers in a vocabulary whose first three are `<s>`, `<e>` and, anywhere, `<unk>`.
+An event is a stretch of a video. Its features are rows of the features of the whole video. Its
+words are numbers in a vocabulary that starts with `<s>` and `<e>`, and that holds `<unk>`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 
 START, END, UNKNOWN = "<s>", "<e>", "<unk>"
-"""What a sentence begins and ends with, and what stands for a word that is not known."""
+"""Begin of a sentence, end of a sentence, and any unknown word."""
 PADDING = -1
-"""In place of a word, past the end of a sentence."""
-RATE_2019 = 5.0
-_MOST_LOOKED_AT = 200  # videos, before a run: reading all of a large data set takes minutes
+"""Number in place of a word after the end of a sentence."""
+RATE_2019 = 5.0  # vectors per second in the 2019 library
+_MOST_LOOKED_AT = 200  # videos that are read before a run; all of a large set takes minutes
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
 
 Part = Literal["train", "val", "test"]
@@ -43,7 +43,7 @@ Part = Literal["train", "val", "test"]
 
 
 def words_of(one: TimedSentence) -> list[str]:
-    """Words of a sentence: as the file cuts it, or in lower case without punctuation.
+    """Words of a sentence: as the file separates them, or in lower case without punctuation.
 
     >>> words_of(TimedSentence(video="v", start_seconds=0, end_seconds=1, where="",
     ...                        sentence="A man doesn't stop."))
@@ -55,14 +55,13 @@ def words_of(one: TimedSentence) -> list[str]:
 
 
 class Vocabulary:
-    """Words by number."""
+    """The words of a model, by number."""
 
     def __init__(self, words: Sequence[str], *, source: str = "vocabulary") -> None:
-        """Take all words in order.
+        """Make it from all words in order.
 
         Raises:
-            DataError: `<s>` and `<e>` are not the first, `<unk>` is missing, or a word is there
-                twice.
+            DataError: `<s>` and `<e>` are not first, `<unk>` is missing, or a word is there twice.
         """
         self.words = tuple(words)
         self._numbers = {word: number for number, word in enumerate(self.words)}
@@ -83,7 +82,7 @@ class Vocabulary:
         return word in self._numbers
 
     def numbers(self, words: Iterable[str]) -> list[int]:
-        """Numbers of words; that of `<unk>` for those not known.
+        """Numbers of words; the number of `<unk>` for unknown words.
 
         >>> Vocabulary(["<s>", "<e>", "<unk>", "man"]).numbers(["a", "man"])
         [2, 3]
@@ -92,7 +91,7 @@ class Vocabulary:
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a word a line; what follows a blank, such as a count, does not matter.
+    """Read one word per line; text after a blank, such as a count, is ignored.
 
     Raises:
         DataError: The file cannot be read or used.
@@ -116,10 +115,10 @@ def build_vocabulary(sentences: Iterable[TimedSentence], *, min_count: int) -> V
 
 
 def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
-    """Write a word a line, as `read_vocabulary` reads them.
+    """Write one word per line, for `read_vocabulary`.
 
     Raises:
-        DataError: The disk refuses.
+        DataError: The file cannot be written.
     """
     try:
         with written_aside(path) as aside:
@@ -130,14 +129,14 @@ def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """How many words of some sentences a vocabulary lacks."""
+    """How many words of some sentences are not in a vocabulary."""
 
     unknown: int
     total: int
 
     @property
     def note(self) -> str:
-        """A line about it; empty where all are known."""
+        """A sentence about it; empty if all words are known."""
         if not self.unknown:
             return ""
         share = 100 * self.unknown / self.total
@@ -148,7 +147,7 @@ class UnknownWords:
 
 
 def count_unknown(sentences: Iterable[TimedSentence], vocabulary: Vocabulary) -> UnknownWords:
-    """Count the words that a vocabulary lacks."""
+    """Count the words that are not in a vocabulary."""
     words = [word for one in sentences for word in words_of(one)]
     return UnknownWords(sum(word not in vocabulary for word in words), len(words))
 
@@ -158,7 +157,7 @@ def count_unknown(sentences: Iterable[TimedSentence], vocabulary: Vocabulary) ->
 
 @dataclass(frozen=True)
 class CaptionEvents:
-    """Events that have features, and where these are."""
+    """Events with features, and the features."""
 
     events: tuple[TimedSentence, ...]
     """Batches number them from 0."""
@@ -166,22 +165,22 @@ class CaptionEvents:
     missing: tuple[str, ...]
     """Videos of the file that have no features; their events are not among `events`."""
     num_missing: int
-    """Events of these."""
+    """Number of events of the missing videos."""
     path: Path
     rate: float
-    """Vectors a second."""
+    """Vectors per second."""
     vectors: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many a video has, of those that were looked at."""
+    """Number of vectors of each video that was read before the run."""
     notes: tuple[str, ...] = ()
-    """What a person should know of these events."""
+    """What the user should know about these events."""
     damaged: tuple[str, ...] = ()
-    """Why the features of some videos cannot be read, where videos are described whole."""
+    """Why features of videos cannot be read; only if whole videos are described."""
 
     def __len__(self) -> int:
         return len(self.events)
 
     def rows(self, event: TimedSentence, length: int) -> slice:
-        """Rows of a video of `length` vectors that show an event; may be none.
+        """Rows that show an event, in a video of `length` vectors; there may be none.
 
         Reference behaviour: PaddlePaddle/models release/1.8, ets_reader.
         """
@@ -190,7 +189,7 @@ class CaptionEvents:
 
     @property
     def empty(self) -> tuple[TimedSentence, ...]:
-        """Events that show nothing of their video, of the videos that were looked at."""
+        """Events without any row of features, among the videos that were read before the run."""
         return tuple(
             event
             for event in self.events
@@ -206,13 +205,13 @@ def part_path(data: CaptionData, part: Part) -> Path | None:
 
 
 def load_features(data: CaptionData) -> FeatureFiles:
-    """Look what is in `data.features`.
+    """Open `data.features`.
 
     Raises:
         DataError: It is not set, or holds no features.
     """
     if data.features is None:
-        raise DataError("data.features is not set; name a folder of features, one file a video")
+        raise DataError("data.features is not set; name a folder of features, one file per video")
     return FeatureFiles(data.features, streams=data.streams)
 
 
@@ -236,12 +235,12 @@ def load_events(data: CaptionData, part: Part, *, feature_dim: int) -> CaptionEv
 def with_features(
     found: TimedSentences, features: FeatureFiles, data: CaptionData, *, feature_dim: int
 ) -> CaptionEvents:
-    """Divide events into those with features and those without; see whether their times fit.
+    """Divide events into those with and without features, and check their times.
 
-    Of many videos only some are looked at, evenly spread over the file.
+    If there are many videos, only some of them are checked, evenly spread over the file.
 
     Raises:
-        DataError: None has features, or times and features do not fit together.
+        DataError: No video has features, or times and features do not fit together.
     """
     missing = tuple(video for video in found.videos if video not in features)
     lost = set(missing)
@@ -249,7 +248,7 @@ def with_features(
     if not events:
         raise DataError(
             f"{features.path}: no features of any of the {len(missing)} videos of {found.path}; "
-            f"looked for {few(missing)}; there are those of {few(tuple(features), 5)}"
+            f"looked for {few(missing)}; there are features of {few(tuple(features), 5)}"
         )
     rate = features.rate(data.rate, RATE_2019)
     present = tuple(dict.fromkeys(one.video for one in events))
@@ -260,7 +259,7 @@ def with_features(
             vectors[video] = len(features.read(video, feature_dim=feature_dim))
         except MisfitError:
             raise
-        except DataError:  # whoever reads the event will say so
+        except DataError:  # reported when the event is read
             continue
     notes = check_times_by_features(found, vectors, features, rate=rate, configured=data.rate)
     return CaptionEvents(
@@ -278,12 +277,12 @@ def with_features(
 def input_events(
     inputs: tuple[str, ...], data: CaptionData, feature_dim: int, *, strict: bool = True
 ) -> CaptionEvents:
-    """Events to describe: files of them, or files and folders of features, described whole.
+    """Events to describe: from files of events or, as whole videos, from features.
 
     With `strict`, features that cannot be read are an error; else see `CaptionEvents.damaged`.
 
     Raises:
-        DataError: Something named is not there or cannot be used.
+        DataError: An input is missing or cannot be used.
     """
     paths = [Path(text) for text in inputs]
     for path in paths:
@@ -361,7 +360,7 @@ class CaptionBatch(Batch):
     features: Tensor
     """float32 (N, T, feature_dim), padded with zeros at the end."""
     lengths: Tensor
-    """int64 (N,): vectors of each, at least 1."""
+    """int64 (N,): number of vectors of each event, at least 1."""
     words: Tensor
     """int64 (N, L): `<s>`, the sentence, then `PADDING`."""
     targets: Tensor
@@ -396,14 +395,14 @@ class CaptionDataset(VideoDataset[_Event, CaptionBatch]):
         feature_dim: int,
         seed: int = 0,
     ) -> None:
-        """Say how events are read.
+        """Set up how events are read.
 
         Args:
             events: From `load_events` or `input_events`.
-            vocabulary: Of the model.
-            data: What becomes of events without a single vector.
-            feature_dim: Of the model.
-            seed: Of the order.
+            vocabulary: Words of the model.
+            data: `data.outside` decides about events without a single vector.
+            feature_dim: Length of a vector that the model reads.
+            seed: Seed of the order.
         """
         self.events = events
         self.vocabulary = vocabulary
@@ -422,7 +421,7 @@ class CaptionDataset(VideoDataset[_Event, CaptionBatch]):
         return len(self.events)
 
     def check_training(self, bad_video_share: float) -> None:
-        """Also raise DataError where events show nothing of their video."""
+        """Also raise DataError if an event has no vector and such events are not skipped."""
         empty = self.events.empty
         if empty and (not self.skips or len(empty) == len(self)):
             raise DataError(_shows_nothing(empty[0], self.events))

@@ -1,4 +1,4 @@
-"""Annotations for one part of the `data:` section, and checks of their times against features."""
+"""Annotations of one part of the `data:` section, and checks of their times with features."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def load_annotations(
     measured: Measured | None = None,
     quiet: bool = False,
 ) -> Annotations:
-    """Read what happens in the videos of one part of the `data:` section.
+    """Read the annotations of one part of the `data:` section.
 
-    Classes are those of `data.class_names`, or of `data.annotations` for every part.
+    The classes come from `data.class_names`; without it, from `data.annotations` for every part.
 
     Args:
-        data: Where it is written.
-        part: Which videos.
-        durations: Seconds of videos where neither the annotations nor `data.durations` tell.
-        measured: What features say of lengths.
-        quiet: Log no warning: the same file was read before.
+        data: The section.
+        part: Part to read.
+        durations: Seconds of videos, used if neither annotations nor `data.durations` have them.
+        measured: Lengths of videos by their features.
+        quiet: Log no warnings, because the file was read before.
 
     Raises:
-        DataError: The part is not set or cannot be used, or shows a class that is not known.
+        DataError: The part is not set or cannot be used, or has an unknown class.
     """
     path = _annotations_of(data, part)
     if path is None:
@@ -75,12 +75,12 @@ def load_annotations(
         quiet=quiet,
     )
     if part == "train" and not quiet:
-        _say_unused(found, data)
+        _warn_of_unused(found, data)
     return found.of_subset(subset)
 
 
-def _say_unused(found: Annotations, data: AnnotatedData) -> None:
-    """Log a warning about annotated videos of subsets that no part of a run is made of."""
+def _warn_of_unused(found: Annotations, data: AnnotatedData) -> None:
+    """Log a warning if annotated videos are in a subset that no part of the run uses."""
     parts = (data.train_subset, data.val_subset, data.test_subset)
     wanted = [subset for subset in parts if subset is not None]
     if len(wanted) < len(parts):  # a part is the whole file
@@ -94,7 +94,7 @@ def _say_unused(found: Annotations, data: AnnotatedData) -> None:
     if unused:
         named = ", ".join(f"{count} of subset {subset!r}" for subset, count in unused.items())
         _log.warning(
-            "%s: annotated videos in no part of this run: %s; see data.train_subset, "
+            "%s: annotated videos that no part of this run uses: %s; see data.train_subset, "
             "data.val_subset and data.test_subset",
             found.path,
             named,
@@ -102,17 +102,17 @@ def _say_unused(found: Annotations, data: AnnotatedData) -> None:
 
 
 def videos_learnt_from(data: AnnotatedData) -> list[str]:
-    """Names of the videos to learn from; none where their annotations cannot be read any more."""
+    """Names of the training videos; empty if their annotations cannot be read any more."""
     if data.annotations is None:
         return []
     try:
         return annotated_videos(data.annotations, subset=data.train_subset)
-    except DataError:  # evaluation does without
+    except DataError:  # evaluation does not need them
         return []
 
 
 def are_of_one_file(data: AnnotatedData) -> bool:
-    """Whether the videos to check with are annotated where those to learn from are."""
+    """Whether training and validation videos are annotated in the same file."""
     return _annotations_of(data, "val") == data.annotations
 
 
@@ -133,30 +133,30 @@ def check_times_by_features(
     rate: float,
     configured: float | None,
 ) -> tuple[str, ...]:
-    """Compare lengths and times with those that features mean.
+    """Compare lengths and times in a file of sentences with the features of its videos.
 
     Args:
-        found: A file.
-        vectors: How many a video has, of the videos that were looked at.
-        features: Of these.
-        rate: Vectors a second.
+        found: The file.
+        vectors: Number of feature vectors of each video that was read.
+        features: Features of the videos.
+        rate: Vectors per second.
         configured: `data.rate`.
 
     Returns:
-        What else a person should know.
+        Notes for the user.
 
     Raises:
         DataError: Most lengths or times do not fit at all.
     """
-    said = found.durations
-    rates = [count / said[video] for video, count in vectors.items() if said.get(video, 0) > 0]
+    given = found.durations
+    rates = [count / given[video] for video, count in vectors.items() if given.get(video, 0) > 0]
     is_assumed = configured is None and features.own_rate is None
     advice = ""
     if rates and features.own_rate is None:
         advice = (
-            "The features do not say how many vectors a second they have: "
-            f"{rate:g} is {'assumed' if is_assumed else 'data.rate'}, but by the lengths there it "
-            f"is about {statistics.median(rates):.3g}: --set data.rate=NUMBER"
+            "The features do not say how many vectors per second they have: "
+            f"{rate:g} is {'assumed' if is_assumed else 'data.rate'}, but by the lengths in that "
+            f"file it is about {statistics.median(rates):.3g}: --set data.rate=NUMBER"
         )
     seconds = {video: count / rate for video, count in vectors.items()}
     check_times(found, seconds, features=features.path, slack_seconds=1 / rate, advice=advice)

@@ -1,4 +1,4 @@
-"""Kinds of paths before they are opened: addresses, pickles, videos, folders."""
+"""Tell what a path is before it is opened: an address, a pickle, a video or a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 PICKLE_SUFFIXES = frozenset((".pkl", ".pickle"))
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
-"""A folder of such files and no video is one video of a class folder."""
+"""Inside a class folder, a subfolder of such files without a video counts as one video."""
 
 _PICKLE_HEADS = frozenset(
     (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(S", b"(U", b"(V", b"(X")
@@ -30,9 +30,9 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
 def network_address(path: Path | str) -> str | None:
-    """The address that a text is meant as, such as `rtsp://...`; None for paths.
+    """The network address that a text is, such as `rtsp://...`; None for paths.
 
-    A path has lost one of the two slashes; they come back.
+    A `Path` loses one of the two slashes; it is put back.
 
     >>> network_address(Path("rtsp://camera/1"))
     'rtsp://camera/1'
@@ -43,12 +43,12 @@ def network_address(path: Path | str) -> str | None:
 
 
 def not_read(path: Path | str) -> str | None:
-    """Why nothing is read from what is meant as an address; None for paths."""
+    """Why a network address cannot be read, for messages; None for paths."""
     address = network_address(path)
     if address is None:
         return None
     if address.startswith("file:"):
-        return f"{address}: a file as an address; name its path alone"
+        return f"{address}: a file written as an address; give its path alone"
     return (
         f"{address}: a network address; only files are read. Save it first, for example: "
         f"ffmpeg -i {quoted(address)} -t 60 -c copy clip.mp4"
@@ -56,7 +56,7 @@ def not_read(path: Path | str) -> str | None:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is a pickle: by its ending; one without any, by how it begins."""
+    """Whether a file is a pickle: by its ending or, if it has none, by its first bytes."""
     if path.suffix:
         return path.suffix.lower() in PICKLE_SUFFIXES
     try:
@@ -69,7 +69,7 @@ def is_pickle(path: Path) -> bool:
 
 
 def animated_size(path: Path) -> tuple[int, int] | None:
-    """Height and width of a WebP of several frames, whatever its name ends in; None for others."""
+    """Height and width of a WebP file with several frames, whatever its ending; else None."""
     try:
         if not path.is_file():  # a pipe would not answer
             return None
@@ -87,7 +87,7 @@ def animated_size(path: Path) -> tuple[int, int] | None:
 
 
 def walk(folder: Path) -> Iterable[Path]:
-    """Files below a folder in order, without hidden ones; links are followed, never in circles."""
+    """Files below a folder in order, without hidden ones; follows links, but not in circles."""
     for base, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(
             name for name in folders if name[0] != "." and not leads_back(Path(base, name))
@@ -96,13 +96,13 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def leads_back(folder: Path) -> bool:
-    """Whether a folder is a link to one that it lies in, so that a walk would never end."""
+    """Whether a folder is a link to a folder above it, so that a walk would never end."""
     if not folder.is_symlink():
         return False
     try:
         target = folder.stat()
         return any(os.path.samestat(target, above.stat()) for above in folder.absolute().parents)
-    except OSError:  # leads nowhere
+    except OSError:  # the link is broken
         return False
 
 
@@ -121,9 +121,9 @@ def videos_under(folder: Path) -> list[Path]:
 
 
 def is_video_name(path: Path) -> bool:
-    """Whether a file counts as a video where nothing but its folder is named.
+    """Whether a file in a folder counts as a video.
 
-    Of WebP, which may be one image or a moving one, the first bytes are read.
+    A WebP file may be a still or a moving image, so its first bytes are read.
     """
     suffix = path.suffix.lower()
     return suffix in VIDEO_SUFFIXES or (suffix == ".webp" and animated_size(path) is not None)
@@ -140,9 +140,9 @@ def known_suffixes() -> str:
 
 
 def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
-    """Find what a list names: as it is, under `root`, or beside the list.
+    """Find a file that a list names: as it is, under `root`, or beside the list (`beside`).
 
-    Backslashes part folders too, where no file has them in its name.
+    If there is no such file, backslashes are taken as slashes.
     """
     video = listed_path(video)
     try:

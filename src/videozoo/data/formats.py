@@ -1,8 +1,8 @@
-"""Tables of file formats: how a file is recognised, how it is read, and what one looks like.
+"""Tables of file formats: how a file is recognised, how it is read, and what it looks like.
 
-Each room that reads files of others keeps one table, its `FORMATS`. A new format is one function
-and one row, before any row that would take its files too; its example is its documentation, the
-line that errors show, and its test (`tests/data/test_formats.py`).
+Each module that reads files of other tools has one table, its `FORMATS`. A new format is one
+function and one row. Put it before any row that would also take its files. The example of a row is
+its documentation, is shown in errors, and is its test (`tests/data/test_formats.py`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from videozoo.data.text import json_of, text_of
 from videozoo.errors import DataError, brief, few
 from videozoo.safe_json import parse_json
 
-_MOST_LINES = 2  # of an example
+_MOST_LINES = 2  # of an example, in errors
 _LONGEST = 100  # characters of a line
-_LINE = re.compile(r"\S[^\n]*")  # that is not empty
+_LINE = re.compile(r"\S[^\n]*")  # a line that is not empty
 
 S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,15 +31,15 @@ class Format(Generic[S, F]):
     """One row of a table of formats."""
 
     name: str
-    """For people."""
+    """Name of the format, for messages."""
     looks_like: Callable[[S], bool]
-    """Whether a file is of this format; the first row that says so is taken."""
+    """Whether a file has this format. The first row that returns true is used."""
     read: F
-    """What reads it."""
+    """Function that reads the file."""
     example: str
-    """A whole tiny file; of files that are not text, what is in one."""
+    """A complete tiny file; if files are not text, a description of what they hold."""
     file: str = "example.txt"
-    """What the file of the example is called. `FOLDER/NAME`: the format is the folder."""
+    """Name of the example file. With `FOLDER/NAME` the folder is what has the format."""
 
     def __str__(self) -> str:
         """Name and example, as errors show them."""
@@ -49,16 +49,16 @@ class Format(Generic[S, F]):
 
 
 def format_of(source: S, formats: Iterable[Format[S, F]]) -> Format[S, F] | None:
-    """The first format that a file looks like; None where it looks like none of them."""
+    """The first format that a file looks like; None if it looks like none of them."""
     return next((one for one in formats if one.looks_like(source)), None)
 
 
 def unknown(problem: str, formats: Sequence[Format[Any, Any]], advice: str = "") -> DataError:
-    """The error for a file of no known format, which lists those that are known.
+    """The error for a file of no known format; it lists the known formats.
 
     Args:
         problem: The file, and what was found there.
-        formats: All of a table.
+        formats: The table.
         advice: What to do next.
     """
     known = "".join(f"\n  {one}" for one in formats)
@@ -66,7 +66,7 @@ def unknown(problem: str, formats: Sequence[Format[Any, Any]], advice: str = "")
 
 
 class TextFile:
-    """A file of text, or a folder of such files, whose format is to be found; it is read once."""
+    """A text file, or a folder of text files, whose format is not yet known; it is read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class TextFile:
 
     @cached_property
     def text(self) -> str:
-        """All of it; a DataError where it cannot be read."""
+        """The whole text; DataError if it cannot be read."""
         return "" if self.is_folder else text_of(self.path)
 
     @cached_property
@@ -89,18 +89,18 @@ class TextFile:
 
     @cached_property
     def first_line(self) -> str:
-        """The first of `lines`; empty where there is none."""
+        """The first of `lines`; empty if there is none."""
         found = _LINE.search(self.text)
         return "" if found is None else found[0].strip()
 
     @cached_property
     def heading(self) -> str:
-        """The very first line, where tables name their columns."""
+        """The first line, empty or not; a table names its columns there."""
         return self.text.partition("\n")[0].strip()
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """What the columns are called, where this is a CSV with commas."""
+        """Names of the columns, if this is a CSV with commas."""
         return frozenset(column.strip().strip('"') for column in self.heading.split(","))
 
     @cached_property
@@ -116,7 +116,7 @@ class TextFile:
 
     @cached_property
     def records(self) -> list[tuple[str, Any]]:
-        """Values of JSON lines or of a JSON list, each after its place; none of any other file.
+        """Values of JSON lines or of a JSON list, each with its place; empty for any other file.
 
         Raises:
             DataError: It is not JSON, though it should be.
@@ -128,7 +128,7 @@ class TextFile:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is called JSON, or begins as JSON does."""
+        """Whether the file ends in .json, or begins like JSON."""
         is_called = self.path.suffix.lower() == ".json" and not self.is_folder
         return is_called or self.first_line[:1] in ("{", "[")
 
@@ -145,7 +145,7 @@ class TextFile:
 
     @property
     def seen(self) -> str:
-        """What is in it, in a few words, for messages."""
+        """What is in the file, in a few words, for messages."""
         if self.is_folder:
             return "a folder"
         if not self.first_line:

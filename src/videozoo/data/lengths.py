@@ -1,8 +1,8 @@
 """Compare times of annotations with the lengths of videos.
 
-Annotations say how long a video is and when something happens in it. Where features say how long
-it is too, the two are compared: seconds taken for frames, or features of other videos, would train
-and be measured without an error, and be wrong.
+Annotations give the length of a video and the times of its segments. Features often give a length
+too, and then the two are compared. Without this check, times in frames instead of seconds, or
+features of other videos, would train and evaluate without an error, but with wrong results.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from videozoo.data.text import of_video
 from videozoo.errors import DataError
 
 TOLERANCE = 0.05
-"""Share by which lengths may differ before something is said."""
-MEASURED_COUNTS = "Times are to be in seconds; where features tell a length, that one counts."
+"""Relative difference between two lengths that gives no warning."""
+MEASURED_COUNTS = "Times must be in seconds; if the features give a length, it is used."
 """Advice: which of two lengths is used."""
 _CORRECT = "Correct them before going on."
-_FAR = 1.5  # so many times as long is no longer another way of measuring
+_FAR = 1.5  # a longer/shorter ratio this high is no matter of rounding
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How long videos are by their features."""
+    """Lengths of videos by their features."""
 
     path: Path
-    """Of the features, for messages."""
+    """Path of the features, for messages."""
     seconds: Mapping[str, float]
-    """What features were made of says so."""
+    """Exact lengths, stored with the features when they were extracted."""
     estimates: Mapping[str, float]
-    """Number of vectors divided by their rate, for other videos."""
+    """Lengths of the other videos: number of vectors divided by their rate."""
     slack_seconds: float = 0.0
-    """How far off an estimate may be."""
+    """By how much an estimate may be wrong."""
 
     def length(self, video: str, annotated: float | None) -> float | None:
-        """Which length of a video counts; None where none is known."""
+        """The length of a video to use, in seconds; None if none is known."""
         return of_video(video, self.seconds) or annotated or of_video(video, self.estimates)
 
     def check(
@@ -48,10 +48,10 @@ class Measured:
         source: Path,
         warn: Callable[[str], object] = _log.warning,
     ) -> None:
-        """Compare with lengths as annotated, in the file `source`; see `check_lengths`.
+        """Compare with the annotated lengths, read from `source`; see `check_lengths`.
 
         Raises:
-            DataError: Most are far apart.
+            DataError: Most lengths are far apart.
         """
         for known, slack, advice in (
             (self.seconds, 0.0, MEASURED_COUNTS),
@@ -82,19 +82,19 @@ def check_lengths(
     may_refuse: bool = True,
     warn: Callable[[str], object] = _log.warning,
 ) -> None:
-    """Compare how long videos are by their annotations and by their features.
+    """Compare the lengths of videos by their annotations and by their features.
 
-    Videos that differ by more than a few percent are counted in a warning, which names the worst.
+    Differences of more than a few percent give one warning, which names the worst.
 
     Args:
-        lengths: Seconds of each video as annotated, and by its features; above 0.
-        source: The file that the first come from.
-        features: Where the second come from.
-        slack_seconds: How far off the second may be by nature: for a count of vectors divided by
-            their rate, the seconds of one vector.
-        advice: What to know or to do about it, where more can be said.
-        may_refuse: Without it a warning is all there is: the annotations may be of others.
-        warn: What takes a warning.
+        lengths: For each video, its annotated length and its length by features; seconds, above 0.
+        source: File of the annotations, for messages.
+        features: Path of the features, for messages.
+        slack_seconds: By how much a length by features may be wrong. If it is a number of vectors
+            divided by their rate: the seconds of one vector.
+        advice: What to know or do about a difference, if it is known.
+        may_refuse: If not, only warn, because the annotations may be of other videos.
+        warn: Function that logs a warning.
 
     Raises:
         DataError: For more than half of the videos one length is half as long again as the other,
@@ -129,7 +129,7 @@ class Stretch:
     start_seconds: float
     end_seconds: float
     video_seconds: float
-    """How long the video is; above 0."""
+    """Length of the video, above 0."""
 
 
 def check_ends(
@@ -140,20 +140,20 @@ def check_ends(
     advice: str = "",
     warn: Callable[[str], object] = _log.warning,
 ) -> None:
-    """Look for stretches that end after their video does.
+    """Look for stretches that end after the end of their video.
 
-    Those that are more than a few percent of the video too long are counted in a warning, which
+    If stretches end later by more than a few percent of the video, one warning counts them and
     names the worst.
 
     Args:
-        stretches: All of a file.
-        source: The file.
-        what: They are, in the plural.
-        advice: What to know or to do about it, where more can be said.
-        warn: What takes a warning.
+        stretches: All stretches of a file.
+        source: The file, for messages.
+        what: What the stretches are, in the plural.
+        advice: What to know or do about it, if it is known.
+        warn: Function that logs a warning.
 
     Raises:
-        DataError: More than half of them end later than one and a half times the video's length.
+        DataError: More than half of them end later than 1.5 times the length of the video.
     """
     beyond = [one for one in stretches if _times(one) > 1 + TOLERANCE]
     if not beyond:

@@ -1,11 +1,12 @@
 """From videos, sentences and windows to batches.
 
-A moment is looked for among windows, stretches of a video of a few fixed lengths. Their features
-are either files of their own, `MOVIE_START_END.npy` as in 2019 (TACoS), or means of the features of
-the whole video. What comes before and after a window stands beside it: left, window, right.
+The moment of a sentence is searched among windows: stretches of a video of a few fixed lengths. A
+window either has its own file of features, `MOVIE_START_END.npy` as in the 2019 library (TACoS), or
+its features are the mean of the features of the whole video inside it. A model reads the features
+before the window, in the window and after it.
 
-Times are in frames where windows have files of their own, whose names count frames; in seconds
-where they are cut out of the features of whole videos.
+Times are in frames if windows have their own files, because their names count frames. Times are in
+seconds if windows are cut out of the features of whole videos.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Unit = Literal["frames", "seconds"]
 Part = Literal["train", "val", "test"]
 Table = NDArray[np.float64]
 
-_RATE = 5.0  # vectors a second, where nothing tells
+_RATE = 5.0  # vectors per second, if neither features nor settings tell
 
 
 # --- windows ---------------------------------------------------------------------------------
@@ -52,7 +53,7 @@ class WindowSource(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where they are."""
+        """Path of the features."""
         ...
 
     def __iter__(self) -> Iterator[str]:
@@ -66,11 +67,11 @@ class WindowSource(Protocol):
         ...
 
     def length(self, video: str) -> float | None:
-        """Of the video, where that is known."""
+        """Length of a video in `unit`; None if unknown."""
         ...
 
     def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
-        """(W, visual_dim): before, inside and after each."""
+        """(W, visual_dim): features before, in and after each window."""
         ...
 
     def check_times(self, found: TimedSentences) -> tuple[str, ...]:
@@ -79,20 +80,22 @@ class WindowSource(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of them."""
+        """What the user should know about the windows."""
         ...
 
     @property
     def rate(self) -> float | None:
-        """Vectors a second; None where times are frames."""
+        """Vectors per second; None if times are in frames."""
         ...
 
 
 class ClipFolder:
-    """A file a window: MOVIE_START_END.npy, one array (C,) each; times are frames.
+    """One file per window: MOVIE_START_END.npy, one array (C,) each; times are in frames.
 
-    Reference behaviour: PaddlePaddle/models release/1.8, tall_reader. Where a file of what comes
-    before or after is missing, the last one found on that side stands in, at first the clip.
+    If a file before or after a window is missing, the nearest file between it and the window is
+    used, or else the window itself.
+
+    Reference behaviour: PaddlePaddle/models release/1.8, tall_reader.
     """
 
     unit: Unit = "frames"
@@ -101,10 +104,10 @@ class ClipFolder:
     rate: float | None = None
 
     def __init__(self, path: Path, data: MomentData, *, clip_dim: int) -> None:
-        """Look what is there.
+        """Find the clips of a folder.
 
         Raises:
-            DataError: There is no such folder, or no such file in it.
+            DataError: The folder does not exist, or holds no clip.
         """
         self.path = path
         self._dim = clip_dim
@@ -185,12 +188,12 @@ class ClipFolder:
                 "are these the features the model was made for?"
             )
         if not np.isfinite(clip).all():
-            raise DataError(f"{path}: holds what is not a number; extract it again")
+            raise DataError(f"{path}: not all its values are finite numbers; extract it again")
         return clip.astype(np.float32).ravel()
 
 
 class SlidingWindows:
-    """Windows cut out of the features of whole videos; times are seconds."""
+    """Windows cut out of the features of whole videos; times are in seconds."""
 
     unit: Unit = "seconds"
 
@@ -258,15 +261,15 @@ class SlidingWindows:
 
 
 def sliding_windows(vectors: int, rate: float, settings: WindowSettings) -> Table:
-    """Windows over a video, in seconds, by start and end.
+    """Windows over a video, in seconds, sorted by start and end.
 
     Args:
-        vectors: Of the video, at least 1.
-        rate: Vectors a second.
+        vectors: Number of vectors of the video, at least 1.
+        rate: Vectors per second.
         settings: Lengths and overlap.
 
     Returns:
-        (W, 2); the last window of a length ends with the video.
+        (W, 2). The last window of each length ends at the end of the video.
 
     >>> sliding_windows(10, 1, WindowSettings(seconds=(4, 20), overlap=0.5)).tolist()
     [[0.0, 4.0], [0.0, 10.0], [2.0, 6.0], [4.0, 8.0], [6.0, 10.0]]
@@ -298,14 +301,14 @@ def parse_clip_name(name: str) -> tuple[str, int, int] | None:
 
 
 def read_lengths(path: Path) -> dict[str, tuple[float, float | None]]:
-    """Frames of movies, and frames a second: a 2019 pickle with a dict.
+    """Read frames and frames per second of movies, from a pickle of the 2019 library.
 
     Raises:
         DataError: It cannot be read, would run code, or holds something else.
     """
     content = load_pickle(path)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a dict from movie to [frames, frames a second]")
+        raise DataError(f"{path}: expected a dict from movie to [frames, frames per second]")
     lengths: dict[str, tuple[float, float | None]] = {}
     for movie, value in cast("dict[Any, Any]", content).items():
         numbers = as_vector(value, path).astype(float).tolist()
@@ -316,7 +319,7 @@ def read_lengths(path: Path) -> dict[str, tuple[float, float | None]]:
 def length_of(
     lengths: Mapping[str, tuple[float, float | None]], video: str
 ) -> tuple[float, float | None] | None:
-    """Of a movie, whose name may go on with its suffix."""
+    """Frames and frames per second of a movie; its name may have the suffix of its file."""
     return lengths.get(video) or lengths.get(video.rpartition(".")[0])
 
 
@@ -326,8 +329,8 @@ def open_windows(
     """Open a folder of clips, or features of whole videos.
 
     Raises:
-        DataError: There are none.
-        ConfigError: `visual_dim` is no multiple of three.
+        DataError: There are no clips or features.
+        ConfigError: `visual_dim` is not a multiple of three.
     """
     if visual_dim % 3:
         raise ConfigError(
@@ -344,7 +347,7 @@ def load_windows(data: MomentData, part: Part, *, visual_dim: int) -> WindowSour
     """Open the windows of one part of the `data:` section.
 
     Raises:
-        DataError: None are set, or there are none.
+        DataError: They are not set, or there are none.
     """
     clips = data.clips if part == "train" else data.test_clips or data.clips
     if clips is not None:
@@ -362,25 +365,25 @@ def load_windows(data: MomentData, part: Part, *, visual_dim: int) -> WindowSour
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A sentence."""
+    """A sentence whose moment is searched, or is known."""
 
     sentence: str
-    """Empty for those of 2019, which are vectors only."""
+    """Empty for files of the 2019 library, which hold vectors only."""
     vector: NDArray[np.float32]
     moment: tuple[float, float] | None = None
-    """What it describes, in the unit of the windows."""
+    """Start and end of what the sentence describes, in the unit of the windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentVideo:
-    """A video, what is looked for in it, and where."""
+    """A video with its sentences and its windows."""
 
     name: str
     queries: tuple[Query, ...]
     windows: Table
     """(W, 2), in the unit of the set."""
     length: float | None
-    """Where known, in the unit of the set."""
+    """Length of the video in the unit of the set; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,33 +394,33 @@ class MomentSet:
     videos: tuple[MomentVideo, ...]
     source: WindowSource
     encoder: str
-    """What made the vectors of the sentences."""
+    """Name of the encoder that made the vectors of the sentences."""
     missing: tuple[str, ...] = ()
     """Videos of the file that have no windows."""
     damaged: Mapping[str, str] = field(default_factory=dict[str, str])
     """Videos whose features cannot be read, and why; they are not among `videos`."""
     left_out: tuple[str, ...] = ()
-    """Sentences whose moment lies outside its video."""
+    """Sentences that were left out, because their moment lies outside its video."""
     notes: tuple[str, ...] = ()
-    """What a person should know of these sentences."""
+    """What the user should know about these sentences."""
 
     def __len__(self) -> int:
         return sum(len(video.queries) for video in self.videos)
 
     @property
     def without_windows(self) -> Missing:
-        """Videos that have none."""
+        """The videos without windows."""
         return Missing(self.missing, len(self.videos) + len(self.missing), self.source.path)
 
     @property
     def unit(self) -> Unit:
-        """Of all times."""
+        """Unit of all times."""
         return self.source.unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A sentence as a file gives it."""
+class _RawQuery:
+    """A sentence as the file gives it."""
 
     video: str
     sentence: str
@@ -443,7 +446,7 @@ def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim:
 
     Raises:
         DataError: The part is not set or cannot be used; a moment lies outside its video.
-        ConfigError: The sentence encoder is not there.
+        ConfigError: The sentence encoder is not available.
     """
     path, source = _part_of(data, part, visual_dim)
     return read_moments(path, source, data, sentence_dim=sentence_dim)
@@ -452,7 +455,7 @@ def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim:
 def load_readable_moments(
     data: MomentData, part: Part, *, visual_dim: int, sentence_dim: int
 ) -> MomentSet:
-    """As `load_moments`, without videos whose features cannot be read; see `MomentSet.damaged`."""
+    """As `load_moments`, but leave out unreadable features; see `MomentSet.damaged`."""
     path, source = _part_of(data, part, visual_dim)
     return read_moments(path, source, data, sentence_dim=sentence_dim, strict=False)
 
@@ -486,59 +489,59 @@ def read_moments(
     need_times: bool = True,
     strict: bool = True,
 ) -> MomentSet:
-    """Read a file of sentences and bring its times to the unit of the windows.
+    """Read a file of sentences and convert its times to the unit of the windows.
 
     Args:
         path: The file.
         source: Windows of its videos.
-        data: How it is to be read.
+        data: The `data:` section.
         sentence_dim: Length of the vectors of sentences.
         need_times: Refuse sentences without a moment.
-        strict: Refuse features that cannot be read; else do without them.
+        strict: Raise if features cannot be read; otherwise leave those videos out.
 
     Raises:
         DataError: The file cannot be used, no video has windows, vectors have another length than
             `sentence_dim`, a moment lies outside its video, or times do not fit the features.
-        ConfigError: The sentence encoder is not there.
+        ConfigError: The sentence encoder is not available.
     """
     found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
-    asked = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
+    raw = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
     try:
-        return _moments_of(path, asked, found, source, data, sentence_dim)
+        return _moments_of(path, raw, found, source, data, sentence_dim)
     except DataError:
-        wanted = {one.video for one in asked}
+        wanted = {one.video for one in raw}
         damaged = {} if strict else unreadable(source)
         damaged = {video: reason for video, reason in damaged.items() if video in wanted}
         if not damaged or wanted <= damaged.keys():
             raise
-    asked = [one for one in asked if one.video not in damaged]
+    raw = [one for one in raw if one.video not in damaged]
     if found is not None:
         kept = tuple(one for one in found.sentences if one.video not in damaged)
         found = replace(found, sentences=kept)
-    made = _moments_of(path, asked, found, source, data, sentence_dim)
+    made = _moments_of(path, raw, found, source, data, sentence_dim)
     return replace(made, damaged=damaged)
 
 
 def _moments_of(
     path: Path,
-    asked: Sequence[_Asked],
+    raw: Sequence[_RawQuery],
     found: TimedSentences | None,
     source: WindowSource,
     data: MomentData,
     sentence_dim: int,
 ) -> MomentSet:
-    videos = tuple(dict.fromkeys(one.video for one in asked))
+    videos = tuple(dict.fromkeys(one.video for one in raw))
     missing = tuple(video for video in videos if video not in source)
     if len(missing) == len(videos):
         raise DataError(
             f"{source.path}: no windows of any of the {len(missing)} videos of {path}; looked for "
-            f"{few(missing)}; there are those of {few(tuple(source), 5)}"
+            f"{few(missing)}; there are windows of {few(tuple(source), 5)}"
         )
     lengths = {} if data.lengths is None else read_lengths(data.lengths)
     notes = () if found is None else (*found.notes, *source.check_times(found))
-    by_video: dict[str, list[tuple[_Asked, tuple[float, float] | None]]] = defaultdict(list)
+    by_video: dict[str, list[tuple[_RawQuery, tuple[float, float] | None]]] = defaultdict(list)
     left_out: list[str] = []
-    for one in asked:
+    for one in raw:
         if one.video not in source:
             continue
         moment = _moment_of(one, source, data, lengths) if one.has_moment else None
@@ -585,13 +588,13 @@ def ask(
     sentence_dim: int,
     strict: bool = True,
 ) -> MomentSet:
-    """Look for every sentence in every video.
+    """Search every sentence in every video.
 
     With `strict`, features that cannot be read are an error; else see `MomentSet.damaged`.
 
     Raises:
         DataError: A sentence is empty.
-        ConfigError: The sentence encoder is not there.
+        ConfigError: The sentence encoder is not available.
     """
     encoder = make_encoder(data.sentences, dim=sentence_dim)
     vectors = encoder.encode(sentences)
@@ -622,7 +625,7 @@ def ask(
 
 
 def holds_vectors(path: Path) -> bool:
-    """Whether a file is a pickle, as those of the 2019 library with clip names and vectors."""
+    """Whether a file is a pickle: clip names and vectors, as in the 2019 library."""
     if path.suffix.lower() in (".pkl", ".pickle"):
         return True
     try:
@@ -632,12 +635,12 @@ def holds_vectors(path: Path) -> bool:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
+def _read_2019(path: Path, dims: int | None) -> list[_RawQuery]:
     content = load_pickle(path)
     form = "a list of [MOVIE_START_END, [vector, ...]]"
     if not isinstance(content, list):
         raise DataError(f"{path}: expected {form}, got {type(content).__name__}")
-    asked: list[_Asked] = []
+    raw: list[_RawQuery] = []
     for number, entry in enumerate(cast("list[Any]", content)):
         where = f"{path}: entry {number}"
         if not isinstance(entry, list | tuple) or len(cast("Sequence[Any]", entry)) != 2:
@@ -648,8 +651,8 @@ def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
             raise DataError(f"{where}: {as_text(name)!r:.80} is no name MOVIE_START_END")
         if not isinstance(vectors, list | tuple) and np.ndim(vectors) < 1:
             raise DataError(f"{where}: expected {form}, got a {type(vectors).__name__} of vectors")
-        asked += [
-            _Asked(
+        raw += [
+            _RawQuery(
                 video=clip[0],
                 sentence="",
                 start=clip[1],
@@ -660,14 +663,14 @@ def _read_2019(path: Path, dims: int | None) -> list[_Asked]:
             )
             for vector in vectors
         ]
-    if not asked:
+    if not raw:
         raise DataError(f"{path}: holds no sentence")
-    return asked
+    return raw
 
 
-def _texts_of(found: TimedSentences) -> list[_Asked]:
+def _texts_of(found: TimedSentences) -> list[_RawQuery]:
     return [
-        _Asked(
+        _RawQuery(
             video=one.video,
             sentence=one.sentence,
             start=one.start_seconds,
@@ -681,19 +684,19 @@ def _texts_of(found: TimedSentences) -> list[_Asked]:
 
 
 def _moment_of(
-    one: _Asked,
+    one: _RawQuery,
     source: WindowSource,
     data: MomentData,
     lengths: Mapping[str, tuple[float, float | None]],
 ) -> tuple[float, float]:
-    """Times in the unit of the windows; cut at the end of the video where windows are."""
+    """Start and end in the unit of the windows; in seconds, cut to the video."""
     if one.unit != source.unit:
         known = length_of(lengths, one.video)
         rate = (known[1] if known else None) or data.frames_per_second
         if rate is None:
             raise DataError(
-                f"{one.where}: times in {one.unit}, windows in {source.unit}; tell the frames a "
-                "second of the videos: --set data.frames_per_second=29.4"
+                f"{one.where}: times in {one.unit}, windows in {source.unit}; set the frames "
+                "per second of the videos: --set data.frames_per_second=29.4"
             )
         factor = rate if source.unit == "frames" else 1 / rate
     else:
@@ -704,8 +707,8 @@ def _moment_of(
     return start, end
 
 
-def _fault(one: _Asked, moment: tuple[float, float], source: WindowSource) -> str | None:
-    """What is wrong with a moment."""
+def _fault(one: _RawQuery, moment: tuple[float, float], source: WindowSource) -> str | None:
+    """What is wrong with a moment; None if nothing is."""
     length = source.length(one.video)
     start, end = moment
     if length is not None and start >= length:
@@ -719,20 +722,20 @@ def _fault(one: _Asked, moment: tuple[float, float], source: WindowSource) -> st
 
 
 def _vectors_of(
-    asked: Sequence[_Asked], data: MomentData, dim: int
+    raw: Sequence[_RawQuery], data: MomentData, dim: int
 ) -> tuple[Iterator[NDArray[np.float32]], str]:
-    given = [one.vector for one in asked if one.vector is not None]
+    given = [one.vector for one in raw if one.vector is not None]
     if given:
-        for one in asked:
+        for one in raw:
             assert one.vector is not None
             check_dim(len(one.vector), dim, one.where)
         return iter(given), GIVEN
     encoder = make_encoder(data.sentences, dim=dim)
-    texts = list(dict.fromkeys(one.sentence for one in asked))
+    texts = list(dict.fromkeys(one.sentence for one in raw))
     if not texts:
         return iter(()), encoder.name
     known = dict(zip(texts, encoder.encode(texts), strict=True))
-    return (known[one.sentence] for one in asked), encoder.name
+    return (known[one.sentence] for one in raw), encoder.name
 
 
 # --- pairs -----------------------------------------------------------------------------------
@@ -740,21 +743,21 @@ def _vectors_of(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Windows that show a sentence's moment."""
+    """Pairs of a sentence and a window that shows its moment."""
 
     table: NDArray[np.int64]
     """(P, 3): video, sentence, window."""
     offsets: Table
-    """(P, 2): from the window's start and end to the moment's."""
+    """(P, 2): start and end of the moment minus start and end of the window."""
 
 
 def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -> Pairs:
-    """Pair sentences with windows to learn from.
+    """Pair sentences with windows for training.
 
     Args:
         moments: Sentences and windows.
-        min_tiou: Overlap over what both cover must be above this.
-        max_outside: Share of the window outside the moment must be below this.
+        min_tiou: The tIoU of window and moment must be higher.
+        max_outside: The fraction of the window outside the moment must be lower.
 
     Raises:
         DataError: There is no such pair.
@@ -788,16 +791,16 @@ def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -
 
 @dataclass(frozen=True)
 class PairBatch(Batch):
-    """Some sentences, each with a window that shows it."""
+    """Some sentences, each with a window that shows its moment."""
 
     visual: Tensor
     """float32 (B, visual_dim)."""
     sentences: Tensor
     """float32 (B, sentence_dim)."""
     offsets: Tensor
-    """float32 (B, 2): from each window's start and end to those of its moment."""
+    """float32 (B, 2): start and end of the moment minus start and end of the window."""
     pairs: Tensor
-    """int64 (B,): number of the pair."""
+    """int64 (B,): number of the pair in `Pairs`."""
 
     on_device: ClassVar = ("visual", "sentences", "offsets")
 
@@ -814,7 +817,7 @@ class _Pair:
 
 
 class PairDataset(VideoDataset[_Pair, PairBatch]):
-    """Sentences to learn from, each with a window that shows it."""
+    """Training sentences, each with a window that shows its moment."""
 
     item = "pair"
 
@@ -823,8 +826,8 @@ class PairDataset(VideoDataset[_Pair, PairBatch]):
 
         Args:
             moments: From `load_moments`.
-            data: Which windows show a sentence.
-            seed: Of the order.
+            data: Which windows show a moment.
+            seed: Seed of the order.
 
         Raises:
             DataError: There is no pair.
@@ -876,30 +879,30 @@ class SearchBatch(Batch):
 
 
 @dataclass(frozen=True)
-class _Searched:
+class _SearchItem:
     number: int
     visual: NDArray[np.float32]
     vectors: NDArray[np.float32] = field(repr=False)
 
 
-class SearchDataset(VideoDataset[_Searched, SearchBatch]):
+class SearchDataset(VideoDataset[_SearchItem, SearchBatch]):
     """Videos with all their windows and sentences."""
 
     def __init__(self, moments: MomentSet) -> None:
-        """Take the videos from `load_moments`, `read_moments` or `ask`."""
+        """Take the videos of `load_moments`, `read_moments` or `ask`."""
         self.moments = moments
         self.missing = moments.without_windows
 
     def __len__(self) -> int:
         return len(self.moments.videos)
 
-    def read(self, number: int, epoch: int | None) -> _Searched:
+    def read(self, number: int, epoch: int | None) -> _SearchItem:
         """See `VideoDataset`."""
         video = self.moments.videos[number]
         visual = self.moments.source.visual(video.name, video.windows)
-        return _Searched(number, visual, np.stack([query.vector for query in video.queries]))
+        return _SearchItem(number, visual, np.stack([query.vector for query in video.queries]))
 
-    def collate(self, items: Sequence[_Searched]) -> SearchBatch:
+    def collate(self, items: Sequence[_SearchItem]) -> SearchBatch:
         """See `VideoDataset`."""
         return SearchBatch(
             visual=tuple(torch.from_numpy(video.visual) for video in items),

@@ -1,8 +1,8 @@
 """Statistics of the labels of records, before a run uses them.
 
-A record without a label teaches nothing and cannot be right or wrong; labels of segments, as in
-the YouTube-8M of 2019, are not read yet. Both are found here by looking at records themselves: at
-all of them, or at some of each of a few files where there are many.
+A record without a label is of no use for training or evaluation. Labels of segments, as in the
+2019 version of YouTube-8M, are not read yet. Both cases are found here by reading records: all of
+them or, if there are many, some records of some files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 
 MOST_RECORDS = 2000
-"""Looked at before a run: a second or two of reading."""
+"""Records read before a run; this takes a second or two."""
 _MOST_FILES = 16
 
 SEGMENTS_IGNORED = (
     "segments of these videos have labels of their own (YouTube-8M of 2019); they are not read "
-    "yet, only labels of whole videos are"
+    "yet; only labels of whole videos are"
 )
 
 
@@ -33,31 +33,31 @@ class Survey:
     """What was found in some records."""
 
     total: int
-    """Records there are."""
+    """Number of all records."""
     looked_at: int = 0
-    """Of them, without those that cannot be used."""
+    """Records that were read and can be used."""
     labelled: int = 0
-    """With at least one label."""
+    """Records with at least one label."""
     silent: int = 0
-    """That have no list of labels at all, not even an empty one."""
+    """Records without a list of labels, not even an empty one."""
     segment_rated: int = 0
-    """Whose segments have labels."""
+    """Records whose segments have labels."""
     longest: int = 0
-    """Most frames of a record."""
+    """Highest number of frames in a record."""
     names: Counter[str] = field(default_factory=Counter[str])
-    """Name of a video to records."""
+    """Number of records by name of video."""
     counts: Counter[int] = field(default_factory=Counter[int])
-    """Label to records."""
+    """Number of records by label."""
     too_large: tuple[str, int] | None = None
-    """Place and label of the first that is not a class."""
+    """Place and label of the first record whose label is no class."""
     streams: Counter[PackStream] = field(default_factory=Counter[PackStream])
-    """What streams there are, to records."""
+    """Number of records by stream."""
     problems: dict[int, str] = field(default_factory=dict[int, str])
-    """Number of a record that cannot be used, and why."""
+    """Why a record cannot be used, by its number."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether every record was looked at."""
+        """Whether every record was read."""
         return self.looked_at + len(self.problems) == self.total
 
 
@@ -68,13 +68,13 @@ def survey(
     shape: FeatureShape | None = None,
     most: int | None = MOST_RECORDS,
 ) -> Survey:
-    """Look at records.
+    """Read records and count what is in them.
 
     Args:
-        records: All.
-        num_classes: Labels must be smaller.
-        shape: What a model reads; records without it are problems. None: any will do.
-        most: Look at so many at most, the first of each of a few files; None: at all.
+        records: All records.
+        num_classes: Labels must be smaller; None does not check.
+        shape: What the model reads; other records are problems. None accepts any record.
+        most: Read at most this many, the first of each of a few files; None reads all.
     """
     found = Survey(total=len(records))
     for number in _chosen(records, most):
@@ -116,5 +116,5 @@ def _chosen(records: RecordSet, most: int | None) -> Iterator[int]:
 
 
 def _few(files: int) -> list[int]:
-    """At most 16 of so many files, evenly spread."""
+    """Numbers of at most 16 of the files, evenly spread."""
     return sorted({int(n) for n in np.linspace(0, files - 1, min(files, _MOST_FILES)).round()})

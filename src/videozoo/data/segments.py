@@ -1,11 +1,10 @@
-"""From feature files of whole videos to batches of one length.
+"""From files of features of whole videos to batches of one length.
 
-A video's features are a sequence (T, C), one row a snippet; a model reads (N, C, num_steps). Times
-leave here as shares of the video's length.
+The features of a video are a sequence (T, C), one row per snippet; a model reads
+(N, C, num_steps). In a batch, times are fractions of the length of the video.
 
-The order of an epoch and what is drawn for a video depend on the seed, the epoch and the place of
-the video among the others only: not on the number of workers, and not on whether the run was
-interrupted.
+The order of an epoch and the random choices for a video depend only on the seed, the epoch and the
+number of the video. They do not depend on the number of workers, or on interruptions of the run.
 """
 
 from __future__ import annotations
@@ -43,22 +42,22 @@ class SequenceVideos:
     """The videos of one part, and which of them have features."""
 
     annotations: Annotations
-    """All of them."""
+    """Annotations of all videos of the part."""
     files: FeatureFiles
     present: tuple[Annotation, ...]
-    """Those that have features; batches number them from 0."""
+    """Videos with features; batches number them from 0."""
     missing: tuple[str, ...]
-    """Names of the others: metrics are on `len(present)` of `len(annotations)` videos."""
+    """Names of videos without features; metrics cover `len(present)` of `len(annotations)`."""
 
 
 def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
     """Find the videos of one part of the `data:` section, and their features.
 
-    Where features tell how long a video is, that counts.
+    If features give the length of a video, it is used.
 
     Raises:
-        DataError: The part is not set or cannot be used, no video has features, or most are of
-            another length than the annotations say.
+        DataError: The part is not set or cannot be used, no video has features, or most lengths
+            differ from the annotations.
     """
     files = load_files(data)
     return with_features(load_annotations(data, part, measured=files.measured), files)
@@ -76,10 +75,10 @@ def load_files(data: SequenceData) -> FeatureFiles:
 
 
 def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVideos:
-    """Divide videos into those with features and those without.
+    """Divide the annotated videos into videos with and without features.
 
     Raises:
-        DataError: None has features.
+        DataError: No video has features.
     """
     present = tuple(one for one in annotations.videos if one.video in files)
     missing = tuple(one.video for one in annotations.videos if one.video not in files)
@@ -87,13 +86,13 @@ def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVide
         raise DataError(
             f"{files.path}: no features of any of the {len(missing)} videos of "
             f"{annotations.path}; looked for {few(missing)}; "
-            f"there are those of {few(tuple(files))}"
+            f"there are features of {few(tuple(files))}"
         )
     return SequenceVideos(annotations, files, present, missing)
 
 
 def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = None) -> Annotations:
-    """Take all videos that have features, for prediction; of unknown length: nan seconds."""
+    """All videos with features, for prediction; an unknown length is nan seconds."""
     known = {**(durations or {}), **files.durations}
     videos = tuple(
         Annotation(video=name, duration_seconds=known.get(name, math.nan)) for name in files
@@ -106,18 +105,18 @@ def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = Non
 
 @dataclass(frozen=True)
 class SequenceBatch(Batch):
-    """Some videos, all of the model's length."""
+    """Some videos, resized to the length that the model reads."""
 
     features: Tensor
     """float32 (N, feature_dim, num_steps)."""
     targets: Mapping[str, Tensor]
-    """What `targets` gave, (N, ...) each; empty where it was not asked."""
+    """Results of `targets`, (N, ...) each; empty without a `targets` function."""
     segments: tuple[NDArray[np.float64], ...]
     """(G, 2) per video: segments, as fractions of the time that `features` cover."""
     labels: tuple[NDArray[np.int64], ...]
-    """(G,) for each video: classes of the segments."""
+    """(G,) per video: classes of the segments."""
     durations: Tensor
-    """float64 (N,): seconds."""
+    """float64 (N,): lengths of the videos in seconds."""
     videos: Tensor
     """int64 (N,): number of the video among `SequenceVideos.present`."""
     names: tuple[str, ...]
@@ -140,7 +139,7 @@ class _Video:
 
 
 class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
-    """Videos and their features, of the model's length."""
+    """Videos with features, resized to the length that the model reads."""
 
     def __init__(
         self,
@@ -151,15 +150,15 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
         seed: int = 0,
         targets: Targets | None = None,
     ) -> None:
-        """Say how videos are read.
+        """Set up how videos are read.
 
         Args:
             videos: From `load_videos`.
             shape: What the model reads.
-            data: How features are changed.
-            seed: Of the order and of what is drawn.
-            targets: What the model is to give for a video; called where videos are read. In
-                evaluation, for a loss, it is never None.
+            data: How features are resized and augmented.
+            seed: Seed of the order and of random choices.
+            targets: Makes the targets of a video; called in the process that reads the video. For
+                a loss in evaluation it must not return None.
         """
         self.videos = videos
         self.shape = shape
@@ -193,7 +192,7 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
         elif len(features) != self.shape.num_steps:
             raise MisfitError(
                 f"{files.where(annotation.video)}: {len(features)} steps, expected "
-                f"{self.shape.num_steps}; set data.resize to have them resized"
+                f"{self.shape.num_steps}; set data.resize to resize them"
             )
         targets = None
         if self.targets is not None:
@@ -203,7 +202,7 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
         return _Video(number, annotation, features, segments, labels, targets or {})
 
     def _segments(self, annotation: Annotation, length: int) -> NDArray[np.float64]:
-        """Segments as shares; where frames are known uncut, by counting features (2019 lists)."""
+        """Segments as fractions. C-TCN lists are in frames, and such segments are not clipped."""
         in_frames = [one.frames for one in annotation.instances if one.frames is not None]
         if not in_frames:
             return annotation.shares()

@@ -1,10 +1,10 @@
 """From files of features to batches of sequences.
 
-Bytes leave here as bytes; turning them into features is left to the device (`ops.dequantize`).
+Features stored as bytes stay bytes in a batch; the device turns them into numbers
+(`ops.dequantize`).
 
-The order of an epoch and what is drawn for a video depend on the seed, the epoch and the place of
-the video in the files only: not on the number of workers, and not on whether the run was
-interrupted.
+The order of an epoch and the random choices for a video depend only on the seed, the epoch and the
+number of the video. They do not depend on the number of workers, or on interruptions of the run.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ from videozoo.types import FeatureShape
 
 Part = Literal["train", "val", "test"]
 
-_BLOCK_RECORDS = 1024  # read from near each other, like a shard of YouTube-8M
-_MOST_LOADED_AT_ONCE = MOST_LOADED_BYTES // 2  # so that two groups fit beside each other
+_BLOCK_RECORDS = 1024  # neighbours in a file, about as many as in a shard of YouTube-8M
+_MOST_LOADED_AT_ONCE = MOST_LOADED_BYTES // 2  # so that two groups fit in memory
 
 
 # --- which frames ----------------------------------------------------------------------------
@@ -46,9 +46,9 @@ def slice_frames(
     """Choose one frame from each of `count` equal slices of a video.
 
     Args:
-        num_frames: Of the video, at least 1; where it is less than `count`, frames repeat.
-        count: How many.
-        rng: Draws one number a slice, in order; None takes the middles.
+        num_frames: Frames of the video, at least 1. If fewer than `count`, frames repeat.
+        count: Number of slices.
+        rng: Draws one number per slice, in order; None takes the middles.
 
     Returns:
         (count,), ascending.
@@ -69,14 +69,14 @@ def slice_frames(
 def record_order(
     records: RecordSet, *, shuffle_records: int, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Order in which an epoch takes all records: shards drawn, records shuffled among a few.
+    """Order of the records in an epoch: random shards, records shuffled in groups of shards.
 
-    Large files count as several shards, one after the other.
+    A large file counts as several shards.
 
     Args:
         records: All files.
-        shuffle_records: Records in so many are shuffled together, or in one shard if that has more.
-        seed: Of the order, together with `epoch`.
+        shuffle_records: Number of records shuffled together; a larger shard is shuffled alone.
+        seed: Seed of the order, together with `epoch`.
         epoch: From 0.
 
     Returns:
@@ -102,7 +102,7 @@ def record_order(
 
 
 def _shards(records: RecordSet) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """First record, number of records, and bytes to load, of each shard."""
+    """First record, number of records and bytes to load of each shard."""
     firsts = np.cumsum(records.counts) - records.counts
     shards: list[tuple[int, int, int]] = []
     for file, first, count in zip(
@@ -127,7 +127,7 @@ class FeatureBatch(Batch):
     streams: tuple[Tensor, ...]
     """(N, T, dim) each, in the order of the model's streams; uint8 or float32; padding is 0."""
     lengths: Tensor
-    """int64 (N,): real frames of each."""
+    """int64 (N,): frames of each video, without padding."""
     labels: Tensor | None
     """float32 (N, C): 1 for the classes of a video, else 0. None if not requested."""
     videos: Tensor
@@ -161,13 +161,13 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
         seed: int = 0,
         num_classes: int | None = None,
     ) -> None:
-        """Say how videos are read.
+        """Set up how videos are read.
 
         Args:
             records: From `load_records`.
             shape: What the model reads.
-            data: Which frames of a video are used, and in which order training takes videos.
-            seed: Of the order and of what is drawn.
+            data: Which frames of a video are used, and the order of training.
+            seed: Seed of the order and of random choices.
             num_classes: Labels must be smaller; None for prediction, which needs no labels.
         """
         self.records = records
@@ -276,7 +276,7 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def load_records(data: FeatureData, part: Part, *, strict: bool = True) -> RecordSet:
-    """Open the videos of one part of the `data:` section; without `test` those of `val`.
+    """Open the videos of one part of the `data:` section; `test` defaults to `val`.
 
     Raises:
         DataError: The part is not set, or its files cannot be used.
@@ -299,7 +299,7 @@ def _source(data: FeatureData, part: Part) -> Path | None:
 
 
 def class_names(data: FeatureData) -> list[str] | None:
-    """Names of the classes by number, or None where nothing tells them.
+    """Names of the classes by number; None without `data.class_names`.
 
     Raises:
         DataError: The file cannot be read.

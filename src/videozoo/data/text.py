@@ -24,10 +24,10 @@ def json_of(path: Path, text: str, *, line: int | None = None) -> Any:
     Args:
         path: The file, for messages.
         text: What it holds.
-        line: `text` is this line of it, a value of its own.
+        line: Number of the line, if `text` is one line of JSON Lines.
 
     Raises:
-        DataError: It is not JSON, or an object has a key twice, the first of which would be lost.
+        DataError: It is not JSON, or an object has a key twice, so that one value would be lost.
     """
     place = f"{path}" if line is None else f"{path}: line {line}"
     twice: list[tuple[dict[str, Any], str]] = []
@@ -46,7 +46,7 @@ def json_of(path: Path, text: str, *, line: int | None = None) -> Any:
     except ValueError as error:
         raise DataError(f"{place}: not valid JSON: {error}") from None
     if twice:
-        holder, name = twice[-1]  # the outermost: others may be in what is lost
+        holder, name = twice[-1]  # the outermost: inner objects may be lost with it
         keys = next((keys for keys, one in _objects(content) if one is holder), ())
         raise DataError(
             f"{': '.join([place, *keys])}: the key {name!r} is there twice, and only the last "
@@ -63,7 +63,7 @@ def _explained(error: json.JSONDecodeError) -> str:
 
 
 def _objects(content: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """All objects in a value, with the keys and numbers that lead to them."""
+    """All objects in a value, each with the keys and list indices that lead to it."""
     if isinstance(content, dict):
         held = cast("dict[str, Any]", content)
         yield keys, held
@@ -74,22 +74,20 @@ def _objects(content: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], dict[s
             yield from _objects(inner, *keys, str(number))
 
 
-_MOST_DIGITS = 18  # of a whole number; 64 bits hold them
-
-
+_MOST_DIGITS = 18  # of a whole number, so that it fits in 64 bits
 _MOST_LINES = 10  # problems shown in one error
 
 
 def text_of(path: Path) -> str:
-    """The text of a list; a DataError where it cannot be read."""
+    """The text of a file; DataError if it cannot be read."""
     try:
-        # surrogates carry file names that are not UTF-8
+        # surrogates keep file names that are not UTF-8
         return read_text(path, encoding="utf-8-sig", errors="surrogateescape")
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, expected a file") from None
     except OSError as error:
-        said = not_read(path) or f"{path}: cannot be read: {error.strerror}"
-        raise DataError(said) from None
+        reason = not_read(path) or f"{path}: cannot be read: {error.strerror}"
+        raise DataError(reason) from None
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
@@ -97,9 +95,9 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
     lines = [(n, line.strip()) for n, line in enumerate(text_of(path).split("\n"), start=1)]
     lines = [(n, line) for n, line in lines if line]
     if not lines:
-        raise DataError(f"{path}: empty; expected one video a line")
+        raise DataError(f"{path}: empty; expected one video per line")
     if any("\0" in line for _, line in lines[:3]):
-        raise DataError(f"{path}: not a text file; expected a list with one video a line")
+        raise DataError(f"{path}: not a text file; expected a list with one video per line")
     return lines
 
 
@@ -111,7 +109,7 @@ def integer(text: str) -> int | None:
 
 
 def as_text(value: object) -> str:
-    """A value as text, also where Python 2 has written it as bytes."""
+    """A value as text; Python 2 pickled text as bytes."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
@@ -139,7 +137,7 @@ T = TypeVar("T")
 
 
 def spellings(video: str) -> tuple[str, str]:
-    """The two names a video of ActivityNet goes by: as given, and with or without `v_`.
+    """The two names of a video of ActivityNet: as given, and with `v_` added or removed.
 
     >>> spellings("v_ab"), spellings("ab")
     (('v_ab', 'ab'), ('ab', 'v_ab'))
@@ -148,7 +146,7 @@ def spellings(video: str) -> tuple[str, str]:
 
 
 def of_video(video: str, known: Mapping[str, T]) -> T | None:
-    """What is known of a video, under either of its names.
+    """Look up a video under either of its names; None if it is not there.
 
     >>> of_video("v_ab", {"ab": 2.5}), of_video("ab", {})
     (2.5, None)
@@ -157,7 +155,7 @@ def of_video(video: str, known: Mapping[str, T]) -> T | None:
 
 
 def object_of(content: Any, path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Check that a value is a JSON object, and return it.
 
     Raises:
         DataError: It is something else.
@@ -168,7 +166,7 @@ def object_of(content: Any, path: Path) -> dict[str, Any]:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, for messages.
+    """Type of a value, for messages.
 
     >>> kind_of([1])
     'a list'
@@ -186,7 +184,7 @@ class Table(_Rows):
     """The rows of a CSV file.
 
     Raises:
-        DataError: A row cannot be told from the next; the line is named.
+        DataError: The end of a row cannot be found; the line is named.
     """
 
     def __init__(
@@ -195,10 +193,10 @@ class Table(_Rows):
         """Read the names of the columns.
 
         Args:
-            path: For messages.
-            text: Of the file.
-            delimiter: Between columns.
-            skip_blanks: Blanks after a delimiter do not count.
+            path: The file, for messages.
+            text: Its text.
+            delimiter: Character between columns.
+            skip_blanks: Ignore blanks after a delimiter.
         """
         super().__init__(text.splitlines(), delimiter=delimiter, skipinitialspace=skip_blanks)
         self._path = path
@@ -208,7 +206,7 @@ class Table(_Rows):
             raise self._damaged(error) from None
 
     def __next__(self) -> dict[str | Any, str | Any]:
-        """The next row; columns that it has no value for hold None."""
+        """The next row; None for columns without a value."""
         try:
             return super().__next__()
         except csv.Error as error:

@@ -41,21 +41,21 @@ def read_folder(
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
 ) -> list[ClipEntry]:
-    """Read a folder that holds one folder of videos a class; deeper folders count to the class.
+    """Read a folder with one folder of videos per class; deeper folders belong to their class.
 
-    With subfolders `train`, `val` (or `valid`, `validation`, `dev`, `eval`) and `test` that hold
-    class folders, these are the parts. Without, `val_share` of each class are `val`, drawn by each
-    file's own name, so that adding videos moves no other from one part to the other. (Only where
-    that leaves a class with no video in a part, one is moved there.) `test` is `val` where there is
-    no such folder.
+    If subfolders `train`, `val` (or `valid`, `validation`, `dev`, `eval`) and `test` hold the class
+    folders, they are the parts. If not, a share `val_share` of each class becomes `val`. Each video
+    is drawn by its own file name, so adding videos never moves another video to the other part.
+    (The exception: if a part would have no video of a class, one is moved there.) Without a folder
+    `test`, `test` is the same as `val`.
 
     Args:
         folder: FOLDER/CLASS/VIDEO, or FOLDER/PART/CLASS/VIDEO.
-        part: `all` is everything, over all parts.
-        val_share: Share of validation, 0 to 1, where no folder says it.
-        split_seed: Another number draws another share.
+        part: Which videos to return; `all` returns those of every part.
+        val_share: Share of videos for validation, 0 to 1. Used only without part folders.
+        split_seed: Seed of the draw; another seed chooses other videos.
         class_names: The class of number i; by default the names of the folders in `class_order`.
-        num_classes: There may be no more classes than that; None does not check.
+        num_classes: Highest number of classes allowed; None does not check.
 
     Returns:
         Entries sorted by class, then path.
@@ -87,16 +87,16 @@ def read_folder(
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether a folder is divided into `train`, `val` and `test` itself.
+    """Whether a folder is itself divided into `train`, `val` and `test`.
 
     Raises:
-        DataError: It is half divided: see `part_folders`.
+        DataError: Only some of its folders are parts: see `part_folders`.
     """
     return folder.is_dir() and bool(part_folders(folder))
 
 
 def part_of_name(name: str) -> Part | None:
-    """The part that a folder of this name holds.
+    """The part that a folder of this name holds; None if the name is not that of a part.
 
     >>> part_of_name("Validation"), part_of_name("test_set"), part_of_name("cats")
     ('val', 'test', None)
@@ -109,12 +109,13 @@ def part_of_name(name: str) -> Part | None:
 
 
 def part_folders(folder: Path) -> dict[Part, list[Path]]:
-    """Folders of each part, or nothing where the folder is not divided.
+    """Folders of each part; empty if the folder is not divided into parts.
 
-    `eval` is a part to check with, or where there is another one, to test on.
+    `eval` counts as `val`. If there is another folder for `val`, `eval` counts as `test`.
 
     Raises:
-        DataError: Folders are named as parts, and others stand beside them or nothing is in them.
+        DataError: Some folders are named as parts, but they hold no class folders, or other
+            folders lie beside them.
     """
     folders = _subfolders(folder)
     named = [path for path in folders if part_of_name(path.name) and _holds_something(path)]
@@ -142,7 +143,7 @@ def part_folders(folder: Path) -> dict[Part, list[Path]]:
 
 
 def _check_undivided(folder: Path, folders: Sequence[Path], named: Sequence[Path]) -> None:
-    """Raise where what looks like classes are parts, or has parts inside."""
+    """Raise DataError if folders that look like classes are parts, or hold parts."""
     if len({part_of_name(path.name) for path in named}) > 1:
         names = " and ".join(repr(path.name) for path in named[:3])
         raise DataError(
@@ -163,7 +164,7 @@ def _check_undivided(folder: Path, folders: Sequence[Path], named: Sequence[Path
 
 
 def class_order(names: Iterable[str]) -> list[str]:
-    """The names of class folders in the order of their classes: as numbers, if all are numbers.
+    """Sort the names of class folders: as numbers if all are numbers, else as text.
 
     >>> class_order(["10", "9", "0"]), class_order(["b", "10", "9"])
     (['0', '9', '10'], ['10', '9', 'b'])
@@ -181,16 +182,16 @@ def folder_class_names(folder: Path) -> list[str]:
         DataError: There is no such folder, or it has no class folders.
     """
     parts = part_folders(folder)
-    # those of the training part, so that a class with nothing to learn from is an error
+    # the training part decides, so a class without training videos is an error
     bases = parts.get("train") or [path for paths in parts.values() for path in paths] or [folder]
     return class_order(path.name for base in bases for path in _class_folders(base))
 
 
 def loose_videos(folder: Path) -> list[Path]:
-    """Videos that lie beside class folders, of no class: `read_folder` leaves them out.
+    """Videos beside the class folders: they have no class, and `read_folder` leaves them out.
 
     Raises:
-        DataError: The folder is half divided: see `part_folders`.
+        DataError: Only some folders are parts: see `part_folders`.
     """
     parts = part_folders(folder).values()
     bases = [folder, *(path for paths in parts for path in paths)]
@@ -202,7 +203,10 @@ def _is_loose(path: Path) -> bool:
 
 
 def one_level_down(folder: Path) -> Path | None:
-    """Where a folder's only class folder holds several with videos: that folder, or below."""
+    """If a folder has one subfolder only, look below it for the folder that holds the classes.
+
+    None if there is no such folder.
+    """
     classes = _subfolders(folder)
     while len(classes) == 1:
         folder = classes[0]
@@ -216,8 +220,8 @@ def _subfolders(folder: Path) -> list[Path]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        said = not_read(folder) or f"{folder}: cannot be read as a folder: {error.strerror}"
-        raise DataError(said) from None
+        reason = not_read(folder) or f"{folder}: cannot be read as a folder: {error.strerror}"
+        raise DataError(reason) from None
     return [path for path in inside if path.is_dir() and not path.name.startswith((".", "__"))]
 
 
@@ -225,7 +229,7 @@ def _class_folders(folder: Path) -> list[Path]:
     folders = _subfolders(folder)
     if not folders:
         raise DataError(
-            f"{folder}: no class folders; expected one folder of videos a class, "
+            f"{folder}: no class folders; expected one folder of videos per class, "
             f"{folder.name}/CLASS/VIDEO.mp4"
         )
     return folders
@@ -244,7 +248,7 @@ def _of_part(
         raise DataError(f"{folder}: holds {there} and no folder for the {wanted} part")
     if wanted in parts and (wanted != "train" or "val" in parts):
         return [(path, _videos_by_class(path)) for path in parts[wanted]]
-    return [  # there is no validation folder: take it from the training folder
+    return [  # without a validation folder, its videos are drawn from the training folder
         (
             base,
             {
@@ -285,12 +289,12 @@ def _drawn(
         elif len(val) == len(videos):
             val.remove(max(videos, key=place.__getitem__))
     elif len(videos) == 1 and val_share < 1:
-        val = set()  # nothing to learn from would be worse than nothing to check with
+        val = set()  # the only video of a class is for training
     return [video for video in videos if (video in val) == (part != "train")]
 
 
 def _uniform(text: str) -> float:
-    """Turn a text into a number in [0, 1) that looks drawn and is the same everywhere."""
+    """Turn a text into a number in [0, 1) that looks random and is the same on every machine."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -319,9 +323,9 @@ def _check_classes(
         )
     if not any(paths for _, classes in found for paths in classes.values()):
         raise DataError(
-            f"{folder}: no video for this part: those of a class with one video are all learnt "
-            "from; add videos or change data.val_share; a training can do without checking "
-            "(--valid-interval 0), an evaluation can take others (--data PATH)"
+            f"{folder}: no video for this part: a class with one video uses it for training; add "
+            "videos or change data.val_share; training can run without validation "
+            "(--valid-interval 0), and evaluation can use other videos (--data PATH)"
         )
 
 
@@ -330,5 +334,5 @@ def _holds_something(folder: Path) -> bool:
 
 
 def _holds_videos(folder: Path) -> bool:
-    kinds = VIDEO_SUFFIXES | IMAGE_SUFFIXES  # images may be the frames of one
+    kinds = VIDEO_SUFFIXES | IMAGE_SUFFIXES  # images may be the frames of a video
     return any(path.suffix.lower() in kinds for path in walk(folder))

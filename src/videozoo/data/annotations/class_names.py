@@ -14,11 +14,15 @@ from videozoo.errors import DataError
 def read_class_names(path: Path) -> list[str]:
     """Read class names in order of their numbers.
 
-    Knows a JSON list of names; a JSON object from number to name or from name to number; the
-    vocabulary CSV of YouTube-8M; text with one name per line, its number before or after it or not
-    at all: `NAME NUMBER` as the 2019 tool `generate_label.py` wrote, `1 ApplyEyeMakeup` as in
-    UCF101, `clapping,0`. A first line `action` of a .csv file is a heading, as MMAction2 writes it.
-    Numbers count from 0 or from 1.
+    These files are known:
+
+    - a JSON list of names, or a JSON object from number to name or from name to number;
+    - the vocabulary CSV of YouTube-8M;
+    - text with one name per line. A number may stand before or after the name: `NAME NUMBER` as the
+      tool `generate_label.py` of the 2019 library writes it, `1 ApplyEyeMakeup` as in UCF101, or
+      `clapping,0`. If the first line of a .csv file is `action` (MMAction2), it is a heading.
+
+    Numbers start at 0 or 1.
 
     Raises:
         DataError: The file is missing or empty, or the numbers have gaps.
@@ -73,13 +77,13 @@ def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
 
 
 def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | None]:
-    """Names, and the number of the first where every line has a number."""
+    """Names, and the number of the first name if every line has a number."""
     if all(re.fullmatch(r'".*",?', line) for line in lines):
         lines = [line.rstrip(",")[1:-1] for line in lines]
-    for some in (lines, lines[1:]):  # the first may be a heading
+    for some in (lines, lines[1:]):  # the first line may be a heading
         for numbered in (_number_first, _number_last):
             pairs = [pair for line in some if (pair := numbered(line)) is not None]
-            # names that differ in their numbers only are names
+            # if the names differ in their numbers only, these numbers are part of the names
             if len(pairs) < max(2, len(some)) or len({name for _, name in pairs}) < len(pairs):
                 continue
             found = _in_order(pairs)
@@ -106,7 +110,7 @@ def _number_last(line: str) -> tuple[int, str] | None:
 
 
 def _number_and_name(digits: str, between: str, name: str) -> tuple[int, str] | None:
-    """A class as its number and name, where a blank, comma, semicolon or colon parts them."""
+    """Number and name of a class; None unless a blank, comma, semicolon or colon parts them."""
     name = name.strip(" \t,;:").strip('"')
     is_pair = 0 < len(digits) < 10 and between in tuple(" \t,;:") and name
     return (int(digits), name) if is_pair else None
@@ -130,13 +134,13 @@ def _vocabulary_rows(path: Path, text: str) -> Table | None:
 
 
 def _names_of_vocabulary(path: Path, rows: Table) -> list[str]:
-    """Names by `Index`; a class without one gets its knowledge graph id, or its number."""
+    """Names by `Index`; a class without a name gets its knowledge graph id, or its number."""
     named: dict[int, str] = {}
     for row in cast("Iterable[Mapping[str, str | None]]", rows):
         index = integer((row["Index"] or "").strip())
         if index is None or index in named:
             raise DataError(
-                f"{path}:{rows.line_num}: Index {row['Index']!r}, expected another number each row"
+                f"{path}:{rows.line_num}: Index {row['Index']!r}, expected a new number in each row"
             )
         name = (row["Name"] or "").strip() or (row.get("KnowledgeGraphId") or "").strip()
         named[index] = name or f"class {index}"

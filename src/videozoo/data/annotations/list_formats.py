@@ -1,9 +1,9 @@
-"""Lists of videos as they are written: a row per video, its path and class not yet looked up.
+"""Formats of video lists: one row per video, its path and class not yet looked up.
 
-`FORMATS`, at the end, lists those that are known. In plain lists a blank, a tab, a comma or a
-semicolon stands between path and class; there may be a column with the number of frames; paths may
-hold blanks and commas themselves. One form is chosen for the whole file, the one that makes most of
-its lines a path that exists and a class.
+`FORMATS`, at the end, is the table of known formats. In plain lists a blank, a tab, a comma or a
+semicolon stands between path and class. There may be a column with the number of frames. Paths may
+contain blanks and commas. So several ways to cut a line are tried on some lines, and one is chosen
+for the whole file: the one that finds the most existing paths with a class.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PATH_COLUMNS = (
 _LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
-_LONGEST_NAME = 200  # characters of a class
-_MOST_TRIED = 16  # lines that decide between forms
+_LONGEST_NAME = 200  # characters of a class name
+_MOST_TRIED = 16  # lines on which the ways to cut a line are tried
 
 ListKind = Literal["auto", "list", "csv"]
 Exists = Callable[[str], bool]
@@ -37,31 +37,31 @@ Exists = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a list, its columns as they are written."""
+    """One line of a list, its columns as the file writes them."""
 
     number: int
-    """Of the line, from 1."""
+    """Line number, from 1."""
     text: str
     """The whole line."""
     path: str
-    """Empty where the line has too few columns."""
+    """Empty if the line has too few columns."""
     label: str = ""
-    """Empty: there is none."""
+    """Empty if the line has none."""
     frames: int | None = None
     view: tuple[int, int, int] | None = None
-    """Number of the video, clip and crop: this is one view of it, whose class is elsewhere."""
+    """Numbers of video, clip and crop, if the line is one view of a video; it has no class."""
     search: tuple[str, ...] = ()
-    """The path is no more than a name: the video lies anywhere under the root, under one of these
-    names without its ending, the best first. It may be absent, and so may its class."""
+    """Names of the video, without ending, best first; for lists that give a name and no path. The
+    video may lie anywhere under the root. The video or its class may be absent."""
     is_name: bool = False
-    """The label names the class, also where it is a number."""
+    """The label is the name of the class, even if it looks like a number."""
     problem: str = ""
-    """What is wrong with the line; it is not used."""
+    """What is wrong with the line; such a line is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a header says of the columns."""
+    """Which column holds what, as the header says."""
 
     delimiter: str
     path: int
@@ -70,37 +70,37 @@ class Columns:
 
 
 class VideoList(TextFile):
-    """A list whose format is to be found."""
+    """A list file whose format is not yet known."""
 
     def __init__(self, path: Path, root: Path | None) -> None:
         super().__init__(path)
         self.root = root
 
     def exists(self, name: str) -> bool:
-        """Whether there is a video of that name where those of lists are looked up."""
+        """Whether a video of that name exists, looked up as for any list."""
         return locate(Path(name), self.root, self.path.parent) is not None
 
     @cached_property
     def lines(self) -> list[tuple[int, str]]:
-        """Lines that are not empty, and their numbers from 1; a DataError where there are none."""
+        """Lines that are not empty, with their numbers from 1; DataError if there are none."""
         return lines_of(self.path)
 
     @cached_property
     def rows(self) -> list[tuple[int, str]]:
-        """Lines without comments."""
+        """`lines` without comments."""
         return [line for line in self.lines if not _is_comment(line[1], self.exists)]
 
 
 def list_rows(path: Path, root: Path | None, kind: ListKind = "auto") -> Iterator[Row]:
-    """Rows of a list of any of `FORMATS`; the first is out as soon as the format is known.
+    """Yield the rows of a list in any of `FORMATS`.
 
     Args:
         path: The list.
-        root: Where videos lie.
-        kind: `list`: not the official CSV of Kinetics; `csv`: a file with a heading.
+        root: Folder of the videos.
+        kind: `list` excludes the official CSV of Kinetics; `csv` expects a heading.
 
     Raises:
-        DataError: It is missing, empty, damaged or of no known format.
+        DataError: The list is missing, empty, damaged or of no known format.
     """
     file = VideoList(path, root)
     formats = {"auto": FORMATS, "list": FORMATS[1:], "csv": _CSV}[kind]
@@ -130,7 +130,7 @@ def _headed_rows(file: VideoList) -> Iterator[Row]:
 
 
 def header_of(line: str) -> Columns | None:
-    """What the columns are, where a line names them; None for any other line.
+    """The columns that a heading names; None if the line is no heading.
 
     >>> header_of("Path, Label")
     Columns(delimiter=',', path=0, label=1, frames=None)
@@ -191,14 +191,14 @@ def _formed_rows(lines: Sequence[tuple[int, str]], file: VideoList) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A way to cut a line: at its last delimiters, since paths may hold some."""
+    """A way to cut a line: at its last delimiters, since paths may contain delimiters too."""
 
     delimiter: str
-    """Empty: the line is a path. A blank: any blanks and tabs."""
+    """Empty: the whole line is a path. A blank: any number of blanks and tabs."""
     with_frames: bool = False
 
     def cut(self, text: str) -> tuple[str, str, int | None] | None:
-        """Path, label, frames; None where the line has not that many columns."""
+        """Path, label, frames; None if the line has too few columns."""
         if not self.delimiter:
             return text, "", None
         cells = text.rsplit(
@@ -216,7 +216,7 @@ _FORMS = (
     *(_Form(delimiter, with_frames=True) for delimiter in (" ", "\t", ",", ";")),
     _Form(""),
 )
-"""Of equally good ones the first is taken."""
+"""Ways to cut a line; if two are equally good, the first is taken."""
 
 
 def _best_form(texts: Sequence[str], exists: Exists) -> _Form:
@@ -230,7 +230,7 @@ def _best_form(texts: Sequence[str], exists: Exists) -> _Form:
 
 
 def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:
-    """How much a line looks right when it is cut like this."""
+    """How plausible a cut of a line is: higher is better, 0 is not possible."""
     if cut is None:
         return 0
     path, label, _ = cut
@@ -245,7 +245,7 @@ def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:
 
 
 def may_be_name(label: str) -> bool:
-    """Whether this may name a class, and is not the end of a path.
+    """Whether a text may be the name of a class, and is not the end of a path.
 
     >>> may_be_name("long jump"), may_be_name("clip.mp4")
     (True, False)
@@ -257,7 +257,7 @@ def may_be_name(label: str) -> bool:
 
 
 def has_more_columns(path: str) -> bool:
-    """Whether what should be a path goes on after the ending of a video.
+    """Whether more columns follow the ending of a video in what should be a path.
 
     >>> has_more_columns("a.mp4 60 0"), has_more_columns("my.mp4s/b 1.mkv")
     (True, False)
@@ -286,7 +286,7 @@ def _bare(cell: str) -> str:
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
-# --- views, as 2019 test lists have them -----------------------------------------------------
+# --- views: test lists of the 2019 library -----------------------------------------------------
 
 
 def _view_fields(line: str) -> tuple[str, int, int, int] | None:
@@ -316,7 +316,7 @@ def _view_rows(file: VideoList) -> Iterator[Row]:
 
 
 def _kinetics_delimiter(file: VideoList) -> str | None:
-    """What parts the columns of the CSV; None where this is not its header."""
+    """The delimiter between columns; None if this is not the header of the Kinetics CSV."""
     wanted = {"youtube_id", "time_start", "time_end"}
     for delimiter in (",", ";", "\t"):
         if wanted <= {column.strip().strip('"') for column in file.first_line.split(delimiter)}:
@@ -350,26 +350,26 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
         "kinetics400_train.csv",
     ),
     Format(
-        "one view per line, as 2019 test lists: PATH VIDEO CLIP CROP",
+        "test list of the 2019 library, one view per line: PATH VIDEO CLIP CROP",
         lambda file: all(_view_fields(line) is not None for _, line in file.lines),
         _view_rows,
         "run/abc.mp4 0 3 1\n",
         "testlist.txt",
     ),
     Format(
-        "a heading, and a video per line",
+        "a heading, and one video per line",
         _is_headed,
         _headed_rows,
         "path,label\nrun/abc.mp4,run\n",
         "train.csv",
     ),
     Format(
-        "a video per line: PATH, PATH LABEL or PATH FRAMES LABEL",
+        "one video per line: PATH, PATH LABEL or PATH FRAMES LABEL",
         _is_plain,
         _plain_rows,
         "run/abc.mp4 0\n",
         "train.txt",
     ),
 )
-"""Lists of videos."""
+"""Formats of video lists."""
 _CSV = (FORMATS[0], FORMATS[2])

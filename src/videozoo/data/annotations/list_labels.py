@@ -13,19 +13,19 @@ from videozoo.data.text import integer
 from videozoo.errors import DataError, brief, few
 
 UNKNOWN = -1
-"""A label that says nothing."""
+"""Label of a video whose class is not known."""
 _log = logging.getLogger(__name__)
 
 
 def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None:
-    """Classes of a list that gives them by name, sorted; None where it gives numbers.
+    """Class names that a list uses as labels, sorted; None if its labels are numbers.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The list cannot be read.
     """
     rows: list[Row] = []
     for row in list_rows(path, root):
-        if not row.is_name and integer(row.label) is not None:  # the rest need not be looked at
+        if not row.is_name and integer(row.label) is not None:  # one number is enough to know
             return None
         rows.append(row)
     names = _named_classes(path, rows, None)
@@ -33,10 +33,10 @@ def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None
 
 
 def always_gives_names(path: Path) -> bool:
-    """Whether a list is of a format whose labels are names of classes, never numbers.
+    """Whether the format of a list has names of classes as labels, never numbers.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The list cannot be read.
     """
     first = next(list_rows(path, None), None)
     return first is not None and first.is_name
@@ -54,13 +54,13 @@ def find_first_label(
 
     Args:
         path: A list.
-        root: Where videos lie.
-        num_classes: How many classes there are.
-        class_names: What they are called.
-        first_number: What `first_class_number` says of the file with the names.
+        root: Folder of the videos.
+        num_classes: Number of classes.
+        class_names: Their names, by number from 0.
+        first_number: What `first_class_number` returns for the file of class names.
 
     Returns:
-        The number, and what to say of it where it is not 0; None: nothing tells.
+        The number, and a sentence for the log if it is not 0. None if nothing decides.
 
     Raises:
         DataError: The list cannot be read.
@@ -78,10 +78,10 @@ def find_first_label(
     low, high = min(told, default=(0,))[0], max(told, default=(0,))[0]
     if low < 1:
         return 0, ""
-    said = f"{path}: labels run from {low} to {high}, taken to start at 1"
+    note = f"{path}: labels run from {low} to {high}, taken to start at 1"
     if num_classes is not None and high >= num_classes:
         is_one = (low, high) == (1, num_classes)
-        return (1, f"{said}: there are {num_classes} classes") if is_one else (0, "")
+        return (1, f"{note}: there are {num_classes} classes") if is_one else (0, "")
     place = {name: number for number, name in enumerate(class_names or ())}
     shifts = {
         label - place[folder]
@@ -90,9 +90,9 @@ def find_first_label(
     }
     if shifts in ({0}, {1}):
         first = shifts.pop()
-        return first, f"{said}, as the folders are named" if first else ""
+        return first, f"{note}, as the folders are named" if first else ""
     if first_number is not None:
-        return first_number, f"{said}, as the file of class names does" if first_number else ""
+        return first_number, f"{note}, as the file of class names does" if first_number else ""
     return None if low == 1 < high else (0, "")
 
 
@@ -104,19 +104,19 @@ def label_reader(
     labels: Literal["required", "optional"],
     first_label: int,
 ) -> Callable[[str], int | str]:
-    """How the labels of a list become numbers from 0; a text is what is wrong with one.
+    """Make the function that turns a label of a list into a class number from 0.
 
     Args:
         path: The list.
-        rows: Of it.
-        class_names: The class of number i; by default those of the list, sorted.
+        rows: Its rows.
+        class_names: The class of number i; by default the names in the list, sorted.
         num_classes: Labels must be smaller; None does not check.
-        labels: `optional`: without `class_names`, classes by name are unknown.
+        labels: With `optional` and no `class_names`, labels that are names become `UNKNOWN`.
         first_label: The number that the list gives to the first class.
 
     Returns:
-        From a label to its number, `UNKNOWN`, or what is wrong with it; an empty text: it is no
-        label at all.
+        A function from a label to its number or `UNKNOWN`. For a bad label it returns a text that
+        says what is wrong; the text is empty if this cannot be a label at all.
     """
     names = _named_classes(path, rows, class_names)
     if names is not None and class_names is None and labels == "optional":
@@ -138,7 +138,7 @@ def label_reader(
         expected = f"{first_label} or more" if last is None else f"{first_label} to {last}"
         hint = f" (data.first_label is {first_label})" if first_label else ""
         if label == num_classes and not first_label:
-            hint = "; labels start at 0, where data.first_label is not 1"
+            hint = "; labels start at 0, unless data.first_label is 1"
         return f"label {label}, expected {expected}{hint}"
 
     return number_of
@@ -147,7 +147,7 @@ def label_reader(
 def _named_classes(
     path: Path, rows: Sequence[Row], class_names: Sequence[str] | None, *, quietly: bool = False
 ) -> Sequence[str] | None:
-    """The classes, where the labels of a list are their names and not their numbers."""
+    """The classes, if the labels of a list are their names; None if they are numbers."""
     labels = {row.label for row in rows if row.label}
     if any(row.is_name for row in rows):
         return class_names or sorted(labels)
@@ -159,7 +159,7 @@ def _named_classes(
         return None
     if not quietly:
         _log.warning(
-            "%s: its labels are taken for the names of the classes (%s), not their numbers",
+            "%s: its labels are taken as the names of the classes (%s), not as their numbers",
             path,
             few(class_names),
         )
@@ -178,10 +178,10 @@ def _is_float(text: str) -> bool:
 def with_folder_names(
     path: Path, rows: Sequence[Row], class_names: Sequence[str] | None
 ) -> list[Row]:
-    """Rows with labels: where there are none, folders named as classes tell them.
+    """Rows with labels. If no row has one, each label is taken from a folder named as a class.
 
     Raises:
-        DataError: No row has a label, and the folders do not tell.
+        DataError: No row has a label, and a path has no folder named as a class.
     """
     if any(row.label for row in rows):
         return list(rows)
@@ -189,17 +189,17 @@ def with_folder_names(
     lacking = next((row for row in named if not row.label), None)
     if lacking is None:
         return named
-    hint = "name the classes (data.class_names) where folders are named as classes"
+    hint = "if the folders are named as classes, name the classes (data.class_names)"
     if class_names:
-        hint = f"no folder of it is called as one of the {len(class_names)} classes"
+        hint = f"no folder in its path is named as one of the {len(class_names)} classes"
     elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
-        hint = "one video a line"
+        hint = "one video per line"
     got = f"expected 'PATH LABEL', got {brief(lacking.text)}"
     raise DataError(f"{path}:{lacking.number}: no class: {got}; {hint}")
 
 
 def _folder_class(video: str, class_names: Sequence[str]) -> str:
-    """The class that a folder of a video's path is named as."""
+    """The class that a folder in the path of a video is named after; empty if none is."""
     known = set(class_names)
     folders = reversed(Path(video.replace("\\", "/")).parts[:-1])
     return next((folder for folder in folders if folder in known), "")

@@ -1,7 +1,7 @@
-"""Formats of segment annotations, read as they are.
+"""Formats of segment annotations: what a file says, not yet checked.
 
-`FORMATS`, at the end, lists those that are known: data sets as they are published, exports of
-annotation tools, and tables with a heading. What they say is checked in `segments`.
+`FORMATS`, at the end, is the table of known formats: published data sets, exports of annotation
+tools, and tables with a heading. `segments` checks what is read here.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "duration": ("duration", "duration_seconds", "length", "video_duration"),
     "subset": ("subset", "split", "part"),
 }
-"""What columns of tables are called, in lower case."""
-_UPLOAD = re.compile(r"[0-9a-f]{8}-", re.ASCII)  # Label Studio puts it before names of uploads
+"""Names of the columns of a table, in lower case."""
+_UPLOAD = re.compile(r"[0-9a-f]{8}-", re.ASCII)  # Label Studio's prefix of uploaded files
 _DURATIONS = ("duration", "duration_second")
 _THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
 _CHECKBOX = 2  # VIA's number of this type of attribute
@@ -37,7 +37,7 @@ _CHECKBOX = 2  # VIA's number of this type of attribute
 
 @dataclass
 class RawVideo:
-    """One video as a file has it, not yet checked."""
+    """One video as the file describes it, not yet checked."""
 
     name: str
     where: str
@@ -45,27 +45,27 @@ class RawVideo:
     subset: str | None = None
     instances: list[RawInstance] = field(default_factory=lambda: list[RawInstance]())
     num_frames: int | None = None
-    """Instances are in frames, and the video has so many."""
+    """Number of frames of the video, if its instances are in frames."""
     extras: dict[str, Any] = field(default_factory=dict[str, Any])
     address: str = ""
-    """How an export names the file of the video."""
+    """Path or address of the video in an export of a tool."""
 
 
 @dataclass(frozen=True)
 class RawInstance:
-    """One segment as a file has it, not yet checked."""
+    """One segment as the file describes it, not yet checked."""
 
     where: str
     start: object
     end: object
     label: object
-    """A class, or its number from 0."""
+    """Name of a class, or its number from 0."""
     in_frames: bool = False
     """Start and end are the first and the last frame, numbered from 1."""
 
 
 def video_of(path: str) -> str:
-    """What a video is called whose file has this path, perhaps on another machine or the web.
+    """Name of the video at a path, which may be of another machine or on the web.
 
     >>> video_of("/data/upload/1/3f2a9c01-a.mp4"), video_of("C:\\\\clips\\\\b.avi"), video_of("c.d")
     ('a', 'b', 'c.d')
@@ -79,13 +79,13 @@ def video_of(path: str) -> str:
 
 
 def _video_at(videos: dict[str, RawVideo], path: Path, address: str) -> RawVideo:
-    """The video with this address, which is new where no other has its name."""
+    """The video with this address; added to `videos` if its name is new."""
     name = video_of(address)
     video = videos.setdefault(name, RawVideo(name, f"{path}: {name}", address=address))
     if video.address != address:
         raise DataError(
-            f"{path}: {video.address} and {address} are both called {name!r}, so features cannot "
-            "be told apart; rename one of the files"
+            f"{path}: {video.address} and {address} are both called {name!r}, so their features "
+            "cannot be told apart; rename one of the files"
         )
     return video
 
@@ -94,14 +94,14 @@ def _video_at(videos: dict[str, RawVideo], path: Path, address: str) -> RawVideo
 
 
 def _is_via(content: object) -> bool:
-    """Tell a project of VIA 3, the annotator of videos."""
+    """Whether this is a project of VIA 3, a tool to annotate videos."""
     return isinstance(content, dict) and {"project", "file", "metadata", "view"} <= set(
         cast("dict[str, Any]", content)
     )
 
 
 def _via_videos(file: TextFile) -> Iterable[RawVideo]:
-    """The temporal segments of a project."""
+    """The segments of a VIA project."""
     path, content = file.path, file.content
     files, views, metadata, attributes = (
         _objects(path, content, key) for key in ("file", "view", "metadata", "attribute")
@@ -115,16 +115,16 @@ def _via_videos(file: TextFile) -> Iterable[RawVideo]:
     for key, one in metadata.items():
         where, times = f"{path}: metadata {key}", one.get("z")
         if not isinstance(times, list) or len(cast("list[Any]", times)) != 2:
-            continue  # a still, or of the whole video
+            continue  # about one frame, or about the whole video
         listed = views.get(str(one.get("vid")), {}).get("fid_list")
         shown = str(cast("list[Any]", listed)[0]) if isinstance(listed, list) and listed else ""
         if shown not in by_key:
-            raise DataError(f"{where}: is of view {one.get('vid')!r}, which shows no known file")
+            raise DataError(f"{where}: its view {one.get('vid')!r} shows no known file")
         given = one.get("av")
-        said = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
-        said = {name: value for name, value in said.items() if value not in (None, "")}
-        used |= set(said)
-        attribute, value = next(iter(said.items()), ("", None))
+        values = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+        values = {name: value for name, value in values.items() if value not in (None, "")}
+        used |= set(values)
+        attribute, value = next(iter(values.items()), ("", None))
         start, end = cast("list[Any]", times)
         video = by_key[shown]
         video.instances += [
@@ -134,14 +134,14 @@ def _via_videos(file: TextFile) -> Iterable[RawVideo]:
     if len(used) > 1:
         names = ", ".join(repr(str(attributes.get(key, {}).get("aname", key))) for key in used)
         raise DataError(
-            f"{path}: a VIA project whose segments have several attributes ({names}); keep the one "
-            "that tells the class, and export again"
+            f"{path}: a VIA project whose segments have several attributes ({names}); keep only "
+            "the attribute with the class, and export again"
         )
     return videos.values()
 
 
 def _via_labels(value: Any, attribute: Mapping[str, Any]) -> list[Any]:
-    """Classes as VIA shows them: it stores numbers of options."""
+    """Names of the classes; VIA stores the numbers of the options."""
     given = attribute.get("options")
     options = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
     if attribute.get("type") == _CHECKBOX and isinstance(value, str):
@@ -162,7 +162,7 @@ def _objects(path: Path, content: Mapping[str, Any], key: str) -> dict[str, dict
 
 
 def _is_label_studio(content: object) -> bool:
-    """Tell a list of Label Studio's tasks, exported as JSON or JSON-MIN."""
+    """Whether this is a list of Label Studio tasks, exported as JSON or JSON-MIN."""
     if not isinstance(content, list) or not content:
         return False
     first = cast("list[Any]", content)[0]
@@ -170,7 +170,7 @@ def _is_label_studio(content: object) -> bool:
 
 
 def _label_studio_videos(file: TextFile) -> Iterable[RawVideo]:
-    """Timeline labels, which count frames from 1; labels of an audio track are in seconds."""
+    """Timeline labels are in frames from 1; labels of an audio track are in seconds."""
     path, tasks = file.path, cast("list[Any]", file.content)
     videos: dict[str, RawVideo] = {}
     for number, task in enumerate(tasks):
@@ -187,7 +187,7 @@ def _label_studio_videos(file: TextFile) -> Iterable[RawVideo]:
 
 
 def _task_video(task: Mapping[str, Any]) -> str | None:
-    """Address of the video of a task, whatever its field is called."""
+    """Address of the video of a task; the field may have any name."""
     data = task.get("data")
     fields = cast("dict[str, Any]", data) if isinstance(data, dict) else task
     texts = [one for one in fields.values() if isinstance(one, str)]
@@ -224,7 +224,7 @@ def _dicts(held: object) -> list[dict[str, Any]]:
 
 
 def table_columns(heading: str) -> dict[str, str] | None:
-    """Columns of a CSV of segments by what they hold; None where it is no such table.
+    """Names of the columns of a CSV of segments, by what they hold; None if it is no such table.
 
     >>> table_columns("Video,start,end,Label")
     {'video': 'Video', 'label': 'Label', 'start': 'start', 'end': 'end'}
@@ -274,8 +274,7 @@ def _table_videos(file: TextFile) -> Iterable[RawVideo]:
 
 
 def _is_by_video(file: TextFile) -> bool:
-    """`activity_net_1_3_new.json` of the 2019 library, and files without ActivityNet's outer
-    object."""
+    """Whether videos are at the top level: `activity_net_1_3_new.json` of the 2019 library."""
     if not isinstance(file.content, dict):
         return False
     entries = cast("dict[str, Any]", file.content).values()
@@ -317,7 +316,7 @@ def _json_instance(where: str, one: Any) -> RawInstance:
         raise DataError(f"{where}: segment is {segment!r}, expected [start, end] in seconds")
     start, end = cast("list[Any]", segment)
     label = facts.get("label")
-    # numbers are names here
+    # a number is the name of a class here
     return RawInstance(where, start, end, str(label) if type(label) in (int, float) else label)
 
 
@@ -342,13 +341,13 @@ def _thumos_rows(file: TextFile) -> Iterable[RawVideo]:
 
 
 def _subset_of(video: str) -> str | None:
-    """THUMOS14 says it in the names: video_validation_0000051."""
+    """Subset of a THUMOS14 video, which is part of its name: video_validation_0000051."""
     parts = video.split("_")
     return parts[1] if len(parts) == 3 and parts[0] == "video" else None
 
 
 def _thumos_files(folder: Path) -> list[tuple[Path, str]]:
-    """Files of a folder, and the classes that they are of."""
+    """Files of a THUMOS14 folder, each with its class."""
     found = ((path, _THUMOS_FILE.fullmatch(path.name)) for path in sorted(folder.iterdir()))
     return [(path, named[1]) for path, named in found if named is not None]
 
@@ -383,7 +382,10 @@ def _charades_rows(file: TextFile) -> Iterator[RawVideo]:
 
 
 def _ctcn_video(where: str, line: str) -> RawVideo | None:
-    """Classes count from 1, 0 being the background; lines for prediction end after the name."""
+    """Read one line; None if it is malformed.
+
+    Classes start at 1, because 0 is the background. Lines for prediction hold a name only.
+    """
     name, *fields = line.split()
     video = RawVideo(name, f"{where}: {name}")
     if not fields:
@@ -457,7 +459,7 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], Iterable[RawVideo]]], ...] 
         "activity_net.v1-3.min.json",
     ),
     Format(
-        "ActivityNet as the 2019 library has it",
+        "ActivityNet as in the 2019 library",
         _is_by_video,
         _json_videos,
         '{"a": {"duration_second": 9, "subset": "training", '
@@ -493,18 +495,18 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], Iterable[RawVideo]]], ...] 
         "segments.csv",
     ),
     Format(
-        "2019 list of C-TCN, in frames",
+        "C-TCN list of the 2019 library, in frames",
         _is_ctcn,
         _ctcn_lines,
         "a 90 1 1 10 25\n",
         "train.list",
     ),
 )
-"""Files of segments."""
+"""Formats of segment annotations."""
 
 
 def raw_videos(path: Path) -> Iterable[RawVideo]:
-    """What a file of any of `FORMATS` says of its videos.
+    """Read the videos of a file in any of `FORMATS`.
 
     Raises:
         DataError: The file is missing, damaged or of no known format.

@@ -1,4 +1,4 @@
-"""Results about videos as ActivityNet's evaluation takes them: segments, and scores of classes.
+"""Results files as ActivityNet's evaluation reads them: segments, and scores of classes.
 
 The files are JSON, `{"version", "results", "external_data"}`.
 """
@@ -18,7 +18,7 @@ from videozoo.safe_write import written_aside
 
 @dataclass(frozen=True)
 class Detection:
-    """A segment that may hold an action; a proposal where it has no label."""
+    """A segment that may hold an action; a proposal if it has no label."""
 
     start_seconds: float
     end_seconds: float
@@ -35,15 +35,15 @@ def write_results(
     *,
     form: ResultForm = "activitynet",
 ) -> None:
-    """Write segments as ActivityNet's evaluation takes them.
+    """Write segments as ActivityNet's evaluation reads them.
 
     Args:
         path: The JSON file.
-        results: Segments of each video, best first: `score`, `segment` in seconds, perhaps
-            `label`, as `ops.proposal_generation.result_entries` makes them. A `v_` in front of a
-            video's name is left out, but for `ctcn_2019`.
-        form: `activitynet`, or to the last letter what the 2019 library wrote: `bmn_2019` (BSN
-            too) or `ctcn_2019`, which misspells "used".
+        results: Segments of each video, best first: `score`, `segment` in seconds and, if known,
+            `label`; see `ops.proposal_generation.result_entries`. A `v_` before the name of a
+            video is left out, except in `ctcn_2019`.
+        form: `activitynet`, or exactly what the 2019 library wrote: `bmn_2019` (also for BSN) or
+            `ctcn_2019`, which misspells "used".
 
     Source: PaddlePaddle/models release/1.8, `bmn_metrics`, `bsn_metrics`, `detections_metrics`.
     """
@@ -58,7 +58,7 @@ def write_results(
 
 
 def read_results(path: Path) -> dict[str, list[Detection]]:
-    """Read segments in ActivityNet's form, or in those of 2019.
+    """Read segments in any `ResultForm`.
 
     Raises:
         DataError: The file is missing or damaged, or holds no results.
@@ -89,11 +89,11 @@ def _detection(where: str, one: Any) -> Detection:
 
 
 def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Write how likely each video is of each class, as ActivityNet's classification task does.
+    """Write the scores of the classes of each video, for ActivityNet's classification task.
 
     Args:
         path: The JSON file.
-        scores: Video to class to score; a `v_` in front of a name is left out.
+        scores: From video to class to score; a `v_` before the name of a video is left out.
     """
     results = {
         name.removeprefix("v_"): [
@@ -107,9 +107,9 @@ def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) ->
 
 
 def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
-    """Read how likely each video is of each class, to join proposals with classes.
+    """Read the scores of the classes of each video, to combine proposals with classes.
 
-    Knows ActivityNet's classification results (`results: {NAME: [{"label", "score"}]}`), the
+    Known are ActivityNet's classification results (`results: {NAME: [{"label", "score"}]}`), the
     form of CUHK's classifier (`results: {NAME: [score, ...]}, class: [NAME, ...]`), and a plain
     object from video to class to score.
 

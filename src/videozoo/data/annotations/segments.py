@@ -1,6 +1,6 @@
-"""Segments of videos: annotations of any format, checked, as one kind of object.
+"""Segments of videos: read annotations of any format and check them.
 
-`segment_formats.FORMATS` lists the files that are known.
+`segment_formats.FORMATS` is the table of known formats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from videozoo.errors import DataError, few
 from videozoo.settings.segments import BadSegments
 
 AMBIGUOUS = "Ambiguous"
-"""THUMOS14's label of segments that count neither as right nor as wrong."""
+"""Label of THUMOS14 for segments that count neither as right nor as wrong."""
 
 _PARTS = {
     "train": "training",
@@ -41,8 +41,8 @@ _PARTS = {
     "test": "testing",
 }
 _CUT = (
-    "Times are to be in seconds; segments are cut where their video ends, unless data.bad_segments "
-    "says otherwise."
+    "Times must be in seconds; segments are cut at the end of their video, unless "
+    "data.bad_segments says otherwise."
 )
 _CODE = re.compile(r"c\d+", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -53,31 +53,31 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Instance:
-    """One thing that happens."""
+    """One annotated segment."""
 
     start_seconds: float
     end_seconds: float
     label: str
     frames: tuple[float, float] | None = None
-    """Start and end as frames, where the file counts in frames (C-TCN's lists)."""
+    """Start and end in frames, if the file counts in frames (lists of C-TCN)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """What happens in one video."""
+    """The annotated segments of one video."""
 
     video: str
-    """As the file writes it, `v_` in front or not."""
+    """Name as the file writes it, with or without `v_` in front."""
     duration_seconds: float
     subset: str | None = None
-    """None where the file does not divide its videos."""
+    """None if the file has no subsets."""
     instances: tuple[Instance, ...] = ()
     """As annotated, in the order of the file; an end may lie a little beyond the video."""
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What else a JSON file says: `resolution`, `url`, `duration_frame`, `feature_frame`, ..."""
+    """Other entries of a JSON file: `resolution`, `url`, `duration_frame`, `feature_frame`, ..."""
 
     def shares(self) -> NDArray[np.float64]:
-        """Segments (G, 2) as shares of the video's length, cut to 0 and 1 as in 2019."""
+        """Segments (G, 2) as fractions of the length of the video, clipped to 0 to 1."""
         seconds = [(one.start_seconds, one.end_seconds) for one in self.instances]
         table = np.array(seconds, np.float64).reshape(-1, 2)
         return np.clip(table / self.duration_seconds, 0.0, 1.0)
@@ -85,12 +85,12 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """The videos of one file, sorted by name, and the classes they show."""
+    """The videos of one file, sorted by name, and their classes."""
 
     path: Path
     videos: tuple[Annotation, ...]
     class_names: tuple[str, ...]
-    """The class of number i. Unless they are given, all labels of the file, sorted."""
+    """The class of number i: given, or all labels of the file, sorted."""
     left_out: tuple[str, ...] = ()
     """Segments that could not be used, and why."""
 
@@ -103,10 +103,10 @@ class Annotations:
         return np.array([numbers[one.label] for one in annotation.instances], np.int64)
 
     def of_subset(self, wanted: str | None) -> Annotations:
-        """Return the videos of one subset; all of them for None, or where the file has none.
+        """Return the videos of one subset; all videos for None, or if the file has no subsets.
 
-        `train` and `training`, `val` and `validation`, `test` and `testing` mean the same;
-        `train_val` means both of the first. Otherwise a part of the name will do, as in 2019.
+        `train` and `training`, `val` and `validation`, `test` and `testing` mean the same.
+        `train_val` means training and validation. A part of the name of a subset is enough.
 
         Raises:
             DataError: No video is of this subset.
@@ -124,7 +124,7 @@ class Annotations:
 
 
 def is_of_subset(subset: str | None, wanted: str) -> bool:
-    """Tell whether a subset is the wanted one, whatever it is called.
+    """Whether a subset is the wanted one; see `Annotations.of_subset` for their names.
 
     >>> [is_of_subset("training", wanted) for wanted in ("train", "validation", "train_val")]
     [True, False, True]
@@ -155,16 +155,17 @@ def read_annotations(
 
     Args:
         path: The file; for THUMOS14 also the official folder of text files.
-        bad_segments: What becomes of segments that end before they start, or lie beyond the
-            video. `clip` cuts those that reach beyond it (`Annotation.shares`; `instances` stay
-            as annotated) and leaves out those of which nothing remains; `drop` leaves out all of
-            them; `refuse` raises. Those left out are named in a warning and in `left_out`.
-        durations: Seconds of videos whose length the file does not tell; see `read_durations`.
-        measured: What features say of lengths: it counts more, and is compared.
-        class_names: The classes; a label that is not among them is an error.
+        bad_segments: What to do with segments that end before they start, or reach beyond the
+            video. `clip` cuts segments at the ends of the video (in `Annotation.shares`;
+            `instances` stay as annotated) and leaves out a segment if nothing remains. `drop`
+            leaves out all bad segments. `refuse` raises. Segments that are left out are named in
+            a warning and in `left_out`.
+        durations: Seconds of videos, if the file has no durations; see `read_durations`.
+        measured: Lengths by the features. They are compared with the file, and used before it.
+        class_names: The classes; any other label is an error.
         ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
-        frames_per_second: Of the videos, for exports of Label Studio, which count frames.
-        quiet: Log no warning: the same file was read before.
+        frames_per_second: Of the videos, for exports of Label Studio, which are in frames.
+        quiet: Log no warnings, because the file was read before.
 
     Raises:
         DataError: The file is missing, empty, of no known kind or damaged; a video has no
@@ -180,7 +181,7 @@ def read_annotations(
     lengths: dict[str, float] = {}
     stretches: list[Stretch] = []
     classes = _Classes(class_names, ignored_classes)
-    warn = _unheard if quiet else _log.warning
+    warn = _ignore if quiet else _log.warning
     _check_labels(path, videos)
     found: dict[str, Annotation] = {}
     for video in videos:
@@ -189,7 +190,7 @@ def read_annotations(
             continue
         annotated = _duration_of(video, durations or {})
         duration = annotated if measured is None else measured.length(video.name, annotated)
-        if annotated is not None and annotated != video.num_frames:  # training on 2019 lists
+        if annotated is not None and annotated != video.num_frames:  # else it is no time in seconds
             lengths[video.name] = annotated
         if duration is None:
             got = "" if video.duration is None else f", got {video.duration!r}"
@@ -237,22 +238,22 @@ def read_annotations(
 
 
 def _check_rate(videos: Sequence[RawVideo], frames_per_second: float | None) -> None:
-    """Refuse segments in frames where nothing tells how long a frame is."""
+    """Raise DataError if segments are in frames and the frame rate is not known."""
     if frames_per_second is not None:
         return
     for one in (one for video in videos for one in video.instances if one.in_frames):
         raise DataError(
-            f"{one.where}: Label Studio counts in frames ({one.start} to {one.end}); say how many "
-            "frames a second the videos have: --set data.frames_per_second=25"
+            f"{one.where}: Label Studio counts in frames ({one.start} to {one.end}); set the "
+            "frames per second of the videos: --set data.frames_per_second=25"
         )
 
 
 def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
-    """Refuse labels that are no names, and segments without one beside others that have one."""
+    """Raise DataError for labels that are no names, and if only some segments have a label."""
     segments = [one for video in videos for one in video.instances]
     unnamed = [one for one in segments if _is_unnamed(one.label)]
     problems = [f"{one.where}: has no label, unlike others" for one in unnamed]
-    if len(unnamed) == len(segments):  # of one kind: proposals need no more
+    if len(unnamed) == len(segments):  # no classes at all: enough to train proposals
         problems = []
     problems += [
         f"{one.where}: label is {kind_of(one.label)}, expected the name of a class"
@@ -268,13 +269,13 @@ def _is_unnamed(label: object) -> bool:
 
 
 def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[str]:
-    """What is allowed and seldom meant."""
+    """Warnings about what is allowed but is probably a mistake."""
     videos = list(videos)
-    apart = [one.video for one in videos if one.subset is None]
-    if apart and len(apart) < len(videos):
+    no_subset = [one.video for one in videos if one.subset is None]
+    if no_subset and len(no_subset) < len(videos):
         yield (
-            f"{len(apart)} of {len(videos)} videos have no subset, unlike the others, and are in "
-            f"no part: {few(apart)}"
+            f"{len(no_subset)} of {len(videos)} videos have no subset, unlike the others, and are "
+            f"in no part: {few(no_subset)}"
         )
     spelt = Counter(name.casefold() for name in names)
     alike = [name for name in names if spelt[name.casefold()] > 1]
@@ -284,18 +285,18 @@ def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[st
     used = sum(one.label in doubtful for video in videos for one in video.instances)
     if used:
         yield (
-            f"segments labelled {doubtful[0]!r}, {used} of them, count as a class; where it means "
-            "that nobody knows, as in THUMOS14, leave them out: --set "
+            f"segments labelled {doubtful[0]!r}, {used} of them, count as a class; if it means "
+            "an unknown class, as in THUMOS14, leave them out: --set "
             f"'data.ignored_classes=[{doubtful[0]}]'"
         )
 
 
-def _unheard(_text: str) -> None:
-    """Take a warning that was said before."""
+def _ignore(_text: str) -> None:
+    """Drop a warning that was logged before."""
 
 
 def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> list[str]:
-    """All labels of a file of annotations, sorted; what else is in it is not checked.
+    """All labels of a file of annotations, sorted; the rest of the file is not checked.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
@@ -304,7 +305,7 @@ def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> lis
 
 
 def annotated_durations(path: Path) -> dict[str, float]:
-    """Seconds of the videos for which a file of annotations tells; the others are left out.
+    """Durations in a file of annotations, in seconds; videos without one are left out.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
@@ -314,7 +315,7 @@ def annotated_durations(path: Path) -> dict[str, float]:
 
 
 def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
-    """Names of the videos of one subset; what else is in the file is not checked.
+    """Names of the videos of one subset; the rest of the file is not checked.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
@@ -326,7 +327,7 @@ def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
 
 
 def video_lengths(path: Path) -> dict[str, float | None]:
-    """Videos of a file of annotations to their seconds, None where it does not tell.
+    """Durations of all videos of a file of annotations, in seconds; None if the file has none.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
@@ -342,14 +343,14 @@ def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
 
 
 def _raise_all(path: Path, problems: Sequence[str]) -> None:
-    """Raise one line that names the first few problems, if there are any."""
+    """If there are problems, raise one DataError that names the first few."""
     if problems:
         shown = few(problems, 3, between="; ")
         raise DataError(shown if str(path) in problems[0] else f"{path}: {shown}")
 
 
 class _Classes:
-    """Known classes, by name, by number, and by the codes that Charades uses."""
+    """The classes, found by name, by number, or by the codes of Charades."""
 
     def __init__(self, names: Sequence[str] | None, ignored: Sequence[str]) -> None:
         self.names = names
@@ -360,7 +361,7 @@ class _Classes:
             self._known = coded | self._known
 
     def name_of(self, label: str | int) -> str | None:
-        """The class as it is called; None where it is not among the known ones."""
+        """Name of a class; None if the class is not known."""
         text = label if isinstance(label, str) else AMBIGUOUS if label == -1 else str(label)
         if self.names is None or text in self.ignored:
             return text
@@ -388,7 +389,7 @@ def _instance_of(
     classes: _Classes,
     frames_per_second: float | None,
 ) -> Instance | str:
-    """Check one segment; a text is what is wrong with it."""
+    """Check one segment. A returned text says what is wrong with it."""
     start, end = finite_number(raw.start), finite_number(raw.end)
     if start is None or end is None:
         return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
@@ -410,14 +411,14 @@ def _instance_of(
 
 
 def _label_of(raw: RawInstance) -> str | int:
-    """The class, or its number from 0; blanks around a name mean nothing."""
+    """Name of the class without blanks around it, or its number from 0."""
     if isinstance(raw.label, int):
         return raw.label
     return "" if raw.label is None else str(raw.label).strip()
 
 
 def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
-    """What is wrong with a segment, if anything, and whether nothing of it can be used."""
+    """What is wrong with a segment (or nothing), and whether no part of it can be used."""
     start, end = instance.start_seconds, instance.end_seconds
     shown = f"segment [{start:g}, {end:g}]"
     if end <= start:
@@ -430,10 +431,10 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
 
 
 def read_durations(path: Path) -> dict[str, float]:
-    """Read how long videos are, in seconds, for annotations that do not tell.
+    """Read durations of videos in seconds, for annotations without them.
 
-    Knows lines `NAME ... SECONDS` as in the 2019 library, a JSON object from name to seconds, and
-    any file of annotations that tells.
+    Known are lines `NAME ... SECONDS` as in the 2019 library, a JSON object from name to seconds,
+    and any file of annotations with durations.
 
     Raises:
         DataError: The file is missing, empty, or a line has no number above 0.

@@ -1,9 +1,9 @@
-"""Sentences as vectors: from files, the built-in encoder, or a trained one.
+"""Sentences as vectors: from a file, from the built-in encoder, or from a trained encoder.
 
-The built-in encoder knows no language. It gives every word, pair of neighbouring words and piece
-of a word a fixed direction drawn by its hash, and adds them up: sentences that share words are
-near each other, and a network can tell the words apart. It needs no download and gives the same
-numbers on every machine.
+The built-in encoder knows no language. Every word, pair of neighbouring words and piece of a word
+has a fixed direction, drawn by its hash; a sentence is their sum. So sentences that share words are
+near each other, and a network can tell words apart. It needs no download and gives the same numbers
+on every machine.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, HASHED, SentenceSettings
 
 TRAINED = "sentence-transformers:"
-"""Before the name or the folder of a model of that package."""
+"""Prefix of the name or folder of a model of the package sentence-transformers."""
 
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
-_PIECES = (3, 4, 5)  # letters
-_PAIR_WEIGHT = _PIECES_WEIGHT = 0.5  # a word by itself: 1
+_PIECES = (3, 4, 5)  # letters of a piece of a word
+_PAIR_WEIGHT = _PIECES_WEIGHT = 0.5  # the weight of a whole word is 1
 
 
 class SentenceEncoder(Protocol):
-    """Makes vectors of sentences."""
+    """Turns sentences into vectors."""
 
     @property
     def name(self) -> str:
-        """What weights remember it by; with other vectors they are of no use."""
+        """Name stored with trained weights, which work with vectors of this encoder only."""
         ...
 
     @property
@@ -57,15 +57,15 @@ class SentenceEncoder(Protocol):
 
 
 def make_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
-    """Make the encoder that is configured.
+    """Make the encoder that the settings name.
 
     Args:
-        settings: Which.
-        dim: Length of a vector that the model takes.
+        settings: Encoder and its options.
+        dim: Length of the vectors that the model reads.
 
     Raises:
         ConfigError: There is no such encoder, or it is not installed.
-        DataError: Given vectors cannot be read, or have another length.
+        DataError: The file of vectors cannot be read, or its vectors have another length.
     """
     encoder: SentenceEncoder
     if settings.encoder == HASHED:
@@ -89,10 +89,10 @@ def make_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
 
 
 def check_dim(got: int, expected: int, source: str) -> None:
-    """Refuse vectors of another length than the model takes.
+    """Check the length of sentence vectors.
 
     Raises:
-        DataError: They have one.
+        DataError: The model reads vectors of another length.
     """
     if got != expected:
         raise DataError(
@@ -102,7 +102,7 @@ def check_dim(got: int, expected: int, source: str) -> None:
 
 
 class HashedEncoder:
-    """Words, pairs of words and pieces of words, added up; of length 1."""
+    """The built-in encoder: a sum over words, pairs and pieces of words, scaled to length 1."""
 
     name = "hashed-1"
 
@@ -132,7 +132,7 @@ class HashedEncoder:
 
 @lru_cache(maxsize=4000)
 def _word_vector(word: str, dim: int) -> NDArray[np.float32]:
-    """A direction of its own, and those of its pieces."""
+    """The direction of a word plus the directions of its pieces."""
     total = _direction(f"word {word}", dim).astype(np.float32)
     whole = f"^{word}$"
     pieces = [whole[i : i + n] for n in _PIECES for i in range(max(0, len(whole) - n + 1))]
@@ -150,16 +150,16 @@ def _direction(text: str, dim: int) -> NDArray[np.int8]:
 
 
 class GivenVectors:
-    """Vectors from a file, by their sentence."""
+    """Vectors from a file, one per sentence."""
 
     name = GIVEN
 
     def __init__(self, path: Path, *, dims: int | None = None) -> None:
-        """Read them.
+        """Read the file.
 
         Args:
-            path: As `SentenceSettings.file`.
-            dims: Use only the first so many numbers of each.
+            path: See `SentenceSettings.file`.
+            dims: Use only the first `dims` numbers of each vector.
 
         Raises:
             DataError: The file cannot be read, would run code, or vectors differ in length.
@@ -213,10 +213,10 @@ def _vectors_in(path: Path) -> Mapping[str, NDArray[np.float32]]:
 
 
 def as_vector(value: Any, path: Path) -> NDArray[np.float32]:
-    """One vector, flat.
+    """Turn a value into a flat vector.
 
     Raises:
-        DataError: It is something else.
+        DataError: It is not a list of finite numbers.
     """
     try:
         vector = np.asarray(value, np.float32).ravel()
@@ -225,7 +225,7 @@ def as_vector(value: Any, path: Path) -> NDArray[np.float32]:
             f"{path}: expected vectors of numbers, got {type(value).__name__}"
         ) from None
     if not len(vector) or not np.isfinite(vector).all():
-        raise DataError(f"{path}: a vector is empty or holds what is not a number")
+        raise DataError(f"{path}: a vector is empty, or not all its values are finite numbers")
     return vector
 
 
@@ -233,10 +233,10 @@ class TrainedEncoder:
     """A model of the package sentence-transformers."""
 
     def __init__(self, name: str) -> None:
-        """Load it.
+        """Load the model.
 
         Args:
-            name: `sentence-transformers:` and a name or a folder.
+            name: `sentence-transformers:` followed by the name or the folder of a model.
 
         Raises:
             ConfigError: The package or the model is not there.

@@ -1,7 +1,7 @@
-"""Sentences about videos with a start and an end.
+"""Sentences with a start and an end in a video, for captions and for moments.
 
-Captions and moments are the same data, read in opposite directions. `FORMATS` lists the files that
-are known.
+The same files serve both tasks: captions go from times to a sentence, moments from a sentence to
+times. `FORMATS` is the table of known formats.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from videozoo.errors import DataError, few
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
-_LOOKED_AT = 10  # lines of a file whose format is to be found
+_LOOKED_AT = 10  # lines that are tried to find the format of a file
 _CUT = "What reaches beyond a video is not used; correct the times."
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedSentence:
-    """What happens from one moment of a video to another."""
+    """A sentence that describes a video from a start to an end."""
 
     video: str
     start_seconds: float
     end_seconds: float
-    """May lie beyond the video, or before the start: that is for those to judge who know it."""
+    """Not checked: may lie beyond the end of the video, or before the start."""
     sentence: str
-    """Without blanks around it; empty only where it was allowed to be."""
+    """Without blanks around it; empty only if it was read with `need_text=False`."""
     where: str
     """File and place, for messages."""
     tokenised: bool = False
-    """The file gives words with blanks between them, to be taken as they are."""
+    """The words are separated by blanks and are used as they are."""
     has_times: bool = True
-    """Without them start and end mean nothing; only where that was allowed."""
+    """If not, start and end mean nothing; only if it was read with `need_times=False`."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.video} {self.start_seconds:g} to {self.end_seconds:g} s"
@@ -46,27 +46,27 @@ class TimedSentence:
 
 @dataclass(frozen=True)
 class TimedSentences:
-    """All of a file, in its order."""
+    """All sentences of a file, in its order."""
 
     path: Path
     sentences: tuple[TimedSentence, ...]
     durations: dict[str, float]
-    """Seconds of the videos for which the file tells."""
+    """Lengths of videos in seconds, as far as the file gives them."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how the file was read."""
+    """What the user should know about how the file was read."""
 
     def __len__(self) -> int:
         return len(self.sentences)
 
     @property
     def videos(self) -> tuple[str, ...]:
-        """Their names, in the order of the file."""
+        """Names of the videos, in the order of the file."""
         return tuple(dict.fromkeys(one.video for one in self.sentences))
 
 
 @dataclass
-class _Reading:
-    """A file while it is read."""
+class _ReadState:
+    """What is known of a file while it is read."""
 
     path: Path
     need_text: bool
@@ -75,17 +75,17 @@ class _Reading:
     problems: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
 
-    def is_sentence(self, said: object, place: str, *, tokenised: bool = False) -> bool:
-        """Whether a text can be used; what is wrong with it becomes a problem."""
+    def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
+        """Whether a text can be used as a sentence; if not, adds to `problems`."""
         wrong: str | None = None
-        if not isinstance(said, str):
-            wrong = f"expected a sentence, got {said!r}"
-        elif any("\ud800" <= letter <= "\udfff" for letter in said):
+        if not isinstance(text, str):
+            wrong = f"expected a sentence, got {text!r}"
+        elif any("\ud800" <= letter <= "\udfff" for letter in text):
             wrong = "the sentence is not UTF-8; store the file as UTF-8"
-        elif self.need_text and not said.strip():
+        elif self.need_text and not text.strip():
             wrong = "the sentence is empty; write what happens, or remove it"
-        elif self.need_text and not tokenised and not _WORD.search(said):
-            wrong = f"the sentence {said.strip()!r} has no word; write what happens, or remove it"
+        elif self.need_text and not tokenised and not _WORD.search(text):
+            wrong = f"the sentence {text.strip()!r} has no word; write what happens, or remove it"
         if wrong is not None:
             self.problems.append(f"{place}: {wrong}")
         return wrong is None
@@ -94,22 +94,22 @@ class _Reading:
 def read_timed_sentences(
     path: Path, *, need_text: bool = True, need_times: bool = True
 ) -> TimedSentences:
-    """Read a file of any of `FORMATS`.
+    """Read a file in any of `FORMATS`.
 
     Args:
         path: The file.
-        need_text: Refuse empty sentences; without it a line or an entry may lack them.
-        need_times: Refuse sentences without times, as the test part of QVHighlights has them.
+        need_text: Refuse empty sentences, and lines or entries without a sentence.
+        need_times: Refuse sentences without times (the test part of QVHighlights has none).
 
     Raises:
-        DataError: The file cannot be read, is none of these, or has mistakes; each is listed with
-            its place.
+        DataError: The file cannot be read, has no known format, or has mistakes, which are listed
+            with their places.
     """
-    file, reading = TextFile(path), _Reading(path, need_text, need_times)
+    file, reading = TextFile(path), _ReadState(path, need_text, need_times)
     form = format_of(file, FORMATS)
     if form is None:
         segments = isinstance(file.content, dict) and "database" in file.content
-        seen = "segments with labels, as BMN and C-TCN learn from" if segments else file.seen
+        seen = "segments with labels, for BMN and C-TCN" if segments else file.seen
         raise unknown(f"{path}: no sentences with times: {seen}", FORMATS)
     found = list(form.read(file, reading))
     if reading.problems:
@@ -127,22 +127,22 @@ def check_times(
     slack_seconds: float = 0.0,
     advice: str = "",
 ) -> None:
-    """Compare lengths of videos and times of sentences with how long videos really are.
+    """Compare lengths and times in a file with the lengths of the videos by their features.
 
-    What differs by more than a few percent is said in a warning, which names the worst.
+    Differences of more than a few percent give one warning, which names the worst.
 
     Args:
-        found: A file.
-        seconds: Of the videos that were looked at.
-        features: Where these come from.
-        slack_seconds: How far off they may be by nature.
-        advice: What to do, where more can be said.
+        found: The file.
+        seconds: Lengths of videos by their features.
+        features: Path of the features, for messages.
+        slack_seconds: By how much a length by features may be wrong.
+        advice: What to do about a difference, if it is known.
 
     Raises:
         DataError: Most lengths or times do not fit at all.
     """
-    said = found.durations
-    both = {video: (said[video], s) for video, s in seconds.items() if said.get(video, 0) > 0}
+    given = found.durations
+    both = {video: (given[video], s) for video, s in seconds.items() if given.get(video, 0) > 0}
     check_lengths(
         both, source=found.path, features=features, slack_seconds=slack_seconds, advice=advice
     )
@@ -159,15 +159,15 @@ def check_times(
 
 
 def _entries(file: TextFile) -> Iterator[dict[str, Any]]:
-    """What a JSON object says of each video, as far as it is of sentences."""
+    """Entries of the videos in a JSON object, if they have `timestamps`."""
     content = file.content
     for entry in cast("dict[str, Any]", content).values() if isinstance(content, dict) else ():
         if isinstance(entry, dict) and "timestamps" in entry:
             yield entry
 
 
-def _read_videos(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
-    """Times are frames where a video has `fps`."""
+def _read_videos(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+    """If a video has `fps`, its times are in frames."""
     problems = reading.problems
     for video, entry in cast("dict[str, Any]", file.content).items():
         if not isinstance(entry, dict) or "timestamps" not in entry:
@@ -195,17 +195,17 @@ def _read_videos(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
             length = frames / rate
         if length is not None:
             reading.durations[video] = length
-        for number, (stamp, said) in enumerate(zip(stamps, texts, strict=True)):
+        for number, (stamp, text) in enumerate(zip(stamps, texts, strict=True)):
             place = f"{video}: sentence {number}"
             times = _times(stamp)
             if times is None:
                 problems.append(f"{place}: expected [start, end], got {stamp!r}")
-            elif reading.is_sentence(said, place):
+            elif reading.is_sentence(text, place):
                 yield TimedSentence(
                     video=video,
                     start_seconds=times[0] / rate,
                     end_seconds=times[1] / rate,
-                    sentence=" ".join(said.split()),
+                    sentence=" ".join(text.split()),
                     where=f"{reading.path}: {place}",
                 )
 
@@ -218,8 +218,8 @@ def _queries(file: TextFile) -> list[tuple[str, Any]]:
     return file.records or [("line 1", file.content)]
 
 
-def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
-    """Each moment of a sentence becomes a sentence of its own."""
+def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+    """A sentence with several moments is yielded once per moment."""
     problems = reading.problems
     repeated = 0
     for where, record in _queries(file):
@@ -231,7 +231,7 @@ def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
             )
             continue
         record = cast("dict[str, Any]", record)
-        video, said = str(record["vid"]), record["query"]
+        video, text = str(record["vid"]), record["query"]
         place = f"{where}: {video}"
         windows: Any = record.get("relevant_windows") or []
         times = [_times(one) for one in windows] if isinstance(windows, list) else [None]
@@ -240,11 +240,11 @@ def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
             continue
         if not times and reading.need_times:
             problems.append(
-                f"{place}: no `relevant_windows`: the sentence has no times to learn from or to "
-                "compare with; prediction does without"
+                f"{place}: no `relevant_windows`: training and evaluation need the times of "
+                "sentences; prediction does not"
             )
             continue
-        if not reading.is_sentence(said, place):
+        if not reading.is_sentence(text, place):
             continue
         if (length := finite_number(record.get("duration"))) is not None:
             reading.durations[video] = length
@@ -254,7 +254,7 @@ def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
                 video=video,
                 start_seconds=start,
                 end_seconds=end,
-                sentence=" ".join(said.split()),
+                sentence=" ".join(text.split()),
                 where=f"{reading.path}: {place}",
                 has_times=bool(times),
             )
@@ -266,7 +266,7 @@ def _read_queries(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
 
 
 def _times(value: object) -> tuple[float, float] | None:
-    """Start and end; None where they are not two numbers."""
+    """Start and end; None if the value is not a list of two numbers."""
     if not isinstance(value, list):
         return None
     times = [finite_number(one) for one in cast("list[Any]", value)]
@@ -278,7 +278,7 @@ def _times(value: object) -> tuple[float, float] | None:
 # --- lines -----------------------------------------------------------------------------------
 
 
-def _read_charades(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
+def _read_charades(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
     for number, line in file.lines:
         found = _CHARADES.fullmatch(line)
         if found is None:
@@ -288,8 +288,8 @@ def _read_charades(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]
             yield from _sentence(reading, number, found.groups())
 
 
-def _read_tabs(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
-    """Sentences are words with blanks between them; none where they are to be predicted."""
+def _read_tabs(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+    """Words are separated by blanks; lines for prediction have no sentence."""
     for number, line in file.lines:
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) == 3 and not reading.need_text:
@@ -302,26 +302,26 @@ def _read_tabs(file: TextFile, reading: _Reading) -> Iterator[TimedSentence]:
 
 
 def _sentence(
-    reading: _Reading, number: int, fields: Sequence[str], *, tokenised: bool = False
+    reading: _ReadState, number: int, fields: Sequence[str], *, tokenised: bool = False
 ) -> Iterator[TimedSentence]:
-    """The sentence of a line, where it can be used."""
-    video, start, end, said = fields
+    """The sentence of a line, if it can be used."""
+    video, start, end, text = fields
     place = f"line {number}"
     times = finite_number(start), finite_number(end)
     if times[0] is None or times[1] is None:
         reading.problems.append(f"{place}: expected seconds, got {start!r} and {end!r}")
-    elif reading.is_sentence(said, place, tokenised=tokenised):
+    elif reading.is_sentence(text, place, tokenised=tokenised):
         yield TimedSentence(
             video=video,
             start_seconds=times[0],
             end_seconds=times[1],
-            sentence=" ".join(said.split()),
+            sentence=" ".join(text.split()),
             where=f"{reading.path}: {place}",
             tokenised=tokenised,
         )
 
 
-FORMATS: tuple[Format[TextFile, Callable[[TextFile, _Reading], Iterator[TimedSentence]]], ...] = (
+FORMATS: tuple[Format[TextFile, Callable[[TextFile, _ReadState], Iterator[TimedSentence]]], ...] = (
     Format(
         "QVHighlights",
         lambda file: any(_is_query(record) for _, record in _queries(file)),
@@ -352,11 +352,11 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, _Reading], Iterator[TimedSen
         "charades_sta_train.txt",
     ),
     Format(
-        "2019 list of ETS, tabs between its fields",
+        "ETS list of the 2019 library, tabs between fields",
         lambda file: file.first_line.count("\t") > 1,
         _read_tabs,
         "a\t1.0\t2.5\tA man runs.\n",
         "train.list",
     ),
 )
-"""Files of sentences with times."""
+"""Formats of files of sentences with times."""

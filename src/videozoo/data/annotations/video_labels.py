@@ -13,12 +13,12 @@ from videozoo.errors import DataError, brief
 
 
 def video_name(path: Path) -> str:
-    """What a video is called where its features are kept: the file's name without its ending."""
+    """Name of a video among its features: the name of its file without the ending."""
     return path.name if path.is_dir() else path.stem
 
 
 def absolute(path: Path | str) -> str:
-    """A path from the root, to compare by; links stay, and nothing is looked up."""
+    """The absolute path, for comparison; links are not followed, and the disk is not read."""
     return os.path.abspath(path)  # noqa: PTH100
 
 
@@ -33,10 +33,10 @@ class VideoLabels:
     )
 
     def of(self, video: Path) -> tuple[int, ...] | None:
-        """Classes of one video; None where the file does not mention it.
+        """Classes of one video; None if the file does not name it.
 
         Raises:
-            DataError: Several videos of that name are mentioned, with different classes.
+            DataError: The file names several videos of that name, with different classes.
         """
         found = self.by_path.get(absolute(video))
         if found is not None:
@@ -45,20 +45,20 @@ class VideoLabels:
         if len(named) > 1:
             raise DataError(
                 f"{self.path}: several videos are called {video_name(video)}, with different "
-                f"labels, and none is at {video}; write paths as they are from here"
+                f"labels, and none is at {video}; write paths relative to the current folder"
             )
         return next(iter(named), None)
 
     @property
     def num_classes(self) -> int:
-        """As many as the highest label asks for."""
+        """The highest label plus 1."""
         return 1 + max((label for labels in self.by_path.values() for label in labels), default=-1)
 
     def add(self, video: str, labels: tuple[int, ...]) -> None:
-        """Take note of one line."""
+        """Add the classes of one video."""
         for base in (Path(), self.path.parent):
             self.by_path[absolute(base / video)] = labels
-        # as ActivityNet: an identifier, with or without the file's ending
+        # an identifier as in ActivityNet, with or without the ending of the file
         for name in {Path(video).stem, Path(video).name}:
             self.by_name.setdefault(name, set()).add(labels)
 
@@ -66,12 +66,13 @@ class VideoLabels:
 def read_labels(path: Path) -> VideoLabels:
     """Read the classes of videos, numbers from 0.
 
-    Text has a line a video, `PATH LABEL[,LABEL...]`, so lists of Kinetics will do; tabs, commas and
-    semicolons part the two as well, a header `path,label` and lines that begin with # are left out.
-    JSON is one object, `{PATH: [LABEL, ...]}` or `{PATH: LABEL}`.
+    A text file has one video per line, `PATH LABEL[,LABEL...]`, so lists of Kinetics can be used.
+    Tabs, commas and semicolons may stand in place of the blank. A header `path,label` and lines
+    that start with # are left out. A JSON file holds one object, `{PATH: [LABEL, ...]}` or
+    `{PATH: LABEL}`.
 
     Raises:
-        DataError: It is neither; every bad line is named, up to ten.
+        DataError: The file is neither; up to ten bad lines are named.
     """
     labels = VideoLabels(path)
     problems: list[str] = []
@@ -106,7 +107,7 @@ def read_labels(path: Path) -> VideoLabels:
 
 
 def _cut(line: str) -> tuple[str, tuple[int, ...]]:
-    """A line's path, and the numbers after it: after a blank or semicolon, then after commas.
+    """The path of a line, and its labels: one after a blank or semicolon, more after commas.
 
     >>> _cut("my clip.mp4 3, 5"), _cut("my clip.mp4,3")
     (('my clip.mp4', (3, 5)), ('my clip.mp4', (3,)))

@@ -1,8 +1,8 @@
 """Videos and their classes, from lists.
 
-`read_list` reads files that name one video per line; `class_folders.read_folder` a folder with one
-folder of videos per class. Both give `ClipEntry`s. Problems are reported together, with file and
-line.
+`read_list` reads files with one video per line. `class_folders.read_folder` reads a folder with one
+folder of videos per class. Both return `ClipEntry` objects. All problems of a file are reported
+together, each with file and line.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class ClipEntry:
 
     path: Path
     label: int | None
-    """Class, from 0. None: unknown, or (2019 pickles) in the file itself."""
+    """Class, from 0. None if unknown, or if the file holds it (pickles of the 2019 library)."""
     name: str
-    """How reports call the video: its path as the list writes it."""
+    """Name of the video in reports: its path as the list writes it."""
     clip_index: int | None = None
-    """Only this clip of the video; 2019 test lists have one line a view."""
+    """Use only this clip of the video; test lists of the 2019 library have one view per line."""
     crop_index: int | None = None
-    """Only this crop, as `positioned_crop` numbers them."""
+    """Use only this crop, numbered as in `positioned_crop`."""
     start_seconds: float | None = None
     end_seconds: float | None = None
     """Use only this part of the video."""
     video: int | None = None
-    """Number of the video, where several entries are views of one."""
+    """Number of the video, if several entries are views of one video."""
 
 
 def read_list(
@@ -77,36 +77,36 @@ def read_list(
     first_label: int = 0,
     count_frames: Callable[[Path], int] | None = None,
 ) -> list[ClipEntry]:
-    """Read a list of videos, of any of `list_formats.FORMATS`.
+    """Read a list of videos in any of `list_formats.FORMATS`.
 
-    LABEL is a number or the name of a class. Lists of paths alone are for prediction; for 2019
-    pickles, which hold their label; and for videos that lie in folders with the names of their
-    classes, as those of the test lists of UCF101. Of a list with one view per line, VIDEO is the
-    number of the video, not its class: see `with_labels`; only where labels are optional.
+    LABEL is the number or the name of a class. A list may have paths alone in three cases: for
+    prediction; for pickles of the 2019 library, which hold their label; and for videos in folders
+    named as their classes, as in the test lists of UCF101. In a list with one view per line, VIDEO
+    is the number of the video, not its class (see `with_labels`); labels must then be `optional`.
 
-    A relative path is looked up in the current folder, as in 2019, then in `root`, then beside the
-    list; where a list gives no more than names, as the official CSV of Kinetics does, files of that
-    name anywhere under `root`, and those that are not there are left out with a warning. Blank
-    lines do not count, nor do lines that begin with # and name no video.
+    A relative path is looked up in the current folder, then in `root`, then beside the list. The
+    official CSV of Kinetics gives names only: such a name is looked for anywhere under `root`, and
+    videos that are not found are left out with a warning. Empty lines do not count, nor do lines
+    that start with # and name no video.
 
     Args:
         path: The list.
-        root: Where videos lie.
+        root: Folder of the videos.
         num_classes: Labels must be smaller; None does not check.
-        class_names: The class of number i, where classes are given by name. By default those of
-            the list itself, sorted; where labels are optional, such classes are then unknown.
+        class_names: The class of number i, for labels that are names. By default the names in the
+            list, sorted; if labels are optional, the classes are then unknown.
         labels: `optional` accepts lines without a label, and -1, as unknown.
         missing: `skip` leaves out videos that do not exist, and logs how many.
-        kind: `auto` takes a file with the header of the Kinetics CSV for one.
+        kind: `auto` recognises the format from the file.
         first_label: The number that the list gives to the first class.
-        count_frames: Opens a video and counts its frames, for a list that says how many there are;
-            None compares nothing.
+        count_frames: Opens a video and counts its frames, to check a list that says how many there
+            are; None does not check.
 
     Returns:
         At least one entry, in the order of the list.
 
     Raises:
-        DataError: The list is missing, empty or malformed; every bad line is named, up to ten.
+        DataError: The list is missing, empty or malformed; up to ten bad lines are named.
     """
     lines = list_lines(
         path,
@@ -139,7 +139,7 @@ def read_list(
     if absent:
         _warn_absent(path, [line.problem for line in absent], len(lines))
     if not lines:
-        raise DataError(f"{path}: names no video; expected one a line")
+        raise DataError(f"{path}: names no video; expected one per line")
     if not entries:
         raise DataError(f"{path}: none of its videos exist; is `root` right?")
     return entries
@@ -147,18 +147,18 @@ def read_list(
 
 @dataclass(frozen=True, slots=True)
 class ListLine:
-    """One line of a list: the video it names, or what is wrong with it."""
+    """One line of a list: the video that it names, or what is wrong with it."""
 
     number: int
     """In the file, from 1."""
     entry: ClipEntry | None
-    """None: the line cannot be used. Where its video is absent, `path` is as the list writes it."""
+    """None if the line cannot be used. If the video is absent, `path` is as the list writes it."""
     problem: str = ""
     is_absent: bool = False
     may_be_absent: bool = False
-    """The list is one of which people seldom have all videos."""
+    """The list belongs to a data set of which people rarely have all videos."""
     frames: int | None = None
-    """How many the list says that the video has."""
+    """Number of frames of the video, as the list says."""
 
 
 def list_lines(
@@ -171,7 +171,7 @@ def list_lines(
     kind: ListKind = "auto",
     first_label: int = 0,
 ) -> list[ListLine]:
-    """Read a list as `read_list` does, but report on every line instead of raising.
+    """Read a list as `read_list` does, but return every line, also the bad ones.
 
     Raises:
         DataError: The list as a whole cannot be read, or is empty.
@@ -179,8 +179,8 @@ def list_lines(
     rows = list(list_rows(path, root, kind))
     if any(row.view for row in rows) and (labels == "required" or not _can_be_views(rows)):
         raise DataError(
-            f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class a "
-            f"video (several are not learnt yet), got {brief(rows[0].text)}"
+            f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class per "
+            f"video (several are not supported yet), got {brief(rows[0].text)}"
         )
     holds_label = _pickles_of(path, rows, root)
     if labels == "required" and not any(row.search or holds_label(row) for row in rows):
@@ -203,11 +203,11 @@ def list_lines(
 
 
 def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> list[ClipEntry]:
-    """Give each view of a 2019 test list the class of its video.
+    """Give each view in a test list of the 2019 library the class of its video.
 
     Args:
-        entries: With `video` numbers.
-        truth: One entry a video; `video` is the place in it.
+        entries: Views, with `video` numbers.
+        truth: One entry per video; `video` is the index in it.
 
     Raises:
         DataError: An entry has a video number that `truth` does not have.
@@ -224,7 +224,7 @@ def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> lis
 
 
 def videos_of(entries: Sequence[ClipEntry]) -> list[ClipEntry]:
-    """One entry a video, in order of appearance: `entries` itself but for lists of views.
+    """One entry per video, in order of appearance; the same as `entries` unless they are views.
 
     >>> view = ClipEntry(Path("a.mp4"), None, "a.mp4", video=7)
     >>> len(videos_of([view, view]))
@@ -234,20 +234,20 @@ def videos_of(entries: Sequence[ClipEntry]) -> list[ClipEntry]:
 
 
 def views_by_video(entries: Sequence[ClipEntry]) -> list[list[ClipEntry]]:
-    """Entries of each video, in order of appearance; one each but for lists of views."""
+    """Entries of each video, in order of appearance; several per video only in lists of views."""
     groups: dict[tuple[object, ...], list[ClipEntry]] = defaultdict(list)
     for place, entry in enumerate(entries):
-        # the path too: 2019 prediction lists number every video 0
+        # the path too: prediction lists of the 2019 library number every video 0
         key = ("alone", place) if entry.video is None else (entry.video, entry.path)
         groups[key].append(entry)
     return list(groups.values())
 
 
 def matching_paths(text: str) -> list[Path]:
-    """The path that a text is, or all that match it where it is a pattern (`clips/*.mp4`).
+    """All paths that match a pattern (`clips/*.mp4`); for a plain path, the path itself.
 
     Raises:
-        DataError: Nothing matches, or it is a network address.
+        DataError: Nothing matches, or the text is a network address.
     """
     refusal = not_read(text)
     if refusal and not Path(text).exists():
@@ -261,12 +261,12 @@ def matching_paths(text: str) -> list[Path]:
 
 
 def is_list_name(path: Path) -> bool:
-    """Whether a path ends as those of lists do, and is no folder."""
+    """Whether a path has the ending of a list, and is no folder."""
     return path.suffix.lower() in LIST_SUFFIXES and not path.is_dir()
 
 
 def find_videos(path: Path) -> list[ClipEntry]:
-    """Every video in a folder and its subfolders, without labels; a video file is itself one.
+    """Every video in a folder and its subfolders, without labels; for a file, the file itself.
 
     Raises:
         DataError: There is nothing at `path`, or no video in it.
@@ -287,9 +287,10 @@ def find_videos(path: Path) -> list[ClipEntry]:
 
 
 def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[[Row], bool]:
-    """Which rows name a 2019 pickle, which holds its label itself: by the endings.
+    """A function that says whether a row names a pickle of the 2019 library.
 
-    For names without ending, the first files of the list tell of all.
+    Such a pickle holds its label. It is recognised by its ending; for names without ending, the
+    first files of the list are opened and decide for all.
     """
     bare = [row.path for row in rows if not Path(row.path).suffix][:_MOST_OPENED]
     found = [locate(Path(name), root, path.parent) for name in bare]
@@ -303,25 +304,25 @@ def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[
 
 
 def _looked_up(path: Path, row: Row, entry: ClipEntry, root: Path | None) -> ListLine:
-    """What a line comes to, once it is known whether its video exists."""
+    """The line of a row, after looking for its video."""
     found = locate(entry.path, root, path.parent)
     if found is not None:
         return ListLine(row.number, replace(entry, path=found), frames=row.frames)
-    # a path in full, if it can be one
+    # show a path in full if it is short enough to be one
     name = repr(entry.name) if len(entry.name) < _LONGEST_PATH else brief(entry.name)
     problem = not_read(entry.name) or f"no such video {name}"
     if has_more_columns(entry.name):
-        problem += f"; {_EXPECTED}, one class a video"
+        problem += f"; {_EXPECTED}, one class per video"
     return ListLine(row.number, entry, problem, is_absent=True, frames=row.frames)
 
 
 def _searched(
     row: Row, entry: ClipEntry, files: Mapping[str, Sequence[Path]], root: Path
 ) -> ListLine:
-    """What a line comes to whose video is anywhere under the root.
+    """The line of a row whose video may lie anywhere under the root.
 
-    Of several copies the one in the folder of its class counts, its name written with blanks or
-    underscores.
+    If there are several copies, the one in the folder of its class is used. Blanks and underscores
+    in the name of that folder mean the same.
     """
     copies = next((files[name] for name in row.search if name in files), ())
     if not copies:
@@ -333,12 +334,12 @@ def _searched(
 
 
 def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) -> ClipEntry | str:
-    """The video of a row; a text is what is wrong with it.
+    """The video of a row, or a text that says what is wrong with it.
 
     Args:
-        row: Of the list.
-        is_enough: A path without a label will do.
-        number_of: From a label to its number.
+        row: A row of the list.
+        is_enough: Whether a path without a label can be used.
+        number_of: Turns a label into its number; see `label_reader`.
     """
     if row.problem:
         return row.problem
@@ -354,7 +355,7 @@ def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) 
     if isinstance(label, int):
         return ClipEntry(Path(row.path), None if label == UNKNOWN else label, row.path)
     if not label and is_enough:
-        return ClipEntry(Path(row.text), None, row.text)  # blanks in its name
+        return ClipEntry(Path(row.text), None, row.text)  # a path with blanks
     return label or _no_label(row)
 
 
@@ -364,7 +365,7 @@ def _no_label(row: Row) -> str:
 
 
 def _can_be_views(rows: Sequence[Row]) -> bool:
-    """Whether each video has one number; or 0, all of them, as in 2019 prediction lists."""
+    """Whether each video has its own number, or all have 0 as in 2019 prediction lists."""
     pairs = {(row.path, row.view[0]) for row in rows if row.view is not None}
     videos = {video for _, video in pairs}
     return videos == {0} or len({path for path, _ in pairs}) == len(videos) == len(pairs)
@@ -382,7 +383,7 @@ def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
 
 def _files_by_stem(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; set data.root to where the videos lie")
+        raise DataError(f"{root}: no such folder; set data.root to the folder of the videos")
     files: dict[str, list[Path]] = defaultdict(list)
     for path in walk(root):
         if path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in PICKLE_SUFFIXES:
@@ -393,18 +394,18 @@ def _files_by_stem(root: Path) -> dict[str, list[Path]]:
 def check_frames(
     path: Path, lines: Sequence[ListLine], count_frames: Callable[[Path], int]
 ) -> None:
-    """Compare the numbers of frames in a list with some of its videos.
+    """Compare the numbers of frames that a list gives with some of its videos.
 
-    They are not used; but a number that is far off is no number of frames, and the column is
-    perhaps another label.
+    The numbers are not used. But if they are far off, the column does not hold numbers of frames;
+    it may be a second label.
 
     Args:
         path: The list.
-        lines: Of it.
-        count_frames: Opens a video and counts.
+        lines: Its lines.
+        count_frames: Opens a video and counts its frames.
 
     Raises:
-        DataError: They are far off.
+        DataError: The numbers are far off.
     """
     told = [
         (f"{path}:{line.number}", line.entry, line.frames)
@@ -412,24 +413,24 @@ def check_frames(
         if line.entry is not None and line.frames is not None and not line.is_absent
     ]
     compared: list[tuple[str, ClipEntry, int, int]] = []
-    for where, entry, said in told[:: max(1, len(told) // _MOST_OPENED)][:_MOST_OPENED]:
+    for where, entry, listed in told[:: max(1, len(told) // _MOST_OPENED)][:_MOST_OPENED]:
         try:
-            compared.append((where, entry, said, count_frames(entry.path)))
-        except DataError:  # it is named when it is to be read
+            compared.append((where, entry, listed, count_frames(entry.path)))
+        except DataError:  # the run reports it when it reads the video
             continue
     far = [row for row in compared if not row[3] / 2 <= row[2] <= row[3] * 2]
     if 2 * len(far) > len(compared):
-        where, entry, said, count = far[0]
+        where, entry, listed, count = far[0]
         raise DataError(
-            f"{where}: {entry.name!r} has {count} frames, and the number after it is {said}; "
-            f"{_EXPECTED}, one class a video"
+            f"{where}: {entry.name!r} has {count} frames, and the number after it is {listed}; "
+            f"{_EXPECTED}, one class per video"
         )
     other = [row for row in compared if row[2] != row[3]]
     if other:
-        where, _, said, count = other[0]
+        where, _, listed, count = other[0]
         _log.warning(
-            "%s: says %d frames, the video has %d; what the list says of frames is not used",
+            "%s: says %d frames, but the video has %d; the numbers in the list are not used",
             where,
-            said,
+            listed,
             count,
         )

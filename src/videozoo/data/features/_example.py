@@ -25,18 +25,18 @@ _TAG_1 = 1 << 3 | _SIZED
 
 
 class WireError(Exception):
-    """Bytes that are not such a message."""
+    """The bytes are not a message of the expected kind."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """What a message holds."""
+    """Content of a message."""
 
     context: dict[str, Values] = field(default_factory=dict[str, Values])
     """Facts about the whole video: id, labels."""
     frames: dict[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
-    """Stream to (T, dim): uint8 where frames are bytes, float32 where they are floats. May be a
-    view of the message. A stream without frames is (0, 0)."""
+    """From stream to (T, dim): uint8 if frames are bytes, float32 if they are floats. May be a view
+    of the message. A stream without frames is (0, 0)."""
 
 
 def parse(data: bytes) -> Example:
@@ -68,9 +68,9 @@ def encode(
     """Serialise one video as the `SequenceExample` that YouTube-8M uses.
 
     Args:
-        name: Of the video; becomes `id`.
-        labels: Classes; None writes no `labels`.
-        streams: (T, dim) each, uint8 (one bytes value a frame) or float32 (one list a frame).
+        name: Name of the video, written as `id`.
+        labels: Classes of the video; None writes no `labels`.
+        streams: (T, dim) each, uint8 (one bytes value per frame) or float32 (one list per frame).
     """
     context = _entry("id", _sized(_BYTES, _sized(1, name.encode("utf-8", "surrogateescape"))))
     if labels is not None:
@@ -84,8 +84,8 @@ def encode(
 
 
 def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return the number at a place, and the place behind it."""
-    if at < end and data[at] < 0x80:  # nearly all are short
+    """Return the number at a position, and the position after it."""
+    if at < end and data[at] < 0x80:  # most numbers are one byte
         return data[at], at + 1
     value = shift = 0
     while at < end:
@@ -117,7 +117,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
         else:
             raise WireError(f"a field of unknown kind {kind}")
         if stop > end:
-            raise WireError("a field that is longer than what holds it")
+            raise WireError("a field is longer than the message around it")
         if not 0 < tag >> 3 < 2**29:
             raise WireError(f"a field with number {tag >> 3}")
         yield tag >> 3, kind, at, stop
@@ -138,7 +138,7 @@ def _entries(data: bytes, at: int, end: int) -> Iterator[tuple[str, Span]]:
                 key = data[part_start:part_stop]
             elif part == 2:
                 if span is not None:
-                    raise WireError("a feature that is given twice")
+                    raise WireError("a feature is given twice")
                 span = part_start, part_stop
         try:
             yield key.decode(), span or (stop, stop)
@@ -180,7 +180,7 @@ def _integers(data: bytes, at: int, end: int) -> Iterator[int]:
 
 
 def _frames(data: bytes, at: int, end: int, name: str) -> NDArray[Any] | None:
-    """Read a list of features, a frame each: (T, dim). None where they are integers."""
+    """Read a list of features, one per frame: (T, dim). None if they are integers."""
     if at == end:
         return np.zeros((0, 0), np.uint8)
     even = _even_frames(data, at, end)
@@ -188,9 +188,9 @@ def _frames(data: bytes, at: int, end: int, name: str) -> NDArray[Any] | None:
 
 
 def _even_frames(data: bytes, at: int, end: int) -> NDArray[Any] | None:
-    """Read frames that are all encoded alike, as they nearly always are, at once.
+    """Read all frames at once, if they are all encoded in the same way; else None.
 
-    Each frame is then a head, always the same bytes, and its values.
+    Each frame is then a head, always the same bytes, followed by its values. Most files are so.
     """
     try:
         if data[at] != _TAG_1:
@@ -250,7 +250,7 @@ def _uneven_frames(data: bytes, at: int, end: int, name: str) -> NDArray[Any] | 
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first.
+    """Encode a number in seven bits per byte, the lowest first.
 
     >>> _varint(1024).hex()
     '8008'
@@ -272,7 +272,7 @@ def _entry(key: str, value: bytes) -> bytes:
 
 
 def _encoded(frames: NDArray[np.generic]) -> bytes:
-    """Write a list of features, a frame each."""
+    """Write a list of features, one per frame."""
     is_bytes = frames.dtype == np.uint8
     values = np.ascontiguousarray(frames if is_bytes else frames.astype("<f4"))
     values = values.view(np.uint8).reshape(len(frames), -1) if frames.size else values[:, :0]

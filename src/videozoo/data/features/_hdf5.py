@@ -1,7 +1,7 @@
-"""Read untrusted HDF5 files: datasets inside the file, never more than it can hold.
+"""Read untrusted HDF5 files: only datasets inside the file, never more than it can hold.
 
-HDF5 can take values from other files (external storage, links, virtual datasets) and announce
-shapes of which nothing is stored. Neither is features.
+HDF5 can take values from other files (external storage, links, virtual datasets), and can declare
+large shapes without stored values. Both are refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from videozoo.errors import DataError
 
 _FREE_BYTES = 64 * 2**20
-_MOST_EXPANSION = 100  # of what filters have packed
+_MOST_EXPANSION = 100  # highest ratio of compression
 
 
 def names_in(path: Path) -> list[str]:
-    """Names of what lies in the outermost group of a file.
+    """Names of the datasets and groups at the top level of a file.
 
     Raises:
         DataError: The file is missing or damaged, or h5py is.
@@ -33,11 +33,12 @@ def names_in(path: Path) -> list[str]:
 
 
 def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:
-    """Return the datasets of a file, or of one group in it, by name; one alone under "".
+    """Return the datasets of a file, or of one group in it, by name.
 
     Args:
         path: The file.
-        name: Of a dataset or a group in the outermost group; None for that itself.
+        name: A dataset or a group at the top level; None for the top level itself. If it is a
+            dataset, it is returned under the name "".
 
     Raises:
         DataError: The file is missing or damaged; a dataset takes its values from elsewhere, was
@@ -59,17 +60,17 @@ def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:
 
 @contextmanager
 def _opened(path: Path) -> Generator[Any]:
-    """The file, and one kind of error for all that goes wrong with it."""
+    """Open a file; every error in it becomes a DataError."""
     h5py = _h5py()
     try:
-        with path.open("rb"):  # h5py says less of a file that is missing
+        with path.open("rb"):  # the error of h5py for a missing file is less clear
             pass
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except Exception as error:  # HDF5 has many kinds, and a damaged file can raise nearly any
+    except Exception as error:  # a damaged file can raise nearly any kind of error
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: not a readable HDF5 file: {reason}") from None
 
@@ -95,7 +96,7 @@ def _inside(group: Any, name: str) -> Any:
 
 
 def _announced(dataset: Any, name: str) -> int:
-    """Bytes of memory that reading takes, after all was compared with what the file stores."""
+    """Memory in bytes that a dataset needs; ValueError if the file cannot hold that much."""
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"the values of {name!r} lie in another file")
     if dataset.shape is None or dataset.dtype.kind not in "biufSU":

@@ -1,7 +1,7 @@
-"""Stored positions of the records in large files, for the next run.
+"""A cache of the positions of records in large files, for the next run.
 
-Kept in `$VIDEOZOO_CACHE` or `~/.cache/videozoo`, one small file for each data file; anything in
-there may be deleted at any time.
+It lies in `$VIDEOZOO_CACHE` or `~/.cache/videozoo`, one small file per data file. Any of these
+files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _HEAD = 3  # version, size and time of change come first
 
 
 def cache_folder() -> Path:
-    """Where things are kept that can be made again."""
+    """Folder for files that can be made again."""
     chosen = os.environ.get("VIDEOZOO_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "videozoo"
 
 
 def remembered(path: Path, kind: str, make: Callable[[], NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return `make()`, or what it gave when `path` last had its size and time of change.
+    """Return `make()`, or its stored result if size and modification time of `path` are unchanged.
 
-    Where nothing can be written it is made each time.
+    If the cache cannot be written, `make` is called each time.
     """
     state = path.stat()
     head = np.array([_VERSION, state.st_size, state.st_mtime_ns], np.int64)

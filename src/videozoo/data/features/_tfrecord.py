@@ -1,8 +1,8 @@
 """TFRecord files: read any record, write them, without TensorFlow.
 
-A record is its length (uint64), a checksum of the length, the data, a checksum of the data, all
-little-endian. Nothing at the end says that the file is complete: one that was cut exactly between
-two records looks whole.
+A record is its length (uint64), a checksum of the length, the data, and a checksum of the data, all
+little-endian. The file has no end mark, so a file that was cut exactly between two records looks
+complete.
 
 Source: tensorflow.org, "TFRecord and tf.train.Example".
 """
@@ -26,7 +26,7 @@ from videozoo.safe_write import written_aside
 
 _LENGTH = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
-_ADVICE = "fetch it again, or take it off the list"
+_ADVICE = "fetch it again, or remove it from the list"
 
 
 def checksum(data: bytes) -> int:
@@ -47,11 +47,11 @@ def looks_like_tfrecord(head: bytes) -> bool:
 class TFRecordFile:
     """The records of one file, by number.
 
-    Can be sent to other processes, and be used in those that fork off.
+    Can be pickled for other processes, and used after a fork.
     """
 
     def __init__(self, path: Path) -> None:
-        """Find where the records lie, from their lengths or from an earlier time.
+        """Find the positions of the records, from the file or from the cache.
 
         Raises:
             DataError: The file cannot be read, is empty, ends within a record, or a length is
@@ -66,7 +66,7 @@ class TFRecordFile:
                 raise DataError(f"{path}: empty, expected TFRecords; {_ADVICE}")
             self._starts = remembered(path, "tfrecord", lambda: _record_starts(path))
             if self._starts[-1] != size or (np.diff(self._starts) < _MARGIN).any():
-                self._starts = _record_starts(path)  # the remembered ones were damaged
+                self._starts = _record_starts(path)  # the cached ones were damaged
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -100,13 +100,15 @@ class TFRecordFile:
         return data
 
     def close(self) -> None:
-        """Let go of the file; `read` opens it again."""
+        """Close the file; `read` opens it again."""
         if self._file is not None:
             self._file.close()
         self._file = None
 
     def _opened(self) -> FileIO:
-        if self._process != os.getpid():  # a forked process shares the place with its parent
+        if (
+            self._process != os.getpid()
+        ):  # a forked process shares the file position with its parent
             self.close()
         if self._file is None:
             self._file, self._process = FileIO(self.path), os.getpid()
@@ -120,10 +122,10 @@ class TFRecordFile:
 
 
 def write_tfrecord(path: Path, records: Iterable[bytes]) -> int:
-    """Write a file of records, one in memory at a time; it appears when it is complete.
+    """Write a file of records, with one record in memory; the file appears when it is complete.
 
     Returns:
-        How many.
+        Number of records.
     """
     count = 0
     with written_aside(path) as aside, aside.open("wb") as file:
@@ -136,7 +138,7 @@ def write_tfrecord(path: Path, records: Iterable[bytes]) -> int:
     return count
 
 
-_MARGIN = _LENGTH.size + _CHECKSUM.size  # bytes of a record beside its data
+_MARGIN = _LENGTH.size + _CHECKSUM.size  # bytes of a record besides its data
 
 
 def _length_of(head: bytes) -> int | None:
@@ -145,7 +147,7 @@ def _length_of(head: bytes) -> int | None:
 
 
 def _record_starts(path: Path) -> NDArray[np.int64]:
-    """Byte where each record starts, and that where the last ends."""
+    """The byte where each record starts, and the byte where the last record ends."""
     starts = [0]
     with path.open("rb", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)

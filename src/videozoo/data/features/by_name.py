@@ -27,15 +27,15 @@ from videozoo.safe_pickle import load_pickle
 
 _HDF5 = (".h5", ".hdf5")
 _PAIR = ("rgb", "flow")
-_ONLY = ""  # name of the stream in files that hold one array
-_MOST_KEPT = 4  # videos whose features stay in memory: events of one video follow each other
+_ONLY = ""  # name of the stream in files with one array
+_MOST_KEPT = 4  # videos kept in memory, because events of one video often follow each other
 
 Streams = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file of one video."""
+    """The file of one video."""
 
     path: Path
 
@@ -51,7 +51,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Files:
-    """A file of each stream: the 2019 folders of C-TCN."""
+    """The files of one video, one per stream, as C-TCN has them."""
 
     paths: Mapping[str, _File]
 
@@ -78,7 +78,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Record:
-    """A video of a pack."""
+    """One video of a pack."""
 
     records: RecordSet
     number: int
@@ -94,32 +94,33 @@ _Source = _File | _Files | _Group | _Record
 
 
 @dataclass
-class _Held:
-    """What lies at a path."""
+class _Found:
+    """The features that were found at a path."""
 
     sources: Iterable[tuple[str, _Source]]
-    """Names of videos, and where their features are."""
+    """Names of videos, each with the place of its features."""
     extractor: Facts | None = None
     durations: dict[str, float] = field(default_factory=dict[str, float])
     lengths: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class FeatureFiles:
-    """Features of videos by name; a `v_` in front of a name may be there or not."""
+    """Features of videos by name; names match with or without a `v_` in front."""
 
     def __init__(self, path: Path | RecordSet, *, streams: tuple[str, ...] = ()) -> None:
-        """Look what is there.
+        """Find the videos that have features.
 
         Args:
-            path: As one of `LAYOUTS`: a folder with one file per video (.csv, .npy, .npz, .h5,
-                .pkl, or 2019 pickles without an ending), or one subfolder of such files per stream,
-                as C-TCN's `rgb` and `flow`; a feature pack or a folder of them; one HDF5 file of
-                many videos; or the file of one video. Or records that are found already.
-            streams: Arrays of a video, or subfolders, to be put side by side in this order, cut to
-                the shortest. By default the only one, or `rgb` and `flow`.
+            path: One of `LAYOUTS`, or records that are open already. The layouts are: a folder with
+                one file per video (.csv, .npy, .npz, .h5, .pkl, or pickles of the 2019 library
+                without an ending); one subfolder of such files per stream, such as `rgb` and `flow`
+                of C-TCN; a feature pack or a folder of packs; one HDF5 file of many videos; the
+                file of one video.
+            streams: Arrays of a video, or subfolders, to concatenate in this order, cut to the
+                shortest. By default the only one, or `rgb` and `flow`.
 
         Raises:
-            DataError: There is no such thing, it holds no features, or those of a video twice.
+            DataError: The path does not exist, holds no features, or holds a video twice.
         """
         if isinstance(path, RecordSet):
             held, path = _records(path), path.files[0].path
@@ -130,9 +131,9 @@ class FeatureFiles:
         self._sources: dict[str, _Source] = {}
         self._kept: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self.extractor = held.extractor
-        """What made the features, where that is known."""
+        """Facts about what made the features, if known."""
         self.durations = held.durations
-        """Seconds of the videos whose features tell."""
+        """Lengths of videos in seconds, as far as they are stored with the features."""
         self._lengths = held.lengths
         for name, source in held.sources:
             if name in self._sources:
@@ -143,24 +144,24 @@ class FeatureFiles:
             self._sources[name] = source
         if not self._sources and any(path.glob("*.tfrecord")):
             raise DataError(
-                f"{path}: holds TFRecords, which models that tag videos read; for this one extract "
-                "the features again with --format pack (or npy, npz, csv)"
+                f"{path}: holds TFRecords, which only models that tag videos can read; for this "
+                "model extract the features again with --format pack (or npy, npz, csv)"
             )
         if not self._sources:
             raise unknown(
                 f"{path}: no features of videos here",
                 (*LAYOUTS, *FORMATS),
-                "Of videos, `videozoo extract` makes features.",
+                "`videozoo extract` makes features from videos.",
             )
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with what made the features; None where nothing is known of it."""
+        """Hash of what made the features; None if that is not known."""
         return None if self.extractor is None else fingerprint(self.extractor)
 
     @property
     def measured(self) -> Measured:
-        """How long the videos are, as far as their features tell."""
+        """Lengths of the videos, as far as their features tell."""
         rate = (self.extractor or {}).get("rate")
         each = 1 / rate if isinstance(rate, int | float) and rate > 0 else 0.0
         counted = {n: count * each for n, count in self._lengths.items() if count * each > 0}
@@ -178,7 +179,7 @@ class FeatureFiles:
         return isinstance(video, str) and self._source(video) is not None
 
     def where(self, video: str) -> str:
-        """File or record of a video that is there, for messages."""
+        """File or record of a video, for messages; the video must have features."""
         return str(self._source(video))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -186,45 +187,46 @@ class FeatureFiles:
 
     @property
     def own_rate(self) -> float | None:
-        """Vectors per second as the features themselves say; None where they do not."""
-        said = (self.extractor or {}).get("rate")
-        return None if said is None else float(said)
+        """Vectors per second, as stored with the features; None if it is not stored."""
+        rate = (self.extractor or {}).get("rate")
+        return None if rate is None else float(rate)
 
     def rate(self, configured: float | None, default: float) -> float:
-        """Vectors per second: as the features say or as configured, else the default.
+        """Vectors per second: as configured or as stored with the features, else the default.
 
         Raises:
-            DataError: The first two differ.
+            DataError: The configured and the stored number differ.
         """
-        said = self.own_rate
-        if said is not None and configured is not None and abs(said - configured) > 1e-3 * said:
+        own = self.own_rate
+        if own is not None and configured is not None and abs(own - configured) > 1e-3 * own:
             raise DataError(
-                f"{self.path}: the features say that they have {said:g} vectors a second, but "
+                f"{self.path}: the features say that they have {own:g} vectors per second, but "
                 f"data.rate is {configured:g}, with which every time would be wrong; leave it out: "
                 "--set data.rate=null"
             )
-        return configured or said or default
+        return configured or own or default
 
     def rate_notes(self, configured: float | None, rate: float) -> tuple[str, ...]:
-        """A line where the number of vectors per second is no more than assumed."""
+        """A note if the number of vectors per second is only assumed; else empty."""
         if configured is not None or self.own_rate is not None:
             return ()
         return (
-            f"{self.path}: the features do not say how many vectors a second they have; {rate:g} "
-            "is assumed: --set data.rate=NUMBER",
+            f"{self.path}: the features do not say how many vectors per second they have; "
+            f"{rate:g} is assumed: --set data.rate=NUMBER",
         )
 
     def read(self, video: str, *, feature_dim: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a video that is there, (T, C) float32; do not write into them.
+        """Return the features of a video, (T, C) float32. They are cached: do not write into them.
 
         Args:
-            video: Its name.
-            feature_dim: C must be this.
+            video: Name of the video.
+            feature_dim: Required C; None accepts any.
 
         Raises:
-            DataError: The file is damaged or empty, or holds what is not a number.
-            MisfitError: C is another, the video has several arrays and none was chosen, or
-                features are stored as bytes.
+            DataError: The video has no features, the file is damaged or empty, or a value is not
+                finite.
+            MisfitError: C is not `feature_dim`, the video has several arrays and `streams` names
+                none, or features are stored as bytes.
         """
         features = self._kept.pop(video, None)
         if features is None or feature_dim not in (None, features.shape[1]):
@@ -296,7 +298,7 @@ def _only(streams: Streams, where: str) -> NDArray[Any]:
 
 
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
-    """Names of videos and their files, sorted; files without an ending only where all are such."""
+    """Names of videos and their files, sorted; files without ending only if no file has one."""
     try:
         with os.scandir(folder) as inside:
             names = sorted(entry.name for entry in inside if not entry.name.startswith("."))
@@ -314,15 +316,15 @@ def _is_of_video(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Place:
-    """A path where features are looked for."""
+    """A path in which to look for features."""
 
     path: Path
     streams: tuple[str, ...]
-    """Subfolders, in order."""
+    """Names of the subfolders, in order."""
 
     @cached_property
     def files(self) -> list[tuple[str, Path]]:
-        """Of a folder."""
+        """Names of videos and their files, in a folder."""
         return _files_in(self.path)
 
     @property
@@ -340,20 +342,20 @@ class _Place:
         return is_empty and all((self.path / name).is_dir() for name in self.streams)
 
 
-def _held_at(place: _Place) -> _Held:
+def _held_at(place: _Place) -> _Found:
     if not place.path.exists():
         raise DataError(f"{place.path}: no such file or folder of features")
     layout = format_of(place, LAYOUTS)
-    return _Held(()) if layout is None else layout.read(place)
+    return _Found(()) if layout is None else layout.read(place)
 
 
-def _packs(place: _Place) -> _Held:
+def _packs(place: _Place) -> _Found:
     return _records(find_records(place.path, kind="pack"))
 
 
-def _records(records: RecordSet) -> _Held:
+def _records(records: RecordSet) -> _Found:
     sources: list[tuple[str, _Source]] = []
-    held = _Held(sources, records.extractor)
+    held = _Found(sources, records.extractor)
     for number in range(len(records)):
         record = records.read(number)
         sources.append((record.name, _Record(records, number)))
@@ -364,18 +366,18 @@ def _records(records: RecordSet) -> _Held:
     return held
 
 
-def _folder_per_stream(place: _Place) -> _Held:
+def _folder_per_stream(place: _Place) -> _Found:
     parts = {name: dict(_files_in(place.path / name)) for name in place.streams}
     names = set.intersection(*(set(part) for part in parts.values()))
     files = [
         (name, _Files({stream: _File(part[name]) for stream, part in parts.items()}))
         for name in names
     ]
-    return _Held(files, read_extractor(place.path))
+    return _Found(files, read_extractor(place.path))
 
 
-def _folder(place: _Place) -> _Held:
-    held = _Held([(name, _File(path)) for name, path in place.files], read_extractor(place.path))
+def _folder(place: _Place) -> _Found:
+    held = _Found([(name, _File(path)) for name, path in place.files], read_extractor(place.path))
     if held.extractor is not None:
         written = FeatureFolder(place.path, "npz", held.extractor)
         written.read()
@@ -386,15 +388,15 @@ def _folder(place: _Place) -> _Held:
     return held
 
 
-def _hdf5(place: _Place) -> _Held:
-    return _Held([(name, _Group(place.path, name)) for name in names_in(place.path)])
+def _hdf5(place: _Place) -> _Found:
+    return _Found([(name, _Group(place.path, name)) for name in names_in(place.path)])
 
 
-def _one_file(place: _Place) -> _Held:
-    return _Held([(place.path.stem, _File(place.path))])
+def _one_file(place: _Place) -> _Found:
+    return _Found([(place.path.stem, _File(place.path))])
 
 
-LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Held]], ...] = (
+LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
     Format(
         "feature packs",
         lambda place: place.holds_packs,
@@ -421,14 +423,14 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Held]], ...] = (
     ),
     Format("file of one video", lambda place: _is_of_video(place.path), _one_file, "a.npy"),
 )
-"""Where the features of videos lie; the examples are names of files."""
+"""Layouts: where the features of videos lie. The examples are names of files."""
 
 
 # --- formats: the file of one video ----------------------------------------------------------
 
 
 def _from_csv(path: Path) -> NDArray[np.float32]:
-    """A row a step; a first row that is not numbers names the columns."""
+    """One row per step; if the first row is not numbers, it is a heading."""
     lines = text_of(path).splitlines()
     heading = bool(lines) and not _are_numbers(lines[0])
     rows = [line for line in lines[heading:] if line.strip()]
@@ -448,7 +450,7 @@ def _are_numbers(line: str) -> bool:
 
 
 def _from_pickle(path: Path) -> NDArray[Any]:
-    """C-TCN's, a dict with the key b'scores'; or an array by itself."""
+    """A dict with the key b'scores', as in C-TCN, or an array."""
     content = load_pickle(path)
     if isinstance(content, dict):
         held = cast("dict[Any, Any]", content)
@@ -472,7 +474,7 @@ def _in_datasets(path: Path) -> Streams:
 
 
 def _alone(read: Callable[[Path], NDArray[Any]]) -> Callable[[Path], Streams]:
-    """What reads a file that holds one array."""
+    """Turn a function that reads one array into one that reads streams."""
     return lambda path: {_ONLY: read(path)}
 
 
@@ -493,4 +495,4 @@ FORMATS: tuple[Format[Path, Callable[[Path], Streams]], ...] = (
         "a.pkl",
     ),
 )
-"""Files of one video, told apart by their ending."""
+"""Formats of the file of one video, recognised by the ending."""

@@ -1,4 +1,4 @@
-"""Convert feature files: YouTube-8M's shards, pickles in the 2019 format, our packs."""
+"""Convert files of features: shards of YouTube-8M, pickles of the 2019 library, our packs."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _PICKLE_KEYS = {"rgb": "feature", "audio": "audio"}
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """One file to read, one to write. Plain data, so that it can be sent to another process."""
+    """One file to read and one to write. Plain data, so that it can be sent to another process."""
 
     source: Path
     target: Path
     kind: TargetKind
     num_classes: int | None = None
-    """Labels from this on are left out, as the 2019 converter left out those of a larger
-    vocabulary; None keeps all."""
+    """Leave out labels that are not below this number, as the converter of the 2019 library did for
+    a larger vocabulary. None keeps all."""
     skip_bad: bool = False
     """Leave out records that cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What came of one file."""
+    """Result of the conversion of one file."""
 
     videos: int
     skipped: tuple[str, ...] = ()
@@ -49,13 +49,13 @@ class Converted:
 
 
 def convert(conversion: Conversion) -> Converted:
-    """Convert a file; the new one appears when it is complete.
+    """Convert a file; the new file appears when it is complete.
 
-    Records pass one at a time, but for pickles, which are whole by nature.
+    One record is in memory at a time, except for pickles, which must be read and written whole.
 
     Raises:
-        DataError: The source is damaged (named with record and place), or holds what the new kind
-            has no place for.
+        DataError: The source is damaged (record and place are named), or the target format cannot
+            hold what is in it.
     """
     source = open_records(conversion.source)
     skipped: list[str] = []
@@ -78,27 +78,27 @@ def convert(conversion: Conversion) -> Converted:
 
 
 def write_pickle(path: Path, records: Iterable[FeatureRecord]) -> int:
-    """Write the pickle that the 2019 library reads; it appears when it is complete.
+    """Write a pickle for the 2019 library; the file appears when it is complete.
 
     Args:
         path: The file.
-        records: With streams `rgb` and, where there is sound, `audio`.
+        records: Videos with streams `rgb` and, if there is sound, `audio`.
 
     Returns:
-        How many records.
+        Number of records.
 
     Raises:
         DataError: A record has another stream.
 
     Source: PaddlePaddle/models release/1.8, tf2pkl and feature_reader.
     """
-    videos = [_as_in_2019(record) for record in records]
+    videos = [_entry_of_2019(record) for record in records]
     with written_aside(path) as aside, aside.open("wb") as file:
         pickle.dump(videos, file, protocol=2)
     return len(videos)
 
 
-def _as_in_2019(record: FeatureRecord) -> dict[bytes, Any]:
+def _entry_of_2019(record: FeatureRecord) -> dict[bytes, Any]:
     if unknown := set(record.streams) - set(_PICKLE_KEYS):
         raise DataError(
             f"{record.name}: stream {sorted(unknown)[0]!r} has no place in a 2019 pickle, which "
@@ -121,7 +121,7 @@ def _write_pack(target: Path, source: RecordFile, records: Iterator[FeatureRecor
 
 
 def _for_shard(record: FeatureRecord) -> FeatureRecord:
-    """Shards hold bytes, or float32."""
+    """Convert streams to what shards can hold: bytes or float32."""
     streams = {
         name: frames if frames.dtype == np.uint8 else frames.astype(np.float32)
         for name, frames in record.streams.items()
@@ -132,7 +132,11 @@ def _for_shard(record: FeatureRecord) -> FeatureRecord:
 def _usable(
     source: RecordFile, conversion: Conversion, skipped: list[str], segment_rated: list[str]
 ) -> Iterator[FeatureRecord]:
-    """Records that can be used; adds why others cannot, and names of those with segment labels."""
+    """Yield the records that can be used.
+
+    Adds to `skipped` why other records cannot be used, and to `segment_rated` the names of videos
+    whose segments have labels.
+    """
     for number in range(len(source)):
         try:
             record = source.read(number)

@@ -1,4 +1,4 @@
-"""Packs, our own files of features: the fastest to read, every record is found at once.
+"""Packs, our own format of features: any record is found at once, so they are the fastest to read.
 
 A pack is a folder with `manifest.json`, `videos.jsonl` and one `STREAM.npy` per stream.
 """
@@ -38,7 +38,7 @@ class PackStream:
 
     name: str
     dim: int
-    """Values a frame."""
+    """Values per frame."""
     dtype: str
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class PackStream:
 
 
 class PackFile:
-    """Our own pack, mapped into memory: reading a record touches its frames only."""
+    """A pack, mapped into memory: reading a record reads its own frames only."""
 
     loaded_bytes = 0
 
@@ -94,7 +94,7 @@ class PackFile:
         return replace(record, duration_seconds=duration, facts=facts)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._maps = self._lines = None
 
     def _mapped(self) -> dict[str, NDArray[Any]]:
@@ -174,7 +174,7 @@ def _is_stream(stream: Any) -> bool:
 
 
 class PackWriter:
-    """Write a pack, one record in memory at a time; the folder appears when it is complete.
+    """Write a pack, with one record in memory; the folder appears when it is complete.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "pack"
@@ -190,13 +190,13 @@ class PackWriter:
         """Prepare to write.
 
         Args:
-            folder: What will hold the pack.
-            extractor: Facts about what made the features, plain data; packs that differ in them
-                do not mix.
-            overwrite: Take the place of a pack that is there.
+            folder: Folder of the pack.
+            extractor: Facts about what made the features, plain data. Packs with different facts
+                cannot be mixed.
+            overwrite: Replace an existing pack.
 
         Raises:
-            DataError: There is something at `folder` already.
+            DataError: `folder` exists already.
         """
         if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
             raise DataError(f"{folder}: exists already; name another folder, or remove it")
@@ -209,7 +209,7 @@ class PackWriter:
         self.num_frames = 0
 
     def __enter__(self) -> Self:
-        if self._aside.exists():  # of a run that was stopped
+        if self._aside.exists():  # left by a run that was stopped
             shutil.rmtree(self._aside)
         self._aside.mkdir(parents=True)
         self._files[_VIDEOS] = (self._aside / _VIDEOS).open("wb")
@@ -233,7 +233,7 @@ class PackWriter:
         """Append one video.
 
         Raises:
-            DataError: Its streams are not those of the first video, or not equally long.
+            DataError: Its streams differ from those of the first video, or in their lengths.
         """
         streams = tuple(
             PackStream(name, frames.shape[1], frames.dtype.name)
@@ -277,7 +277,7 @@ class PackWriter:
 
     def _finish(self) -> None:
         if not self._streams:
-            raise DataError(f"{self._folder}: nothing to write: there was no frame of any video")
+            raise DataError(f"{self._folder}: nothing to write: there is no frame in any video")
         for stream in self._streams:
             self._files[stream.name].seek(0)
             self._files[stream.name].write(_npy_header(stream, self.num_frames))
@@ -296,7 +296,7 @@ class PackWriter:
         for path in self._aside.iterdir():
             sync(path)
         old = self._folder.with_name(f"{self._folder.name}.old")
-        if self._folder.exists():  # to be overwritten
+        if self._folder.exists():  # it is replaced
             self._folder.rename(old)
         self._aside.rename(self._folder)
         sync(self._folder.parent)
@@ -308,7 +308,7 @@ def _shown(streams: Iterable[PackStream]) -> str:
 
 
 def _npy_header(stream: PackStream, num_frames: int) -> bytes:
-    """Head of a .npy file, of a size that does not depend on the number of frames.
+    """Header of a .npy file; its size does not depend on the number of frames.
 
     Source: numpy.lib.format, version 1.0.
     """

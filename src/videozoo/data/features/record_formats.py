@@ -1,7 +1,7 @@
-"""Files of features: which they are, and how each is read.
+"""Formats of files of features, with one record per video.
 
-`find_records` takes a file of any of `FORMATS`, a folder or glob of them, or a list; all together
-are one `RecordSet`, numbered from 0.
+`find_records` takes a file in any of `FORMATS`, a folder or a glob of such files, or a list. All
+records together are one `RecordSet`, numbered from 0.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
 
 Kind = Literal["tfrecord", "pickle", "pack", "npz"]
-_ADVICE = "Of videos, `videozoo extract` makes features."
+_ADVICE = "`videozoo extract` makes features from videos."
 _RECORD_SUFFIXES = (".tfrecord", ".tfrecords", ".npz")
 
 
@@ -44,7 +44,7 @@ def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFil
     """Open one file, or one pack.
 
     Raises:
-        DataError: It is missing, damaged, or not of a known kind.
+        DataError: It is missing, damaged, or not in a known format.
     """
     name = _kind_of(path) if kind == "auto" else kind
     found = next((one for one in FORMATS if one.name == name), None)
@@ -63,16 +63,16 @@ def find_records(
     """Open every video that `path` names.
 
     Args:
-        path: A file of a known kind, a pack, a folder or a glob of them (in the order of their
-            names), or a text file with one of these a line. Lines are looked up in the current
+        path: A file in a known format, a pack, a folder or a glob of them (in the order of their
+            names), or a text file with one of these per line. Lines are looked up in the current
             folder, in `root`, and beside the list.
-        root: Where listed files lie.
-        kind: What the files are; `auto` looks.
-        strict: Refuse files that cannot be opened; else see `RecordSet.damaged`.
+        root: Folder of the files in a list.
+        kind: Format of the files; `auto` recognises it.
+        strict: Raise if a file cannot be opened; otherwise see `RecordSet.damaged`.
 
     Raises:
-        DataError: A file is missing or not usable; a folder mixes kinds; features of different
-            origin are mixed; there is no video.
+        DataError: A file is missing or not usable, a folder mixes formats, features of different
+            extractors are mixed, or there is no video.
     """
     paths = expand_records(path, root=root, kind=kind)
     damaged: list[str] = []
@@ -80,7 +80,7 @@ def find_records(
         paths, damaged = _openable(paths, kind)
     kinds: list[Kind | None] = [_kind_of(one) if kind == "auto" else kind for one in paths]
     if set(kinds) == {"tfrecord"}:
-        with ThreadPoolExecutor(8) as pool:  # finding where records start waits for the disk
+        with ThreadPoolExecutor(8) as pool:  # finding the starts of records waits for the disk
             files: list[RecordFile] = list(pool.map(TFRecords, paths))
     else:
         files = [open_records(one, kind) for one in paths]
@@ -91,7 +91,7 @@ def find_records(
 
 
 def _openable(paths: Sequence[Path], kind: Kind | Literal["auto"]) -> tuple[list[Path], list[str]]:
-    """Tell files that can be opened from what is wrong with the others."""
+    """Files that can be opened, and the errors of the others."""
     good: list[Path] = []
     damaged: list[str] = []
     for path in paths:
@@ -108,18 +108,18 @@ def _openable(paths: Sequence[Path], kind: Kind | Literal["auto"]) -> tuple[list
 def expand_records(
     path: Path, *, root: Path | None = None, kind: Kind | Literal["auto"] = "auto"
 ) -> list[Path]:
-    """Files and packs that `path` names, as `find_records` takes it.
+    """Files and packs that `path` names; see `find_records`.
 
     Raises:
-        DataError: A file is missing; a folder mixes kinds.
+        DataError: A file is missing, or a folder mixes formats.
     """
     return _expand(path, kind) or _listed(path, root, kind)
 
 
 def holds_records(path: Path) -> bool:
-    """Whether a file is of features, or a folder of such files and no videos.
+    """Whether a path is a file of features, or a folder with such files and without videos.
 
-    TFRecords, packs and `.npz` files are; pickles may be clips as well, and do not count.
+    TFRecords, packs and `.npz` files count. Pickles do not, because they may be clips.
     """
     if not path.is_dir():
         return _kind_of(path) in ("tfrecord", "npz")
@@ -134,7 +134,7 @@ def holds_records(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Start:
-    """A path, and how the file there begins."""
+    """A path, and the first bytes of the file."""
 
     path: Path
     head: bytes = b""
@@ -144,7 +144,7 @@ class _Start:
 
 
 def _kind_of(path: Path) -> Kind | None:
-    """Tell the kind of a file from how it starts."""
+    """The format of a file, by its first bytes."""
     start = _Start(path)
     if not path.is_dir():
         try:
@@ -155,14 +155,14 @@ def _kind_of(path: Path) -> Kind | None:
     found = format_of(start, FORMATS)
     if start.head[:2] == b"\x1f\x8b" and not looks_like_tfrecord(start.head):
         raise DataError(
-            f"{path}: compressed with gzip, so that no record can be found without reading all "
-            "before it; unpack it first: gzip -d FILE"
+            f"{path}: compressed with gzip, so that a record cannot be found without reading "
+            "all before it; unpack it first: gzip -d FILE"
         )
     return None if found is None else cast("Kind", found.name)
 
 
 def _expand(path: Path, kind: Kind | Literal["auto"]) -> list[Path] | None:
-    """Files that a path names, or None where it is a list of them."""
+    """Files that a path names; None if the path is a list of files."""
     if path.is_dir():
         return [path] if (path / MANIFEST).is_file() else _inside(path, kind)
     if path.exists():
@@ -183,7 +183,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _inside(folder: Path, wanted: Kind | Literal["auto"]) -> list[Path]:
-    """Files of a known kind and packs in a folder and its subfolders, all of one kind."""
+    """Files in a known format and packs, in a folder and its subfolders; all of one format."""
     found = [(path, kind) for path, kind in _walk(folder) if wanted in ("auto", kind)]
     kinds = {kind: path for path, kind in reversed(found)}  # the first of each
     if not found:
@@ -214,7 +214,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, Kind]]:
 
 
 def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list[Path]:
-    """Files that a list names, one a line."""
+    """Files that a list names, one per line."""
     paths: list[Path] = []
     absent: list[str] = []
     for number, line in lines_of(path):
@@ -233,9 +233,9 @@ def _listed(path: Path, root: Path | None, kind: Kind | Literal["auto"]) -> list
 
 
 class TFRecords:
-    """A shard of `SequenceExample`s: `id` (or `video_id`), `labels`, a feature list a stream.
+    """A shard of `SequenceExample`s: `id` (or `video_id`), `labels`, one feature list per stream.
 
-    An `Example` counts as a video of one frame: `mean_rgb` is its `rgb`.
+    An `Example` counts as a video of one frame: its `mean_rgb` becomes `rgb`.
     """
 
     loaded_bytes = 0
@@ -263,7 +263,7 @@ class TFRecords:
         return replace(record, has_segment_labels="segment_labels" in context)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -276,10 +276,10 @@ def _video_level(example: Example) -> dict[str, NDArray[np.float32]]:
 
 
 def write_shard(path: Path, records: Iterable[FeatureRecord]) -> int:
-    """Write a TFRecord shard as YouTube-8M has them; it appears when it is complete.
+    """Write a TFRecord shard as in YouTube-8M; the file appears when it is complete.
 
     Returns:
-        How many records.
+        Number of records.
     """
     return write_tfrecord(
         path, (encode(record.name, record.labels, record.streams) for record in records)
@@ -289,7 +289,8 @@ def write_shard(path: Path, records: Iterable[FeatureRecord]) -> int:
 class PickleFile:
     """A list of dicts with keys video, feature, audio, label, nframes: text or bytes.
 
-    It can only be read whole; that is done when a record is asked for, and undone by `close`.
+    The first `read` loads the whole file, because a pickle cannot be read in parts; `close` frees
+    it.
 
     Source: PaddlePaddle/models release/1.8, feature_reader and tf2pkl.
     """
@@ -354,7 +355,7 @@ def _num_frames(where: str, value: object) -> int | None:
 
 
 class NpzFile:
-    """One video: an array (T, dim) a stream, and perhaps `labels`. Its name is that of the file."""
+    """One video: one array (T, dim) per stream, and perhaps `labels`; named after the file."""
 
     loaded_bytes = 0
 
@@ -387,14 +388,14 @@ FORMATS: tuple[Format[_Start, Callable[[Path], RecordFile]], ...] = (
         "tfrecord",
         lambda start: looks_like_tfrecord(start.head) or start.ends(".tfrecord", ".tfrecords"),
         TFRecords,
-        "a SequenceExample per video: id, labels, rgb (T, 1024) bytes, audio (T, 128) bytes",
+        "one SequenceExample per video: id, labels, rgb (T, 1024) bytes, audio (T, 128) bytes",
         "a.tfrecord",
     ),
     Format(
         "npz",
         lambda start: start.head[:4] == b"PK\x03\x04" or start.ends(".npz"),
         NpzFile,
-        "a file per video: rgb (T, C), audio (T, C), labels",
+        "one file per video: rgb (T, C), audio (T, C), labels",
         "a.npz",
     ),
     Format(
@@ -405,4 +406,4 @@ FORMATS: tuple[Format[_Start, Callable[[Path], RecordFile]], ...] = (
         "a.pkl",
     ),
 )
-"""Files of features; their names are those of `data.format`."""
+"""Formats of files of features; the names are the choices of `data.format`."""

@@ -1,4 +1,4 @@
-"""Features of videos, one record per video: what one is, and many files as one sequence.
+"""Records of features, one per video: their type, their checks, and many files as one sequence.
 
 `record_formats.find_records` opens files.
 """
@@ -23,14 +23,14 @@ from videozoo.types import FeatureShape
 Facts = Mapping[str, Any]
 
 EXTRACTOR = "extractor.json"
-"""Beside features that `videozoo extract` wrote: what made them. Not `manifest.json`: a folder with
-one of those is a pack."""
+"""File beside the features of `videozoo extract` that says what made them. It is not called
+`manifest.json`, because a folder with a `manifest.json` is a pack."""
 EXTRACTOR_FORMAT = "videozoo-feature-folder"
-_MOST_OPEN = 64  # files held open by one process
+_MOST_OPEN = 64  # files that one process keeps open
 MOST_LOADED_BYTES = 1 << 30
-"""Files that can only be read whole take no more memory than that in a process, or one file."""
+"""Most memory in a process for files that can only be read whole; a single file may take more."""
 DTYPES = ("uint8", "float16", "float32", "float64")
-"""Numbers that features may be."""
+"""Types of number that features may have."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class FeatureRecord:
     streams: Mapping[str, NDArray[Any]]
     """(T, dim) each: uint8 as YouTube-8M stores them, or floats. May be views; do not write."""
     labels: tuple[int, ...] | None = None
-    """Its classes; None where the file does not say."""
+    """Classes of the video; None if the file has no labels."""
     duration_seconds: float | None = None
-    """Length of the video. Only packs keep it."""
+    """Length of the video. Only packs store it."""
     facts: Facts = field(default_factory=dict[str, Any])
-    """What else is known of the video, plain data. Only packs keep it."""
+    """Other facts about the video, plain data. Only packs store them."""
     has_segment_labels: bool = False
-    """Segments of it have labels of their own, as in the YouTube-8M of 2019, which are not here."""
+    """Segments of the video have labels (2019 version of YouTube-8M), which are not read."""
 
 
 class RecordFile(Protocol):
-    """The videos of one file. Can be sent to other processes, which open it anew."""
+    """The videos of one file. Can be sent to other processes, which open the file again."""
 
     @property
     def path(self) -> Path:
@@ -60,12 +60,12 @@ class RecordFile(Protocol):
 
     @property
     def loaded_bytes(self) -> int:
-        """About how much memory reading takes until `close`, for files that are read whole."""
+        """Memory that reading takes until `close`, about; 0 unless the file is read whole."""
         ...
 
     @property
     def extractor(self) -> Facts | None:
-        """What made the features, where the file says so."""
+        """Facts about what made the features, if the file has them."""
         ...
 
     def __len__(self) -> int: ...
@@ -75,36 +75,40 @@ class RecordFile(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and memory; `read` opens again."""
+        """Close files and free memory; `read` opens them again."""
         ...
 
 
 class RecordSet:
-    """Many files as one sequence of records. Few are open at a time."""
+    """Many files as one sequence of records; only some are open at a time."""
 
     def __init__(self, files: Sequence[RecordFile], damaged: Sequence[str] = ()) -> None:
-        """Take files in order, and what is wrong with files that cannot be opened.
+        """Join files in order.
+
+        Args:
+            files: The files.
+            damaged: For each file that cannot be opened, what is wrong with it.
 
         Raises:
-            DataError: They hold features of different origin.
+            DataError: The features come from different extractors.
         """
         self.files = list(files)
         self.damaged = tuple(damaged)
         self.counts = np.array([len(file) for file in self.files], np.int64)
         self.extractor = _common_extractor(self.files)
         self._ends = np.cumsum(self.counts)
-        self._open: dict[Path, RecordFile] = {}  # least lately used first
+        self._open: dict[Path, RecordFile] = {}  # least recently used first
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with the extractor; None where nothing is known of it."""
+        """Hash of the facts about the extractor; None if they are not known."""
         return None if self.extractor is None else fingerprint(self.extractor)
 
     def place(self, number: int) -> tuple[RecordFile, int]:
-        """File of a record, and its number there."""
+        """File of a record, and the number of the record in it."""
         if not 0 <= number < len(self):
             raise IndexError(f"record {number} of {len(self)}")
         file = int(np.searchsorted(self._ends, number, side="right"))
@@ -142,7 +146,7 @@ class RecordSet:
 
 
 class RecordArrays:
-    """Records that are in memory already; a `RecordFile`."""
+    """Records in memory; a `RecordFile`."""
 
     path = Path("features in memory")
     loaded_bytes = 0
@@ -159,15 +163,15 @@ class RecordArrays:
         return self._records[number]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no file."""
 
 
 SOURCE = "source"
-"""Among the facts about an extractor: how to call it again, on which its features do not depend."""
+"""Key of a fact about an extractor: how to find it again. The features do not depend on it."""
 
 
 def fingerprint(extractor: Facts) -> str:
-    """Number that two extractors share only where all facts about them are equal, but `SOURCE`.
+    """Hash of the facts about an extractor; equal only if every fact except `SOURCE` is equal.
 
     >>> fingerprint({"model": "tsn", "rate": 1}) == fingerprint({"rate": 1, "model": "tsn"})
     True
@@ -178,16 +182,16 @@ def fingerprint(extractor: Facts) -> str:
 
 
 def read_extractor(folder: Path) -> dict[str, Any] | None:
-    """What made the features in a folder; None where it does not say.
+    """Facts about what made the single files in a folder; None if they are not known.
 
-    For the single files in it; packs carry it themselves.
+    Packs store these facts themselves.
     """
     manifest = read_extractor_file(folder)
     return None if manifest is None else cast("dict[str, Any] | None", manifest.get("extractor"))
 
 
 def read_extractor_file(folder: Path) -> dict[str, Any] | None:
-    """All that `videozoo extract` wrote of a folder beside its features; None where it did not."""
+    """The whole `extractor.json` that `videozoo extract` wrote into a folder; None if none."""
     path = folder / EXTRACTOR
     if not path.is_file():
         return None
@@ -221,13 +225,13 @@ def _origin(mark: str | None, file: RecordFile) -> str:
     return f"has fingerprint {mark} ({json.dumps(file.extractor, sort_keys=True)})"
 
 
-# --- what every record must be ---------------------------------------------------------------
+# --- checks of records ---------------------------------------------------------------
 
 
 def checked_record(
     where: str, name: object, streams: Mapping[str, Any], labels: object
 ) -> FeatureRecord:
-    """Check one video.
+    """Make a record after checking its parts.
 
     Raises:
         DataError: A stream is not (T, dim) numbers, or the labels are not whole numbers.
@@ -255,7 +259,7 @@ def _labels(where: str, labels: object) -> tuple[int, ...] | None:
 
 
 def as_array(value: object) -> NDArray[Any]:
-    """A value as an array: of objects, where it is no table."""
+    """A value as an array; of objects if its lists differ in length."""
     try:
         return np.asarray(value)
     except ValueError:
@@ -263,12 +267,11 @@ def as_array(value: object) -> NDArray[Any]:
 
 
 def usable_frames(record: FeatureRecord, shape: FeatureShape, where: str) -> int:
-    """Frames of a video, whose streams are those of the model.
+    """Check that a model can read a record, and return its number of frames.
 
     Raises:
         MisfitError: A stream is missing, or its vectors have another length.
-        DataError: The video has no frames, streams differ in their number, or one holds what is
-            not a number.
+        DataError: The video has no frames, its streams differ in length, or a value is not finite.
     """
     lengths: dict[str, int] = {}
     for stream in shape.streams:
@@ -281,7 +284,7 @@ def usable_frames(record: FeatureRecord, shape: FeatureShape, where: str) -> int
         lengths[stream.name] = len(frames)
         if len(frames) and frames.shape[1] != stream.dim:
             raise MisfitError(
-                f"{where}: {stream.name} has {frames.shape[1]} values a frame, expected "
+                f"{where}: {stream.name} has {frames.shape[1]} values per frame, expected "
                 f"{stream.dim}; are these the features the model was made for?"
             )
     if len(set(lengths.values())) > 1:

@@ -1,4 +1,4 @@
-"""Resizing of feature sequences, and C-TCN's augmentation."""
+"""Resize sequences of features, and augment them as C-TCN does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 Segments = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_CUBIC = -0.75  # OpenCV's; others take -0.5
+_CUBIC = -0.75  # as in OpenCV; other libraries use -0.5
 _SLIVER = 1e-3  # parts of a step that OpenCV leaves out of a mean
 _LEAST_BACKGROUND = 5
 _CROP_TRIES = 100
@@ -22,18 +22,18 @@ _LEAST_OVERLAPS = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def resize_steps(features: FloatArray, num_steps: int, method: ResizeMethod) -> FloatArray:
-    """Bring a sequence to another number of steps.
+    """Resize a sequence to another number of steps.
 
     Args:
         features: (T, C), T at least 1.
-        num_steps: At least 1. Equal to T, the sequence is returned as it is.
-        method: `nearest` repeats or leaves out steps; `linear` and `cubic` weight the 2 or 4 steps
-            around a place, beyond the ends the outermost; `area` takes means when there get to be
-            fewer steps, and is a stiffer `linear` when there get to be more.
+        num_steps: At least 1. If it equals T, the sequence is returned as it is.
+        method: `nearest` repeats or leaves out steps. `linear` and `cubic` interpolate between the
+            2 or 4 nearest steps; the ends repeat. `area` takes means if the number of steps gets
+            smaller, and interpolates with sharper edges than `linear` if it gets larger.
 
     Returns:
-        (num_steps, C) float32, as OpenCV's `resize` along one side of an image: `nearest` exactly,
-        the others to float rounding.
+        (num_steps, C) float32, as `resize` of OpenCV along one side of an image: `nearest` exactly,
+        the others up to float rounding.
 
     >>> resize_steps(np.array([[0], [1], [2], [3]], np.float32), 2, "area").ravel().tolist()
     [0.5, 2.5]
@@ -61,7 +61,7 @@ def resize_steps(features: FloatArray, num_steps: int, method: ResizeMethod) -> 
 
 
 def _mixed(features: FloatArray, first: NDArray[np.int64], weights: Segments) -> FloatArray:
-    """Sum `len(weights)` neighbouring steps from `first` on; the ends repeat."""
+    """Weighted sum of `len(weights)` neighbouring steps from `first` on; the ends repeat."""
     mixed = np.zeros((len(first), features.shape[1]), np.float32)
     for i, weight in enumerate(weights.astype(np.float32)):
         mixed += weight[:, None] * features[np.clip(first + i, 0, len(features) - 1)]
@@ -79,7 +79,7 @@ def _cubic_weights(share: Segments) -> Segments:
 
 
 def _means(features: FloatArray, starts: Segments, scale: float) -> FloatArray:
-    """Mean over [start, start + scale) of the sequence seen as a staircase."""
+    """Mean of the sequence over [start, start + scale), where each step has length 1."""
     length = len(features)
     width = np.minimum(scale, length - starts)[:, None]
     ends = np.minimum(starts + scale, length)
@@ -99,7 +99,7 @@ def _means(features: FloatArray, starts: Segments, scale: float) -> FloatArray:
 def random_move(
     features: FloatArray, segments: Segments, labels: Labels, rng: random.Random
 ) -> tuple[FloatArray, Segments, Labels]:
-    """Cut the actions out and put each at a drawn place in what is left.
+    """Cut out the actions, and insert each at a random place in the background.
 
     Args:
         features: (T, C).
@@ -108,10 +108,10 @@ def random_move(
         rng: Draws the places.
 
     Returns:
-        The same, actions in their new order; where actions overlap, the steps they share are
-        there twice. Unchanged where nearly all is action.
+        Features, segments and labels, with the actions in their new order. If actions overlap, the
+        steps that they share appear twice. Unchanged if there is too little background.
 
-    Source: C-TCN, PaddlePaddle/models release/1.8; the same from the same `rng`.
+    Source: C-TCN, PaddlePaddle/models release/1.8; the same result for the same `rng`.
     """
     ends = np.minimum(segments[:, 1].astype(np.int64), len(features)).tolist()
     spans = [np.arange(start, end) for start, end in zip(_whole(segments), ends, strict=True)]
@@ -146,23 +146,23 @@ def random_crop(
     *,
     min_scale: float = 0.3,
 ) -> tuple[FloatArray, Segments, Labels]:
-    """Keep a part of a sequence, and the actions whose middle lies in it.
+    """Crop a sequence to a random part, and keep the actions with their middle inside.
 
-    One of up to seven parts is drawn: the whole, and for each of six numbers the first of a
-    hundred tries that overlaps with every action at least that much.
+    One of up to seven parts is chosen: the whole sequence and, for each of six thresholds, the
+    first of 100 random parts whose tIoU with every action reaches the threshold.
 
     Args:
         features: (T, C).
         segments: (G, 2) in steps.
         labels: (G,).
         rng: Draws the part.
-        min_scale: Least share of the sequence that a part is long.
+        min_scale: Shortest part, as a fraction of the sequence.
 
     Returns:
-        The same, segments cut to the part; perhaps none (2019 put in a segment from 0 to 0 of
-        the background, which no anchor meets).
+        Features, segments and labels of the part, segments cut to it. There may be no segment left;
+        the 2019 library then added a background segment from 0 to 0, which matches no anchor.
 
-    Source: C-TCN, PaddlePaddle/models release/1.8; the same from the same `rng`.
+    Source: C-TCN, PaddlePaddle/models release/1.8; the same result for the same `rng`.
     """
     length = len(features)
     if not len(segments):

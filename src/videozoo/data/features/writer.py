@@ -3,13 +3,13 @@
 ::
 
     extractor.json                what made the features, and its fingerprint
-    videos.jsonl                  a line a video: name, file, length, duration_seconds, labels, ...
-    part-00000-00000/ ...         pack, tfrecord: some videos each, RANK-NUMBER
-    NAME.npz ...                  npz, npy, csv: a file a video
-    .staged/NAME.npy              a video that is done and not yet in a part
-    .videos-00000.jsonl           lines of one process, not yet in videos.jsonl
+    videos.jsonl                  one line per video: name, file, length, duration_seconds, labels
+    part-RANK-NUMBER/ ...         pack, tfrecord: parts with many videos each
+    NAME.npz ...                  npz, npy, csv: one file per video
+    .staged/NAME.npy              a finished video that is not yet in a part
+    .videos-00000.jsonl           lines of one process that are not yet in videos.jsonl
 
-A video that was added is on the disk, also when the process is killed a moment later.
+An added video is safe on the disk, even if the process is killed right after.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FolderKind = Literal["pack", "tfrecord", "npz", "npy", "csv"]
 Line = dict[str, Any]
 
 STREAM = "rgb"
-"""What the features are called in packs, TFRecords and npz files, as in YouTube-8M."""
+"""Name of the stream in packs, TFRecords and npz files, as in YouTube-8M."""
 
 _VIDEOS = "videos.jsonl"
 _STAGED = ".staged"
@@ -53,10 +53,10 @@ _PART_BYTES = 1 << 30
 
 
 class FeatureFolder:
-    """Says what a folder already holds, and takes more.
+    """A folder of features that is being written.
 
-    One process calls `prepare` first and `merge` last; in between each process makes its own
-    object with its own rank.
+    One process calls `prepare` first and `merge` last. In between, every process makes its own
+    object and its own `writer`.
     """
 
     def __init__(self, folder: Path, kind: FolderKind, extractor: Mapping[str, Any]) -> None:
@@ -64,20 +64,20 @@ class FeatureFolder:
         self.kind: FolderKind = kind
         self.extractor = dict(extractor)
         self.done: dict[str, Line] = {}
-        """By name: the videos that the folder holds; after `prepare` or `read`."""
+        """Lines of the finished videos, by name; filled by `prepare` and `read`."""
 
     # --- before and after, by one process ---------------------------------------------------------
 
     def prepare(self, *, made_with: str, overwrite: bool = False) -> None:
-        """Make the folder, or see that more of the same can be added.
+        """Make the folder, or check that an existing one can take more videos.
 
         Args:
-            made_with: Version of videozoo, for people; not part of the fingerprint.
+            made_with: Version of videozoo, for information; not part of the fingerprint.
             overwrite: Remove what an earlier extraction wrote; other files stay.
 
         Raises:
-            DataError: It holds features of another extractor or kind, or is not of ours.
-            RunError: The disk refuses.
+            DataError: It holds features of another extractor or format, or other files.
+            RunError: It cannot be written.
         """
         try:
             found = read_extractor_file(self.folder)
@@ -106,10 +106,10 @@ class FeatureFolder:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
     def merge(self) -> None:
-        """Gather what processes have left, also those that were killed, into `videos.jsonl`.
+        """Collect in `videos.jsonl` what all processes wrote, including killed ones.
 
         Raises:
-            RunError: The disk refuses.
+            RunError: The folder cannot be written.
         """
         try:
             self._clear_unfinished()
@@ -126,13 +126,13 @@ class FeatureFolder:
                 if self._staged(name).exists():
                     waiting.append(line | {"file": part.name})
                     lines[name] = waiting[-1]
-                else:  # somebody removed it
+                else:  # its file was removed
                     del lines[name]
             lines = dict(sorted(lines.items()))
             _write_lines(self.folder / _VIDEOS, lines.values())
             for path in journals:
                 path.unlink()
-            if waiting:  # only now, for the reason that `close_part` gives
+            if waiting:  # after the lines are written; see `close_part` for the reason
                 self._write_part(part, waiting)
             shutil.rmtree(self.folder / _STAGED, ignore_errors=True)
             self.done = lines
@@ -142,11 +142,11 @@ class FeatureFolder:
     # --- in between, by every process -------------------------------------------------------------
 
     def read(self) -> None:
-        """See what is done, after another process has called `prepare`."""
+        """Read which videos are finished, after another process has called `prepare`."""
         self.done = {str(line["name"]): line for line in _lines_of(self.folder / _VIDEOS)}
 
     def writer(self, rank: int) -> FeatureWriter:
-        """Begin to add videos; at most one for each rank at a time."""
+        """Start to add videos; one writer per rank at a time."""
         return FeatureWriter(self, rank)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class FeatureFolder:
             keys = [key for key in keys if key != SOURCE]
             raise DataError(
                 f"{self.folder}: holds features of fingerprint {theirs}, these would have {mine} "
-                f"(they differ in {', '.join(keys) or 'what is known of them'}); name another "
+                f"(they differ in {', '.join(keys) or 'unknown facts'}); name another "
                 "folder, or pass --overwrite"
             )
         if manifest.get("kind") != self.kind:
@@ -173,7 +173,7 @@ class FeatureFolder:
             raise DataError(f"{self.folder}: is a file, expected a folder to write features to")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise DataError(
-                f"{self.folder}: holds files that are not of an extraction; name another folder"
+                f"{self.folder}: holds files that are not from an extraction; name another folder"
             )
 
     def _remove(self) -> None:
@@ -185,7 +185,7 @@ class FeatureFolder:
         files |= {path.name for path in self.folder.iterdir() if _PART.fullmatch(path.name)}
         for name in sorted(files | {_STAGED, _VIDEOS, *(path.name for path in journals)}):
             _remove(self.folder / name)
-        _remove(self.folder / EXTRACTOR)  # last, so that a removal cut short can be taken up again
+        _remove(self.folder / EXTRACTOR)  # last, so that an interrupted removal can be repeated
 
     def _journals(self) -> list[Path]:
         return sorted(self.folder.glob(".videos-*.jsonl"))
@@ -219,7 +219,7 @@ class FeatureFolder:
 
 
 class FeatureWriter:
-    """Adds videos to a folder, for one process."""
+    """Adds the videos of one process to a folder."""
 
     def __init__(self, target: FeatureFolder, rank: int) -> None:
         self._target = target
@@ -230,10 +230,10 @@ class FeatureWriter:
         self._staged_bytes = 0
 
     def add(self, record: FeatureRecord) -> None:
-        """Put a video on the disk.
+        """Write one video to the disk.
 
         Raises:
-            RunError: The disk refuses.
+            RunError: It cannot be written.
         """
         features = np.ascontiguousarray(record.streams[STREAM], np.float32)
         target, in_parts = self._target, self._target.kind in ("pack", "tfrecord")
@@ -262,13 +262,13 @@ class FeatureWriter:
                 self.close_part()
 
     def close_part(self) -> None:
-        """Move videos that wait into a part of their own.
+        """Move the staged videos into a new part.
 
-        The journal names the part before it is there: whatever happens in between, `merge` finds
-        each video either in the part or still waiting, never in both.
+        The journal names the part before the part exists. So after a crash at any point, `merge`
+        finds each video either in the part or still staged, never in both.
 
         Raises:
-            RunError: The disk refuses.
+            RunError: It cannot be written.
         """
         if not self._staged:
             return
@@ -297,7 +297,7 @@ def _write_features(
             np.savez(file, **{STREAM: features}, **more)  # pyright: ignore[reportArgumentType]
         elif kind == "npy":
             np.save(file, features)
-        else:  # as the features of ActivityNet are handed around: names of the columns first
+        else:  # csv with a heading, as the features of ActivityNet are published
             names = ",".join(f"f{column}" for column in range(features.shape[1]))
             np.savetxt(file, features, fmt="%.9g", delimiter=",", header=names, comments="")
 
@@ -316,7 +316,7 @@ def _record(line: Line, features: NDArray[np.float32]) -> FeatureRecord:
 
 
 def _lines_of(path: Path) -> Iterator[Line]:
-    """Lines of a journal; one that was cut off when its process was killed does not count."""
+    """Lines of a journal; a line cut off by a killed process is left out."""
     if not path.exists():
         return
     for text in path.read_text(encoding="utf-8").splitlines():

@@ -1,15 +1,15 @@
-"""Synthetic short videos, in which a single frame never tells the class.
+"""Synthetic short videos whose class cannot be seen in a single frame.
 
-A coloured shape moves, grows, shrinks or spins on a blotchy, grainy background beside a shape that
-stays still. Eight actions, in pairs that are each other's reverse in time. Everything else (shape,
-colour, size, speed, place, angle, background) is drawn without looking at the action, and in such
-a way that a frame picked at random looks the same whatever the action: a shape that does not move
-rests somewhere along the path it would have taken, one that does not grow has one of the sizes it
-would have had. So a model that ignores the order of the frames cannot be good at it, and one that
-follows motion can be perfect. Left and right are different answers: never train on this with
-mirrored frames.
+A coloured shape moves, grows, shrinks or spins on a grainy background with blotches, often beside a
+shape that stays still. There are eight actions in four pairs; the two actions of a pair are each
+other's reverse in time. Everything else (shape, colour, size, speed, place, angle, background) is
+drawn independently of the action. A shape that does not move rests somewhere on the path that it
+could have taken; a shape that does not grow has one of the sizes that it could have had. So a
+random frame looks the same for every action: a model that ignores the order of frames cannot
+tell the two actions of a pair apart, and a model that follows motion can be perfect. Left and right
+are different classes: never train on this data with mirrored frames.
 
-The files are those of Kinetics: mp4 videos, lists with a path and a class number a line, and a
+The files are those of Kinetics: mp4 videos, lists with a path and a class number per line, and a
 JSON list of class names.
 """
 
@@ -53,7 +53,7 @@ CLASS_NAMES = (
     "spins clockwise",
     "spins counter-clockwise",
 )
-"""Each even class is its odd neighbour played backwards."""
+"""Each even class is the next odd class played backwards."""
 
 _ACTIVE_TRACK = ("x", "y", "radius", "angle")
 _RUNS_FORWARD = (False, True, False, True, True, False, True, False)
@@ -63,25 +63,25 @@ _RECIPE = 2  # raise it when the same arguments make other frames: old folders a
 
 @dataclass(frozen=True)
 class SyntheticClips:
-    """Where `make_clips` put things."""
+    """The files that `make_clips` wrote."""
 
     folder: Path
     train_list: Path
     val_list: Path
     test_list: Path
     class_names: Path
-    """JSON list; the class number is the place in it."""
+    """JSON list; the class number is the index in it."""
     unseen: tuple[Path, ...]
     """Videos in no list, to predict on."""
     unseen_labels: tuple[int, ...]
-    """What they show."""
+    """Classes of the unseen videos."""
     reused: bool
-    """True where the folder already held the whole set."""
+    """True if the folder already held the whole set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """Everything the frames depend on; kept in the folder to know the set again."""
+    """Everything that the frames depend on; stored in the folder to recognise the set."""
 
     num_train: int
     num_val: int
@@ -108,20 +108,20 @@ def make_clips(
     num_unseen: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticClips:
-    """Write a small action data set, or find that it is there already.
+    """Write a small data set of actions, unless it is there already.
 
-    Classes are as even as the numbers allow. A clip depends only on the seed, its split and its
-    place in it, so a larger set begins with the smaller one. A set left half made is made anew.
-    To be called by one process at a time.
+    Classes are as balanced as the numbers allow. A clip depends only on the seed, its split and its
+    number in the split, so a larger set begins with the clips of a smaller one. A set that was only
+    partly made is made again. Call this in one process at a time.
 
     Args:
-        folder: Made where missing. Other files in it are left alone.
+        folder: Created if missing. Other files in it are left alone.
         num_train, num_val, num_test: Videos in each list.
-        seed: Same seed, same frames.
+        seed: The same seed gives the same frames.
         size: Height and width in pixels, both even; one number for a square.
         num_frames: Frames in each video; at least 8, so that the motion is seen in steps.
-        frames_per_second: Written in the files.
-        num_unseen: Videos beside the lists, in `unseen/`.
+        frames_per_second: Written into the video files.
+        num_unseen: Videos in `unseen/`, which are in no list.
         on_progress: Called with (videos made, videos in all) after each one.
 
     Returns:
@@ -168,13 +168,13 @@ def make_clip(
 ) -> ByteArray:
     """Frames of one action, RGB (T, H, W, 3).
 
-    The same `rng` state and the reverse action give the same scene, played backwards (but for
-    the grain).
+    The reverse action with the same state of `rng` gives the same scene played backwards (except
+    for the grain).
 
     Args:
-        label: Place in `CLASS_NAMES`.
-        rng: Decides all but the action.
-        height, width, num_frames: Of the result.
+        label: Index in `CLASS_NAMES`.
+        rng: Draws everything but the action.
+        height, width, num_frames: Size of the result.
     """
     return draw(_action_scene(label, rng, height, width, num_frames), rng)
 
@@ -182,7 +182,7 @@ def make_clip(
 def _action_scene(
     label: int, rng: np.random.Generator, height: int, width: int, num_frames: int
 ) -> Scene:
-    """One actor that acts in front of one that may rest there."""
+    """One actor that acts, often in front of a second one that rests."""
     track = _draw_tracks(label, rng, num_frames)
     names = list(COLOURS)
     first, other = rng.choice(len(names), 2, replace=False)
@@ -204,9 +204,9 @@ def _action_scene(
 
 
 def _draw_tracks(label: int, rng: np.random.Generator, num_frames: int) -> dict[str, FloatArray]:
-    """Place, size and angle of the one who acts, frame by frame."""
-    # Every attribute gets a path, the action says along which one the actor really goes. It rests
-    # somewhere on the others: a frame at random has the same distribution whatever the action.
+    """Place, size and angle of the acting actor, frame by frame."""
+    # Every attribute gets a path. The action decides which attribute follows its path; the others
+    # rest somewhere on theirs. So a random frame has the same distribution for every action.
     ease = rng.uniform(-0.5, 0.5)
     progress = (np.arange(num_frames) + 0.5) / num_frames
     track: dict[str, FloatArray] = {}
@@ -214,11 +214,11 @@ def _draw_tracks(label: int, rng: np.random.Generator, num_frames: int) -> dict[
         rest = rng.uniform(0, 1)
         is_active = name == _ACTIVE_TRACK[label // 2]
         place = progress if is_active else np.full(num_frames, rest)
-        # monotone, and the same seen from either end
+        # monotone, and symmetric in time
         place = place + ease * np.sin(2 * np.pi * place) / (2 * np.pi)
         track[name] = (low + (high - low) * place).astype(np.float32)
     track["radius"] = np.exp(track["radius"])
-    # all attributes tremble a little, so that rest is not perfect rest
+    # all attributes tremble a little, so that nothing is perfectly still
     track["x"] += 0.004 * rng.standard_normal(num_frames, dtype=np.float32)
     track["y"] += 0.004 * rng.standard_normal(num_frames, dtype=np.float32)
     track["radius"] *= 1 + 0.015 * rng.standard_normal(num_frames, dtype=np.float32)
@@ -229,13 +229,13 @@ def _draw_tracks(label: int, rng: np.random.Generator, num_frames: int) -> dict[
 
 
 def _draw_paths(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
-    """Start and end of each attribute, were the actor to change it (the radius as a logarithm)."""
+    """Start and end of the path of each attribute (of the logarithm, for the radius)."""
     paths: dict[str, tuple[float, float]] = {}
     for name in ("x", "y"):
         middle, length = rng.uniform(0.42, 0.58), rng.uniform(0.36, 0.54)
         paths[name] = (middle - length / 2, middle + length / 2)
     middle, ratio = np.log(rng.uniform(0.22, 0.28)), np.log(rng.uniform(1.7, 2.2))
-    # large: on smaller shapes a small network takes long to see which way they spin
+    # large, because a small network learns slowly in which direction small shapes spin
     paths["radius"] = (middle - ratio / 2, middle + ratio / 2)
     turn = rng.uniform(0, 2 * np.pi)
     paths["angle"] = (turn, turn + rng.uniform(1.2, 2.0) * np.pi)
@@ -243,7 +243,7 @@ def _draw_paths(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
 
 
 def _draw_bystander(rng: np.random.Generator, colour: str, num_frames: int) -> Actor:
-    """Somebody who stands anywhere and does nothing."""
+    """An actor that rests at a random place."""
 
     def still(low: float, high: float) -> FloatArray:
         return np.full(num_frames, rng.uniform(low, high), np.float32)
@@ -286,14 +286,14 @@ def write_video(path: Path, frames: ByteArray, *, frames_per_second: int = 12) -
 
 
 def _encoder() -> tuple[str, dict[str, str]]:
-    # good quality: with less, what a shape leaves behind would tell where it came from
+    # good quality: otherwise compression leaves traces that show where a shape came from
     if "libx264" in av.codecs_available:
         return "libx264", {"preset": "ultrafast", "crf": "20"}
     return "mpeg4", {"qmin": "2", "qmax": "3"}
 
 
 def _check(recipe: _Recipe) -> None:
-    """Say all that is wrong with the arguments at once."""
+    """Raise one DataError that names every bad argument."""
     wrong = [
         f"{name} is {value}, expected {least} or more"
         for name, least in (
@@ -329,7 +329,7 @@ _OURS = ("videos", "unseen", "train.list", "val.list", "test.list", "class_names
 
 
 def _labels(seed: int, split: int, count: int) -> list[int]:
-    """Every class once in each run of eight, in an order of its own."""
+    """Labels in blocks of eight: every class once per block, in random order."""
     blocks = range(-(-count // len(CLASS_NAMES)))
     orders = (
         np.random.default_rng((seed, split, 0, block)).permutation(len(CLASS_NAMES))
@@ -339,7 +339,7 @@ def _labels(seed: int, split: int, count: int) -> list[int]:
 
 
 def _video_paths(folder: Path, recipe: _Recipe) -> dict[str, list[Path]]:
-    """Where each split's videos stand. Names say nothing about the class."""
+    """Paths of the videos of each split. The names do not tell the class."""
     return {
         split: [folder / place / f"{split}_{i:05d}.mp4" for i in range(count)]
         for split, place, count in _splits(recipe)
@@ -373,7 +373,7 @@ def _write_all(
 
 
 def _write_list(path: Path, videos: Sequence[Path], labels: Sequence[int]) -> None:
-    # paths from the list's own folder: a set may be moved or copied
+    # paths relative to the list, so that a set may be moved or copied
     lines = [
         f"{video.relative_to(path.parent).as_posix()} {label}\n"
         for video, label in zip(videos, labels, strict=True)
@@ -382,7 +382,7 @@ def _write_list(path: Path, videos: Sequence[Path], labels: Sequence[int]) -> No
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any], *, complete: bool) -> None:
-    """Say in a folder what was made there. Aside, then renamed: never half written."""
+    """Write what was made in a folder; the file is replaced at once, never half written."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{_MANIFEST}.partial"
     content = {**facts, "complete": complete}
@@ -394,7 +394,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, complete: bool) ->
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """What the folder says about itself; None where it is not one of ours."""
+    """Read what `write_manifest` wrote in a folder; None if it did not."""
     try:
         content = parse_json((folder / _MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -403,7 +403,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_complete(folder: Path, recipe: _Recipe) -> bool:
-    """Is this very set there, with all its files?"""
+    """Whether the folder holds exactly this set, with all its files."""
     content = read_manifest(folder)
     if content is None or content.get("complete") is not True:
         return False
@@ -414,7 +414,7 @@ def _is_complete(folder: Path, recipe: _Recipe) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove an older or half-made set, and nothing that is not ours."""
+    """Remove an older or incomplete set, and no other file."""
     found = [name for name in _OURS if (folder / name).exists()]
     if found and read_manifest(folder) is None:
         raise DataError(

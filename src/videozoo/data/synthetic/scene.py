@@ -2,9 +2,9 @@
 
 A scene is a still background with actors in front of it, back to front. An actor is a shape whose
 place, size and angle are given frame by frame, so one actor can do several things after another.
-Each shape is shaded like the sweep of a radar: going round its centre, its colour runs into a
-second tone and jumps back. A plain circle that spins would look like one that rests; with this
-shading most of a shape gets slowly darker, or slowly lighter, as it spins.
+Each shape is shaded like the sweep of a radar: around its centre, its colour turns gradually into a
+second tone and jumps back. Without it, a spinning circle would look like a still one; with it,
+most of a spinning shape gets slowly darker, or slowly lighter.
 
 Lengths are fractions of the picture, so that one scene can be drawn at any size.
 """
@@ -32,18 +32,18 @@ COLOURS: dict[str, Colour] = {
     "purple": (148, 66, 198),
     "pink": (240, 120, 178),
 }
-"""Names a person would use, and RGB in 0..255."""
+"""Everyday names of colours, and their RGB in 0..255."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """One shape and where it is in every frame. The tracks have one value a frame."""
+    """One shape, and where it is in every frame. Each track has one value per frame."""
 
     shape: str
     """A key of `SHAPES`."""
     colour: Colour
     second_colour: Colour
-    """What the colour runs into, going once round clockwise from the actor's own x axis."""
+    """The colour turns gradually into this one, clockwise from the x axis of the actor."""
     x: FloatArray
     """Centre, as a fraction of the width from the left."""
     y: FloatArray
@@ -61,7 +61,7 @@ class Scene:
     background: FloatArray
     """(H, W, 3), 0..255."""
     actors: tuple[Actor, ...]
-    """Back to front; all with the same number of frames."""
+    """From back to front; all with the same number of frames."""
     noise: float
     """Standard deviation of the grain, in grey levels."""
 
@@ -69,11 +69,11 @@ class Scene:
 def draw(
     scene: Scene, rng: np.random.Generator, *, start: int = 0, stop: int | None = None
 ) -> ByteArray:
-    """Paint the frames `start` up to `stop` (the end where None).
+    """Paint the frames from `start` up to `stop` (None: to the end).
 
     Args:
-        scene: What to paint. With no actors there is one frame.
-        rng: Gives the grain, frame by frame.
+        scene: What to paint. Without actors it has one frame.
+        rng: Draws the grain, frame by frame.
         start, stop: A part of the video, so that a long one need not be in memory at once.
 
     Returns:
@@ -95,7 +95,7 @@ def draw(
 
 
 def _paint(frames: FloatArray, actor: Actor, when: slice) -> None:
-    """Blend one actor into (T, H, W, 3) frames, touching only the window it ever stands in."""
+    """Blend one actor into (T, H, W, 3) frames, inside the smallest window that holds its path."""
     height, width = frames.shape[1:3]
     centre_x = actor.x[when] * np.float32(width)
     centre_y = actor.y[when] * np.float32(height)
@@ -140,7 +140,7 @@ def _window(centres: FloatArray, margin: float, length: int) -> tuple[int, int]:
 
 
 def make_background(rng: np.random.Generator, *, height: int, width: int) -> FloatArray:
-    """A muted, blotchy backdrop, (H, W, 3) in 0..255, that no actor's colour is lost on."""
+    """A dull background with blotches, (H, W, 3) in 0..255; every actor stands out from it."""
     base = rng.uniform(60, 150) + rng.uniform(-18, 18, 3)
     picture = np.broadcast_to(base.astype(np.float32), (height, width, 3)).copy()
     for cells, strength in ((3, 22.0), (9, 10.0)):
@@ -153,7 +153,7 @@ def make_background(rng: np.random.Generator, *, height: int, width: int) -> Flo
 
 
 def _enlarge(grid: FloatArray, height: int, width: int) -> FloatArray:
-    """Bilinear enlargement of (a, b, C) to (height, width, C), corners on corners."""
+    """Bilinear enlargement of (a, b, C) to (height, width, C); the corners keep their values."""
 
     def weights(length: int, cells: int) -> FloatArray:
         place = np.linspace(0, cells - 1, length, dtype=np.float32)[:, None]
@@ -191,7 +191,7 @@ def _cross(u: FloatArray, v: FloatArray) -> FloatArray:
 
 
 def _star(u: FloatArray, v: FloatArray) -> FloatArray:
-    """Five points; folded into half a point, where the edge is one straight line."""
+    """A star with five points, by symmetry folded into half a point with one straight edge."""
     step = np.float32(2 * np.pi / 5)
     angle = np.arctan2(v, u)
     angle = np.abs(angle - step * np.round(angle / step))
@@ -210,4 +210,4 @@ SHAPES: dict[str, Callable[[Any, Any], FloatArray]] = {
     "star": _star,
     "cross": _cross,
 }
-"""Name to signed distance, in a frame of axes where the shape fills the unit circle."""
+"""From name to signed distance, in axes where the shape fills the unit circle."""

@@ -1,18 +1,18 @@
-"""Synthetic long videos, in which several things happen one after another.
+"""Synthetic long videos with several actions, one after another.
 
-Two or three coloured shapes share a stage. Now one of them acts (moves, grows, shrinks, spins: the
-eight actions of `synthetic`), then all rest for a while, then another acts. Who acts, how, from
-when to when is known, so one world serves every task: tags of a whole video, actions in time,
-sentences, and moments that a sentence asks for. The files are those of the public data sets:
+Each video has two or three coloured shapes. One of them acts (one of the eight actions of
+`synthetic.clips`), then all rest for a while, then one acts again. Actor, action, start and end are
+known, so one set of videos serves every task: tags of a whole video, actions in time, captions, and
+moments that match a sentence. The files have the formats of public data sets:
 
 ::
 
     videos/NAME.mp4
-    train.list, val.list, test.list    a path a line
-    annotations.json                   ActivityNet: duration, subset, segments with their action
+    train.list, val.list, test.list    one path per line
+    annotations.json                   ActivityNet: duration, subset, segments with actions
     captions_SPLIT.json                ActivityNet Captions: duration, timestamps, sentences
     queries_SPLIT.txt                  Charades-STA: NAME START END##sentence.
-    tags_SPLIT.json, tags.csv          path to numbers of tags; the names of the tags
+    tags_SPLIT.json, tags.csv          from path to numbers of tags; names of tags
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from videozoo.data.synthetic.scene import (
 from videozoo.errors import DataError
 
 TAGS = (*CLASS_NAMES, *COLOURS, *SHAPES)
-"""What a video may be tagged with: what is done in it, and the colours and shapes that do it."""
+"""Tags of a video: its actions, and the colours and shapes of the actors."""
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 _RECIPE = 1  # raise it when the same arguments make other videos
 _MADE_BY = "videozoo.data.synthetic.world"
 _FILES = ("annotations.json", "tags.csv", "videos")
 _PLACES = {"x": (0.2, 0.8), "y": (0.2, 0.8), "radius": (0.11, 0.24)}
-"""Ends of the paths that actions go along."""
+"""Lowest and highest value of each attribute that actions change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +64,26 @@ class Event:
 
     actor: int
     label: int
-    """Place in `CLASS_NAMES`."""
+    """Index in `CLASS_NAMES`."""
     start_seconds: float
     end_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldVideo:
-    """What happens in one video."""
+    """One video and its events."""
 
     name: str
     path: Path
     split: str
     duration_seconds: float
     looks: tuple[tuple[str, str], ...]
-    """Colour and shape of each actor, both in words."""
+    """Names of the colour and the shape of each actor."""
     events: tuple[Event, ...]
-    """In the order of their starts; they do not overlap."""
+    """Sorted by start; they do not overlap."""
 
     def sentence(self, event: Event) -> str:
-        """What a person might say of an event."""
+        """A sentence that describes an event."""
         colour, shape = self.looks[event.actor]
         article = "an" if colour[0] in "aeiou" else "a"
         return f"{article} {colour} {shape} {CLASS_NAMES[event.label]}"
@@ -98,12 +98,12 @@ class WorldVideo:
 
 @dataclass(frozen=True)
 class World:
-    """Where `make_world` put things."""
+    """The videos that `make_world` wrote."""
 
     folder: Path
     videos: tuple[WorldVideo, ...]
     reused: bool
-    """True where the folder already held the whole world."""
+    """True if the folder already held the whole world."""
 
     def split(self, name: str) -> list[WorldVideo]:
         """The videos of `train`, `val` or `test`."""
@@ -112,7 +112,7 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """Everything the videos depend on; kept in the folder to know the world again."""
+    """Everything that the videos depend on; stored in the folder to recognise the world."""
 
     num_train: int
     num_val: int
@@ -138,18 +138,18 @@ def make_world(
     max_seconds: float = 32.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> World:
-    """Write long videos with every annotation there is, or find that they are there already.
+    """Write long videos with annotations for every task, unless they are there already.
 
-    A video depends only on the seed, its split and its place in it. To be called by one process at
-    a time.
+    A video depends only on the seed, its split and its number in the split. Call this in one
+    process at a time.
 
     Args:
-        folder: Made where missing. Other files in it are left alone.
+        folder: Created if missing. Other files in it are left alone.
         num_train, num_val, num_test: Videos in each split.
-        seed: Same seed, same videos.
-        size: Height and width, pixels, even.
-        frames_per_second: Written in the files.
-        min_seconds, max_seconds: Lengths of the videos.
+        seed: The same seed gives the same videos.
+        size: Height and width in pixels, even.
+        frames_per_second: Written into the video files.
+        min_seconds, max_seconds: Shortest and longest video.
         on_progress: Called with (videos made, videos in all) after each one.
 
     Raises:
@@ -198,7 +198,7 @@ def _rng(recipe: _Recipe, split: str, number: int, *, part: int) -> np.random.Ge
 
 
 def _plan(folder: Path, recipe: _Recipe, split: str, number: int) -> WorldVideo:
-    """Decide who is there, who does what and when."""
+    """Draw the actors of a video and its events."""
     rng = _rng(recipe, split, number, part=0)
     num_frames = round(
         rng.uniform(recipe.min_seconds, recipe.max_seconds) * recipe.frames_per_second
@@ -249,7 +249,7 @@ def _paint(video: WorldVideo, recipe: _Recipe, rng: np.random.Generator) -> Byte
 def _actor(
     video: WorldVideo, number: int, num_frames: int, rate: int, rng: np.random.Generator
 ) -> Actor:
-    """Follow one actor through the video: at rest, but for its own events."""
+    """Tracks of one actor through the video; it rests except in its own events."""
     colour, shape = video.looks[number]
     mine = [event for event in video.events if event.actor == number]
     tracks = {
@@ -293,10 +293,10 @@ def _track(
 def _with_jumps(
     when: NDArray[np.float64], times: Sequence[float], values: Sequence[float]
 ) -> FloatArray:
-    """Follow straight lines within events.
+    """Values of an attribute per frame, on straight lines within events.
 
-    Between them an attribute stays; in the middle of the rest it jumps to where the next event
-    starts, in one frame: a blink of the eye, not a movement.
+    Between two events the attribute stays the same, except for one jump in the middle, to the value
+    at which the next event starts. A jump takes one frame, so it does not look like a movement.
     """
     track = np.full(len(when), values[0], np.float32)
     for i in range(1, len(times), 2):
@@ -363,7 +363,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _check(recipe: _Recipe) -> None:
-    """Say all that is wrong with the arguments at once."""
+    """Raise one DataError that names every bad argument."""
     wrong = [
         f"{name} is {value}, expected {least} or more"
         for name, least in (
@@ -386,7 +386,7 @@ def _check(recipe: _Recipe) -> None:
 
 
 def _is_complete(folder: Path, recipe: _Recipe, videos: Sequence[WorldVideo]) -> bool:
-    """Is this very world there, with all its files?"""
+    """Whether the folder holds exactly this world, with all its videos."""
     content = read_manifest(folder)
     if content is None or content.get("complete") is not True:
         return False
