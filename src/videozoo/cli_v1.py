@@ -268,6 +268,19 @@ def _run_of(resume: str, default: Path) -> Path:
     )
 
 
+def _on_videos(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `eval` and `predict` both ask."""
+    return {
+        "weights": _weights(parsed),
+        "save_dir": parsed.save_dir / parsed.model_name,  # each model has reports of its own
+        "files_dir": parsed.save_dir,
+        "device": _device(parsed),
+        "drop": tuple(parsed.drop),
+        "strict": parsed.strict,
+        "skip_bad": parsed.skip_bad,
+    }
+
+
 def _run_eval(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import EvalRequest
@@ -275,13 +288,7 @@ def _run_eval(parsed: argparse.Namespace) -> None:
     run.evaluate(
         EvalRequest(
             source=_source(parsed, {"eval.batch_size": ("--batch_size", parsed.batch_size)}),
-            weights=_weights(parsed),
-            save_dir=parsed.save_dir / parsed.model_name,  # each model has reports of its own
-            files_dir=parsed.save_dir,
-            device=_device(parsed),
-            drop=tuple(parsed.drop),
-            strict=parsed.strict,
-            skip_bad=parsed.skip_bad,
+            **_on_videos(parsed),
         )
     )
 

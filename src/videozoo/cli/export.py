@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from videozoo.cli.parser import command, config_flags, config_source, weights_flag
+from videozoo.cli.parser import command, config_flags, config_source, requested, weights_flag
 
 
 def add(commands: Any) -> None:
@@ -38,14 +38,5 @@ def run_export(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import ExportRequest
 
-    run.export(
-        ExportRequest(
-            source=config_source(parsed, {}),
-            weights=parsed.weights,
-            output=parsed.output,
-            format=parsed.format,
-            video=parsed.video,
-            overwrite=parsed.overwrite,
-            check=not parsed.no_check,
-        )
-    )
+    source = config_source(parsed, {})
+    run.export(requested(ExportRequest, parsed, source=source, check=not parsed.no_check))

@@ -12,6 +12,7 @@ from videozoo.cli.parser import (
     config_flags,
     config_source,
     device_flag,
+    requested,
     weights_flag,
 )
 
@@ -70,20 +71,4 @@ def run_extract(parsed: argparse.Namespace) -> None:
     from videozoo.tasks.extraction import extract_all
     from videozoo.tasks.requests import ExtractRequest
 
-    extract_all(
-        ExtractRequest(
-            source=source,
-            weights=parsed.weights,
-            inputs=tuple(parsed.inputs),
-            output=parsed.output,
-            rate=parsed.rate,
-            window_seconds=parsed.window_seconds,
-            layer=parsed.layer,
-            format=parsed.format,
-            labels=parsed.labels,
-            device=parsed.device,
-            overwrite=parsed.overwrite,
-            strict=parsed.strict,
-            skip_bad=parsed.skip_bad,
-        )
-    )
+    extract_all(requested(ExtractRequest, parsed, source=source))

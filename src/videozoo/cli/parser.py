@@ -9,15 +9,18 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from videozoo.errors import UsageError, VideozooError
 from videozoo.safe_names import any_encoding
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource
+
+R = TypeVar("R")
 
 
 def let_threads_sleep() -> None:
@@ -219,3 +222,15 @@ def config_source(parsed: argparse.Namespace, flags: dict[str, str]) -> ConfigSo
     return ConfigSource(
         path=parsed.config, model=parsed.model, overrides=tuple(parsed.overrides), flags=given
     ).checked()
+
+
+def requested(kind: Callable[..., R], parsed: argparse.Namespace, **given: Any) -> R:
+    """Fill in a request: what is not given comes from the flags with the names of its fields.
+
+    Flags that were left out leave the request's defaults.
+    """
+    for name in {field.name for field in fields(cast(Any, kind))} - given.keys():
+        value = getattr(parsed, name, None)
+        if value is not None:
+            given[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+    return kind(**given)

@@ -14,6 +14,7 @@ from videozoo.cli.parser import (
     config_source,
     device_flag,
     drop_flag,
+    requested,
     weights_flag,
 )
 from videozoo.errors import UsageError
@@ -193,17 +194,7 @@ def run_train(parsed: argparse.Namespace) -> None:
     if asked.get("save_every_steps") == 0:
         del asked["save_every_steps"]
     run.train(
-        TrainRequest(
-            source=source,
-            save_dir=save_dir,
-            data=parsed.data,
-            device=parsed.device,
-            pretrain=parsed.pretrain,
-            drop=tuple(parsed.drop),
-            resume=resumes,
-            overwrite=parsed.overwrite,
-            **asked,
-        )
+        requested(TrainRequest, parsed, source=source, save_dir=save_dir, resume=resumes, **asked)
     )
 
 
@@ -224,21 +215,8 @@ def run_eval(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import EvalRequest
 
-    run.evaluate(
-        EvalRequest(
-            source=config_source(
-                parsed, {"--batch-size": "eval.batch_size", "--labels": "eval.labels"}
-            ),
-            weights=parsed.weights,
-            data=parsed.data,
-            save_dir=parsed.save_dir,
-            device=parsed.device,
-            drop=tuple(parsed.drop),
-            strict=parsed.strict,
-            skip_bad=parsed.skip_bad,
-            report=parsed.report,
-        )
-    )
+    source = config_source(parsed, {"--batch-size": "eval.batch_size", "--labels": "eval.labels"})
+    run.evaluate(requested(EvalRequest, parsed, source=source))
 
 
 def run_predict(parsed: argparse.Namespace) -> None:
@@ -246,20 +224,6 @@ def run_predict(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import PredictRequest
 
-    run.predict(
-        PredictRequest(
-            source=config_source(
-                parsed, {"--top-k": "predict.top_k", "--labels": "predict.labels"}
-            ),
-            weights=parsed.weights,
-            inputs=tuple(parsed.inputs),
-            save_dir=parsed.save_dir,
-            device=parsed.device,
-            drop=tuple(parsed.drop),
-            strict=parsed.strict,
-            skip_bad=parsed.skip_bad,
-            annotate=parsed.annotate,
-            explain=parsed.explain,
-            sentences=(*parsed.sentence, *_lines(parsed.sentences)),
-        )
-    )
+    source = config_source(parsed, {"--top-k": "predict.top_k", "--labels": "predict.labels"})
+    sentences = (*parsed.sentence, *_lines(parsed.sentences))
+    run.predict(requested(PredictRequest, parsed, source=source, sentences=sentences))

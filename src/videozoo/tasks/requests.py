@@ -79,47 +79,45 @@ class TrainRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalRequest:
-    """`videozoo eval`."""
+class VideosRequest:
+    """What all commands ask that run a trained model over videos."""
 
     source: ConfigSource
     weights: str | None = None
     """A path, a name, `hf://`; None: those published for the configuration's model."""
-    data: Path | None = None
-    save_dir: Path | None = None
-    """Where results go; None: beside the weights, as `tasks.results` says."""
-    files_dir: Path | None = None
-    """Where the files go that 2019 wrote; None: where the other results go."""
     device: Device = "auto"
-    drop: tuple[str, ...] = ()
     strict: bool = False
     """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
     the end, when everything is written."""
     skip_bad: bool = False
     """Videos that cannot be used are no failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(VideosRequest):
+    """What `videozoo eval` and `videozoo predict` both ask."""
+
+    save_dir: Path | None = None
+    """Where results go; None: beside the weights, as `tasks.results` says."""
+    files_dir: Path | None = None
+    """Where the files go that 2019 wrote; None: where the other results go."""
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest(RunRequest):
+    """`videozoo eval`."""
+
+    data: Path | None = None
     report: bool | None = None
     """Also write `report.html`. None: where matplotlib, which draws it, is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest:
+class PredictRequest(RunRequest):
     """`videozoo predict`."""
 
-    source: ConfigSource
-    weights: str | None = None
-    """A path, a name, `hf://`; None: those published for the configuration's model."""
     inputs: tuple[str, ...] = ()
-    save_dir: Path | None = None
-    """Where results go; None: beside the weights, as `tasks.results` says."""
-    files_dir: Path | None = None
-    """Where the files go that 2019 wrote; None: where the other results go."""
-    device: Device = "auto"
-    drop: tuple[str, ...] = ()
-    strict: bool = False
-    """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
-    the end, when everything is written."""
-    skip_bad: bool = False
-    """Videos that cannot be used are no failure."""
     annotate: bool = False
     """Also write each video with the answer on it, and a picture of what the model saw."""
     explain: bool = False
@@ -147,14 +145,11 @@ class ExportRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractRequest:
+class ExtractRequest(VideosRequest):
     """`videozoo extract`."""
 
-    source: ConfigSource
     output: Path
     """A folder; made where missing, gone on with where the same extractor wrote it."""
-    weights: str | None = None
-    """A path, a name, `hf://`; None: those published for the configuration's model."""
     inputs: tuple[str, ...] = ()
     rate: float = 2.0
     """Vectors a second of video."""
@@ -165,11 +160,5 @@ class ExtractRequest:
     format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
     labels: Path | None = None
     """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""
-    device: Device = "auto"
     overwrite: bool = False
     """Remove what an extraction left in `output` and start anew."""
-    strict: bool = False
-    """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
-    the end, when everything is written."""
-    skip_bad: bool = False
-    """Videos that cannot be used are no failure."""

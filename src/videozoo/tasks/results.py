@@ -20,7 +20,7 @@ from videozoo.safe_json import parse_json
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import sha256_of
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import EvalRequest, ExtractRequest, PredictRequest
+from videozoo.tasks.requests import EvalRequest, PredictRequest, VideosRequest
 
 _MOST_NAMED = 20
 _SAME = ("weights_sha256", "data", "inputs", "sentences")
@@ -155,7 +155,7 @@ def run_folder_of(weights: Path) -> Path | None:
 
 def conclude(
     accelerator: Accelerator,
-    request: EvalRequest | PredictRequest | ExtractRequest,
+    request: VideosRequest,
     failed: Sequence[str],
     say: Callable[[str], None],
     *,
