@@ -117,7 +117,7 @@ def test_flags_say_what_to_extract(weights: Path, monkeypatch: pytest.MonkeyPatc
         (["--output", "out"], 2, "required: VIDEO"),
         (["a.mp4", "--output", "out", "--format", "pak"], 2, "did you mean pack?"),
         (["a.mp4", "--output", "out", "--rates", "2"], 2, "did you mean --rate?"),
-        (["a.mp4", "--output", "out", "--rate", "0"], 2, "--rate 0: expected vectors a second"),
+        (["a.mp4", "--output", "out", "--rate", "0"], 2, "--rate 0: expected vectors per second"),
         (["a.mp4", "--output", "out", "--batch-size", "0"], 1, "--batch-size"),
         (["a.mp4", "--output", "out"], 1, "a.mp4: no such file or folder"),
         (["EMPTY", "--output", "out"], 1, "no videos in this folder"),

@@ -259,7 +259,7 @@ def with_config(weights: Path, model: str, folder: Path) -> Trained:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate": 0}, r"--rate 0: expected vectors a second"),
+        ({"rate": 0}, r"--rate 0: expected vectors per second"),
         ({"rate": float("nan")}, r"--rate nan"),
         ({"rate": 1e9}, r"--rate 1e\+09"),
         ({"window_seconds": -1}, r"--window-seconds -1: expected more than 0"),

@@ -1,4 +1,4 @@
-"""From a configuration to a network, once it is known to fit into memory."""
+"""Build a network from its configuration, after a check that it fits into memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from videozoo.config import RunConfig
 from videozoo.errors import ConfigError
 
 _FREE_BYTES = 256 * 2**20
-_MOST_BYTES = 64 * 2**30  # where the system does not tell its memory
+_MOST_BYTES = 64 * 2**30  # if the system does not tell its memory
 
 
 def build(config: RunConfig) -> nn.Module:
     """Make the network with fresh weights.
 
     Raises:
-        ConfigError: As `outline`.
+        ConfigError: See `outline`.
     """
     outline(config)
     return config.spec.build(config.model)
@@ -29,7 +29,7 @@ def outline(config: RunConfig) -> nn.Module:
     """Make the network without memory for its weights: names and shapes only.
 
     Raises:
-        ConfigError: Its sizes are such that the weights would not fit into this machine's memory.
+        ConfigError: The weights would not fit into the memory of this machine.
     """
     try:
         with torch.device("meta"):
@@ -51,12 +51,12 @@ def outline(config: RunConfig) -> nn.Module:
 
 
 def bytes_of(state: Mapping[str, Tensor]) -> int:
-    """What tensors take."""
+    """Bytes of all tensors together."""
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
 def is_far_larger(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    """Whether a network takes so much more memory than the tensors for it that they cannot fit."""
+    """Whether a network needs far more memory than the given tensors, so that they cannot fit."""
     return bytes_of(module.state_dict()) > max(_FREE_BYTES, 4 * bytes_of(state))
 
 

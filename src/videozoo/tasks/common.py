@@ -1,4 +1,4 @@
-"""What every task shares: how it speaks, counts and writes."""
+"""What all tasks share: messages, class names, progress and JSON files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def without_absent_names(config: RunConfig) -> RunConfig:
 
 
 def with_test_data(config: RunConfig, data: Path | None) -> RunConfig:
-    """Evaluate on what `--data` names, which may be of another kind than the run's own data."""
+    """Evaluate on the data that `--data` names; its format may differ from the run's own data."""
     if data is None:
         return config
     changes: dict[str, Any] = {"data.test": data}
@@ -52,10 +52,10 @@ def with_test_data(config: RunConfig, data: Path | None) -> RunConfig:
 
 
 def agreeing_names(names: list[str] | None, config: RunConfig) -> list[str] | None:
-    """Hand on the names of the classes, which must be as many as the model has.
+    """Return the class names, after a check that there are `model.num_classes` of them.
 
     Raises:
-        ConfigError: They are more or fewer.
+        ConfigError: There are more or fewer names.
     """
     if names is not None and len(names) != config.model.num_classes:
         where = config.data.class_names or config.data.train
@@ -67,7 +67,7 @@ def agreeing_names(names: list[str] | None, config: RunConfig) -> list[str] | No
 
 
 def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]:
-    """Return a function that prints a line, once for all processes."""
+    """Return a function that prints a line from the main process only."""
 
     def say(text: str) -> None:
         if accelerator.is_main_process:
@@ -77,9 +77,9 @@ def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]
 
 
 def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val", "test"]) -> None:
-    """Say loudly that a part of the `data:` section is the file that a model learns from.
+    """Warn where validation or test data is the same file as the training data.
 
-    A folder of classes holds parts of its own, and does not count.
+    A folder of class folders is not checked: it is divided into parts of its own.
     """
     path = data.val if part == "val" else data.test or data.val
     if path is None or data.train is None or (isinstance(data, ClipData) and path.is_dir()):
@@ -95,7 +95,7 @@ def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val
 def progress_bar(
     total: int, accelerator: Accelerator, what: str = "videos"
 ) -> Generator[Callable[[int], None]]:
-    """Show how far this process is; the others are about as far."""
+    """Show the progress of this process; the others are about as far."""
     share = -(-total // accelerator.num_processes)
     shown = accelerator.is_main_process and sys.stderr.isatty()
     with Progress(
@@ -112,7 +112,7 @@ def progress_bar(
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
-    """Write a JSON file whole, or not at all.
+    """Write a JSON file; a write that fails leaves no half file.
 
     Raises:
         RunError: The disk refuses.

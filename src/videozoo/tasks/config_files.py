@@ -1,4 +1,4 @@
-"""Which configurations there are, and a new file to start from."""
+"""List the packaged configurations, and write a new file to start from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLAUSE_END = re.compile(r"[:.](?:\s|$)")
 
 
 def listing() -> str:
-    """The packaged configurations, one per line: the name, and what it is for."""
+    """The packaged configurations, one per line: the name and the purpose."""
     names = config_names()
     width = max(map(len, names))
     about = {name: " ".join(_head(_text(config_folder() / f"{name}.yaml"))) for name in names}
@@ -32,10 +32,10 @@ def new_file(given: Path) -> str:
     Keys that `given` does not set have their default values and are commented out.
 
     Args:
-        given: A file, one of 2019 too, or the name of a packaged configuration.
+        given: A YAML file (ours or of the 2019 library), or the name of a packaged configuration.
 
     Raises:
-        ConfigError: It cannot be used.
+        ConfigError: `given` cannot be used.
     """
     path = find_config(given)
     config = load_config(path)
@@ -44,7 +44,7 @@ def new_file(given: Path) -> str:
         lines.append("#")
     lines.append(f"# Made by `videozoo config new {given}`.")
     lines.append("# Keys that are commented out have their default values.")
-    sections = config.sections() | {"model": config.model}  # whose class holds the meanings
+    sections = config.sections() | {"model": config.model}  # each class explains its keys
     for section, settings in sections.items():
         lines.append(f"\n{section}:")
         if section == "model":
@@ -73,7 +73,7 @@ def _commented(
 
 
 def _is_set(key: str, origins: Collection[str]) -> bool:
-    """Whether the file sets the key, a part of it, or the whole that it belongs to."""
+    """Whether the file sets the key, a key below it, or a section above it."""
     return any(f"{key}.".startswith(f"{o}.") or o.startswith(f"{key}.") for o in origins)
 
 
@@ -88,6 +88,6 @@ def _text(path: Path) -> str:
 
 
 def _head(text: str) -> list[str]:
-    """The comment that a file begins with."""
+    """The comment at the top of a file."""
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     return [line.removeprefix("#").strip() for line in lines]

@@ -1,7 +1,7 @@
 """Look at the machine and the installation: what works, what is missing, what to do about it.
 
-Everything that could crash is tried in a process of its own: a package that is broken is a line of
-the result. So nothing here may import one at the top.
+Everything that could crash is tried in a process of its own: a broken package is only a line of
+the result. For this reason no package is imported at the top of this file.
 
 `--json` prints the same as one object: `videozoo`, `kind` ("doctor"), `format` (1), and `findings`,
 each with `group`, `name`, `mark` ("ok", "note" or "problem"), `value` and `advice`.
@@ -43,33 +43,33 @@ _PURPOSES = {
 _TESTED_TORCH = (2, 13)
 _CODECS = ("h264", "hevc", "vp9", "av1", "vp8", "mpeg4", "mpeg2video", "mjpeg", "h263")
 _MODULES = {"pillow": "PIL", "pyyaml": "yaml", "import-linter": "importlinter"}
-"""Where a package's module is not called like the package."""
-_LIMIT_SECONDS = 300.0  # importing torch for the first time, from a slow disk
+"""Package -> its module, if the names differ."""
+_LIMIT_SECONDS = 300.0  # the first import of torch from a slow disk is slow
 _SMALL_SHM_BYTES = 1 << 30
 _SMALL_DISK_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was examined."""
 
     group: Literal["packages", "machine", "video", "extras", "weights"]
     name: str
     mark: Mark
     value: str
     advice: str = ""
-    """What to do, where something is to be done."""
+    """What to do; empty if nothing needs to be done."""
 
 
 def run(*, weights: str | None = None, as_json: bool = False) -> list[Finding]:
-    """Examine, and print what was found.
+    """Examine the machine and the installation, and print the findings.
 
     Args:
         weights: A run folder or weights file to try as well.
         as_json: Print JSON in place of the table.
 
     Raises:
-        RunError: Something that is needed does not work.
+        RunError: Something that videozoo needs does not work.
     """
     findings = examine(weights)
     if as_json:
@@ -113,7 +113,7 @@ def _show(findings: Sequence[Finding]) -> None:
 
 
 def examine(weights: str | None = None) -> list[Finding]:
-    """Look at everything; nothing is raised, whatever is broken."""
+    """Examine everything; raises nothing, whatever is broken."""
     requirements = read_requirements()
     answers = _try_all(requirements)
     findings = [
@@ -140,17 +140,17 @@ def examine(weights: str | None = None) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One package of `Requires-Dist`."""
+    """One package that videozoo requires: a line `Requires-Dist` of its metadata."""
 
     package: str
     least: str
     """The lowest version; "" for any."""
     extra: str
-    """The extra that asks for it; "" where it is always needed."""
+    """The extra that needs it; "" if it is always needed."""
 
 
 def read_requirements(lines: Iterable[str] | None = None) -> list[Requirement]:
-    """What videozoo needs, as its installed description says; or as `lines` say.
+    """The packages that videozoo needs, from its installed metadata or from `lines`.
 
     >>> read_requirements(["av>=15", "onnx >=1.17 ; extra == 'export'"])[1]
     Requirement(package='onnx', least='1.17', extra='export')
@@ -184,7 +184,7 @@ def _try_all(requirements: Sequence[Requirement]) -> dict[str, Outcome]:
 
 
 def _answer(job: str) -> dict[str, Any]:
-    """In a process of its own: one fact."""
+    """Examine one thing; runs in a process of its own."""
     if job == "torch facts":
         return _torch_facts()
     if job == "codecs":
@@ -235,7 +235,7 @@ def _needed(
 
 
 def _state(each: Requirement, outcome: Outcome) -> tuple[str, str]:
-    """What is wrong with a package ("" if nothing), and its version."""
+    """Return what is wrong with a package ("" if nothing), and its version."""
     facts: dict[str, Any] = outcome.value or {}
     version = str(facts.get("version", ""))
     if outcome.failure:
@@ -259,7 +259,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _pip(what: str, *, checkout: Path | None = None) -> str:
-    """The line that installs `what` into the Python that runs."""
+    """The command that installs `what` into the running Python."""
     folder = checkout or _checkout()
     constraints = folder / "constraints.txt" if folder else None
     beside = shutil.which("pip")
@@ -277,7 +277,7 @@ def _near(path: Path) -> str:
 
 
 def _checkout() -> Path | None:
-    """The folder with pyproject.toml, where videozoo runs from its source."""
+    """The folder with pyproject.toml, if videozoo runs from its source."""
     folder = Path(__file__).parents[3]
     try:
         text = (folder / "pyproject.toml").read_text(encoding="utf-8")
@@ -337,7 +337,7 @@ def _extras(
 
 
 def _torch_facts() -> dict[str, Any]:
-    """What PyTorch sees; a small convolution shows that it computes."""
+    """The devices that PyTorch sees; a small convolution shows that it computes."""
     import torch
 
     facts: dict[str, Any] = {
@@ -465,7 +465,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _shared_memory(folder: Path) -> Iterator[Finding]:
-    """Workers hand batches over through it."""
+    """Shared memory, through which workers pass their batches."""
     if not folder.is_dir():
         return
     free = shutil.disk_usage(folder).free
@@ -525,11 +525,11 @@ def _memory() -> str:
 def cgroup_limit(
     name: str, name_v1: str, *, root: Path = Path("/sys/fs/cgroup"), own: Path | None = None
 ) -> str | None:
-    """A limit that a container sets, as Linux writes it; None where there is none.
+    """A limit of a container, as Linux writes it; None if there is none.
 
     Args:
-        name: Of the file since version 2 of control groups.
-        name_v1: Controller and file before.
+        name: File name in version 2 of control groups.
+        name_v1: Controller and file name in version 1.
         root: Where control groups are mounted.
         own: The file that names the group of this process.
     """
@@ -557,7 +557,7 @@ def cgroup_limit(
 
 
 def _codec_facts() -> dict[str, Any]:
-    """Decoders there are, and whether a clip that is written can be read again."""
+    """Which decoders exist, and whether a clip can be written and read again."""
     import av
     import numpy as np
     from av.codec import Codec
@@ -635,7 +635,7 @@ def _video(outcome: Outcome) -> Iterator[Finding]:
 
 
 def _weights(text: str) -> Finding:
-    """Try what `eval` and `predict` would do first."""
+    """Load weights as `eval` and `predict` do at their start."""
     try:
         value = _describe_weights(text)
     except VideozooError as error:

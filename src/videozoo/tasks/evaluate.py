@@ -1,4 +1,4 @@
-"""The one flow of an evaluation; a task supplies what differs."""
+"""The steps of every evaluation; a task supplies what differs."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ def _none(_facts: Mapping[str, Any], /) -> Iterable[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What a model gives for labelled videos, and how it is measured and shown."""
+    """The output of a model for labelled videos, with the functions that measure and show it."""
 
     measure: Callable[[], Mapping[str, Any]]
-    """Compute what `eval.json` holds; called by the main process, once `file` is on the disk."""
+    """Compute the content of `eval.json`; called in the main process, after `file` is written."""
     shortfall: Shortfall
     tables: Callable[[Mapping[str, Any]], Iterable[RenderableType]]
-    """Shown to people; takes what `eval.json` holds."""
+    """Tables for the terminal, from the content of `eval.json`."""
     file: ResultFile | None = None
-    """Also written."""
+    """Another result file to write."""
     notes: Callable[[Mapping[str, Any]], Iterable[str]] = _none
-    """What a person should know; takes what `eval.json` holds."""
+    """Notes for the user, from the content of `eval.json`."""
     page: Callable[[Mapping[str, Any]], Report] | None = None
-    """`report.html`; takes what `eval.json` holds."""
+    """`report.html`, from the content of `eval.json`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a task evaluates; call it to do so."""
+    """How a task evaluates; call the object to evaluate."""
 
     run: Callable[[EvalJob], Evaluated]
-    """Finds the videos, checks that they suit the model, and runs it over them."""
+    """Finds the videos, checks that they fit the model, and runs the model over them."""
     configured: Callable[[Trained], RunConfig] = usual_config
-    """Gives the configuration to evaluate with."""
+    """Returns the configuration for the evaluation."""
     has_page: bool = False
-    """Whether there is a page."""
+    """Whether the task can write `report.html`."""
 
     def __call__(
         self, trained: Trained, request: EvalRequest, *, console: Console | None = None
@@ -61,11 +61,11 @@ class Evaluation:
 
         Args:
             trained: The model.
-            request: What was asked for.
+            request: The options of the command.
             console: For tables; standard output when None.
 
         Returns:
-            What the JSON file holds; nothing in processes other than the main one.
+            The content of `eval.json`; empty in processes other than the main one.
 
         Raises:
             VideozooError: The data, the weights or the machine do not fit.
@@ -108,7 +108,7 @@ class Evaluation:
 def _report(
     job: EvalJob, found: Evaluated, facts: Mapping[str, Any], files: list[Path]
 ) -> Path | None:
-    """Write the page, where it is wanted and can be drawn."""
+    """Write the page, if it is wanted and can be drawn."""
     if found.page is None or job.request.report is False or not pages.can_draw():
         return None
     report = write_report(job.folder.path / "report.html", found.page(facts))

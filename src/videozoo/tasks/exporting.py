@@ -1,4 +1,4 @@
-"""What tasks share that write a trained model as ONNX files, or run such files."""
+"""What the tasks share to export trained models as ONNX files, and to run such files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from videozoo.weights.exported import (
 )
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between an answer of the graph and one of the model: of scores in 0..1, or of numbers without
-bounds as a share of the largest where that is above 1."""
+"""Allowed between an output of the graph and of the model. Scores in 0..1 are compared directly;
+unbounded numbers relative to the largest, if that is above 1."""
 OPSET = 18
 """The operator set that PyTorch's exporter is written for; onnxruntime knows it since 1.14."""
 MOST_ROWS = 2**16
-"""In one batch, along each size that is open."""
+"""The most of a batch along each size that is not fixed."""
 
-_MOST_BYTES = 2**31 - 2**20  # of one ONNX file
+_MOST_BYTES = 2**31 - 2**20  # in one ONNX file
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
@@ -55,8 +55,8 @@ def export_target(
     """Decide on the format and the file.
 
     Raises:
-        WeightsError: The weights are exported already.
-        UsageError: The file's suffix does not agree with the format, or the model has no such one.
+        WeightsError: The weights are an exported file already.
+        UsageError: The file suffix does not match the format, or the model has no such format.
         RunError: The file exists.
     """
     if exported_kind(trained.path) is not None:
@@ -78,10 +78,10 @@ def export_target(
 
 
 def onnx_target(trained: Trained, request: ExportRequest) -> Path:
-    """Decide on the file of a model that reads features, which is exported as ONNX only.
+    """Decide on the file of a model of features, which is exported as ONNX only.
 
     Raises:
-        VideozooError: As `export_target`; or a package is missing, or a video is named.
+        VideozooError: See `export_target`; or a package is missing, or a video is named.
     """
     _, path = export_target(trained, request, kinds=("onnx",))
     if request.video is not None:
@@ -91,7 +91,7 @@ def onnx_target(trained: Trained, request: ExportRequest) -> Path:
 
 
 def refuse_existing(path: Path, request: ExportRequest) -> None:
-    """Raise RunError where a file would be replaced unasked."""
+    """Raise RunError if the file exists and may not be replaced."""
     if path.exists() and not request.overwrite:
         raise RunError(f"{path}: exists; pass --overwrite to replace it, or another --output FILE")
 
@@ -101,10 +101,10 @@ def _stem(path: Path) -> str:
 
 
 def one_process() -> Accelerator:
-    """Join the only process of an export, on the CPU.
+    """Make the accelerator of an export: one process, on the CPU.
 
     Raises:
-        RunError: There are several.
+        RunError: There are several processes.
     """
     accelerator = make_accelerator(device="cpu")
     if accelerator.num_processes > 1:
@@ -118,7 +118,7 @@ def one_process() -> Accelerator:
 def description(
     trained: Trained, config: RunConfig, names: Sequence[str] | None, **more: Any
 ) -> Description:
-    """Describe an export; `more` are the fields that differ from model to model."""
+    """Describe an export; `more` holds the fields that differ between models."""
     return Description(
         format=FORMAT,
         videozoo=__version__,
@@ -135,7 +135,7 @@ def description(
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file; of a folder, of its files' names and contents in order."""
+    """The sha256 of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         if file != path:
@@ -150,7 +150,7 @@ def sha256_of(path: Path) -> str:
 
 
 def forget_traces(program: ExportedProgram) -> ExportedProgram:
-    """Take out of a graph what only tells how it was made, with the folders of this machine."""
+    """Remove from a graph how it was made: that includes folders of this machine."""
     program.example_inputs = None  # they would be pickled
     for node in program.graph.nodes:
         for key in _TRACES:
@@ -169,15 +169,15 @@ def onnx_model(
 
     Args:
         program: From `torch.export`.
-        inputs: Names, each with those of its leading sizes, which are open.
-        outputs: The same of what it gives.
-        hint: What to do where the model is too large for one file.
+        inputs: Name -> names of its leading sizes, which are not fixed.
+        outputs: The same for the outputs.
+        hint: Advice for a model that is too large for one file.
 
     Returns:
         A ModelProto without metadata.
 
     Raises:
-        RunError: It is too large for one file.
+        RunError: The model is too large for one file.
     """
     size = sum(value.numel() * value.element_size() for value in program.state_dict.values())
     if size > _MOST_BYTES:
@@ -195,14 +195,14 @@ def onnx_model(
         )
     graph = made.model.graph
     for value in (*graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
-        value.metadata_props.clear()  # how PyTorch wrote each node: twice as long as the graph
+        value.metadata_props.clear()  # origin of each node in PyTorch: twice the size of the graph
     graph.metadata_props.clear()
     proto = made.model_proto
     sizes = {**inputs, **outputs}
     for value in (*proto.graph.input, *proto.graph.output):
         for place, name in enumerate(sizes[value.name]):
             value.type.tensor_type.shape.dim[place].dim_param = name
-    del proto.graph.value_info[:]  # sizes in between, in the exporter's own names
+    del proto.graph.value_info[:]  # inner sizes, in names of the exporter
     return proto
 
 
@@ -215,7 +215,7 @@ def write_onnx(proto: Any, path: Path, about: Description) -> None:
 
 @contextmanager
 def quiet_exporters() -> Generator[None]:
-    """Keep the exporters from speaking of themselves: other packages, their own old calls."""
+    """Silence the messages of the exporters about other packages and their own old calls."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -233,7 +233,7 @@ def quiet_exporters() -> Generator[None]:
 
 
 def difference(got: Tensor, expected: Tensor) -> float:
-    """The largest, as `LARGEST_DIFFERENCE` counts; infinite for nan and for other shapes."""
+    """The largest difference, as for `LARGEST_DIFFERENCE`; infinite for nan and other shapes."""
     if got.shape != expected.shape:
         return float("inf")
     largest = (got - expected).abs().max() / expected.abs().max().clamp(min=1)
@@ -241,15 +241,15 @@ def difference(got: Tensor, expected: Tensor) -> float:
 
 
 def check_facts(found: float, inputs: str, path: Path) -> dict[str, Any]:
-    """Say how an export was compared with the model, for its description.
+    """Return how an export was compared with the model, for its description.
 
     Args:
         found: The largest difference.
-        inputs: On what, in words.
+        inputs: What was compared, in words.
         path: The file.
 
     Raises:
-        RunError: It is too large.
+        RunError: The difference is too large.
     """
     if found > LARGEST_DIFFERENCE:
         raise RunError(
@@ -266,7 +266,7 @@ def check_facts(found: float, inputs: str, path: Path) -> dict[str, Any]:
 
 
 def summary(about: Description, *paths: Path) -> Iterator[str]:
-    """Lines on what was written."""
+    """Lines about the written files."""
     for path in paths:
         size = path.stat().st_size / 1e6
         yield f"written: {path} ({size:.1f} MB; ONNX, opset {about.opset})"
@@ -281,7 +281,7 @@ def summary(about: Description, *paths: Path) -> Iterator[str]:
 
 
 def accelerator_for(trained: Trained, device: Device) -> Accelerator:
-    """Join the processes of this run on the device that suits its weights.
+    """Join the processes of this run on the device that fits its weights.
 
     ONNX files leave the device to onnxruntime, which may see a GPU where PyTorch does not.
 
@@ -297,6 +297,6 @@ def accelerator_for(trained: Trained, device: Device) -> Accelerator:
 
 
 def refuse_drop(trained: Trained, drop: Sequence[str]) -> None:
-    """Raise WeightsError where parameters of an exported graph are to be left out."""
+    """Raise WeightsError if --drop is used with an exported graph."""
     if drop:
         raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")

@@ -1,9 +1,9 @@
-"""From videos to sequences of features: a clip model looked through along the whole video.
+"""From videos to sequences of features: a clip model is run along the whole video.
 
     extractor = Extractor(config_for_weights(ConfigSource(), "runs/tsm"), rate=2)
-    record = extractor.extract("match.mp4")  # record.streams["rgb"]: (T, dim), two rows a second
+    record = extractor.extract("match.mp4")  # record.streams["rgb"]: (T, dim), 2 rows per second
 
-`extract_all` is the command: many videos into a folder, gone on with where it stopped.
+`extract_all` is the command: many videos into a folder; a second call continues the first.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClipModel(Protocol):
-    """What a model file offers for this: see `TSN.features`."""
+    """The methods that extraction needs of a model; see `TSN.features`."""
 
     @property
     def feature_dim(self) -> int:
@@ -86,7 +86,7 @@ class Extractor:
     `data.windows` says, frames are scaled and normalised as in the model's evaluation.
 
     Attributes:
-        facts: All that the features depend on, plain data; equal facts, equal features.
+        facts: All that the features depend on, as plain data: equal facts mean equal features.
         dim: Length of a vector.
     """
 
@@ -103,18 +103,18 @@ class Extractor:
         """Load the weights.
 
         Args:
-            trained: From `config_for_weights`. A torchvision ResNet will do for TSN.
-            rate: Vectors a second of video.
-            window_seconds: Stretch of video behind a vector. None: 1 / rate; for models of dense
-                clips (Non-local) as many frames as they were trained on, at that stride.
-            layer: `features`: what the classifier reads. `scores`: what it says, a share a class.
+            trained: From `config_for_weights`. For TSN also a torchvision ResNet.
+            rate: Vectors per second of video.
+            window_seconds: Seconds of video per vector. None: 1 / rate; for models of dense clips
+                (Non-local) the number of frames and the stride of their training.
+            layer: `features`: the input of the classifier. `scores`: its output, a share per class.
             device: Where to compute.
-            accelerator: In place of `device`, where processes share the work.
+            accelerator: In place of `device`, if several processes share the work.
 
         Raises:
             UsageError: `rate` or `window_seconds` is out of range.
-            ConfigError: The model does not look at videos.
-            WeightsError: They do not fit, or are an exported graph, which gives scores only.
+            ConfigError: The model does not read videos.
+            WeightsError: The weights do not fit, or are an exported graph, which gives scores only.
         """
         _check_rate(rate, window_seconds)
         config = _clip_config(trained, layer)
@@ -133,14 +133,14 @@ class Extractor:
         self.facts = _facts(config, self._plan, module, layer)
         self.dim: int = self.facts["dim"]
         module.to(self._accelerator.device).eval()
-        fold_batch_norms(module)  # its weights are not saved from here
+        fold_batch_norms(module)  # this module is never saved
         use_channels_last(module)
         self._module = module
         self._batch_size: int = views.batch_size
 
     @property
     def fingerprint(self) -> str:
-        """Two extractors share it only where their features are the same."""
+        """Hash of `facts`: two extractors share it only if their features are equal."""
         return fingerprint(self.facts)
 
     def extract(
@@ -148,8 +148,7 @@ class Extractor:
     ) -> FeatureRecord:
         """Turn one video into vectors.
 
-        The video is decoded once, in order; memory does not grow with its length, but for the
-        vectors.
+        The video is decoded once, in order; only the memory for the vectors grows with its length.
 
         Args:
             path: A video file.
@@ -157,8 +156,8 @@ class Extractor:
 
         Returns:
             `streams["rgb"]` is float32 (T, dim); row k is centred on (k + 0.5) / rate seconds.
-            `duration_seconds` is the video's; `facts` name its path and bytes, and what was found
-            damaged.
+            `duration_seconds` is that of the video; `facts` hold its path, its size in bytes, and
+            any damage found.
 
         Raises:
             VideoError: The video cannot be read, or does not tell its frame rate.
@@ -172,7 +171,7 @@ class Extractor:
             for windows in read_windows(
                 reader, numbers, self._plan, batch_size=self._batch_size, name=str(path)
             ):
-                # a GPU computes these while the frames of the next ones are decoded
+                # a GPU computes this batch while the frames of the next are decoded
                 following = self._features(windows)
                 if computed is not None:
                     done = _store(computed, rows, done)
@@ -195,7 +194,7 @@ class Extractor:
         )
 
     def _features(self, frames: NDArray[np.uint8]) -> Tensor:
-        """(N, T, H, W, C) pixels to (N, dim), on the device and perhaps not ready yet."""
+        """(N, T, H, W, C) pixels -> (N, dim) on the device, perhaps still being computed."""
         pixels = torch.from_numpy(frames)
         if self._accelerator.device.type == "cuda":
             pixels = pixels.pin_memory()
@@ -220,7 +219,7 @@ def _store(features: Tensor, rows: NDArray[np.float32], start: int) -> int:
 def _check_rate(rate: float, window_seconds: float | None) -> None:
     if not 0 < rate <= MOST_VECTORS_A_SECOND:
         raise UsageError(
-            f"--rate {rate:g}: expected vectors a second, more than 0 and at most "
+            f"--rate {rate:g}: expected vectors per second, more than 0 and at most "
             f"{MOST_VECTORS_A_SECOND:g}"
         )
     if window_seconds is not None and not 0 < window_seconds < float("inf"):
@@ -265,7 +264,7 @@ def _built(trained: Trained, config: RunConfig, layer: Layer) -> nn.Module:
             "does along time; extract with it as a TSN (--config tsn), or train first"
         )
     module = build(config)
-    initialise(module, config, str(path))  # all but the classifier, which features do without
+    initialise(module, config, str(path))  # all but the classifier, which features do not need
     return module
 
 
@@ -296,9 +295,9 @@ def _facts(config: RunConfig, plan: WindowPlan, module: nn.Module, layer: Layer)
 
 
 def _weights_sha256(module: nn.Module, *, with_classifier: bool) -> str:
-    """Of all that the vectors depend on: the same in whatever file the weights came.
+    """Hash of all tensors that the vectors depend on, the same for every file format.
 
-    The classifier comes after the features, and counters of batches change nothing.
+    Leaves out the classifier, which comes after the features, and counters of batches.
     """
     digest = hashlib.sha256()
     for name, values in sorted(module.state_dict().items()):
@@ -330,10 +329,10 @@ def _size_of(path: Path) -> int | None:
 def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEntry]:
     """Videos that the user names: files, folders, patterns (`clips/*.mp4`) and lists.
 
-    Each comes once, however often it is named.
+    A video that is named twice is returned once.
 
     Raises:
-        DataError: Something named is not there, holds no video, or two videos have one name.
+        DataError: An input does not exist or holds no video, or two videos have the same name.
     """
     entries: list[ClipEntry] = []
     for path in (path for text in inputs for path in matching_paths(text)):
@@ -387,32 +386,32 @@ def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> lis
 
 @dataclass
 class Extraction:
-    """What `extract_all` has done, over all processes."""
+    """What `extract_all` did, over all processes."""
 
     videos: int = 0
-    """Turned into features now."""
+    """Videos turned into features by this call."""
     kept: int = 0
-    """Done before."""
+    """Videos done by an earlier call."""
     vectors: int = 0
-    """Of the videos done now."""
+    """Vectors of the videos done by this call."""
     video_seconds: float = 0.0
-    """How long the videos done now are together."""
+    """Total length of the videos done by this call."""
     wall_seconds: float = 0.0
-    """How long it took, the weights loaded."""
+    """Time of the extraction, without loading the weights."""
     skipped: list[str] = field(default_factory=list[str])
-    """Why each unreadable video was left out."""
+    """A line per unreadable video, with the reason."""
     damaged: list[str] = field(default_factory=list[str])
-    """Videos that were read as far as they decode, and what is wrong with them."""
+    """A line per damaged video, with what is wrong; read as far as it decodes."""
 
 
 def extract_all(request: ExtractRequest, *, console: Console | None = None) -> Extraction:
-    """Turn videos into features, a folder of them; go on where an earlier call stopped.
+    """Turn videos into a folder of features; continue where an earlier call stopped.
 
     Each process takes every n-th of the videos that are not done yet.
 
     Raises:
-        VideozooError: A video, the weights, the folder or the machine do not fit. What is done by
-            then is kept.
+        VideozooError: A video, the weights, the folder or the machine do not fit. What is
+            finished by then is kept.
     """
     out = console or Console()
     _check_rate(request.rate, request.window_seconds)
@@ -465,10 +464,10 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
 def _not_done(
     videos: Sequence[_Video], folder: FeatureFolder, say: Callable[[str], None]
 ) -> list[_Video]:
-    """Videos that the folder does not hold.
+    """The videos whose features the folder does not hold yet.
 
     Raises:
-        DataError: It holds another video of the same name.
+        DataError: The folder holds another video of the same name.
     """
     missing: list[_Video] = []
     relabelled = 0
@@ -501,7 +500,7 @@ def _run(
     request: ExtractRequest,
     accelerator: Accelerator,
 ) -> Extraction:
-    """This process's share of the videos, and then what all have done."""
+    """Extract the videos of this process, then gather the results of all processes."""
     mine = videos[accelerator.process_index :: accelerator.num_processes]
     done = Extraction()
     started = time.perf_counter()
@@ -544,7 +543,7 @@ def _merged(mine: Extraction, accelerator: Accelerator) -> Extraction:
 
 @contextmanager
 def _bar(total: int, accelerator: Accelerator) -> Generator[Callable[[float], None]]:
-    """Show how many of this process's videos are done; long ones move it bit by bit."""
+    """A progress bar for the videos of this process; it also moves within long videos."""
     console = Console(stderr=True)
     shown = accelerator.is_main_process and console.is_terminal
     with Progress(
@@ -571,12 +570,12 @@ def _summary(
     num_held: int,
     num_classes: int,
 ) -> list[str]:
-    """What was done, and what to type next."""
+    """What was done, and the commands to run next."""
     speed = result.video_seconds / max(result.wall_seconds, 1e-9)
     lines = [
         f"{extractor.facts['title']}: {result.videos} videos, {result.vectors} vectors of "
-        f"{extractor.dim}, {request.rate:g} a second; {result.video_seconds:.0f} s of video in "
-        f"{result.wall_seconds:.1f} s ({speed:.1f} s a second)"
+        f"{extractor.dim}, {request.rate:g} per second; {result.video_seconds:.0f} s of video in "
+        f"{result.wall_seconds:.1f} s ({speed:.1f} s per second)"
     ]
     if result.kept or result.skipped:
         lines.append(f"{result.kept} done before, {len(result.skipped)} skipped")

@@ -1,4 +1,4 @@
-"""Features must be of the kind that a model learnt from: same extractor, layer, rate."""
+"""Check that features are like those of the training: same extractor, layer and rate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from videozoo.tasks.loading import Trained
 def check_features(
     extractor: Mapping[str, Any] | None, trained: Trained, say: Callable[[str], None]
 ) -> None:
-    """Compare what made some features with what made those that a model learnt from.
+    """Compare the extractor of some features with the extractor of the training features.
 
-    Where either is unknown, as for features of others, that is said and nothing is refused.
+    If either is unknown, as for features made elsewhere, a note says so and nothing is refused.
 
     Args:
-        extractor: Of the features at hand.
+        extractor: What made the features; None if unknown.
         trained: The model.
-        say: Told where nothing can be compared.
+        say: Prints the note if nothing can be compared.
 
     Raises:
         DataError: They differ; the message names the facts.
@@ -40,21 +40,21 @@ def check_rate(
     learnt: Mapping[str, Any] | None,
     trained: Trained,
 ) -> None:
-    """Refuse to take features of unknown origin for denser or thinner ones than were learnt from.
+    """Refuse features of unknown origin that are read at another rate than in training.
 
     Args:
-        rate: Vectors a second, as they are taken; None: there is no such thing.
-        extractor: What made the features; where that is known `check_features` compares.
-        learnt: What made those that the model learnt from.
+        rate: The assumed rate in vectors per second; None: the features have none.
+        extractor: What made the features; if known, `check_features` compares it.
+        learnt: What made the training features.
         trained: The model.
 
     Raises:
-        DataError: The rates differ, so that every time would be wrong.
+        DataError: The rates differ; every time in the result would be wrong.
     """
     known = (learnt or {}).get("rate")
     if extractor is None and rate is not None and known is not None and known != rate:
         raise DataError(
-            f"these features are taken to have {rate:g} vectors a second, but {trained.path} "
+            f"these features are taken to have {rate:g} vectors per second, but {trained.path} "
             f"learnt from {known:g}; every time would be wrong: extract them as those were, then "
             f"--set data.rate={known:g}"
         )
@@ -68,7 +68,7 @@ def refuse_other_features(
     *,
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Raise DataError where both sides are known and differ; say it where one is not known."""
+    """Raise DataError if both sides are known and differ; print a note if one is unknown."""
     if (extractor is None) != (other is None) and say is not None:
         silent, known = (name, other_name) if extractor is None else (other_name, name)
         say(

@@ -1,6 +1,6 @@
-"""The one way a model is run over many videos: batches in, a result per video out.
+"""Run a model over many videos: batches in, one result per video out.
 
-The work is shared by all processes; each of them gets the results of all, in order.
+All processes share the work; each of them gets all results, in order.
 """
 
 from __future__ import annotations
@@ -25,45 +25,49 @@ C_co = TypeVar("C_co", covariant=True)
 
 
 class Inference(Protocol[R_co, C_co]):
-    """A model and the videos that it is run over: what `run` needs of a task.
+    """A model and the videos to run it over; each task supplies one to `run`.
 
-    R is the result of a video; C counts over all videos, and is None or has a `merge(other)`.
+    R is the result of one video; C counts over all videos: None, or an object with
+    `merge(other)`.
     """
 
     @property
     def batches(self) -> EvalLoader[Any]:
-        """The share of this process."""
+        """The batches of this process."""
         ...
 
     @property
     def counter(self) -> C_co:
-        """Of this process."""
+        """The counter of this process."""
         ...
 
     def forward(self, batch: Any, /) -> Any:
-        """Put a batch on the device and run the model over it; called under autocast."""
+        """Move a batch to the device and run the model on it; called under autocast."""
 
     def results(self, batch: Any, outputs: Any, /) -> Mapping[int, R_co]:
-        """Results by number, of the videos that are complete with this batch; counts them, too.
+        """Return the results of the videos that this batch completes, and count them.
 
         Args:
-            batch: As it came.
+            batch: The batch as the loader gave it.
             outputs: From `forward`.
+
+        Returns:
+            Number of the video -> its result.
         """
         ...
 
 
 @dataclass
 class InferenceResults(Generic[R, C]):
-    """What a model finds in many videos, over all processes."""
+    """The results of a model for many videos, from all processes."""
 
     counter: C
     by_number: dict[int, R] = field(default_factory=dict[int, R])
-    """Results by number of the video, in order; empty where they are not kept."""
+    """Number of the video -> its result, in order; empty if results are not kept."""
     skipped: dict[int, str] = field(default_factory=dict[int, str])
-    """Videos that could not be used: number, and why."""
+    """Number of each video that could not be used -> the reason."""
     damaged: dict[int, str] = field(default_factory=dict[int, str])
-    """Videos with a result that do not decode in full: number, and what is wrong."""
+    """Number of each video that has a result but is damaged -> what is wrong."""
 
     def merge(self, other: InferenceResults[R, C]) -> None:
         """Add what another process found."""
@@ -77,14 +81,14 @@ class InferenceResults(Generic[R, C]):
 
 @dataclass
 class MeanLosses:
-    """Losses summed over videos; a counter for `Inference`."""
+    """Mean losses over videos; a counter for `Inference`."""
 
     sums: dict[str, float] = field(default_factory=dict[str, float])
     total: int = 0
     """Videos."""
 
     def update(self, means: Mapping[str, float], count: int) -> None:
-        """Add a batch of `count` videos, of which `means` are known."""
+        """Add a batch of `count` videos with the mean losses `means`."""
         self.total += count
         for name, mean in means.items():
             self.sums[name] = self.sums.get(name, 0.0) + mean * count
@@ -97,7 +101,7 @@ class MeanLosses:
 
     @property
     def means(self) -> dict[str, float]:
-        """Per video; empty where there are none."""
+        """Mean losses per video; empty if there are none."""
         return {name: value / self.total for name, value in self.sums.items()}
 
 
@@ -114,13 +118,13 @@ def run(
         inference: The model, in evaluation mode on the accelerator's device, and its videos.
         accelerator: The processes.
         keep: Return the result of each video, not only the counter.
-        progress: Show how far it is: how many there are over all processes, and what they are.
+        progress: Show a progress bar: the total over all processes, and the word for them.
 
     Returns:
-        Those of all processes, in each of them.
+        The results of all processes, in every process.
 
     Raises:
-        DataError: A video cannot be used, and the batches do not go on without it.
+        DataError: A video cannot be used, and the loader was not told to skip such videos.
     """
     mine = InferenceResults[R, C](inference.counter)
     done = 0
@@ -155,7 +159,7 @@ def eval_loader(
     batch_size: int,
     skip_bad: bool = False,
 ) -> EvalLoader[B]:
-    """Open the share of this process; see `EvalLoader`."""
+    """Open the batches of this process; see `EvalLoader`."""
     return EvalLoader(
         dataset,
         data,

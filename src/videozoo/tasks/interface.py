@@ -1,4 +1,4 @@
-"""What a Python program calls: `videozoo.create_model`, `load` and `train`."""
+"""The functions for Python programs: `videozoo.create_model`, `load` and `train`."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def create_model(
 
     Args:
         name: As `list_models` gives it; any spelling.
-        num_classes: Classes to tell apart. By default those of trained weights, else what the
-            model's settings say.
+        num_classes: Number of classes. By default that of trained weights, else of the model's
+            settings.
         weights: None: fresh ones. Otherwise a path, a name of `videozoo weights list`, or
             `hf://OWNER/REPOSITORY/FILE`:
 
@@ -74,7 +74,7 @@ def create_model(
 
     Raises:
         ConfigError: No such model, or a setting does not fit.
-        WeightsError: The weights are missing, of another model or of another number of classes.
+        WeightsError: The weights are missing, or have another model or number of classes.
 
     >>> model = create_model("tsm", num_classes=5, depth=18, width=0.125, num_segments=4)
     >>> import torch
@@ -113,7 +113,7 @@ def _model_config(name: str, settings: Mapping[str, Any]) -> RunConfig:
 def _as_stored(
     name: str, path: Path, settings: Mapping[str, Any], num_classes: int | None
 ) -> nn.Module:
-    """Weights that say how their model is built."""
+    """Load weights that hold the settings of their model."""
     trained = config_for_weights(ConfigSource(model=name), str(path))
     held = getattr(trained.config.model, "num_classes", None)
     if held is not None:
@@ -132,7 +132,7 @@ def _check_classes(path: Path, held: int, asked: int | None) -> None:
 
 
 def _classes_held(config: RunConfig, path: Path, asked: int | None) -> int | None:
-    """How many classes the same model tells apart in a file; None for files of other networks.
+    """Number of classes of this model in a weights file; None for files of other networks.
 
     A model without classes counts 0.
     """
@@ -151,7 +151,7 @@ def _classes_held(config: RunConfig, path: Path, asked: int | None) -> int | Non
     classifier = classifier_of_others(sketch, state)
     if classifier is not None:
         held = _rows_of(classifier, state)
-    # PaddlePaddle calls the classifier of an image ResNet as that of a clip model
+    # PaddlePaddle gives the classifiers of image ResNets and clip models the same name
     is_image_net = held == _IMAGE_NET != asked and config.spec.resnet is not None
     return None if is_image_net else held
 
@@ -232,11 +232,11 @@ def load(
             `videozoo export` wrote, a name of `videozoo weights list`, or
             `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
         config: The YAML file; not needed for weights that videozoo wrote.
-        model: The model file that the weights were made with, where it was moved, or where only
-            the weights name it: Python named by weights alone is not run.
+        model: The Python file of the model, if it was moved or if only the weights name it:
+            Python code that only a weights file names is not run.
         device: `auto` takes a GPU where PyTorch sees one.
-        task: What the model must be for, as `list_models` names tasks. A type checker then knows
-            what is returned.
+        task: The task that the model must have, as in `list_models`. A type checker then knows
+            the returned class.
 
     Raises:
         WeightsError: The weights are missing, do not fit, or are of a model for another task.
@@ -274,12 +274,12 @@ def train(
             what `load_config` returned. Not needed to resume.
         data: A folder with one folder of videos per class, in place of the lists in `config`.
         save_dir: The run folder.
-        weights: What to start from; as `create_model` takes them. None: fresh ones.
-        settings: Values by dotted key, which count more than `config`:
+        weights: Weights to start from, as in `create_model`. None: fresh weights.
+        settings: Values by dotted key, which override `config`:
             `{"train.epochs": 2, "model.depth": 18}`.
         device: `auto` takes a GPU where PyTorch sees one.
-        resume: Go on with the run in `save_dir`.
-        overwrite: Move a run that is in `save_dir` aside.
+        resume: Continue the run in `save_dir`.
+        overwrite: If `save_dir` holds a run, move it aside.
 
     Returns:
         `.path` is the run folder, which `load` takes; `.weights` the best weights; `.best` the

@@ -1,4 +1,4 @@
-"""One evaluation or prediction: what was asked for, where it is computed and written."""
+"""One evaluation or prediction: its request, processes, device and result folder."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ Q = TypeVar("Q", EvalRequest, PredictRequest)
 
 
 def usual_config(trained: Trained) -> RunConfig:
-    """The configuration of a model, without class names that are not there."""
+    """The configuration of a model, without a `class_names` file that does not exist."""
     return without_absent_names(trained.config)
 
 
 @dataclass(frozen=True)
 class Job(Generic[Q]):
-    """What `tasks.evaluate` and `tasks.predict` hand to a task."""
+    """One evaluation or prediction, as `tasks.evaluate` and `tasks.predict` pass it to a task."""
 
     trained: Trained
     request: Q
     config: RunConfig
-    """For this job; that of `trained` may differ."""
+    """The configuration of this job; the configuration in `trained` may differ."""
     accelerator: Accelerator
     console: Console
     """For tables, on standard output."""
     say: Callable[[str], None]
-    """Prints a line to standard error, once for all processes."""
+    """Prints a line to standard error, from the main process only."""
     folder: ResultFolder
 
     @classmethod
     def open(
         cls, trained: Trained, request: Q, config: RunConfig, console: Console | None
     ) -> Job[Q]:
-        """Join the processes, say what the configuration notes, choose the folder of the results.
+        """Join the processes, print the notes of the configuration, choose the result folder.
 
         Raises:
-            RunError: The device is not there, or the folder cannot be written to.
+            RunError: The device does not exist, or the folder cannot be written to.
         """
         accelerator = accelerator_for(trained, request.device)
         say = speaker(Console(stderr=True), accelerator)
@@ -71,7 +71,7 @@ class Job(Generic[Q]):
         return not self.request.strict
 
     def note(self, lines: Iterable[str]) -> None:
-        """Say what a person should know."""
+        """Print a note for the user."""
         for line in lines:
             self.say(f"note: {line}")
 
@@ -85,7 +85,7 @@ class Job(Generic[Q]):
         return module.to(self.accelerator.device).eval()
 
     def model(self, load: Callable[..., R]) -> R:
-        """Load weights or an exported graph; `load` is such as `classification.scoring.scorer_of`.
+        """Load weights or an exported graph with `load`, e.g. `classification.scoring.scorer_of`.
 
         Raises:
             WeightsError: They do not fit; every mismatch is listed.
@@ -97,16 +97,16 @@ class Job(Generic[Q]):
     def run(
         self, inference: Inference[R, C], total: int, items: str = "videos", *, keep: bool = True
     ) -> InferenceResults[R, C]:
-        """Run a model over `total` videos, or other `items`, in sight of the user."""
+        """Run a model over `total` videos (or other `items`) and show the progress."""
         return run(inference, self.accelerator, keep=keep, progress=(total, items))
 
     @property
     def files_folder(self) -> Path:
-        """Where the files go that 2019 wrote."""
+        """Where result files of the 2019 library's format go."""
         return self.request.files_dir or self.folder.path
 
     def write(self, file: ResultFile | None) -> list[Path]:
-        """Make room for the results, and write the file that comes beside the JSON file."""
+        """Move older results away, and write the result file that goes beside the JSON file."""
         self.folder.make_room(self.say, None if file is None else file.path)
         if file is None:
             return []
@@ -114,10 +114,11 @@ class Job(Generic[Q]):
         return [file.path]
 
     def close(self, shortfall: Shortfall) -> None:
-        """Leave the other processes; say what could not be used.
+        """End the work with the other processes, and report what could not be used.
 
         Raises:
-            IncompleteError: Some could not be used, and that is a failure; in the main process.
+            IncompleteError: Some could not be used, and the request counts that as a failure. Only
+                the main process raises it.
         """
         conclude(
             self.accelerator,
@@ -132,7 +133,7 @@ class Job(Generic[Q]):
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file of results in the form of a challenge or of 2019."""
+    """A result file in the format of a challenge or of the 2019 library."""
 
     path: Path
     write: Callable[[Path], Any]
@@ -140,15 +141,15 @@ class ResultFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Shortfall:
-    """What has no result."""
+    """The inputs without a result."""
 
     failed: Sequence[str]
-    """What could not be used, and why."""
+    """A line per input that could not be used, with the reason."""
     left_out: Sequence[str] = ()
-    """What was left out as asked; no failure."""
+    """A line per input that was left out on request; no failure."""
     total: int
-    """With those that have a result."""
+    """The number of all inputs, with and without a result."""
     num_failed: int | None = None
-    """How many could not be used, where these are not the lines of `failed`."""
+    """How many could not be used, if that is not the number of lines in `failed`."""
     items: str = "videos"
-    """What is counted."""
+    """What the inputs are, e.g. "videos"."""

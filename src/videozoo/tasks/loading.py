@@ -1,4 +1,4 @@
-"""From what the user names as weights to a model that carries them."""
+"""Find the weights that the user names, and load them into a model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trained:
     class_names: tuple[str, ...] | None = None
     """As stored with the weights."""
     vocabulary: tuple[str, ...] | None = None
-    """The words of a model that writes, as stored with the weights."""
+    """The words of a captioning model, as stored with the weights."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learnt from, as stored with the weights."""
 
@@ -56,23 +56,23 @@ class Trained:
 def resolve_weights(text: str) -> Path:
     """Find the file that the user means.
 
-    A run folder means its best weights, or the newest where nothing was compared. The names that
-    the 2019 scripts gave (`DIR/STNET`, `DIR/STNET_epoch3`, with or without `.pdparams`) mean the
-    same weights of the run in `DIR/STNET`. A name of `videozoo weights list` or of the hub (`hf://`)
+    A run folder means its best weights, or the newest if there was no validation. Names as the 2019
+    scripts wrote them (`DIR/STNET`, `DIR/STNET_epoch3`, with or without `.pdparams`) mean the same
+    weights of the run in `DIR/STNET`. A name of `videozoo weights list` or of the hub (`hf://`)
     is downloaded once. An archive is unpacked into the cache.
 
     Raises:
-        WeightsError: There are none.
+        WeightsError: There are no such weights.
     """
     path = fetch_named(text, say=tell) if is_remote(text) else _on_this_machine(text)
     return unpacked(path)
 
 
 def default_weights(model: str, kind: Literal["weights", "pretrain"]) -> Path:
-    """Return what the 2019 scripts took for a model when told nothing.
+    """Return the weights that the 2019 scripts used by default for a model.
 
     Raises:
-        WeightsError: Nothing was published for it, or it cannot be had.
+        WeightsError: Nothing was published for the model, or the download fails.
     """
     entry = default_for(model, kind)
     if entry is None:
@@ -83,7 +83,7 @@ def default_weights(model: str, kind: Literal["weights", "pretrain"]) -> Path:
 
 
 def tell(line: str) -> None:
-    """Say on standard error what takes its time."""
+    """Print on standard error what takes long."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -95,7 +95,7 @@ def _on_this_machine(text: str) -> Path:
         named = _V1_NAME.match(path.name)
         run = path.with_name(named["model"]) if named else path
         epoch = named["epoch"] if named else None
-        if epoch is not None:  # 2019 counts epochs from 0
+        if epoch is not None:  # the 2019 scripts count epochs from 0
             weights = run / "weights" / f"epoch_{int(epoch) + 1}.safetensors"
             if weights.exists():
                 return weights
@@ -124,16 +124,16 @@ def _in_run_folder(path: Path) -> Path | None:
 
 
 def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
-    """Read the weights' description, and the configuration: the one given, else the stored one.
+    """Read the description of weights, and their configuration: the given one, else the stored one.
 
     Args:
         source: Where a configuration may come from.
-        weights: As the user named them; None for those published for the configuration's model.
+        weights: As the user named them; None: the weights published for the configured model.
 
     Raises:
         WeightsError: There are no such weights, or they belong to another model.
         ConfigError: No configuration is given, and none is stored.
-        UsageError: Neither weights nor a configuration are given.
+        UsageError: Neither weights nor a configuration is given.
     """
     if weights is None:
         return _published(source)
@@ -167,7 +167,7 @@ def _published(source: ConfigSource) -> Trained:
 
 
 def holds_configuration(weights: str) -> bool:
-    """Whether weights, as the user names them, say how their model is built."""
+    """Whether the weights that the user names hold the settings of their model."""
     try:
         path = resolve_weights(weights)
         return exported_kind(path) is not None or isinstance(
@@ -200,9 +200,9 @@ def _stored_config(
 def _with_trusted_model(
     stored: dict[str, Any], source: ConfigSource, path: Path, *, is_local: bool
 ) -> dict[str, Any]:
-    """Sections that weights hold, with a model file only if the user or their run names it.
+    """The stored sections of weights, with a model file only if the user or the run names it.
 
-    Importing a model file runs it, and weights may come from anyone.
+    Importing a model file runs its code, and weights may come from anyone.
 
     Raises:
         WeightsError: Only the weights name the model file.
@@ -236,7 +236,7 @@ def _model_of_run(path: Path) -> str | None:
 
 
 def _exported(source: ConfigSource, path: Path) -> Trained:
-    """As `config_for_weights`, without the model's file: the graph carries what it needs."""
+    """As `config_for_weights`, but without the model file: the graph holds all it needs."""
     about = read_description(path)
     if about.part == "step":
         raise WeightsError(
@@ -266,12 +266,12 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
 
 
 def names_key(config: RunConfig) -> Literal["class_names", "vocabulary"]:
-    """What the outputs of a model stand for: classes, or words. Files store their names so."""
+    """What the outputs of a model are: classes, or words; the key of their names in files."""
     return "vocabulary" if isinstance(config.spec.task, Captioning) else "class_names"
 
 
 def stored_names(stored: Mapping[str, Any], config: RunConfig) -> list[str] | None:
-    """Names of a model's outputs, in order; earlier versions stored words as `class_names` too."""
+    """Names of the outputs, in order; earlier versions stored words as `class_names`, too."""
     return stored.get(names_key(config)) or stored.get("class_names") or None
 
 
@@ -283,7 +283,7 @@ def _trained(
 
 
 def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:
-    """Raise ConfigError where a value was changed that is fixed in an exported graph."""
+    """Raise ConfigError if a changed value is fixed in an exported graph."""
     before, after = stored.as_dict(), config.as_dict()
     for section, keys in (("model", after["model"]), ("data", ("mean", "std"))):
         for key in keys:
@@ -302,8 +302,8 @@ def build_trained(
 
     Args:
         trained: From `config_for_weights`.
-        config: In place of that of `trained`.
-        drop: Leading parts of parameter names that keep their fresh values.
+        config: Used in place of the configuration in `trained`.
+        drop: Beginnings of parameter names; these parameters keep their fresh values.
 
     Raises:
         WeightsError: The weights do not fit; every mismatch is listed.
@@ -325,10 +325,10 @@ def build_trained(
 
 
 def paddle_arrays(path: Path, config: RunConfig) -> dict[str, NDArray[Any]]:
-    """Read PaddlePaddle parameters of a configured model, without what is computed here.
+    """Read the PaddlePaddle parameters of a configured model, without tensors computed here.
 
     Raises:
-        WeightsError: The file is damaged, of another kind, or of another number of parameters.
+        WeightsError: The file is damaged, of another kind, or has another number of parameters.
     """
     ignored = config.spec.paddle.ignored if config.spec.paddle else ()
     wanted = {place.name for place in paddle_names(config, path).values()}
@@ -337,14 +337,14 @@ def paddle_arrays(path: Path, config: RunConfig) -> dict[str, NDArray[Any]]:
 
 
 def paddle_names(config: RunConfig, source: object) -> Mapping[str, PaddleName]:
-    """Where a configured model's tensors stand in weights of 2019.
+    """Our tensor names -> places in weights of the 2019 library, for a configured model.
 
     Args:
-        config: The run's.
-        source: What messages call such weights.
+        config: The configuration of the run.
+        source: The name of the weights in messages.
 
     Raises:
-        WeightsError: The model has no weights of 2019.
+        WeightsError: The 2019 library had no such model.
     """
     if config.spec.paddle is None:
         raise WeightsError(
@@ -371,15 +371,15 @@ def save_trained(
     facts: Mapping[str, Any],
     features: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the weights with everything that is needed to use them.
+    """Write the weights with everything needed to use them.
 
     Args:
         path: The `.safetensors` file.
         module: Not wrapped.
         config: Stored whole: model, preprocessing, views.
-        names: Of the classes, or of the words of a model that writes, in order.
+        names: Names of the classes, or the words of a captioning model, in order.
         facts: Epoch, step, metrics.
-        features: What made the features that the model learnt from, where that is known.
+        features: What made the training features, if known.
     """
     save_weights(
         path,

@@ -36,8 +36,8 @@ from videozoo.types import (
 )
 from videozoo.weights.registry import PUBLISHED, Published
 
-_SHARE_TO_OPEN = 0.3  # parts with more of the parameters are shown by their own parts
-_EVENT, _WORDS = 50, 12  # ten seconds at 5 vectors a second, and a sentence on them
+_SHARE_TO_OPEN = 0.3  # a part with a larger share of the parameters is shown as its own parts
+_EVENT, _WORDS = 50, 12  # ten seconds at 5 vectors per second, and a sentence about them
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Part:
     name: str
     parameters: int
     macs: int
-    """Multiplications with an addition, of one clip."""
+    """Multiplications with an addition (MACs) for one clip."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,24 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one clip, or the features of one video, cost in one forward pass, in 32 bit."""
+    """The cost of one forward pass for one clip, or for the features of one video, in 32 bit."""
 
     config: RunConfig
     subject: str
-    """What goes in, in words."""
+    """The input, in words."""
     steps: int
-    """Of time."""
+    """Steps of the input along time."""
     clip: tuple[int, ...]
     """(T, C, H, W); empty for models that take features."""
     parts: tuple[Part, ...]
     parameters: int
     weights_bytes: int
-    """Of a weights file: parameters and running statistics."""
+    """Size of a weights file: parameters and running statistics."""
     macs: int
     inference_bytes: int
-    """Peak of the activations of one clip without gradients, its input included; weights not."""
+    """Peak of the activations for one clip without gradients; with the input, without weights."""
     training_bytes: int
-    """Activations that one clip keeps for the backward pass."""
+    """Activations of one clip that are kept for the backward pass."""
     timing: Timing | None = None
 
     @property
@@ -96,7 +96,7 @@ class Setting:
     key: str
     default: str
     value: str
-    """As configured here."""
+    """The configured value."""
     help: str
 
 
@@ -110,10 +110,10 @@ def configured(
     """The configuration of a model: its defaults, or a file's; then `overrides`, then `clip`.
 
     Args:
-        name: Any spelling of the model's.
-        path: A run's YAML file.
+        name: The name of the model, in any spelling.
+        path: The YAML file of a run.
         overrides: `section.key=value`.
-        clip: Frames (or steps), height and width to look at; a square.
+        clip: Frames (or steps), height and width of the input; height = width.
 
     Raises:
         ConfigError: The model or a setting is not known, or does not fit.
@@ -141,7 +141,7 @@ def configured(
 
 
 def model_cost(config: RunConfig) -> Cost:
-    """Count what a model costs, without computing: shapes flow through it, not numbers.
+    """Count what a model costs without computing: only shapes pass through it.
 
     Multiplications are those of convolutions, linear layers and attention; norms, pooling and
     activations are not counted, as is the custom. Memory follows every buffer of a forward pass;
@@ -151,14 +151,14 @@ def model_cost(config: RunConfig) -> Cost:
         ConfigError: The model does not take input of this size.
     """
     sample = _Sample.of(config)
-    # sequences have lengths, which must be numbers; their models are cheap to really run
+    # models of sequences need real numbers as lengths; they are cheap to run
     device = torch.device("cpu" if sample.dims or sample.told else "meta")
     try:
         return _counted(config, sample, device)
     except ConfigError:
         if not sample.sequence:
             raise
-    return _counted(config, sample, torch.device("cpu"))  # some choose by the numbers they see
+    return _counted(config, sample, torch.device("cpu"))  # some branch on input values
 
 
 def _counted(config: RunConfig, sample: _Sample, device: torch.device) -> Cost:
@@ -168,7 +168,7 @@ def _counted(config: RunConfig, sample: _Sample, device: torch.device) -> Cost:
     trained = [each for each in module.parameters() if each.requires_grad]
     try:
         inputs = sample.inputs(1, device)
-        module.requires_grad_(False)  # the counter stumbles over parameters handed to parts
+        module.requires_grad_(False)  # the counter fails on parameters that are passed to parts
         with (
             torch.no_grad(),
             FlopCounterMode(display=False) as counter,
@@ -210,11 +210,11 @@ class _Sample:
     steps: int
     clip: tuple[int, ...] = ()
     dims: tuple[int, ...] = ()
-    """Of the streams of features."""
+    """Dimensions of the feature streams."""
     sequence: tuple[int, ...] = ()
-    """What models of whole videos, or of proposals, take of one."""
+    """Shape of the input of models of whole videos, or of proposals."""
     told: tuple[tuple[int, ...], ...] = ()
-    """Shapes of what models of sentences take: what is seen, what is said."""
+    """Shapes of the inputs of models of sentences: the features, the sentence."""
 
     @classmethod
     def of(cls, config: RunConfig) -> _Sample:
@@ -271,7 +271,7 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The parts of a network that hold parameters; large ones are shown by their own parts."""
+    """The parts of a network that hold parameters; large parts are divided again."""
     total = _num_parameters(module)
 
     def opened(name: str, part: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -286,14 +286,14 @@ def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _flops(name: str, part: nn.Module, counts: Mapping[str, int]) -> int:
-    """Counted under a part's name; lists of parts are never called and have no count."""
+    """The MACs counted under the name of a part; module lists are never called and have none."""
     if name in counts:
         return counts[name]
     return sum(_flops(f"{name}.{key}", below, counts) for key, below in part.named_children())
 
 
 class PeakBytes(TorchDispatchMode):
-    """Follows the buffers of every tensor made while active: how many bytes lived at once.
+    """Follows the buffers of all tensors made while active: the most bytes alive at once.
 
     Args:
         module: Its parameters and buffers are not counted.
@@ -308,7 +308,7 @@ class PeakBytes(TorchDispatchMode):
         self._known: set[int] = set()
 
     def hold(self, tensor: Tensor) -> None:
-        """Count a tensor's buffer while it lives."""
+        """Count the buffer of a tensor while it is alive."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self._known or key in self._own:
@@ -340,7 +340,7 @@ def _kept_bytes(module: nn.Module, inputs: tuple[Any, ...]) -> int:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage  # alive, so that no other gets its number
+            kept[storage._cdata] = storage  # kept alive, so that its id stays unique
         return tensor
 
     module.train()
@@ -352,14 +352,14 @@ def _kept_bytes(module: nn.Module, inputs: tuple[Any, ...]) -> int:
 
 
 def time_model(config: RunConfig, *, device: Device = "auto") -> Timing:
-    """Measure a forward pass: the median of several, about two seconds of them.
+    """Measure a forward pass: the median over about two seconds of passes.
 
     Args:
         config: The model, and the size of its input.
-        device: Where.
+        device: The device to measure on.
 
     Raises:
-        RunError: The device is not there.
+        RunError: The device does not exist.
     """
     from videozoo.engine.devices import make_accelerator, use_channels_last  # slow to import
 
@@ -387,7 +387,7 @@ def _wait(device: torch.device) -> None:
 
 
 def settings_of(config: RunConfig) -> list[Setting]:
-    """The keys of the `model:` section, with their help."""
+    """The keys of the `model:` section, with their meaning."""
     kind: type[Settings] = type(config.model)
     found: list[Setting] = []
     for key, field in kind.model_fields.items():
@@ -434,7 +434,7 @@ def _cost_table(cost: Cost) -> Table:
         ("memory to predict", f"{_megabytes(cost.inference_bytes)} and the weights"),
         (
             "memory to train",
-            f"{_megabytes(cost.training_bytes)} a video, kept for the backward pass",
+            f"{_megabytes(cost.training_bytes)} per video, kept for the backward pass",
         ),
     ]
     if cost.timing is not None:

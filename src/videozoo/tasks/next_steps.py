@@ -1,4 +1,4 @@
-"""What to type next: whole commands, which work as they stand."""
+"""The commands to run next, printed complete, ready to copy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from videozoo.weights.files import read_metadata
 def source_of_features(
     weights: Path, source: ConfigSource, videos: Sequence[Path]
 ) -> dict[str, Any]:
-    """What features keep beside their fingerprint, to make others in the same way.
+    """What is stored beside the fingerprint of features, to make more features in the same way.
 
     Args:
-        weights: Of the extractor.
-        source: Its configuration.
-        videos: Those that features are made of.
+        weights: The weights of the extractor.
+        source: The configuration of the extractor.
+        videos: The videos that the features are made of.
     """
     config = source.path
     if config is not None and config.is_file():
@@ -36,14 +36,14 @@ def source_of_features(
 
 
 def extract_again(features: Mapping[str, Any] | None, output: Path) -> str | None:
-    """The command that makes features of another video as these were made.
+    """The command that makes features of another video in the same way.
 
     Args:
-        features: What made them, as weights remember it; None where that is not known.
-        output: Where to.
+        features: What made the features, as stored with the weights; None if unknown.
+        output: The folder to write to.
 
     Returns:
-        None where nothing tells how, or the weights or the video are not there any more.
+        None if it is not known how, or if the weights or the video no longer exist.
     """
     features = visual_features(features)
     source = cast("Mapping[str, Any]", (features or {}).get(SOURCE) or {})
@@ -70,8 +70,8 @@ def train_tagger(data: Path, streams: Mapping[str, int], num_classes: int | None
 
     Args:
         data: The features.
-        streams: Dimension of each, by name.
-        num_classes: None: as configured.
+        streams: Stream name -> dimension.
+        num_classes: None: the configured number.
     """
     listed = ", ".join(f"{{name: {name}, dim: {dim}}}" for name, dim in streams.items())
     settings = [f"data.train={data}", "data.val=null", "data.class_names=null"]
@@ -88,13 +88,13 @@ def train_tagger(data: Path, streams: Mapping[str, int], num_classes: int | None
 
 
 def a_file_of(data: Any) -> Path | None:
-    """A file of the `data:` section that a model could be used on; None where none is there."""
+    """A file of the `data:` section to predict on; None if no such file exists."""
     files: list[Path | None] = [data.test, data.val, data.train]
     return next((path for path in files if path is not None and path.exists()), None)
 
 
 def after_extraction(features: Mapping[str, Any], output: Path) -> str:
-    """What features without labels are for."""
+    """What features without labels can be used for."""
     run = output.parent
     weights = run / "best.safetensors"
     if run_folder_of(weights) is not None and weights.is_file():
@@ -105,7 +105,7 @@ def after_extraction(features: Mapping[str, Any], output: Path) -> str:
 
 
 def visual_features(features: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What made the features of videos, also for models that read sentences too."""
+    """What made the video features, also for models that read sentences as well."""
     if features is not None and "visual" in features:
         return cast("Mapping[str, Any] | None", features["visual"])
     return features
@@ -119,15 +119,15 @@ def after_training(
     with_eval: bool,
     features: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Commands that evaluate what was trained, and that use it.
+    """Commands that evaluate the trained model and predict with it.
 
     Args:
-        config: Of the run.
-        run: Its folder.
-        example: What there is to predict on: words of the command line, inputs last.
-        with_eval: Whether there is anything to evaluate on.
-        features: What made the features that were learnt from; None for models that read videos,
-            and where it is not known.
+        config: The configuration of the run.
+        run: The run folder.
+        example: Something to predict on, as words of the command line, inputs last.
+        with_eval: Whether there is data to evaluate on.
+        features: What made the training features; None for models that read videos, and if
+            unknown.
     """
     lines = [command("eval", "--weights", run)] if with_eval else []
     again = extract_again(features, run / "features")

@@ -1,4 +1,4 @@
-"""What the pages of all tasks share."""
+"""What the report pages of all tasks share."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CHARTS_HINT = (
 
 
 def can_draw() -> bool:
-    """Whether matplotlib, which draws the charts, is there. Does not import it."""
+    """Whether matplotlib, which draws the charts, is installed; does not import it."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def run_of(weights: Path) -> RunFolder | None:
-    """The run that weights belong to, where they lie in its folder."""
+    """The run folder that holds these weights; None for weights elsewhere."""
     folder = run_folder_of(weights)
     run = None if folder is None else RunFolder(folder)
     return run if run is not None and run.metrics.is_file() else None
 
 
 def versions() -> str:
-    """What a result was made with."""
+    """Versions, platform and threads, as one line for the foot of a page."""
     return (
         f"videozoo {__version__}, PyTorch {torch.__version__}, "
         f"Python {platform.python_version()}, {platform.platform()}, "

@@ -1,4 +1,4 @@
-"""Where the paths of a run come from, for the errors about them."""
+"""Tell in errors about missing files which configuration key names the path."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from videozoo.errors import ConfigError, DataError, WeightsError
 
 @contextmanager
 def paths_explained(config: RunConfig, *, with_data: tuple[str, ...] = ()) -> Generator[None]:
-    """Within, an error about a file that is not there says which key names it, and where.
+    """A context in which the error about a missing file also names its key and configuration.
 
     Args:
-        config: Of the run.
-        with_data: Keys that `--data` stands for.
+        config: The configuration of the run.
+        with_data: Keys that `--data` sets; for them the advice is `--data PATH`.
     """
     try:
         yield

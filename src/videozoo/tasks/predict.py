@@ -1,4 +1,4 @@
-"""The one flow of a prediction; a task supplies what differs."""
+"""The steps of every prediction; a task supplies what differs."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ PredictJob = Job[PredictRequest]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was drawn."""
+    """The pictures that were drawn."""
 
     files: Sequence[Path]
     line: str
-    """Says what they are, and where."""
+    """A line that says what the pictures are, and where."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted(Generic[R]):
-    """What a model predicts, and how it is shown."""
+    """The predictions of a model, with the functions that show them."""
 
     results: list[R]
-    """For callers from Python."""
+    """The results for callers from Python."""
     facts: Mapping[str, Any]
-    """What `predictions.json` holds; `predictions`, a row each, among it."""
+    """The content of `predictions.json`; its `predictions` holds one row per result."""
     shortfall: Shortfall
     table: Callable[[], RenderableType]
-    """Shown to people."""
+    """Table for the terminal."""
     file: ResultFile | None = None
-    """Also written."""
+    """Another result file to write."""
     notes: Sequence[str] = ()
-    """What a person should know."""
+    """Notes for the user."""
     draw: Callable[[Path], Pictures] | None = None
-    """Draw into a folder, once the results are on the disk; may add to `facts`."""
+    """Draws into a folder, after the results are written; may add to `facts`."""
     all_draw: bool = False
-    """All processes share the drawing; by default the main one draws."""
+    """All processes share the drawing; otherwise only the main process draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(Generic[R]):
-    """How a task predicts; call it to do so."""
+    """How a task predicts; call the object to predict."""
 
     run: Callable[[PredictJob], Predicted[R]]
-    """Finds the inputs, checks that they suit the model, and runs it over them."""
+    """Finds the inputs, checks that they fit the model, and runs the model over them."""
     configured: Callable[[Trained], RunConfig] = usual_config
-    """Gives the configuration to predict with."""
+    """Returns the configuration for the prediction."""
     can_annotate: bool = False
-    """Whether the model sees videos, on which its answer can be written."""
+    """Whether the model reads videos, so that its prediction can be drawn on them."""
 
     def __call__(
         self, trained: Trained, request: PredictRequest, *, console: Console | None = None
     ) -> list[R]:
-        """Run a trained model on what is asked; print a table, write `predictions.json`.
+        """Run a trained model on the inputs; print a table, write `predictions.json`.
 
         Args:
             trained: The model.
-            request: What was asked for.
+            request: The options of the command.
             console: For the table; standard output when None.
 
         Returns:
@@ -107,7 +107,7 @@ class Prediction(Generic[R]):
 def picture_per_row(
     rows: Sequence[dict[str, Any]], pictures: Sequence[Path], folder: Path, what: str = "pictures"
 ) -> Pictures:
-    """Name its picture in each row of `predictions.json`; rows may share one."""
+    """Add to each row of `predictions.json` the name of its picture; rows may share a picture."""
     for row, picture in zip(rows, pictures, strict=True):
         row["explained"] = picture.name
     files = list(dict.fromkeys(pictures))

@@ -1,7 +1,7 @@
-"""What all trained models have in common for a Python program, and what they can be asked about.
+"""The base class of trained models in Python, and the reading of their inputs.
 
 `Predictor` is the base class of what `videozoo.load` returns. The rest turns files, arrays and
-mappings, in any mixture, into what the tasks read.
+mappings, in any mixture, into the inputs that the tasks read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Predictor(ABC):
     config: RunConfig
     """The configuration of its training."""
     class_names: Sequence[str] = ()
-    """By number of the class; empty for models without classes."""
+    """The name of each class, in the order of the outputs; empty for models without classes."""
 
     def __init__(self, trained: Trained, network: Any) -> None:
         self._trained, self._network = trained, network
@@ -60,14 +60,14 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, *args: Any, **kwargs: Any) -> Sequence[Result]:
-        """Ask the model about videos; see the class of each task.
+        """Predict for videos; the class of each task says what it takes.
 
         Returns:
             One result per video, in the order of the inputs.
         """
 
     def embed(self, video: Video) -> NDArray[np.float32]:
-        """Turn a video into a vector: what the classifier of a clip model reads.
+        """Turn a video into one vector, the input of the classifier of a clip model.
 
         Raises:
             ConfigError: The model has no such vector.
@@ -91,12 +91,12 @@ class Predictor(ABC):
         Args:
             path: By default beside the weights, with their name and the format's suffix.
             format: By default what the suffix of `path` says, else ONNX.
-            video: A video, or a folder of them, to compare the graph on.
+            video: A video or a folder of videos on which the graph is compared with the model.
             overwrite: Replace a file that is there.
             check: Compare the graph's scores with the model's before the file is kept.
 
         Returns:
-            The file; where there are two, the first.
+            The file that was written; the first if there are two.
 
         Raises:
             RunError: Models of this task cannot be exported, or the scores are not the model's.
@@ -122,9 +122,9 @@ class Predictor(ABC):
 
 
 def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
-    """Lists of neighbouring paths, as text, and of neighbouring inputs in memory.
+    """Group the inputs, in order: runs of paths (as text), and runs of inputs in memory.
 
-    A list or tuple among the inputs stands for what it holds.
+    Lists and tuples among the inputs are flattened.
 
     >>> import numpy as np
     >>> [len(group) for group in grouped(["a", ["b", Path("c")], np.zeros(3), "d"])]
@@ -132,7 +132,7 @@ def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
     >>> list(grouped([]))
     [[]]
     """
-    if not inputs:  # then the configuration tells
+    if not inputs:  # then the configuration names the inputs
         yield []
     for is_path, group in groupby(_flat(inputs), key=lambda one: isinstance(one, str | Path)):
         members = list(group)
@@ -148,16 +148,16 @@ def _flat(inputs: Sequence[Any]) -> Iterator[Any]:
 
 
 def are_paths(group: Sequence[Any]) -> bool:
-    """Whether a group of `grouped` is of paths."""
+    """Whether a group from `grouped` holds paths."""
     return all(isinstance(one, str) for one in group)
 
 
 def as_reader(video: Any, number: int) -> tuple[str, VideoReader]:
-    """Name and reader of a video that is open or in memory; `number` among the inputs.
+    """Name and reader of an open video, or of one in memory; `number` is its place in the inputs.
 
     Raises:
-        VideoError: An array is of another shape or type.
-        DataError: It is no video.
+        VideoError: An array has another shape or type.
+        DataError: The input is not a video.
     """
     name = f"video {number}"
     if hasattr(video, "num_frames") and hasattr(video, "read"):
@@ -183,15 +183,15 @@ def as_records(
     """Features in memory as records.
 
     Args:
-        features: As `Features`, without paths.
+        features: See `Features`; no paths.
         streams: Names of the streams that a model reads: a dict of these is one video, and an array
             by itself the only one. By default `rgb` and `flow`.
-        first: Number of the first among the inputs, for names.
+        first: Place of the first one among the inputs; used in names.
         extractor: What the model learnt from is taken to have made these too. Where it tells how
             many vectors a second there are, they tell how long their videos are.
 
     Raises:
-        DataError: They are nothing of the kind.
+        DataError: An input is not features.
     """
     streams = streams or _PAIR
     only = next(iter(streams)) if len(streams) == 1 else ""
@@ -238,7 +238,7 @@ def _as_features(value: Any, name: str) -> NDArray[Any]:
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiu":
         raise DataError(
             f"{name}: an array of shape {array.shape} and type {array.dtype}, expected numbers of "
-            "shape (T, dim), a row per vector; several videos are a list or a dict of such arrays"
+            "shape (T, dim), one row per vector; for several videos pass a list or a dict of arrays"
         )
     return array
 
@@ -248,5 +248,5 @@ def _is_array(value: Any) -> bool:
 
 
 def without_workers(config: RunConfig) -> RunConfig:
-    """The same run, reading in this process: what is in memory has no need of others."""
+    """The same run without worker processes: inputs in memory need none."""
     return config.replace("", {"data.num_workers": 0}) if config.data.num_workers else config

@@ -1,4 +1,4 @@
-"""Convert a data set's files: `videozoo prepare`."""
+"""Convert the files of a data set: `videozoo prepare`."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ class PrepareRequest:
     inputs: Sequence[Path]
     """Shards, pickles, packs, folders, globs or lists of them."""
     output: Path
-    """Folder for the new files, one for each that is read."""
+    """Folder for the new files, one per input file."""
     kind: TargetKind = "pack"
     num_classes: int | None = None
     workers: int | None = None
-    """Processes; None: one a core."""
+    """Processes; None: one per core."""
     overwrite: bool = False
     skip_bad: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What a conversion came to."""
+    """The result of a conversion."""
 
     files: int
-    """Written now."""
+    """Files written by this call."""
     videos: int
-    """In them."""
+    """Videos in these files."""
     already_there: int
-    """Files that an earlier call had written."""
+    """Files that an earlier call wrote; they are kept."""
     skipped: tuple[str, ...]
     """Records that could not be used."""
     segment_rated: int = 0
-    """Records written now whose segments have labels, which were left out."""
+    """Records written by this call whose segment labels were left out."""
 
 
 def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepared:
-    """Convert files of features, several at a time; what is there already is not made again.
+    """Convert feature files, several at a time; files that exist already are kept.
 
-    A file that cannot be converted does not keep the others from it: all are named at the end.
+    A file that cannot be converted does not stop the others; the error at the end names all.
 
     Raises:
-        DataError: An input is missing, two of one name would be written to one file, or some file
+        DataError: An input is missing, two inputs would be written to the same file, or a file
             could not be converted.
     """
     out = console or Console(stderr=True)
@@ -105,7 +105,7 @@ def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepa
 
 
 def _targets(sources: Sequence[Path], request: PrepareRequest) -> Iterator[tuple[Path, Path]]:
-    """Which file each becomes."""
+    """The output file of each input."""
     taken: dict[Path, Path] = {}
     for source in sources:
         stem = source.name if source.is_dir() else source.stem
@@ -125,7 +125,7 @@ def _targets(sources: Sequence[Path], request: PrepareRequest) -> Iterator[tuple
 
 @contextmanager
 def _pool(workers: int) -> Generator[Callable[[Conversion], Future[Converted]]]:
-    """Yield a way to start conversions: in processes, or at once where one is enough."""
+    """Yield a function that starts conversions: in worker processes, or here if one is enough."""
     if workers == 1:
         yield _at_once
         return

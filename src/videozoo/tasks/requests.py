@@ -1,4 +1,4 @@
-"""What a command asks of a task. Both command lines fill these in; nothing here imports torch."""
+"""What each command asks for. Both command lines fill these in; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 Layer = Literal["features", "scores"]
-"""What is taken of a clip model: what its classifier reads, or the scores of the classes."""
+"""What to extract from a clip model: the input of its classifier, or the class scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class ConfigSource:
     model: str | None = None
     overrides: tuple[str, ...] = ()
     flags: dict[str, tuple[str, Any]] = field(default_factory=dict[str, tuple[str, Any]])
-    """Dotted key to (how the user spelt the flag, value)."""
+    """Dotted key -> (the flag as the user typed it, value)."""
 
     def checked(self) -> ConfigSource:
-        """Itself, once its file has been checked: a mistake answers before torch is imported.
+        """Check the file and return this source: a mistake is reported before torch is imported.
 
         Raises:
             ConfigError: The file does not describe a valid run.
@@ -36,10 +36,10 @@ class ConfigSource:
         return self
 
     def load(self) -> RunConfig:
-        """Read and check it.
+        """Read and check the configuration.
 
         Raises:
-            ConfigError: It does not describe a valid run.
+            ConfigError: The configuration does not describe a valid run.
             UsageError: No file was named.
         """
         from videozoo.config import load_config
@@ -57,13 +57,13 @@ class TrainRequest:
     source: ConfigSource
     save_dir: Path
     data: Path | None = None
-    """A folder with one folder of videos a class, in place of the lists in the configuration."""
+    """A folder with one folder of videos per class, in place of the lists in the configuration."""
     device: Device = "auto"
     pretrain: str | None = None
-    """Weights to start from: a path, a name, `hf://`; "default": what 2019 started from; None or
-    "none": fresh ones."""
+    """Weights to start from: a path, a name, `hf://`; "default": the published weights from which
+    the 2019 library started; None or "none": fresh weights."""
     pretrain_or_fresh: bool = False
-    """Where `pretrain` cannot be had, warn and start from fresh weights."""
+    """If the weights of `pretrain` cannot be found or loaded, warn and start from fresh weights."""
     drop: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
@@ -75,32 +75,32 @@ class TrainRequest:
     """Also ask PyTorch for deterministic algorithms."""
     tensorboard: bool = False
     is_stage: bool = False
-    """One of several trainings of one run, which says itself what comes next."""
+    """This training is one stage of a larger run; only the larger run prints what to do next."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideosRequest:
-    """What all commands ask that run a trained model over videos."""
+    """The fields shared by all commands that run a trained model over videos."""
 
     source: ConfigSource
     weights: str | None = None
-    """A path, a name, `hf://`; None: those published for the configuration's model."""
+    """A path, a name, `hf://`; None: the weights published for the configuration's model."""
     device: Device = "auto"
     strict: bool = False
     """Stop at the first video that cannot be used. By default go on, and raise IncompleteError at
     the end, when everything is written."""
     skip_bad: bool = False
-    """Videos that cannot be used are no failure."""
+    """Videos that cannot be used do not make the command fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest(VideosRequest):
-    """What `videozoo eval` and `videozoo predict` both ask."""
+    """The fields shared by `videozoo eval` and `videozoo predict`."""
 
     save_dir: Path | None = None
-    """Where results go; None: beside the weights, as `tasks.results` says."""
+    """Where results go; None: beside the weights, see `tasks.results`."""
     files_dir: Path | None = None
-    """Where the files go that 2019 wrote; None: where the other results go."""
+    """Where result files of the 2019 library's format go; None: where the other results go."""
     drop: tuple[str, ...] = ()
 
 
@@ -119,11 +119,11 @@ class PredictRequest(RunRequest):
 
     inputs: tuple[str, ...] = ()
     annotate: bool = False
-    """Also write each video with the answer on it, and a picture of what the model saw."""
+    """Also write each video with the predicted classes on it, and a picture of its input frames."""
     explain: bool = False
-    """Also write a picture of what in each video speaks for the answer."""
+    """Also write a picture per video of where the model looked."""
     sentences: tuple[str, ...] = ()
-    """What to look for, for models that find moments."""
+    """Sentences to search for; only for models that find moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +132,13 @@ class ExportRequest:
 
     source: ConfigSource
     weights: str | None = None
-    """None: those published for the model."""
+    """None: the weights published for the model."""
     output: Path | None = None
     """By default beside the weights, with their name and the format's suffix."""
     format: Literal["onnx", "torch-export"] | None = None
-    """By default what the suffix of `output` says, else ONNX."""
+    """None: the format that the suffix of `output` means, else ONNX."""
     video: Path | None = None
-    """A video, or a folder of them, to compare the graph on."""
+    """A video or a folder of videos on which the graph is compared with the model."""
     overwrite: bool = False
     check: bool = True
     """Compare the graph's scores with the model's before the file is kept."""
@@ -149,16 +149,16 @@ class ExtractRequest(VideosRequest):
     """`videozoo extract`."""
 
     output: Path
-    """A folder; made where missing, gone on with where the same extractor wrote it."""
+    """A folder; created if missing, continued if the same extractor wrote it."""
     inputs: tuple[str, ...] = ()
     rate: float = 2.0
-    """Vectors a second of video."""
+    """Vectors per second of video."""
     window_seconds: float | None = None
-    """Stretch of video that a vector is made from; None: 1 / rate, or as the model was trained."""
+    """Seconds of video per vector; None: 1 / rate, or the clip length of the model's training."""
     layer: Layer = "features"
-    """What the classifier reads, or the scores it gives."""
+    """The input of the classifier, or the class scores."""
     format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
     labels: Path | None = None
     """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""
     overwrite: bool = False
-    """Remove what an extraction left in `output` and start anew."""
+    """Remove what an earlier extraction left in `output` and start again."""

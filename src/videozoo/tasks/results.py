@@ -1,4 +1,4 @@
-"""Where answers go: onto the disk before anything is printed, and never over another run's."""
+"""Result folders: written before anything is printed, never over results of another run."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from videozoo.tasks.requests import EvalRequest, PredictRequest, VideosRequest
 
 _MOST_NAMED = 20
 _SAME = ("weights_sha256", "data", "inputs", "sentences")
-"""Facts that two results share where one may take the place of the other."""
+"""Facts that must be equal for a new result to replace an old one."""
 
 
 @dataclass(frozen=True)
 class ResultFolder:
     """The folder that an evaluation or a prediction writes to.
 
-    Results of other weights or about other videos that lie there are kept in `old-1`, `old-2`, ...
+    Results of other weights or other videos in this folder are moved to `old-1`, `old-2`, ...
     """
 
     path: Path
     name: Literal["eval.json", "predictions.json"]
     facts: Mapping[str, Any]
-    """What made the results; they begin with it."""
+    """What made the results; the first keys of the JSON file."""
 
     @classmethod
     def choose(
@@ -47,7 +47,7 @@ class ResultFolder:
         accelerator: Accelerator,
         say: Callable[[str], None],
     ) -> ResultFolder:
-        """Say where results will go, before anything is computed; the same in all processes.
+        """Choose the folder before anything is computed; the same in all processes.
 
         That is `save_dir`; else beside the weights, `RUN/eval` or `RUN/predict/INPUT`, where INPUT
         is the name of the one input, or the time; for weights outside a run, and runs that cannot
@@ -82,12 +82,12 @@ class ResultFolder:
         return cls(chosen[0], "eval.json", facts)
 
     def make_room(self, say: Callable[[str], None], file: Path | None = None) -> None:
-        """Move what another command wrote here out of the way.
+        """Move results of other weights or other videos out of the way.
 
         Args:
             say: Told what was moved, and where.
-            file: What else is about to be written; where it lies in a folder that the models of
-                2019 share, it may be another model's.
+            file: Another file that will be written. An old one may be of another model, in a folder
+                that models shared in the 2019 library.
 
         Raises:
             RunError: The disk refuses.
@@ -137,8 +137,8 @@ class ResultFolder:
         """Write the JSON file.
 
         Args:
-            facts: What was found, beside `self.facts`.
-            files: What else was written; kept with the JSON file when that is moved.
+            facts: The results, to be written after `self.facts`.
+            files: Other files of this result; moved together with the JSON file.
 
         Raises:
             RunError: The disk refuses.
@@ -148,7 +148,7 @@ class ResultFolder:
 
 
 def run_folder_of(weights: Path) -> Path | None:
-    """The run that weights belong to, where they lie in its folder."""
+    """The run folder that holds these weights; None for weights elsewhere."""
     folder = weights.parent.parent if weights.parent.name == "weights" else weights.parent
     return folder if (folder / "config.yaml").is_file() else None
 
@@ -163,19 +163,19 @@ def conclude(
     num_failed: int | None = None,
     what: str = "videos",
 ) -> None:
-    """Leave the other processes; say what could not be used, once all else is said and written.
+    """End the work with the other processes, then report what could not be used.
 
     Args:
         accelerator: The processes.
-        request: Whether that is a failure.
-        failed: A line for each that could not be used.
-        say: Told where that is no failure.
-        total: How many there were in all.
-        num_failed: How many could not be used, where these are not the lines.
-        what: They are.
+        request: Says whether inputs that cannot be used are a failure.
+        failed: A line per input that could not be used.
+        say: Prints the report if it is no failure.
+        total: Number of all inputs.
+        num_failed: How many could not be used, if that is not the number of lines.
+        what: What the inputs are, e.g. "videos".
 
     Raises:
-        IncompleteError: Some could not be used; in the main process.
+        IncompleteError: Some could not be used. Only the main process raises it.
     """
     finish(accelerator)
     if not failed or not accelerator.is_main_process:
@@ -188,14 +188,14 @@ def conclude(
 
 
 def warn_of(failed: Sequence[str], *, stacklevel: int = 3) -> None:
-    """Name in a warning what could not be used; for Python, where nothing is printed."""
+    """Warn about inputs that could not be used; for Python programs, where nothing is printed."""
     if failed:
         text = _incomplete(failed, f"{len(failed)} could not be used", True)
         warnings.warn(text, stacklevel=stacklevel)
 
 
 def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:
-    """Name videos whose answers may be off, since not all of their frames were to be had."""
+    """Name damaged videos: their results may be wrong, because some frames are missing."""
     for problem in damaged[:_MOST_NAMED]:
         say(f"damaged: {problem}; read as far as it decodes")
     if len(damaged) > _MOST_NAMED:
@@ -223,7 +223,7 @@ def _default(
 
 
 def _data_asked_for(trained: Trained, request: EvalRequest) -> list[str]:
-    """What the command line says of the data, other than the configuration does."""
+    """The data that the command line names in place of the configuration's."""
     origins, data = trained.config.origins, trained.config.as_dict()["data"]
     keys = [key for key, origin in origins.items() if origin.startswith("--")]
     found = [

@@ -1,4 +1,4 @@
-"""What a run began with, and what is different when it goes on."""
+"""What a run began with, and what has changed when it is resumed."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _OF_THE_MACHINE = (
     "train.num_gpus",
     "predict.",
 )
-"""Leading parts of keys that change neither what is learnt nor how it is measured."""
+"""Beginnings of keys that change neither the training nor the validation."""
 _OF_TRAINING = (
     *("train.", "data.bad_video_share", "data.crops", "data.flip", "data.shuffle_records"),
     *("data.short_side_jitter", "data.augment"),
 )
-"""Leading parts of keys that change what is learnt and not how it is measured."""
+"""Beginnings of keys that change the training but not the validation."""
 _KNOWN_OF_WEIGHTS = ("class_names", "vocabulary", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learnt:
-    """What a training learns from, as far as going on with it depends on that."""
+    """What a training learns from, as far as resuming depends on it."""
 
     names: Sequence[str] | None
-    """Of the classes, or of the words of a model that writes."""
+    """Names of the classes, or the words of a captioning model."""
     features: Mapping[str, Any] | None
     """What made the features."""
     num_train: int
@@ -48,7 +48,7 @@ class Learnt:
 
 
 def stored_config(request: TrainRequest) -> RunConfig:
-    """The configuration of the run that goes on, with the command line's own values.
+    """The configuration of the resumed run, with the values of the command line.
 
     Raises:
         RunError: There is no run.
@@ -65,8 +65,8 @@ def stored_config(request: TrainRequest) -> RunConfig:
 
 
 def options_of(path: Path) -> dict[str, Any]:
-    """What the command line of a run asked for beside its configuration, as `TrainRequest` has it;
-    empty where nothing says so."""
+    """The options of a run besides its configuration, as in `TrainRequest`; empty if they are
+    not stored."""
     return (RunFolder(path).read_start() or {}).get("options") or {}
 
 
@@ -98,14 +98,14 @@ def check_resumed(
     accelerator: Accelerator,
     say: Callable[[str], None],
 ) -> tuple[str, ...]:
-    """Compare a run that goes on with its start; say what has changed.
+    """Compare a resumed run with its start; print what has changed.
 
     Returns:
-        What has changed in how validation measures, in a few words each.
+        A few words for each change in how validation measures.
 
     Raises:
-        RunError: The classes are others, or in another order. In every process alike.
-        DataError: So are what made the features.
+        RunError: The classes or their order have changed. Raised in every process.
+        DataError: The features were made in another way.
     """
     found: list[Any] = [None, None]
     if accelerator.is_main_process:
@@ -129,7 +129,7 @@ def check_resumed(
 
 
 def best_line(title: str, best: str, epoch: int, other_measure: Sequence[str]) -> str:
-    """Say what changes in how validation measures mean for the best epoch so far."""
+    """Warn that the best epoch so far was measured in another way."""
     changed = ", ".join(other_measure)
     return (
         f"WARNING: the best {title} so far, {best} after epoch {epoch}, was measured before "
@@ -139,7 +139,7 @@ def best_line(title: str, best: str, epoch: int, other_measure: Sequence[str]) -
 
 
 def _start_of_older_run(folder: RunFolder) -> dict[str, Any]:
-    """What can be told of the start of a run of an earlier version: that of its last stretch."""
+    """The start of a run that an earlier version wrote: its configuration and newest weights."""
     start: dict[str, Any] = {}
     try:
         start["config"] = read_yaml(folder.config)
@@ -148,7 +148,7 @@ def _start_of_older_run(folder: RunFolder) -> dict[str, Any]:
             metadata = read_metadata(weights)
             start |= {key: metadata.get(key) for key in _KNOWN_OF_WEIGHTS}
     except VideozooError:
-        pass  # going on needs none of these
+        pass  # resuming does not need any of these
     return start
 
 
@@ -180,7 +180,7 @@ def _at(names: Sequence[str], number: int) -> str:
 def _changes(
     start: Mapping[str, Any], config: RunConfig, learnt: Learnt
 ) -> Iterator[tuple[str, str]]:
-    """What is different now: key, and from what to what."""
+    """What is different now: key, value at the start, value now."""
     now = dict(leaves(config.absolute().as_dict()))
     before = dict(leaves(start.get("config") or {}))
     for key, value in now.items():

@@ -1,4 +1,4 @@
-"""From a request to the task that can serve it, by the model's name."""
+"""Pass a request to the task of its model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOMS = {
     "proposal_scoring": "localisation.proposal_scoring",
     "two_stage_localisation": "localisation.two_stages",
 }
-"""Task to its module, where that is not called like it."""
+"""Task -> its module, if the names differ."""
 
 _NOT_EXPORTED = {
     "tagging": "that tag features",
@@ -32,7 +32,7 @@ _NOT_EXPORTED = {
     "two_stage_localisation": "that find segments",
     "proposal_scoring": "that score proposals",
 }
-"""Task to what its models do, where these cannot be exported."""
+"""Tasks whose models cannot be exported -> what these models do."""
 
 
 def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult:
@@ -40,7 +40,7 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
 
     Args:
         request: What to train, and where the run goes.
-        config: In place of the configuration that `request` names.
+        config: Used in place of the configuration of `request`.
 
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
@@ -96,7 +96,7 @@ def export(request: ExportRequest) -> Path:
     """Write a trained model as a file that runs without its Python code.
 
     Returns:
-        The file; where there are two, the first.
+        The file that was written; the first if there are two.
 
     Raises:
         VideozooError: As `train`; or the file's scores are not the model's.
@@ -107,7 +107,7 @@ def export(request: ExportRequest) -> Path:
 
 
 def export_trained(trained: Trained, request: ExportRequest) -> Path:
-    """As `export`, of weights that are found already.
+    """As `export`, for weights that are already found.
 
     Raises:
         VideozooError: As `export`.

@@ -32,7 +32,7 @@ from videozoo.weights.torchvision import ImageNet, recognise, to_our_names
 
 _T = TypeVar("_T")
 FRESH, DEFAULT = "none", "default"
-"""Values of --pretrain that are no weights: fresh ones; those that 2019 started from."""
+"""Values of --pretrain that name no file: fresh weights; the start of the 2019 library."""
 
 
 def start(
@@ -47,13 +47,13 @@ def start(
 
     Args:
         module: Changed in place.
-        config: The run's.
-        request: What was asked for.
-        say: Told what was taken.
-        names: Of the run's classes (or words), as far as they are known.
+        config: The configuration of the run.
+        request: The options of the command.
+        say: Prints what was loaded.
+        names: Names of the classes (or words) of the run, if known.
 
     Raises:
-        WeightsError: They cannot be had or do not fit, and the request insists on them.
+        WeightsError: The weights cannot be found or do not fit, and the request requires them.
     """
     pretrain = request.pretrain
     if request.resume or pretrain in (None, FRESH):
@@ -86,23 +86,23 @@ def initialise(
 ) -> str:
     """Start a new training from weights that may be another model's.
 
-    - videozoo's own, of the same model: all of them. Of a classifier of other classes the rows
-      whose names are known on both sides; without names, none.
+    - weights of videozoo, same model: all of them. If the classes differ, the classifier takes the
+      rows of classes whose names are known on both sides; without names, none.
     - a ResNet with torchvision's names, or PaddlePaddle parameters: by the model's own rule
-      (`ResNetStart.adapt`): heads are left fresh, first convolutions or kernels inflated.
+      (`ResNetStart.adapt`): heads stay fresh, first convolutions or kernels are inflated.
 
     Args:
         module: Changed in place.
-        config: The run's.
-        weights: As the user named them; "default" for what 2019 started from.
+        config: The configuration of the run.
+        weights: As the user named them; "default": the start of the 2019 library.
         drop: Leading parts of parameter names that keep their fresh values.
         names: Of the run's classes (or words), as far as they are known.
 
     Returns:
-        One line that says what was taken.
+        One line that says what was loaded.
 
     Raises:
-        WeightsError: The weights are missing, do not fit, or nothing in them has a place.
+        WeightsError: The weights are missing or do not fit, or no tensor has a place in the model.
     """
     path = default_weights(config.name, "pretrain") if weights == DEFAULT else None
     path = path or resolve_weights(weights)
@@ -128,10 +128,10 @@ def initialise(
 
 @dataclass(frozen=True)
 class _ByName:
-    """What a file knows of the classes of a run."""
+    """Classes of the run that were found by name in a weights file."""
 
     rows: Mapping[str, Tensor]
-    """The parameters that have rows for classes."""
+    """The parameters that have one row (or block of rows) per class."""
     taken: Sequence[str]
     fresh: Sequence[str]
 
@@ -148,12 +148,12 @@ def _rows_by_name(
     theirs: Sequence[str],
     ours: Sequence[str],
 ) -> _ByName | None:
-    """Put the rows of a file's classifier where the run has classes of the same names.
+    """Copy the classifier rows of a file to the classes of the run with the same names.
 
-    Rows that stand before those of the classes, as for a background, are taken as they are.
+    Rows before the first class, e.g. for the background, are copied unchanged.
 
     Returns:
-        None where the parameters are not as the names say.
+        None if the parameters do not match the number of names.
     """
     fresh = module.state_dict()
     blocks = class_parameters(config)
@@ -180,14 +180,14 @@ def _rows_by_name(
 
 
 def class_parameters(config: RunConfig) -> dict[str, int]:
-    """Parameters with rows for classes (or words), and how many rows each class has."""
+    """Parameters with rows for classes (or words) -> number of rows per class."""
     found = (_sized_by(config, field) for field in ("num_classes", "vocabulary_size"))
     sizes = next((each for each in found if each), {})
     return {name: large[0] - small[0] for name, (small, large) in sizes.items()}
 
 
 def _sized_by(config: RunConfig, field: str) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """Tensors whose shapes depend on a setting: their shapes now, and were it one more."""
+    """Tensors whose shape depends on a setting: their shape now, and with the setting plus one."""
     if field not in type(config.model).model_fields:
         return {}
     more = config.model.model_copy(update={field: getattr(config.model, field) + 1})
@@ -203,7 +203,7 @@ def _sized_by(config: RunConfig, field: str) -> dict[str, tuple[torch.Size, torc
 def _in_blocks(tensor: Tensor, count: int) -> Tensor:
     """(count * classes, ...) -> (count, classes, ...)."""
     if tensor.shape[0] % count:
-        return tensor[None]  # of another model; the shapes will tell
+        return tensor[None]  # from another model; the comparison of shapes will report it
     return tensor.unflatten(0, (count, -1))
 
 
@@ -253,7 +253,7 @@ def _from_image_net(
 
 
 def _from_paddle(module: nn.Module, config: RunConfig, drop: Sequence[str], path: Path) -> str:
-    """Start from PaddlePaddle parameters: of this very model, of one like it, or of a ResNet."""
+    """Start from PaddlePaddle parameters: of the same model, of a similar one, or of a ResNet."""
     resnet, own = config.spec.resnet, dict[str, PaddleName]()
     places = dict[str, PaddleName]()
     if resnet is not None:
@@ -281,14 +281,14 @@ def _from_paddle(module: nn.Module, config: RunConfig, drop: Sequence[str], path
 
 
 def _within(resnet: ResNetStart, of_resnet: Mapping[str, _T]) -> dict[str, _T]:
-    """Under the keys of the whole module what stands under those of the ResNet inside."""
+    """Rename tensors from keys of the inner ResNet to keys of the whole module."""
     return {f"{resnet.part}.{key}".lstrip("."): value for key, value in of_resnet.items()}
 
 
 def _adapted(
     module: nn.Module, config: RunConfig, arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    """Arrays under our names as a model starts from them."""
+    """Arrays by our names, adapted as a start for the model."""
     if config.spec.resnet is not None:
         return config.spec.resnet.adapt(config.model, arrays)
     sized = set[str]().union(*(_sized_by(config, key) for key in config.spec.start_sizes))
@@ -318,7 +318,7 @@ def _load(
 
 
 def _is_same_model(module: nn.Module, state: Mapping[str, Tensor], names: Collection[str]) -> bool:
-    """Whether the file holds all of this very model, but for a classifier of other classes."""
+    """Whether the file holds this whole model, except that its classifier has other classes."""
     if len(state) < len(names):
         return False
     ours = {key: value for key, value in module.state_dict().items() if key in names}
@@ -327,7 +327,7 @@ def _is_same_model(module: nn.Module, state: Mapping[str, Tensor], names: Collec
 
 
 def _default_misfit(config: RunConfig) -> str:
-    """Why what 2019 started from cannot fit this architecture; nothing, if it can."""
+    """Why the start of the 2019 library cannot fit this architecture; empty if it can."""
     resnet = config.spec.resnet
     if resnet is None:
         return f"nothing to start {config.name} from was published"

@@ -1,4 +1,4 @@
-"""Look into weights files of every kind, and turn one kind into another."""
+"""Show what is in weights files of every kind, and convert between kinds."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ _COUNTER = "num_batches_tracked"
 class _Content:
     kind: str
     tensors: Mapping[str, tuple[tuple[int, ...], str]]
-    """Name to shape and element type."""
+    """Name -> shape and element type."""
     looks_like: str = ""
 
 
 def show(text: str, *, all_tensors: bool = False) -> str:
-    """Describe weights: what they are of, what is in them, and what was stored with them.
+    """Describe weights: their model, their tensors, and what is stored with them.
 
     Args:
         text: As for --weights.
-        all_tensors: List every tensor, not only the first and the last.
+        all_tensors: List every tensor, not only the first and last few.
 
     Raises:
-        WeightsError: They cannot be had or read.
+        WeightsError: The weights cannot be found or read.
     """
     path = resolve_weights(text)
     lines = [f"{path}"]
@@ -93,23 +93,23 @@ def show(text: str, *, all_tensors: bool = False) -> str:
 
 
 def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = False) -> str:
-    """Write weights of any kind as a `.safetensors` of ours, or as a `.pdparams` of 2019.
+    """Write weights of any kind as our `.safetensors`, or as `.pdparams` of the 2019 library.
 
-    What was written is read back and compared, bit for bit, before it gets its name.
+    The file is read back and compared bit for bit before it gets its name.
 
     Args:
         text: As for --weights.
         out: NAME.safetensors or NAME.pdparams.
-        source: The configuration, where the weights have none: a file, or a model's name.
-        overwrite: A file at `out` may be replaced.
+        source: The configuration, if the weights hold none: a file, or the name of a model.
+        overwrite: Replace an existing file `out`.
 
     Returns:
         One line that says what was written.
 
     Raises:
         WeightsError: The weights cannot be read, do not fit, or `out` exists.
-        ConfigError: Nothing says which model they are of.
-        UsageError: `out` ends in something else.
+        ConfigError: It is not known which model the weights belong to.
+        UsageError: `out` has another file ending.
     """
     if out.suffix not in (".safetensors", ".pdparams"):
         raise UsageError(f"{out}: expected NAME.safetensors or NAME.pdparams")
@@ -137,10 +137,10 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
 
 
 def guess_models(names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Tell which models have just these tensors, by our names or PaddlePaddle's.
+    """Find the models with exactly these tensors, by our names or PaddlePaddle's.
 
     Returns:
-        Models, each with the settings (the depth) that it takes.
+        Models, each with its settings (the depth).
     """
     wanted = {name for name in names if not name.endswith(_COUNTER)}
     found: list[tuple[str, dict[str, Any]]] = []
@@ -150,7 +150,7 @@ def guess_models(names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _variants(model: str) -> Iterator[tuple[dict[str, Any], set[str], set[str]]]:
-    """At each of a model's depths, its tensors' names: ours, and those of 2019 if it has any."""
+    """Tensor names for each depth of a model: ours, and those of the 2019 library if it has any."""
     spec = model_spec(model)
     field = spec.settings.model_fields.get("depth")
     depths = get_args(field.annotation) if field is not None else ()
@@ -192,7 +192,7 @@ def _as_models(names: Collection[str]) -> str:
 
 
 def _described(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """What was stored with the weights, a line each."""
+    """What is stored with the weights, one line per field."""
     model = metadata.get("model")
     config: Any = metadata.get("config") or {}
     classes = config.get("model", {}).get("num_classes") if isinstance(config, dict) else None
@@ -219,7 +219,7 @@ def _table(tensors: Mapping[str, tuple[tuple[int, ...], str]], everything: bool)
 
 
 def _with_config(text: str, path: Path, source: ConfigSource) -> Trained:
-    """The configuration given, else stored, else the defaults of the model, fitted to the file."""
+    """The given configuration, else the stored one, else the model's defaults fitted to a file."""
     if exported_kind(path) is not None:
         raise WeightsError(f"{path}: an exported graph; convert the weights it was made from")
     if source.path is not None or _metadata_of(path).get("config"):
@@ -240,12 +240,12 @@ def _with_config(text: str, path: Path, source: ConfigSource) -> Trained:
 
 
 def _metadata_of(path: Path) -> dict[str, Any]:
-    """As `read_metadata`; empty for folders."""
+    """See `read_metadata`; empty for folders."""
     return read_metadata(path) if path.is_file() else {}
 
 
 def _found_settings(path: Path, start: RunConfig) -> dict[str, Any]:
-    """Depth and number of classes, as far as the tensors tell them."""
+    """Depth and number of classes, as far as the tensors show them."""
     is_paddle = sniff(path).startswith("paddle")
     arrays: Mapping[str, Any] = paddle_arrays(path, start) if is_paddle else read_weights(path)[0]
     found: dict[str, Any] = {}
@@ -294,5 +294,5 @@ def _sha256(path: Path) -> str:
 
 
 def _printable(lines: list[str]) -> str:
-    """Without the characters that a terminal would obey: names come from strangers' files."""
+    """Text without control characters for the terminal: names come from files of others."""
     return "\n".join(map(shown, lines))

@@ -1,4 +1,4 @@
-"""Describe events of videos: where ETS, feature files, vocabularies and scores meet."""
+"""Describe events of videos: connects models, features, vocabularies and metrics."""
 
 from videozoo.tasks.captioning.evaluation import evaluate
 from videozoo.tasks.captioning.export import export

@@ -1,4 +1,4 @@
-"""Score a trained captioning model against what people say."""
+"""Score a trained captioning model against sentences of people."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from videozoo.tasks.captioning.scoring import (
 )
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 
-_MOST_SHOWN = 5  # sentences beside those of people
+_MOST_SHOWN = 5  # sentences shown beside those of people
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
@@ -138,7 +138,7 @@ def _scores(
         dense = dense_caption_scores(_predicted(described), _truths(config), meteor=meteor)
         found["dense"] = dense.average
         notes += [line for line in dict.fromkeys((note, dense.note)) if line]
-    except RunError as error:  # the sentences are written; only scores lack a tool
+    except RunError as error:  # the sentences are written; only a tool for scores is missing
         notes.append(f"no scores: {error}")
     return found, notes
 
@@ -161,7 +161,7 @@ def _references(config: RunConfig) -> list[TimedSentences]:
 
 
 def _refuse_other_videos(events: CaptionEvents, config: RunConfig) -> None:
-    """Refuse references of other videos, with which everything said would be wrong."""
+    """Refuse references of other videos: no sentence could match them."""
     described = {one.video for one in events.events}
     for file in _references(config):
         if not described & set(file.videos):

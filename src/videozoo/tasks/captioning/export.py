@@ -1,6 +1,6 @@
-"""Write a trained model that describes events as two ONNX files: the encoder, and a word's step.
+"""Export a trained captioning model as two ONNX files: the encoder, and the step for one word.
 
-The search for the likeliest sentence goes on around them: it is `beam_search`, as for the weights.
+The search for the best sentence is not exported: `beam_search` calls the graphs.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ from videozoo.weights.exported import step_file
 from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (4,), (3, 1), (2, 7, 5), (40, 23))
-"""Frames of the videos of each batch that is compared."""
+"""Frames of the videos in each compared batch."""
 _WORDS, _SENTENCES = 4, 3
-"""How many words are compared, and in how many sentences a video."""
+"""Number of compared words, and of sentences per video."""
 
 
 def export(trained: Trained, request: ExportRequest, *, console: Console | None = None) -> Path:
     """Write a trained model as two ONNX files, compared with the model first.
 
     Returns:
-        The encoder's file, which names the model; that of the step lies beside it.
+        The encoder file, which names the model; the step file lies beside it.
 
     Raises:
         WeightsError: The weights do not fit, or are exported already.
         RunError: A package is missing or too old, a file exists, or the answers differ.
-        UsageError: A format or a flag is for other models.
-        DataError: Nothing tells the model's words.
+        UsageError: A format or a flag is only for other models.
+        DataError: The words of the model are unknown.
     """
     path = onnx_target(trained, request)
     graphs = _graphs_of(trained.config)
@@ -128,7 +128,7 @@ def _graphs_of(config: RunConfig) -> CaptionGraphs:
 
 
 def trace_encoder(encoder: nn.Module, feature_dim: int) -> ExportedProgram:
-    """Turn an encoder, see `CaptionGraphs`, into a graph."""
+    """Turn an encoder (see `CaptionGraphs`) into a graph."""
     videos, frames = (Dim(name, min=1, max=MOST_ROWS) for name in ("N", "T"))
     given = torch.zeros(2, 3, feature_dim), torch.ones(2, dtype=torch.int64)
     with quiet_exporters():
@@ -141,7 +141,7 @@ def trace_encoder(encoder: nn.Module, feature_dim: int) -> ExportedProgram:
 
 
 def trace_step(step: nn.Module, encoder: nn.Module, feature_dim: int) -> ExportedProgram:
-    """Turn a step, see `CaptionGraphs`, into a graph; the encoder tells the sizes between them."""
+    """Turn a step (see `CaptionGraphs`) into a graph; the encoder gives the sizes between them."""
     videos, sentences = (Dim(name, min=1, max=MOST_ROWS) for name in ("N", "K"))
     with torch.no_grad():
         context, start, _ = encoder(torch.zeros(2, 3, feature_dim), torch.ones(2).long())
@@ -167,7 +167,7 @@ def trace_step(step: nn.Module, encoder: nn.Module, feature_dim: int) -> Exporte
 def _largest_difference(
     graph: ExportedCaptioner, encoder: nn.Module, step: nn.Module, config: RunConfig
 ) -> float:
-    """Over what the encoder gives, and a few words of random sentences from there on."""
+    """The largest difference over the encoder outputs and a few words of random sentences."""
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     for frames in _LENGTHS:

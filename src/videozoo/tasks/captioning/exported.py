@@ -13,12 +13,11 @@ from videozoo.tasks.exporting import sha256_of
 from videozoo.weights.exported import GraphRunner, open_graph, step_file
 
 ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
-"""float32 (N, T, feature_dim) and int64 (N,); then what every word adds to its input,
-(N, C), the state before the first word, (N, S), and where every word
-looks, (N, T)."""
+"""Inputs: float32 (N, T, feature_dim) and int64 (N,). Outputs: the context added to the input of
+every word, (N, C), the state before the first word, (N, S), and the attention, (N, T)."""
 STEP_INPUTS, STEP_OUTPUTS = ("context", "words", "states"), ("log_probs", "next_states")
-"""(N, C), int64 (N, K) and (N, K, S); then log-probabilities of the next
-words, (N, K, vocabulary_size), and (N, K, S)."""
+"""Inputs: (N, C), int64 (N, K) and (N, K, S). Outputs: log-probabilities of the next words,
+(N, K, vocabulary_size), and the next states, (N, K, S)."""
 
 
 class ExportedCaptioner:
@@ -45,12 +44,12 @@ class ExportedCaptioner:
         self._step = opened(step, STEP_INPUTS, STEP_OUTPUTS)
 
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Look at videos: features (N, T, feature_dim) and lengths (N,) to `ENCODER_OUTPUTS`."""
+        """Encode videos: features (N, T, feature_dim) and lengths (N,) -> `ENCODER_OUTPUTS`."""
         context, start, attention = self._encoder({"features": features, "lengths": lengths})
         return context, start, attention
 
     def step(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Go one word on: `STEP_INPUTS` to `STEP_OUTPUTS`."""
+        """Advance by one word: `STEP_INPUTS` -> `STEP_OUTPUTS`."""
         found = self._step({"context": context, "words": words, "states": states})
         return found[0], found[1]
 
@@ -71,14 +70,14 @@ class ExportedCaptioner:
 
 
 def second_file(path: Path, sha256: str | None) -> Path:
-    """Find the file for the step beside that of the encoder.
+    """Find the step file beside the encoder file.
 
     Args:
-        path: The encoder's.
-        sha256: Of the other, as the encoder's description tells.
+        path: The encoder file.
+        sha256: The hash of the step file, from the description of the encoder.
 
     Raises:
-        WeightsError: It is missing, or from another export.
+        WeightsError: The file is missing, or from another export.
     """
     step = step_file(path)
     if not step.is_file():

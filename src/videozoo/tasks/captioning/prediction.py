@@ -63,7 +63,7 @@ predict = Prediction(run=_predicted, configured=with_words)
 
 
 def events_of(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:
-    """Events to describe; without inputs, those of `predict.inputs` in the configuration."""
+    """Events to describe; without inputs, from `predict.inputs` of the configuration."""
     if not inputs:
         listed: Path | None = config.predict.inputs
         if listed is None:
@@ -90,7 +90,7 @@ def _prediction(one: EventCaptions, top_k: int) -> dict[str, Any]:
 
 
 def _draw(results: Sequence[EventCaptions], folder: Path) -> list[Path]:
-    """A picture an event: the sentence, and a strip for each word that shows where it looked."""
+    """Draw a picture per event: the sentence, and per word a strip with its attention."""
     names = [f"{one.event.video}_{one.event.start_seconds:g}" for one in results]
     files = picture_names([Path(name.replace(".", "-")) for name in names])
     written: list[Path] = []

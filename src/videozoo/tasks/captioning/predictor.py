@@ -36,14 +36,14 @@ from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 
 Events = Sequence[tuple[float, float]] | Mapping[str, Sequence[tuple[float, float]]]
-"""Starts and ends in seconds: of the events of every video, or by name of the video."""
+"""Starts and ends of events in seconds: the same for every video, or by name of the video."""
 
 
 class Captioner(Predictor):
     """A trained captioning model: describes events of videos. Made by `videozoo.load`.
 
     Attributes:
-        words: Its vocabulary, by number of the word.
+        words: The vocabulary, in the order of the word numbers.
     """
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
@@ -68,12 +68,12 @@ class Captioner(Predictor):
                 features; features (T, dim) as arrays or tensors, called `video 0`, `video 1`, ...
                 by their place; a dict of videos by name; or lists of these. Arrays are taken to be
                 by the extractor that the model learnt from, whose rate tells their times.
-            events: What to describe of features. None: each video as a whole.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
-                warning names it.
+            events: The events to describe. None: each video as a whole.
+            strict: Raise if any input cannot be used. Otherwise it has no result, and a warning
+                names it.
 
         Raises:
-            DataError: Something named is not there or does not fit the model.
+            DataError: An input does not exist or does not fit the model.
         """
         found: dict[str, list[Caption]] = {}
         failed: list[str] = []
@@ -102,7 +102,7 @@ class Captioner(Predictor):
         return [VideoCaptions(video=name, captions=tuple(each)) for name, each in found.items()]
 
     def _asked(self, group: Sequence[Any], first: int, events: Events | None) -> CaptionEvents:
-        """Events of features that are in memory, or events in memory."""
+        """The events to describe, if features or events are given in memory."""
         data, dim = self.config.data, self.config.model.feature_dim
         if are_paths(group):
             if len(group) != 1:

@@ -1,4 +1,4 @@
-"""What a captioning model says of events, from their features."""
+"""Run a captioning model over events, from features of their videos."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from videozoo.weights.exported import ExportedSpec
 
 
 class CaptionModel(Protocol):
-    """What is asked of a network, or of exported graphs."""
+    """The method that a network, or exported graphs, must have."""
 
     def caption(
         self, features: Tensor, lengths: Tensor, *, beam_size: int, max_length: int
@@ -48,9 +48,9 @@ class CaptionModel(Protocol):
 
         Args:
             features: (N, T, feature_dim), padded at the end.
-            lengths: int64 (N,), frames of each video, at least 1.
+            lengths: int64 (N,), frames per video, at least 1.
             beam_size: Sentences to keep per video; 1 decodes greedily.
-            max_length: Words of a sentence at most, its end among them.
+            max_length: The most words of a sentence, with the end sign.
 
         Returns:
             Up to `beam_size` captions per video, the best first.
@@ -60,50 +60,50 @@ class CaptionModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """One way to describe an event."""
+    """One sentence for an event."""
 
     text: str
     words: tuple[str, ...]
-    """The end of the sentence among them, as `<e>`."""
+    """The words, with the end sign `<e>`."""
     log_prob: float
-    """Of the whole sentence."""
+    """Score of the whole sentence."""
     attention: NDArray[np.float32]
-    """(words, T): where in the event the model looked at each; rows sum to 1. Empty where it does
-    not tell."""
+    """(words, T): attention of each word over the frames; rows sum to 1. Empty if the model gives
+    none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventCaptions:
-    """What a model says of one event."""
+    """The sentences of a model for one event."""
 
     event: TimedSentence
     sentences: tuple[Sentence, ...]
-    """The best first."""
+    """The sentences, the best first."""
 
     @property
     def sentence(self) -> str:
-        """The best one."""
+        """The best sentence."""
         return self.sentences[0].text
 
 
 CaptionResults = InferenceResults[EventCaptions, None]
-"""By number of the event."""
+"""Number of the event -> its sentences."""
 
 
 @dataclass
 class CaptionInference:
-    """A captioning model over events."""
+    """A captioning model and the events to run it over."""
 
     model: CaptionModel
     """From `caption_model`."""
     batches: EvalLoader[CaptionBatch]
     accelerator: Accelerator
     events: CaptionEvents
-    """All of them."""
+    """All events."""
     vocabulary: Vocabulary
-    """The model's."""
+    """The vocabulary of the model."""
     settings: CaptionViews
-    """Beam and length."""
+    """Says beam size and length of sentences."""
     counter: None = None
 
     def forward(self, batch: CaptionBatch) -> Sequence[Sequence[Hypothesis]]:
@@ -119,7 +119,7 @@ class CaptionInference:
     def results(
         self, batch: CaptionBatch, outputs: Sequence[Sequence[Hypothesis]]
     ) -> Mapping[int, EventCaptions]:
-        """The same in words."""
+        """The sentence in words."""
         events = self.events.events
         return {
             number: EventCaptions(
@@ -141,7 +141,7 @@ def describe(
     skip_bad: bool = False,
     show: bool = False,
 ) -> CaptionResults:
-    """Run a model over events as `views` say; `show` shows how far it is."""
+    """Run a model over events as `views` say; `show`: with a progress bar."""
     batches = eval_loader(
         CaptionDataset(events, vocabulary, config.data, feature_dim=config.model.feature_dim),
         config.data,
@@ -171,7 +171,7 @@ def _sentence(caption: Hypothesis, vocabulary: Vocabulary, settings: CaptionView
 
 
 def shortfall(described: CaptionResults, events: CaptionEvents) -> Shortfall:
-    """Say which events have no sentence, `data.outside` leaves some out."""
+    """The events without a sentence; `data.outside` leaves some out."""
     without = [f"{video}: no features in {events.features.path}" for video in events.missing]
     outside = [
         event
@@ -188,7 +188,7 @@ def shortfall(described: CaptionResults, events: CaptionEvents) -> Shortfall:
 
 
 def results_file(job: Job[Any], name: str, described: CaptionResults) -> ResultFile:
-    """Sentences in the form of the ActivityNet challenge, as 2019 wrote them."""
+    """Sentences in the format of the ActivityNet challenge, as in the 2019 library."""
     results: dict[str, list[dict[str, Any]]] = {}
     for one in described.by_number.values():
         event = one.event
@@ -200,10 +200,10 @@ def results_file(job: Job[Any], name: str, described: CaptionResults) -> ResultF
 
 
 def check_events(events: CaptionEvents, job: Job[Any]) -> None:
-    """Say what is odd about events, and compare their features with those that were learnt from.
+    """Note what is odd about events, and compare their features with the training features.
 
     Raises:
-        DataError: The features are of another kind, or at another rate.
+        DataError: The features are of another kind, or have another rate.
     """
     job.note(events.notes)
     check_features(events.features.extractor, job.trained, job.say)
@@ -217,7 +217,7 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
     """The words of a trained model: stored with the weights, else in `data.vocabulary`.
 
     Raises:
-        DataError: Nothing tells them, they cannot be used, or the command line names others.
+        DataError: There are none, they cannot be used, or the command line names other words.
     """
     path = trained.config.data.vocabulary
     if trained.vocabulary:
@@ -238,11 +238,11 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
 
 
 def with_words(trained: Trained) -> RunConfig:
-    """The configuration of a trained model, for as many words as it has.
+    """The configuration of a trained model, with the size of its vocabulary.
 
     Raises:
-        DataError: As `trained_vocabulary`.
-        ConfigError: As `sized`.
+        DataError: See `trained_vocabulary`.
+        ConfigError: See `sized`.
     """
     source = str(trained.config.data.vocabulary or trained.path)
     return sized(trained.config, trained_vocabulary(trained), source)
@@ -264,10 +264,10 @@ def vocabulary_to_learn(config: RunConfig) -> Vocabulary:
 
 
 def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
-    """Give the model as many words as the vocabulary has.
+    """Set `model.vocabulary_size` to the size of the vocabulary.
 
     Raises:
-        ConfigError: Another number was asked for.
+        ConfigError: The configuration sets another number.
     """
     asked = "model.vocabulary_size" in config.origins
     size = config.model.vocabulary_size
@@ -277,7 +277,7 @@ def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
             f"agree (--set model.vocabulary_size={len(vocabulary)}), or leave the key out"
         )
     changed = config.replace(source, {"model.vocabulary_size": len(vocabulary)})
-    return replace(changed, origins=config.origins)  # nobody asked for it
+    return replace(changed, origins=config.origins)  # the user did not set it
 
 
 # ---- models -------------------------------------------------------------------------------------

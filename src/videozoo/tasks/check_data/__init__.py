@@ -1,4 +1,4 @@
-"""Account for every video of a data set before a run depends on it.
+"""Check every video of a data set before a run depends on it.
 
 The result of `--json FILE` is one object:
 
@@ -8,13 +8,13 @@ The result of `--json FILE` is one object:
 * `parts`: for each list or part of a folder its `name`, `source`, number of `videos`, `problems`
   (lines that cannot be used, labels out of range), and `classes` (`label`, `name`, and how many
   `videos` of it are readable).
-* `files`: one object a file: `path`, `status`, `reason`, `damage`, `num_bytes`, `num_frames`,
+* `files`: one object per file: `path`, `status`, `reason`, `damage`, `num_bytes`, `num_frames`,
   `seconds`, `height`, `width` (as shown), `frames_per_second`, `codec`, `container`, `rotation`,
   `label` (of a 2019 pickle), `from_cache`.
 * `copies`: files with the same content: `sha256`, and of each its `part`, `path`, `label`.
   `across_parts` is true where they stand in more than one part.
 * `repeats`: the same path more than once in a list: `part`, `path`, `lines`, `labels`.
-* `notes`: what a person should know, one line each.
+* `notes`: remarks for the user, one line each.
 """
 
 import os
@@ -36,7 +36,7 @@ __all__ = ["CheckRequest", "CheckResult", "Item", "Part", "check", "run"]
 
 
 def run(request: CheckRequest, *, console: Console | None = None) -> CheckResult:
-    """Check, print a summary, write the files asked for.
+    """Check the videos, print a summary, write the requested files.
 
     Raises:
         DataError: Something cannot be used; the message counts it and says what to do.
@@ -60,7 +60,7 @@ def run(request: CheckRequest, *, console: Console | None = None) -> CheckResult
 
 
 def check(request: CheckRequest) -> CheckResult:
-    """Open every video that the request names, and compare them.
+    """Open every video of the request, and compare the files.
 
     Raises:
         VideozooError: There is nothing to check.
@@ -105,7 +105,7 @@ def _cores() -> int:
 
 
 class _progress:  # noqa: N801 - used like a function
-    """A bar in a terminal; nothing elsewhere."""
+    """A progress bar in a terminal; elsewhere nothing."""
 
     def __init__(self, total: int) -> None:
         self._total = total

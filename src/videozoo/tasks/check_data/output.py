@@ -1,4 +1,4 @@
-"""A check as a page for people, as JSON, and as a list of what can be used."""
+"""Write the result of a check: as a summary, as JSON, and as a list of usable videos."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _MOST_SHOWN = 5
 
 
 def say(out: Console, text: str, *, style: str = "") -> None:
-    """Print a line that may hold names from users' files."""
+    """Print a line; names from users' files in it are not read as markup."""
     out.print(plain(text), style=style, highlight=False, soft_wrap=True)
 
 
 def show(result: CheckResult, request: CheckRequest, out: Console) -> None:
-    """Print at most some forty lines, however large the set."""
+    """Print a summary of about forty lines at most, for data sets of any size."""
     counts = result.counts
     how = "every frame decoded" if request.deep else "three frames of each decoded (--deep: all)"
     cached = f", {counts['from_cache']:,} from cache" if counts["from_cache"] else ""
@@ -91,7 +91,7 @@ def _show_list(out: Console, title: str, lines: Sequence[str], *, most: int = _M
 
 
 def _middle_cut(text: str, width: int) -> str:
-    """Shorten a line at its front, where paths are alike.
+    """Shorten a line at its front, where the paths of a data set are alike.
 
     >>> _middle_cut("/a/very/long/way/to/some/a.mp4: empty", 30)
     '\u2026/long/way/to/some/a.mp4: empty'
@@ -109,7 +109,7 @@ def _spreads(readable: Sequence[FileReport]) -> dict[str, tuple[float, float, fl
     columns: dict[str, list[float]] = {
         "frames": [report.num_frames or 0 for report in readable],
         "seconds": [report.seconds for report in readable if report.seconds is not None],
-        "frames a second": [
+        "frames per second": [
             report.frames_per_second for report in readable if report.frames_per_second
         ],
         "short side": [min(report.height or 0, report.width or 0) for report in readable],
@@ -149,7 +149,7 @@ def _part_row(part: Part, result: CheckResult) -> dict[str, Any]:
 def verdict(
     result: CheckResult, request: CheckRequest, num_bad: int, problems: Sequence[str]
 ) -> str:
-    """One message: what, how many, what next."""
+    """One error message: what is wrong, how many, what to do next."""
     said: list[str] = []
     if num_bad:
         total = sum(1 for report in result.reports.values() if report.status != "not a video")
@@ -167,7 +167,7 @@ def verdict(
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file whole, or not at all.
+    """Write a text file; a write that fails leaves no half file.
 
     Raises:
         RunError: The disk refuses.
@@ -185,7 +185,7 @@ def _write_lines(file: IO[str], lines: Iterable[str]) -> None:
 
 
 def json_lines(result: CheckResult, request: CheckRequest) -> Iterator[str]:
-    """The JSON object in lines, so that it is never in memory as a whole."""
+    """The JSON object, line by line: a large result is never in memory as one string."""
     asked = {
         "path": str(request.path) if request.path else None,
         "config": str(request.source.path) if request.source.path else None,
@@ -255,7 +255,7 @@ def _file_json(report: FileReport) -> dict[str, Any]:
 
 
 def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
-    """Write `PATH LABEL` lines of what can be used; the number of lines, and remarks."""
+    """Write `PATH LABEL` lines for the usable videos; return the number of lines, and remarks."""
     folder = Path(path_key(path)).parent
     lines: list[str] = []
     remarks: list[str] = []
@@ -271,7 +271,7 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
             line = _list_line(
                 Path(path_key(item.file.path)),
                 folder,
-                None if label is None else label + part.first_label,  # as it was listed
+                None if label is None else label + part.first_label,  # as the list had it
             )
             if line is None:
                 num_unwritable += 1
@@ -290,17 +290,17 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
 
 
 def _list_line(path: Path, folder: Path, label: int | None) -> str | None:
-    """A line of a list beside which `path` is found; None where no list could hold it."""
+    """The line for `path` in a list in that folder; None if no list can hold the name."""
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     if "\n" in name or "\r" in name or name != name.strip():
         return None
     if label is None and name.rpartition(" ")[2].lstrip("-").isdigit():
-        label = -1  # or the end of the name would be taken for one
+        label = -1  # without a label the end of the name would be read as one
     return name if label is None else f"{name} {label}"
 
 
 def _write_bytes(path: Path, lines: Sequence[str]) -> None:
-    """Names that are not UTF-8 stay as they are on the disk."""
+    """Encode text; names that are not UTF-8 keep their bytes on the disk."""
     try:
         with written_aside(path) as aside:
             text = "".join(f"{line}\n" for line in lines)

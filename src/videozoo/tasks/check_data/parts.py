@@ -1,4 +1,4 @@
-"""Which videos there are to check: lists, folders, or what a configuration names."""
+"""Find the videos to check: in lists, in folders, or in the files of a configuration."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class CheckRequest:
     """`videozoo check-data`."""
 
     path: Path | None = None
-    """A folder, a list or one video; None: what the configuration names."""
+    """A folder, a list or one video; None: the data of the configuration."""
     source: ConfigSource = field(default_factory=ConfigSource)
     deep: bool = False
     """Decode every frame, not only the first, middle and last."""
     workers: int | None = None
-    """Processes; by default one a core."""
+    """Processes; None: one per core."""
     base_seconds: float | None = None
-    """How long a small file may take."""
+    """Time limit for a small file."""
     json_path: Path | None = None
     write_good: Path | None = None
     """Where to write a list of the videos that can be used."""
@@ -50,22 +50,22 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One video as a list or folder names it."""
+    """One video of a list or folder."""
 
     file: Found
     name: str
     label: int | None = None
     line: int | None = None
-    """In its list, from 1."""
+    """Line in its list, from 1."""
     may_be_absent: bool = False
-    """The Kinetics CSV may name videos that were never downloaded."""
+    """A missing file is no error: the Kinetics CSV names videos that were never downloaded."""
     is_view: bool = False
-    """Of a list of views, which tells no classes."""
+    """The item comes from a list of views, which holds no classes."""
 
 
 @dataclass(kw_only=True)
 class Part:
-    """One list, or one part of a folder."""
+    """One list, or one part (train, val, test) of a folder."""
 
     name: str
     source: Path
@@ -74,15 +74,15 @@ class Part:
     class_names: Sequence[str] | None = None
     is_folder: bool = False
     num_classes: int | None = None
-    """Of the model, which labels must stay below."""
+    """Classes of the model; labels must be below it."""
     first_label: int = 0
-    """The number that its list gives to the first class."""
+    """The number of the first class in the list, 0 or 1."""
     is_labelled: bool = True
     remarks: list[str] = field(default_factory=list[str])
 
 
 def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
-    """The parts, and how many frames a clip takes (0: unknown)."""
+    """Return the parts, and the number of frames per clip (0: unknown)."""
     path, config, frames = request.path, None, 0
     if request.source.path is not None:
         config = request.source.load()
@@ -133,7 +133,7 @@ def _frames_of_clip(config: RunConfig) -> int:
 
 
 def _configured_parts(config: RunConfig) -> list[Part]:
-    """What a run with this configuration would read."""
+    """The parts that a run with this configuration reads."""
     from videozoo.data import clips
 
     data: clips.ClipData = config.data
@@ -173,7 +173,7 @@ def _configured_parts(config: RunConfig) -> list[Part]:
                 part.problems += _unlabelled(part)
                 if any(item.is_view for item in part.items):
                     part.problems.append(
-                        f"{source}: a list of views, without classes; expected 'PATH LABEL' a line"
+                        f"{source}: a list of views has no classes; expected lines 'PATH LABEL'"
                     )
         except DataError as error:
             part.problems.append(str(error))
@@ -218,7 +218,7 @@ def _list_part(
         if entry is None:
             part.problems.append(f"{path}:{line.number}: {line.problem}")
             continue
-        if entry.video is not None:  # one line a view; its number is not a class
+        if entry.video is not None:  # one line per view; its number is not a class
             if (entry.path, entry.video) in seen:
                 continue
             seen.add((entry.path, entry.video))
@@ -240,7 +240,7 @@ def _list_part(
 
 
 def _unlabelled(part: Part) -> list[str]:
-    """Lines without a class; 2019 pickles hold theirs."""
+    """Problems: lines without a class. The pickles of the 2019 library hold their class inside."""
     bare = [item for item in part.items if item.label is None and not is_pickle(item.file.path)]
     if not bare or not part.is_labelled:
         return []
@@ -248,7 +248,7 @@ def _unlabelled(part: Part) -> list[str]:
 
 
 def _folder_parts(folder: Path) -> Iterator[Part]:
-    """Everything in a folder: by part where it is divided, by class where it has class folders."""
+    """All files of a folder, by part if it is divided, by class if it has class folders."""
     problems: list[str] = []
     part_of: dict[str, str] = {}
     try:
@@ -263,7 +263,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         part = part_of.get(steps[0]) if len(steps) > 1 else None
         found[part or ("beside the parts" if is_divided else "folder")].append(file)
     depth = 1 if is_divided else 0
-    # those of the training part, as a run takes them
+    # the class names of the training part, as in a run
     names = class_order(
         _class_folders(folder, found.get("train") or found.get("folder") or (), depth)
     )
@@ -288,7 +288,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
 
 
 def _class_folders(folder: Path, files: Iterable[Found], depth: int) -> set[str]:
-    """Names of the class folders, or none where videos lie beside them or there is only one."""
+    """Names of the class folders; none if videos lie beside them, or if there is only one."""
     names: set[str] = set()
     for file in files:
         steps = file.path.relative_to(folder).parts
@@ -305,5 +305,5 @@ def _step(folder: Path, file: Found, depth: int) -> str:
 
 
 def path_key(path: Path) -> str:
-    """The path by which a file is known here: absolute, with links as they are named."""
+    """The key of a file: its absolute path, links not resolved."""
     return os.path.abspath(path)  # noqa: PTH100 - links stay as they are named

@@ -1,4 +1,4 @@
-"""Check files of features, as the tagging models read them: every record, and its labels."""
+"""Check feature files of tagging models: every record, and its labels."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class _Needs:
-    """What a model asks of records."""
+    """What a model requires of records."""
 
     num_classes: int | None = None
     shape: FeatureShape | None = None
 
 
 def run_records(request: CheckRequest, *, console: Console | None = None) -> bool:
-    """Read every record that the request names, print what they are, write the file asked for.
+    """Read every record of the request, print a summary, write the requested file.
 
     Returns:
-        False where it names no files of features: then they are videos.
+        False if the request names no feature files; then it is about videos.
 
     Raises:
         DataError: Some record cannot be used.
@@ -123,7 +123,7 @@ def _notes(seen: Survey, needs: _Needs) -> list[str]:
 
 
 def _shared(seen: Survey, before: Mapping[str, set[str]]) -> list[str]:
-    """Lines about videos that stand twice in a part, or in another too."""
+    """Notes about videos that stand twice in a part, or also in another part."""
     lines: list[str] = []
     if repeated := [name for name, count in seen.names.items() if count > 1]:
         lines.append(f"{counted(len(repeated), 'name')} more than once, e.g. {repeated[0]}")
@@ -146,7 +146,7 @@ def _show(
     say(out, f"  {counted(len(records), 'record')} in {files}; {seen.looked_at:,} can be used")
     streams = ", ".join(f"{stream} ({n:,})" for stream, n in seen.streams.items())
     if streams:
-        say(out, f"  streams, values a frame, numbers (records): {streams}")
+        say(out, f"  streams, values per frame, numbers (records): {streams}")
     if seen.counts:
         low, high = min(seen.counts), max(seen.counts)
         say(out, f"  labels: {len(seen.counts):,} different ones from {low} to {high}")

@@ -1,4 +1,4 @@
-"""What a check found: reports put together, compared, and put into words."""
+"""The result of a check: reports of all files, comparisons, and notes in words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from videozoo.tasks.check_data.parts import Item, Part, path_key
 
 @dataclass(kw_only=True)
 class CheckResult:
-    """What `check` found."""
+    """The result of `check`."""
 
     parts: list[Part]
     reports: dict[str, FileReport]
-    """By absolute path."""
+    """Absolute path -> report."""
     copies: list[list[tuple[str, Item, str]]] = field(default_factory=list[Any])
     """Files with the same content: (part, item, sha256)."""
     repeats: list[tuple[str, list[Item]]] = field(default_factory=list[Any])
@@ -34,7 +34,7 @@ class CheckResult:
 
     @property
     def counts(self) -> Counter[str]:
-        """Files by status; `damaged` ones are readable too."""
+        """Number of files by status; `damaged` files also count as readable."""
         counts: Counter[str] = Counter(report.status for report in self.reports.values())
         counts["damaged"] = sum(bool(report.damage) for report in self.reports.values())
         counts["from_cache"] = sum(report.from_cache for report in self.reports.values())
@@ -58,7 +58,7 @@ class CheckResult:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with the lists themselves."""
+        """Problems of the lists themselves."""
         return [problem for part in self.parts for problem in part.problems]
 
 
@@ -72,7 +72,7 @@ def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
         result.repeats += [(part.name, same) for same in by_path.values() if len(same) > 1]
         for same in by_path.values():
             digest = hashes.get(result.report_of(same[0]).path)
-            # a path that two parts name is a copy too, though no other file is as large
+            # a path in two parts is a copy too, even if no other file has its size
             key = digest or f"path {path_key(same[0].file.path)}"
             if result.report_of(same[0]).is_readable:
                 by_hash[key].append((part.name, same[0], digest or ""))
@@ -80,7 +80,7 @@ def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
 
 
 def check_labels(part: Part, result: CheckResult) -> None:
-    """Report labels that no model could use, and guess why."""
+    """Report labels out of range, and guess the reason."""
     count = part.num_classes
     if part.class_names is not None and not part.is_folder:
         count = min(count or len(part.class_names), len(part.class_names))
@@ -106,12 +106,12 @@ def check_labels(part: Part, result: CheckResult) -> None:
 
 
 def label_of(item: Item, result: CheckResult) -> int | None:
-    """The class of a video: as listed, or as a 2019 pickle says itself."""
+    """The class of a video: from its list, or from inside a pickle of the 2019 library."""
     return item.label if item.label is not None else result.report_of(item).label
 
 
 def class_counts(part: Part, result: CheckResult) -> Counter[int]:
-    """Readable videos by label."""
+    """Number of readable videos by label."""
     return Counter(
         label
         for item in part.items
@@ -128,17 +128,17 @@ def all_labels(part: Part, result: CheckResult) -> list[int]:
 
 
 def class_name(part: Part, label: int) -> str:
-    """What a part calls a class: its number, where nothing names it."""
+    """The name of a class in a part; its number if it has no name."""
     names = part.class_names
     return names[label] if names is not None and 0 <= label < len(names) else str(label)
 
 
 def find_notes(result: CheckResult, frames_needed: int) -> list[str]:
-    """What a person should know beside what is plainly wrong, most telling first.
+    """Notes for the user about things that may be wrong, the most important first.
 
     Args:
-        result: With `copies` and `repeats` filled in.
-        frames_needed: Frames a clip takes; 0: unknown.
+        result: The result, with `copies` and `repeats` already filled in.
+        frames_needed: Frames per clip; 0: unknown.
     """
     notes = [
         *_copy_notes(result),
@@ -232,7 +232,7 @@ def _class_notes(result: CheckResult) -> Iterator[str]:
 
 
 def _ending_notes(result: CheckResult) -> Iterator[str]:
-    """Videos that a run over the folder would not see, for their ending."""
+    """Videos that a run over the folder ignores because of their file ending."""
     hidden = [
         report.path
         for part in result.parts
@@ -250,7 +250,7 @@ def _ending_notes(result: CheckResult) -> Iterator[str]:
 
 
 def counted(count: int, word: str) -> str:
-    """A count and its word.
+    """A count with its noun, in the plural where needed.
 
     >>> counted(1, "video"), counted(1200, "video")
     ('1 video', '1,200 videos')

@@ -1,4 +1,4 @@
-"""Classify clips: where models, videos, metrics and the training loop meet."""
+"""Classify clips: connects models, videos, metrics and the training loop."""
 
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.evaluation import evaluate

@@ -1,4 +1,4 @@
-"""What training, evaluation and prediction of clip models share."""
+"""Clip shape and class names, for training, evaluation and prediction of clip models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from videozoo.types import Classification, ClipShape
 
 
 def clip_shape(config: RunConfig) -> ClipShape:
-    """Frames that the configured model takes in at once."""
+    """The shape of the clips that the configured model takes."""
     task = config.spec.task
     if not isinstance(task, Classification):
         raise ConfigError(f"model {config.name!r} does not take video clips")
@@ -21,11 +21,11 @@ def clip_shape(config: RunConfig) -> ClipShape:
 
 
 def configured_class_names(config: RunConfig) -> list[str] | None:
-    """Names of the classes, where anything tells them."""
+    """Class names, if the weights or the configuration hold them."""
     return agreeing_names(class_names(config.data), config)
 
 
 def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
-    """Class names: stored with the weights, else configured, else the bare numbers."""
+    """Class names: stored with the weights, else configured, else the class numbers."""
     found = trained.class_names or configured_class_names(config)
     return list(found) if found else [str(number) for number in range(config.model.num_classes)]

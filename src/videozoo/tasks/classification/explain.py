@@ -1,4 +1,4 @@
-"""Why a clip model says what it says of a video: which places of which frames."""
+"""Explain a prediction of a clip model: which places of which frames support it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from videozoo.tasks.classification.common import clip_shape
 
 @dataclass(frozen=True)
 class Explained:
-    """What in one clip speaks for a class."""
+    """Heat maps of one clip: the places that support a class."""
 
     seen: SeenFrames
-    """One frame a step of the network's input: of frames seen as a stack, the middle one."""
+    """One frame per step of the network's input; the middle one of stacked frames."""
     heat: NDArray[np.float32]
     """(T, h, w) in [0, 1], for each frame of `seen`."""
     shares: list[float]
-    """Of each frame in all the heat; they sum to 1, or are all 0 where nothing speaks for it."""
+    """Share of each frame in the heat; sums to 1, or is all 0 if nothing supports the class."""
     frames_per_second: float | None
 
 
 def explain(module: nn.Module, entry: ClipEntry, config: RunConfig, label: int) -> Explained:
-    """Find what speaks for a class in the middle clip of a video, its centre crop.
+    """Find the places that support a class, in the centre crop of the middle clip of a video.
 
-    Where the network pools along time, the frames of one step share its heat.
+    If the network pools along time, the frames of one step share its heat.
 
     Args:
-        module: In evaluation mode, on its device.
+        module: The network in evaluation mode, on its device.
         entry: The video.
-        config: Made for the views of prediction.
+        config: The configuration for the views of prediction.
         label: Number of the class.
 
     Raises:
@@ -64,7 +64,7 @@ def explain(module: nn.Module, entry: ClipEntry, config: RunConfig, label: int) 
         for each in grad_cam(module, pixels, torch.tensor([label], device=device))
     )
 
-    steps = np.arange(len(view)) * len(heat) // len(view)  # which step of the map saw a frame
+    steps = np.arange(len(view)) * len(heat) // len(view)  # the step of the map for each frame
     run = plan.frames_per_step
     middle = 3 * (run // 2)
     return Explained(

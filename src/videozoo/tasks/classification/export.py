@@ -1,7 +1,7 @@
 """Write a trained clip model as one file: pixels in, scores out.
 
-The graph normalises by itself and ends in a softmax, and any number of clips goes through it at
-once. It is compared with the model before the file is kept.
+The graph normalises its input and ends in a softmax; the batch can have any size. It is compared
+with the model before the file is kept.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ from videozoo.weights.exported import (
 from videozoo.weights.pt2 import is_known
 from videozoo.weights.whole_files import written_aside
 
-_BATCH_SIZES = (1, 2, 3)  # of random clips; the graph is traced with 2
+_BATCH_SIZES = (1, 2, 3)  # batches of random clips to compare; the graph is traced with 2
 _MOST_REAL = 3  # videos compared
 
 Write = Callable[[Path, Description], None]
 
 
 class ScoringGraph(nn.Module):
-    """What is exported: a network between normalising and softmax."""
+    """The exported module: normalising, the network, softmax."""
 
     def __init__(self, network: nn.Module, data: ClipData) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class ScoringGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the graph's scores are from the model's, over all clips and classes."""
+    """Differences between the scores of the graph and the model, over all clips and classes."""
 
     random: float
     """The largest difference on clips of random pixels."""
     real: float | None
-    """The same on clips of videos, where there were any."""
+    """The same on clips of videos; None without videos."""
     videos: tuple[str, ...] = ()
-    """Their names."""
+    """Names of these videos."""
 
     @property
     def largest(self) -> float:
@@ -108,7 +108,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     Raises:
         WeightsError: The weights do not fit, or are exported already.
         RunError: A package is missing, the file exists, or its scores are not the model's.
-        UsageError: The file's suffix does not agree with the format.
+        UsageError: The file suffix does not match the format.
         VideoError: `request.video` cannot be read.
     """
     kind, path = export_target(trained, request)
@@ -175,7 +175,7 @@ def _view_notes(views: ClipPredict) -> Iterator[str]:
 
 
 def _writer(network: nn.Module, config: RunConfig, kind: Kind) -> Write:
-    """Trace the model once; the description can then be written as often as it changes."""
+    """Trace the model once; return a function that writes the file with a description."""
     program = trace(network, config)
     if kind == "torch-export":
         _refuse_unknown(program)
@@ -187,8 +187,8 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
     """Turn a network in evaluation mode into a graph from uint8 clips to scores.
 
     Args:
-        network: Left as it is.
-        config: Says which clips it takes.
+        network: Not changed.
+        config: Says the shape of the clips.
     """
     folded = build(config)
     folded.load_state_dict(network.state_dict())
@@ -196,7 +196,7 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
     fold_batch_norms(folded)
     plan = eval_plan(clip_shape(config), config.data, config.predict)
     side = plan.crop_size
-    # two clips: PyTorch takes a single one for a fact about every batch
+    # two clips: with one, PyTorch fixes the batch size at 1
     clips = torch.zeros(2, plan.num_steps, 3 * plan.frames_per_step, side, side, dtype=torch.uint8)
     batch = Dim("N", min=1, max=MOST_ROWS)
     with quiet_exporters():
@@ -209,7 +209,7 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
 
 
 def _refuse_unknown(program: ExportedProgram) -> None:
-    """Raise RunError where a graph holds what the reader of `.pt2` files would refuse."""
+    """Raise RunError if our reader of `.pt2` files would refuse an operation of the graph."""
     for node in program.graph.nodes:
         name = f"torch.ops.{node.target}"
         if node.op == "call_function" and not is_known(name):
@@ -293,7 +293,7 @@ class _RealClips:
 def _real_clips(
     config: RunConfig, video: Path | None, say: Callable[[str], None]
 ) -> _RealClips | None:
-    """Cut one clip from each of a few videos: the one named, or the first that are configured."""
+    """Cut one clip from each of a few videos: the named one, or the first of the configuration."""
     if video is not None:
         return _cut(config, find_videos(video)[:_MOST_REAL], skip_bad=False)
     why = "the configuration names none"
@@ -318,11 +318,11 @@ def _cut(config: RunConfig, entries: Sequence[ClipEntry], *, skip_bad: bool) -> 
     return _RealClips(torch.cat([clips for clips, _ in cut]), tuple(names))
 
 
-# --- what the user is told -------------------------------------------------------------------
+# --- messages for the user -------------------------------------------------------------------
 
 
 def _a_video(config: RunConfig) -> Path | None:
-    """One that is configured, where there is any."""
+    """A video of the configuration, if there is one."""
     try:
         return load_entries(config.data, "test")[0].path
     except DataError:

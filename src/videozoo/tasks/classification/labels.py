@@ -1,4 +1,4 @@
-"""What there is to learn from labelled videos: said, or refused, before the first step."""
+"""Check the labels of videos before training: notes on what is odd, errors on what is useless."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from videozoo.errors import DataError, few
 
 
 def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
-    """Refuse to train where there is nothing to tell apart.
+    """Refuse to train if all videos have the same class.
 
     Args:
-        entries: To learn from. 2019 pickles, whose classes are not known yet, are not judged.
+        entries: Training videos. Pickles of the 2019 library are not judged: their classes are not
+            read yet.
         source: The folder or list they come from.
 
     Raises:
@@ -44,21 +45,21 @@ def remarks(
     num_classes: int,
     names: Sequence[str] | None,
 ) -> Iterator[str]:
-    """What a person should know of the videos that a model is to learn from.
+    """Notes for the user about the training videos.
 
     Args:
-        entries: To learn from.
-        held_out: To check with.
-        source: The folder or list that those to learn from come from.
-        num_classes: Of the model.
-        names: Of the classes.
+        entries: Training videos.
+        held_out: Validation videos.
+        source: The folder or list of the training videos.
+        num_classes: Classes of the model.
+        names: Class names.
     """
     loose = loose_videos(source) if source.is_dir() else []
     if loose:
         names_of = few((path.name for path in loose), 1)
         yield f"{source}: left out, for they lie beside the class folders: {names_of}"
     counts = Counter(entry.label for entry in entries)
-    if None not in counts:  # 2019 pickles hold their labels, and are not opened here
+    if None not in counts:  # pickles of the 2019 library hold their labels inside
         absent = [label for label in range(num_classes) if not counts[label]]
         if absent:
             yield (
@@ -97,7 +98,7 @@ def remarks(
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """The same for all names of a file, links too."""
+    """A key that is equal for all paths of a file, also through links."""
     try:
         found = path.stat()
     except OSError:

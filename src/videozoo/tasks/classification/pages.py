@@ -1,4 +1,4 @@
-"""The parts of a report on clip models, and the page that evaluation writes."""
+"""Parts of reports on clip models, and the report page of an evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from videozoo.tasks.classification.scoring import ClipResults
 from videozoo.tasks.pages import run_of, versions
 
 _MOST_CLASSES = 32  # rows of a confusion matrix that can be read
-_MOST_SHOWN_CLASSES = 30  # of more than `_MOST_CLASSES`
+_MOST_SHOWN_CLASSES = 30  # rows if there are more than `_MOST_CLASSES`
 _MOST_PAIRS = 20
 _MOST_ERRORS = 8
 _OTHERS = "(all others)"
@@ -38,15 +38,15 @@ def evaluation_page(
     views: ClipViews,
     names: Sequence[str],
 ) -> Report:
-    """Everything about one evaluation.
+    """All results of one evaluation, as a page.
 
     Args:
-        facts: What `eval.json` holds.
-        scored: With the results of every video.
-        entries: The whole list.
-        config: Made for these views.
+        facts: The content of `eval.json`.
+        scored: The results of every video.
+        entries: The whole list of videos.
+        config: The configuration for these views.
         views: The `eval:` section.
-        names: Of all classes.
+        names: Names of all classes.
     """
     labelled = [result for result in scored.by_number.values() if result.label is not None]
     sure = [float(result.scores.max()) for result in labelled]
@@ -111,20 +111,20 @@ def _headlines(facts: Mapping[str, Any], error: float, looks: str) -> list[Headl
         Headline(
             label="mean of the classes",
             value=percent(metrics["mean_class"]),
-            note="every class counts alike",
+            note="every class has the same weight",
             share=metrics["mean_class"],
         ),
         Headline(
             label="calibration error",
             value=percent(error),
-            note="mean gap between how sure and how right; 0 is best",
+            note="mean gap between score and accuracy; 0 is best",
         ),
     ]
     return headlines
 
 
 def _class_table(scored: ClipResults, names: Sequence[str]) -> Table:
-    """All classes that have videos: in their own order, or the worst first where there are many."""
+    """All classes that have videos: in order, or the worst first if there are many."""
     seen = [row for row in scored.counter.accuracy.per_class() if row.total]
     note = (
         f"{len(names) - len(seen)} classes have no videos here." if len(seen) < len(names) else ""
@@ -142,7 +142,7 @@ def _class_table(scored: ClipResults, names: Sequence[str]) -> Table:
 
 def _reliability(bins: Sequence[Any], error: float) -> Reliability:
     return Reliability(
-        title="How sure, and how right",
+        title="Calibration: score and accuracy",
         bins=bins,
         note=f"Expected calibration error: {percent(error)}, over ten bins of the best score.",
     )
@@ -151,12 +151,12 @@ def _reliability(bins: Sequence[Any], error: float) -> Reliability:
 def confusion_of(
     counts: NDArray[np.int64], names: Sequence[str], title: str = "Which for which"
 ) -> Confusion:
-    """The whole table, or with many classes the worst of them, and the commonest errors of all.
+    """The confusion matrix (of many classes, the worst), and the most frequent errors.
 
     Args:
-        counts: (C, C), row the true class, column the answer.
-        names: Of the C classes.
-        title: Of the section.
+        counts: (C, C); row: true class, column: predicted class.
+        names: Names of the C classes.
+        title: Title of the section.
     """
     whole = Confusion(title=title, counts=counts, class_names=names)
     if len(names) <= _MOST_CLASSES:
@@ -180,11 +180,11 @@ def confusion_of(
 
 
 def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
-    """Loss, top-1 accuracy and learning rate by epoch, of one run or of several to compare.
+    """Loss, top-1 accuracy and learning rate by epoch, for one run or several.
 
     Args:
-        runs: By the name to show.
-        chance: Accuracy of guessing.
+        runs: Name in the legend -> run.
+        chance: Accuracy of random guessing.
     """
     loss: list[Curve] = []
     top1: list[Curve] = []
@@ -221,15 +221,15 @@ def card(
     views: ClipViews,
     names: Sequence[str],
 ) -> PredictionCard:
-    """One video, what the model saw of it and says of it.
+    """One video: its input frames and the predicted classes.
 
     Args:
         views_of_video: From `views_by_video`.
         top: Classes with their scores, best first.
-        truth: The true class, where known.
-        config: Made for these views.
-        views: The section with them.
-        names: Of all classes.
+        truth: The true class; None if unknown.
+        config: The configuration for these views.
+        views: The section with the views.
+        names: Names of all classes.
 
     Raises:
         VideoError: The video cannot be read.
@@ -251,15 +251,15 @@ def worst_errors(
     *,
     most: int = _MOST_ERRORS,
 ) -> list[PredictionCard]:
-    """Videos on which the model was surest and wrong, surest first; see `card`.
+    """The wrong predictions with the highest scores, highest first; see `card`.
 
     Args:
         results: As in `eval.json`: `video`, `label`, `top`.
-        entries: The whole list.
-        config: Made for these views.
-        views: The section with them.
-        names: Of all classes.
-        most: As many at most.
+        entries: The whole list of videos.
+        config: The configuration for these views.
+        views: The section with the views.
+        names: Names of all classes.
+        most: The largest number of videos.
     """
     wrong = [row for row in results if row["label"] not in (None, row["top"][0][0])]
     wrong.sort(key=lambda row: -row["top"][0][1])
@@ -269,6 +269,6 @@ def worst_errors(
         group, top = groups[row["video"]], [(number, score) for number, score in row["top"]]
         try:
             cards.append(card(group, top, row["label"], config, views, names))
-        except DataError:  # it was there a moment ago; the numbers stand
+        except DataError:  # the file was readable before; its results stay valid
             continue
     return cards

@@ -1,4 +1,4 @@
-"""What a clip model saw of a video, and pictures of its answers."""
+"""The input frames of a clip model, and pictures of its predictions."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from videozoo.tasks.requests import PredictRequest
 
 
 def seen_frames(views_of_video: Sequence[ClipEntry], config: RunConfig, views: ClipViews) -> Look:
-    """Frames of a video as a model gets them: every clip of it, the centre crop of each.
+    """The input frames of a model for a video: the centre crop of every clip.
 
     Args:
         views_of_video: From `views_by_video`.
-        config: Made for these views (`with_views`).
+        config: The configuration for these views (`with_views`).
         views: The `eval:` or `predict:` section.
 
     Raises:
@@ -61,7 +61,7 @@ def seen_frames(views_of_video: Sequence[ClipEntry], config: RunConfig, views: C
 
 @dataclass(frozen=True)
 class Look:
-    """Frames that a model saw, and how fast they follow each other in the video."""
+    """Input frames of a model, and their rate in the video."""
 
     seen: SeenFrames
     frames_per_second: float | None
@@ -70,9 +70,9 @@ class Look:
 def _clips_of(
     views_of_video: Sequence[ClipEntry], plan: ViewPlan
 ) -> list[tuple[ClipEntry, int | None]]:
-    """Entry and clip number of each clip; those that differ only in their crop count once."""
+    """Entry and number of each clip; views that differ only in their crop count once."""
     first = views_of_video[0]
-    if first.crop_index is not None:  # a 2019 list, which says itself which views
+    if first.crop_index is not None:  # a list of the 2019 library, which names the views
         listed = {entry.clip_index: entry for entry in views_of_video}
         return [(entry, clip) for clip, entry in listed.items()]
     if plan.num_clips == 1:
@@ -83,7 +83,7 @@ def _clips_of(
 def look_at(
     reader: VideoReader, entry: ClipEntry, plan: ViewPlan, clip: int | None = None
 ) -> SeenFrames:
-    """One clip of a video, frame by frame, its first crop."""
+    """One clip of a video, frame by frame, in its first crop."""
     rule, span = centre_rule(reader), entry_span(entry, reader)
     numbers = eval_frames(reader, plan, clip=clip, centre=rule, span=span)
     view = eval_views(reader, plan, clip=clip, centre=rule, span=span)[0]
@@ -101,10 +101,10 @@ def one_by_one(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list[str]:
-    """Name what will be written of each video, before any work is done.
+    """Choose the names of the pictures of each video, before any work is done.
 
     Raises:
-        RunError: Something written would take the place of something to read.
+        RunError: A picture or video would overwrite an input.
     """
     assert request.save_dir is not None, "as the task has chosen it"
     paths = [views[0].path for views in views_by_video(entries)]
@@ -122,13 +122,13 @@ def check_outputs(entries: Sequence[ClipEntry], request: PredictRequest) -> list
 
 
 class Drawn(NamedTuple):
-    """What was drawn of one video."""
+    """The pictures of one video."""
 
     facts: dict[str, Any]
     """For `predictions.json`."""
     files: list[Path]
     problem: str | None
-    """Why no more could be drawn."""
+    """Why some could not be drawn."""
 
 
 def draw_predictions(
@@ -141,19 +141,19 @@ def draw_predictions(
     class_names: Sequence[str],
     module: nn.Module | None,
 ) -> dict[int, Drawn]:
-    """Write the annotated videos, contact sheets and explanations, shared by all processes.
+    """Write annotated videos, contact sheets and explanations; all processes share the work.
 
     Args:
-        entries: The whole list.
-        results: By place of the video.
-        config: Made for the views of prediction.
-        request: Says what to write, and where to.
+        entries: The whole list of videos.
+        results: Place of the video -> its result.
+        config: The configuration for the views of prediction.
+        request: Says what to write, and where.
         accelerator: The processes.
-        class_names: Of all classes.
-        module: To explain; None: not asked for.
+        class_names: Names of all classes.
+        module: The network to explain; None: write no explanations.
 
     Returns:
-        By place of the video, on every process.
+        Place of the video -> its pictures, in every process.
 
     Raises:
         VideoError: A video cannot be read, and `request.strict` is set.
@@ -174,7 +174,7 @@ def draw_predictions(
                 if module is not None:
                     label, score = results[place].top(1)[0]
                     job.explain(drawn, module, label, class_names[label], score)
-            except DataError as error:  # read well enough to be classified
+            except DataError as error:  # the video was readable enough to be classified
                 if request.strict:
                     raise
                 written[place] = drawn._replace(problem=f"not drawn: {error}")
@@ -195,7 +195,7 @@ def _answer(result: VideoResult, names: Sequence[str], k: int) -> Answer:
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything to write of one video."""
+    """The pictures to write for one video."""
 
     views: Sequence[ClipEntry]
     name: str
@@ -224,7 +224,7 @@ class _Job:
     def explain(
         self, drawn: Drawn, module: nn.Module, label: int, class_name: str, score: float
     ) -> None:
-        """The picture of where the network looked, and the share of each frame."""
+        """Write the picture of where the network looked, with the share of each frame."""
         found = explain(module, self.views[0], self.config, label)
         path = self._path("_explained.png")
         sheet = explained_sheet(

@@ -1,4 +1,4 @@
-"""Say what happens in videos."""
+"""Classify videos with a trained clip model."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def input_entries(
 ) -> list[ClipEntry]:
     """Videos to predict on: files, folders, patterns (`clips/*.mp4`) and lists, in any mixture.
 
-    Without inputs, those of `predict.inputs` in the configuration. Lists that give classes by name
-    are read with `class_names`, those of the model.
+    Without inputs, `predict.inputs` of the configuration is used. `class_names` are those of the
+    model, for lists that name classes.
 
     Raises:
-        DataError: Something named is not there, or holds no video.
+        DataError: An input does not exist, or holds no video.
     """
     if not inputs:
         listed: Path | None = config.predict.inputs

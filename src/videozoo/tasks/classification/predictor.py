@@ -33,7 +33,7 @@ from videozoo.types import Classification
 
 
 class Classifier(Predictor):
-    """A trained clip model: says what happens in videos. Made by `videozoo.load`.
+    """A trained clip model: classifies videos. Made by `videozoo.load`.
 
     Frames are picked, scaled and normalised as in training, or as the `predict:` section says.
     """
@@ -47,21 +47,20 @@ class Classifier(Predictor):
         super().__init__(trained, getattr(self._score, "module", None))
 
     def predict(self, *videos: Video | Sequence[Video], strict: bool = True) -> list[VideoLabels]:
-        """Score videos; the `.labels` of each result are all classes, the best first.
+        """Score videos; `.labels` of each result holds all classes, the best first.
 
         Args:
             videos: Paths (files, folders, patterns or lists), videos from `videozoo.open_video`,
                 frames uint8 (T, H, W, 3), RGB, as arrays or tensors, or lists of any of these.
                 Open videos stay open. Arrays are called `video 0`, `video 1`, ... by their place
                 among the inputs.
-            strict: One video of many that cannot be read ends it. Otherwise it has no result, and
-                a warning names it. Damaged ones are read as far as they decode; a warning names
-                them too.
+            strict: Raise if any video cannot be read. Otherwise the video has no result, and a
+                warning names it. Damaged videos are read as far as they decode, with a warning.
 
         Raises:
-            DataError: Something named is not there, or no video can be read.
-            VideoError: A video cannot be read, or an array is no frames; where it is the only
-                one, also without `strict`.
+            DataError: An input does not exist, or no video can be read.
+            VideoError: A video cannot be read, or an array does not hold frames; for a single
+                video also without `strict`.
         """
         results: list[VideoLabels] = []
         place = 0
@@ -76,10 +75,10 @@ class Classifier(Predictor):
         return results
 
     def embed(self, video: Video) -> NDArray[np.float32]:
-        """Turn a video into a vector: what the classifier reads, the mean over the views.
+        """Turn a video into a vector: the input of the classifier, averaged over the views.
 
         Args:
-            video: As of `predict`; a path is of one file.
+            video: See `predict`; a path must be one file.
 
         Returns:
             float32 (feature_dim,).
@@ -135,7 +134,7 @@ class Classifier(Predictor):
     def _over_views(
         self, of_views: Callable[[Tensor], NDArray[Any]], reader: VideoReader
     ) -> NDArray[Any]:
-        """What a function of views, uint8 (V, T, C, H, W), gives for all views of a video."""
+        """Apply a function of views, uint8 (V, T, C, H, W), to all views of a video."""
         settings: ClipViews = self.config.predict
         plan = eval_plan(clip_shape(self.config), self.config.data, settings)
         rows: list[NDArray[Any]] = []

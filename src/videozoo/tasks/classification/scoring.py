@@ -1,4 +1,4 @@
-"""What a clip model says of videos, over every view of each."""
+"""Score videos with a clip model, averaged over their views."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind
 
 Scores = NDArray[np.floating[Any]]
 ClipScorer = Callable[[Tensor], Scores]
-"""From views, uint8 (V, T, C, H, W), to scores (V, num_classes)."""
+"""Views, uint8 (V, T, C, H, W) -> scores (V, num_classes)."""
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What a model says of one video."""
+    """The scores of one video."""
 
     name: str
     path: str
     label: int | None
-    """The true class, where known."""
+    """The true class; None if unknown."""
     scores: Scores
     """(num_classes,), summing to 1: the mean over the views."""
 
@@ -60,24 +60,24 @@ class VideoResult:
 
 @dataclass
 class ClipCounts:
-    """What is counted over all videos."""
+    """Metrics, counted over all videos."""
 
     accuracy: AccuracyCounter
-    """Of videos: their views averaged."""
+    """Metrics of videos, with averaged views."""
     num_views: int = 0
 
     def merge(self, other: ClipCounts) -> None:
-        """Add what another process has seen."""
+        """Add the counts of another process."""
         self.accuracy.merge(other.accuracy)
         self.num_views += other.num_views
 
 
 ClipResults = InferenceResults[VideoResult, ClipCounts]
-"""By place of the video in the list."""
+"""Place of the video in the list -> its result."""
 
 
 class ClipInference:
-    """A clip model over every view of every video.
+    """A clip model and the videos to run it over, with all their views.
 
     Memory is bounded by `views.batch_size` views at a time; only one running sum per video is kept
     until its last view has come.
@@ -93,15 +93,15 @@ class ClipInference:
         views: ClipViews,
         skip_bad: bool = False,
     ) -> None:
-        """Say what is scored.
+        """Prepare the run.
 
         Args:
             score: The model: a `ModuleScorer`, or from `scorer_of`.
-            config: Says how videos are cut.
-            entries: The whole list.
+            config: Says how clips are cut from videos.
+            entries: The whole list of videos.
             accelerator: The processes.
-            views: How many looks at each video.
-            skip_bad: Go on without videos that cannot be read.
+            views: Says the number of views per video.
+            skip_bad: Continue without videos that cannot be read.
         """
         classes = config.model.num_classes
         dataset = ViewDataset(entries, clip_shape(config), config.data, views, num_classes=classes)
@@ -118,7 +118,7 @@ class ClipInference:
         return np.concatenate([self._score(clips) for clips in batch.clips.split(self._most_views)])
 
     def results(self, batch: ClipBatch, outputs: Scores) -> Mapping[int, VideoResult]:
-        """Mean scores of the videos whose last view is in the batch."""
+        """Return mean scores of the videos whose last view is in the batch."""
         found: dict[int, VideoResult] = {}
         rows = zip(batch.videos.tolist(), batch.labels.tolist(), outputs, strict=True)
         for video, label, row in rows:
@@ -135,7 +135,7 @@ class ClipInference:
 
 
 def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[int], int]:
-    """How many views of a video come: as planned, or as many as a 2019 test list has lines."""
+    """Views of a video: as planned, or as many as its lines in a test list of the 2019 library."""
     planned = plan.num_clips * plan.num_crops
     groups = views_by_video(entries)
     return lambda video: planned if groups[video][0].crop_index is None else len(groups[video])
@@ -144,7 +144,7 @@ def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[
 def run_views(
     job: Job[Any], views: ClipViews, entries: Sequence[ClipEntry]
 ) -> tuple[ClipResults, RunConfig]:
-    """Build the model for these views and score the videos, in sight of the user."""
+    """Build the model for these views and score the videos, with a progress bar."""
     config, accelerator = with_views(job.config, views), job.accelerator
     score = replace(job, config=config).model(scorer_of)
     count = len(videos_of(entries))
@@ -158,7 +158,7 @@ def run_views(
 
 
 def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
-    """Build the model for another number of segments where the views ask for it.
+    """Change the number of segments of the model if the views ask for it.
 
     Raises:
         ConfigError: The model has no segments, or is an exported graph for other clips.
@@ -176,7 +176,7 @@ def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
 
 
 def _fit_exported(clips: ExportedClips, config: RunConfig, views: ClipViews) -> None:
-    """Make sure that these views are cut to the clips that an exported graph takes."""
+    """Check that the clips of these views have the shape that an exported graph takes."""
     section = "predict" if isinstance(views, ClipPredict) else "eval"
     plan = eval_plan(clip_shape(config), config.data, views)
     for key, asked, fixed in (
@@ -223,17 +223,17 @@ def scorer_of(
         )
     module = build_trained(trained, config, drop=drop)
     module.to(accelerator.device).eval()
-    fold_batch_norms(module)  # its weights are not saved from here
+    fold_batch_norms(module)  # this module is never saved
     use_channels_last(module)
     return ModuleScorer(module, config.data, accelerator)
 
 
 @dataclass(frozen=True)
 class ModuleScorer:
-    """Scores views with a module: from normalised clips (N, T, C, H, W) to logits."""
+    """Scores views with a module that turns normalised clips (N, T, C, H, W) into logits."""
 
     module: nn.Module
-    """In evaluation mode, on the accelerator's device."""
+    """The module in evaluation mode, on the device of the accelerator."""
     data: ClipData
     accelerator: Accelerator
 

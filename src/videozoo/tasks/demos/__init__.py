@@ -1,7 +1,7 @@
 """First runs with nothing to download: one for the clip models, one for each other model.
 
-Those that read features share `long_videos`: the same long videos, and features made of
-them by a clip model that was trained on the spot.
+The demos of feature models share `long_videos`: the same long videos, and features that a clip
+model, trained in the demo, makes of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROOMS = {
     "ets": "captioning",
     "tall": "moments",
 }
-"""Which file here shows which model."""
+"""Model -> the module here with its demo."""
 
 NAMES = tuple(_ROOMS)
 
@@ -38,20 +38,20 @@ def run(
     device: Device = "auto",
     quick: bool = False,
 ) -> dict[str, Any]:
-    """Show what a model can do; a second call takes up what is already there.
+    """Show what a model can do; a second call continues from the files of the first.
 
     Args:
         name: One of `NAMES`.
-        folder: Gets the videos, the features, the runs and the pictures.
-        seed: Of the videos and of the training.
+        folder: For the videos, the features, the runs and the pictures.
+        seed: For the videos and the training.
         device: Where to train.
-        quick: Half the time: of the two clip models only TSM.
+        quick: Train only TSM of the two clip models, in half the time.
 
     Returns:
         The scores, and where to look.
 
     Raises:
-        UsageError: There is no demo of that name, or none that is quick.
+        UsageError: There is no demo of that name, or it has no quick form.
         VideozooError: The folder cannot be written, or it holds something else.
         RunError: The model is not as much better than its baseline as it should be.
     """

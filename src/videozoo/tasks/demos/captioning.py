@@ -1,7 +1,7 @@
 """From mp4 to sentences: what happens between these two moments of a video?
 
-ETS learns to say it from what people might say of each event. Compared with it is the sentence that
-is said most often in training, for every event.
+ETS learns from several sentences per event, as people might write them. The baseline gives every
+event the most frequent training sentence.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from videozoo.tasks.requests import (
 )
 
 MARGINS = {"meteor": 0.05, "cider": 0.3}
-"""By so much at least is METEOR, where there is no Java CIDEr, above that of the commonest
-sentence; `configs/demo/` says the same."""
+"""METEOR (CIDEr if there is no Java) must be above the baseline by at least this much;
+`configs/demo/` says the same."""
 NUM_SHOWN = 3
 
 
@@ -82,7 +82,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
 def commonest_scores(
     train: Sequence[WorldVideo], test: Sequence[WorldVideo]
 ) -> tuple[str, dict[str, float]]:
-    """Say the sentence that is commonest in training of every event; return it with its scores."""
+    """Score the most frequent training sentence on every event; return it with its scores."""
     said = Counter(_sentence(video, event) for video in train for event in video.events)
     commonest = min(said, key=lambda sentence: (-said[sentence], sentence))
     truths = [_sentence(video, event) for video in test for event in video.events]
@@ -100,7 +100,7 @@ def _sentence(video: WorldVideo, event: Any) -> str:
 
 
 def _explain(test: Sequence[WorldVideo], folder: Path, device: Device, out: Console) -> Path:
-    """Describe the events of a few held-out videos and draw when the model looks."""
+    """Describe the events of a few held-out videos and draw the attention over time."""
     save_dir = folder / "ets"
     captions = json.loads((folder / "world" / "captions_test.json").read_text(encoding="utf-8"))
     few = {video.name: captions[video.name] for video in test[:NUM_SHOWN]}

@@ -1,4 +1,4 @@
-"""A first run with nothing to download: make videos, learn from them, judge, predict, report.
+"""The demo of the clip models: make videos, train TSM and TSN, evaluate, predict, report.
 
 Two small networks learn the same eight actions. TSM sees which frame comes after which; TSN
 averages frames without their order, and so cannot tell an action from its reverse. The gap between
@@ -42,7 +42,7 @@ MODELS = ("tsm", "tsn")
 NUM_TRAIN, NUM_VAL, NUM_TEST = 800, 80, 240
 CHANCE = 1 / len(CLASS_NAMES)
 MARGIN = 0.5
-"""By so much at least is TSM's top-1 accuracy above chance."""
+"""The top-1 accuracy of TSM must be above chance by at least this much."""
 
 
 def run(
@@ -53,16 +53,16 @@ def run(
     device: Device = "auto",
     quick: bool = False,
 ) -> dict[str, Any]:
-    """Run the demo of both clip models into `folder`; a second call takes up what is there.
+    """Run the demo of both clip models in `folder`; a second call continues from its files.
 
     Args:
-        folder: Gets `clips/`, `tsm/`, `tsn/`, `predictions/` and `report.html`.
-        seed: Of the videos and of the training.
+        folder: For `clips/`, `tsm/`, `tsn/`, `predictions/` and `report.html`.
+        seed: For the videos and the training.
         device: Where to train.
         quick: Without TSN, and without the report that compares both.
 
     Returns:
-        Top-1 accuracy on held-out clips by model, and where the report is, if one was written.
+        Top-1 accuracy on held-out clips by model, and the path of the report, if one was written.
 
     Raises:
         VideozooError: The folder cannot be written, or it holds something else.
@@ -99,7 +99,7 @@ def run(
 
 
 def made_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
-    """Make the clips, or find them."""
+    """Make the clips, or find those of an earlier call."""
     total = NUM_TRAIN + NUM_VAL + NUM_TEST
     columns = (TextColumn("clips"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
@@ -118,7 +118,7 @@ def made_clips(folder: Path, seed: int, out: Console) -> SyntheticClips:
 
 
 def trained_net(model: str, folder: Path, seed: int, device: Device, out: Console) -> bool:
-    """Train a network, or go on with what an earlier demo has left; False then."""
+    """Train a network, or resume the run of an earlier demo; False if it resumed."""
     config = demo_config(model, folder).replace("--seed", {"train.seed": seed})
     run_folder = RunFolder(folder / model)
     same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
@@ -143,7 +143,7 @@ def _evaluate(model: str, folder: Path, device: Device) -> dict[str, Any]:
         weights=weights,
         save_dir=folder / model,
         device=device,
-        report=False,  # one page tells of both
+        report=False,  # one page is about both models
     )
     return classification.evaluate(config_for_weights(ConfigSource(), weights), request)
 
@@ -270,6 +270,6 @@ def _say_goodbye(
         "\nWhat to try next:\n"
         f"  {command('predict', '--weights', folder / 'tsm', video)}\n"
         f"  {command('train', '--data', 'FOLDER', '--save-dir', 'runs/mine')}\n"
-        "    where FOLDER holds one folder of your own videos a class\n"
+        "    where FOLDER holds one folder of your own videos per class\n"
         f"  {command('models')}"
     )

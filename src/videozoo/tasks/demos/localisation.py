@@ -1,7 +1,7 @@
 """From mp4 to segments: when does something happen in a long video, and what?
 
-BMN and BSN propose segments, C-TCN gives them a class. Compared with each are segments drawn at
-random: as many of them, anywhere, of any length, and for detections of classes as common as in
+BMN and BSN propose segments, C-TCN also gives them a class. The baseline is segments drawn at
+random: the same number, anywhere, of any length; for detections with classes as frequent as in
 training.
 """
 
@@ -32,17 +32,17 @@ from videozoo.tasks.requests import (
 )
 
 MARGINS = {"bmn": 0.12, "bsn": 0.12, "ctcn": 0.1}
-"""By so much at least is AUC, for C-TCN the mean AP, above that of random segments;
+"""AUC (mean AP for C-TCN) must be above that of random segments by at least this much;
 `configs/demo/` says the same."""
 NUM_RANDOM = 100
-"""Random segments of a video, as many as count in AUC."""
+"""Random segments per video, as many as count in AUC."""
 NUM_SHOWN = 3
 
 _VALID_INTERVALS = {"bmn": 4, "bsn": 5, "ctcn": 4}  # the last epoch among them
 
 
 def _layer(model: str) -> Layer:
-    """What a model reads: C-TCN takes class scores, as in 2019."""
+    """The layer that a model reads: class scores for C-TCN, as in the 2019 library."""
     return "scores" if model == "ctcn" else "features"
 
 
@@ -70,7 +70,8 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
     seconds = time.monotonic() - started
     print(
         f"\n{config.spec.title} {title} {score:.3f}\n"
-        f"random segments {title} {baseline:.3f}   {NUM_RANDOM} a video, anywhere, of any length\n"
+        f"random segments {title} {baseline:.3f}   "
+        f"{NUM_RANDOM} per video, anywhere, of any length\n"
         f"margin {score - baseline:.3f}, expected at least {MARGINS[name]:g}\n"
         f"on {len(test)} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"what it finds when: {shown}\n\n"
@@ -118,7 +119,7 @@ def _drawn(video: WorldVideo, rng: np.random.Generator) -> tuple[Any, Any]:
 
 
 def _explain(made: LongVideos, save_dir: Path, device: Device, out: Console) -> Path:
-    """Predict on a few held-out videos and draw what is found when."""
+    """Predict on a few held-out videos and draw the segments over time."""
     few = made.world.split("test")[:NUM_SHOWN]
     predictions = save_dir / "predictions"
     request = PredictRequest(

@@ -1,15 +1,15 @@
-"""What the demos of feature models stand on: long videos, and features made of them.
+"""The data of the demos of feature models: long videos, and features made of them.
 
 ::
 
     FOLDER/clips/        short clips of eight actions
     FOLDER/tsm/          a TSM that learnt those actions: the extractor
     FOLDER/world/        long videos in which several things happen, with every annotation
-    FOLDER/features/     what the extractor sees of each long video, two vectors a second
-    FOLDER/scores/       what it takes each moment for: the scores of the actions
+    FOLDER/features/     features of each long video, two vectors per second
+    FOLDER/scores/       the same with the scores of the actions in place of features
 
-All of it is made once and shared by the demos in a folder; the first two are those of the demo of
-the clip models.
+All of it is made once and shared by the demos in a folder; `clips/` and `tsm/` also serve the demo
+of the clip models.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ from videozoo.tasks.requests import (
 SPLITS = ("train", "val", "test")
 NUM_VIDEOS = {"train": 240, "val": 40, "test": 80}
 RATE = 2.0
-"""Vectors a second."""
+"""Vectors per second."""
 WINDOW_SECONDS = 2.0
-"""As long as the clips that the extractor learnt from."""
+"""Seconds of video per vector: the length of the clips that the extractor was trained on."""
 DIM = 128
-"""Length of a vector: channels of a quarter-width ResNet."""
+"""Numbers per vector: the channels of a quarter-width ResNet."""
 
 
 @dataclass(frozen=True)
 class LongVideos:
-    """Where things are."""
+    """The long videos, their annotations and features."""
 
     world: World
     features: Path
-    """Of all videos, as `videozoo extract` writes them."""
+    """Features of all videos, as `videozoo extract` writes them."""
     layer: Layer
     """What they are."""
 
@@ -65,14 +65,14 @@ class LongVideos:
 def prepare(
     folder: Path, *, seed: int, device: Device, out: Console, layer: Layer = "features"
 ) -> LongVideos:
-    """Make what is not there yet.
+    """Make the videos, the extractor and the features, as far as they do not exist yet.
 
     Args:
         folder: The demo's.
-        seed: Of the videos and of the extractor.
+        seed: For the videos and the extractor.
         device: Where to compute.
-        out: Told what happens.
-        layer: What of the extractor the features are.
+        out: For messages.
+        layer: Which output of the extractor the features are.
 
     Raises:
         VideozooError: The folder cannot be written, or it holds something else.
@@ -87,7 +87,7 @@ def prepare(
 
 
 def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -> Path:
-    """Write some videos' features as a pack of their own."""
+    """Write the features of some videos as a pack of their own."""
     with PackWriter(folder, extractor=extractor, overwrite=True) as pack:
         for record in records:
             pack.write(record)
@@ -95,13 +95,13 @@ def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -
 
 
 def what_to_try(folder: Path, run: Path, video: Path, *, layer: Layer = "features") -> str:
-    """Commands that look at a video from its beginning: its features, and what a model says.
+    """Commands for a new video: extract its features, then predict with the model.
 
     Args:
-        folder: Of the demo.
-        run: Of the model.
-        video: To look at.
-        layer: As for `prepare`.
+        folder: The folder of the demo.
+        run: The run folder of the model.
+        video: The video file.
+        layer: See `prepare`.
     """
     output = folder / f"{run.name}_tried"
     words = ["--rate", f"{RATE:g}", "--window-seconds", f"{WINDOW_SECONDS:g}", "--layer", layer]
@@ -119,7 +119,7 @@ def features_of(made: LongVideos, videos: Sequence[WorldVideo], folder: Path) ->
 def training(
     config: RunConfig, save_dir: Path, device: Device, *, valid_interval: int = 5
 ) -> TrainRequest:
-    """Ask for a training, or to go on with this very run where an earlier demo has left it."""
+    """The request for a training; if an earlier demo began this run, to resume it."""
     run_folder = RunFolder(save_dir)
     same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
     resume = same and run_folder.last() is not None
@@ -135,7 +135,7 @@ def training(
 
 
 def evaluation(save_dir: Path, device: Device) -> tuple[Trained, EvalRequest]:
-    """Ask for an evaluation of a demo's run."""
+    """The request for an evaluation of a run of the demo."""
     source = ConfigSource()
     request = EvalRequest(source=source, weights=str(save_dir), save_dir=save_dir, device=device)
     return config_for_weights(source, str(save_dir)), request
@@ -161,7 +161,7 @@ def _made_world(folder: Path, seed: int, out: Console) -> World:
 
 
 def _extracted(folder: Path, world: World, layer: Layer, device: Device, out: Console) -> Path:
-    """Features of all videos; made anew where these are new."""
+    """Extract the features of all videos; again if the videos are new."""
     features = folder / layer
     request = ExtractRequest(
         source=ConfigSource(flags={"predict.batch_size": ("the demo", 32)}),

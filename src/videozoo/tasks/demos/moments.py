@@ -1,7 +1,7 @@
 """From mp4 and a sentence to a moment: when does a red circle move left?
 
-TALL learns it from sentences and their moments. Compared with it are a window drawn at random and
-the best guess without looking: the middle of the video, for as long as moments mostly last.
+TALL learns this from sentences and their moments. There are two baselines: a random window, and the
+best guess without looking at the video: its middle, with the mean length of a moment.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from videozoo.tasks.requests import (
 )
 
 MARGIN = 0.15
-"""By so much at least is R@1 at tIoU 0.5 above the better of both guesses; `configs/demo/` says the
+"""R@1 at tIoU 0.5 must be above the better baseline by at least this much; `configs/demo/` says the
 same."""
 TIOU = 0.5
 NUM_SHOWN = 3
@@ -76,7 +76,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
 
 
 def random_recall(videos: Sequence[WorldVideo]) -> float:
-    """R@1 of one window anywhere, of one of the lengths that TALL looks at; mean of 20 draws."""
+    """R@1 of one random window with one of the window lengths of TALL; mean of 20 draws."""
     rng = np.random.default_rng(0)
     found: list[Search] = []
     for _ in range(20):
@@ -89,7 +89,7 @@ def random_recall(videos: Sequence[WorldVideo]) -> float:
 
 
 def centre_recall(train: Sequence[WorldVideo], videos: Sequence[WorldVideo]) -> float:
-    """R@1 of the middle of each video, for the mean length of moments in training."""
+    """R@1 of the middle of each video, with the mean length of training moments."""
     lengths = [e.end_seconds - e.start_seconds for video in train for e in video.events]
     half = float(np.mean(lengths)) / 2
     found = [
@@ -106,7 +106,7 @@ def _search(moment: tuple[float, float], event: Any) -> Search:
 
 
 def _explain(test: Sequence[WorldVideo], folder: Path, device: Device, out: Console) -> Path:
-    """Look for the sentences about a few held-out videos and draw what is found."""
+    """Search for the sentences about a few held-out videos and draw the moments found."""
     save_dir = folder / "tall"
     names = {video.name for video in test[:NUM_SHOWN]}
     lines = (folder / "world" / "queries_test.txt").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The settings of the demos: those of the packaged configurations."""
+"""The settings of the demos, from the packaged configurations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def demo_config(model: str, folder: Path) -> RunConfig:
     """Read `configs/demo/MODEL.yaml`, with the files of `folder` in place of those of `./demo`.
 
     Args:
-        model: As the file is called.
+        model: The name of the file, without `.yaml`.
         folder: The demo's folder.
     """
     config = load_config(config_folder() / "demo" / f"{model}.yaml")

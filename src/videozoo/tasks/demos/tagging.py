@@ -1,7 +1,7 @@
 """From mp4 to tags: which actions does a long video show?
 
-The features say what happens from moment to moment; a tagging model learns from them which actions
-a whole video shows. Compared with it is a model that knows only how common each action is.
+The features describe each moment of the video; a tagging model learns from them which actions the
+whole video shows. The baseline knows only how frequent each action is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from videozoo.tasks.requests import (
 )
 
 MARGIN = 0.2
-"""By so much at least is GAP above that of the prior; `configs/demo/` says the same."""
+"""GAP must be above the baseline by at least this much; `configs/demo/` says the same."""
 NUM_EXPLAINED = 3
 
 
@@ -69,7 +69,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
 
 
 def _write_records(folder: Path, made: LongVideos) -> dict[str, RecordSet]:
-    """Features with the actions of each video as its labels."""
+    """The features of each video, with its actions as labels."""
     source = find_records(made.features)
     found = {record.name: record for record in map(source.read, range(len(source)))}
     records: dict[str, RecordSet] = {}
@@ -86,7 +86,7 @@ def _write_records(folder: Path, made: LongVideos) -> dict[str, RecordSet]:
 
 
 def prior_gap(train: RecordSet, test: RecordSet) -> float:
-    """GAP where every video gets the same scores: how often each tag is given in training."""
+    """GAP of the baseline: the scores of every video are the frequencies of the training tags."""
     counter = TaggingCounter(len(CLASS_NAMES))
     frequencies = _labels(train).mean(axis=0)
     truth = _labels(test)
@@ -102,7 +102,7 @@ def _labels(records: RecordSet) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _explain(records: RecordSet, folder: Path, name: str, device: Device, out: Console) -> Path:
-    """Predict on a few held-out videos and draw when the model looks."""
+    """Predict on a few held-out videos and draw the attention over time."""
     few = (records.read(number) for number in range(min(NUM_EXPLAINED, len(records))))
     some = long_videos.write_pack(few, records.extractor, folder / name / "some_videos")
     predictions = folder / name / "predictions"

@@ -1,4 +1,4 @@
-"""Find segments: where localisers, features of whole videos, metrics and the loop meet."""
+"""Find segments: connects localisers, features, annotations, metrics and the training loop."""
 
 from videozoo.tasks.localisation.evaluation import evaluate
 from videozoo.tasks.localisation.prediction import predict

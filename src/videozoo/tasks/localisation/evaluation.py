@@ -47,7 +47,7 @@ from videozoo.tasks.localisation.sources import (
 from videozoo.types import Localisation
 
 SourceOf = Callable[[RunConfig, Trained], VideoSource]
-"""From a configuration and weights to the videos to evaluate on."""
+"""(configuration, weights) -> the videos to evaluate on."""
 
 
 def _test_videos(config: RunConfig, trained: Trained) -> VideoSource:
@@ -61,7 +61,7 @@ def _test_videos(config: RunConfig, trained: Trained) -> VideoSource:
 
 
 def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
-    """Score a localiser, whatever it reads."""
+    """Evaluate a localiser; `source_of` finds its videos, whatever its inputs are."""
     config = job.config
     source = source_of(config, job.trained)
     views: SequenceEval = config.eval
@@ -112,7 +112,7 @@ evaluate = Evaluation(run=partial(evaluated, source_of=_test_videos), has_page=T
 
 
 def score_files(config: RunConfig, views: SequenceViews) -> ScoreFiles | None:
-    """What is written of single videos; None where nothing was asked for."""
+    """The writer of files of single videos; None if no such files are requested."""
     if not (views.score_files or views.proposal_files or views.feature_files):
         return None
     task = config.spec.task

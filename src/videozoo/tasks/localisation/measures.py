@@ -1,4 +1,4 @@
-"""How good segments are: metrics, and proposals joined with the classes of their videos."""
+"""Metrics of segments, and detections from proposals and the classes of their videos."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from videozoo.types import Candidates
 
 ClassScores = Mapping[str, Mapping[str, float]]
 _CURVE_END = 100.0  # of ActivityNet's AUC
-_SMALLEST = 5e-5  # difference of a metric that its last shown digit tells
+_SMALLEST = 5e-5  # smallest difference of a metric that shows in its last printed digit
 _PREDICTIONS = "predictions.json"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What happens in the videos that have results."""
+    """The annotated segments of the videos that have results."""
 
     segments: dict[str, list[tuple[float, float]]]
     durations: dict[str, float]
@@ -36,10 +36,10 @@ class Truth:
 
     @classmethod
     def of(cls, annotations: Annotations, videos: Iterable[Annotation]) -> Truth:
-        """Take that of some videos.
+        """Collect the annotated segments of some videos.
 
         Raises:
-            DataError: Nothing happens in any of them.
+            DataError: No video has an annotated segment.
         """
         found = cls({}, {}, {})
         for each in videos:
@@ -62,7 +62,7 @@ def videos_of(source: VideoSource, results: LocalisationResults) -> list[Annotat
 def count_proposals(
     truth: Truth, videos: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> ProposalCounter:
-    """Gather what was found, whatever its class."""
+    """Collect the segments found, ignoring classes."""
     counter = ProposalCounter(
         truth.segments, durations_seconds=truth.durations, tious=tious or ACTIVITYNET_TIOUS
     )
@@ -75,7 +75,7 @@ def count_proposals(
 def count_detections(
     truth: Truth, videos: Iterable[VideoProposals], tious: Sequence[float] = ()
 ) -> DetectionCounter:
-    """Gather what was found, with its classes."""
+    """Collect the segments found, with their classes."""
     counter = DetectionCounter(
         truth.segments,
         truth.labels,
@@ -95,7 +95,7 @@ def count_detections(
 def validation_metrics(
     source: VideoSource, results: LocalisationResults, decides: str
 ) -> dict[str, float]:
-    """Compute what decides between epochs and what is told beside it."""
+    """Compute the metric that decides between epochs, and those reported beside it."""
     if not results.by_number:
         return {}
     metrics = dict(results.counter.means)
@@ -114,25 +114,25 @@ def validation_metrics(
 
 @dataclass
 class Measured:
-    """Everything that an evaluation tells."""
+    """All results of an evaluation."""
 
     metrics: dict[str, float]
     """Shares in [0, 1], and losses."""
     curve: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    """`average_number` and `average_recall`, point by point."""
+    """`average_number` and `average_recall`, the points of the curve."""
     by_length: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Average recall at the curve's end by seconds of the annotated segment."""
+    """Average recall at the end of the curve, by length of the annotated segment in seconds."""
     by_coverage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """The same by the share of the video that it takes."""
+    """The same, by the share of the video that the annotated segment covers."""
     detections: dict[str, Any] | None = None
-    """Of segments with classes: precision by class, wrong detections, missed segments."""
+    """For segments with classes: precision by class, wrong detections, missed segments."""
     ties: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Where equal scores decide about a metric: how many there are, and what it would be were
-    they taken in the opposite order."""
+    """For metrics that depend on the order of equal scores: how many there are, and the value for
+    the opposite order."""
 
 
 def measure_proposals(truth: Truth, results: LocalisationResults, views: SequenceEval) -> Measured:
-    """Average recall, its curve, and how it depends on the annotated segments."""
+    """Average recall, its curve, and its dependence on length and coverage."""
     counter = count_proposals(truth, results.by_number.values(), views.tious)
     result = counter.result(_CURVE_END)
     metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
@@ -154,7 +154,7 @@ def _ties(
     value: float,
     turned: Callable[[], float],
 ) -> list[dict[str, Any]]:
-    """Say where equal scores decide; nothing where they do not."""
+    """The entry of `Measured.ties` for a metric; empty if equal scores do not matter."""
     tied = counter.tied()
     other = turned() if tied else value
     if abs(other - value) < _SMALLEST:
@@ -165,17 +165,17 @@ def _ties(
 def _recall_at(counter: ProposalCounter, result: ProposalResult, average: float) -> float:
     if average > result.proposals_per_video[-1]:
         result = counter.result(average)
-    # fewer proposals than asked for: the curve ends early and stays as it is
+    # fewer proposals than requested: the curve ends early and stays constant
     return result.average_recall_at(min(average, float(result.proposals_per_video[-1])))
 
 
 def measure_detections(
     truth: Truth, results: LocalisationResults, views: SequenceEval, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
-    """Mean average precision, and what goes wrong.
+    """Mean average precision, and an analysis of errors.
 
     Returns:
-        Metrics, and what `Measured.detections` and `Measured.ties` hold.
+        Metrics, and the content of `Measured.detections` and `Measured.ties`.
     """
     counter = count_detections(truth, results.by_number.values(), views.tious)
     result = counter.result()
@@ -194,7 +194,7 @@ def measure_detections(
                 strict=True,
             )
         ],
-        # of each class as many of the best detections as it has annotated segments, and ten times
+        # per class as many of the best detections as it has annotated segments, and ten times
         "best": dict(zip(kinds, wrong.shares[0].tolist(), strict=True)),
         "best_10": dict(zip(kinds, wrong.shares[-1].tolist(), strict=True)),
         "gains": dict(wrong.gains),
@@ -223,14 +223,14 @@ def _rows(buckets: Iterable[Bucket]) -> list[dict[str, Any]]:
 
 
 def read_labels(path: Path) -> ClassScores:
-    """Read class scores of whole videos: of others, or what our own models said.
+    """Read class scores of whole videos, from other tools or from our own models.
 
     Args:
         path: JSON as `data.activitynet.read_class_scores` knows it, or `predictions.json` of
             `videozoo predict` with a model that classifies or tags videos, or its folder.
 
     Raises:
-        DataError: It is none of these.
+        DataError: `path` is none of these.
     """
     if path.is_dir():
         if not (path / _PREDICTIONS).is_file():
@@ -261,13 +261,13 @@ def _predictions(path: Path) -> list[dict[str, Any]] | None:
 def joined(
     results: LocalisationResults, scores: ClassScores, names: Sequence[str], views: SequenceViews
 ) -> LocalisationResults:
-    """Give every proposal the likeliest classes of its video; scores are multiplied.
+    """Give every proposal the most likely classes of its video; scores are multiplied.
 
     Args:
-        results: Without classes.
-        scores: Video to class to score.
-        names: The classes by number.
-        views: How many classes.
+        results: Proposals, without classes.
+        scores: Video -> class -> score.
+        names: The class names, in order.
+        views: Says how many classes.
 
     Raises:
         DataError: A class is not among `names`, or no video has scores.

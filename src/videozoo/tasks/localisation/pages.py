@@ -1,4 +1,4 @@
-"""The page that evaluation of localisers writes."""
+"""The report page of an evaluation of a localiser."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_CLASSES = 30
 
 
 def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
-    """Everything about one evaluation.
+    """All results of one evaluation, as a page.
 
     Args:
-        facts: What `eval.json` holds.
-        config: Of the run.
+        facts: The content of `eval.json`.
+        config: The configuration of the run.
     """
     metrics: Mapping[str, float] = facts["metrics"]
     detections = facts["detections"]
@@ -68,7 +68,7 @@ def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
 
 
 def tie_line(tie: Mapping[str, Any]) -> str:
-    """Say how far equal scores decide about a metric.
+    """Say how much a metric depends on the order of equal scores.
 
     >>> tie_line({"metric": "map", "tied": 3, "value": 0.5, "in_opposite_order": 0.25})
     'equal scores decide: 3 segments share theirs; in the opposite order MAP is 25.00 %'
@@ -83,13 +83,13 @@ def _recall_panel(curve: Mapping[str, Sequence[float]], name: str) -> Panel:
     return Panel(
         title="Average recall",
         curves=[Curve(name=name, x=curve["average_number"], y=curve["average_recall"])],
-        x_label="average number of proposals a video (AN)",
+        x_label="average number of proposals per video (AN)",
         is_share=True,
     )
 
 
 def _training(weights: Path, config: RunConfig) -> list[Panel]:
-    """Losses and the metric that decides, epoch by epoch, where the weights lie in their run."""
+    """Losses and the deciding metric by epoch; only for weights that lie in their run folder."""
     run = run_of(weights)
     if run is None:
         return []

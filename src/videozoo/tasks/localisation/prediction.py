@@ -1,4 +1,4 @@
-"""Say when something happens in videos, from their features."""
+"""Find segments of videos, from their features."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from videozoo.tasks.localisation.sources import (
 from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_per_row
 
 SourcesOf = Callable[[Sequence[str], RunConfig], Sequence[VideoSource]]
-"""From what the user named and a configuration to videos."""
-_MOST_DRAWN = 5  # segments of a picture
+"""(inputs of the user, configuration) -> videos."""
+_MOST_DRAWN = 5  # segments per picture
 _FAINT = 0.05  # share of the best score below which a segment is not drawn
 
 
 def feature_sources(inputs: Sequence[str], config: RunConfig) -> list[VideoSource]:
-    """Videos by their features."""
+    """The videos whose features the user named."""
     videos = input_videos(inputs, config)
     return [FeatureSource(config, config.predict, each) for each in videos]
 
 
 def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments]:
-    """Find segments, whatever the model reads."""
+    """Find segments; `sources_of` finds the videos, whatever the inputs of the model are."""
     config, request = job.config, job.request
     views: SequencePredict = config.predict
     labels = None if views.labels is None else read_labels(views.labels)
@@ -96,7 +96,7 @@ predict = Prediction(run=partial(predicted, sources_of=feature_sources))
 
 
 def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, ...]:
-    """Classes by number: of a detector, of class scores, or none."""
+    """Class names in order: of a detector, of class scores, or none."""
     if num_classes(config) is not None:
         names = trained.class_names
         if names is None:
@@ -110,7 +110,7 @@ def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, 
 
 
 def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
-    """Names as the `data:` section tells them, where it does."""
+    """Class names from the `data:` section; None if it has none."""
     data = config.data
     if data.class_names is None and (data.annotations is None or not data.annotations.exists()):
         return None
@@ -127,7 +127,7 @@ def _refuse_twice(sources: Sequence[VideoSource]) -> None:
 
 
 def segments_of(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
-    """What was found, in seconds and with the names of the classes."""
+    """The segments found, in seconds and with class names."""
     seconds, candidates = found.seconds, found.found
     times = (np.clip(candidates.segments, 0.0, 1.0) * seconds).tolist()
     labels: list[str | None] = [None] * len(times)
@@ -163,7 +163,7 @@ def _facts(result: VideoSegments) -> dict[str, Any]:
 def _draw(
     found: Sequence[VideoProposals], results: Sequence[VideoSegments], folder: Path
 ) -> list[Path]:
-    """Write one picture a video: the scores of its steps, and what was found."""
+    """Write one picture per video: the scores of its steps, and the segments found."""
     files = picture_names([Path(result.name) for result in results])
     written: list[Path] = []
     for one, result, name in zip(found, results, files, strict=True):

@@ -35,7 +35,7 @@ from videozoo.tasks.results import warn_of
 
 
 class SegmentPredictor(Predictor):
-    """A trained localiser: says when something happens in videos. Made by `videozoo.load`."""
+    """A trained localiser: finds segments of videos. Made by `videozoo.load`."""
 
     def __init__(
         self, trained: Trained, *, device: Device = "auto", sources_of: SourcesOf = feature_sources
@@ -59,11 +59,11 @@ class SegmentPredictor(Predictor):
                 dict of the streams of a video; a dict of videos by name; or lists of these. Arrays
                 are taken to be by the extractor that the model learnt from: its rate tells how
                 long their videos are.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
+            strict: Raise if any video cannot be used. Otherwise the video has no result, and a
                 warning names it.
 
         Raises:
-            DataError: Something named is not there or does not fit the model.
+            DataError: An input does not exist or does not fit the model.
         """
         results: list[VideoSegments] = []
         failed: list[str] = []

@@ -1,4 +1,4 @@
-"""Score proposals that another network made: BSN's second stage on the files of its first."""
+"""Score the proposals of another network: BSN's second stage on the files of its first."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def load(trained: Trained, *, device: Device = "auto") -> SegmentPredictor:
 
 
 class ProposalSource(VideoSource):
-    """Videos with a table of proposals and a file of their features each."""
+    """Videos that each have a table of proposals and a file of their features."""
 
     def __init__(
         self,
@@ -129,13 +129,13 @@ class ProposalSource(VideoSource):
         data: ProposalData | None = None,
         with_loss: bool = False,
     ) -> None:
-        """Say which videos.
+        """Make the source of some videos.
 
         Args:
-            config: Of the run.
+            config: The configuration of the run.
             views: Its `eval` or `predict` section.
             videos: The videos.
-            data: In place of the section of `config`.
+            data: Used in place of the `data:` section of `config`.
             with_loss: Also compute the loss.
         """
         self.config, self.views, self.videos = config, views, videos
@@ -145,7 +145,7 @@ class ProposalSource(VideoSource):
         self._with_loss = with_loss
 
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[ProposalBatch]:
-        """The share of this process."""
+        """The batches of this process."""
         dataset = ProposalDataset(
             self.videos,
             self._data,
@@ -158,7 +158,7 @@ class ProposalSource(VideoSource):
         )
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
-        """Read what the network gives for a batch."""
+        """Turn the outputs of the network for a batch into scored segments."""
         return scored(batch, outputs, scoring_of(self.config).losses if self._with_loss else None)
 
 
@@ -167,12 +167,12 @@ def scored(
     scores: Tensor,
     losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]] | None,
 ) -> NetworkOutput:
-    """Read what the second stage gives; a score is the product of those of both stages.
+    """Read the outputs of the second stage; a score is the product of the scores of both stages.
 
     Args:
         batch: The proposals.
         scores: (N, K), from the network.
-        losses: See `ProposalScoring`; None where they are not asked for.
+        losses: See `ProposalScoring`; None: compute no losses.
     """
     found: Mapping[str, Tensor] = {}
     if losses is not None:
@@ -206,13 +206,13 @@ def _table(proposals: Proposals, scores: Any) -> dict[str, Any]:
 
 
 def proposal_dim(config: RunConfig) -> int:
-    """Numbers that the configured model wants of each proposal."""
+    """Length of the features per proposal that the configured model reads."""
     scoring_of(config)
     return config.model.feature_dim
 
 
 def scoring_of(config: RunConfig) -> ProposalScoring:
-    """How the configured model scores proposals."""
+    """The description of how the configured model scores proposals."""
     if not isinstance(config.spec.task, ProposalScoring):
         raise ConfigError(f"model {config.name!r} does not score proposals")
     return config.spec.task
@@ -226,12 +226,12 @@ def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[VideoSourc
     """Find proposals to score.
 
     Args:
-        inputs: Lists of names of videos, or two folders: of proposals and of their features. By
-            default all videos of the configured folders, or those `predict.inputs` lists.
-        config: Of the run.
+        inputs: Lists of names of videos, or two folders: of proposals and of their features. None
+            given: the videos in the lists of `predict.inputs`, else all of the configured folders.
+        config: The configuration of the run.
 
     Raises:
-        DataError: Something named is not there.
+        DataError: An input does not exist.
     """
     views, data = config.predict, config.data
     tables: Path | None = views.proposals or data.proposals
@@ -263,7 +263,7 @@ def input_proposals(inputs: Sequence[str], config: RunConfig) -> list[VideoSourc
 def _videos(
     data: ProposalData, wanted: Sequence[str] | None, lists: Sequence[Path], lengths: Known
 ) -> ProposalVideos:
-    """Find videos without asking what happens in them."""
+    """Find videos without reading their annotations."""
     files: list[dict[str, Path]] = []
     for key, suffix in (("proposals", ".csv"), ("proposal_features", ".npy")):
         folder: Path | None = getattr(data, key)

@@ -1,4 +1,4 @@
-"""What is found in each video, and the file of all of it in ActivityNet's form."""
+"""The segments found in each video, and the result file in the format of ActivityNet."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from videozoo.types import Candidates
 
 @dataclass(frozen=True)
 class VideoProposals:
-    """What a model finds in one video: proposals, or detections where they have classes."""
+    """The segments found in one video: proposals, or detections if they have classes."""
 
     video: str
     duration_seconds: float
-    """nan where it is not known."""
+    """Length of the video; nan if unknown."""
     found: Candidates
     """Segments as shares of the video, best first, duplicates removed."""
     curves: Mapping[str, NDArray[np.float32]]
-    """Scores of the steps by name; empty unless asked for."""
+    """Name -> scores of the steps; empty unless requested."""
 
     @property
     def seconds(self) -> float:
-        """The length of the video; 1 where it is not known, so that times are shares."""
+        """The length of the video; 1 if unknown, so that times are shares of the video."""
         return self.duration_seconds if self.duration_seconds > 0 else 1.0
 
 
@@ -41,15 +41,15 @@ def result_file(
     classes: Sequence[str] | None,
     folder: Path,
 ) -> ResultFile:
-    """The segments of all videos in ActivityNet's form.
+    """The file with the segments of all videos, in the format of ActivityNet.
 
-    Of a video of unknown length, times are shares of it.
+    Times in a video of unknown length are shares of the video.
 
     Args:
-        views: In which form, and where; a bare file name is one in `folder`.
-        videos: What was found in each.
-        classes: Names, for segments with classes.
-        folder: For results.
+        views: Says the format and the file; a bare file name is one in `folder`.
+        videos: The segments of each video.
+        classes: Class names, for segments with classes.
+        folder: The folder of the results.
     """
 
     def write(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of single videos that localisation writes: scores of steps, proposals, their features."""
+"""Result files of single videos: scores of steps, proposals, and features of proposals."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from videozoo.types import ProposalGeneration
 
 
 class ScoreFiles:
-    """Writes the files of single videos that were asked for: those between BSN's stages, too."""
+    """Writes the requested files of single videos, also those between the stages of BSN."""
 
     def __init__(self, views: SequenceViews, generation: ProposalGeneration | None) -> None:
         """Make the folders.
 
         Args:
-            views: Which files, and where.
-            generation: For the first stage of two: how its curves become proposals.
+            views: Says which files, and where.
+            generation: For the first of two stages: how its scores become proposals.
 
         Raises:
             RunError: A folder cannot be made.
-            DataError: Proposals are asked for of a network that makes none.
+            DataError: Proposals are requested, but the network makes none.
         """
         self._views = views
         self._generation = generation
@@ -55,13 +55,13 @@ class ScoreFiles:
         """Write the files of one video.
 
         Args:
-            annotation: The video; proposals are compared with what happens in it.
+            annotation: The video; its proposals are compared with its annotated segments.
             table: For `score_files`.
-            curves: Scores of its steps.
+            curves: Name -> scores of its steps.
 
         Raises:
             RunError: The disk refuses.
-            DataError: The video's name cannot be that of a file.
+            DataError: The name of the video cannot be a file name.
         """
         name, views = annotation.video, self._views
         if Path(name).name != name:
@@ -96,10 +96,10 @@ def proposals_of(
     curves: Mapping[str, NDArray[np.float32]],
     options: ProposalGeneration,
 ) -> tuple[Proposals, NDArray[np.float64]]:
-    """Make the proposals of one video, compare them with what happens in it, describe them.
+    """Make the proposals of one video, compare them with its segments, compute their features.
 
     Returns:
-        The proposals, fewer of a video to learn from, and (K, options.feature_dim) numbers.
+        The proposals (fewer for a training video), and their features (K, options.feature_dim).
     """
     learnt = annotation.subset in ("train", "training")
     most = options.most_in_training if learnt else options.most

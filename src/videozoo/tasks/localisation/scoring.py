@@ -1,4 +1,4 @@
-"""From a trained network to the segments of many videos, shared by all processes."""
+"""Run a trained localiser over many videos, and find their segments."""
 
 from __future__ import annotations
 
@@ -29,46 +29,46 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What a network gives for the videos of one batch."""
+    """The outputs of a network for the videos of one batch."""
 
     candidates: Sequence[Candidates]
-    """Of each video, before duplicates are removed."""
+    """Per video: scored segments, before duplicates are removed."""
     curves: Sequence[Mapping[str, NDArray[np.float32]]]
-    """Of each video: scores of its steps by name; may be empty."""
+    """Per video: name -> scores of its steps; may be empty."""
     tables: Sequence[Columns]
-    """Of each video: what score files hold."""
+    """Per video: the columns of its score file."""
     losses: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Means over the batch; empty where they are not asked for."""
+    """Means over the batch; empty unless requested."""
 
 
 LocalisationResults = InferenceResults[VideoProposals, MeanLosses]
-"""By number of the video among `VideoSource.present`; losses where they are asked for."""
+"""Results by the number of the video in `VideoSource.present`; losses only if requested."""
 
 
 class VideoSource(ABC):
-    """Some videos, and how what a network gives for them is read."""
+    """Some videos, with their batches and the decoding of network outputs for them."""
 
     config: RunConfig
     views: SequenceViews
     annotations: Annotations
     present: tuple[Annotation, ...]
-    """Those that can be read; batches number them from 0."""
+    """The videos that have features; batches number them from 0."""
     missing: tuple[str, ...]
-    """Names of the others."""
+    """Names of the videos without features."""
     extractor: Mapping[str, Any] | None = None
-    """What made their features, where that is known."""
+    """What made their features; None if unknown."""
 
     @abstractmethod
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[Any]:
-        """The share of this process."""
+        """The batches of this process."""
 
     @abstractmethod
     def decode(self, batch: Any, outputs: Any) -> NetworkOutput:
-        """Read what the network gives for a batch, both on the device."""
+        """Turn the outputs for a batch into scored segments; both are on the device."""
 
 
 class LocalisationInference:
-    """A localiser over videos."""
+    """A localiser and the videos to run it over; see `tasks.inference`."""
 
     def __init__(
         self,
@@ -80,15 +80,15 @@ class LocalisationInference:
         keep_curves: bool = False,
         files: ScoreFiles | None = None,
     ) -> None:
-        """Say what is done.
+        """Prepare the run.
 
         Args:
-            module: In evaluation mode, on the accelerator's device.
+            module: The network in evaluation mode, on the device of the accelerator.
             source: The videos.
             accelerator: The processes.
-            skip_bad: Go on without videos that cannot be read.
+            skip_bad: Continue without videos that cannot be read.
             keep_curves: Return the scores of the steps too.
-            files: Where else what the network gives goes.
+            files: Also writes files of single videos.
         """
         self.module, self.source = module, source
         self.batches: EvalLoader[Any] = source.batches(accelerator, skip_bad=skip_bad)
@@ -97,12 +97,12 @@ class LocalisationInference:
         self._keep_curves, self._files = keep_curves, files
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
-        """The batch on the device, and what the network makes of it."""
+        """Return the batch on the device, and the outputs of the network."""
         on_device = batch.to(self._device)
         return on_device, self.module(on_device.features)
 
     def results(self, batch: Any, outputs: tuple[Any, Any]) -> Mapping[int, VideoProposals]:
-        """Segments of each video, duplicates removed."""
+        """Return the segments of each video, without duplicates."""
         output = self.source.decode(*outputs)
         numbers: list[int] = batch.videos.tolist()
         self.counter.update(output.losses, len(numbers))
@@ -121,7 +121,7 @@ class LocalisationInference:
 
 
 def without_duplicates(candidates: Candidates, views: SequenceViews) -> Candidates:
-    """Lower or drop what repeats something better, as `views` say; best first."""
+    """Lower or drop segments that overlap a better one, as `views` say; best first."""
     if candidates.labels is None:
         count = len(candidates.scores)
         return soft_nms(
@@ -139,13 +139,13 @@ def without_duplicates(candidates: Candidates, views: SequenceViews) -> Candidat
         sigma=options.sigma,
         least_score=options.least_score,
     )
-    if views.result_form == "ctcn_2019":  # class by class, as it came
+    if views.result_form == "ctcn_2019":  # class by class, in the order of the network
         return picked(found, np.arange(len(found.scores))[: views.max_segments])
     return picked(found, np.argsort(-found.scores, kind="stable")[: views.max_segments])
 
 
 def picked(candidates: Candidates, places: NDArray[np.int64]) -> Candidates:
-    """Some of them, in that order."""
+    """The chosen ones, in this order."""
     labels = None if candidates.labels is None else candidates.labels[places]
     return Candidates(candidates.segments[places], candidates.scores[places], labels)
 
@@ -157,7 +157,7 @@ def generator_of(*key: int) -> torch.Generator:
 
 
 def candidate_table(candidates: Candidates) -> Columns:
-    """Columns of a score file: segments, scores and, for detectors, classes from 0."""
+    """The columns of a score file: segments, scores, and classes from 0 for detectors."""
     columns: dict[str, NDArray[Any]] = {
         "xmin": candidates.segments[:, 0],
         "xmax": candidates.segments[:, 1],

@@ -1,4 +1,4 @@
-"""Videos whose features a network reads, and how what it gives for them is read."""
+"""Find the videos whose features a network reads, and decode its outputs for them."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ from videozoo.tasks.localisation.scoring import (
 from videozoo.types import Localisation, ProposalGeneration, SequenceShape, Targets
 
 LISTS = (".txt", ".list", ".lst", ".json")
-"""What lists of names of videos are called."""
+"""Endings of files that list names of videos."""
 Known = Mapping[str, tuple[float, Path]]
-"""Video to its seconds, and the file that says so."""
+"""Video -> its length in seconds, and the file with that length."""
 _log = logging.getLogger(__name__)
 
 
 def localiser_of(config: RunConfig) -> Localisation:
-    """How the configured model learns and answers."""
+    """The description of how the configured model finds segments."""
     if not isinstance(config.spec.task, Localisation):
         raise ConfigError(f"model {config.name!r} does not find segments in features")
     return config.spec.task
 
 
 def generation_of(config: RunConfig) -> ProposalGeneration:
-    """How the curves of a first stage become what a second one scores."""
+    """How the scores of a first stage become proposals for the second."""
     proposals = localiser_of(config).proposals
     if proposals is None:
         raise ConfigError(f"model {config.name!r} is not the first stage of two")
@@ -67,12 +67,12 @@ def generation_of(config: RunConfig) -> ProposalGeneration:
 
 
 def sequence_shape(config: RunConfig) -> SequenceShape:
-    """What the configured model reads."""
+    """Shape of the features that the configured model reads."""
     return localiser_of(config).sequence_shape(config.model)
 
 
 class FeatureSource(VideoSource):
-    """Videos with a file of features each."""
+    """Videos that each have features."""
 
     def __init__(
         self,
@@ -82,10 +82,10 @@ class FeatureSource(VideoSource):
         *,
         with_loss: bool = False,
     ) -> None:
-        """Say which videos.
+        """Make the source of some videos.
 
         Args:
-            config: Of the run.
+            config: The configuration of the run.
             views: Its `eval` or `predict` section.
             videos: The videos.
             with_loss: Also compute losses.
@@ -97,7 +97,7 @@ class FeatureSource(VideoSource):
         self._targets = self._localiser.targets(config.model) if with_loss else None
 
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[SequenceBatch]:
-        """The share of this process."""
+        """The batches of this process."""
         data = self.config.data
         shape = sequence_shape(self.config)
         return eval_loader(
@@ -109,7 +109,7 @@ class FeatureSource(VideoSource):
         )
 
     def decode(self, batch: SequenceBatch, outputs: Any) -> NetworkOutput:
-        """Read what the network gives for a batch."""
+        """Turn the outputs of the network for a batch into scored segments."""
         localiser = self._localiser
         losses: Mapping[str, Tensor] = {}
         if batch.targets:
@@ -130,14 +130,14 @@ class FeatureSource(VideoSource):
 
 
 def named_losses(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Losses as numbers, the parts with `_loss` behind their names."""
+    """Losses as numbers; the names of the parts end in `_loss`."""
     return {
         name if name == "loss" else f"{name}_loss": float(value) for name, value in losses.items()
     }
 
 
 def _on_host(tensor: Tensor) -> Tensor:
-    """On the CPU, in float32 where it was computed in less."""
+    """Move a tensor to the CPU, in float32 if it has lower precision."""
     tensor = tensor.cpu()
     if tensor.is_floating_point():
         return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
@@ -148,7 +148,7 @@ def _on_host(tensor: Tensor) -> Tensor:
 
 
 def data_of(config: RunConfig, section: Literal["eval", "predict"]) -> SequenceData:
-    """The `data:` section with the streams of another section, where that has its own."""
+    """The `data:` section, with the streams of another section if that has its own."""
     data: SequenceData = config.data
     streams: tuple[str, ...] = getattr(config, section).streams
     return data.model_copy(update={"streams": streams}) if streams else data
@@ -158,9 +158,9 @@ def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> Sequen
     """Find the videos of one part.
 
     Args:
-        config: Of the run.
-        part: Which videos.
-        quiet: Log no warning: the same annotations were read before.
+        config: The configuration of the run.
+        part: The part of the data.
+        quiet: Log no warnings, because the same annotations were read before.
 
     Raises:
         DataError: The part is not set or cannot be used, or no video has features.
@@ -175,7 +175,7 @@ def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> Sequen
 
 
 def _lengths_in_list(path: Path) -> dict[str, float]:
-    """Lengths as a 2019 list of C-TCN has them, in frames: training only needs shares of them."""
+    """Lengths in frames, from a C-TCN list of the 2019 library; training needs only ratios."""
     if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
         return {}
     lengths: dict[str, float] = {}
@@ -194,7 +194,8 @@ def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideo
         inputs: Folders of features, feature packs, files of features, and lists of names of
             videos (see `listed_videos`) whose features lie in `data.features`; by default
             `predict.inputs`.
-        config: Of the run. Where its annotations or durations are there, they tell lengths.
+        config: The configuration of the run. Its annotations or durations, if their files
+            exist, give lengths.
 
     Raises:
         DataError: Something named is not there, or holds no features.
@@ -225,7 +226,7 @@ def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideo
 def _of_files(
     folder: Path, paths: Sequence[Path], data: SequenceData, durations: Known
 ) -> list[SequenceVideos]:
-    """Single files: together where the folder allows, as they then share their batches."""
+    """Single files; files of one folder are read together if possible, to share batches."""
     try:
         files = FeatureFiles(folder, streams=data.streams)
     except DataError:
@@ -250,7 +251,7 @@ def _listed(path: Path, files: FeatureFiles, durations: Known) -> SequenceVideos
 def _named(
     names: Sequence[str], files: FeatureFiles, durations: Known, path: Path
 ) -> SequenceVideos:
-    """Videos by name; what features say of a length counts more than what annotations say."""
+    """Videos by name; a length from features overrides a length from annotations."""
     apart: dict[Path, dict[str, tuple[float, float]]] = {}
     videos: list[Annotation] = []
     by_name: list[str] = []
@@ -282,10 +283,10 @@ def _say_by_name(names: Sequence[str], durations: Known) -> None:
 
 
 def listed_videos(path: Path) -> tuple[list[str], Known]:
-    """Names of videos in a list, and the lengths that it tells.
+    """Names of videos in a list, and their lengths if it holds them.
 
-    A list holds a name per line, what follows a blank left out; or it is annotations as JSON, such
-    as the `infer.list` of 2019, which tell lengths too.
+    A list has one name per line, up to the first blank; or it is JSON annotations with lengths,
+    such as the `infer.list` of the 2019 library.
 
     Raises:
         DataError: The file is missing, names none, or is JSON of another kind.
@@ -299,7 +300,7 @@ def listed_videos(path: Path) -> tuple[list[str], Known]:
 
 
 def known_durations(data: Any) -> Known:
-    """Seconds of videos from the files of the `data:` section that are there and tell."""
+    """Lengths of videos in seconds, from those files of the `data:` section that exist."""
     found: dict[str, tuple[float, Path]] = {}
     for path in (data.annotations, data.val_annotations, data.test_annotations):
         if path is not None and path.is_file():
@@ -313,7 +314,7 @@ def known_durations(data: Any) -> Known:
 def _told_by(annotations: Path) -> dict[str, float]:
     try:
         return annotated_durations(annotations)
-    except DataError:  # what happens in other videos is not asked here
+    except DataError:  # errors in annotations of other videos do not matter here
         return {}
 
 
@@ -324,12 +325,12 @@ def _known(name: str, durations: Known) -> tuple[float | None, Path]:
 def of_known_length(
     names: Iterable[str], durations: Known, *, lists: Collection[Path] = ()
 ) -> list[Annotation]:
-    """Videos whose length only other files may tell; nan seconds where they do not.
+    """Videos with lengths from `durations`; nan seconds if unknown.
 
     Args:
-        names: Of the videos.
-        durations: What is known of lengths.
-        lists: Files that named the videos, whose lengths need no word.
+        names: Names of the videos.
+        durations: Known lengths.
+        lists: Files that named the videos; lengths from these are not reported.
     """
     found = {name: _known(name, durations) for name in names}
     by_name = [
@@ -347,7 +348,7 @@ def of_known_length(
 
 
 def num_classes(config: RunConfig) -> int | None:
-    """Classes that the model tells apart, without the background; None for proposals."""
+    """Number of classes of the model, without the background; None for proposals."""
     task = config.spec.task
     if not isinstance(task, Localisation) or task.decides != "map":
         return None
@@ -355,10 +356,10 @@ def num_classes(config: RunConfig) -> int | None:
 
 
 def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
-    """Hand on the names of the classes, which must be as many as the model has.
+    """Return the class names, after a check that the model has as many classes.
 
     Raises:
-        ConfigError: They are more or fewer, or segments have no classes.
+        ConfigError: There are more or fewer names, or the segments have no classes.
     """
     wanted, data = num_classes(config), config.data
     where = data.class_names or data.annotations
@@ -380,10 +381,10 @@ def agreed_classes(config: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_class_numbers(annotations: Annotations, names: Sequence[str]) -> Annotations:
-    """The same videos, their classes numbered as a model does.
+    """The same videos, with classes numbered as in the model.
 
     Raises:
-        DataError: They show a class that the model does not know.
+        DataError: A class is unknown to the model.
     """
     unknown = [name for name in annotations.class_names if name not in set(names)]
     used = {one.label for video in annotations.videos for one in video.instances}
@@ -397,5 +398,5 @@ def with_class_numbers(annotations: Annotations, names: Sequence[str]) -> Annota
 
 
 def targets_of(config: RunConfig) -> Targets:
-    """What the configured model is to give for a video."""
+    """The training targets of the configured model for a video."""
     return localiser_of(config).targets(config.model)

@@ -1,11 +1,11 @@
 """Train, evaluate and predict with networks of two stages (BSN), without files in between.
 
-A run folder holds a run of each stage::
+A run folder holds one run per stage::
 
-    RUN/config.yaml        of both
+    RUN/config.yaml        the configuration of both
     RUN/first/             the network that scores steps; a run of its own, as of `bsn_tem`
-    RUN/second/            the one that scores proposals, as of `bsn_pem`
-    RUN/best.safetensors   both, once they are trained
+    RUN/second/            the network that scores proposals; a run of its own, as of `bsn_pem`
+    RUN/best.safetensors   the weights of both, after training
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _task_of(config: RunConfig) -> TwoStageLocalisation:
 
 
 def _request_of(request: TrainRequest, stage: str) -> TrainRequest:
-    """Ask the same of one stage; one that has not begun yet begins, also when going on."""
+    """The same request for one stage; a stage that has not begun begins, also with --resume."""
     path = request.save_dir / stage
     request = replace(request, is_stage=True, pretrain=None)
     if not request.resume:
@@ -177,7 +177,7 @@ def _train_second(
     module = build(first)
     load_state(module, read_weights(weights)[0], source=weights)
     module.to(accelerator.device).eval()
-    learnt = find_videos(first, "train", quiet=True)  # the first stage has said what there is
+    learnt = find_videos(first, "train", quiet=True)  # the first stage warned already
     held_out = held_out_videos(first, request, learnt, lambda _text: None)
     job.say(f"proposals of {len(learnt.present)} videos, from {weights}")
     found = _first_stage_proposals(module, first, learnt, options, accelerator, training=True)
@@ -201,7 +201,7 @@ def _first_stage_proposals(
     *,
     training: bool,
 ) -> list[ProposedVideo]:
-    """Run the first stage over some videos; all processes share the work and the result."""
+    """The proposals of the first stage for some videos; all processes share work and result."""
     source = FeatureSource(config, config.eval, videos)
     if training:
         options = options.model_copy(update={"most": options.most_in_training})
@@ -222,7 +222,7 @@ class _FirstStage:
     counter: None = None
 
     def forward(self, batch: SequenceBatch) -> tuple[SequenceBatch, Any]:
-        """The batch on the device, and what the network makes of it."""
+        """Return the batch on the device, and the outputs of the network."""
         on_device = batch.to(self.accelerator.device)
         return on_device, self.module(on_device.features)
 
@@ -240,7 +240,7 @@ class _FirstStage:
 
 
 class MemoryProposalSource(VideoSource):
-    """Videos whose proposals are there already."""
+    """Videos whose proposals are already in memory."""
 
     def __init__(
         self,
@@ -255,10 +255,10 @@ class MemoryProposalSource(VideoSource):
         self._videos = videos
 
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> Any:
-        """The share of this process."""
+        """The batches of this process."""
         dataset, batch_size = MemoryProposals(self._videos), self.views.batch_size
         return eval_loader(dataset, Reading(), accelerator, batch_size=batch_size)
 
     def decode(self, batch: ProposalBatch, outputs: Tensor) -> NetworkOutput:
-        """Read what the network gives for a batch."""
+        """Turn the outputs of the network for a batch into scored segments."""
         return scored(batch, outputs, scoring_of(self.config).losses)

@@ -1,4 +1,4 @@
-"""Find moments by sentences: where TALL, windows of videos, sentence vectors and metrics meet."""
+"""Find moments by sentences: connects models, windows of videos, sentence vectors and metrics."""
 
 from videozoo.tasks.moments.evaluation import evaluate
 from videozoo.tasks.moments.export import export

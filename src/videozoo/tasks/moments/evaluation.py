@@ -64,7 +64,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         shortfall=short,
         tables=lambda facts: (
             recall_table(facts["recall"], title="R@n at tIoU"),
-            recall_table(facts["recall_2019"], title="The same as 2019 counted"),
+            recall_table(facts["recall_2019"], title="The same, as counted in the 2019 library"),
             f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}",
         ),
         file=results_file(job, config.eval.results_name, lambda: _results_2019(searches)),
@@ -77,7 +77,7 @@ evaluate = Evaluation(run=_evaluated)
 def recalls_of(
     searches: Sequence[Search], settings: MomentEval
 ) -> dict[str, list[dict[str, float]]]:
-    """R@n at every tIoU, by the usual protocol and by that of 2019."""
+    """R@n at every tIoU, by the usual protocol and by that of the 2019 library."""
     found: dict[str, list[dict[str, float]]] = {"recall": [], "recall_2019": []}
     for tiou in settings.tious:
         for n in settings.recall_at:

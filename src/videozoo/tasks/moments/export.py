@@ -1,4 +1,4 @@
-"""Write a trained model that finds moments as one ONNX file: pairs in, three numbers a pair out."""
+"""Export a trained moment model as one ONNX file: pairs in, three numbers per pair out."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights.whole_files import written_aside
 
-_NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # compared; the graph is traced with 2
+_NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # batches to compare; the graph is traced with 2
 
 
 class PairGraph(nn.Module):
-    """What is exported: the network's way from pairs to three numbers each."""
+    """The exported part of the network: from pairs to three numbers each."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     Raises:
         WeightsError: The weights do not fit, or are exported already.
         RunError: A package is missing, the file exists, or its answers are not the model's.
-        UsageError: A format or a flag is for other models.
+        UsageError: A format or a flag is only for other models.
     """
     path = onnx_target(trained, request)
     say = speaker(console or Console(), one_process())
@@ -88,11 +88,11 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
 
 
 def trace(network: nn.Module, sizes: tuple[int, int]) -> ExportedProgram:
-    """Turn a network in evaluation mode into a graph from any number of pairs.
+    """Turn a network in evaluation mode into a graph for any number of pairs.
 
     Args:
-        network: With `pairs`.
-        sizes: Lengths of a clip's features and of a sentence's vector.
+        network: Has a method `pairs`.
+        sizes: Lengths of a feature vector and of a sentence vector.
     """
     pairs = Dim("P", min=1, max=MOST_ROWS)
     with quiet_exporters():

@@ -1,4 +1,4 @@
-"""A model of moments from an ONNX file, run by onnxruntime."""
+"""A moment model from an ONNX file, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from videozoo.weights.exported import open_graph
 VISUAL, SENTENCES, MOMENTS = "visual", "sentences", "moments"
 """Inputs (P, visual_dim) and (P, sentence_dim), float32, and the output, (P, 3)."""
 
-_MOST_PAIRS = 512  # at once; their features are copied
+_MOST_PAIRS = 512  # at once, because the features of each pair are copied
 
 
 class ExportedPairs:

@@ -32,7 +32,7 @@ from videozoo.tasks.moments.scoring import (
 )
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
 
-_MOST_DRAWN = 20  # sentences of a picture
+_MOST_DRAWN = 20  # sentences per picture
 
 
 def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
@@ -78,7 +78,7 @@ predict = Prediction(run=_predicted)
 def moments_of(
     inputs: Sequence[str], sentences: Sequence[str], config: RunConfig, *, strict: bool = True
 ) -> MomentSet:
-    """What to look for where.
+    """Find the sentences to search for, and the videos.
 
     With sentences, inputs are features or folders of clips, or nothing for all of `data`. Without,
     they are files of sentences, each with its video.
@@ -153,7 +153,7 @@ def _results_2019(searched: MomentResults, config: RunConfig) -> dict[str, Any]:
 
 
 def _draw(searched: MomentResults, config: RunConfig, folder: Path) -> dict[str, Path]:
-    """A picture a video: its sentences, what was found for each, and the truth where known."""
+    """Draw a picture per video: its sentences, the moments found, and the true moment if known."""
     settings = config.predict
     videos = [found for found in searched.by_number.values() if found]
     files = picture_names([Path(found[0].video) for found in videos])

@@ -34,7 +34,7 @@ from videozoo.tasks.results import warn_of
 
 
 class MomentRetriever(Predictor):
-    """A trained model of moment retrieval: finds what a sentence means. Made by `videozoo.load`."""
+    """A trained moment model: finds the moment a sentence describes. Made by `videozoo.load`."""
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self.config = trained.config
@@ -53,15 +53,15 @@ class MomentRetriever(Predictor):
                 tensor, called `video 0`; a dict of videos by name; or a list of arrays. Arrays are
                 taken to be by the extractor that the model learnt from, whose rate tells their
                 times. Without sentences: the path of a file of them, whose videos are in `data`.
-            sentences: What to look for, each of them in every video.
-            strict: One video of many that cannot be used ends it. Otherwise it has no result, and
-                a warning names it.
+            sentences: Each of them is searched for in every video.
+            strict: Raise if any video cannot be used. Otherwise the video has no result, and a
+                warning names it.
 
         Returns:
             One result per video and sentence, video by video.
 
         Raises:
-            DataError: Something named is not there or does not fit the model.
+            DataError: An input does not exist or does not fit the model.
         """
         results: list[VideoMoments] = []
         failed: list[str] = []

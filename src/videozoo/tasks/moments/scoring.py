@@ -1,4 +1,4 @@
-"""What a model of moment retrieval finds, from features of videos and sentences."""
+"""Run a moment model over videos and sentences, and rank the moments."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ MomentModel = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A stretch of a video."""
+    """One predicted moment of a video."""
 
     start: float
     end: float
     score: float
-    """How well the sentence fits; has no bounds, more is better."""
+    """How well the sentence fits; unbounded, higher is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryMoments:
-    """What was found for one sentence in one video."""
+    """The moments found for one sentence in one video."""
 
     video: str
     number: int
-    """Of the sentence among those of the video."""
+    """Number of the sentence among those of the video."""
     query: Query
     search: Search
-    """All windows as the model moved them, with their scores; the truth is nan where unknown.
-    Those in seconds are cut where the video begins and ends."""
+    """All windows as refined by the model, with scores; the true moment is nan if unknown.
+    Moments in seconds are clipped to the video."""
     unit: Unit
     length: float | None
-    """Of the video, in the unit, where known."""
+    """Length of the video in `unit`; None if unknown."""
 
     @property
     def truth(self) -> tuple[float, float] | None:
-        """The true moment."""
+        """The true moment (start, end); None if unknown."""
         return self.query.moment
 
     def top(self, k: int, *, limit: float | None = None) -> list[Moment]:
-        """The k best moments; with a limit, without those that overlap a better one by more."""
+        """The k best moments; `limit` is the highest tIoU allowed with a better moment."""
         scores = {
             (float(start), float(end)): float(score)
             for (start, end), score in zip(self.search.moments, self.search.scores, strict=True)
@@ -75,15 +75,15 @@ class QueryMoments:
 
 
 MomentResults = InferenceResults[tuple[QueryMoments, ...], None]
-"""By number of the video: one a sentence."""
+"""Number of the video -> one `QueryMoments` per sentence."""
 
 
 @dataclass
 class MomentInference:
-    """A model of moment retrieval over videos: every sentence in every window of its video."""
+    """A moment model and its videos: every sentence is compared with every window of its video."""
 
     model: MomentModel
-    """From `moment_model`; a network is in evaluation mode, on the accelerator's device."""
+    """From `moment_model`; a network in evaluation mode, on the device of the accelerator."""
     batches: EvalLoader[SearchBatch]
     accelerator: Accelerator
     moments: MomentSet
@@ -91,7 +91,7 @@ class MomentInference:
     counter: None = None
 
     def forward(self, batch: SearchBatch) -> list[Tensor]:
-        """Of each video scores and offsets, (3, S, C)."""
+        """Per video: scores and offsets, (3, S, C)."""
         on_device = batch.to(self.accelerator.device)
         pairs = zip(on_device.visual, on_device.sentences, strict=True)
         return [self.model(visual, sentences) for visual, sentences in pairs]
@@ -99,7 +99,7 @@ class MomentInference:
     def results(
         self, batch: SearchBatch, outputs: list[Tensor]
     ) -> Mapping[int, tuple[QueryMoments, ...]]:
-        """All windows as the model moved them."""
+        """The moments of each sentence: all windows, refined by the model."""
         moments = self.moments
         return {
             number: _found(moments.videos[number], grid.float().cpu().numpy(), moments.unit)
@@ -117,7 +117,7 @@ def search(
     skip_bad: bool = False,
     show: bool = False,
 ) -> MomentResults:
-    """Run a model over videos and sentences; `show` shows how far it is."""
+    """Run a model over videos and sentences; `show`: with a progress bar."""
     batches = eval_loader(
         SearchDataset(moments),
         data,
@@ -133,14 +133,14 @@ def search(
 
 
 def all_found(searched: MomentResults) -> list[QueryMoments]:
-    """What was found, video by video."""
+    """The moments of all sentences, video by video."""
     return [one for found in searched.by_number.values() for one in found]
 
 
 def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[QueryMoments, ...]:
     scores, offsets = grid[0].astype(np.float64), grid[1:].astype(np.float64).transpose(1, 2, 0)
     moments = video.windows + offsets
-    if unit == "seconds" and video.length is not None:  # 2019 left them as they were
+    if unit == "seconds" and video.length is not None:  # the 2019 library did not clip frames
         moments = moments.clip(0, video.length)
     return tuple(
         QueryMoments(
@@ -163,7 +163,7 @@ def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[Q
 
 
 def origin_of(moments: MomentSet, sentence_dim: int) -> dict[str, Any]:
-    """What made the numbers that a model learns from, to be stored with the weights."""
+    """What made the features and sentence vectors of the training; stored with the weights."""
     extractor = moments.source.extractor
     return {
         "visual": None if extractor is None else dict(extractor),
@@ -174,10 +174,10 @@ def origin_of(moments: MomentSet, sentence_dim: int) -> dict[str, Any]:
 def check_origin(
     moments: MomentSet, trained: Trained, sentence_dim: int, say: Callable[[str], None]
 ) -> None:
-    """Compare features and sentence vectors with those that a model learnt from.
+    """Compare the origin of features and sentence vectors with that in training.
 
     Raises:
-        DataError: They differ.
+        DataError: The origins differ.
     """
     stored = trained.features or {}
     visual = cast("Mapping[str, Any] | None", stored.get("visual"))
@@ -199,10 +199,10 @@ def check_origin(
 
 
 def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], None]) -> None:
-    """Refuse to check with other features or vectors than are learnt from.
+    """Refuse validation with other features or sentence vectors than in training.
 
     Raises:
-        DataError: They differ.
+        DataError: The origins differ.
     """
     refuse_other_features(
         one.source.extractor,
@@ -219,7 +219,7 @@ def refuse_other_origin(one: MomentSet, other: MomentSet, say: Callable[[str], N
 
 
 def shortfall(searched: MomentResults, moments: MomentSet) -> Shortfall:
-    """Say which videos could not be searched."""
+    """The videos that could not be searched."""
     without = [f"{video}: no features in {moments.source.path}" for video in moments.missing]
     failed = [*without, *moments.damaged.values(), *searched.skipped.values()]
     total = len(searched.by_number) + len(failed)
@@ -229,7 +229,7 @@ def shortfall(searched: MomentResults, moments: MomentSet) -> Shortfall:
 def results_file(
     job: Job[Any], name: str | None, facts: Callable[[], dict[str, Any]]
 ) -> ResultFile | None:
-    """A JSON file as 2019 wrote it, where its name is set."""
+    """A JSON file in the format of the 2019 library; None if its name is not set."""
     if name is None:
         return None
     return ResultFile(job.files_folder / name, lambda path: write_json(path, facts()))

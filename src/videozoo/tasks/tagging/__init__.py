@@ -1,4 +1,4 @@
-"""Tag videos: where feature models, records, metrics and the training loop meet."""
+"""Tag videos: connects feature models, records, metrics and the training loop."""
 
 from videozoo.tasks.tagging.evaluation import evaluate
 from videozoo.tasks.tagging.prediction import predict

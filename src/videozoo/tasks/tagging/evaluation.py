@@ -76,7 +76,7 @@ evaluate = Evaluation(run=_evaluated)
 
 
 def _classes(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:
-    """Average precision of each class that some video has."""
+    """Average precision of each class that at least one video has."""
     positives, precision = counter.class_positives, counter.class_ap
     return [
         {

@@ -1,4 +1,4 @@
-"""Whether there is anything to learn from, or to compare with, before the first step."""
+"""Check the labels of records before training or evaluation."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def check_labels(
     most_frames: int | None,
     class_names: Sequence[str] | None = None,
 ) -> Survey:
-    """Look at the labels of records; say what is odd, refuse what cannot be used.
+    """Check the labels of records; note what is odd, refuse what cannot be used.
 
     Args:
-        records: Of one part of the data.
-        part: How it is called: `data.train`, `data.val` or `data.test`.
-        say: Told what a person should know.
-        num_classes: Of the model.
-        shape: What the model reads.
-        most_frames: Of a record; those beyond are not used.
-        class_names: Of the classes.
+        records: One part of the data.
+        part: Its key: `data.train`, `data.val` or `data.test`.
+        say: Prints notes for the user.
+        num_classes: Classes of the model.
+        shape: Features that the model reads.
+        most_frames: Frames of a record that are used; later frames are ignored.
+        class_names: Class names.
 
     Raises:
-        DataError: No record can be used, or none has a label, or a label is not a class.
+        DataError: No record can be used, no record has a label, or a label is out of range.
     """
     found = survey(records, num_classes=num_classes, shape=shape)
     if not found.looked_at:
@@ -65,7 +65,7 @@ def check_labels(
 
 
 def left_out(found: Survey, most_frames: int | None) -> Iterator[str]:
-    """What records hold that no model sees."""
+    """Notes about content of records that no model reads."""
     if found.segment_rated:
         yield SEGMENTS_IGNORED
     if most_frames is not None and found.longest > most_frames:
@@ -76,10 +76,10 @@ def left_out(found: Survey, most_frames: int | None) -> Iterator[str]:
 
 
 def refuse_other_numbers(one: Survey, other: Survey, shape: FeatureShape) -> None:
-    """Refuse to check with bytes what learns from floating-point numbers, or the other way round.
+    """Refuse training on floating-point features with validation on bytes, or the reverse.
 
     Raises:
-        DataError: A stream of the model is bytes in one part only.
+        DataError: A stream of the model holds bytes in one part only.
     """
     for stream in shape.streams:
         ours, theirs = (
@@ -111,7 +111,7 @@ def _of_videos(found: Survey) -> str:
 
 
 def _of_classes(found: Survey, num_classes: int, names: Sequence[str] | None) -> list[str]:
-    """Lines about classes that are always there, and never."""
+    """Notes about classes that are on every record, or on none."""
 
     def named(classes: Sequence[int]) -> str:
         return few(names[c] if names else c for c in classes)

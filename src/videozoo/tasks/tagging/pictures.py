@@ -1,4 +1,4 @@
-"""Pictures of when a tagging model looks at a video."""
+"""Pictures of the attention of tagging models over time."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def draw_attention(
     config: RunConfig,
     folder: Path,
 ) -> list[Path]:
-    """Write one picture a video: its tags, and what each moment weighs in each stream.
+    """Write one picture per video: its tags, and the weight of each moment in each stream.
 
     Args:
-        results: By number of the video among the records, with `attention`.
-        class_names: Of all classes.
-        records: What was read. Where it tells the extractor's `rate` (vectors a second), the axis
-            is in seconds.
-        config: Of the run.
-        folder: Where `VIDEO_attention.png` goes.
+        results: Number of the record -> its result, with `attention`.
+        class_names: Names of all classes.
+        records: The records. If they hold the `rate` of their extractor (vectors per second), the
+            axis is in seconds.
+        config: The configuration of the run.
+        folder: The folder for `VIDEO_attention.png`.
 
     Raises:
         RunError: The disk refuses.

@@ -1,4 +1,4 @@
-"""Say what videos are about, from their features."""
+"""Tag videos, from their features."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from videozoo.tasks.tagging.scoring import (
     names_of_classes,
 )
 
-_MOST_LOOKED_AT = 200  # records, for what is in them and is not used
+_MOST_LOOKED_AT = 200  # records, to note unused content
 
 
 def _predicted(job: PredictJob) -> Predicted[VideoTags]:
@@ -71,10 +71,10 @@ predict = Prediction(run=_predicted)
 def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> RecordSet:
     """Features to predict on: shards, pickles, packs, folders, patterns and lists.
 
-    Without inputs, those of `predict.inputs` in the configuration.
+    Without inputs, `predict.inputs` of the configuration is used.
 
     Raises:
-        DataError: Something named is not there, or holds no features.
+        DataError: An input does not exist, or holds no features.
     """
     if not inputs:
         listed: Path | None = config.predict.inputs
@@ -108,7 +108,7 @@ def score_records(
     attention: bool = False,
     show: bool = False,
 ) -> InferenceResults[VideoTags, TagCounts]:
-    """Run a model over records; `show` shows how far it is."""
+    """Run a model over records; `show`: with a progress bar."""
     shape = feature_shape(config)
     batches = eval_loader(
         FeatureDataset(records, shape, config.data),

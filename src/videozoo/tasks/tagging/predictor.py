@@ -23,7 +23,7 @@ from videozoo.tasks.tagging.scoring import VideoTags, feature_shape, names_of_cl
 
 
 class Tagger(Predictor):
-    """A trained tagging model: says what videos are about. Made by `videozoo.load`."""
+    """A trained tagging model: finds the tags of videos. Made by `videozoo.load`."""
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self.config = without_absent_names(trained.config)
@@ -36,7 +36,7 @@ class Tagger(Predictor):
     def predict(
         self, *videos: Features | Sequence[Features], strict: bool = True
     ) -> list[VideoLabels]:
-        """Score videos by their features; `.labels` are the best `predict.top_k` classes.
+        """Score videos by their features; `.labels` holds the best `predict.top_k` classes.
 
         Args:
             videos: Paths (shards, pickles, packs, folders, patterns or lists); a dict of the
@@ -44,11 +44,11 @@ class Tagger(Predictor):
                 videos by name; for a model of one stream also arrays or tensors (T, dim), called
                 `video 0`, `video 1`, ... by their place; or lists of these. Bytes are features as
                 YouTube-8M stores them.
-            strict: One of many that cannot be used ends it. Otherwise it has no result, and a
-                warning names it.
+            strict: Raise if any input cannot be used. Otherwise it has no result, and a warning
+                names it.
 
         Raises:
-            DataError: Something named is not there or does not fit the model.
+            DataError: An input does not exist or does not fit the model.
         """
         streams = [stream.name for stream in feature_shape(self.config).streams]
         results: list[VideoLabels] = []

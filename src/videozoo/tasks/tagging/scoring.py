@@ -1,4 +1,4 @@
-"""What a tagging model says of videos, from their features."""
+"""Run a tagging model over features of videos."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ Scores = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class VideoTags:
-    """What a model says of one video."""
+    """The tags of one video."""
 
     name: str
     tags: tuple[tuple[int, float], ...]
     """The best classes with their scores in [0, 1], best first."""
     attention: tuple[NDArray[np.float32], ...] = ()
-    """A stream: how much each frame that was read weighs, (T,), summing to 1. Empty unless asked
-    for."""
+    """Stream -> weight of each frame that was read, (T,), summing to 1. Empty unless requested."""
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k best classes with their scores; no more than `predict.top_k` are kept."""
@@ -43,19 +42,19 @@ class VideoTags:
 
 @dataclass
 class TagCounts:
-    """What is counted over labelled videos."""
+    """Metrics, counted over labelled videos."""
 
     metrics: TaggingCounter
     hits_2019: float = 0.0
-    """Sum over the videos of what 2019 took for Hit@1."""
+    """Sum over the videos of Hit@1 as computed in the 2019 library."""
 
     def merge(self, other: TagCounts) -> None:
-        """Add what another process has seen."""
+        """Add the counts of another process."""
         self.metrics.merge(other.metrics)
         self.hits_2019 += other.hits_2019
 
     def summary(self, *, with_2019: bool = False) -> dict[str, float]:
-        """Metrics; `with_2019`: also Hit@1 as it was counted then."""
+        """Metrics; `with_2019`: also Hit@1 as computed in the 2019 library."""
         metrics = self.metrics.summary()
         if with_2019 and self.metrics.videos:
             metrics["hit_at_one_2019"] = self.hits_2019 / self.metrics.videos
@@ -63,19 +62,19 @@ class TagCounts:
 
 
 def tagging_of(config: RunConfig) -> Tagging:
-    """How the configured model tags."""
+    """The description of how the configured model tags."""
     if not isinstance(config.spec.task, Tagging):
         raise ConfigError(f"model {config.name!r} does not take features")
     return config.spec.task
 
 
 def feature_shape(config: RunConfig) -> FeatureShape:
-    """Features that the configured model takes in."""
+    """Shape of the features that the configured model takes."""
     return tagging_of(config).feature_shape(config.model)
 
 
 def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[Tensor], Tensor]:
-    """Turn a batch, on its device, into what a model takes: streams and lengths."""
+    """The inputs of a model for a batch on its device: streams and lengths."""
     features = [
         dequantize(frames, half_step=stream.half_step)
         for frames, stream in zip(batch.streams, streams, strict=True)
@@ -85,22 +84,22 @@ def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[T
 
 @dataclass
 class TaggingInference:
-    """A tagging model over features of videos."""
+    """A tagging model and the features to run it over."""
 
     module: nn.Module
-    """In evaluation mode, on the accelerator's device."""
+    """The network in evaluation mode, on the device of the accelerator."""
     batches: EvalLoader[FeatureBatch]
     accelerator: Accelerator
     streams: Sequence[Stream]
     """Those of the model."""
     counter: TagCounts
     num_tags: int = 0
-    """Tags to return of each video."""
+    """Tags to return per video."""
     attention: bool = False
-    """Return what each frame weighs too."""
+    """Also return the weight of each frame."""
 
     def forward(self, batch: FeatureBatch) -> tuple[Tensor, list[Tensor]]:
-        """Logits (N, C), and where asked what each frame weighs, (N, T) for each stream."""
+        """Logits (N, C); if requested, also the weights of frames, (N, T) per stream."""
         inputs = model_inputs(batch.to(self.accelerator.device), self.streams)
         logits = self.module(*inputs).float()
         return logits, cast(Any, self.module).frame_weights(*inputs) if self.attention else []
@@ -108,7 +107,7 @@ class TaggingInference:
     def results(
         self, batch: FeatureBatch, outputs: tuple[Tensor, list[Tensor]]
     ) -> Mapping[int, VideoTags]:
-        """The best tags of each video."""
+        """Return the best tags of each video."""
         logits, weights = outputs
         scores = logits.sigmoid().cpu().numpy()
         if batch.labels is not None:
@@ -130,13 +129,13 @@ class TaggingInference:
 
 
 def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
-    """Class names: stored with the weights, else configured, else the bare numbers."""
+    """Class names: stored with the weights, else configured, else the class numbers."""
     found = trained.class_names or configured_class_names(config)
     return list(found) if found else [str(number) for number in range(config.model.num_classes)]
 
 
 def configured_class_names(config: RunConfig) -> list[str] | None:
-    """Names of the classes, where anything tells them."""
+    """Class names, if the weights or the configuration hold them."""
     return agreeing_names(class_names(config.data), config)
 
 
