@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The front door. On first use it makes .venv and installs what the commands below need.
+# All commands of videozoo. The first call makes .venv and installs what the commands need.
 #
 #   bash run.sh setup                         install only
 #   bash run.sh demo [--quick]                a first run with nothing to download
@@ -7,14 +7,14 @@
 #   bash run.sh check                         format, lint, types, imports
 #   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library
 #   bash run.sh bench [NAME ...]              measure speed against the targets
-#   bash run.sh train     NAME CONFIG [FLAGS] as in 2019: bash run.sh train STNET ./configs/stnet.yaml
+#   bash run.sh train     NAME CONFIG [FLAGS] as in the 2019 library: train STNET ./configs/stnet.yaml
 #   bash run.sh eval      NAME CONFIG [FLAGS]
 #   bash run.sh predict   NAME CONFIG [FLAGS]
 #   bash run.sh inference NAME CONFIG [FLAGS] export for onnxruntime
 #
-# Variables that the 2019 script had inside may be set outside: pretrain, resume, weights, save_dir,
+# The variables of the 2019 script can be set in the environment: pretrain, resume, weights, save_dir,
 # save_inference_dir, use_gpu, fix_random_seed, log_interval, valid_interval. PYTHON names the
-# interpreter to start from.
+# Python to use.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$root/.venv"
@@ -36,7 +36,7 @@ find_python() {
     exit 1
 }
 
-installed() { # what stands in .venv is what pyproject.toml and constraints.txt ask for
+installed() { # whether .venv matches pyproject.toml and constraints.txt
     [ -x "$venv/bin/python" ] && [ "$(cat "$venv/installed" 2>/dev/null)" = "$(wanted)" ]
 }
 
@@ -67,7 +67,7 @@ v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
         words+=("$1")
         shift
     done
-    case ${#words[@]} in # one of NAME and CONFIG will do
+    case ${#words[@]} in # one of NAME and CONFIG is enough
     2) flags=(--model_name="${words[0]}" --config="${words[1]}") ;;
     1) case ${words[0]} in
         */* | *.*) flags=(--config="${words[0]}") ;;
@@ -117,7 +117,7 @@ test)
         selection=(-m "not gpu")
         shift
     fi
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one core for each of pytest's processes
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one core per process of pytest
     python -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" "$@"
     ;;
 check)
