@@ -57,7 +57,7 @@ def test_the_next_command_that_it_shows_works(
     assert cli.main([str(word) for word in line]) == 0
 
     shown = capsys.readouterr().out
-    assert re.search(r"TSN: 4 videos, \d+ vectors of 64, 2 a second; 3\d s of video in", shown)
+    assert re.search(r"TSN: 4 videos, \d+ vectors of 64, 2 per second; 3\d s of video in", shown)
     assert re.search(rf"written: {out} \(4 videos, pack, fingerprint \w{{16}}\)", shown)
     following = next(text for text in shown.splitlines() if text.startswith("next: "))
     name, *words = shlex.split(following.removeprefix("next: "))

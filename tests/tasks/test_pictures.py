@@ -239,7 +239,14 @@ def test_an_evaluation_ends_in_a_page_that_shows_everything(
     assert videozoo(*line) == 0
 
     page = (out / "report.html").read_text("utf-8")
-    for title in ("Training", "Which for which", "Classes", "How sure", "Worst errors", "Left out"):
+    for title in (
+        "Training",
+        "Confusion matrix",
+        "Classes",
+        "Calibration",
+        "Worst errors",
+        "Left out",
+    ):
         assert f"<h2>{title}" in page
     for title in ("Loss", "Learning rate", "Configuration", "Versions"):
         assert f">{title}<" in page

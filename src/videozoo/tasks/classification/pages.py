@@ -149,7 +149,7 @@ def _reliability(bins: Sequence[Any], error: float) -> Reliability:
 
 
 def confusion_of(
-    counts: NDArray[np.int64], names: Sequence[str], title: str = "Which for which"
+    counts: NDArray[np.int64], names: Sequence[str], title: str = "Confusion matrix"
 ) -> Confusion:
     """The confusion matrix (of many classes, the worst), and the most frequent errors.
 
