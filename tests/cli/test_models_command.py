@@ -16,7 +16,7 @@ def test_a_model_is_told_whole(capsys: pytest.CaptureFixture[str]):
     assert said.startswith("TSM: shift a few channels")
     for words in ("arXiv:1811.08383", "24.33 M", "32.70 GMAC", "65.40 GFLOP", "98 MB", "a clip"):
         assert words in said
-    for setting in ("num_segments", "shift_div", "dropout", "Classes to tell apart."):
+    for setting in ("num_segments", "shift_div", "dropout", "Number of classes."):
         assert setting in said
     assert "tsm-kinetics400-2019" in said
 
