@@ -235,9 +235,14 @@ def test_2019_lines_of_another_depth_ask_nobody(server: FileServer):
     [([], "default", True), (["--pretrain=none"], "none", False), (["--pretrain=a"], "a", False)],
 )
 def test_the_2019_line_asks_for_the_default_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, given: list[str], pretrain: str, or_fresh: bool
+    config_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    pretrain: str,
+    or_fresh: bool,
 ):
     seen: list[TrainRequest] = []
+    monkeypatch.chdir(config_file.parent)
     monkeypatch.setattr("videozoo.tasks.run.train", seen.append)
 
     assert cli_v1.train(["--model_name=TSM", "--config=tsm.yaml", *given]) == 0
