@@ -229,6 +229,7 @@ def test_a_folder_per_class_needs_no_list(clips: SyntheticClips, tmp_path: Path)
     assert isinstance(classifier, Classifier)
     assert classifier.class_names == ["class 0", "class 1"]
     result = classifier.predict(folder)[0]
+    assert result.scores is not None
     assert result.scores.sum() == pytest.approx(1, abs=1e-5)
     assert [number for number, _ in result.top(2)] == list(np.argsort(-result.scores))
 

@@ -214,6 +214,8 @@ def test_predict_gives_the_same_top_5(suffix: str, tsm: Path, clips: SyntheticCl
     assert exported.class_names == original.class_names == NAMES
     for one, other in zip(got, expected, strict=True):
         assert [number for number, _ in one.top(5)] == [number for number, _ in other.top(5)]
+        assert one.scores is not None
+        assert other.scores is not None
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4, rtol=0)
     with pytest.raises(AttributeError, match="is an exported graph and has no module"):
         _ = exported.module
