@@ -101,7 +101,7 @@ def _warn_of_unused(found: Annotations, data: AnnotatedData) -> None:
         )
 
 
-def videos_learnt_from(data: AnnotatedData) -> list[str]:
+def training_videos(data: AnnotatedData) -> list[str]:
     """Names of the training videos; empty if their annotations cannot be read any more."""
     if data.annotations is None:
         return []
@@ -111,7 +111,7 @@ def videos_learnt_from(data: AnnotatedData) -> list[str]:
         return []
 
 
-def are_of_one_file(data: AnnotatedData) -> bool:
+def has_one_annotations_file(data: AnnotatedData) -> bool:
     """Whether training and validation videos are annotated in the same file."""
     return _annotations_of(data, "val") == data.annotations
 

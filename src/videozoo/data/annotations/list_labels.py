@@ -66,16 +66,16 @@ def find_first_label(
         DataError: The list cannot be read.
     """
     rows: list[Row] = []
-    told: list[tuple[int, str]] = []
+    numbered: list[tuple[int, str]] = []
     for row in list_rows(path, root):
         label = None if row.is_name else integer(row.label)
         if label is not None and label < 1 and row.label not in (class_names or ()):
             return 0, ""
         rows.append(row)
-        told += [] if label is None else [(label, row.path)]
+        numbered += [] if label is None else [(label, row.path)]
     if _named_classes(path, rows, class_names, quietly=True) is not None:
         return 0, ""
-    low, high = min(told, default=(0,))[0], max(told, default=(0,))[0]
+    low, high = min(numbered, default=(0,))[0], max(numbered, default=(0,))[0]
     if low < 1:
         return 0, ""
     note = f"{path}: labels run from {low} to {high}, taken to start at 1"
@@ -85,7 +85,7 @@ def find_first_label(
     place = {name: number for number, name in enumerate(class_names or ())}
     shifts = {
         label - place[folder]
-        for label, video in told
+        for label, video in numbered
         if (folder := _folder_class(video, class_names or ()))
     }
     if shifts in ({0}, {1}):

@@ -258,8 +258,8 @@ class TrainedEncoder:
                 f"data.sentences.encoder={name}: cannot be loaded: {reason}"
             ) from None
         self.name = TRAINED + Path(wanted).name
-        told = getattr(self._model, "get_embedding_dimension", None)  # its name since version 6
-        self.dim = int((told or self._model.get_sentence_embedding_dimension)())
+        get_dim = getattr(self._model, "get_embedding_dimension", None)  # its name since version 6
+        self.dim = int((get_dim or self._model.get_sentence_embedding_dimension)())
 
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         """See `SentenceEncoder`."""

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotations
-from videozoo.data.coverage import are_of_one_file
+from videozoo.data.coverage import has_one_annotations_file
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.proposals import (
     ProposalBatch,
@@ -71,7 +71,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
     say_missing(job.say, "training", learnt)
     source = None
     if job.request.valid_interval > 0:
-        held_out = load_proposals(data, "val", quiet=are_of_one_file(data))
+        held_out = load_proposals(data, "val", quiet=has_one_annotations_file(data))
         source = ProposalSource(config, config.eval, held_out, with_loss=True)
         check_held_out(held_out, learnt, job.say)
     return scoring_plan(job, batches, source, num_train=len(learnt.present))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.coverage import are_of_one_file
+from videozoo.data.coverage import has_one_annotations_file
 from videozoo.data.segments import SequenceBatch, SequenceDataset, SequenceVideos
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
@@ -98,6 +98,6 @@ def held_out_videos(
             "other annotations in data.val_annotations"
         )
         return None
-    found = find_videos(config, "val", quiet=are_of_one_file(data))
+    found = find_videos(config, "val", quiet=has_one_annotations_file(data))
     check_held_out(found, learnt, say)
     return found
