@@ -29,7 +29,7 @@ from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 
 START, END, UNKNOWN = "<s>", "<e>", "<unk>"
-"""Begin of a sentence, end of a sentence, and any unknown word."""
+"""Start of a sentence, end of a sentence, and any unknown word."""
 PADDING = -1
 """Number in place of a word after the end of a sentence."""
 RATE_2019 = 5.0  # vectors per second in the 2019 library

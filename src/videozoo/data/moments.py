@@ -39,7 +39,7 @@ Unit = Literal["frames", "seconds"]
 Part = Literal["train", "val", "test"]
 Table = NDArray[np.float64]
 
-_RATE = 5.0  # vectors per second, if neither features nor settings tell
+_RATE = 5.0  # vectors per second, unless features or settings give a rate
 
 
 # --- windows ---------------------------------------------------------------------------------

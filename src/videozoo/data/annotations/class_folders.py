@@ -1,4 +1,4 @@
-"""Folders with one subfolder of videos per class, perhaps divided into parts first."""
+"""Folders with one subfolder of videos per class, with or without folders for parts above."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def read_annotations(
         measured: Lengths by the features. They are compared with the file, and used before it.
         class_names: The classes; any other label is an error.
         ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
-        frames_per_second: Of the videos, for exports of Label Studio, which are in frames.
+        frames_per_second: Frame rate of the videos, for exports of Label Studio (in frames).
         quiet: Log no warnings, because the file was read before.
 
     Raises:

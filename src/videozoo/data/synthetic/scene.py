@@ -49,7 +49,7 @@ class Actor:
     y: FloatArray
     """Centre, as a fraction of the height from the top."""
     radius: FloatArray
-    """Of the circle around the shape, as a fraction of the shorter side."""
+    """Radius of the circle around the shape, as a fraction of the shorter side."""
     angle: FloatArray
     """Radians; growing means turning clockwise as seen."""
 
