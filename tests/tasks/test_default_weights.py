@@ -202,7 +202,7 @@ def test_2019_lines_go_on_from_fresh_weights_with_a_warning(
 
     assert len(said) == 1
     assert said[0].startswith("WARNING: ResNet50_pretrained.tar.gz: not downloaded yet")
-    assert "in 2019 this training started from there; this one starts from FRESH" in said[0]
+    assert "the 2019 library started this training from them; this one starts from FRESH" in said[0]
     assert "--pretrain=FILE, or --pretrain=none" in said[0]
     with pytest.raises(WeightsError, match="not downloaded yet"):
         start(nn.Identity(), full_size_tsm(), ask("default"), say=said.append)

@@ -218,7 +218,7 @@ def test_one_video_a_class_leaves_none_to_check_with(
     assert train("--data", "set") == 1
     assert "a class with one video uses it for training" in said(capsys)
     assert train("--data", "set", "--valid-interval", "0") == 0
-    assert "every class has one video to learn from" in said(capsys)
+    assert "every class has only one training video" in said(capsys)
 
 
 def test_parts_and_what_stands_beside_them(

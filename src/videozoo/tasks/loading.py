@@ -349,7 +349,7 @@ def paddle_names(config: RunConfig, source: object) -> Mapping[str, PaddleName]:
     if config.spec.paddle is None:
         raise WeightsError(
             f"{source}: PaddlePaddle parameters, of which {config.spec.title} has none (its model "
-            "file names no tensors of 2019)"
+            "file names no tensors of the 2019 library)"
         )
     return config.spec.paddle.names(config.model)
 

@@ -166,10 +166,10 @@ def _refuse_other_classes(folder: RunFolder, before: object, names: Sequence[str
     ]
     order = "in another order" if sorted(then) == sorted(now) else "other ones"
     raise RunError(
-        f"{folder.path}: its classes are {order} by now, and what it has learnt would go by wrong "
-        "names:\n  " + few(rows, between="\n  ") + "\n"
-        "give the classes the names and the order of then; or learn these in a new run that starts "
-        f"from what this one knows: --pretrain {folder.top} --save-dir ANOTHER_FOLDER"
+        f"{folder.path}: its classes are now {order}, so the trained weights would get wrong names:"
+        "\n  " + few(rows, between="\n  ") + "\n"
+        "restore the earlier names and their order; or train on these classes in a new run that "
+        f"starts from this one: --pretrain {folder.top} --save-dir ANOTHER_FOLDER"
     )
 
 

@@ -69,8 +69,8 @@ def start(
     except WeightsError as error:
         said = str(error).replace("\n", "\n  ")
         say(
-            f"WARNING: {said}\n  in 2019 this training started from there; this one starts from "
-            "FRESH weights. Pass --pretrain=FILE, or --pretrain=none where fresh ones are meant"
+            f"WARNING: {said}\n  the 2019 library started this training from them; this one starts "
+            "from FRESH weights. Pass --pretrain=FILE, or --pretrain=none to start fresh on purpose"
         )
         return
     say(initialise(module, config, str(path), drop=request.drop))
@@ -122,7 +122,7 @@ def initialise(
             return _line(path, f"{report.describe()}; {by_name.describe()}")
     line = _from_same_model(module, state, drop, path)
     if bool(names) != bool(theirs) and "fresh" not in line:
-        line += "; its classes are taken to be this run's, in order: only one side names them"
+        line += "; assuming the same classes in the same order: only one side names them"
     return line
 
 

@@ -231,7 +231,7 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
         return learnt
     if path is None:
         raise DataError(
-            f"{trained.path}: holds no vocabulary, without which its numbers are no words; "
+            f"{trained.path}: holds no vocabulary, so its word numbers cannot become words; "
             "--set data.vocabulary=FILE"
         )
     return read_vocabulary(path)

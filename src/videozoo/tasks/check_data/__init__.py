@@ -10,7 +10,7 @@ The result of `--json FILE` is one object:
   `videos` of it are readable).
 * `files`: one object per file: `path`, `status`, `reason`, `damage`, `num_bytes`, `num_frames`,
   `seconds`, `height`, `width` (as shown), `frames_per_second`, `codec`, `container`, `rotation`,
-  `label` (of a 2019 pickle), `from_cache`.
+  `label` (of a pickle of the 2019 library), `from_cache`.
 * `copies`: files with the same content: `sha256`, and of each its `part`, `path`, `label`.
   `across_parts` is true where they stand in more than one part.
 * `repeats`: the same path more than once in a list: `part`, `path`, `lines`, `labels`.

@@ -67,7 +67,7 @@ def remarks(
                 f"{'occurs' if len(absent) == 1 else 'occur'} in training: {_few(absent, names)}"
             )
         if max(counts.values()) == 1:
-            yield "every class has one video to learn from; expect little"
+            yield "every class has only one training video; expect low accuracy"
         if held_out and all(entry.label is not None for entry in held_out):
             checked = {entry.label for entry in held_out}
             unchecked = [

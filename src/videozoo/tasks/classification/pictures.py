@@ -231,7 +231,7 @@ class _Job:
             found.seen,
             found.heat,
             found.shares,
-            title=f"What speaks for: {class_name} ({100 * score:.1f} %)",
+            title=f"Evidence for: {class_name} ({100 * score:.1f} %)",
             name=self.answer.name,
             frames_per_second=found.frames_per_second,
         )

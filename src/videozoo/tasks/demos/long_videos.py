@@ -59,7 +59,7 @@ class LongVideos:
     features: Path
     """Features of all videos, as `videozoo extract` writes them."""
     layer: Layer
-    """What they are."""
+    """Which output of the extractor the features are."""
 
 
 def prepare(

@@ -289,8 +289,8 @@ def joined(
     if results.by_number and not num_known:
         theirs, ours = next(iter(scores)), next(iter(results.by_number.values())).video
         raise DataError(
-            f"labels: class scores of none of the {len(results.by_number)} videos; theirs are "
-            f"called {theirs!r}, these {ours!r}"
+            f"labels: no class scores for any of the {len(results.by_number)} videos; the names "
+            f"differ: {theirs!r} there, {ours!r} here"
         )
     return changed
 

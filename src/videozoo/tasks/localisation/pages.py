@@ -130,8 +130,9 @@ def _tables(facts: Mapping[str, Any]) -> list[Table]:
         (name, detections["best"][name], detections["best_10"][name], gain)
         for name, gain in {"right": float("nan"), **detections["gains"]}.items()
     ]
-    columns = ("", "among as many as there are", "among ten times as many", "mAP without them")
-    tables.append(Table(title=f"What detections are, {at}", columns=columns, rows=rows))
+    columns = ("", "of the best N", "of the best 10 N", "mAP gain without them")
+    note = "N: as many detections per class as it has annotated segments."
+    tables.append(Table(title=f"Kinds of detections, {at}", columns=columns, rows=rows, note=note))
     for title, name, key in (
         ("by length", "seconds", "missed_by_length"),
         ("by coverage", "share of the video", "missed_by_coverage"),

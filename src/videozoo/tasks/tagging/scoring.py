@@ -91,7 +91,7 @@ class TaggingInference:
     batches: EvalLoader[FeatureBatch]
     accelerator: Accelerator
     streams: Sequence[Stream]
-    """Those of the model."""
+    """The feature streams of the model."""
     counter: TagCounts
     num_tags: int = 0
     """Tags to return per video."""
