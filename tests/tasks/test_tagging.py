@@ -26,7 +26,8 @@ from videozoo.engine.devices import make_accelerator
 from videozoo.tasks.loading import build_trained, config_for_weights
 from videozoo.tasks.requests import ConfigSource
 from videozoo.tasks.tagging import Tagger
-from videozoo.tasks.tagging.prediction import input_records, score_records
+from videozoo.tasks.tagging.prediction import input_records
+from videozoo.tasks.tagging.scoring import score_records
 from videozoo.weights.files import read_weights
 
 CLASSES = 6
@@ -138,6 +139,7 @@ def test_attention_is_a_share_of_each_frame_and_finds_what_speaks(records: Path,
     scored = score_records(
         build_trained(trained).eval(),
         trained.config,
+        trained.config.predict,
         records_,
         make_accelerator(device="cpu"),
         attention=True,

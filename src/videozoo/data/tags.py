@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
@@ -296,12 +295,3 @@ def has_records(data: FeatureData, part: Part) -> bool:
 def _source(data: FeatureData, part: Part) -> Path | None:
     chosen: Path | None = getattr(data, part)
     return data.val if chosen is None and part == "test" else chosen
-
-
-def class_names(data: FeatureData) -> list[str] | None:
-    """Names of the classes by number; None without `data.class_names`.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    return None if data.class_names is None else read_class_names(data.class_names)

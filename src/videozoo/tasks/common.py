@@ -21,10 +21,13 @@ from rich.progress import (
 )
 
 from videozoo.config import RunConfig
+from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.clips import class_names
 from videozoo.errors import ConfigError, RunError
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
 from videozoo.settings.clips import ClipData
+from videozoo.tasks.loading import Trained
 
 
 def without_absent_names(config: RunConfig) -> RunConfig:
@@ -51,19 +54,31 @@ def with_test_data(config: RunConfig, data: Path | None) -> RunConfig:
     return config.replace("--data", changes)
 
 
-def agreeing_names(names: list[str] | None, config: RunConfig) -> list[str] | None:
-    """Return the class names, after a check that there are `model.num_classes` of them.
+def configured_class_names(config: RunConfig) -> list[str] | None:
+    """Names of the classes by number, or None where nothing tells them.
 
     Raises:
-        ConfigError: There are more or fewer names.
+        ConfigError: They are more or fewer than the model has.
+        DataError: The file with the names, or the folder of classes, cannot be read.
     """
+    data = config.data
+    if isinstance(data, ClipData):
+        names = class_names(data)
+    else:
+        names = None if data.class_names is None else read_class_names(data.class_names)
     if names is not None and len(names) != config.model.num_classes:
-        where = config.data.class_names or config.data.train
+        where = data.class_names or data.train
         raise ConfigError(
             f"{where}: names {len(names)} classes, but model.num_classes is "
             f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"
         )
     return names
+
+
+def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
+    """Class names: stored with the weights, else configured, else the class numbers."""
+    found = trained.class_names or configured_class_names(config)
+    return list(found) if found else [str(number) for number in range(config.model.num_classes)]
 
 
 def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]:

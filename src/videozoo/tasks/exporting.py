@@ -6,22 +6,22 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import RunError, UsageError, WeightsError
-from videozoo.tasks.loading import Trained, names_key
+from videozoo.tasks.loading import Trained, build_trained, names_key
 from videozoo.tasks.requests import Device, ExportRequest
 from videozoo.weights.exported import (
     FORMAT,
@@ -33,6 +33,8 @@ from videozoo.weights.exported import (
     exported_kind,
     need_packages,
 )
+
+M = TypeVar("M")
 
 LARGEST_DIFFERENCE = 1e-4
 """Allowed between an output of the graph and of the model. Scores in 0..1 are compared directly;
@@ -296,7 +298,31 @@ def accelerator_for(trained: Trained, device: Device) -> Accelerator:
     return make_accelerator(device=device)
 
 
-def refuse_drop(trained: Trained, drop: Sequence[str]) -> None:
-    """Raise WeightsError if --drop is used with an exported graph."""
+def load_model(
+    trained: Trained,
+    config: RunConfig,
+    accelerator: Accelerator,
+    exported: Callable[[Path, Device, int], M],
+    *,
+    drop: Sequence[str] = (),
+    device: Device = "auto",
+) -> nn.Module | M:
+    """Load the weights, or the exported graph, ready to compute.
+
+    Args:
+        trained: What the user named.
+        config: Its configuration.
+        accelerator: From `accelerator_for`.
+        exported: Opens an exported file, given `device` and the number of the GPU.
+        drop: Leading parts of parameter names that keep their fresh values.
+        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
+
+    Raises:
+        WeightsError: They do not fit; every mismatch is listed. Or a graph is damaged or missing.
+        RunError: onnxruntime is missing, or has no support for the device.
+    """
+    if exported_kind(trained.path) is None:
+        return build_trained(trained, config, drop=drop).to(accelerator.device).eval()
     if drop:
         raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")
+    return exported(trained.path, device, accelerator.local_process_index)

@@ -20,8 +20,7 @@ from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
 from videozoo.tasks.building import outline
-from videozoo.tasks.classification.common import configured_class_names
-from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.common import configured_class_names, without_absent_names
 from videozoo.tasks.loading import (
     Trained,
     build_trained,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -29,11 +30,11 @@ from videozoo.ops.sentences import Caption, sentence_of
 from videozoo.settings.captions import CaptionViews
 from videozoo.tasks.captioning.exported import ExportedCaptioner, second_file
 from videozoo.tasks.common import write_json
-from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.exporting import load_model
 from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device
 from videozoo.weights.exported import ExportedSpec
 
@@ -284,29 +285,15 @@ def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
 
 
 def caption_model(
-    trained: Trained,
-    config: RunConfig,
-    accelerator: Accelerator,
-    *,
-    drop: Sequence[str] = (),
-    device: Device = "auto",
+    trained: Trained, config: RunConfig, accelerator: Accelerator, **options: Any
 ) -> CaptionModel:
-    """Load the weights, or the exported graphs, ready to describe.
+    """Load a model that describes, for a configuration from `sized`.
 
-    Args:
-        trained: What the user named.
-        config: Its configuration, `sized`.
-        accelerator: From `accelerator_for`.
-        drop: Leading parts of parameter names that keep their fresh values.
-        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
-
-    Raises:
-        WeightsError: They do not fit; every mismatch is listed. Or a graph is damaged or missing.
-        RunError: onnxruntime is missing, or has no support for the device.
+    `options` are those of `load_model`.
     """
-    if isinstance(config.spec, ExportedSpec):
-        refuse_drop(trained, drop)
-        step = second_file(trained.path, config.spec.description.step_sha256)
-        return ExportedCaptioner(trained.path, step, device, accelerator.local_process_index)
-    module = build_trained(trained, config, drop=drop).to(accelerator.device).eval()
-    return cast(CaptionModel, module)
+
+    def exported(path: Path, device: Device, index: int) -> ExportedCaptioner:
+        about = cast(ExportedSpec, config.spec).description
+        return ExportedCaptioner(path, second_file(path, about.step_sha256), device, index)
+
+    return cast(CaptionModel, load_model(trained, config, accelerator, exported, **options))

@@ -11,9 +11,9 @@ from videozoo.data.clips import (
     load_entries,
 )
 from videozoo.report.tables import class_table, summary_table
-from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pages import evaluation_page
 from videozoo.tasks.classification.scoring import ClipResults, run_views
+from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.jobs import Shortfall
 

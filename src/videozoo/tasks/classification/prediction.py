@@ -18,12 +18,12 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, WeightsError
 from videozoo.report.tables import prediction_table
-from videozoo.tasks.classification.common import names_of_classes
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     VideoResult,
     run_views,
 )
+from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob
 from videozoo.tasks.requests import PredictRequest

@@ -19,10 +19,10 @@ from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.pixels import normalize
 from videozoo.results import Label, VideoLabels
 from videozoo.settings.clips import ClipViews
-from videozoo.tasks.classification.common import clip_shape, names_of_classes
+from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.prediction import input_entries
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of, with_views
-from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader
 from videozoo.tasks.jobs import Job
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
@@ -192,40 +193,24 @@ def _fit_exported(clips: ExportedClips, config: RunConfig, views: ClipViews) -> 
 
 
 def scorer_of(
-    trained: Trained,
-    config: RunConfig,
-    accelerator: Accelerator,
-    *,
-    drop: Sequence[str] = (),
-    device: Device = "auto",
+    trained: Trained, config: RunConfig, accelerator: Accelerator, **options: Any
 ) -> ClipScorer:
-    """Load the weights, or the exported graph, ready to score.
+    """Load a model that scores views, for a configuration that has the views to come.
 
-    Args:
-        trained: What the user named.
-        config: For the views that will come.
-        accelerator: From `accelerator_for`.
-        drop: Leading parts of parameter names that keep their fresh values.
-        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
-
-    Raises:
-        WeightsError: They do not fit; every mismatch is listed. Or the graph is damaged.
-        RunError: onnxruntime is missing, or has no support for the device.
+    `options` are those of `load_model`.
     """
-    kind = exported_kind(trained.path)
-    if kind is not None:
-        refuse_drop(trained, drop)
-        on_gpu = accelerator.device.type == "cuda" or (kind == "onnx" and device == "cuda")
-        return open_exported(
-            trained.path,
-            device="cuda" if on_gpu else "cpu",
-            device_index=accelerator.local_process_index,
-        )
-    module = build_trained(trained, config, drop=drop)
-    module.to(accelerator.device).eval()
-    fold_batch_norms(module)  # this module is never saved
-    use_channels_last(module)
-    return ModuleScorer(module, config.data, accelerator)
+
+    def exported(path: Path, device: Device, index: int) -> ClipScorer:
+        asks_gpu = exported_kind(path) == "onnx" and device == "cuda"
+        on_gpu = asks_gpu or accelerator.device.type == "cuda"
+        return open_exported(path, device="cuda" if on_gpu else "cpu", device_index=index)
+
+    model = load_model(trained, config, accelerator, exported, **options)
+    if not isinstance(model, nn.Module):
+        return model
+    fold_batch_norms(model)  # its weights are not saved from here
+    use_channels_last(model)
+    return ModuleScorer(model, config.data, accelerator)
 
 
 @dataclass(frozen=True)

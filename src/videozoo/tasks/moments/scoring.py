@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,15 +18,13 @@ from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search
 from videozoo.settings.moments import MomentData
 from videozoo.tasks.common import write_json
-from videozoo.tasks.exporting import refuse_drop
+from videozoo.tasks.exporting import load_model
 from videozoo.tasks.features import check_features, check_rate, refuse_other_features
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.exported import ExportedPairs
-from videozoo.tasks.requests import Device
 from videozoo.types import MomentRetrieval
-from videozoo.weights.exported import exported_kind
 
 MomentModel = Callable[[Tensor, Tensor], Tensor]
 """A network, or an exported graph: C clips and S sentences, (C, Dv) and (S, Dq), to (3, S, C)."""
@@ -243,27 +241,7 @@ def retrieval_of(config: RunConfig) -> MomentRetrieval:
 
 
 def moment_model(
-    trained: Trained,
-    config: RunConfig,
-    accelerator: Accelerator,
-    *,
-    drop: Sequence[str] = (),
-    device: Device = "auto",
+    trained: Trained, config: RunConfig, accelerator: Accelerator, **options: Any
 ) -> MomentModel:
-    """Load the weights, or the exported graph, ready to compare.
-
-    Args:
-        trained: What the user named.
-        config: Its configuration.
-        accelerator: From `accelerator_for`.
-        drop: Leading parts of parameter names that keep their fresh values.
-        device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
-
-    Raises:
-        WeightsError: They do not fit; every mismatch is listed. Or the graph is damaged.
-        RunError: onnxruntime is missing, or has no support for the device.
-    """
-    if exported_kind(trained.path) is not None:
-        refuse_drop(trained, drop)
-        return ExportedPairs(trained.path, device, accelerator.local_process_index)
-    return build_trained(trained, config, drop=drop).to(accelerator.device).eval()
+    """Load a model that compares; `options` are those of `load_model`."""
+    return load_model(trained, config, accelerator, ExportedPairs, **options)

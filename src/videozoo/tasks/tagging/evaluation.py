@@ -8,49 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from videozoo.data.tags import FeatureDataset, load_records
+from videozoo.data.tags import load_records
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
+from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.tagging.labels import check_labels
-from videozoo.tasks.tagging.scoring import (
-    TagCounts,
-    TaggingInference,
-    feature_shape,
-    names_of_classes,
-)
+from videozoo.tasks.tagging.scoring import feature_shape, score_records
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
-    config, accelerator = job.config, job.accelerator
-    shape, classes = feature_shape(config), int(config.model.num_classes)
+    config = job.config
     records = load_records(config.data, "test", strict=not job.skip_bad)
-    batches = eval_loader(
-        FeatureDataset(records, shape, config.data, num_classes=classes),
-        config.data,
-        accelerator,
-        batch_size=config.eval.batch_size,
-        skip_bad=job.skip_bad,
-    )
     check_features(records.extractor, job.trained, job.say)
     check_labels(
         records,
         "data.test",
         job.say,
-        num_classes=classes,
-        shape=shape,
+        num_classes=config.model.num_classes,
+        shape=feature_shape(config),
         most_frames=config.data.max_frames,
     )
     names = names_of_classes(job.trained, config)
     module = job.module()
     job.say(f"{config.spec.title}: {len(records)} videos")
     started = time.monotonic()
-    counts = TagCounts(TaggingCounter(classes, config.eval.top_k))
-    inference = TaggingInference(module, batches, accelerator, shape.streams, counts)
-    scored = job.run(inference, len(records), keep=False)
+    scored = score_records(
+        module,
+        config,
+        config.eval,
+        records,
+        job.accelerator,
+        labelled=True,
+        skip_bad=job.skip_bad,
+        show=True,
+    )
     seconds = time.monotonic() - started
     counter = scored.counter.metrics
     skipped = [*records.damaged, *scored.skipped.values()]

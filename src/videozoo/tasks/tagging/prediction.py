@@ -6,30 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-from torch import nn
-
 from videozoo.config import RunConfig
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
-from videozoo.data.tags import FeatureDataset
 from videozoo.errors import DataError
-from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import prediction_table
+from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.features import check_features
-from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
-from videozoo.tasks.tagging.scoring import (
-    TagCounts,
-    TaggingInference,
-    VideoTags,
-    feature_shape,
-    names_of_classes,
-)
+from videozoo.tasks.tagging.scoring import VideoTags, score_records
 
 _MOST_LOOKED_AT = 200  # records, to note unused content
 
@@ -43,6 +32,7 @@ def _predicted(job: PredictJob) -> Predicted[VideoTags]:
     scored = score_records(
         job.module(),
         config,
+        config.predict,
         records,
         job.accelerator,
         skip_bad=job.skip_bad,
@@ -96,41 +86,6 @@ def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = Tr
         raise DataError(f"none of the files can be used:\n  {damaged[0]}")
     damaged += [problem for records in found for problem in records.damaged]
     return RecordSet([file for records in found for file in records.files], damaged)
-
-
-def score_records(
-    module: nn.Module,
-    config: RunConfig,
-    records: RecordSet,
-    accelerator: Accelerator,
-    *,
-    skip_bad: bool = False,
-    attention: bool = False,
-    show: bool = False,
-) -> InferenceResults[VideoTags, TagCounts]:
-    """Run a model over records; `show`: with a progress bar."""
-    shape = feature_shape(config)
-    batches = eval_loader(
-        FeatureDataset(records, shape, config.data),
-        config.data,
-        accelerator,
-        batch_size=config.predict.batch_size,
-        skip_bad=skip_bad,
-    )
-    counter = TagCounts(TaggingCounter(config.model.num_classes, config.predict.top_k))
-    return run(
-        TaggingInference(
-            module,
-            batches,
-            accelerator,
-            shape.streams,
-            counter,
-            num_tags=config.predict.top_k,
-            attention=attention,
-        ),
-        accelerator,
-        progress=(len(records), "videos") if show else None,
-    )
 
 
 def _prediction(result: VideoTags, names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from videozoo.engine.devices import make_accelerator
 from videozoo.results import Label, VideoLabels
-from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.predictors import (
     Features,
@@ -18,8 +18,8 @@ from videozoo.tasks.predictors import (
 )
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
-from videozoo.tasks.tagging.prediction import input_records, score_records
-from videozoo.tasks.tagging.scoring import VideoTags, feature_shape, names_of_classes
+from videozoo.tasks.tagging.prediction import input_records
+from videozoo.tasks.tagging.scoring import VideoTags, feature_shape, score_records
 
 
 class Tagger(Predictor):
@@ -62,7 +62,7 @@ class Tagger(Predictor):
                 config = without_workers(config)
                 records = as_records(group, streams=streams, first=place)
             scored = score_records(
-                self.module, config, records, self._accelerator, skip_bad=not strict
+                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
             )
             failed += [*records.damaged, *scored.skipped.values()]
             results += map(self._result, scored.by_number.values())

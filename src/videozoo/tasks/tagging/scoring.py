@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.data.features.records import RecordSet
 from videozoo.data.loader import EvalLoader
-from videozoo.data.tags import FeatureBatch, class_names
+from videozoo.data.tags import FeatureBatch, FeatureDataset
 from videozoo.errors import ConfigError
 from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
-from videozoo.tasks.common import agreeing_names
-from videozoo.tasks.loading import Trained
+from videozoo.settings.tags import FeatureEval, FeaturePredict
+from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.types import FeatureShape, Stream, Tagging
 
 Scores = NDArray[np.floating[Any]]
@@ -128,15 +129,49 @@ class TaggingInference:
         }
 
 
-def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
-    """Class names: stored with the weights, else configured, else the class numbers."""
-    found = trained.class_names or configured_class_names(config)
-    return list(found) if found else [str(number) for number in range(config.model.num_classes)]
+def score_records(
+    module: nn.Module,
+    config: RunConfig,
+    views: FeatureEval | FeaturePredict,
+    records: RecordSet,
+    accelerator: Accelerator,
+    *,
+    labelled: bool = False,
+    skip_bad: bool = False,
+    attention: bool = False,
+    show: bool = False,
+) -> InferenceResults[VideoTags, TagCounts]:
+    """Run a model over records.
 
-
-def configured_class_names(config: RunConfig) -> list[str] | None:
-    """Class names, if the weights or the configuration hold them."""
-    return agreeing_names(class_names(config.data), config)
+    Args:
+        module: In evaluation mode, on the accelerator's device.
+        config: Of the model and its data.
+        views: How many records at once, how many tags of each.
+        records: All of them.
+        accelerator: The processes.
+        labelled: Measure against the labels, and return no tags.
+        skip_bad: Go on without records that cannot be read.
+        attention: Return what each frame weighs too.
+        show: Show how far it is.
+    """
+    shape, classes = feature_shape(config), config.model.num_classes
+    inference = TaggingInference(
+        module,
+        eval_loader(
+            FeatureDataset(records, shape, config.data, num_classes=classes if labelled else None),
+            config.data,
+            accelerator,
+            batch_size=views.batch_size,
+            skip_bad=skip_bad,
+        ),
+        accelerator,
+        shape.streams,
+        TagCounts(TaggingCounter(classes, views.top_k)),
+        num_tags=0 if labelled else views.top_k,
+        attention=attention,
+    )
+    progress = (len(records), "videos") if show else None
+    return run(inference, accelerator, keep=not labelled, progress=progress)
 
 
 def _best(scores: Scores, k: int) -> tuple[tuple[int, float], ...]:

@@ -12,20 +12,12 @@ from videozoo.data.tags import (
 )
 from videozoo.engine.loop import Best
 from videozoo.errors import DataError
-from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops.frames import multi_label_loss
+from videozoo.tasks.common import configured_class_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
-from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
-from videozoo.tasks.tagging.scoring import (
-    TagCounts,
-    TaggingInference,
-    configured_class_names,
-    feature_shape,
-    model_inputs,
-    tagging_of,
-)
+from videozoo.tasks.tagging.scoring import feature_shape, model_inputs, score_records, tagging_of
 from videozoo.tasks.train import Training
 
 
@@ -80,18 +72,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
-        checked = FeatureDataset(held_out, shape, data, num_classes=classes)
-        found = run(
-            TaggingInference(
-                module,
-                eval_loader(checked, data, accelerator, batch_size=config.eval.batch_size),
-                accelerator,
-                shape.streams,
-                TagCounts(TaggingCounter(classes, config.eval.top_k)),
-            ),
-            accelerator,
-            keep=False,
-        )
+        found = score_records(module, config, config.eval, held_out, accelerator, labelled=True)
         return found.counter.summary() if found.counter.metrics.videos else {}
 
     def prepare(module: nn.Module) -> None:
