@@ -171,7 +171,7 @@ def test_proposals_and_classes_of_videos_make_detections(
     assert "unknown class 'fly'" in capsys.readouterr().err
     labels.write_text(json.dumps({"x": {"dig": 1.0}}))
     assert cli.main(line) == 1
-    assert "class scores of none of the 8 videos" in capsys.readouterr().err
+    assert "no class scores for any of the 8 videos" in capsys.readouterr().err
 
 
 def test_what_a_classifier_of_ours_predicted_will_do_as_labels(
