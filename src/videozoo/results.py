@@ -99,7 +99,7 @@ class Caption(_Plain):
     """Logarithm of the probability of the whole sentence."""
     words: tuple[str, ...] = field(default=(), repr=False)
     """The end of the sentence among them, as `<e>`."""
-    attention: NDArray[np.float32] | None = field(default=None, repr=False)
+    attention: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     """(words, T): where in the event the model looked at each word; rows sum to 1."""
     others: tuple[Caption, ...] = ()
     """Other sentences for the event, the best first."""
