@@ -467,6 +467,54 @@ def test_events_of_arrays_are_described(weights: Callable[[str], Path], tmp_path
         model.predict(one, events=[(0, 1), (3, 2)])
 
 
+@pytest.mark.parametrize(
+    "events",
+    [np.array([[0, 2], [1, 3]]), torch.tensor([[0.0, 2.0], [1.0, 3.0]]), [[0, 2], [1, 3]]],
+)
+def test_events_are_pairs_arrays_or_tensors(weights: Callable[[str], Path], events: Any):
+    model = videozoo.load(weights("ets"), task="captioning")
+
+    (found,) = model.predict(features(10, 8), events=events)
+
+    assert [(each.start, each.end) for each in found.captions] == [(0.0, 2.0), (1.0, 3.0)]
+    (one,) = model.predict(features(10, 8), events=(0, 2))
+    assert [(each.start, each.end) for each in one.captions] == [(0.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ({"A": [(0, 1)], "b": [(0, 2)]}, "events: no video is called A; there are a, b"),
+        ({"b": [(0, 2)]}, "events: none for a; name the events of every video"),
+        ({"a": [], "b": [(0, 2)]}, "events of a: empty; name an event"),
+        ({}, "events: none for a, b"),
+        ([], "events: empty; name an event, or leave `events` out"),
+        ([(1, 2, 3)], r"events: \[\(1, 2, 3\)\], expected pairs \(start, end\) in seconds"),
+        (["a"], "events: .'a'., expected pairs"),
+        ([[(0, 1)], [(0, 2), (1, 2)]], "events: .*, expected pairs"),
+        ([[[0, 1]]], "events: .*, expected pairs"),
+        (5, "events: 5, expected pairs"),
+        ([(0, float("nan"))], "a: event 0 from 0 to nan s"),
+        ([(0, float("inf"))], "a: event 0 from 0 to inf s"),
+    ],
+)
+def test_events_that_cannot_be_used_are_refused(
+    weights: Callable[[str], Path], events: Any, message: str
+):
+    model = videozoo.load(weights("ets"), task="captioning")
+    with pytest.raises(DataError, match=message):
+        model.predict({"a": features(10, 8), "b": features(10, 8)}, events=events)
+
+
+def test_results_are_compared_and_hashed(weights: Callable[[str], Path]):
+    model = videozoo.load(weights("ets"), task="captioning")
+
+    (one,), (other,) = model.predict(features(10, 8)), model.predict(features(10, 8))
+
+    assert one == other
+    assert len({one, other}) == 1
+
+
 def test_moments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: Path):
     model = videozoo.load(weights("tall"), task="moments")
     one, other = features(40, 8), features(30, 8, seed=1)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
 from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError, UsageError, few
 from videozoo.results import Caption, VideoCaptions
 from videozoo.tasks.captioning.prediction import events_of
 from videozoo.tasks.captioning.scoring import (
@@ -35,8 +40,11 @@ from videozoo.tasks.predictors import (
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 
-Events = Sequence[tuple[float, float]] | Mapping[str, Sequence[tuple[float, float]]]
-"""Starts and ends of events in seconds: the same for every video, or by name of the video."""
+_Spans = Sequence[tuple[float, float]]
+_AnySpans = _Spans | tuple[float, float] | NDArray[Any] | Tensor
+Events = _AnySpans | Mapping[str, _AnySpans]
+"""Starts and ends of events in seconds, as pairs, an array or tensor (E, 2), or one pair: the same
+for every video, or by name of the video."""
 
 
 class Captioner(Predictor):
@@ -61,30 +69,37 @@ class Captioner(Predictor):
         events: Events | None = None,
         strict: bool = True,
     ) -> list[VideoCaptions]:
-        """Describe events; `.captions` has one per event, in their order.
+        """Describe events: one result per video, in the order of the inputs.
+
+        `.captions` has one per event, in their order.
 
         Args:
             videos: Files of events, whose features are in `data.features`; one file or folder of
                 features; features (T, dim) as arrays or tensors, called `video 0`, `video 1`, ...
                 by their place; a dict of videos by name; or lists of these. Arrays are taken to be
                 by the extractor that the model learnt from, whose rate tells their times.
-            events: The events to describe. None: each video as a whole.
+            events: The events to describe: pairs, an array or tensor (E, 2), or one pair, in
+                seconds; the same for every video, or a dict that has them for every video by name.
+                None: each video as a whole.
             strict: Raise if any input cannot be used. Otherwise it has no result, and a warning
                 names it.
 
         Raises:
-            DataError: An input does not exist or does not fit the model.
+            DataError: An input does not exist or does not fit the model, or `events` are not such
+                pairs, or do not name the videos.
         """
-        found: dict[str, list[Caption]] = {}
+        opened = self._opened(grouped(videos), in_memory_only=events is None)
+        names = [name for one in opened if not isinstance(one, list) for name in one[1]]
+        spans = None if events is None else _spans_of(events, names)
+        results: list[VideoCaptions] = []
         failed: list[str] = []
-        place = 0
-        for group in grouped(videos):
+        for one in opened:
             config = self.config
-            if are_paths(group) and events is None:
-                asked = events_of(group, config, strict=strict)
+            if isinstance(one, list):
+                asked = events_of(one, config, strict=strict)
             else:
                 config = without_workers(config)
-                asked = self._asked(group, place, events)
+                asked = self._asked(*one, spans)
             described = describe(
                 self._network,
                 config,
@@ -94,39 +109,94 @@ class Captioner(Predictor):
                 self._accelerator,
                 skip_bad=not strict,
             )
-            failed += shortfall(described, asked).failed
-            for one in described.by_number.values():
-                found.setdefault(one.event.video, []).append(_caption(one))
-            place += len(group)
+            short = shortfall(described, asked)
+            failed += [*short.failed, *short.left_out]
+            found: dict[str, list[Caption]] = {}
+            for each in described.by_number.values():
+                found.setdefault(each.event.video, []).append(_caption(each))
+            results += [VideoCaptions(video=name, captions=tuple(c)) for name, c in found.items()]
         warn_of(failed)
-        return [VideoCaptions(video=name, captions=tuple(each)) for name, each in found.items()]
+        return results
 
-    def _asked(self, group: Sequence[Any], first: int, events: Events | None) -> CaptionEvents:
-        """The events to describe, if features or events are given in memory."""
-        data, dim = self.config.data, self.config.model.feature_dim
-        if are_paths(group):
-            if len(group) != 1:
+    def _opened(
+        self, groups: Iterable[list[Any]], *, in_memory_only: bool
+    ) -> list[list[str] | tuple[FeatureFiles, list[str]]]:
+        """Features and names of the videos of each group; with `in_memory_only`, paths stay."""
+        opened: list[list[str] | tuple[FeatureFiles, list[str]]] = []
+        streams, place = self.config.data.streams, 0
+        for group in groups:
+            if not are_paths(group):
+                extractor = self._trained.features
+                records = as_records(group, streams=streams, first=place, extractor=extractor)
+                opened.append((FeatureFiles(records, streams=streams), names_of(records)))
+            elif in_memory_only:
+                opened.append(group)
+            elif len(group) != 1:
                 raise UsageError(f"{len(group)} paths; with events name one file or folder")
-            files = FeatureFiles(Path(group[0]), streams=data.streams)
-            names = list(files)
-        else:
-            extractor = self._trained.features
-            records = as_records(group, streams=data.streams, first=first, extractor=extractor)
-            files = FeatureFiles(records, streams=data.streams)
-            names = names_of(records)
+            else:
+                files = FeatureFiles(Path(group[0]), streams=streams)
+                opened.append((files, list(files)))
+            place += len(group)
+        return opened
+
+    def _asked(
+        self, files: FeatureFiles, names: Sequence[str], spans: Mapping[str, _Spans] | None
+    ) -> CaptionEvents:
+        """The events to describe; without spans, whole videos."""
+        data, dim = self.config.data, self.config.model.feature_dim
         rate = files.rate(data.rate, RATE_2019)
         listed: list[TimedSentence] = []
         for name in names:
-            whole = [(0.0, len(files.read(name, feature_dim=dim)) / rate)]
-            spans = events.get(name, ()) if isinstance(events, Mapping) else events or whole
-            listed += [_event(name, span, number) for number, span in enumerate(spans)]
+            length = len(files.read(name, feature_dim=dim)) / rate
+            own = [(0.0, length)] if spans is None else spans[name]
+            listed += [_event(name, span, number) for number, span in enumerate(own)]
         sentences = TimedSentences(files.path, tuple(listed), {})
         return with_features(sentences, files, data, feature_dim=dim)
 
 
+def _spans_of(events: Events, names: Sequence[str]) -> dict[str, _Spans]:
+    """The events of each video.
+
+    Raises:
+        DataError: They are not pairs of numbers, or their names are not those of the videos.
+    """
+    if not isinstance(events, Mapping):
+        return dict.fromkeys(names, _pairs(events, "events"))
+    unknown = [str(key) for key in events if key not in names]
+    if unknown:
+        raise DataError(f"events: no video is called {few(unknown)}; there are {few(names)}")
+    without = [name for name in names if name not in events]
+    if without:
+        raise DataError(
+            f"events: none for {few(without)}; name the events of every video, or leave these "
+            "videos out"
+        )
+    return {name: _pairs(events[name], f"events of {name}") for name in names}
+
+
+def _pairs(value: Any, name: str) -> _Spans:
+    """Numbers (E, 2), or one pair, as pairs."""
+    if isinstance(value, Tensor):
+        value = value.detach().double().cpu()
+    try:
+        array: NDArray[Any] = np.asarray(value)
+    except (ValueError, TypeError):  # lists of different lengths
+        array = np.empty(1, object)
+    if array.size == 0 and array.dtype.kind != "O":
+        raise DataError(f"{name}: empty; name an event, or leave `events` out for whole videos")
+    if array.shape == (2,):
+        array = array[None]
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != 2:
+        raise DataError(
+            f"{name}: {value!r:.80}, expected pairs (start, end) in seconds: a list of them, an "
+            "array (E, 2), or a dict of these by name of the video"
+        )
+    return [(float(start), float(end)) for start, end in array]
+
+
 def _event(video: str, span: tuple[float, float], number: int) -> TimedSentence:
-    start, end = (float(each) for each in span)
-    if not 0 <= start < end:
+    start, end = span
+    if not 0 <= start < end < math.inf:
         raise DataError(
             f"{video}: event {number} from {start:g} to {end:g} s; expected (start, end) in "
             "seconds, the end after the start"
