@@ -63,6 +63,11 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        from videozoo.models import own_fault  # here: most commands do without
+
+        if fault := own_fault(error):
+            print(f"videozoo: {fault}\nrun again with --debug to see more", file=sys.stderr)
+            return 1
         print(
             f"videozoo: unexpected {type(error).__name__}: {error}\n"
             "this is a fault of videozoo; run again with --debug to see where, and report it",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoo.errors import ConfigError, brief
 from videozoo.models import _outside
+from videozoo.models._declared import own_fault
 from videozoo.models._outside import find_model_file, is_model_file
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "model_outline",
     "model_spec",
     "model_summary",
+    "own_fault",
     "same_model",
     "task_family",
 ]

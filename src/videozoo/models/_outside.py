@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from videozoo.errors import ConfigError, VideozooError, brief
+from videozoo.errors import ConfigError, VideozooError
+from videozoo.models._declared import checked
 
 if TYPE_CHECKING:
     from videozoo.types import ModelSpec
@@ -84,10 +85,16 @@ def spec_of_file(path: str) -> ModelSpec:
     except VideozooError:
         del sys.modules[name]
         raise
+    except SystemExit as error:
+        del sys.modules[name]
+        raise ConfigError(
+            f"{path}: ends the program while it is imported (exit({error.code!r})); put what runs "
+            "under if __name__ == '__main__':"
+        ) from None
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(_failed(path, error)) from error
-    return _checked(getattr(module, "SPEC", None), path)
+    return checked(getattr(module, "SPEC", None), path, path)
 
 
 def spec_of_installed(point: EntryPoint) -> ModelSpec:
@@ -103,7 +110,8 @@ def spec_of_installed(point: EntryPoint) -> ModelSpec:
         raise
     except Exception as error:
         raise ConfigError(f"{where}: {_said(error)}") from error
-    return _checked(getattr(loaded, "SPEC", loaded), where)
+    file = file_of_installed(point)
+    return checked(getattr(loaded, "SPEC", loaded), where, file and str(file))
 
 
 def summary_of(path: Path | None) -> str:
@@ -122,24 +130,6 @@ def file_of_installed(point: EntryPoint) -> Path | None:
     except (ImportError, ValueError):
         return None
     return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def _checked(found: Any, where: str) -> ModelSpec:
-    from videozoo.types import ModelSpec
-
-    if not isinstance(found, ModelSpec):
-        got = "no SPEC" if found is None else f"a SPEC that is {brief(found)}"
-        raise ConfigError(
-            f"{where}: has {got}; a model file ends in SPEC = ModelSpec(title=..., task=..., "
-            "settings=..., build=...)"
-        )
-    missing = [key for key in found.task.needs if key not in found.settings.model_fields]
-    if missing:
-        raise ConfigError(
-            f"{where}: {found.settings.__name__} has no {' and no '.join(missing)}, which models "
-            f"for {type(found.task).__name__} need"
-        )
-    return found
 
 
 def _failed(path: str, error: Exception) -> str:

@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
-from videozoo.errors import ConfigError
-from videozoo.models import model_name, model_summary
+from videozoo.errors import ConfigError, RunError
+from videozoo.models import model_name, model_summary, own_fault
 from videozoo.report.tables import percent, plain
 from videozoo.tasks.building import build, outline
 from videozoo.tasks.requests import Device
@@ -158,6 +158,8 @@ def model_cost(config: RunConfig) -> Cost:
     except ConfigError:
         if not sample.sequence:
             raise
+    except RunError:  # of a model from outside: perhaps the values that it reads are not there
+        pass
     return _counted(config, sample, torch.device("cpu"))  # some branch on input values
 
 
@@ -181,6 +183,8 @@ def _counted(config: RunConfig, sample: _Sample, device: torch.device) -> Cost:
             parameter.requires_grad_(True)
         kept = _kept_bytes(module, sample.inputs(2, device)) // 2
     except (RuntimeError, TypeError, ValueError) as error:
+        if fault := own_fault(error):
+            raise RunError(fault) from error
         raise ConfigError(f"{config.spec.title} does not take {sample.subject}: {error}") from None
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     root = type(module).__name__

@@ -1,0 +1,137 @@
+"""Mistakes in model files from outside are errors that name the file and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import videozoo
+from videozoo import cli
+from videozoo.data.synthetic.clips import make_clips
+
+MODELS = Path(__file__).parents[1] / "outside"
+TRAIN = ("train", "--config", "run.yaml", "--device", "cpu", "--save-dir", "run")
+RUN = """
+model: {name: mean_frames.py, num_classes: 8}
+data: {train: clips/train.list, num_workers: 0, short_side: 40, crop_size: 32, first_label: 0}
+train: {batch_size: 4, epochs: 1}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(RUN)
+    return tmp_path
+
+
+def written(folder: Path, *changes: tuple[str, str], source: str = "mean_frames.py") -> None:
+    text = (MODELS / source).read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / source).write_text(text)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command says that fails on the user's file."""
+    capsys.readouterr()
+    assert cli.main(list(words)) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "fault of videozoo" not in error
+    return error
+
+
+TASK = "task=Classification(clip_shape=clip_shape, exports=True)"
+SHAPE = 'return ClipShape(sampling="segments", num_steps=settings.num_frames)'
+PARTS: dict[str, tuple[str, str, str]] = {
+    "a task by name": (TASK, 'task="classification"', "task is 'classification', expected a task"),
+    "a task class": (TASK, "task=Classification", "expected a task such as Classification("),
+    "no module": ("build=MeanFrames", "build=lambda s: None", "build returned None, expected a"),
+    "no function": ("build=MeanFrames", "build=3", "build is 3, expected a function"),
+    "no shape function": (
+        "clip_shape=clip_shape",
+        "clip_shape=4",
+        "task.clip_shape is 4, expected",
+    ),
+    "no settings": ("settings=MeanFramesSettings,", "settings=dict,", "settings is <class 'dict'>"),
+    "no title": ('title="Mean of frames"', "title=3", "title is 3, expected a text"),
+    "a dict": (SHAPE, "return {'num_steps': 4}", "clip_shape returned {'num_steps': 4}, expected"),
+    "no steps": ("num_steps=settings.num_frames", "num_steps=0", "num_steps is 0, expected a num"),
+    "a sampling": ('sampling="segments"', 'sampling="x"', "sampling is 'x', expected 'segments'"),
+    "no parameters": ("build=MeanFrames", "build=lambda s: nn.ReLU()", "ReLU has no parameters"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), PARTS.values(), ids=PARTS)
+def test_a_part_of_another_kind_is_one_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
+):
+    written(folder, (old, new))
+
+    said = told(capsys, "models", "mean_frames.py")
+
+    assert f"mean_frames.py: {message}" in said or ("mean_frames.py: " in said and message in said)
+
+
+def test_a_feature_shape_of_another_kind_is_one_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    shape = "__import__('videozoo').types.ClipShape(sampling='dense', num_steps=1)"
+    old = "FeatureShape(streams=settings.streams)"
+    written(folder, (old, shape), source="mean_tags.py")
+
+    said = told(capsys, "models", "mean_tags.py")
+
+    assert "mean_tags.py: feature_shape returned ClipShape(" in said
+    assert "expected a FeatureShape" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "function"),
+    [
+        ("self.conv = nn", "__init__"),
+        ("return self.head", "forward"),
+        ("return Clip", "clip_shape"),
+    ],
+)
+@pytest.mark.parametrize("error", ["ValueError", "RuntimeError", "KeyError"])
+def test_what_fails_in_a_model_file_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, function: str, error: str
+):
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=40)
+    written(folder, (old, f"raise {error}('boom'); {old}"))
+    text = (folder / "mean_frames.py").read_text()
+    line = text[: text.index("boom")].count("\n") + 1
+
+    for words in (TRAIN, ("models", "mean_frames.py")):
+        said = told(capsys, *words)
+        assert f"mean_frames.py, line {line}, in {function}: {error}: " in said
+
+
+def test_a_model_that_reads_values_while_it_is_built_is_used(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=40)
+    line = "self.rates = [r.item() for r in torch.linspace(0, 0.1, 3)]"
+    more = "self.array = torch.ones(2).numpy()"
+    written(folder, ("self.conv = nn", f"{line}; {more}; self.conv = nn"))
+
+    assert cli.main(["models", "mean_frames.py"]) == 0
+    assert cli.main(list(TRAIN)) == 0
+    assert cli.main(["predict", "--weights", "run", "clips/test.list"]) == 0
+    state = torch.get_rng_state()
+    with torch.device("meta"):  # as for a check of its size
+        assert videozoo.build_model("mean_frames.py").get_parameter("head.bias").is_meta
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_lazy_layer_is_one_error(folder: Path, capsys: pytest.CaptureFixture[str]):
+    written(folder, ("nn.Linear(16, ", "nn.LazyLinear("))
+
+    said = told(capsys, "models", "mean_frames.py")
+
+    assert "mean_frames.py: head.weight has no shape until the first batch" in said
