@@ -43,6 +43,36 @@ def test_auto_falls_back_to_the_cpu_and_asks_for_no_gpus():
     assert make_accelerator(device="auto", num_gpus=8).device.type == "cpu"
 
 
+@pytest.mark.parametrize("device", ["CUDA", "gpu0", "tpu", "cuda:x", "cuda:", "mps", "", "cpu:1"])
+def test_a_device_that_is_none_is_an_error_with_those_that_are(device: str):
+    with pytest.raises(RunError, match=f"expected auto, cpu, cuda or cuda:N, got '{device}'"):
+        make_accelerator(device=device)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("device", ["cuda:0", torch.device("cuda"), torch.device("cuda", 1)])
+def test_a_gpu_named_as_pytorch_does_is_not_taken_for_the_cpu(device: str | torch.device):
+    with pytest.raises(RunError, match="sees no CUDA device"):
+        make_accelerator(device=device)
+
+
+def test_a_gpu_is_named_by_its_number(a_gpu: pytest.MonkeyPatch):
+    a_gpu.setattr("torch.cuda.device_count", lambda: 1)
+
+    with pytest.raises(RunError, match="there is no cuda:1; PyTorch sees cuda:0 alone"):
+        make_accelerator(device="cuda:1")
+    a_gpu.setenv("WORLD_SIZE", "4")
+    with pytest.raises(RunError, match=r"cuda:0 is for one process, but .* 4 processes"):
+        make_accelerator(device="cuda:0")
+
+
+def test_a_model_keeps_its_device():
+    accelerator = make_accelerator(device=torch.device("cpu"))
+    vars(accelerator.state)["device"] = torch.device("meta")  # as a later run in this process does
+
+    assert accelerator.device == torch.device("cpu")
+
+
 def test_one_process_may_make_runs_of_different_precision():
     for precision, expected in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
         accelerator = make_accelerator(device="cpu", precision=precision)  # pyright: ignore[reportArgumentType]

@@ -20,9 +20,10 @@ from torch import nn
 
 from videozoo.commands import flag
 from videozoo.engine.settings import TrainSettings
-from videozoo.errors import RunError
+from videozoo.errors import RunError, brief
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda"] | str | torch.device
+"""`cuda:N` is one GPU of several."""
 _PATIENCE = timedelta(hours=2)  # of processes that wait while one validates or writes
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -38,7 +39,7 @@ def make_accelerator(
     `fit` cuts batches for gradient accumulation itself, so the accelerator knows nothing of it.
 
     Args:
-        device: `auto` takes a GPU where PyTorch sees one.
+        device: `auto` takes a GPU where PyTorch sees one; `cuda:N` or a `torch.device` names one.
         precision: Number format of the computation.
         num_gpus: GPUs that the run is meant for, over all processes. Ignored on a CPU.
 
@@ -46,7 +47,10 @@ def make_accelerator(
         RunError: The device is missing or does not support the precision, or the number of
             processes is not `num_gpus`.
     """
-    kind = _device_kind(device)
+    asked, index = split_device(device)
+    kind = _device_kind(asked)
+    if index is not None:
+        _check_gpu(index)
     if kind == "cuda" and num_gpus is not None:
         _check_num_gpus(num_gpus)
     if kind == "cpu" and precision == "fp16":
@@ -62,11 +66,44 @@ def make_accelerator(
     # one process may make several runs, each with its own device and precision
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    return Accelerator(
+    accelerator = _Accelerator(
         cpu=kind == "cpu",
         mixed_precision=_PRECISIONS[precision],
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    accelerator.place = accelerator.device if index is None else torch.device("cuda", index)
+    return accelerator
+
+
+class _Accelerator(Accelerator):
+    """Keeps its device when a later one in this process has another."""
+
+    place: torch.device | None = None
+
+    @property
+    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.state.device if self.place is None else self.place
+
+
+def split_device(device: Device) -> tuple[Literal["auto", "cpu", "cuda"], int | None]:
+    """What a user asks for as its kind and, if one GPU is named, its number.
+
+    Raises:
+        RunError: It is nothing that a run can use.
+
+    >>> split_device("auto"), split_device("cuda:1"), split_device(torch.device("cpu"))
+    (('auto', None), ('cuda', 1), ('cpu', None))
+    """
+    name, _, index = str(device).partition(":")
+    if name == "cpu" and index in ("", "0"):
+        return "cpu", None
+    if name == "cuda" and index.isdecimal():
+        return "cuda", int(index)
+    if str(device) == "auto":
+        return "auto", None
+    if str(device) == "cuda":
+        return "cuda", None
+    raise RunError(f"device: expected auto, cpu, cuda or cuda:N, got {brief(str(device))}")
 
 
 def finish(accelerator: Accelerator) -> None:
@@ -180,7 +217,7 @@ def _bytes(text: str) -> torch.Tensor:
     return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
 
 
-def _device_kind(device: Device) -> Literal["cpu", "cuda", "mps"]:
+def _device_kind(device: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda", "mps"]:
     if device == "cpu":
         return "cpu"
     if torch.cuda.is_available():
@@ -191,6 +228,18 @@ def _device_kind(device: Device) -> Literal["cpu", "cuda", "mps"]:
             f"{_why_no_cuda()}; pass {flag('--device cpu')} to run on the CPU"
         )
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_gpu(index: int) -> None:
+    count = torch.cuda.device_count()
+    if index >= count:
+        there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise RunError(f"device: there is no cuda:{index}; PyTorch sees {there}")
+    if _world_size() > 1:
+        raise RunError(
+            f"device: cuda:{index} is for one process, but this run was started as "
+            f"{_processes(_world_size())}, each of which takes its own GPU; use cuda"
+        )
 
 
 def _why_no_cuda() -> str:

@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 
 from videozoo import __version__
 from videozoo.config import RunConfig
-from videozoo.engine.devices import make_accelerator
+from videozoo.engine.devices import make_accelerator, split_device
 from videozoo.errors import RunError, UsageError, WeightsError
 from videozoo.tasks.loading import Trained, build_trained, names_key
 from videozoo.tasks.requests import Device, ExportRequest
@@ -293,7 +293,7 @@ def accelerator_for(trained: Trained, device: Device) -> Accelerator:
     kind = exported_kind(trained.path)
     if kind is None:
         return make_accelerator(device=device, precision=trained.config.train.precision)
-    if kind == "onnx" or (device == "auto" and not torch.cuda.is_available()):
+    if kind == "onnx" or (split_device(device)[0] == "auto" and not torch.cuda.is_available()):
         device = "cpu"
     return make_accelerator(device=device)
 
@@ -313,7 +313,7 @@ def load_model(
         trained: What the user named.
         config: Its configuration.
         accelerator: From `accelerator_for`.
-        exported: Opens an exported file, given `device` and the number of the GPU.
+        exported: Opens an exported file, given the kind of `device` and the number of the GPU.
         drop: Leading parts of parameter names that keep their fresh values.
         device: For ONNX files: `cuda` asks onnxruntime for its CUDA provider.
 
@@ -325,4 +325,5 @@ def load_model(
         return build_trained(trained, config, drop=drop).to(accelerator.device).eval()
     if drop:
         raise WeightsError(f"{trained.path}: an exported graph has no parameters to --drop")
-    return exported(trained.path, device, accelerator.local_process_index)
+    kind, index = split_device(device)
+    return exported(trained.path, kind, accelerator.local_process_index if index is None else index)

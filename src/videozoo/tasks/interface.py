@@ -234,7 +234,8 @@ def load(
         config: The YAML file; not needed for weights that videozoo wrote.
         model: The Python file of the model, if it was moved or if only the weights name it:
             Python code that only a weights file names is not run.
-        device: `auto` takes a GPU where PyTorch sees one.
+        device: `auto` takes a GPU where PyTorch sees one; else `cpu`, `cuda`, `cuda:N` or a
+            `torch.device`.
         task: The task that the model must have, as in `list_models`. A type checker then knows
             the returned class.
 
@@ -277,7 +278,8 @@ def train(
         weights: Weights to start from, as in `create_model`. None: fresh weights.
         settings: Values by dotted key, which override `config`:
             `{"train.epochs": 2, "model.depth": 18}`.
-        device: `auto` takes a GPU where PyTorch sees one.
+        device: `auto` takes a GPU where PyTorch sees one; else `cpu`, `cuda`, `cuda:N` or a
+            `torch.device`.
         resume: Continue the run in `save_dir`.
         overwrite: If `save_dir` holds a run, move it aside.
 

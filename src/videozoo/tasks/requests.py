@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 if TYPE_CHECKING:
+    from torch import device as TorchDevice
+
     from videozoo.config import RunConfig
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda"] | Union[str, "TorchDevice"]
+"""`cuda:N` is one GPU of several."""
 Layer = Literal["features", "scores"]
 """What to extract from a clip model: the input of its classifier, or the class scores."""
 
