@@ -135,3 +135,82 @@ def test_a_lazy_layer_is_one_error(folder: Path, capsys: pytest.CaptureFixture[s
     said = told(capsys, "models", "mean_frames.py")
 
     assert "mean_frames.py: head.weight has no shape until the first batch" in said
+
+
+RETURN = "return self.head(x.mean(dim=(2, 3)))"
+LOGITS = RETURN.removeprefix("return ")
+OUTPUTS: dict[str, tuple[str, str]] = {
+    "other classes": (f"return {LOGITS}.repeat(1, 2)", "returned (2, 16), expected (2, 8) logits"),
+    "a tuple": (f"return {LOGITS}, 1", "returned a tuple, expected (2, 8) logits"),
+    "in training": (
+        f"y = {LOGITS}; return (y, y) if self.training else y",
+        "returned a tuple, expected (2, 8) logits",
+    ),
+    "no batch": (f"return {LOGITS}[0]", "returned (8,), expected (2, 8) logits"),
+    "one more": (f"return {LOGITS}[:, None]", "returned (2, 1, 8), expected (2, 8) logits"),
+    "detached": (f"return {LOGITS}.detach()", "returned logits without a gradient"),
+    "classes": (f"return {LOGITS}.round().long()", "returned torch.int64, expected (2, 8) logits"),
+}
+
+
+@pytest.mark.parametrize(("new", "message"), OUTPUTS.values(), ids=OUTPUTS)
+def test_what_is_no_logits_is_refused_before_the_first_step(
+    folder: Path, capsys: pytest.CaptureFixture[str], new: str, message: str
+):
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=40)
+    written(folder, (RETURN, new))
+
+    assert f"mean_frames.py: {message}" in told(capsys, *TRAIN)
+    assert not (folder / "run").exists()
+
+
+FEATURES = "def features(self, clips): return self.conv(clips.mean(1)).mean((2, 3))"
+ABILITIES: dict[str, tuple[str, str, str]] = {
+    "no features": ("features=True", "", "declares features=True, and MeanFrames has no features"),
+    "no length": ("features=True", FEATURES, "MeanFrames has no feature_dim"),
+    "another length": (
+        "features=True",
+        f"feature_dim = 32\n\n    {FEATURES}",
+        "features returned (2, 16), expected (2, 32) (N, feature_dim)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("declared", "more", "message"), ABILITIES.values(), ids=ABILITIES)
+def test_an_ability_that_is_not_there_is_refused_before_the_first_step(
+    folder: Path, capsys: pytest.CaptureFixture[str], declared: str, more: str, message: str
+):
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=40)
+    written(
+        folder,
+        ("exports=True", declared),
+        ("    def forward", f"    {more}\n\n    def forward"),
+    )
+
+    said = told(capsys, *TRAIN)
+    assert "mean_frames.py: " in said
+    assert message in said
+
+
+def test_a_model_without_a_map_cannot_show_where_it_looked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    written(
+        folder,
+        ("exports=True", "explains=True"),
+        ("nn.Conv2d(3, 16, 7, stride=4)", "nn.Linear(16, 16)"),
+    )
+
+    said = told(capsys, "models", "mean_frames.py")
+
+    assert "mean_frames.py: declares explains=True, and MeanFrames has no 2D or 3D conv" in said
+
+
+def test_a_file_that_ends_the_program_is_one_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "mean_frames.py").write_text("import sys\nsys.exit(3)\n")
+
+    said = told(capsys, "models", "mean_frames.py")
+
+    assert "mean_frames.py: ends the program while it is imported (exit(3))" in said

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_model",
     "find_model_file",
+    "is_from_outside",
     "is_model_file",
     "list_models",
     "model_name",
@@ -112,6 +113,15 @@ def model_name(spelling: str) -> str:
     raise ConfigError(
         f"unknown model {brief(spelling)}; {hint} (known: {', '.join(sorted(names.values()))})"
     )
+
+
+def is_from_outside(name: str) -> bool:
+    """Whether a model is not one of the package.
+
+    >>> is_from_outside("tsm"), is_from_outside("nets/mynet.py")
+    (False, True)
+    """
+    return is_model_file(name) or name not in _own_models()
 
 
 def same_model(one: str, other: str) -> bool:

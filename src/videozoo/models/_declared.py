@@ -6,7 +6,7 @@ Its mistakes are errors that name the model's file and what was expected.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from videozoo.errors import ConfigError, RunError, VideozooError, brief
 if TYPE_CHECKING:
     from torch import nn
 
-    from videozoo.types import ModelSpec
+    from videozoo.types import ModelSpec, Task
 
 _FILES: set[str] = set()
 """Model files from outside that were imported."""
@@ -181,4 +181,41 @@ def _checked_module(module: Any, spec: ModelSpec, where: str) -> nn.Module:
             f"{where}: {type(module).__name__} has no parameters, so there is nothing to train; "
             "assign its layers to attributes of the module"
         )
+    for declared, names in _offers(spec.task):
+        for name in names:
+            if not hasattr(module, name):
+                raise ConfigError(
+                    f"{where}: declares {declared}, and {type(module).__name__} has no {name}; "
+                    f"{type(spec.task).__name__} in videozoo.types says what it must be"
+                )
+    if _lacks_places(module, spec):
+        raise ConfigError(
+            f"{where}: declares explains=True, and {type(module).__name__} has no 2D or 3D "
+            "convolution whose map could show where it looked"
+        )
     return module
+
+
+def _offers(task: Task) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a task declares, and what the module must have for that."""
+    from videozoo.types import Captioning, Classification, MomentRetrieval, Tagging
+
+    if isinstance(task, Classification) and task.features:
+        yield "features=True", ("features", "feature_dim")
+    if isinstance(task, Tagging) and task.explains:
+        yield "explains=True", ("frame_weights",)
+    if isinstance(task, Captioning):
+        yield "Captioning", ("caption",)
+    if isinstance(task, MomentRetrieval) and task.exports:
+        yield "exports=True", ("pairs",)
+
+
+def _lacks_places(module: nn.Module, spec: ModelSpec) -> bool:
+    """Whether there is no map that Grad-CAM, which a classifier declares, could read."""
+    from torch import nn
+
+    from videozoo.types import Classification
+
+    if not (isinstance(spec.task, Classification) and spec.task.explains):
+        return False
+    return not any(isinstance(part, nn.Conv2d | nn.Conv3d) for part in module.modules())

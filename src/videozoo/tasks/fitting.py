@@ -39,6 +39,7 @@ from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.resuming import Learnt, best_line, check_resumed, start_of
 from videozoo.tasks.starting import start
+from videozoo.tasks.trying import try_out
 
 B = TypeVar("B", bound=Batch)
 
@@ -166,6 +167,7 @@ def run_training(
     can_validate = plan.num_held_out is not None
     validates = can_validate and request.valid_interval <= settings.epochs
     check_early_stop(settings, validates=validates)  # before a folder is made
+    try_out(config, accelerator.device)
     constants = config.spec.constants(config.model)
 
     names = plan.vocabulary or plan.class_names
