@@ -1,5 +1,6 @@
 """What a PyTorch user types works: models, training, answers on files and on arrays."""
 
+import io
 import json
 import runpy
 import subprocess
@@ -296,6 +297,7 @@ def test_what_is_no_video_is_refused_in_a_sentence(run: Path):
             frames.astype(np.float32),
             r"video 0: .*type float32, expected frames as they are",
         ),
+        (torch.zeros(4, 40, 40, 3, requires_grad=True), "video 0: .*type float32, expected"),
         (frames.transpose(0, 3, 1, 2), r"channels come last: frames\.permute\(0, 2, 3, 1\)"),
         (frames[0], r"video 0: an array of shape \(40, 40, 3\)"),
         (frames[:0], "video 0: an array of shape .0, 40"),
@@ -537,6 +539,68 @@ def test_moments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: P
     }
     with pytest.raises(UsageError, match="no sentence: predict"):
         model.predict(one)
+
+
+def test_sentences_are_texts_or_lists_of_them(weights: Callable[[str], Path]):
+    model: Any = videozoo.load(weights("tall"), task="moments")
+    one = features(40, 8)
+
+    found = model.predict(one, ["a man runs", "a dog"])
+
+    assert found == model.predict(one, "a man runs", "a dog")
+    for wrong, message in (
+        (None, "sentence 0: a NoneType; expected text"),
+        (5, "sentence 0: a int; expected text"),
+        (b"a dog", "sentence 0: a bytes; expected text"),
+        (["a dog", 5], "sentence 1: a int; expected text"),
+        (np.zeros(16), "sentence 0: an array of shape .*, but the model learnt from .*'hashed-1'"),
+        ([], "no sentence: an empty list"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            model.predict(one, wrong)
+
+
+def test_a_model_of_given_vectors_takes_vectors(tmp_path: Path):
+    config = from_layers([("test", {"model": {"name": "tall", **SETTINGS["tall"]}})])
+    module, path = config.spec.build(config.model), tmp_path / "given.safetensors"
+    origin = {"visual": {"rate": 2.0}, "sentences": {"encoder": "given", "dim": 16}}
+    save_trained(path, module, config, None, {}, origin)
+    model: Any = videozoo.load(path, task="moments")
+
+    found = model.predict(features(40, 8), np.ones(16), torch.ones(16))
+
+    assert [each.sentence for each in found] == ["", ""]
+    assert found[0] == found[1]
+    with pytest.raises(UsageError, match=r"of shape \(15,\) .*; expected text, or a vector of 16"):
+        model.predict(features(40, 8), np.ones(15))
+
+
+def test_messages_name_features_in_memory_as_the_user_does(weights: Callable[[str], Path]):
+    model: Any = videozoo.load(weights("bmn"))
+    with pytest.raises(DataError, match=r"^bad: 5 values per step"):
+        model.predict({"good": features(16, 8), "bad": features(16, 5)})
+    with pytest.raises(DataError, match=r"^a: an empty dict, expected features"):
+        model.predict({"a": {}})
+
+
+@pytest.mark.parametrize("wrong", [None, 0, io.BytesIO()])
+def test_what_is_no_path_is_not_opened(wrong: Any):
+    with pytest.raises(VideoError, match=r"open_video: a .*, expected the path of a video file"):
+        videozoo.open_video(wrong)
+
+
+def test_what_cannot_be_loaded_or_trained_is_said_in_python_words(run: Path, tmp_path: Path):
+    python: Any = videozoo
+    with pytest.raises(UsageError, match="load: no weights; pass a run folder"):
+        python.load()
+    with pytest.raises(ConfigError, match=r"unknown task 'clasification' \(known: captioning"):
+        python.load(run, task="clasification")
+    with pytest.raises(UsageError, match=r"train: settings is a list, expected values by dotted"):
+        python.train("tsm", settings=["train.epochs=2"])
+    with pytest.raises(ConfigError, match=r"is 'modle' meant to be 'model'?"):
+        python.train({"modle": {"name": "tsm"}})
+    with pytest.raises(UsageError, match=r"export: .*x.foo: the name tells no format; it ends in"):
+        python.load(run).export(tmp_path / "x.foo")
 
 
 # --- the example ---------------------------------------------------------------------------------

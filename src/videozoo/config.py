@@ -356,7 +356,9 @@ def from_layers(
     sections = dict(merged)
     model = dict(cast(Mapping[str, Any], sections.pop("model", None) or {}))
     if "name" not in model:
-        raise ConfigError(f"{source}: model.name is missing; see `videozoo models`")
+        near = get_close_matches("model", [] if model else map(str, sections), n=1, cutoff=0.7)
+        hint = f"; is {near[0]!r} meant to be 'model'?" if near else ""
+        raise ConfigError(f"{source}: model.name is missing{hint or '; see `videozoo models`'}")
     name = str(model.pop("name"))
     try:
         name = name if exported else model_name(name)

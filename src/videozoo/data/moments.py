@@ -581,14 +581,14 @@ def _moments_of(
 
 
 def ask(
-    sentences: Sequence[str],
+    sentences: Sequence[str | NDArray[np.float32]],
     source: WindowSource,
     data: MomentData,
     *,
     sentence_dim: int,
     strict: bool = True,
 ) -> MomentSet:
-    """Search every sentence in every video.
+    """Search every sentence, text or a vector (sentence_dim,), in every video.
 
     With `strict`, features that cannot be read are an error; else see `MomentSet.damaged`.
 
@@ -596,13 +596,19 @@ def ask(
         DataError: A sentence is empty.
         ConfigError: The sentence encoder is not available.
     """
-    encoder = make_encoder(data.sentences, dim=sentence_dim)
-    vectors = encoder.encode(sentences)
+    encoder, texts = GIVEN, [one for one in sentences if isinstance(one, str)]
+    encoded: Iterator[NDArray[np.float32]] = iter(())
+    if texts:
+        made = make_encoder(data.sentences, dim=sentence_dim)
+        encoder, encoded = made.name, iter(made.encode(texts))
     damaged = {} if strict else unreadable(source)
     if damaged and damaged.keys() == set(source):
         raise DataError(next(iter(damaged.values())))
     queries = tuple(
-        Query(sentence=text, vector=vector) for text, vector in zip(sentences, vectors, strict=True)
+        Query(sentence=one, vector=next(encoded))
+        if isinstance(one, str)
+        else Query(sentence="", vector=one)
+        for one in sentences
     )
     videos = tuple(
         MomentVideo(
@@ -618,7 +624,7 @@ def ask(
         path=source.path,
         videos=videos,
         source=source,
-        encoder=encoder.name,
+        encoder=encoder,
         damaged=damaged,
         notes=source.notes,
     )

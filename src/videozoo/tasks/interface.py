@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from videozoo.config import RunConfig, from_layers, load_config
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import UsageError, WeightsError
-from videozoo.models import model_name, task_family
+from videozoo.models import list_models, model_name, task_family
 from videozoo.tasks import run
 from videozoo.tasks.building import build, outline
 from videozoo.tasks.loading import (
@@ -241,8 +241,17 @@ def load(
 
     Raises:
         WeightsError: The weights are missing, do not fit, or are of a model for another task.
-        ConfigError: There is no configuration, or it does not describe a run.
+        ConfigError: There is no configuration, or it does not describe a run; or there is no such
+            task.
+        UsageError: Neither weights nor a configuration are named.
     """
+    if task is not None:
+        list_models(task_family(task))  # refuses unknown tasks
+    if weights is None and config is None:
+        raise UsageError(
+            "load: no weights; pass a run folder, a weights file or a name of `videozoo weights "
+            "list`, or config= for the published weights of its model"
+        )
     source = ConfigSource(
         path=Path(config) if config else None, model=None if model is None else str(model)
     )
@@ -290,6 +299,11 @@ def train(
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
     """
+    if settings is not None and not isinstance(settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(
+            f"train: settings is a {type(settings).__name__}, expected values by dotted key: "
+            'settings={"train.epochs": 2}'
+        )
     changes = dict(settings or {})
     flags = {key: (f"--set {key}", value) for key, value in changes.items()}
     request = TrainRequest(

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from videozoo.config import RunConfig
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.video import FrameArray, VideoReader
-from videozoo.errors import ConfigError, DataError
+from videozoo.errors import ConfigError, DataError, UsageError
 from videozoo.results import Result
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import ConfigSource, ExportRequest
 from videozoo.tasks.run import export_trained
+from videozoo.weights.exported import exported_kind
 
 Video = str | Path | VideoReader | NDArray[np.uint8] | Tensor
 """A path, a video from `open_video`, or frames uint8 (T, H, W, 3), RGB."""
@@ -101,10 +102,15 @@ class Predictor(ABC):
         Raises:
             RunError: Models of this task cannot be exported, or the scores are not the model's.
         """
+        target = None if path is None else Path(path)
+        if target is not None and exported_kind(target) is None:
+            raise UsageError(
+                f"export: {target}: the name tells no format; it ends in .onnx or .pt2"
+            )
         request = ExportRequest(
             source=ConfigSource(),
             weights=str(self._trained.path),
-            output=None if path is None else Path(path),
+            output=target,
             format=format,
             video=None if video is None else Path(video),
             overwrite=overwrite,
@@ -134,15 +140,16 @@ def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
     """
     if not inputs:  # then the configuration names the inputs
         yield []
-    for is_path, group in groupby(_flat(inputs), key=lambda one: isinstance(one, str | Path)):
+    for is_path, group in groupby(flat(inputs), key=lambda one: isinstance(one, str | Path)):
         members = list(group)
         yield list(map(str, members)) if is_path else members
 
 
-def _flat(inputs: Sequence[Any]) -> Iterator[Any]:
+def flat(inputs: Sequence[Any]) -> Iterator[Any]:
+    """The inputs, without the lists and tuples around them."""
     for one in inputs:
         if isinstance(one, list | tuple):
-            yield from _flat(cast("Sequence[Any]", one))
+            yield from flat(cast("Sequence[Any]", one))
         else:
             yield one
 
@@ -208,6 +215,8 @@ def as_records(
                 videos = {str(name): value for name, value in mapping.items()}
         for name, value in videos.items():
             arrays = value if isinstance(value, Mapping) else {only: value}
+            if not arrays:
+                raise DataError(f"{name}: an empty dict, expected features (T, dim) by stream")
             held = {
                 str(stream): _as_features(array, f"{name}: {stream}" if stream else name)
                 for stream, array in cast("Mapping[Any, Any]", arrays).items()

@@ -117,6 +117,8 @@ class RecordSet:
     def where(self, number: int) -> str:
         """Name a record in messages."""
         file, inside = self.place(number)
+        if isinstance(file, RecordArrays):
+            return file.read(inside).name
         return f"{file.path}: record {inside}"
 
     def read(self, number: int) -> FeatureRecord:

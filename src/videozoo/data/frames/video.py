@@ -8,6 +8,7 @@ otherwise everything up to the last wanted frame. Both give the same bytes: fram
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from abc import ABC, abstractmethod
@@ -127,6 +128,11 @@ def open_video(path: str | Path) -> VideoReader:
     Raises:
         VideoError: Missing, or holds no frame that can be read; the message names the file.
     """
+    if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise VideoError(
+            f"open_video: a {type(path).__name__}, expected the path of a video file or a folder "
+            "of frames; write bytes to a file first"
+        )
     path = Path(path)
     if path.is_dir():
         return FrameFolder(path)
@@ -914,7 +920,9 @@ class FrameArray(_Reader):
         """
         self.path = Path(name)
         self._rate = frames_per_second
-        self._frames: NDArray[np.uint8] = np.asarray(frames.cpu() if _is_tensor(frames) else frames)
+        self._frames: NDArray[np.uint8] = np.asarray(
+            frames.detach().cpu() if _is_tensor(frames) else frames
+        )
         shape, dtype = self._frames.shape, self._frames.dtype
         got = f"{name}: an array of shape {shape} and type {dtype}, expected frames as they are "
         got += "decoded: uint8 (T, H, W, 3), RGB"

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
     MomentSet,
@@ -76,7 +79,11 @@ predict = Prediction(run=_predicted)
 
 
 def moments_of(
-    inputs: Sequence[str], sentences: Sequence[str], config: RunConfig, *, strict: bool = True
+    inputs: Sequence[str],
+    sentences: Sequence[str | NDArray[np.float32]],
+    config: RunConfig,
+    *,
+    strict: bool = True,
 ) -> MomentSet:
     """Find the sentences to search for, and the videos.
 

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from videozoo.data.moments import MomentSet, ask, open_windows
 from videozoo.errors import UsageError
 from videozoo.results import Moment, VideoMoments
+from videozoo.settings.moments import GIVEN
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.moments.prediction import moments_of
@@ -25,12 +30,16 @@ from videozoo.tasks.predictors import (
     Predictor,
     are_paths,
     as_records,
+    flat,
     grouped,
     names_of,
     without_workers,
 )
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
+
+Sentence = str | NDArray[Any] | Tensor
+"""Text, or a vector (sentence_dim,)."""
 
 
 class MomentRetriever(Predictor):
@@ -44,7 +53,10 @@ class MomentRetriever(Predictor):
         )
 
     def predict(
-        self, videos: Features | Sequence[Features], *sentences: str, strict: bool = True
+        self,
+        videos: Features | Sequence[Features],
+        *sentences: Sentence | Sequence[Sentence],
+        strict: bool = True,
     ) -> list[VideoMoments]:
         """Find moments.
 
@@ -53,7 +65,8 @@ class MomentRetriever(Predictor):
                 tensor, called `video 0`; a dict of videos by name; or a list of arrays. Arrays are
                 taken to be by the extractor that the model learnt from, whose rate tells their
                 times. Without sentences: the path of a file of them, whose videos are in `data`.
-            sentences: Each of them is searched for in every video.
+            sentences: Each of them is searched for in every video: text, or lists of it. For a
+                model that learnt from given vectors also vectors (sentence_dim,).
             strict: Raise if any video cannot be used. Otherwise the video has no result, and a
                 warning names it.
 
@@ -62,17 +75,19 @@ class MomentRetriever(Predictor):
 
         Raises:
             DataError: An input does not exist or does not fit the model.
+            UsageError: A sentence is neither text nor a vector that the model reads.
         """
+        wanted = self._sentences(sentences)
         results: list[VideoMoments] = []
         failed: list[str] = []
         place = 0
         for group in grouped([videos]):
             config = self.config
             if are_paths(group):
-                asked = moments_of(group, sentences, config, strict=strict)
+                asked = moments_of(group, wanted, config, strict=strict)
             else:
                 config = without_workers(config)
-                asked = self._asked(group, place, sentences)
+                asked = self._asked(group, place, wanted)
             check_origin(asked, self._trained, config.model.sentence_dim, lambda _line: None)
             searched = search(
                 self._network,
@@ -88,7 +103,39 @@ class MomentRetriever(Predictor):
         warn_of(failed)
         return results
 
-    def _asked(self, features: Sequence[Any], first: int, sentences: Sequence[str]) -> MomentSet:
+    def _sentences(self, sentences: Sequence[Any]) -> list[str | NDArray[np.float32]]:
+        """Texts and vectors, without the lists around them."""
+        dim = self.config.model.sentence_dim
+        learnt = ((self._trained.features or {}).get("sentences") or {}).get("encoder", GIVEN)
+        expected = "expected text" + f", or a vector of {dim} numbers" * (learnt == GIVEN)
+        found: list[str | NDArray[np.float32]] = []
+        for number, one in enumerate(flat(sentences)):
+            if isinstance(one, str):
+                found.append(one)
+                continue
+            got = f"a {type(one).__name__}"
+            if isinstance(one, np.ndarray | Tensor):
+                array: NDArray[Any] = np.asarray(
+                    one.detach().cpu().float() if isinstance(one, Tensor) else one
+                )
+                got = f"an array of shape {array.shape} and type {array.dtype}"
+                fits = array.shape == (dim,) and array.dtype.kind in "fiu"
+                if learnt == GIVEN and fits and np.isfinite(array).all():
+                    found.append(array.astype(np.float32))
+                    continue
+                if learnt != GIVEN:
+                    got += f", but the model learnt from vectors by {learnt!r}, made of text"
+            raise UsageError(f"sentence {number}: {got}; {expected}")
+        if sentences and not found:
+            raise UsageError("no sentence: an empty list")
+        return found
+
+    def _asked(
+        self,
+        features: Sequence[Any],
+        first: int,
+        sentences: Sequence[str | NDArray[np.float32]],
+    ) -> MomentSet:
         """Sentences to look for in features that are in memory."""
         if not sentences:
             raise UsageError("no sentence: predict(features, 'a man runs'), once or more")
