@@ -312,6 +312,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, not YAML, or not a mapping of sections.
     """
+    if path.suffix == ".py":
+        raise ConfigError(
+            f"{path}: a Python file, expected YAML; a model file is named with --model {path}, or "
+            "in a YAML file under model: as name"
+        )
     try:
         loaded = parse_yaml(read_text(path))
     except OSError as error:

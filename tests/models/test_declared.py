@@ -214,3 +214,43 @@ def test_a_file_that_ends_the_program_is_one_error(
     said = told(capsys, "models", "mean_frames.py")
 
     assert "mean_frames.py: ends the program while it is imported (exit(3))" in said
+
+
+@pytest.mark.parametrize("words", [("train", "--config"), ("config", "new")])
+def test_a_model_file_in_place_of_a_configuration_is_pointed_out(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+):
+    written(folder)
+
+    said = told(capsys, *words, "mean_frames.py")
+
+    assert "mean_frames.py: a Python file, expected YAML" in said
+    assert "--model mean_frames.py" in said
+
+
+def test_a_file_with_nul_bytes_is_one_error(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "mean_frames.py").write_bytes(b"x = 1\0\n")
+
+    assert "mean_frames.py: not Python: " in told(capsys, "models", "mean_frames.py")
+
+
+def test_a_model_file_stands_alone(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "my_layers.py").write_text("")
+    (folder / "mean_frames.py").write_text("from my_layers import Layer\n")
+
+    said = told(capsys, "models", "mean_frames.py")
+
+    assert "No module named 'my_layers'; my_layers lies beside it, but a model file stands" in said
+
+
+def test_a_folder_of_videos_and_a_model_file_need_a_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    written(folder)
+    capsys.readouterr()
+
+    assert cli.main(["train", "--data", ".", "--model", "mean_frames.py"]) == 2
+
+    said = capsys.readouterr().err
+    assert "for mean_frames.py also pass --config FILE" in said
+    assert "folder.yaml" not in said

@@ -177,6 +177,13 @@ def run_train(parsed: argparse.Namespace) -> None:
     save_dir = _run_folder(parsed.save_dir, parsed.resume)
     resumes = parsed.resume is not None
     if source.path is None and parsed.data is not None and not resumes:
+        from videozoo.models import is_model_file
+
+        if parsed.model is not None and is_model_file(parsed.model):
+            raise UsageError(
+                f"--data alone trains {FOLDER_CONFIG}, a TSM; for {parsed.model} also pass "
+                f"--config FILE, a YAML file with `model: {{name: {parsed.model}}}`"
+            )
         print(f"no --config: taking {FOLDER_CONFIG}, for folders of videos", file=sys.stderr)
         source = replace(source, path=Path(FOLDER_CONFIG))
     options: dict[str, Any] = {

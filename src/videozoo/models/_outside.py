@@ -135,10 +135,23 @@ def file_of_installed(point: EntryPoint) -> Path | None:
 def _failed(path: str, error: Exception) -> str:
     """Say at which line of a file its import failed."""
     if isinstance(error, SyntaxError):
-        return f"{path}:{error.lineno}: not Python: {error.msg}"
+        place = f"{path}:{error.lineno}" if error.lineno else path  # none of a file with NUL bytes
+        return f"{place}: not Python: {error.msg}"
     frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename == path]
     line = f":{frames[-1].lineno}" if frames else ""
-    return f"{path}{line}: {_said(error)}"
+    return f"{path}{line}: {_said(error)}{_stands_alone(path, error)}"
+
+
+def _stands_alone(path: str, error: Exception) -> str:
+    """What to do where a model file imports the file beside it."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    beside = Path(path).parent / (name or "").partition(".")[0]
+    if not name or not (beside.is_dir() or beside.with_suffix(".py").is_file()):
+        return ""
+    return (
+        f"; {beside.name} lies beside it, but a model file stands alone: put that code into "
+        f"{Path(path).name}, or install it as a package"
+    )
 
 
 def _said(error: Exception) -> str:
