@@ -254,3 +254,17 @@ def test_a_folder_of_videos_and_a_model_file_need_a_configuration(
     said = capsys.readouterr().err
     assert "for mean_frames.py also pass --config FILE" in said
     assert "folder.yaml" not in said
+
+
+def test_a_model_that_cannot_be_traced_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=40)
+    written(folder, (RETURN, f"clips = clips * 2 if clips.sum().item() > 9 else clips; {RETURN}"))
+    assert cli.main(list(TRAIN)) == 0
+
+    said = told(capsys, "export", "--weights", "run", "--output", "toy.onnx")
+
+    assert "mean_frames.py, line 26, in forward: " in said
+    assert "torch.export cannot trace this model" in said
+    assert "torch.ops" not in said

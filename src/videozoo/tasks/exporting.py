@@ -7,8 +7,9 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,8 @@ from torch.export import ExportedProgram
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.engine.devices import make_accelerator, split_device
-from videozoo.errors import RunError, UsageError, WeightsError
+from videozoo.errors import RunError, UsageError, VideozooError, WeightsError
+from videozoo.models import own_fault
 from videozoo.tasks.loading import Trained, build_trained, names_key
 from videozoo.tasks.requests import Device, ExportRequest
 from videozoo.weights.exported import (
@@ -229,6 +231,27 @@ def quiet_exporters() -> Generator[None]:
         finally:
             for logger, level in zip(loggers, before, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def tracing() -> Generator[None]:
+    """Trace a network quietly.
+
+    Raises:
+        RunError: The file of a model from outside has a line that cannot be traced.
+    """
+    with quiet_exporters(), redirect_stderr(StringIO()):  # a failing tracer prints its graph
+        try:
+            yield
+        except VideozooError:
+            raise
+        except Exception as error:  # the tracer has an own class per reason
+            if (fault := own_fault(error)) is None:
+                raise
+            raise RunError(
+                f"{fault.partition('. ')[0][:300]}; torch.export cannot trace this model: without "
+                "branches on values, .item() and .numpy() in forward it could"
+            ) from error
 
 
 # --- the comparison of models that read features ---------------------------------------------

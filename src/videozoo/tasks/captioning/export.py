@@ -32,10 +32,10 @@ from videozoo.tasks.exporting import (
     one_process,
     onnx_model,
     onnx_target,
-    quiet_exporters,
     refuse_existing,
     sha256_of,
     summary,
+    tracing,
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
@@ -131,7 +131,7 @@ def trace_encoder(encoder: nn.Module, feature_dim: int) -> ExportedProgram:
     """Turn an encoder (see `CaptionGraphs`) into a graph."""
     videos, frames = (Dim(name, min=1, max=MOST_ROWS) for name in ("N", "T"))
     given = torch.zeros(2, 3, feature_dim), torch.ones(2, dtype=torch.int64)
-    with quiet_exporters():
+    with tracing():
         program = torch.export.export(
             encoder,
             given,
@@ -150,7 +150,7 @@ def trace_step(step: nn.Module, encoder: nn.Module, feature_dim: int) -> Exporte
         torch.zeros(2, 3, dtype=torch.int64),
         torch.zeros(2, 3, start.shape[1]),
     )
-    with quiet_exporters():
+    with tracing():
         program = torch.export.export(
             step,
             given,

@@ -42,7 +42,7 @@ from videozoo.tasks.exporting import (
     forget_traces,
     one_process,
     onnx_model,
-    quiet_exporters,
+    tracing,
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
@@ -199,7 +199,7 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
     # two clips: with one, PyTorch fixes the batch size at 1
     clips = torch.zeros(2, plan.num_steps, 3 * plan.frames_per_step, side, side, dtype=torch.uint8)
     batch = Dim("N", min=1, max=MOST_ROWS)
-    with quiet_exporters():
+    with tracing():
         program = torch.export.export(
             ScoringGraph(folded, config.data).eval(),
             (clips,),

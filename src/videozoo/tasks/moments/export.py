@@ -21,8 +21,8 @@ from videozoo.tasks.exporting import (
     one_process,
     onnx_model,
     onnx_target,
-    quiet_exporters,
     summary,
+    tracing,
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
@@ -95,7 +95,7 @@ def trace(network: nn.Module, sizes: tuple[int, int]) -> ExportedProgram:
         sizes: Lengths of a feature vector and of a sentence vector.
     """
     pairs = Dim("P", min=1, max=MOST_ROWS)
-    with quiet_exporters():
+    with tracing():
         program = torch.export.export(
             PairGraph(network).eval(),
             tuple(torch.zeros(2, size) for size in sizes),
