@@ -9,7 +9,10 @@ import torch
 
 import videozoo
 from videozoo import cli
+from videozoo.config import from_layers
 from videozoo.data.synthetic.clips import make_clips
+from videozoo.errors import ConfigError
+from videozoo.tasks.trying import try_out
 
 MODELS = Path(__file__).parents[1] / "outside"
 TRAIN = ("train", "--config", "run.yaml", "--device", "cpu", "--save-dir", "run")
@@ -268,3 +271,18 @@ def test_a_model_that_cannot_be_traced_is_told_with_its_line(
     assert "mean_frames.py, line 26, in forward: " in said
     assert "torch.export cannot trace this model" in said
     assert "torch.ops" not in said
+
+
+def test_a_tagger_that_returns_no_logits_is_refused(folder: Path):
+    model = {"name": "mean_tags.py", "num_classes": 3, "streams": [{"name": "rgb", "dim": 4}]}
+    written(folder, source="mean_tags.py")
+    try_out(from_layers([("", {"model": model})]), torch.device("cpu"))
+
+    text = (folder / "mean_tags.py").read_text()
+    (folder / "other.py").write_text(text.replace("settings.num_classes)", "7)"))
+    config = from_layers([("", {"model": {**model, "name": "other.py"}})])
+
+    with pytest.raises(
+        ConfigError, match=r"other\.py: returned \(2, 7\), expected \(2, 3\) logits"
+    ):
+        try_out(config, torch.device("cpu"))
