@@ -310,6 +310,25 @@ def test_what_is_no_video_is_refused_in_a_sentence(run: Path):
         classifier.embed("nowhere.mp4")
 
 
+def test_a_classifier_may_be_sent_to_another_process(
+    clips: SyntheticClips, run: Path, tmp_path: Path
+):
+    pytest.importorskip("onnxruntime")
+    code = f"""
+import pickle, videozoo
+model = videozoo.load({str(run)!r}, device="cpu")
+paths = [model.export({str(tmp_path)!r} + "/tsm" + kind) for kind in (".onnx", ".pt2")]
+for loaded in model, *(videozoo.load(path, device="cpu") for path in paths):
+    again = pickle.loads(pickle.dumps(loaded))
+    scores = [one.predict({str(clips.unseen[0])!r})[0].scores for one in (loaded, again)]
+    assert (scores[0] == scores[1]).all(), scores
+    assert again.config.as_dict() == loaded.config.as_dict()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_a_classifier_is_exported_and_read_again(clips: SyntheticClips, run: Path, tmp_path: Path):
     pytest.importorskip("onnxruntime")
     classifier = videozoo.load(run, task="classification")

@@ -90,6 +90,10 @@ class RunConfig:
     exported: ModelSpec | None = None
     """Takes the place of the model's file when an exported graph is run."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: the imported settings, since others cannot be found by their name."""
+        return {**vars(self), "architecture": self.model}
+
     @cached_property
     def model(self) -> Any:
         """The `model:` section as the model's file defines it: imports that file, and so torch."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -167,6 +168,23 @@ class ExportedSpec(ModelSpec):
 
     description: Description
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return spec_of, (self.description,)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """An open graph; a pickle of it opens the file again."""
+
+    run: Callable[[Any], Any]
+    opened_by: Callable[[], Any]
+
+    def __call__(self, given: Any) -> Any:
+        return self.run(given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.opened_by, ()
+
 
 def exported_kind(path: Path) -> Kind | None:
     """Kind of an exported file by its suffix; None for weights.
@@ -283,9 +301,9 @@ def open_exported(
         RunError: onnxruntime is missing, or has no support for the device.
     """
     kind = kind or exported_kind(path)
-    if kind == "onnx":
-        return _open_onnx(path, device, device_index)
-    return _open_pt2(path, device, device_index)
+    opens = _open_onnx if kind == "onnx" else _open_pt2
+    again = partial(open_exported, path, kind=kind, device=device, device_index=device_index)
+    return _Graph(opens(path, device, device_index), again)
 
 
 def need_packages(*names: str) -> None:
@@ -363,7 +381,15 @@ def open_graph(
             raise WeightsError(f"{path}: cannot be run ({reason}); export it again") from None
         return [torch.from_numpy(array) for array in answers]
 
-    return run
+    again = partial(
+        open_graph,
+        path,
+        inputs=inputs,
+        outputs=outputs,
+        device=device,
+        device_index=device_index,
+    )
+    return _Graph(run, again)
 
 
 def _providers(ort: Any, device: str, device_index: int) -> list[Any]:
