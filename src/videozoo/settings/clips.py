@@ -83,6 +83,13 @@ class ClipData(Settings):
             )
         if min(self.std) <= 0:
             raise ValueError(f"std: expected numbers above 0, got {list(self.std)}")
+        for name, colour in (("mean", self.mean), ("std", self.std)):
+            if max(colour) > 1:
+                divided = [round(value / 255, 4) for value in colour]
+                raise ValueError(
+                    f"{name}: expected numbers up to 1, for values in 0..1, got {list(colour)}; "
+                    f"if they are for values in 0..255, write {divided}"
+                )
         return self
 
 
