@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,17 @@ def outline(config: RunConfig) -> nn.Module:
             )
         )
     return module
+
+
+@contextmanager
+def default_float32() -> Generator[None]:
+    """Make tensors of float32 in the block, whatever type the program made PyTorch's default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def bytes_of(state: Mapping[str, Tensor]) -> int:

@@ -18,7 +18,7 @@ from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import find_model_file, is_model_file, model_name, same_model
 from videozoo.safe_names import shown
-from videozoo.tasks.building import is_far_larger, outline
+from videozoo.tasks.building import default_float32, is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Captioning, PaddleName
 from videozoo.weights.cache import cache_folder
@@ -319,7 +319,8 @@ def build_trained(
         _refuse_image_net(state, trained.path, config)
     if is_far_larger(sketch, state):  # says what does not fit, before there is memory for it
         load_state(sketch, state, drop=drop, source=trained.path, names=names)
-    module = config.spec.build(config.model)
+    with default_float32():
+        module = config.spec.build(config.model)
     load_state(module, state, drop=drop, source=trained.path, names=names)
     return module
 
