@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import runpy
 import subprocess
 import sys
@@ -310,19 +311,56 @@ def test_what_is_no_video_is_refused_in_a_sentence(run: Path):
         classifier.embed("nowhere.mp4")
 
 
-def test_a_classifier_may_be_sent_to_another_process(
-    clips: SyntheticClips, run: Path, tmp_path: Path
+def test_weights_keep_their_type_whatever_the_default_is(clips: SyntheticClips, run: Path):
+    expected = videozoo.load(run, task="classification").predict(clips.unseen[0])[0].scores
+    torch.set_default_dtype(torch.float64)
+    try:
+        classifier = videozoo.load(run, task="classification")
+        found = classifier.predict(clips.unseen[0])[0].scores
+        model = videozoo.create_model("tsm", weights=run)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    for module in (classifier.module, model):
+        assert {value.dtype for value in module.parameters()} == {torch.float32}
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_model_file_may_be_a_path_and_is_read_anew_when_it_changes(tmp_path: Path):
+    file = tmp_path / "edit.py"
+    text = (Path(__file__).parent / "outside" / "mean_frames.py").read_text()
+    file.write_text(text)
+    first = videozoo.create_model(file, num_classes=3)
+    file.write_text(text + "\n\ndef again() -> int:\n    return 1\n")
+    second = videozoo.create_model(file, num_classes=3)
+
+    assert type(first) is not type(second)
+    assert type(second) is type(videozoo.create_model(str(file), num_classes=3))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mean", [123.675, 116.28, 103.53], r"write \[0\.485, 0\.456, 0\.406\]"),
+        ("std", [58.395, 57.12, 57.375], r"write \[0\.229, 0\.224, 0\.225\]"),
+    ],
+)
+def test_colours_of_0_to_255_are_refused_with_those_to_write(
+    key: str, value: list[float], said: str
 ):
-    pytest.importorskip("onnxruntime")
+    with pytest.raises(ConfigError, match=said):
+        from_layers([("test", {"model": {"name": "tsm"}, "data": {key: value}})])
+    from_layers([("test", {"model": {"name": "tsm"}, "data": {key: [1, 1, 0.5]}})])
+
+
+def test_a_classifier_may_be_sent_to_another_process(clips: SyntheticClips, run: Path):
     code = f"""
 import pickle, videozoo
 model = videozoo.load({str(run)!r}, device="cpu")
-paths = [model.export({str(tmp_path)!r} + "/tsm" + kind) for kind in (".onnx", ".pt2")]
-for loaded in model, *(videozoo.load(path, device="cpu") for path in paths):
-    again = pickle.loads(pickle.dumps(loaded))
-    scores = [one.predict({str(clips.unseen[0])!r})[0].scores for one in (loaded, again)]
-    assert (scores[0] == scores[1]).all(), scores
-    assert again.config.as_dict() == loaded.config.as_dict()
+again = pickle.loads(pickle.dumps(model))
+scores = [one.predict({str(clips.unseen[0])!r})[0].scores for one in (model, again)]
+assert (scores[0] == scores[1]).all(), scores
+assert again.config.as_dict() == model.config.as_dict()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
@@ -336,7 +374,7 @@ def test_a_classifier_is_exported_and_read_again(clips: SyntheticClips, run: Pat
     path = classifier.export(tmp_path / "tsm.onnx")
 
     assert path == tmp_path / "tsm.onnx"
-    exported = videozoo.load(path, task="classification")
+    exported = pickle.loads(pickle.dumps(videozoo.load(path, task="classification")))
     expected = classifier.predict(clips.unseen[0])[0]
     assert exported.predict(clips.unseen[0])[0].scores == pytest.approx(expected.scores, abs=1e-4)
     with pytest.raises(ConfigError, match="gives scores only here"):

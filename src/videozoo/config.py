@@ -92,7 +92,9 @@ class RunConfig:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the imported settings, since others cannot be found by their name."""
-        return {**vars(self), "architecture": self.model}
+        state = {**vars(self), "architecture": self.model}
+        state.pop("spec", None)
+        return state
 
     @cached_property
     def model(self) -> Any:
@@ -102,9 +104,9 @@ class RunConfig:
             return self.architecture
         return settings.model_validate(self.architecture.model_dump(exclude_unset=True))
 
-    @property
+    @cached_property
     def spec(self) -> ModelSpec:
-        """The model's file, imported."""
+        """The model's file, imported; an edit of the file later is not seen."""
         return self.exported or model_spec(self.name)
 
     def sections(self) -> dict[str, Settings]:

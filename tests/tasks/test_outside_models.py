@@ -234,7 +234,7 @@ def test_a_file_that_only_weights_name_is_not_run(run: Path, capsys: pytest.Capt
     evil = folder / "project" / "mean_frames.py"
     assert read_metadata(alone)["model"] == str(evil)
     evil.write_text("raise SystemExit('was run')")
-    _outside.spec_of_file.cache_clear()
+    _outside._imported.clear()
     video = str(next((folder / "clips").rglob("*.mp4")))
     words = ["predict", "--weights", str(alone), "--save-dir", "p", video]
 

@@ -147,7 +147,7 @@ def model_spec(name: str) -> ModelSpec:
 def model_outline(name: str) -> Outline:
     """Task and settings class of model `name` (any spelling, or a path), without importing torch.
 
-    A model from outside is imported.
+    A model from outside is imported, its file again if it changed.
 
     Raises:
         ConfigError: No such model; the message gives the nearest name.
@@ -159,7 +159,7 @@ def model_outline(name: str) -> Outline:
     if name in _own_models() and f"{__name__}.{file.stem}" not in sys.modules:
         with suppress(Exception):  # the import does without these rules, or says what is wrong
             return read_outline(file)
-    spec = model_spec(name)
+    spec = _outside.spec_of_file(name, anew=True) if is_model_file(name) else model_spec(name)
     return Outline(spec.task.name, spec.settings)
 
 

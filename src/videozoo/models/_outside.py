@@ -64,12 +64,36 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-@cache
-def spec_of_file(path: str) -> ModelSpec:
+_imported: dict[str, tuple[tuple[int, int] | None, ModelSpec]] = {}
+"""Path to what was imported, and what the file looked like then."""
+
+
+def spec_of_file(path: str, *, anew: bool = False) -> ModelSpec:
     """Import a model file and return its SPEC; a file is imported once.
 
     Args:
         path: Absolute.
+        anew: Import it again if it changed since.
+
+    Raises:
+        ConfigError: It is missing, not Python, fails, or describes no model.
+    """
+    if path not in _imported or (anew and _imported[path][0] != _looks(path)):
+        looks = _looks(path)
+        _imported[path] = looks, _import(path)
+    return _imported[path][1]
+
+
+def _looks(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _import(path: str) -> ModelSpec:
+    """Import a model file.
 
     Raises:
         ConfigError: It is missing, not Python, fails, or describes no model.
@@ -81,7 +105,8 @@ def spec_of_file(path: str) -> ModelSpec:
     module = module_from_spec(spec)
     sys.modules[name] = module  # classes find their own module there
     try:
-        spec.loader.exec_module(module)
+        # compiled here: Python's cache misses an edit of the same second and size
+        exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(module))
     except VideozooError:
         del sys.modules[name]
         raise

@@ -44,7 +44,7 @@ _IMAGE_NET = 1000  # classes
 
 
 def create_model(
-    name: str,
+    name: str | Path,
     *,
     num_classes: int | None = None,
     weights: str | Path | None = None,
@@ -56,7 +56,7 @@ def create_model(
     docstring of each module says what the others take.
 
     Args:
-        name: As `list_models` gives it; any spelling.
+        name: As `list_models` gives it, any spelling; or the path of a model file.
         num_classes: Number of classes. By default that of trained weights, else of the model's
             settings.
         weights: None: fresh ones. Otherwise a path, a name of `videozoo weights list`, or
@@ -81,6 +81,7 @@ def create_model(
     >>> model.eval()(torch.zeros(2, 4, 3, 32, 32)).shape
     torch.Size([2, 5])
     """
+    name = str(name)
     if num_classes is not None:
         settings["num_classes"] = num_classes
     if weights is None:
