@@ -660,6 +660,54 @@ def test_what_cannot_be_loaded_or_trained_is_said_in_python_words(run: Path, tmp
         python.load(run).export(tmp_path / "x.foo")
 
 
+def test_what_cannot_be_used_is_skipped_with_a_warning(weights: Callable[[str], Path]):
+    good, wide, flat = features(16, 8), features(16, 5), features(16)
+    broken = good.copy()
+    broken[3, 2] = np.nan
+    asked: dict[str, tuple[str, ...]] = {"bmn": (), "ets": (), "tall": ("a dog",)}
+    for name, more in asked.items():
+        model: Any = videozoo.load(weights(name))
+        inputs = {"a": good, "w": wide, "f": flat, "n": broken, "b": good}
+        with pytest.warns(UserWarning, match=r"(?s)3 could not be used.*w: 5 .*f: an.*n: nan"):
+            found = model.predict(inputs, *more, strict=False)
+        assert [each.video for each in found] == ["a", "b"]
+        with pytest.warns(UserWarning, match="video 1: 5 values"):
+            found = model.predict([good, wide, good], *more, strict=False)
+        assert [each.video for each in found] == ["video 0", "video 2"]
+        with pytest.raises(DataError, match="video 0: 5 values"):
+            model.predict(wide, *more, strict=False)
+        with pytest.raises(DataError, match="f: an array of shape"):
+            model.predict(inputs, *more)
+    model = videozoo.load(weights("ets"))
+    with pytest.warns(UserWarning, match="f: an array"):
+        (one,) = model.predict({"a": good, "f": flat}, events=(0, 1), strict=False)
+    assert one.video == "a"
+
+
+def test_tags_of_good_features_are_told_beside_bad_ones(weights: Callable[[str], Path]):
+    model: Any = videozoo.load(weights("attention_cluster"))
+    good = {"rgb": features(9, 6), "audio": features(9, 4)}
+    with pytest.warns(UserWarning, match=r"(?s)2 could not.*  a: has no stream 'rgb'.*video 1"):
+        found = model.predict({"a": features(9, 6), "b": good}, 5, good, strict=False)
+    assert [each.video for each in found] == ["b", "video 2"]
+
+
+def test_bad_videos_among_good_ones_are_skipped(run: Path, clips: SyntheticClips, tmp_path: Path):
+    model: Any = videozoo.load(run)
+    frames, bad = np.zeros((4, 40, 40, 3), np.uint8), tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    inputs = [bad, frames, frames[0], clips.unseen[0], "nowhere.mp4", frames]
+
+    with pytest.warns(UserWarning, match=r"(?s)3 could not.*bad\.mp4.*video 2: .*nowhere\.mp4"):
+        found = model.predict(*inputs, strict=False)
+
+    assert [each.video for each in found] == ["video 1", str(clips.unseen[0]), "video 5"]
+    with pytest.raises(DataError, match=r"bad\.mp4"):
+        model.predict(bad, strict=False)
+    with pytest.raises(DataError, match=r"bad\.mp4"):
+        model.predict(bad, frames)
+
+
 # --- the example ---------------------------------------------------------------------------------
 
 

@@ -187,7 +187,7 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
     def read(self, number: int, epoch: int | None) -> _Video:
         """See `VideoDataset`."""
         record = self.records.read(number)
-        where = f"{self.records.where(number)} ({record.name})"
+        where = self.records.where_named(number, record.name)
         length = usable_frames(record, self.shape, where)
         streams = [record.streams[stream.name] for stream in self.shape.streams]
         if self.data.max_frames is not None:
@@ -250,7 +250,7 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
         if any(are_bytes) and not all(are_bytes):
             one, other = (videos[are_bytes.index(kind)] for kind in (True, False))
             raise MisfitError(
-                f"{self.records.where(other.number)} ({other.name}): {stream.name} holds "
+                f"{self.records.where_named(other.number, other.name)}: {stream.name} holds "
                 f"{other.streams[place].dtype}, but that of {self.records.where(one.number)} "
                 f"({one.name}) bytes; use them apart"
             )

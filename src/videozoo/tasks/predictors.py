@@ -7,10 +7,10 @@ mappings, in any mixture, into the inputs that the tasks read.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from videozoo.tasks.requests import ConfigSource, ExportRequest
 from videozoo.tasks.run import export_trained
 from videozoo.weights.exported import exported_kind
 
+R = TypeVar("R")
 Video = str | Path | VideoReader | NDArray[np.uint8] | Tensor
 """A path, a video from `open_video`, or frames uint8 (T, H, W, 3), RGB."""
 Array = NDArray[Any] | Tensor
@@ -145,6 +146,82 @@ def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
         yield list(map(str, members)) if is_path else members
 
 
+def answers(
+    inputs: Sequence[Any],
+    answer: Callable[[list[Any], int], tuple[Sequence[R], Sequence[str]]],
+    *,
+    strict: bool,
+    streams: Collection[str] | None = None,
+) -> tuple[list[R], list[str]]:
+    """Ask about all inputs, group by group; see `grouped`.
+
+    Args:
+        inputs: As the caller gave them.
+        answer: (group, place of its first input) -> results, and a line per video without one.
+        strict: Raise if a group cannot be used. Otherwise its inputs are asked about one by one.
+        streams: For features: see `as_records`.
+
+    Returns:
+        All results, in the order of the inputs, and all lines.
+
+    Raises:
+        DataError: A group cannot be used; without `strict`, no input can.
+    """
+    results: list[R] = []
+    failed: list[str] = []
+    errors: list[DataError] = []
+    place = 0
+    for group in grouped(inputs):
+        try:
+            found, without = answer(group, place)
+            results += found
+            failed += without
+        except DataError as error:
+            alone = [] if strict else _one_by_one(group, place, streams)
+            if strict or not group:
+                raise
+            if len(alone) == 1:
+                errors.append(error)
+                failed.append(str(error))
+                alone = []
+            for one, number in alone:
+                try:
+                    found, without = answer([one], number)
+                    results += found
+                    failed += without
+                except DataError as its_own:
+                    errors.append(its_own)
+                    failed.append(str(its_own))
+        place += len(group)
+    if errors and not results:
+        raise errors[0]
+    return results, failed
+
+
+def _one_by_one(
+    group: list[Any], first: int, streams: Collection[str] | None
+) -> list[tuple[Any, int]]:
+    """Each video of a group as an input by itself, and its place."""
+    if streams is None or are_paths(group):
+        return [(one, number) for number, one in enumerate(group, first)]
+    return [
+        (value if isinstance(value, FeatureRecord) else {name: value}, number)
+        for number, one in enumerate(group, first)
+        for name, value in _by_name(one, number, streams or _PAIR).items()
+    ]
+
+
+def _by_name(one: Any, number: int, streams: Collection[str]) -> Mapping[str, Any]:
+    """The videos of one input of features by name."""
+    if isinstance(one, FeatureRecord):
+        return {one.name: one}
+    if isinstance(one, Mapping):
+        mapping = cast("Mapping[Any, Any]", one)
+        if not mapping or not set(mapping) <= set(streams):
+            return {str(name): value for name, value in mapping.items()}
+    return {f"video {number}": one}
+
+
 def flat(inputs: Sequence[Any]) -> Iterator[Any]:
     """The inputs, without the lists and tuples around them."""
     for one in inputs:
@@ -205,15 +282,10 @@ def as_records(
     rate = (extractor or {}).get("rate")
     records: list[FeatureRecord] = []
     for number, one in enumerate(features, first):
-        if isinstance(one, FeatureRecord):
-            records.append(one)
-            continue
-        videos: Mapping[str, Any] = {f"video {number}": one}
-        if isinstance(one, Mapping):
-            mapping = cast("Mapping[Any, Any]", one)
-            if not mapping or not set(mapping) <= set(streams):
-                videos = {str(name): value for name, value in mapping.items()}
-        for name, value in videos.items():
+        for name, value in _by_name(one, number, streams).items():
+            if isinstance(value, FeatureRecord):
+                records.append(value)
+                continue
             arrays = value if isinstance(value, Mapping) else {only: value}
             if not arrays:
                 raise DataError(f"{name}: an empty dict, expected features (T, dim) by stream")
@@ -227,6 +299,14 @@ def as_records(
     if not records:
         raise DataError("no features: an empty dict")
     return RecordSet([RecordArrays(records, extractor)])
+
+
+def names_in_memory(
+    features: Sequence[Any], *, streams: Collection[str] = (), first: int = 0
+) -> list[str]:
+    """Names that `as_records` gives to features, also to those that it refuses."""
+    each = (_by_name(one, number, streams or _PAIR) for number, one in enumerate(features, first))
+    return [name for videos in each for name in videos]
 
 
 def names_of(records: RecordSet) -> list[str]:

@@ -121,6 +121,11 @@ class RecordSet:
             return file.read(inside).name
         return f"{file.path}: record {inside}"
 
+    def where_named(self, number: int, name: str) -> str:
+        """`where`, and the name of the video unless it says that already."""
+        where = self.where(number)
+        return where if where == name else f"{where} ({name})"
+
     def read(self, number: int) -> FeatureRecord:
         """Return one video.
 

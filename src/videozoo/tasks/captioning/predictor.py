@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,11 @@ from videozoo.tasks.loading import Trained
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
+    answers,
     are_paths,
     as_records,
     grouped,
+    names_in_memory,
     names_of,
     without_workers,
 )
@@ -88,18 +90,16 @@ class Captioner(Predictor):
             DataError: An input does not exist or does not fit the model, or `events` are not such
                 pairs, or do not name the videos.
         """
-        opened = self._opened(grouped(videos), in_memory_only=events is None)
-        names = [name for one in opened if not isinstance(one, list) for name in one[1]]
-        spans = None if events is None else _spans_of(events, names)
-        results: list[VideoCaptions] = []
-        failed: list[str] = []
-        for one in opened:
+        streams = self.config.data.streams
+        spans = None if events is None else _spans_of(events, self._names(videos))
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoCaptions], list[str]]:
             config = self.config
-            if isinstance(one, list):
-                asked = events_of(one, config, strict=strict)
+            if are_paths(group) and spans is None:
+                asked = events_of(group, config, strict=strict)
             else:
                 config = without_workers(config)
-                asked = self._asked(*one, spans)
+                asked = self._asked(self._files(group, place), spans)
             described = describe(
                 self._network,
                 config,
@@ -110,39 +110,45 @@ class Captioner(Predictor):
                 skip_bad=not strict,
             )
             short = shortfall(described, asked)
-            failed += [*short.failed, *short.left_out]
             found: dict[str, list[Caption]] = {}
             for each in described.by_number.values():
                 found.setdefault(each.event.video, []).append(_caption(each))
-            results += [VideoCaptions(video=name, captions=tuple(c)) for name, c in found.items()]
+            results = [VideoCaptions(video=name, captions=tuple(c)) for name, c in found.items()]
+            return results, [*short.failed, *short.left_out]
+
+        results, failed = answers(videos, answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
 
-    def _opened(
-        self, groups: Iterable[list[Any]], *, in_memory_only: bool
-    ) -> list[list[str] | tuple[FeatureFiles, list[str]]]:
-        """Features and names of the videos of each group; with `in_memory_only`, paths stay."""
-        opened: list[list[str] | tuple[FeatureFiles, list[str]]] = []
-        streams, place = self.config.data.streams, 0
-        for group in groups:
-            if not are_paths(group):
-                extractor = self._trained.features
-                records = as_records(group, streams=streams, first=place, extractor=extractor)
-                opened.append((FeatureFiles(records, streams=streams), names_of(records)))
-            elif in_memory_only:
-                opened.append(group)
-            elif len(group) != 1:
-                raise UsageError(f"{len(group)} paths; with events name one file or folder")
+    def _names(self, videos: Sequence[Any]) -> list[str]:
+        """Names of all videos, usable or not."""
+        names: list[str] = []
+        place = 0
+        for group in grouped(videos):
+            if are_paths(group):
+                names += self._files(group, place)[1]
             else:
-                files = FeatureFiles(Path(group[0]), streams=streams)
-                opened.append((files, list(files)))
+                names += names_in_memory(group, streams=self.config.data.streams, first=place)
             place += len(group)
-        return opened
+        return names
+
+    def _files(self, group: Sequence[Any], first: int) -> tuple[FeatureFiles, list[str]]:
+        """The features of a group, and the names of its videos in order."""
+        streams = self.config.data.streams
+        if not are_paths(group):
+            extractor = self._trained.features
+            records = as_records(group, streams=streams, first=first, extractor=extractor)
+            return FeatureFiles(records, streams=streams), names_of(records)
+        if len(group) != 1:
+            raise UsageError(f"{len(group)} paths; with events name one file or folder")
+        files = FeatureFiles(Path(group[0]), streams=streams)
+        return files, list(files)
 
     def _asked(
-        self, files: FeatureFiles, names: Sequence[str], spans: Mapping[str, _Spans] | None
+        self, opened: tuple[FeatureFiles, list[str]], spans: Mapping[str, _Spans] | None
     ) -> CaptionEvents:
         """The events to describe; without spans, whole videos."""
+        files, names = opened
         data, dim = self.config.data, self.config.model.feature_dim
         rate = files.rate(data.rate, RATE_2019)
         listed: list[TimedSentence] = []

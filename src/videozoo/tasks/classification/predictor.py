@@ -26,7 +26,7 @@ from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.predictors import Predictor, Video, are_paths, as_reader, grouped
+from videozoo.tasks.predictors import Predictor, Video, answers, are_paths, as_reader
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged, warn_of
 from videozoo.types import Classification
@@ -62,16 +62,20 @@ class Classifier(Predictor):
             VideoError: A video cannot be read, or an array does not hold frames; for a single
                 video also without `strict`.
         """
-        results: list[VideoLabels] = []
-        place = 0
-        for group in grouped(videos):
+        damaged: list[str] = []
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoLabels], list[str]]:
             if are_paths(group):
-                results += self._of_paths(group, strict)
-            else:
-                for number, video in enumerate(group, place):
-                    name, reader = as_reader(video, number)
-                    results.append(self._result(name, self._of_reader(reader)))
-            place += len(group)
+                return self._of_paths(group, strict, damaged)
+            results: list[VideoLabels] = []
+            for number, video in enumerate(group, place):
+                name, reader = as_reader(video, number)
+                results.append(self._result(name, self._of_reader(reader)))
+            return results, []
+
+        results, failed = answers(videos, answer, strict=strict)
+        warn_of(failed)
+        say_damaged(lambda line: warnings.warn(line, stacklevel=4), damaged)
         return results
 
     def embed(self, video: Video) -> NDArray[np.float32]:
@@ -109,7 +113,9 @@ class Classifier(Predictor):
             rows = self._over_views(vectors, as_reader(video, 0)[1])
         return rows.mean(axis=0, dtype=np.float32)
 
-    def _of_paths(self, paths: Sequence[str], strict: bool) -> list[VideoLabels]:
+    def _of_paths(
+        self, paths: Sequence[str], strict: bool, damaged: list[str]
+    ) -> tuple[list[VideoLabels], list[str]]:
         entries = input_entries(paths, self.config, self._trained.class_names)
         views: ClipViews = self.config.predict
         inference = ClipInference(
@@ -121,9 +127,9 @@ class Classifier(Predictor):
             skip_bad=not strict,
         )
         scored = run(inference, self._accelerator)
-        warn_of(list(scored.skipped.values()), stacklevel=4)
-        say_damaged(lambda line: warnings.warn(line, stacklevel=5), list(scored.damaged.values()))
-        return [self._result(each.name, each.scores) for each in scored.by_number.values()]
+        damaged += scored.damaged.values()
+        results = [self._result(each.name, each.scores) for each in scored.by_number.values()]
+        return results, list(scored.skipped.values())
 
     def _of_reader(self, reader: VideoReader) -> Scores:
         """(num_classes,): the mean over the views of an open video."""
@@ -144,7 +150,7 @@ class Classifier(Predictor):
             rows += [of_views(part) for part in views.split(settings.batch_size)]
         damage = str(getattr(reader, "damage", ""))
         if damage:
-            warnings.warn(f"{getattr(reader, 'path', 'video')}: {damage}", stacklevel=4)
+            warnings.warn(f"{getattr(reader, 'path', 'video')}: {damage}", stacklevel=6)
         return np.concatenate(rows)
 
     def _result(self, name: str, scores: Scores) -> VideoLabels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.features.by_name import FeatureFiles
@@ -25,9 +26,9 @@ from videozoo.tasks.localisation.sources import FeatureSource, data_of
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
+    answers,
     are_paths,
     as_records,
-    grouped,
     without_workers,
 )
 from videozoo.tasks.requests import Device
@@ -65,10 +66,10 @@ class SegmentPredictor(Predictor):
         Raises:
             DataError: An input does not exist or does not fit the model.
         """
-        results: list[VideoSegments] = []
-        failed: list[str] = []
-        place = 0
-        for group in grouped(videos):
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoSegments], list[str]]:
+            results: list[VideoSegments] = []
+            failed: list[str] = []
             sources = (
                 self._sources_of(group, self.config)
                 if are_paths(group)
@@ -82,7 +83,11 @@ class SegmentPredictor(Predictor):
                 failed += [f"{name}: no features" for name in source.missing]
                 failed += found.skipped.values()
                 results += [segments_of(each, self._names) for each in found.by_number.values()]
-            place += len(group)
+            return results, failed
+
+        reads_features = self._sources_of is feature_sources
+        streams = data_of(self.config, "predict").streams if reads_features else ()
+        results, failed = answers(videos, answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
 

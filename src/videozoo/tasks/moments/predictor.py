@@ -28,10 +28,10 @@ from videozoo.tasks.moments.scoring import (
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
+    answers,
     are_paths,
     as_records,
     flat,
-    grouped,
     names_of,
     without_workers,
 )
@@ -78,10 +78,8 @@ class MomentRetriever(Predictor):
             UsageError: A sentence is neither text nor a vector that the model reads.
         """
         wanted = self._sentences(sentences)
-        results: list[VideoMoments] = []
-        failed: list[str] = []
-        place = 0
-        for group in grouped([videos]):
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoMoments], list[str]]:
             config = self.config
             if are_paths(group):
                 asked = moments_of(group, wanted, config, strict=strict)
@@ -97,9 +95,12 @@ class MomentRetriever(Predictor):
                 batch_size=config.predict.batch_size,
                 skip_bad=not strict,
             )
-            failed += shortfall(searched, asked).failed
-            results += map(self._result, all_found(searched))
-            place += len(group)
+            return list(map(self._result, all_found(searched))), [
+                *shortfall(searched, asked).failed
+            ]
+
+        streams = self.config.data.streams
+        results, failed = answers([videos], answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
 

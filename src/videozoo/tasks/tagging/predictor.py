@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from videozoo.engine.devices import make_accelerator
 from videozoo.results import Label, VideoLabels
@@ -11,9 +12,9 @@ from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
+    answers,
     are_paths,
     as_records,
-    grouped,
     without_workers,
 )
 from videozoo.tasks.requests import Device
@@ -51,10 +52,8 @@ class Tagger(Predictor):
             DataError: An input does not exist or does not fit the model.
         """
         streams = [stream.name for stream in feature_shape(self.config).streams]
-        results: list[VideoLabels] = []
-        failed: list[str] = []
-        place = 0
-        for group in grouped(videos):
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoLabels], list[str]]:
             config = self.config
             if are_paths(group):
                 records = input_records(group, config, strict=strict)
@@ -64,9 +63,10 @@ class Tagger(Predictor):
             scored = score_records(
                 self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
             )
-            failed += [*records.damaged, *scored.skipped.values()]
-            results += map(self._result, scored.by_number.values())
-            place += len(group)
+            failed = [*records.damaged, *scored.skipped.values()]
+            return list(map(self._result, scored.by_number.values())), failed
+
+        results, failed = answers(videos, answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
 
