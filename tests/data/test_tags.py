@@ -23,7 +23,6 @@ from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.tags import (
     FeatureBatch,
     FeatureDataset,
-    class_names,
     has_records,
     load_records,
     record_order,
@@ -639,10 +638,7 @@ def test_names_come_from_the_vocabulary_of_youtube_8m(tmp_path: Path):
         "2,3,/m/0abc,,,,\n"
     )
 
-    data = FeatureData(class_names=tmp_path / "vocabulary.csv")
-
-    assert class_names(data) == ["Game", "Concert, live", "/m/0abc"]
-    assert class_names(FeatureData()) is None
+    assert read_class_names(tmp_path / "vocabulary.csv") == ["Game", "Concert, live", "/m/0abc"]
 
 
 def test_names_come_from_text_too(tmp_path: Path):

@@ -325,7 +325,7 @@ def load_model(
     trained: Trained,
     config: RunConfig,
     accelerator: Accelerator,
-    exported: Callable[[Path, Device, int], M],
+    exported: Callable[[Path, str, int], M],
     *,
     drop: Sequence[str] = (),
     device: Device = "auto",

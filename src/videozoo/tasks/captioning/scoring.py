@@ -35,7 +35,6 @@ from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import Device
 from videozoo.weights.exported import ExportedSpec
 
 
@@ -292,7 +291,7 @@ def caption_model(
     `options` are those of `load_model`.
     """
 
-    def exported(path: Path, device: Device, index: int) -> ExportedCaptioner:
+    def exported(path: Path, device: str, index: int) -> ExportedCaptioner:
         about = cast(ExportedSpec, config.spec).description
         return ExportedCaptioner(path, second_file(path, about.step_sha256), device, index)
 

@@ -33,7 +33,6 @@ from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader
 from videozoo.tasks.jobs import Job
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged
 from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
 
@@ -200,7 +199,7 @@ def scorer_of(
     `options` are those of `load_model`.
     """
 
-    def exported(path: Path, device: Device, index: int) -> ClipScorer:
+    def exported(path: Path, device: str, index: int) -> ClipScorer:
         asks_gpu = exported_kind(path) == "onnx" and device == "cuda"
         on_gpu = asks_gpu or accelerator.device.type == "cuda"
         return open_exported(path, device="cuda" if on_gpu else "cpu", device_index=index)
