@@ -151,7 +151,7 @@ def test_time_stamps_count_and_not_the_average_rate():
 
 
 def test_a_video_without_a_clock_is_refused():
-    with pytest.raises(VideoError, match=r"x: does not say how many frames a second"):
+    with pytest.raises(VideoError, match=r"x: does not say how many frames per second"):
         FrameTimes.of(Numbered(4, rate=None), "x")  # pyright: ignore[reportArgumentType]
 
 

@@ -111,7 +111,7 @@ def test_only_the_classifier_decays():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"groups": 3}, r"groups: 16 values a frame of 'rgb' .* cut into 3 equal parts"),
+        ({"groups": 3}, r"groups: 16 values per frame of 'rgb' .* cut into 3 equal parts"),
         ({"hidden_size": 4}, "gating_reduction: 8 is more than the hidden_size 4"),
     ],
 )

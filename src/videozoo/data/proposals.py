@@ -81,7 +81,7 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, FloatArray]:
     except ValueError as error:
         raise DataError(f"{path}: not a table of numbers: {error}") from None
     if table.shape[1] != len(names):
-        raise DataError(f"{path}: {table.shape[1]} values a row, expected {len(names)}")
+        raise DataError(f"{path}: {table.shape[1]} values per row, expected {len(names)}")
     return {name: table[:, names.index(name)] for name in columns}
 
 

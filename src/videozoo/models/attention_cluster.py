@@ -8,7 +8,7 @@ Classification", CVPR 2018. Reference behaviour: PaddlePaddle/models release/1.8
     a stream's frames (N, T, D) ── K scores a frame ── softmax over T ── K weighted means (N, K, D)
                                                                               │ * w_k + b_k  "shift"
                                                                               │ length 1, / sqrt(K)
-    every stream's K * D values side by side ── dropout ── 1024 tanh ── 4096 tanh ── a score a class
+    every stream's K * D values side by side ── dropout ── 1024 tanh ── 4096 tanh ── class scores
 
 The order of the frames does not matter: they are a set.
 """

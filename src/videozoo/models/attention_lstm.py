@@ -9,7 +9,7 @@ bidirectional and with attention. Reference behaviour: PaddlePaddle/models relea
                                                └─ LSTM, last to first ─┴─ (N, T, 2H) ── dropout
                                                                                           │
                                          mean over T, weighted by softmax of a score a frame
-    every stream's 2H values side by side ── 8192 relu ── 4096 tanh ── a score a class
+    every stream's 2H values side by side ── 8192 relu ── 4096 tanh ── class scores
 
 The LSTMs have peepholes: their gates see the cell.
 """

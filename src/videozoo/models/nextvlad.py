@@ -85,7 +85,7 @@ class NeXtVLADSettings(Settings):
             wide = (stream.size or stream.dim) * self.expansion
             if wide % self.groups:
                 raise ValueError(
-                    f"groups: {wide} values a frame of {stream.name!r} (expansion * size) cannot "
+                    f"groups: {wide} values per frame of {stream.name!r} (expansion * size) cannot "
                     f"be cut into {self.groups} equal parts"
                 )
         if self.hidden_size < self.gating_reduction:

@@ -272,7 +272,7 @@ def as_records(
             by itself the only one. By default `rgb` and `flow`.
         first: Place of the first one among the inputs; used in names.
         extractor: What the model learnt from is taken to have made these too. Where it tells how
-            many vectors a second there are, they tell how long their videos are.
+            many vectors per second there are, they tell how long their videos are.
 
     Raises:
         DataError: An input is not features.

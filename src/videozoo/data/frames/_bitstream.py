@@ -595,7 +595,7 @@ def _read_whole_picture(packet: VideoPacket) -> tuple[bool, bool]:
 
 
 def _read_temporal_unit(packet: VideoPacket) -> tuple[bool, bool]:
-    return packet.is_keyframe, True  # AV1 shows exactly one frame a unit
+    return packet.is_keyframe, True  # AV1 shows exactly one frame per unit
 
 
 def _read_vp8(packet: VideoPacket) -> tuple[bool, bool]:

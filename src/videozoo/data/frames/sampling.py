@@ -25,7 +25,7 @@ def segment_frames_random(
         num_frames: Frames in the video, at least 1.
         num_segments: Segments the video is cut into.
         run: Neighbouring frames taken from each segment.
-        rng: Draws one number a segment, in order; none where segments are shorter than `run`.
+        rng: Draws one number per segment, in order; none where segments are shorter than `run`.
 
     Returns:
         `num_segments * run` frame numbers.

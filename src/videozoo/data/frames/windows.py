@@ -70,7 +70,7 @@ class FrameTimes:
         if stamps is None:
             if not rate:
                 raise VideoError(
-                    f"{name}: does not say how many frames a second it has, so it cannot be cut "
+                    f"{name}: does not say how many frames per second it has, so it cannot be cut "
                     "into windows of seconds; make a video file of it"
                 )
             return cls(

@@ -93,7 +93,7 @@ train = Training(plan=_plan, configured=_configured)
 
 
 def for_folder(config: RunConfig, folder: Path) -> RunConfig:
-    """Point a configuration at a folder with one folder of videos a class.
+    """Point a configuration at a folder with one folder of videos per class.
 
     The number of classes becomes that of the folder, unless the command line sets it.
     """
