@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from videozoo.errors import ConfigError, brief
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
 FloatArray = NDArray[np.float32]
+_Sampling = Literal["segments", "dense"]
 
 
 class Settings(BaseModel):
@@ -58,11 +61,22 @@ class ClipShape:
     The model's input is (N, num_steps, 3 * frames_per_step, H, W), RGB, normalised.
     """
 
-    sampling: Literal["segments", "dense"]
+    sampling: _Sampling
     """`segments`: the video is cut into `num_steps` equal slices with `frames_per_step`
     neighbouring frames from each. `dense`: `num_steps` frames at a fixed stride."""
     num_steps: int
     frames_per_step: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a misspelt `sampling`, which would cut other clips without a word.
+
+        Raises:
+            ConfigError: It is neither of the two.
+        """
+        if self.sampling not in get_args(_Sampling):
+            raise ConfigError(
+                f"ClipShape: sampling is {brief(self.sampling)}, expected 'segments' or 'dense'"
+            )
 
 
 class Stream(Settings):

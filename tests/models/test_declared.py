@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from videozoo.config import from_layers
 from videozoo.data.synthetic.clips import make_clips
 from videozoo.errors import ConfigError
 from videozoo.tasks.trying import try_out
+from videozoo.types import ClipShape
 
 MODELS = Path(__file__).parents[1] / "outside"
 TRAIN = ("train", "--config", "run.yaml", "--device", "cpu", "--save-dir", "run")
@@ -286,3 +288,8 @@ def test_a_tagger_that_returns_no_logits_is_refused(folder: Path):
         ConfigError, match=r"other\.py: returned \(2, 7\), expected \(2, 3\) logits"
     ):
         try_out(config, torch.device("cpu"))
+
+
+def test_a_misspelt_sampling_is_refused_where_the_shape_is_made():
+    with pytest.raises(ConfigError, match="sampling is 'segment', expected 'segments' or 'dense'"):
+        ClipShape(sampling=cast(Any, "segment"), num_steps=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,10 +179,11 @@ def build_model(name: str, **settings: Any) -> nn.Module:
     return spec.build(spec.settings(**settings))
 
 
-def _own_models() -> list[str]:
-    """Those of this folder."""
+@cache
+def _own_models() -> tuple[str, ...]:
+    """Those of this folder; it is listed once, for `RunConfig.spec` is asked for often."""
     files = Path(__file__).parent.glob("[!_]*.py")
-    return [file.stem.removesuffix("_net") for file in files]
+    return tuple(sorted(file.stem.removesuffix("_net") for file in files))
 
 
 def _plain(name: str) -> str:

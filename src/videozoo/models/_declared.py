@@ -105,7 +105,10 @@ def _returning(
     """A function of the SPEC whose results are checked."""
 
     def shape_of(settings: Any) -> Any:
-        shape = function(settings)
+        try:
+            shape = function(settings)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {name}: {error}") from error
         if not isinstance(shape, kind):
             raise ConfigError(
                 f"{where}: {name} returned {brief(shape)}, expected a {kind.__name__}"
@@ -117,9 +120,6 @@ def _returning(
                     continue
                 place = f"{name} returned a {kind.__name__} whose {part.name}"
                 raise _wrong(where, place, value, "a number from 1")
-        if (sampling := getattr(shape, "sampling", "dense")) not in ("segments", "dense"):
-            place = f"{name} returned a {kind.__name__} whose sampling"
-            raise _wrong(where, place, sampling, "'segments' or 'dense'")
         return shape
 
     return shape_of
