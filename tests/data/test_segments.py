@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.segments import read_annotations
-from videozoo.data.coverage import Part, load_annotations
+from videozoo.data.coverage import load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
@@ -43,6 +43,7 @@ from videozoo.data.segments import (
 )
 from videozoo.errors import DataError
 from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
+from videozoo.settings.shared import Part
 from videozoo.types import SequenceShape, Targets
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "activitynet" / "mmaction2_tests"

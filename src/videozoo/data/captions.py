@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
+from videozoo.settings.shared import Part
 
 START, END, UNKNOWN = "<s>", "<e>", "<unk>"
 """Start of a sentence, end of a sentence, and any unknown word."""
@@ -35,8 +36,6 @@ PADDING = -1
 RATE_2019 = 5.0  # vectors per second in the 2019 library
 _MOST_LOOKED_AT = 200  # videos that are read before a run; all of a large set takes minutes
 _WORD = re.compile(r"<\w+>|\w+(?:['.&/-]\w+)*")
-
-Part = Literal["train", "val", "test"]
 
 
 # --- words -----------------------------------------------------------------------------------

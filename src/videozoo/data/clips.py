@@ -19,7 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data.annotations.class_folders import Part, folder_class_names, has_parts, read_folder
+from videozoo.data.annotations.class_folders import (
+    FolderPart,
+    folder_class_names,
+    has_parts,
+    read_folder,
+)
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_labels import (
     always_gives_names,
@@ -43,6 +48,7 @@ from videozoo.data.frames.views import (
 from videozoo.data.loader import Batch, Numbers, VideoDataset, share_of
 from videozoo.errors import DataError, MisfitError, VideoError, few
 from videozoo.settings.clips import ClipData, ClipViews
+from videozoo.settings.shared import Part
 from videozoo.types import ClipShape
 
 _log = logging.getLogger(__name__)
@@ -329,7 +335,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
 
 def load_entries(
     data: ClipData,
-    part: Literal["train", "val", "test"],
+    part: Part,
     *,
     num_classes: int | None = None,
     names: Sequence[str] | None = None,
@@ -374,7 +380,7 @@ def load_entries(
     )
 
 
-def has_entries(data: ClipData, part: Literal["train", "val", "test"]) -> bool:
+def has_entries(data: ClipData, part: Part) -> bool:
     """Whether the `data:` section says where the videos of this part are."""
     return _source(data, part)[0] is not None
 
@@ -493,13 +499,13 @@ def _has_numbers(data: ClipData, path: Path) -> bool:
     return data.format == "list" or not always_gives_names(path)
 
 
-def _source(data: ClipData, part: Literal["train", "val", "test"]) -> tuple[Path | None, Part]:
+def _source(data: ClipData, part: Part) -> tuple[Path | None, FolderPart]:
     """The path of a part, and which part of that folder it is."""
     chosen = getattr(data, part)
     if chosen is not None:
         shared = [data.train, data.val, data.test].count(chosen) > 1
         # a folder that is named alone is used whole, unless it has parts of its own
-        lone: Part = "all"
+        lone: FolderPart = "all"
         if part == "train" and _splits_itself(data):
             lone = "train"
         return chosen, part if shared or has_parts(chosen) else lone

@@ -7,7 +7,6 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import (
@@ -23,8 +22,8 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import Measured
 from videozoo.errors import DataError
 from videozoo.settings.segments import AnnotatedData
+from videozoo.settings.shared import Part
 
-Part = Literal["train", "val", "test"]
 _log = logging.getLogger(__name__)
 
 

@@ -34,9 +34,9 @@ from videozoo.errors import ConfigError, DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, MomentData, WindowSettings
+from videozoo.settings.shared import Part
 
 Unit = Literal["frames", "seconds"]
-Part = Literal["train", "val", "test"]
 Table = NDArray[np.float64]
 
 _RATE = 5.0  # vectors per second, unless features or settings give a rate

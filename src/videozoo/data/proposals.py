@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data.annotations.segments import Annotation, Annotations
-from videozoo.data.coverage import Part, load_annotations
+from videozoo.data.coverage import load_annotations
 from videozoo.data.loader import Batch, Missing, Numbers, VideoDataset
 from videozoo.data.text import spellings, text_of
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData
+from videozoo.settings.shared import Part
 
 FloatArray = NDArray[np.float64]
 

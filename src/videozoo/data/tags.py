@@ -10,7 +10,7 @@ number of the video. They do not depend on the number of workers, or on interrup
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -27,10 +27,9 @@ from videozoo.data.features.records import (
 )
 from videozoo.data.loader import Batch, Numbers, VideoDataset, seed_of
 from videozoo.errors import DataError, MisfitError
+from videozoo.settings.shared import Part
 from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape
-
-Part = Literal["train", "val", "test"]
 
 _BLOCK_RECORDS = 1024  # neighbours in a file, about as many as in a shard of YouTube-8M
 _MOST_LOADED_AT_ONCE = MOST_LOADED_BYTES // 2  # so that two groups fit in memory

@@ -1,10 +1,13 @@
-"""Types of the fields that the `data:` sections share."""
+"""Types that the `data:` sections share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
+
+Part = Literal["train", "val", "test"]
+"""The parts of a `data:` section."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

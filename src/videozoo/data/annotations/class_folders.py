@@ -22,9 +22,9 @@ from videozoo.data.files import (
 from videozoo.data.text import integer
 from videozoo.errors import DataError, few
 
-Part = Literal["train", "val", "test", "all"]
+FolderPart = Literal["train", "val", "test", "all"]
 
-_PART_WORDS: Mapping[Part, str] = {
+_PART_WORDS: Mapping[FolderPart, str] = {
     "train": "train|training",
     "val": "val|valid|validation|dev|development|eval|evaluation",
     "test": "test|testing",
@@ -35,7 +35,7 @@ _MOST_LINES = 10  # names shown in one error
 def read_folder(
     folder: Path,
     *,
-    part: Part = "all",
+    part: FolderPart = "all",
     val_share: float = 0.2,
     split_seed: int = 0,
     class_names: Sequence[str] | None = None,
@@ -95,20 +95,20 @@ def has_parts(folder: Path) -> bool:
     return folder.is_dir() and bool(part_folders(folder))
 
 
-def part_of_name(name: str) -> Part | None:
+def part_of_name(name: str) -> FolderPart | None:
     """The part that a folder of this name holds; None if the name is not that of a part.
 
     >>> part_of_name("Validation"), part_of_name("test_set"), part_of_name("cats")
     ('val', 'test', None)
     """
-    part: Part
+    part: FolderPart
     for part, words in _PART_WORDS.items():
         if re.fullmatch(rf"({words})[ _-]?(set|data|split)?", name.lower()):
             return part
     return None
 
 
-def part_folders(folder: Path) -> dict[Part, list[Path]]:
+def part_folders(folder: Path) -> dict[FolderPart, list[Path]]:
     """Folders of each part; empty if the folder is not divided into parts.
 
     `eval` counts as `val`. If there is another folder for `val`, `eval` counts as `test`.
@@ -132,9 +132,9 @@ def part_folders(folder: Path) -> dict[Part, list[Path]]:
             f"{folder}: holds parts ({there}) and beside them {shown}, which {what}; move it "
             "elsewhere, or rename the parts if they are classes"
         )
-    parts: dict[Part, list[Path]] = defaultdict(list)
+    parts: dict[FolderPart, list[Path]] = defaultdict(list)
     for path in divided:
-        parts[cast(Part, part_of_name(path.name))].append(path)
+        parts[cast(FolderPart, part_of_name(path.name))].append(path)
     second = [path for path in parts.get("val", ()) if path.name.lower().startswith("eval")]
     if second and len(second) < len(parts["val"]):
         parts["val"] = [path for path in parts["val"] if path not in second]
@@ -237,12 +237,12 @@ def _class_folders(folder: Path) -> list[Path]:
 
 def _of_part(
     folder: Path,
-    parts: Mapping[Part, list[Path]],
-    part: Part,
+    parts: Mapping[FolderPart, list[Path]],
+    part: FolderPart,
     val_share: float,
     split_seed: int,
 ) -> list[tuple[Path, dict[str, list[Path]]]]:
-    wanted: Part = "val" if part == "test" and "test" not in parts else part
+    wanted: FolderPart = "val" if part == "test" and "test" not in parts else part
     if wanted not in parts and "train" not in parts:
         there = ", ".join(path.name for paths in parts.values() for path in paths)
         raise DataError(f"{folder}: holds {there} and no folder for the {wanted} part")
@@ -273,7 +273,12 @@ def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
 
 
 def _drawn(
-    base: Path, videos: Sequence[Path], name: str, part: Part, val_share: float, split_seed: int
+    base: Path,
+    videos: Sequence[Path],
+    name: str,
+    part: FolderPart,
+    val_share: float,
+    split_seed: int,
 ) -> list[Path]:
     """Choose the videos of a class that belong to `part`."""
     if part == "all":

@@ -21,7 +21,7 @@ from videozoo.data.annotations.segments import (
     read_durations,
     video_lengths,
 )
-from videozoo.data.coverage import Part, load_annotations
+from videozoo.data.coverage import load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
 from videozoo.data.loader import EvalLoader
@@ -35,6 +35,7 @@ from videozoo.data.segments import (
 from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError, few
 from videozoo.settings.segments import SequenceData, SequenceViews
+from videozoo.settings.shared import Part
 from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.localisation.scoring import (
     NetworkOutput,
