@@ -19,7 +19,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from videozoo.commands import flag
-from videozoo.engine.settings import TrainSettings
+from videozoo.engine.settings import Precision, TrainSettings
 from videozoo.errors import RunError, brief
 
 Device = Literal["auto", "cpu", "cuda"] | str | torch.device
@@ -31,7 +31,7 @@ _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 def make_accelerator(
     *,
     device: Device = "auto",
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     num_gpus: int | None = None,
 ) -> Accelerator:
     """Join the processes of this run, one per device, and pick this process's device.

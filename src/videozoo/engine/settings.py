@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from videozoo.types import Settings
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 
 class TrainSettings(Settings):
     """How to optimise: length, batch, optimiser, schedule, precision."""
@@ -70,7 +72,7 @@ class TrainSettings(Settings):
     """Videos per epoch as the schedule counts them: int(videos / batch_size + 1) steps, as in the
     2019 library. It does not change which data are read. null: the number of training videos."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Number format of the computation; weights stay in fp32. `fp16` needs a GPU."""
     channels_last: bool = True
     """Keep the channels of a pixel side by side in memory, which is faster for convolutions."""

@@ -1,0 +1,1 @@
+"""Encoders: from windows of frames to vectors. Each file holds one kind."""
