@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from videozoo.settings.clips import ResizeRule, ResizeWith
 Frames = NDArray[np.uint8]
 """RGB frames (T, H, W, 3)."""
 
+
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+"""How new pixels are computed from old ones: the filters of Pillow, by its names."""
 
 MULTI_SCALES = (1.0, 0.875, 0.75, 0.66)
 """Sides of the multi-scale crop, as parts of the shorter side of the frame."""
@@ -78,16 +82,32 @@ def resize_short_side(
     """
     height, width = frames.shape[1:3]
     shape = resized_shape(height, width, short_side=short_side, rule=rule)
-    if shape[0] * shape[1] > _MOST_PIXELS:
-        raise DataError(
-            f"frames of {width}x{height} are too narrow: with a short side of {short_side} "
-            f"they would be {shape[1]}x{shape[0]}"
-        )
+    check_narrow(height, width, shape)
     return resize(frames, *shape, backend=backend)
 
 
-def resize(frames: Frames, height: int, width: int, *, backend: ResizeWith = "torch") -> Frames:
-    """Scale frames to `height` x `width`, bilinear.
+def check_narrow(height: int, width: int, shape: tuple[int, int]) -> None:
+    """Check that frames of `height` x `width` may grow to `shape`, (height, width).
+
+    Raises:
+        DataError: They are such a narrow strip that the result would be huge.
+    """
+    if shape[0] * shape[1] > _MOST_PIXELS:
+        raise DataError(
+            f"frames of {width}x{height} are too narrow: with a short side of {min(shape)} "
+            f"they would be {shape[1]}x{shape[0]}"
+        )
+
+
+def resize(
+    frames: Frames,
+    height: int,
+    width: int,
+    *,
+    backend: ResizeWith = "torch",
+    interpolation: Interpolation = "bilinear",
+) -> Frames:
+    """Scale frames to `height` x `width`.
 
     Args:
         frames: uint8 (T, H, W, 3).
@@ -98,9 +118,13 @@ def resize(frames: Frames, height: int, width: int, *, backend: ResizeWith = "to
             `pillow` is what the 2019 readers of TSN, TSM and StNet used, bit for bit. `plain`
             reads only the four nearest pixels, as OpenCV in the 2019 reader of Non-local,
             within 1 grey level; it aliases when shrinking.
+        interpolation: Filter. `torch` and `plain` know `bilinear` and `bicubic`.
 
     Returns:
         uint8 (T, height, width, 3), contiguous; `frames` itself where nothing changes.
+
+    Raises:
+        ValueError: The backend does not know the filter.
 
     >>> row = np.array([0, 100], np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
     >>> resize(row, 1, 4)[0, 0, :, 0].tolist()
@@ -109,19 +133,20 @@ def resize(frames: Frames, height: int, width: int, *, backend: ResizeWith = "to
     if frames.shape[1:3] == (height, width):
         return frames
     if backend == "pillow":
+        resampling = Image.Resampling[interpolation.upper()]
         images = [
-            Image.fromarray(np.ascontiguousarray(frame)).resize(
-                (width, height), Image.Resampling.BILINEAR
-            )
+            Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), resampling)
             for frame in frames
         ]
         return np.stack([np.asarray(image) for image in images])
+    if interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"resize: {interpolation} with {backend}; only pillow knows this filter")
     # seen as (T, 3, H, W) the memory is channels-last, for which torch has fast uint8 kernels
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     scaled = F.interpolate(
         pixels,
         size=(height, width),
-        mode="bilinear",
+        mode=interpolation,
         align_corners=False,
         antialias=backend == "torch",
     )
