@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from videozoo.config import RunConfig, describe, describe_file, load_config
+from videozoo.config import RunConfig, describe, describe_file, from_layers, load_config
 from videozoo.config_v1 import parse
 from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError
 from videozoo.models import list_models, model_spec
+from videozoo.types import FeatureShape, Stream
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -60,6 +61,68 @@ def test_every_mistake_is_listed_at_once_with_the_nearest_key(tmp_path: Path):
     assert f"{path}: train.epochs:" in message
     assert "got 'many'" in message
     assert f"{path}: dta: unknown section; did you mean 'data'?" in message
+
+
+@pytest.mark.parametrize(
+    ("model", "mistake", "message"),
+    [
+        # the key, what was expected, what was got: whatever the type
+        ("tsm", {"data": {"train": ["a", "b"]}}, "data.train: expected one path or null, got ['a'"),
+        ("tsm", {"data": {"short_side": 1.5}}, "data.short_side: expected a whole number of at"),
+        ("tsm", {"data": {"flip": 2}}, "data.flip: expected a number from 0 to 1, got 2"),
+        ("tsm", {"data": {"mean": [1, 2]}}, "data.mean: expected a list of 3 numbers, got [1, 2]"),
+        ("tsm", {"data": {"std": [1, "b", 1]}}, "data.std.1: expected a number, got 'b'"),
+        ("tsm", {"train": {"nesterov": "x"}}, "train.nesterov: expected true or false, got 'x'"),
+        ("tsm", {"train": {"epochs": None}}, "train.epochs: expected a whole number of at least 1"),
+        ("tsm", {"train": {"learning_rate": float("inf")}}, "expected a finite number above 0"),
+        (
+            "tsm",
+            {"train": {"decay_at": 3}},
+            "a list of numbers, got 3; one value is written as [3]",
+        ),
+        ("bmn", {"data": {"resize": "z"}}, "'nearest', 'linear', 'cubic', 'area' or 'refuse', got"),
+        ("bmn", {"data": {"augment": 3}}, "data.augment: expected keys and values (random_move, "),
+        ("bmn", {"data": {"train_subset": 5}}, "data.train_subset: expected text or null, got 5"),
+        (
+            "ets",
+            {"data": {"references": "a"}},
+            "data.references: expected a list of paths, got 'a'",
+        ),
+        # the keys of the section in which the mistake stands
+        ("bmn", {"data": {"augment": {"random_mov": 1}}}, "did you mean 'random_move'?"),
+        ("bmn", {"eval": {"soft_nms": {"zz": 1}}}, "known in eval.soft_nms: alpha, low_threshold"),
+        ("nextvlad", {"model": {"streams": [{"nam": 1}]}}, "streams.0.nam: unknown key; did you"),
+        ("nextvlad", {"model": {"streams": []}}, "entries with keys (name, dim, half_step, size)"),
+        (
+            "bsn",
+            {"train": {"second_stage": {"schedule": "steps"}}},
+            "train: second_stage: decay_at",
+        ),
+        # what fits alone, and not with the rest
+        ("bmn", {"data": {"streams": ["a", "a"]}}, "data.streams: 'a' stands there twice"),
+        ("tsm", {"eval": {"crop_size": 500}}, "eval.crop_size: crop_size 500 does not fit into"),
+        ("tsm", {"predict": {"short_side": 9}}, "predict.short_side: crop_size 224 does not fit"),
+        ("nonlocal", {"eval": {"num_segments": 5}}, "eval.num_segments: has no effect on nonlocal"),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(model: str, mistake: dict[str, Any], message: str):
+    sections = {**mistake, "model": {"name": model} | mistake.get("model", {})}
+
+    with pytest.raises(ConfigError) as error:
+        from_layers([("x.yaml", sections)])
+
+    assert message in str(error.value)
+    assert "valid" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["attention_cluster", "attention_lstm", "nextvlad"])
+def test_two_streams_of_one_name_are_refused(model: str):
+    streams = [{"name": "rgb", "dim": 8}, {"name": "rgb", "dim": 8}]
+
+    with pytest.raises(ConfigError, match=r"model\.streams: two streams have the name 'rgb'"):
+        from_layers([("x.yaml", {"model": {"name": model, "streams": streams}})])
+    with pytest.raises(ConfigError, match="two streams have the name 'rgb'"):
+        FeatureShape(streams=[Stream(name="rgb", dim=8), Stream(name="rgb", dim=4)])
 
 
 def test_overrides_win_and_are_remembered(tmp_path: Path):

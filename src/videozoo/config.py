@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from videozoo import config_v1
 from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
@@ -34,7 +33,8 @@ from videozoo.packaged_configs import find_config
 from videozoo.safe_text import read_text
 from videozoo.safe_yaml import parse_yaml
 from videozoo.settings.captions import CaptionData, CaptionEval, CaptionPredict
-from videozoo.settings.clips import ClipData, ClipEval, ClipPredict
+from videozoo.settings.clips import ClipData, ClipEval, ClipPredict, ClipViews, frame_of
+from videozoo.settings.mistakes import Mistake, mistakes_of, nearest
 from videozoo.settings.moments import MomentData, MomentEval, MomentPredict
 from videozoo.settings.segments import (
     ProposalData,
@@ -384,7 +384,7 @@ def from_layers(
     shapes = {"model": settings, "train": TrainSettings, **SECTIONS[task]}
     places = origins or {}
     problems = [
-        f"{places.get(key, source)}: {key}: unknown section; {_nearest(key, shapes)}"
+        f"{places.get(key, source)}: {key}: unknown section; {nearest(str(key), shapes)}"
         for key in sections
         if key not in shapes
     ]
@@ -394,9 +394,11 @@ def from_layers(
         try:
             parts[section] = settings.model_validate(values or {})
         except ValidationError as error:
-            problems += [
-                _problem(section, settings, detail, places, source) for detail in error.errors()
-            ]
+            found = mistakes_of(settings, error, section)
+            problems += [_problem(mistake, places, source) for mistake in found]
+    if not problems:
+        found = _apart(parts, name)
+        problems = [_problem(mistake, places, source) for mistake in found]
     if problems:
         raise ConfigError("\n  ".join(["this configuration cannot be used:", *problems]))
     return RunConfig(name=name, architecture=parts.pop("model"), exported=exported, **parts)
@@ -422,25 +424,26 @@ def override_layers(
     return layers, {key: spelling for spelling, (key, _) in given}
 
 
-def _problem(
-    section: str,
-    settings: type[Settings],
-    detail: ErrorDetails,
-    places: Mapping[str, str],
-    source: str,
-) -> str:
-    key = ".".join(str(part) for part in (section, *detail["loc"]))
-    place = next(
-        (places[key[:end]] for end in _prefix_ends(key) if key[:end] in places),
-        source,
-    )
-    if detail["type"] == "extra_forbidden":
-        hint = _nearest(str(detail["loc"][-1]), settings.model_fields)
-        return f"{place}: {key}: unknown key; {hint}"
-    if detail["type"] == "missing":
-        return f"{place}: {key}: required"
-    expected = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{place}: {key}: {expected}, got {brief(detail['input'])}"
+def _apart(parts: Mapping[str, Any], name: str) -> Iterator[Mistake]:
+    """Values that are right alone and do not fit another section."""
+    for section in ("eval", "predict"):
+        views = parts[section]
+        if not isinstance(views, ClipViews):
+            continue
+        try:
+            frame_of(parts["data"], views)
+        except ValueError as error:
+            yield Mistake(
+                f"{section}.{'crop_size' if views.crop_size else 'short_side'}", str(error)
+            )
+        if views.num_segments and "num_segments" not in type(parts["model"]).model_fields:
+            yield Mistake(f"{section}.num_segments", f"has no effect on {name}; leave it out")
+
+
+def _problem(mistake: Mistake, places: Mapping[str, str], source: str) -> str:
+    key = mistake.key
+    place = next((places[key[:end]] for end in _prefix_ends(key) if key[:end] in places), source)
+    return f"{place}: {key}: {mistake.text}"
 
 
 def _prefix_ends(key: str) -> Iterator[int]:
@@ -449,11 +452,6 @@ def _prefix_ends(key: str) -> Iterator[int]:
     while end > 0:
         yield end
         end = key.rfind(".", 0, end)
-
-
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def _flag_layers(

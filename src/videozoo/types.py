@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from videozoo.errors import ConfigError, brief
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+_S = TypeVar("_S", bound="Stream")
 FloatArray = NDArray[np.float32]
 _Sampling = Literal["segments", "dense"]
 
@@ -91,6 +92,18 @@ class Stream(Settings):
     end."""
 
 
+def _different_names(streams: tuple[_S, ...]) -> tuple[_S, ...]:
+    names = [stream.name for stream in streams]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two streams have the name {twice!r}; each needs its own")
+    return streams
+
+
+Streams = Annotated[tuple[_S, ...], Field(min_length=1), AfterValidator(_different_names)]
+"""The type of a setting with the streams of a model: at least one, with different names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureShape:
     """Which features of a video a model reads.
@@ -101,6 +114,17 @@ class FeatureShape:
     streams: Sequence[Stream]
     num_frames: int | None = None
     """Frames drawn from each video; None: all frames."""
+
+    def __post_init__(self) -> None:
+        """Refuse streams of one name: both would be read from the same features.
+
+        Raises:
+            ConfigError: Two names are the same.
+        """
+        try:
+            _different_names(tuple(self.streams))
+        except ValueError as error:
+            raise ConfigError(f"FeatureShape: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,5 +131,5 @@ assert not loaded, loaded
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stderr.count("model.depth: should be 18, 34, 50, 101 or 152, got 51") == 9
-    assert done.stderr.count("train.epochs: should be a valid integer") == 9
+    assert done.stderr.count("model.depth: expected 18, 34, 50, 101 or 152, got 51") == 9
+    assert done.stderr.count("train.epochs: expected a whole number") == 9

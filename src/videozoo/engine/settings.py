@@ -2,8 +2,9 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from videozoo.settings.mistakes import mistakes_of
 from videozoo.types import Settings
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -199,5 +200,9 @@ class TwoStageTrainSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _second_stage_fits(self) -> Self:
-        self.stages()
+        try:
+            self.stages()
+        except ValidationError as error:
+            found = mistakes_of(TrainSettings, error)
+            raise ValueError("second_stage: " + "; ".join(each.text for each in found)) from None
         return self

@@ -30,6 +30,7 @@ from videozoo.types import (
     PaddleWeights,
     Settings,
     Stream,
+    Streams,
     Tagging,
 )
 
@@ -46,9 +47,9 @@ class AttentionClusterSettings(Settings):
 
     num_classes: int = Field(default=3862, ge=1)
     """Number of tags; a video may have several."""
-    streams: tuple[ClusterStream, ...] = Field(
-        default=(ClusterStream(name="rgb", dim=1024), ClusterStream(name="audio", dim=128)),
-        min_length=1,
+    streams: Streams[ClusterStream] = (
+        ClusterStream(name="rgb", dim=1024),
+        ClusterStream(name="audio", dim=128),
     )
     """Features of a video: name, dim, clusters."""
     num_frames: int | None = Field(default=100, ge=1)

@@ -33,6 +33,7 @@ from videozoo.types import (
     ParameterRule,
     Settings,
     Stream,
+    Streams,
     Tagging,
 )
 
@@ -42,9 +43,7 @@ class AttentionLSTMSettings(Settings):
 
     num_classes: int = Field(default=3862, ge=1)
     """Number of tags; a video may have several."""
-    streams: tuple[Stream, ...] = Field(
-        default=(Stream(name="rgb", dim=1024), Stream(name="audio", dim=128)), min_length=1
-    )
+    streams: Streams[Stream] = (Stream(name="rgb", dim=1024), Stream(name="audio", dim=128))
     """Features of a video: name and dim."""
     embedding_size: int = Field(default=512, ge=1)
     """Units between a stream and its LSTMs."""

@@ -39,6 +39,7 @@ from videozoo.types import (
     ParameterRule,
     Settings,
     Stream,
+    Streams,
     Tagging,
 )
 
@@ -55,12 +56,9 @@ class NeXtVLADSettings(Settings):
 
     num_classes: int = Field(default=3862, ge=1)
     """Number of tags; a video may have several."""
-    streams: tuple[VladStream, ...] = Field(
-        default=(
-            VladStream(name="rgb", dim=1024, half_step=False),
-            VladStream(name="audio", dim=128),
-        ),
-        min_length=1,
+    streams: Streams[VladStream] = (
+        VladStream(name="rgb", dim=1024, half_step=False),
+        VladStream(name="audio", dim=128),
     )
     """Features of a video: name, dim, size."""
     cluster_size: int = Field(default=128, ge=1)

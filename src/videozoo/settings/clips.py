@@ -111,6 +111,21 @@ class ClipViews(Settings):
     """Side of the crop, in pixels. By default `data.crop_size`."""
 
 
+def frame_of(data: ClipData, views: ClipViews) -> tuple[int, int]:
+    """The short side and the crop of the views, in pixels: those of `views`, else those of `data`.
+
+    Raises:
+        ValueError: The crop does not fit into the frame.
+    """
+    short_side, crop_size = views.short_side or data.short_side, views.crop_size or data.crop_size
+    if crop_size > short_side:
+        raise ValueError(
+            f"crop_size {crop_size} does not fit into frames with a short side of "
+            f"{short_side}; make crop_size smaller or short_side larger"
+        )
+    return short_side, crop_size
+
+
 class ClipEval(ClipViews):
     """Settings of evaluation."""
 

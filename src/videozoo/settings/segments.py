@@ -7,7 +7,12 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from videozoo.settings.shared import MissingFeaturesShare, NumWorkers, PrefetchBatches
+from videozoo.settings.shared import (
+    MissingFeaturesShare,
+    NumWorkers,
+    PrefetchBatches,
+    StreamNames,
+)
 from videozoo.types import Settings
 
 BadSegments = Literal["clip", "drop", "refuse"]
@@ -79,7 +84,7 @@ class SequenceData(AnnotatedData):
     features: Path | None = None
     """A folder with one file per video (.csv, .npy, .npz, .h5, .pkl); a folder with two such
     subfolders, `rgb` and `flow`; a feature pack; or one HDF5 file of many videos."""
-    streams: tuple[str, ...] = ()
+    streams: StreamNames = ()
     """Arrays of a video, or subfolders of `features`, to join in this order. By default the only
     one, or `rgb` and `flow`."""
     resize: ResizeMethod | Literal["refuse"] = "linear"
@@ -150,7 +155,7 @@ class SequenceViews(Settings):
     `videozoo predict` for the same videos."""
     classes_per_video: int = Field(default=2, ge=1)
     """For `labels`: use the N most likely classes of each video."""
-    streams: tuple[str, ...] = ()
+    streams: StreamNames = ()
     """Arrays or subfolders of features, where they are not `data.streams`. Validation uses those of
     `eval`."""
     result_file: Path = Path("results.json")

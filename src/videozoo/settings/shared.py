@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Part = Literal["train", "val", "test"]
 """The parts of a `data:` section."""
@@ -31,8 +31,18 @@ MissingFeaturesShare = Annotated[
         "others. It stops when both together are more than this share of the training data.",
     ),
 ]
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands there twice, and would be joined to itself")
+    return names
+
+
+StreamNames = Annotated[tuple[str, ...], AfterValidator(_different)]
 Streams = Annotated[
-    tuple[str, ...],
+    StreamNames,
     Field(
         description="Arrays of a video to join, in this order. By default the only array, or "
         "`rgb` and `flow`.",

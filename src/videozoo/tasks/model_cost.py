@@ -137,6 +137,8 @@ def configured(
     )
     values: dict[str, Any] = {"data.crop_size": height}
     values["data.short_side"] = max(height, config.data.short_side)
+    views = ("eval.crop_size", "eval.short_side", "predict.crop_size", "predict.short_side")
+    values |= dict.fromkeys(views)  # nothing is evaluated here
     return config.replace("--input", values | ({f"model.{key}": steps} if key else {}))
 
 

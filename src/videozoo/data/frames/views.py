@@ -17,7 +17,7 @@ from videozoo.data.frames import sampling, transforms
 from videozoo.data.frames.transforms import Frames
 from videozoo.data.frames.video import JpegPickle, VideoReader
 from videozoo.errors import ConfigError
-from videozoo.settings.clips import ClipData, ClipViews, ResizeRule, ResizeWith
+from videozoo.settings.clips import ClipData, ClipViews, ResizeRule, ResizeWith, frame_of
 from videozoo.types import ClipShape
 
 
@@ -74,21 +74,19 @@ def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) 
     7
     """
     views = views or ClipViews()
-    plan = replace(
+    try:
+        short_side, crop_size = frame_of(data, views)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return replace(
         train_plan(shape, data),
         num_steps=views.num_segments or shape.num_steps,
         num_clips=views.num_clips,
         num_crops=views.num_crops,
-        short_side=views.short_side or data.short_side,
-        crop_size=views.crop_size or data.crop_size,
+        short_side=short_side,
+        crop_size=crop_size,
         short_side_jitter=None,
     )
-    if plan.crop_size > plan.short_side:
-        raise ConfigError(
-            f"crop_size {plan.crop_size} does not fit into frames with a short side of "
-            f"{plan.short_side}; make crop_size smaller or short_side larger"
-        )
-    return plan
 
 
 @dataclass(frozen=True)
