@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -35,6 +34,7 @@ from videozoo.weights.exported import (
     exported_kind,
     need_packages,
 )
+from videozoo.weights.files import sha256_of
 
 M = TypeVar("M")
 
@@ -136,18 +136,6 @@ def description(
         **{names_key(config): list(names) if names else None},
         **more,
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, or of the names and contents of all files in a folder."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        if file != path:
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as content:
-            while block := content.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 # --- the graph -------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from videozoo.engine.devices import finish
 from videozoo.errors import IncompleteError, RunError, few
 from videozoo.safe_json import parse_json
 from videozoo.tasks.common import write_json
-from videozoo.tasks.exporting import sha256_of
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest, PredictRequest, VideosRequest
+from videozoo.weights.files import sha256_of
 
 _MOST_NAMED = 20
 _SAME = ("weights_sha256", "data", "inputs", "sentences")

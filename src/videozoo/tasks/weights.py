@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from videozoo.tasks.starting import class_parameters
 from videozoo.types import Classification
 from videozoo.weights import registry
 from videozoo.weights.exported import exported_kind, read_description
-from videozoo.weights.files import read_metadata, read_weights, sniff
+from videozoo.weights.files import read_metadata, read_weights, sha256_of, sniff
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import read_paddle, read_records, write_pdparams
 from videozoo.weights.torchvision import recognise
@@ -75,7 +74,7 @@ def show(text: str, *, all_tensors: bool = False) -> str:
         about = read_description(path, graph)
         lines += [f"kind     exported graph ({graph})"]
         lines += _described(about.model_dump())
-        return _printable([*lines, f"sha256   {_sha256(path)}"])
+        return _printable([*lines, f"sha256   {sha256_of(path)}"])
     content = _content(path)
     metadata = _metadata_of(path)
     written = f", written by videozoo {metadata['videozoo']}" if "videozoo" in metadata else ""
@@ -87,7 +86,7 @@ def show(text: str, *, all_tensors: bool = False) -> str:
     numbers = sum(int(np.prod(shape, dtype=np.int64)) for shape, _ in content.tensors.values())
     lines.append(f"size     {numbers / 1e6:.2f} M numbers in {len(content.tensors)} tensors")
     if path.is_file():
-        lines.append(f"sha256   {_sha256(path)}")
+        lines.append(f"sha256   {sha256_of(path)}")
     return _printable([*lines, *_table(content.tensors, all_tensors)])
 
 
@@ -273,7 +272,7 @@ def _origin(path: Path) -> dict[str, Any]:
     facts = dict(_metadata_of(path).get("facts") or {})
     facts["converted_from"] = path.name
     if path.is_file():
-        facts["converted_from_sha256"] = _sha256(path)
+        facts["converted_from_sha256"] = sha256_of(path)
     return facts
 
 
@@ -285,11 +284,6 @@ def _compare(out: Path, state: Mapping[str, Tensor], again: Mapping[str, Tensor]
 
 def _shape(array: Any) -> tuple[tuple[int, ...], str]:
     return tuple(array.shape), str(array.dtype).removeprefix("torch.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _printable(lines: list[str]) -> str:

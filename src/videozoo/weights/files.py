@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,6 +106,18 @@ def find_weights(path: Path) -> Path:
     if not path.parent.is_dir():
         hint = f"there is no folder {path.parent}"
     raise WeightsError(f"{path}: no such weights file; {hint}")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, or of the names and contents of all files in a folder."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as content:
+            while block := content.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def sniff(path: Path) -> Kind:

@@ -33,7 +33,6 @@ from videozoo.tasks.exporting import (
     onnx_model,
     onnx_target,
     refuse_existing,
-    sha256_of,
     summary,
     tracing,
     write_onnx,
@@ -43,6 +42,7 @@ from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.types import CaptionGraphs, Captioning
 from videozoo.weights.exported import step_file
+from videozoo.weights.files import sha256_of
 from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (4,), (3, 1), (2, 7, 5), (40, 23))

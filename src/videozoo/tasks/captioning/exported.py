@@ -9,8 +9,8 @@ from torch import Tensor
 from videozoo.errors import WeightsError
 from videozoo.ops.beam_search import beam_search
 from videozoo.ops.sentences import END, START, Caption, with_attention
-from videozoo.tasks.exporting import sha256_of
 from videozoo.weights.exported import GraphRunner, open_graph, step_file
+from videozoo.weights.files import sha256_of
 
 ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
 """Inputs: float32 (N, T, feature_dim) and int64 (N,). Outputs: the context added to the input of
