@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import videozoo
+from videozoo.commands import words_for_python
 from videozoo.config import from_layers
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
-from videozoo.errors import ConfigError, DataError, RunError, UsageError, VideoError, WeightsError
+from videozoo.errors import (
+    ConfigError,
+    DataError,
+    RunError,
+    UsageError,
+    VideoError,
+    VideozooError,
+    WeightsError,
+)
 from videozoo.tasks.loading import save_trained
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import write_pdparams
@@ -222,6 +231,34 @@ def test_training_says_what_is_wrong(clips: SyntheticClips, tmp_path: Path):
         videozoo.train(tiny_config(clips), save_dir=tmp_path, settings={"train.epoch": 2})
     with pytest.raises(ConfigError, match=r"config: data\.trian: unknown key"):
         videozoo.train({"model": {"name": "tsm"}, "data": {"trian": "x"}})
+
+
+def test_errors_name_arguments_and_no_flags(
+    clips: SyntheticClips, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save(videozoo.create_model("tsm", **TINY).state_dict(), "bare.pth")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: videozoo.load("bare.pth"), "holds no configuration; pass config=FILE|NAME"),
+        (lambda: videozoo.load(run, device="cuda"), "pass device='cpu' to run"),
+        (lambda: videozoo.train(tiny_config(clips), save_dir=run), "overwrite=True"),
+        (lambda: videozoo.train(tiny_config(clips), save_dir=run), "save_dir=ANOTHER_FOLDER"),
+        (lambda: videozoo.train("bmn", save_dir="x"), 'settings={"data.features": PATH}'),
+        (lambda: videozoo.train("bmn", data=run, save_dir="x"), "data is for folders of"),
+        (lambda: videozoo.load(run).export("a.pt2", video="no.mp4"), "no.mp4"),
+    ]
+    for call, words in calls:
+        with pytest.raises(VideozooError) as error:
+            call()
+        assert words in str(error.value)
+        assert " --" not in str(error.value)
+    with pytest.raises(UsageError, match="--drop is a flag of the `videozoo` command"):
+        raise_in_python("pass --drop head")
+
+
+@words_for_python()
+def raise_in_python(text: str) -> None:
+    raise UsageError(text)
 
 
 # --- answers -------------------------------------------------------------------------------------

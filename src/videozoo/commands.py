@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -11,11 +12,50 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from videozoo.errors import VideozooError
+
 _IN_2019 = {
     "--device cpu": "--use_gpu=False",
     "--device cuda": "--use_gpu=True",
 }
 """Flags of `videozoo` to those of the 2019 command lines, where more than underscores differ."""
+
+_ARGUMENTS = {
+    "config": "config",
+    "data": "data",
+    "device": "device",
+    "format": "format",
+    "model": "model",
+    "output": "path",
+    "pretrain": "weights",
+    "save-dir": "save_dir",
+    "sentence": "sentence",
+    "video": "video",
+    "weights": "weights",
+}
+"""Flags with a value to arguments of the Python functions."""
+_SWITCHES = {
+    "no-check": "check=False",
+    "overwrite": "overwrite=True",
+    "resume": "resume=True",
+    "strict": "strict=True",
+}
+"""Flags that are given or not, the same way."""
+_WORDS = ("cpu", "cuda", "none", "onnx", "torch-export", "tsm", "tsn", "stnet")
+"""Values in messages that are no placeholders."""
+_FLAG = re.compile(
+    # a whole command, to its end
+    r"(?P<command>videozoo(?:\.exe)?'? (?:train|eval|predict|extract|export|prepare|encoders"
+    r"|weights|config|models|check-data|doctor|demo)\b[^`;\n]*)"
+    r"|(?<![\w/.-])--(?P<flag>[a-z][a-z0-9-]*)"
+    r"(?:(?<=--set)[ ](?P<key>\w+\.[\w.]*\w))?"
+    rf"(?:(?P<gap>[ =])(?P<value>(?<==)[^\s,;:)]+|[A-Z][A-Z_|]+\b|(?:{'|'.join(_WORDS)})\b(?::\d+)?"
+    r"|'[^']*'|\d[\d.]*|\w+\.(?:py|yaml)\b|[\w.-]*/[^\s,;)]+))?"
+)
+"""A flag in a message, with its value: what follows `=`, capitals, a path, or one of `_WORDS`."""
+
+_ORIGIN = re.compile(r"(?:settings:|the setting) ([a-z_]+\.[\w.]+): \1\b")
+"""A setting as the place of a mistake, before its key."""
 
 _flags_of_2019: ContextVar[bool] = ContextVar("flags_of_2019", default=False)
 
@@ -66,6 +106,70 @@ def flags_of_2019() -> Generator[None]:
         yield
     finally:
         _flags_of_2019.reset(token)
+
+
+@contextmanager
+def words_for_python(*, has_settings: bool = False) -> Generator[None]:
+    """Within the block, errors name arguments of Python functions in place of flags.
+
+    Messages are written for the command line; this is the one place where they are translated, at
+    the doors of the Python interface. Also a decorator.
+
+    Args:
+        has_settings: The function takes `settings={"train.epochs": 3}`.
+    """
+    try:
+        yield
+    except VideozooError as error:
+        error.args = (in_python(str(error), has_settings=has_settings),)
+        raise
+
+
+def in_python(message: str, *, has_settings: bool = False) -> str:
+    """A message with the arguments of Python functions in place of flags.
+
+    Whole commands stay, as they can be run all the same.
+
+    >>> in_python("holds no configuration; pass --config FILE|NAME")
+    'holds no configuration; pass config=FILE|NAME'
+    >>> in_python("pass --set data.rate=2 or --overwrite", has_settings=True)
+    'pass settings={"data.rate": 2} or overwrite=True'
+    >>> in_python("no features; `videozoo extract --weights RUN` makes them")
+    'no features; `videozoo extract --weights RUN` makes them'
+    """
+    others: list[str] = []
+
+    def argument(found: re.Match[str]) -> str:
+        if found["command"]:
+            return found["command"]
+        name, value = found["flag"], found["value"]
+        if name == "set":
+            return _setting(found["key"], value, has_settings)
+        if name in _SWITCHES:
+            return f"{_SWITCHES[name]}{found['gap'] + value if value and name != 'resume' else ''}"
+        if name not in _ARGUMENTS:
+            others.append(f"--{name}")
+            return found[0]
+        if value is None:
+            return _ARGUMENTS[name]
+        is_word = value in _WORDS or value.startswith("cuda:")
+        value = {"none": "None"}.get(value, repr(value) if is_word else value)
+        return f"{_ARGUMENTS[name]}={value}"
+
+    text = _ORIGIN.sub(r"settings: \1", _FLAG.sub(argument, message))
+    if not others:
+        return text
+    verb = "is a flag" if len(others) == 1 else "are flags"
+    return f"{text} ({', '.join(dict.fromkeys(others))} {verb} of the `videozoo` command)"
+
+
+def _setting(key: str | None, value: str | None, has_settings: bool) -> str:
+    if key is None:
+        return "settings" if has_settings else "the settings"
+    if value is None:
+        return f"settings: {key}" if has_settings else f"the setting {key}"
+    value = {"null": "None", "true": "True", "false": "False"}.get(value, value)
+    return f'settings={{"{key}": {value}}}' if has_settings else f"the setting {key}={value}"
 
 
 def _program() -> str:

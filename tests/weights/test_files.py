@@ -180,3 +180,37 @@ def test_missing_file_names_what_is_there(tmp_path: Path):
         find_weights(tmp_path / "tsn")
     with pytest.raises(WeightsError, match="there is no folder"):
         find_weights(tmp_path / "nowhere" / "tsn")
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "plain"),
+    [
+        (["module.fc.weight"], "fc.weight"),  # DataParallel
+        (["_orig_mod.fc.weight"], "fc.weight"),  # torch.compile
+        (["module._orig_mod.fc.weight"], "fc.weight"),
+        (["_orig_mod.module.fc.weight"], "fc.weight"),
+        (["backbone._orig_mod.fc.weight"], "backbone.fc.weight"),  # a part compiled
+        (["n_averaged", "module.fc.weight"], "fc.weight"),  # AveragedModel
+        (["_fsdp_wrapped_module.a._fsdp_wrapped_module.weight"], "a.weight"),
+        (["a._checkpoint_wrapped_module.weight"], "a.weight"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_of_wrapped_modules_have_the_names_of_the_module(
+    tmp_path: Path, wrapped: list[str], plain: str, suffix: str
+):
+    state = {name: torch.ones(2) for name in wrapped}
+    path = tmp_path / f"a{suffix}"
+    torch.save(state, path) if suffix == ".pth" else save_file(state, path)
+
+    tensors, _ = read_weights(path)
+
+    assert list(tensors) == [plain]
+
+
+def test_a_module_of_ours_that_is_called_module_keeps_its_name(tmp_path: Path):
+    save_weights(tmp_path / "a.safetensors", {"module.w": torch.ones(2)}, {"model": "mine"})
+
+    tensors, _ = read_weights(tmp_path / "a.safetensors")
+
+    assert list(tensors) == ["module.w"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from torch import Tensor, nn
 
+from videozoo.commands import words_for_python
 from videozoo.config import RunConfig, from_layers, load_config
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import UsageError, WeightsError
@@ -43,6 +44,7 @@ _IMAGE_NET = 1000  # classes
 # --- models --------------------------------------------------------------------------------------
 
 
+@words_for_python()
 def create_model(
     name: str | Path,
     *,
@@ -218,6 +220,7 @@ def load(
     device: Device = "auto",
     task: None = None,
 ) -> Predictor: ...
+@words_for_python()
 def load(
     weights: str | Path | None = None,
     *,
@@ -267,6 +270,7 @@ def load(
 # --- training ------------------------------------------------------------------------------------
 
 
+@words_for_python(has_settings=True)
 def train(
     config: str | Path | Mapping[str, Any] | RunConfig | None = None,
     *,

@@ -217,8 +217,7 @@ def _with_trusted_model(
     if named is None:
         raise WeightsError(
             f"{path}: made with the model file {shown(name)}; a file that only weights name is not "
-            f"run. Name it yourself: --model {shown(Path(name).name)} (from Python: "
-            "videozoo.load(weights, model=...))"
+            f"run. Name it yourself: --model {shown(Path(name).name)}"
         )
     return {**stored, "model": {**cast(dict[str, Any], model), "name": model_name(named)}}
 

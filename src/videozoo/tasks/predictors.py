@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoo.commands import words_for_python
 from videozoo.config import RunConfig
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.video import FrameArray, VideoReader
@@ -79,6 +80,7 @@ class Predictor(ABC):
             "of a video; a clip model does (tsn, tsm, stnet, nonlocal)"
         )
 
+    @words_for_python()
     def export(
         self,
         path: str | Path | None = None,
@@ -146,6 +148,7 @@ def grouped(inputs: Sequence[Any]) -> Iterator[list[Any]]:
         yield list(map(str, members)) if is_path else members
 
 
+@words_for_python()
 def answers(
     inputs: Sequence[Any],
     answer: Callable[[list[Any], int], tuple[Sequence[R], Sequence[str]]],

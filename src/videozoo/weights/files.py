@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,6 +23,13 @@ from videozoo.weights.whole_files import written_aside
 Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]
 
 _KEY = "videozoo"
+_WRAPPED = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+"""What wrappers add to names, at any place in them."""
+_PARALLEL = "module."
+_AVERAGED = "n_averaged"
+"""The counter of `torch.optim.swa_utils.AveragedModel`."""
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
 
 
@@ -51,8 +59,8 @@ def save_weights(
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a weights file of this library, another safetensors file, or a torch state dict.
 
-    Nothing in the file is run. Wrappers such as {"state_dict": ...} and the prefix "module." of
-    `DataParallel` are removed.
+    Nothing in the file is run. Wrappers such as {"state_dict": ...} are removed, and from the names
+    what PyTorch's own wrappers add: see `plain_names`.
 
     Returns:
         Name to tensor, on the CPU, and the metadata of `save_weights` (empty for other files).
@@ -63,13 +71,31 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = find_weights(path)
     kind = sniff(path)
     if kind == "safetensors":
-        return _read_safetensors(path)
+        tensors, metadata = _read_safetensors(path)
+        return (tensors if metadata else plain_names(tensors)), metadata
     if kind == "torch":
-        return _read_torch(path), {}
+        return plain_names(_read_torch(path)), {}
     raise WeightsError(
         f"{path}: holds PaddlePaddle parameters, which carry other names; "
         "expected safetensors or a torch state dict"
     )
+
+
+def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a module by its own names, whatever it was wrapped in when it was saved.
+
+    `torch.compile` puts `_orig_mod.` before the names of what it compiled, which may be a part;
+    FSDP and activation checkpoints do the same with names of theirs. `DataParallel`,
+    `DistributedDataParallel` and `AveragedModel` put `module.` before all names.
+
+    >>> sorted(plain_names({"module._orig_mod.head.weight": torch.ones(1)}))
+    ['head.weight']
+    """
+    plain = {_WRAPPED.sub("", name): tensor for name, tensor in tensors.items()}
+    counted = [name for name in plain if name != _AVERAGED]
+    if counted and all(name.startswith(_PARALLEL) for name in counted):
+        return {name.removeprefix(_PARALLEL): plain[name] for name in counted}
+    return plain
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -235,8 +261,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if not tensors:
         keys = ", ".join(map(str, list(content)[:5]))
         raise WeightsError(f"{path}: holds no tensors (keys: {keys}); expected a state dict")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): v for name, v in tensors.items()}
     return tensors
 
 
