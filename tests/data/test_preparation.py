@@ -66,6 +66,15 @@ def test_half_a_pixel_goes_where_the_description_says():
     assert cut(crop_offset="even") == 2
 
 
+def test_the_longer_side_follows_the_rule():
+    def width(**rule: Any) -> int:
+        return Preparation(short_side=16, **rule).apply(noise(20, 37)).shape[2]
+
+    assert width() == 29  # of 29.6
+    assert width(long_side="round") == 30
+    assert width(long_side="fixed_4_3") == 21
+
+
 def test_pixels_become_the_values_of_the_training():
     pixels = torch.randint(0, 256, (2, 4, 3, 5, 6), dtype=torch.uint8)
     given = Preparation(
@@ -91,6 +100,7 @@ def test_facts_are_plain_and_tell_every_difference():
         Preparation(short_side=40, crop=(32, 32), mean=IMAGENET_MEAN, interpolation="bicubic"),
         Preparation(short_side=40, crop=(32, 32), mean=IMAGENET_MEAN, pixel_scale=1.0),
         Preparation(short_side=40, crop=(32, 32), mean=IMAGENET_MEAN, resize_with="torch"),
+        Preparation(short_side=40, crop=(32, 32), mean=IMAGENET_MEAN, long_side="round"),
     ]
 
     assert json.loads(json.dumps(first.facts)) == first.facts

@@ -67,7 +67,8 @@ def test_facts_say_all_that_the_features_depend_on():
     assert encoder.dim == 1280
     assert encoder.window.num_frames == 1
     assert encoder.facts["weights_sha256"] == sha256_of(path)
-    assert (encoder.facts["short_side"], encoder.facts["crop_size"]) == (256, 224)
+    assert (encoder.facts["short_side"], encoder.facts["crop"]) == (256, [224, 224])
+    assert encoder.facts["interpolation"] == "bicubic"
     np.testing.assert_allclose(np.array(encoder.facts["mean"]) * 255, 127)
     np.testing.assert_allclose(np.array(encoder.facts["std"]) * 255, 128)
     assert not encoder.files  # the name is enough
@@ -115,7 +116,6 @@ def test_frames_of_any_shape_become_squares(shape: tuple[int, int]):
 def test_a_frame_is_prepared_alike_alone_and_among_others():
     encoder = random_efficientnet_lite()
     frames = pictures(3)
-    frames.setflags(write=False)
 
     alone = [encoder.prepare(frame[None])[0] for frame in frames]
 
@@ -145,7 +145,6 @@ def test_vectors_are_float32_in_any_precision():
     vectors = encoder.encode(windows)
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors, full, rtol=0.05, atol=0.05)
-    assert encoder.facts["precision"] == "bf16"
 
 
 def test_a_size_that_the_network_cannot_halve_is_refused():

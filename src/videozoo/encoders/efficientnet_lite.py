@@ -33,13 +33,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videozoo.data.frames import transforms
+from videozoo.data.frames.preparation import Preparation
 from videozoo.encoders.base import Encoder, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
 from videozoo.errors import WeightsError
 from videozoo.ops.folding import fold_batch_norms
-from videozoo.ops.pixels import normalize
 from videozoo.weights.files import read_weights, sha256_of
 from videozoo.weights.fit import load_state
 
@@ -62,7 +61,8 @@ _STAGES = (
 )
 _STEM, _LAST = 32, 1280
 _SHRINKS = 32  # sides of the frame over those of the last map
-_MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
+_GREY = 127 / 255
+_SPREAD = 128 / 255
 _CROP_SHARE = 0.875
 """The part of the shorter side that the square covers, in Google's evaluation."""
 
@@ -172,7 +172,15 @@ class EfficientNetLite0(Encoder):
         self.title, self.reference = title, reference
         self.dim = network.feature_dim
         self.window = Window()
-        self._size, self._short_side = size, round(size / _CROP_SHARE)
+        # as Google evaluates: the middle 7/8 of the shorter side, bicubic; in the usual order
+        self.preparation = Preparation(
+            short_side=round(size / _CROP_SHARE),
+            crop=(size, size),
+            interpolation="bicubic",
+            resize_with="torch",
+            mean=(_GREY, _GREY, _GREY),
+            std=(_SPREAD, _SPREAD, _SPREAD),
+        )
         self._weights_sha256 = weights_sha256
         self._precision: Precision = "fp32"
         network.eval().requires_grad_(False)
@@ -189,27 +197,12 @@ class EfficientNetLite0(Encoder):
             "weights_sha256": self._weights_sha256,
             "layer": "mean of the last map",
             "dim": self.dim,
-            "short_side": self._short_side,
-            "crop_size": self._size,
-            "resize": "keep_aspect",
-            "resize_with": "bicubic",
-            "mean": list(_MEAN),
-            "std": list(_STD),
-            "precision": self._precision,
+            **self.preparation.facts,
         }
 
     def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Scale the shorter side to 256 pixels, bicubic, and cut the middle 224 x 224.
-
-        This is Google's evaluation (the middle 7/8 of the shorter side, scaled to 224), with the
-        two steps in the usual order.
-        """
-        height, width = transforms.resized_shape(*frames.shape[1:3], short_side=self._short_side)
-        if (height, width) != frames.shape[1:3]:
-            pixels = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
-            scaled = F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True)
-            frames = scaled.permute(0, 2, 3, 1).numpy()
-        return np.ascontiguousarray(transforms.centre_crop(frames, self._size))
+        """See `Encoder.prepare`."""
+        return np.ascontiguousarray(self.preparation.apply(frames))
 
     def encode(self, windows: Tensor) -> Tensor:
         """See `Encoder.encode`; (N, 1, 3, 224, 224) to (N, 1280)."""
@@ -220,7 +213,7 @@ class EfficientNetLite0(Encoder):
             torch.inference_mode(),
             torch.autocast(device.type, low, enabled=precision != "fp32"),
         ):
-            return self._network(normalize(frames, _MEAN, _STD)).float()
+            return self._network(self.preparation.normalize(frames)).float()
 
     def to(self, device: torch.device, precision: Precision) -> None:
         """See `Encoder.to`."""

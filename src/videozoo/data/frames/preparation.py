@@ -13,7 +13,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from videozoo.data.frames.transforms import Frames, Interpolation, check_narrow, crop, resize
+from videozoo.data.frames.transforms import (
+    Frames,
+    Interpolation,
+    check_narrow,
+    crop,
+    resize,
+    resized_shape,
+)
 from videozoo.errors import DataError
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import Colour, ResizeWith
@@ -26,6 +33,10 @@ IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
 CropOffset = Literal["down", "even"]
 """Where half a pixel goes in a centre crop: up and to the left, as in transformers, or to the even
 offset, as in torchvision."""
+
+LongSide = Literal["floor", "round", "fixed_4_3"]
+"""What the longer side becomes when the shorter one is given: in proportion, rounded down as in
+transformers and torchvision, or to the nearest as in our clip models; or 4/3 of the shorter."""
 
 _MOST_SIDE = 1 << 13
 
@@ -41,9 +52,11 @@ class Preparation:
     """
 
     short_side: int | None = None
-    """Scale frames so that the shorter side has this many pixels; the other is rounded down."""
+    """Scale frames so that the shorter side has this many pixels; see `long_side`."""
     size: tuple[int, int] | None = None
     """Scale frames to exactly this size, whatever their shape."""
+    long_side: LongSide = "floor"
+    """With `short_side`: see `LongSide`."""
     crop: tuple[int, int] | None = None
     """Then cut the middle of this size."""
     crop_offset: CropOffset = "down"
@@ -110,9 +123,7 @@ class Preparation:
         height, width = frames.shape[1:3]
         new = self.size or (height, width)
         if self.short_side is not None:
-            # transformers and torchvision cut the fraction of the longer side off
-            longer = int(self.short_side * max(height, width) / min(height, width))
-            new = (self.short_side, longer) if height <= width else (longer, self.short_side)
+            new = self._resized(height, width, self.short_side)
             check_narrow(height, width, new)
         frames = resize(frames, *new, backend=self.resize_with, interpolation=self.interpolation)
         if self.crop is None:
@@ -124,6 +135,13 @@ class Preparation:
             )
         top, left = (self._offset(new[axis] - self.crop[axis]) for axis in (0, 1))
         return crop(frames, top=top, left=left, height=self.crop[0], width=self.crop[1])
+
+    def _resized(self, height: int, width: int, short_side: int) -> tuple[int, int]:
+        if self.long_side != "floor":
+            rule = "keep_aspect" if self.long_side == "round" else "fixed_4_3"
+            return resized_shape(height, width, short_side=short_side, rule=rule)
+        longer = int(short_side * max(height, width) / min(height, width))
+        return (short_side, longer) if height <= width else (longer, short_side)
 
     def _offset(self, room: int) -> int:
         return room // 2 if self.crop_offset == "down" else round(room / 2)
@@ -157,6 +175,7 @@ class Preparation:
         """All of it as plain JSON data, for the fingerprint of features."""
         return {
             "short_side": self.short_side,
+            "long_side": self.long_side,
             "size": None if self.size is None else list(self.size),
             "crop": None if self.crop is None else list(self.crop),
             "crop_offset": self.crop_offset,
