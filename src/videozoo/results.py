@@ -169,6 +169,18 @@ class VideoLabels(Result):
         return _line(self, _count(self.labels, "label"), *best)
 
 
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """Scores of all classes along a video."""
+
+    times: NDArray[np.float64]
+    """(N, 2): start and end of each window's share of the video, in seconds, without gaps."""
+    scores: NDArray[np.floating[Any]]
+    """(N, num_classes), each row summing to 1."""
+    class_names: tuple[str, ...]
+    """By number of the class."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class VideoSegments(Result):
     """What happens when in a video.
@@ -181,6 +193,8 @@ class VideoSegments(Result):
     """Of the video. None: not known; times are then shares of the video."""
     segments: tuple[Segment, ...]
     """The best first, near copies removed."""
+    windows: WindowScores | None = field(default=None, repr=False, compare=False)
+    """What the segments were made of, where a clip model looked along the video."""
 
     def __repr__(self) -> str:
         known = self.duration_seconds is not None

@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from videozoo import cli
 from videozoo.data.annotations.videos import read_list
-from videozoo.data.synthetic.clips import make_clips
+from videozoo.data.synthetic.clips import make_clips, write_video
 from videozoo.errors import DataError
 from videozoo.tasks.check_data import CheckRequest, CheckResult, check
 
@@ -196,6 +197,18 @@ def test_the_split_of_a_folder_is_the_one_that_training_draws(tmp_path: Path, so
     assert [part.name for part in result.parts] == ["train", "val"]
     assert sum(len(part.items) for part in result.parts) == 9
     assert result.notes[-1].startswith("9 videos shorter than a clip")
+
+
+def test_videos_far_longer_than_those_to_learn_from_are_named(tmp_path: Path, source: Path):
+    folder = lay_out(tmp_path / "set", source, v0="train/a/1.mp4", v1="train/b/2.mp4")
+    (folder / "val" / "a").mkdir(parents=True)
+    write_video(folder / "val" / "a" / "long.mp4", np.zeros((88, 16, 16, 3), np.uint8))
+
+    (note,) = [n for n in check(CheckRequest(path=folder, workers=1)).notes if "10 times" in n]
+
+    assert "long.mp4 (7.33 s)" in note
+    assert "median 0.667 s" in note
+    assert "predict --every SECONDS" in note
 
 
 def test_a_kinetics_csv_may_name_videos_that_are_not_there(tmp_path: Path, source: Path):

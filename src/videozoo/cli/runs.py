@@ -98,6 +98,13 @@ def add(commands: Any) -> None:
         help="for results; by default RUN/predict/ and the name of the input, or the time",
     )
     predict.add_argument("--top-k", type=int, metavar="K", help="classes listed per video")
+    predict.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="what happens when in long videos, for models that classify clips: one window per so "
+        "many seconds, joined into segments",
+    )
     bad_flags(predict)
     predict.add_argument(
         "--annotate",
@@ -231,6 +238,7 @@ def run_predict(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import PredictRequest
 
-    source = config_source(parsed, {"--top-k": "predict.top_k", "--labels": "predict.labels"})
+    flags = {"--top-k": "predict.top_k", "--labels": "predict.labels"}
+    source = config_source(parsed, flags | {"--every": "predict.every_seconds"})
     sentences = (*parsed.sentence, *_lines(parsed.sentences))
     run.predict(requested(PredictRequest, parsed, source=source, sentences=sentences))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from videozoo.settings.shared import NumWorkers, PrefetchBatches, Share
 from videozoo.types import Settings
@@ -139,3 +139,20 @@ class ClipPredict(ClipViews):
     """Classes listed per video."""
     inputs: Path | None = None
     """List of videos to use when the command line names none."""
+    every_seconds: float | None = Field(default=None, ge=1e-3, allow_inf_nan=False)
+    """Score one window per this many seconds along each video, and join windows of one class into
+    segments. By default one answer per video."""
+    window_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Length of these windows. By default that of the clips that the model learnt from (median);
+    where this is not known, `every_seconds`."""
+    smooth_windows: int = Field(default=3, ge=1)
+    """Scores are averaged over this many neighbouring windows, an odd number; 1: not at all."""
+    least_score: float = Field(default=0.5, ge=0, le=1)
+    """Windows in which no class scores this much belong to no segment."""
+
+    @field_validator("smooth_windows")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"expected an odd number, as many before as after, got {value}")
+        return value

@@ -109,7 +109,7 @@ def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val
 @contextmanager
 def progress_bar(
     total: int, accelerator: Accelerator, what: str = "videos"
-) -> Generator[Callable[[int], None]]:
+) -> Generator[Callable[[float], None]]:
     """Show the progress of this process; the others are about as far."""
     share = -(-total // accelerator.num_processes)
     shown = accelerator.is_main_process and sys.stderr.isatty()

@@ -67,6 +67,8 @@ class TrainingPlan:
     """The words of a model that writes, in place of classes."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learns from; stored with the weights."""
+    clips: Mapping[str, Any] | None = None
+    """How long the clips are that the model learns from; stored with the weights."""
     example: Sequence[str | Path] = ()
     """What there is to predict on: words of the command line, inputs last."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
@@ -206,7 +208,7 @@ def run_training(
                 say(best_line(plan.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
-        save_trained(path, module, config, names, facts, plan.features)
+        save_trained(path, module, config, names, facts, plan.features, clips=plan.clips)
 
     say(_opening_line(config, module, accelerator, plan))
     if settings.learning_rate_batch_size is not None:

@@ -51,6 +51,9 @@ class Trained:
     """The words of a captioning model, as stored with the weights."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learnt from, as stored with the weights."""
+    clips: Mapping[str, Any] | None = None
+    """How long the clips were that a clip model learnt from, as stored with the weights; see
+    `classification.lengths`."""
 
 
 def resolve_weights(text: str) -> Path:
@@ -153,7 +156,8 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
                 f"{path}: made for model {made_for!r}, but {source.path} describes "
                 f"{config.name!r}; pass the configuration they were trained with, or none"
             )
-    return _trained(config, path, stored_names(metadata, config), metadata.get("features"))
+    found = _trained(config, path, stored_names(metadata, config), metadata.get("features"))
+    return replace(found, clips=_mapping(metadata.get("clips")))
 
 
 def _published(source: ConfigSource) -> Trained:
@@ -261,7 +265,8 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
     config = from_layers([stored, *layers], origins=origins, exported=exported)
     _refuse_changes(from_layers([stored], exported=exported), config, path)
     config = replace(config, origins=origins, notes=notes)
-    return _trained(config, path, stored_names(about.model_dump(), config), about.features)
+    found = _trained(config, path, stored_names(about.model_dump(), config), about.features)
+    return replace(found, clips=about.training_clips)
 
 
 def names_key(config: RunConfig) -> Literal["class_names", "vocabulary"]:
@@ -279,6 +284,10 @@ def _trained(
 ) -> Trained:
     named: Any = {names_key(config): tuple(names)} if names else {}
     return Trained(config=config, path=path, features=features, **named)
+
+
+def _mapping(value: Any) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:
@@ -370,6 +379,8 @@ def save_trained(
     names: Sequence[str] | None,
     facts: Mapping[str, Any],
     features: Mapping[str, Any] | None = None,
+    *,
+    clips: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the weights with everything needed to use them.
 
@@ -380,6 +391,7 @@ def save_trained(
         names: Names of the classes, or the words of a captioning model, in order.
         facts: Epoch, step, metrics.
         features: What made the training features, if known.
+        clips: How long the training clips were, if known.
     """
     save_weights(
         path,
@@ -392,5 +404,6 @@ def save_trained(
             names_key(config): list(names) if names else None,
             "facts": dict(facts),
             **({} if features is None else {"features": dict(features)}),
+            **({} if clips is None else {"clips": dict(clips)}),
         },
     )

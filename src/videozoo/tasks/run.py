@@ -83,7 +83,9 @@ def predict(request: PredictRequest) -> None:
     spec = loaded.config.spec
     if request.sentences and not isinstance(spec.task, MomentRetrieval):
         raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
-    if request.explain and not spec.task.explains and spec is not loaded.config.exported:
+    draws_times = getattr(loaded.config.predict, "every_seconds", None) is not None
+    can_explain = spec.task.explains or spec is loaded.config.exported or draws_times
+    if request.explain and not can_explain:
         raise UsageError(
             f"--explain: {spec.title} does not tell where it looked (its model file says nothing "
             "of `explains`); leave it out"

@@ -124,7 +124,8 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
             if out.suffix == ".pdparams":
                 write_pdparams(aside, as_paddle(state, names))
             else:
-                save_trained(aside, module, config, _names(trained), _origin(path))
+                names_kept, origin = _names(trained), _origin(path)
+                save_trained(aside, module, config, names_kept, origin, clips=trained.clips)
             again = build_trained(replace(trained, path=aside)).state_dict()
             _compare(out, state, again)
     except OSError as error:

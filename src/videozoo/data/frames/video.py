@@ -960,6 +960,24 @@ def _is_tensor(frames: Any) -> bool:
     return hasattr(frames, "cpu")  # PyTorch is not imported for that
 
 
+def header_seconds(path: Path) -> float | None:
+    """Length of a video as its header tells, which need not be exact; nothing is decoded.
+
+    For remarks about many files. None where the header does not tell, the file cannot be opened, or
+    it is no video file (folders of frames, pickles, pictures).
+    """
+    try:
+        if not path.is_file() or is_pickle(path):
+            return None
+        with _errors_of(path), _open_container(path) as container:
+            stream = _video_stream(container, path)
+            if stream.duration and stream.time_base:
+                return float(stream.duration * stream.time_base)
+            return container.duration / av.time_base if container.duration else None
+    except (VideoError, OSError):
+        return None
+
+
 def count_frames(path: Path) -> int:
     """Open a video and count its frames.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,10 @@ from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
 from videozoo.errors import few
 from videozoo.tasks.check_data.parts import Item, Part, path_key
+from videozoo.tasks.classification.lengths import LONG_SECONDS, length
+
+_TIMES_MEDIAN = 10
+"""Videos so many times as long as usual are named."""
 
 
 @dataclass(kw_only=True)
@@ -144,6 +149,7 @@ def find_notes(result: CheckResult, frames_needed: int) -> list[str]:
         *_copy_notes(result),
         *_class_notes(result),
         *_ending_notes(result),
+        *_length_notes(result),
     ]
     readable = [report for report in result.reports.values() if report.is_readable]
     if frames_needed:
@@ -247,6 +253,41 @@ def _ending_notes(result: CheckResult) -> Iterator[str]:
             f"{counted(len(hidden), 'video')} with an ending that runs over folders pass by "
             f"({endings}): {few((path.name for path in hidden), 2)}"
         )
+
+
+def _length_notes(result: CheckResult) -> Iterator[str]:
+    """Videos far longer than those that a clip model learns from, or than most."""
+    train = [part for part in result.parts if part.name == "train"]
+    usual = _lengths(train or result.parts, result)
+    if not usual:
+        return
+    median = statistics.median(usual.values())
+    every = _lengths(result.parts, result)
+    long = {name: seconds for name, seconds in every.items() if seconds > _TIMES_MEDIAN * median}
+    if long:
+        named = few((f"{name} ({length(seconds)})" for name, seconds in long.items()), 2)
+        yield (
+            f"{counted(len(long), 'video')} over {_TIMES_MEDIAN} times as long as "
+            f"{'those to learn from' if train else 'most'} (median {length(median)}), e.g. {named}:"
+            " a clip model answers from a few frames of each; `predict --every SECONDS` answers "
+            "along a video"
+        )
+    elif median > LONG_SECONDS:
+        yield (
+            f"videos are long (median {length(median)}): a clip model learns and answers from a "
+            "few frames of each; cut them to what their class means, or take a model that finds "
+            "segments"
+        )
+
+
+def _lengths(parts: Iterable[Part], result: CheckResult) -> dict[str, float]:
+    """Seconds of the readable videos of some parts."""
+    reports = ((item, result.report_of(item)) for part in parts for item in part.items)
+    return {
+        item.name: report.seconds
+        for item, report in reports
+        if report.is_readable and report.seconds
+    }
 
 
 def counted(count: int, word: str) -> str:

@@ -14,10 +14,15 @@ from videozoo.data.annotations.videos import (
     is_list_name,
     matching_paths,
     read_list,
+    videos_of,
 )
 from videozoo.data.frames.video import count_frames
-from videozoo.errors import DataError, WeightsError
+from videozoo.data.frames.views import eval_plan
+from videozoo.errors import DataError, UsageError, WeightsError
 from videozoo.report.tables import prediction_table
+from videozoo.tasks.classification import along
+from videozoo.tasks.classification.common import clip_shape
+from videozoo.tasks.classification.lengths import too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     VideoResult,
@@ -30,9 +35,23 @@ from videozoo.tasks.requests import PredictRequest
 from videozoo.weights.exported import exported_kind
 
 
-def _predicted(job: PredictJob) -> Predicted[VideoResult]:
+def _predicted(job: PredictJob) -> Predicted[Any]:
     trained, request = job.trained, replace(job.request, save_dir=job.folder.path)
     entries = input_entries(request.inputs, job.config, trained.class_names)
+    if job.config.predict.every_seconds is not None:
+        if request.annotate:
+            raise UsageError(
+                "--annotate writes one answer on a video; with --every pass --explain, which "
+                "draws what happens when"
+            )
+        return along.predicted(job, entries)
+    return _of_whole_videos(job, request, entries)
+
+
+def _of_whole_videos(
+    job: PredictJob, request: PredictRequest, entries: Sequence[ClipEntry]
+) -> Predicted[VideoResult]:
+    trained = job.trained
     is_drawn = request.annotate or request.explain
     if is_drawn:
         check_outputs(entries, request)
@@ -42,6 +61,7 @@ def _predicted(job: PredictJob) -> Predicted[VideoResult]:
             "pass the weights it was made from (a run folder or a .safetensors file)"
         )
     scored, config = run_views(job, job.config.predict, entries)
+    _say_too_long(job, entries)
     names = names_of_classes(trained, config)
     rows = {
         place: _prediction(result, names, config.predict.top_k)
@@ -77,6 +97,20 @@ def _predicted(job: PredictJob) -> Predicted[VideoResult]:
         draw=draw if is_drawn else None,
         all_draw=True,
     )
+
+
+def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
+    """Warn about videos that are far longer than what the model learnt from."""
+    known = job.trained.clips is not None
+    if job.is_main:
+        for line in too_long(videos_of(entries), job.trained.clips, frames_seen(job.config)):
+            job.say(f"{'WARNING' if known else 'note'}: {line}")
+
+
+def frames_seen(config: RunConfig) -> int:
+    """Frames of a video that its answer comes from."""
+    plan = eval_plan(clip_shape(config), config.data, config.predict)
+    return plan.num_clips * plan.num_steps * plan.frames_per_step
 
 
 predict = Prediction(run=_predicted, can_annotate=True)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoo.data.annotations.videos import videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import centre_rule, eval_plan, eval_views
-from videozoo.errors import ConfigError
+from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.pixels import normalize
-from videozoo.results import Label, VideoLabels
+from videozoo.results import Label, VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
+from videozoo.tasks.classification import along
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.classification.prediction import input_entries
+from videozoo.tasks.classification.lengths import too_long
+from videozoo.tasks.classification.prediction import frames_seen, input_entries
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of, with_views
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
@@ -30,6 +33,8 @@ from videozoo.tasks.predictors import Predictor, Video, answers, are_paths, as_r
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged, warn_of
 from videozoo.types import Classification
+
+_FLAG = "`videozoo predict --every SECONDS`"
 
 
 class Classifier(Predictor):
@@ -46,8 +51,31 @@ class Classifier(Predictor):
         self._score = scorer_of(trained, self.config, self._accelerator, device=device)
         super().__init__(trained, getattr(self._score, "module", None))
 
-    def predict(self, *videos: Video | Sequence[Video], strict: bool = True) -> list[VideoLabels]:
+    @overload
+    def predict(
+        self, *videos: Video | Sequence[Video], strict: bool = True, every: None = None
+    ) -> list[VideoLabels]: ...
+    @overload
+    def predict(
+        self,
+        *videos: Video | Sequence[Video],
+        strict: bool = True,
+        every: float,
+        window_seconds: float | None = None,
+        least_score: float | None = None,
+    ) -> list[VideoSegments]: ...
+    def predict(
+        self,
+        *videos: Video | Sequence[Video],
+        strict: bool = True,
+        every: float | None = None,
+        window_seconds: float | None = None,
+        least_score: float | None = None,
+    ) -> list[VideoLabels] | list[VideoSegments]:
         """Score videos; `.labels` of each result holds all classes, the best first.
+
+        With `every`, `.segments` of each result holds what happens when, and `.windows` the scores
+        of all classes over time; `classification.along` says how segments are made.
 
         Args:
             videos: Paths (files, folders, patterns or lists), videos from `videozoo.open_video`,
@@ -56,12 +84,20 @@ class Classifier(Predictor):
                 among the inputs.
             strict: Raise if any video cannot be read. Otherwise the video has no result, and a
                 warning names it. Damaged videos are read as far as they decode, with a warning.
+            every: Seconds from one window to the next. None: one answer per video, with a warning
+                where a video is far longer than the training clips.
+            window_seconds: Length of a window. By default `predict.window_seconds`.
+            least_score: Windows in which no class scores this much belong to no segment. By default
+                `predict.least_score`.
 
         Raises:
+            ConfigError: `every`, `window_seconds` or `least_score` is out of range.
             DataError: An input does not exist, or no video can be read.
             VideoError: A video cannot be read, or an array does not hold frames; for a single
                 video also without `strict`.
         """
+        if every is not None:
+            return self._along(videos, strict, every, window_seconds, least_score)
         damaged: list[str] = []
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoLabels], list[str]]:
@@ -128,8 +164,58 @@ class Classifier(Predictor):
         )
         scored = run(inference, self._accelerator)
         damaged += scored.damaged.values()
+        for line in too_long(videos_of(entries), self._trained.clips, frames_seen(self.config)):
+            warnings.warn(line.replace(_FLAG, "predict(..., every=SECONDS)"), stacklevel=5)
         results = [self._result(each.name, each.scores) for each in scored.by_number.values()]
         return results, list(scored.skipped.values())
+
+    def _along(
+        self,
+        videos: Sequence[Any],
+        strict: bool,
+        every: float,
+        window_seconds: float | None,
+        least_score: float | None,
+    ) -> list[VideoSegments]:
+        """Scores along videos, and their segments."""
+        asked = {
+            "predict.every_seconds": every,
+            "predict.window_seconds": window_seconds,
+            "predict.least_score": least_score,
+        }
+        given = {key: value for key, value in asked.items() if value is not None}
+        config = self.config.replace("predict", given)
+        scorer = along.open_scorer(self._trained, config, self._score)
+        damaged: list[str] = []
+
+        def of_reader(reader: VideoReader, name: str) -> VideoSegments:
+            found = scorer(reader, name)
+            damaged.extend([f"{name}: {found.damage}"] if found.damage else [])
+            return along.result_of(found, self._names, config.predict)
+
+        def answer(group: list[Any], place: int) -> tuple[list[VideoSegments], list[str]]:
+            results: list[VideoSegments] = []
+            failed: list[str] = []
+            if not are_paths(group):
+                for number, video in enumerate(group, place):
+                    name, reader = as_reader(video, number)
+                    results.append(of_reader(reader, name))
+                return results, []
+            entries = input_entries(group, config, self._trained.class_names)
+            for entry in along.whole_videos(entries):
+                try:
+                    with open_video(entry.path) as reader:
+                        results.append(of_reader(reader, str(entry.path)))
+                except DataError as error:
+                    if strict or len(entries) == 1:
+                        raise
+                    failed.append(str(error))
+            return results, failed
+
+        results, failed = answers(videos, answer, strict=strict)
+        warn_of(failed, stacklevel=4)
+        say_damaged(lambda line: warnings.warn(line, stacklevel=5), damaged)
+        return results
 
     def _of_reader(self, reader: VideoReader) -> Scores:
         """(num_classes,): the mean over the views of an open video."""
