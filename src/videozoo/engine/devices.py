@@ -26,6 +26,7 @@ Device = Literal["auto", "cpu", "cuda"] | str | torch.device
 """`cuda:N` is one GPU of several."""
 _PATIENCE = timedelta(hours=2)  # of processes that wait while one validates or writes
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_MOST_BYTES = 64 * 2**30  # if the system does not tell its memory
 
 
 def make_accelerator(
@@ -161,6 +162,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return _MOST_BYTES
 
 
 def use_channels_last(module: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
+from videozoo.engine.devices import memory_bytes
 from videozoo.errors import ConfigError
 
 _FREE_BYTES = 256 * 2**20
-_MOST_BYTES = 64 * 2**30  # if the system does not tell its memory
 
 
 def build(config: RunConfig) -> nn.Module:
@@ -38,7 +37,7 @@ def outline(config: RunConfig) -> nn.Module:
         state = module.state_dict()
     except (RuntimeError, MemoryError, OverflowError) as error:
         raise ConfigError(_too_large(config, " ".join(str(error).split())[:100])) from None
-    wanted, there = bytes_of(state), _memory_bytes()
+    wanted, there = bytes_of(state), memory_bytes()
     if wanted > there:
         name = max(state, key=lambda each: state[each].numel())
         raise ConfigError(
@@ -70,13 +69,6 @@ def bytes_of(state: Mapping[str, Tensor]) -> int:
 def is_far_larger(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
     """Whether a network needs far more memory than the given tensors, so that they cannot fit."""
     return bytes_of(module.state_dict()) > max(_FREE_BYTES, 4 * bytes_of(state))
-
-
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return _MOST_BYTES
 
 
 def _too_large(config: RunConfig, reason: str) -> str:
