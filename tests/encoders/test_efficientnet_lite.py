@@ -15,7 +15,6 @@ from videozoo.encoders.efficientnet_lite import (
     weights_file,
 )
 from videozoo.errors import WeightsError
-from videozoo.ops.pixels import normalize
 from videozoo.weights.files import read_weights, sha256_of
 
 needs_weights = pytest.mark.skipif(weights_file() is None, reason="needs videozoo[lite0]")
@@ -49,7 +48,7 @@ def test_features_are_those_of_the_reference_code():
     windows = windows_of(encoder, pictures(2))
 
     with torch.inference_mode():
-        pixels = normalize(windows[:, 0], encoder.facts["mean"], encoder.facts["std"])
+        pixels = encoder.preparation.normalize(windows[:, 0])
         expected = theirs.extract_features(pixels).mean(dim=(2, 3))
         torch.testing.assert_close(ours(pixels), expected, atol=1e-5, rtol=0)
 
@@ -67,10 +66,11 @@ def test_facts_say_all_that_the_features_depend_on():
     assert encoder.dim == 1280
     assert encoder.window.num_frames == 1
     assert encoder.facts["weights_sha256"] == sha256_of(path)
-    assert (encoder.facts["short_side"], encoder.facts["crop"]) == (256, [224, 224])
-    assert encoder.facts["interpolation"] == "bicubic"
-    np.testing.assert_allclose(np.array(encoder.facts["mean"]) * 255, 127)
-    np.testing.assert_allclose(np.array(encoder.facts["std"]) * 255, 128)
+    preparation = encoder.facts["preparation"]
+    assert (preparation["short_side"], preparation["crop"]) == (256, [224, 224])
+    assert preparation["interpolation"] == "bicubic"
+    np.testing.assert_allclose(np.array(preparation["mean"]) * 255, 127)
+    np.testing.assert_allclose(np.array(preparation["std"]) * 255, 128)
     assert not encoder.files  # the name is enough
 
 

@@ -20,11 +20,11 @@ from videozoo.weights.exported import (
     Description,
     ExportedClips,
     describe,
-    need_packages,
     open_exported,
     read_description,
     spec_of,
 )
+from videozoo.weights.onnx_graphs import need_packages
 
 ABOUT = Description(
     format=1,

@@ -98,6 +98,23 @@ def made_up_from_a_constant(made: Any) -> None:
     made.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["n"], value=value))
 
 
+def made_up_from_numbers(made: Any) -> None:
+    made.graph.node.insert(0, onnx.helper.make_node("ConstantOfShape", ["n"], ["unused"]))
+    made.graph.node.insert(
+        0, onnx.helper.make_node("Constant", [], ["n"], value_ints=[10**5, 10**5])
+    )
+
+
+def padded(made: Any) -> None:
+    kind = onnx.TensorProto.INT64
+    made.graph.initializer.append(onnx.helper.make_tensor("n", kind, [2], [0, 10**5]))
+    made.graph.node.insert(0, onnx.helper.make_node("Pad", ["w", "n"], ["unused"]))
+
+
+def padded_by_attribute(made: Any) -> None:
+    made.graph.node.insert(0, onnx.helper.make_node("Pad", ["w"], ["unused"], pads=[0, 10**5]))
+
+
 def operation(name: str, domain: str = "") -> Callable[[Any], None]:
     def change(made: Any) -> None:
         node = onnx.helper.make_node(name, ["w"], ["unused"], domain=domain)
@@ -136,6 +153,9 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], str]] = {
     "an expansion": (made_up("Expand", raw=True), "1,000,000,000 elements"),
     "a range": (made_up("Range", raw=True), "1,000,000,000 elements"),
     "a shape of a constant": (made_up_from_a_constant, "10,000,000,000 elements"),
+    "padding": (padded, "padding by 100,000 elements"),
+    "padding as an attribute": (padded_by_attribute, "padding by 100,000 elements"),
+    "a shape of numbers of a constant": (made_up_from_numbers, "10,000,000,000 elements"),
     "tiles": (operation("Tile"), "the operation Tile"),
     "a loop": (operation("Loop"), "the operation Loop"),
     "an operation of a runtime": (operation("EPContext", "com.microsoft"), "com.microsoft.EPC"),

@@ -197,7 +197,7 @@ class EfficientNetLite0(Encoder):
             "weights_sha256": self._weights_sha256,
             "layer": "mean of the last map",
             "dim": self.dim,
-            **self.preparation.facts,
+            "preparation": self.preparation.facts,
         }
 
     def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

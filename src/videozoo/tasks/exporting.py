@@ -32,9 +32,9 @@ from videozoo.weights.exported import (
     Kind,
     describe,
     exported_kind,
-    need_packages,
 )
 from videozoo.weights.files import sha256_of
+from videozoo.weights.onnx_graphs import need_packages
 
 M = TypeVar("M")
 

@@ -19,18 +19,20 @@ OPERATIONS = frozenset(
         *("Concat", "Constant", "ConstantOfShape", "Conv", "Cos", "Div", "Dropout", "Elu"),
         *("Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather"),
         *("GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Greater"),
-        *("GreaterOrEqual", "Identity", "LSTM", "LayerNormalization", "LeakyRelu", "Less"),
-        *("LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul"),
-        *("Neg", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2"),
-        *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"),
-        *("ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Sign", "Sin"),
-        *("Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum"),
-        *("Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
+        *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization"),
+        *("IsInf", "IsNaN", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual"),
+        *("Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not"),
+        *("Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2"),
+        *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
+        *("ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid"),
+        *("Sign", "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze"),
+        *("Sub", "Sum", "Tanh", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where"),
     )
 )
 """Allowed operations of ONNX: they compute, and hold no graphs."""
 _MAKERS = ("ConstantOfShape", "Expand", "Range")  # they make arrays as large as their inputs say
 _MOST_MADE = 2**24  # elements, if the file itself holds the sizes
+_MOST_PADDING = 2**12  # elements on one side
 _MOST_VALUES = 16
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Type of a tensor to the size of its elements."""
@@ -55,7 +57,7 @@ class _Node:
     inputs: list[str] = field(default_factory=list[str])
     outputs: list[str] = field(default_factory=list[str])
     values: tuple[int, ...] = ()
-    """Values of a constant."""
+    """Values of a constant, or whole numbers among the attributes."""
 
 
 def check_model(file: IO[bytes], size: int) -> None:
@@ -93,6 +95,10 @@ def _check_graph(file: IO[bytes], end: int) -> None:
         told = [values.get(name, ()) for name in node.inputs if node.operation in _MAKERS]
         if any(abs(math.prod(numbers)) > _MOST_MADE for numbers in told):
             raise RefusedError(f"an array of {max(map(math.prod, told)):,} elements to be made up")
+        if node.operation == "Pad":
+            pads = [*node.values, *(values.get(node.inputs[1], ()) if node.inputs[1:] else ())]
+            if pads and max(map(abs, pads)) > _MOST_PADDING:
+                raise RefusedError(f"padding by {max(map(abs, pads)):,} elements")
 
 
 def _node(file: IO[bytes], end: int) -> _Node:
@@ -110,6 +116,8 @@ def _node(file: IO[bytes], end: int) -> _Node:
             for part, inner in fields(file, below):
                 if part == 5:
                     node.values = _tensor(file, inner).values
+                elif part in (3, 8) and len(node.values) < _MOST_VALUES:
+                    node.values += tuple(_numbers(file, inner)[:_MOST_VALUES])
                 elif part in (6, 10, 11, 22, 23):
                     raise RefusedError("graphs or tensors as attributes")
     return node

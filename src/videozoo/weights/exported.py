@@ -12,10 +12,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -23,8 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from videozoo.commands import flag
-from videozoo.errors import RunError, WeightsError
+from videozoo.errors import WeightsError
 from videozoo.safe_json import parse_json
 from videozoo.types import (
     Captioning,
@@ -35,7 +32,8 @@ from videozoo.types import (
     Settings,
     Task,
 )
-from videozoo.weights import _onnx, pt2
+from videozoo.weights import pt2
+from videozoo.weights.onnx_graphs import MOST_METADATA, check_onnx, onnx_metadata, open_onnx
 
 Kind = Literal["onnx", "torch-export"]
 GraphScorer = Callable[[Tensor], NDArray[np.float32]]
@@ -49,9 +47,6 @@ ONNX_KEY = "videozoo"
 PT2_KEY = "videozoo.json"
 FORMAT = 1
 """Version of the description. Files of a later version are refused."""
-
-_METADATA_PROPS = 14  # field of ONNX's ModelProto
-_MOST_METADATA = 64 * 2**20  # bytes; class names and a configuration need thousands
 
 
 class ExportedClips(BaseModel):
@@ -308,20 +303,6 @@ def open_exported(
     return _Graph(opens(path, device, device_index), again)
 
 
-def need_packages(*names: str) -> None:
-    """Check that optional packages are installed.
-
-    Raises:
-        RunError: With the line that installs them.
-    """
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise RunError(
-            f"{' and '.join(missing)} not installed, needed for ONNX files; "
-            "run: pip install 'videozoo[export]'"
-        )
-
-
 def _open_onnx(path: Path, device: str, device_index: int) -> GraphScorer:
     run = open_graph(
         path, inputs=(INPUT,), outputs=(OUTPUT,), device=device, device_index=device_index
@@ -350,60 +331,14 @@ def open_graph(
         WeightsError: The file is damaged, or takes or gives something else.
         RunError: onnxruntime is missing, or has no support for the device.
     """
-    need_packages("onnxruntime")
-    _check_onnx(path)
-    ort: Any = import_module("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
-    options.log_severity_level = 3  # errors, which are raised as well
-    try:
-        session = ort.InferenceSession(
-            str(path), options, providers=_providers(ort, device, device_index)
-        )
-        names = [[node.name for node in session.get_inputs()]]
-        names += [[node.name for node in session.get_outputs()]]
-    except RunError:
-        raise
-    except Exception as error:  # onnxruntime has an own class per status
-        raise _damaged(path, error) from None
+    graph = open_onnx(path, device=device, device_index=device_index)
+    names = [[port.name for port in ports] for ports in (graph.inputs, graph.outputs)]
     if names != [list(inputs), list(outputs)]:
         raise WeightsError(
             f"{path}: takes {names[0]} and gives {names[1]}, "
             f"expected {list(inputs)} and {list(outputs)}; export it again"
         )
-
-    def run(given: Mapping[str, Tensor]) -> list[Tensor]:
-        arrays = {name: np.ascontiguousarray(given[name].cpu().numpy()) for name in inputs}
-        try:
-            answers = session.run(list(outputs), arrays)
-        except Exception as error:  # the graph cannot be computed
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{path}: cannot be run ({reason}); export it again") from None
-        return [torch.from_numpy(array) for array in answers]
-
-    again = partial(
-        open_graph,
-        path,
-        inputs=inputs,
-        outputs=outputs,
-        device=device,
-        device_index=device_index,
-    )
-    return _Graph(run, again)
-
-
-def _providers(ort: Any, device: str, device_index: int) -> list[Any]:
-    if device == "cpu":
-        return ["CPUExecutionProvider"]
-    there = ort.get_available_providers()
-    if "CUDAExecutionProvider" not in there:
-        raise RunError(
-            f"{flag('--device cuda')}: onnxruntime {ort.__version__} has no CUDA provider here "
-            f"(it has {', '.join(there)}); install onnxruntime-gpu, or pass {flag('--device cpu')}"
-        )
-    return [("CUDAExecutionProvider", {"device_id": device_index}), "CPUExecutionProvider"]
+    return partial(graph.run, outputs=outputs)
 
 
 def _open_pt2(path: Path, device: str, device_index: int) -> GraphScorer:
@@ -426,7 +361,7 @@ def _pt2_text(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                if info.filename.endswith(f"/extra/{PT2_KEY}") and info.file_size < _MOST_METADATA:
+                if info.filename.endswith(f"/extra/{PT2_KEY}") and info.file_size < MOST_METADATA:
                     return archive.read(info).decode()
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
         raise _damaged(path, error) from None
@@ -434,57 +369,16 @@ def _pt2_text(path: Path) -> str:
 
 
 def _onnx_text(path: Path) -> str:
-    """Find our entry among the fields of the file's outermost message.
-
-    Source: protobuf's encoding, and ModelProto and StringStringEntryProto of onnx.proto.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        try:
-            found = _entries(file, size)
-        except (ValueError, EOFError) as error:
-            raise _damaged(path, error) from None
+    found = onnx_metadata(path)
     if ONNX_KEY not in found:
         raise _foreign(path)
-    _check_onnx(path)
+    check_onnx(path)
     return found[ONNX_KEY]
-
-
-def _entries(file: IO[bytes], size: int) -> dict[str, str]:
-    """Read the metadata of an ONNX file; the graph is skipped."""
-    found: dict[str, str] = {}
-    for number, end in _onnx.fields(file, size):
-        if number != _METADATA_PROPS:
-            continue
-        if end - file.tell() > _MOST_METADATA:
-            raise ValueError(f"{end - file.tell()} bytes of metadata")
-        pair = {1: "", 2: ""}
-        for part, below in _onnx.fields(file, end):
-            pair[part] = file.read(below - file.tell()).decode()
-        found[pair[1]] = pair[2]
-    return found
-
-
-def _check_onnx(path: Path) -> None:
-    """Raise WeightsError if a graph holds more than our exports write, before it is opened."""
-    try:
-        with path.open("rb") as file:
-            _onnx.check_model(file, path.stat().st_size)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
-    except _onnx.RefusedError as error:
-        raise WeightsError(
-            f"{path}: refused: it holds {error}, which an export by videozoo never does"
-        ) from None
-    except (ValueError, EOFError, IndexError) as error:
-        raise _damaged(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
     reason = " ".join(str(error).split())[:200]
-    kind = "ONNX" if exported_kind(path) == "onnx" else ".pt2"
-    return WeightsError(f"{path}: not a whole {kind} file ({reason}); was it cut short?")
+    return WeightsError(f"{path}: not a whole .pt2 file ({reason}); was it cut short?")
 
 
 def _foreign(path: Path) -> WeightsError:

@@ -55,10 +55,10 @@ from videozoo.weights.exported import (
     ExportedClips,
     Kind,
     describe,
-    need_packages,
     open_exported,
     read_description,
 )
+from videozoo.weights.onnx_graphs import need_packages
 from videozoo.weights.pt2 import is_known
 from videozoo.weights.whole_files import written_aside
 
