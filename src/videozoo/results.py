@@ -241,11 +241,97 @@ class VideoMoments(Result):
     """The best `predict.top_k`, without those that overlap a better one too much."""
     unit: Literal["seconds", "frames"] = "seconds"
     """Of times; frames for folders of clips."""
+    least_score: float | None = None
+    """What the best moment of a sentence scores at least, where it is in the video; None: unknown.
+    """
+
+    @property
+    def is_likely(self) -> bool | None:
+        """Whether the sentence is probably to be seen in the video; None: unknown."""
+        if self.least_score is None:
+            return None
+        return bool(self.moments) and self.moments[0].score >= self.least_score
 
     def __repr__(self) -> str:
         unit = " s" if self.unit == "seconds" else " frames"
         best = [f"best {_span(one.start, one.end, unit)} {one.score:.3f}" for one in self.moments]
         return _line(self, _count(self.moments, "moment"), *best[:1], more=f", {self.sentence!r}")
+
+
+# --- over many videos ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMoment(_Plain):
+    """A moment, and the video it is in.
+
+    >>> FoundMoment("v1", 2.0, 6.0, 1.25)
+    FoundMoment('v1', 2.0 to 6.0, 1.250)
+    """
+
+    video: str
+    start: float
+    end: float
+    score: float
+    """As in `Moment`."""
+    is_likely: bool | None = None
+    """Whether it scores as what is there does; None: unknown."""
+
+    def __repr__(self) -> str:
+        return f"FoundMoment({self.video!r}, {_span(self.start, self.end, '')}, {self.score:.3f})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedMoments(_Plain):
+    """Where a sentence is to be seen in many videos: in which of them, and when."""
+
+    sentence: str
+    moments: tuple[FoundMoment, ...]
+    """Of all videos, the best first."""
+    unit: Literal["seconds", "frames"] = "seconds"
+    least_score: float | None = None
+    """What a moment scores at least that is there; None: unknown."""
+
+
+def ranked_moments(results: Sequence[VideoMoments]) -> list[RankedMoments]:
+    """One list per sentence over all videos, in the order of the sentences.
+
+    Args:
+        results: The same sentences in the same order for each video, video by video.
+
+    >>> found = [VideoMoments(video=v, sentence="a", moments=(Moment(0, 2, s),)) for v, s in
+    ...          (("v1", 0.5), ("v2", 0.9))]
+    >>> ranked_moments(found)[0].moments
+    (FoundMoment('v2', 0.0 to 2.0, 0.900), FoundMoment('v1', 0.0 to 2.0, 0.500))
+    """
+    groups: dict[int, list[VideoMoments]] = {}
+    place, before = 0, None
+    for one in results:
+        place = place + 1 if one.video == before else 0
+        before = one.video
+        groups.setdefault(place, []).append(one)
+    return [_ranked(group) for group in groups.values()]
+
+
+def _ranked(group: Sequence[VideoMoments]) -> RankedMoments:
+    first = group[0]
+    found = [
+        FoundMoment(
+            one.video,
+            each.start,
+            each.end,
+            each.score,
+            None if one.least_score is None else each.score >= one.least_score,
+        )
+        for one in group
+        for each in one.moments
+    ]
+    return RankedMoments(
+        sentence=first.sentence,
+        moments=tuple(sorted(found, key=lambda each: -each.score)),
+        unit=first.unit,
+        least_score=first.least_score,
+    )
 
 
 def _line(result: Result, *parts: str, more: str = "") -> str:

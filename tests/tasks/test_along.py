@@ -70,8 +70,8 @@ def save(folder: Path, clips: ClipLengths | None = CLIPS) -> Path:
     with torch.no_grad():
         module.get_parameter("head.weight").copy_(12 * torch.eye(3))
         module.get_parameter("head.bias").zero_()
-    facts = None if clips is None else clips.facts
-    save_trained(folder / "best.safetensors", module, config, COLOURS, {}, clips=facts)
+    measured = {} if clips is None else {"clips": clips.facts}
+    save_trained(folder / "best.safetensors", module, config, COLOURS, {}, measured=measured)
     (folder / "config.yaml").write_text(config.to_yaml())
     return folder
 
@@ -297,7 +297,7 @@ def test_a_training_stores_how_long_its_clips_are(tmp_path: Path):
     )
 
     assert result.weights is not None
-    stored = ClipLengths.stored(read_metadata(result.weights)["clips"])
+    stored = ClipLengths.stored(read_metadata(result.weights)["measured"])
     assert stored == ClipLengths(median_seconds=1.5, max_seconds=2.0, measured=6)
     assert isinstance(videozoo.load(tmp_path / "run"), Classifier)
 
@@ -306,8 +306,8 @@ def test_a_training_stores_how_long_its_clips_are(tmp_path: Path):
     "facts", [None, {}, {"median_seconds": "1"}, CLIPS.facts | {"measured": 0}]
 )
 def test_lengths_that_make_no_sense_are_not_believed(facts: Any):
-    assert ClipLengths.stored(facts) is None
-    assert ClipLengths.stored(CLIPS.facts) == CLIPS
+    assert ClipLengths.stored({"clips": facts}) is None
+    assert ClipLengths.stored({"clips": CLIPS.facts}) == CLIPS
 
 
 def test_a_long_list_is_looked_at_in_part():

@@ -166,6 +166,38 @@ def mean_tiou(searches: Sequence[Search]) -> float:
     return float(np.mean(best)) if best else float("nan")
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A score that parts what is there from what is not."""
+
+    least: float
+    """What is there scores this much or more."""
+    accuracy: float
+    """Balanced: mean of the share of what is there that is found, and the share of what is not that
+    is turned down; 0.5 is a guess."""
+
+
+def best_cut(present: ArrayLike, absent: ArrayLike) -> Cut:
+    """The score with the highest balanced accuracy; in the middle between two scores.
+
+    Args:
+        present: (N,), scores of what is there, at least one.
+        absent: (M,), scores of what is not, at least one.
+
+    >>> best_cut([3.0, 2.0, 0.5], [0.0, 1.0, -1.0])
+    Cut(least=1.5, accuracy=0.8333333333333333)
+    """
+    there, not_there = np.sort(_comparable(present)), np.sort(_comparable(absent))
+    scores = np.unique(np.concatenate((there, not_there)))
+    scores = scores[np.isfinite(scores)]
+    cuts = np.concatenate((scores[:1], (scores[:-1] + scores[1:]) / 2))
+    found = 1 - np.searchsorted(there, cuts, side="left") / len(there)
+    refused = np.searchsorted(not_there, cuts, side="left") / len(not_there)
+    accuracies = (found + refused) / 2
+    best = int(accuracies.argmax())
+    return Cut(float(cuts[best]), float(accuracies[best]))
+
+
 def _comparable(scores: ArrayLike) -> NDArray[np.float64]:
     """Scores with nan as the worst."""
     table = np.asarray(scores, np.float64)

@@ -458,14 +458,18 @@ def caption_table(captions: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+_NOT_THERE = "probably not there"
+
+
 def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
     """Moments found for sentences, the best one of each on the first line.
 
     Args:
         found: Each with `video`, `number` and `sentence` (None: known by its number only), `unit`,
-            `top` (a list of {`start`, `end`, `score`}, best first) and `truth` ([start, end] or
-            None).
+            `top` (a list of {`start`, `end`, `score`}, best first), `truth` ([start, end] or None)
+            and perhaps `is_likely` (False: probably not in this video).
     """
+    marked = any(row.get("is_likely") is False for row in found)
     with_truth = any(row["truth"] is not None for row in found)
     table = Table(title="Moments", title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
@@ -474,6 +478,8 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("score", justify="right")
     if with_truth:
         table.add_column("truth", justify="right")
+    if marked:
+        table.add_column("")
     for row in found:
         for rank, moment in enumerate(row["top"]):
             name = row["sentence"] or f"sentence {row['number']}"
@@ -486,7 +492,43 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
             if with_truth:
                 truth = None if rank else row["truth"]
                 cells.append("" if truth is None else f"{truth[0]:.1f} - {truth[1]:.1f}")
+            if marked:
+                unlikely = row.get("is_likely") is False and not rank
+                cells.append(_NOT_THERE if unlikely else "")
             table.add_row(*cells)
+    return table
+
+
+def ranked_table(ranked: Mapping[str, Any], *, most: int = 10) -> Table:
+    """The best moments for a sentence over many videos, one per line.
+
+    Args:
+        ranked: `sentence`, `unit` and `moments`, best first: `video`, `start`, `end`, `score`, and
+            `is_likely` (None: unknown).
+        most: Moments shown.
+    """
+    moments = ranked["moments"]
+    table = Table(title=plain(f"In all videos: {ranked['sentence']}"), title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(ranked["unit"], justify="right", style="bold")
+    table.add_column("score", justify="right")
+    marked = any(each["is_likely"] is False for each in moments[:most])
+    if marked:
+        table.add_column("")
+    for rank, each in enumerate(moments[:most], 1):
+        cells: list[str | Text] = [
+            str(rank),
+            plain(_end_of(each["video"])),
+            f"{each['start']:.1f} - {each['end']:.1f}",
+            f"{each['score']:.3f}",
+        ]
+        if marked:
+            cells.append(_NOT_THERE if each["is_likely"] is False else "")
+        table.add_row(*cells)
+    if len(moments) > most:
+        table.caption = f"the best {most} of {len(moments)} moments"
+        table.caption_justify = "left"
     return table
 
 

@@ -117,6 +117,9 @@ class MomentPredict(MomentViews):
     """Remove moments whose tIoU with a better one is above this; null keeps all."""
     inputs: Path | None = None
     """Sentences or features to use when the command line names none."""
+    least_score: float | None = Field(default=None, allow_inf_nan=False)
+    """A sentence whose best moment scores less is marked: probably not in this video. By default
+    the score that the training found with sentences of other videos, where it could."""
     clips: Path | None = None
     """Folder of clips for `inputs`. By default `data.test_clips`."""
     results_name: str | None = None

@@ -133,7 +133,7 @@ def description(
         config=config.as_dict(),
         source={"file": trained.path.name, "sha256": sha256_of(trained.path)},
         check=None,
-        training_clips=None if trained.clips is None else dict(trained.clips),
+        measured=dict(trained.measured),
         **{names_key(config): list(names) if names else None},
         **more,
     )

@@ -67,8 +67,9 @@ class TrainingPlan:
     """The words of a model that writes, in place of classes."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learns from; stored with the weights."""
-    clips: Mapping[str, Any] | None = None
-    """How long the clips are that the model learns from; stored with the weights."""
+    measured: Callable[[bool], Mapping[str, Any]] = lambda _validated: {}
+    """What is stored with weights besides, see `tasks.loading.Trained`; told whether `validate` has
+    seen these weights."""
     example: Sequence[str | Path] = ()
     """What there is to predict on: words of the command line, inputs last."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
@@ -208,7 +209,8 @@ def run_training(
                 say(best_line(plan.metric_title, best, facts["best_epoch"], other_measure))
 
     def save(path: Path, facts: Mapping[str, Any]) -> None:
-        save_trained(path, module, config, names, facts, plan.features, clips=plan.clips)
+        measured = plan.measured(plan.best.name in facts)
+        save_trained(path, module, config, names, facts, plan.features, measured=measured)
 
     say(_opening_line(config, module, accelerator, plan))
     if settings.learning_rate_batch_size is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -51,9 +51,10 @@ class Trained:
     """The words of a captioning model, as stored with the weights."""
     features: Mapping[str, Any] | None = None
     """What made the features that the model learnt from, as stored with the weights."""
-    clips: Mapping[str, Any] | None = None
-    """How long the clips were that a clip model learnt from, as stored with the weights; see
-    `classification.lengths`."""
+    measured: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the training measured besides, as stored with the weights: `clips`, how long those of a
+    clip model were (`classification.lengths`); `presence`, from which score on a sentence is in a
+    video (`moments.presence`)."""
 
 
 def resolve_weights(text: str) -> Path:
@@ -157,7 +158,7 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
                 f"{config.name!r}; pass the configuration they were trained with, or none"
             )
     found = _trained(config, path, stored_names(metadata, config), metadata.get("features"))
-    return replace(found, clips=_mapping(metadata.get("clips")))
+    return replace(found, measured=_mapping(metadata.get("measured")))
 
 
 def _published(source: ConfigSource) -> Trained:
@@ -266,7 +267,7 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
     _refuse_changes(from_layers([stored], exported=exported), config, path)
     config = replace(config, origins=origins, notes=notes)
     found = _trained(config, path, stored_names(about.model_dump(), config), about.features)
-    return replace(found, clips=about.training_clips)
+    return replace(found, measured=about.measured)
 
 
 def names_key(config: RunConfig) -> Literal["class_names", "vocabulary"]:
@@ -286,8 +287,8 @@ def _trained(
     return Trained(config=config, path=path, features=features, **named)
 
 
-def _mapping(value: Any) -> Mapping[str, Any] | None:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:
@@ -380,7 +381,7 @@ def save_trained(
     facts: Mapping[str, Any],
     features: Mapping[str, Any] | None = None,
     *,
-    clips: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the weights with everything needed to use them.
 
@@ -391,7 +392,7 @@ def save_trained(
         names: Names of the classes, or the words of a captioning model, in order.
         facts: Epoch, step, metrics.
         features: What made the training features, if known.
-        clips: How long the training clips were, if known.
+        measured: See `Trained.measured`.
     """
     save_weights(
         path,
@@ -404,6 +405,6 @@ def save_trained(
             names_key(config): list(names) if names else None,
             "facts": dict(facts),
             **({} if features is None else {"features": dict(features)}),
-            **({} if clips is None else {"clips": dict(clips)}),
+            **({"measured": dict(measured)} if measured else {}),
         },
     )

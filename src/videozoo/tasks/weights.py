@@ -125,7 +125,7 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
                 write_pdparams(aside, as_paddle(state, names))
             else:
                 names_kept, origin = _names(trained), _origin(path)
-                save_trained(aside, module, config, names_kept, origin, clips=trained.clips)
+                save_trained(aside, module, config, names_kept, origin, measured=trained.measured)
             again = build_trained(replace(trained, path=aside)).state_dict()
             _compare(out, state, again)
     except OSError as error:

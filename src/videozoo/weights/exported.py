@@ -103,8 +103,8 @@ class Description(BaseModel):
     """Of clip models."""
     features: dict[str, Any] | None = None
     """What made the training features, if the model reads features and that is known."""
-    training_clips: dict[str, Any] | None = None
-    """How long the clips were that a clip model learnt from, if that is known."""
+    measured: dict[str, Any] = Field(default_factory=dict)
+    """What the training measured besides; see `tasks.loading.Trained`."""
     part: Literal["whole", "first", "step"] = "whole"
     """Of a model in two files: what is run once, or the step from one word to the next."""
     step_sha256: str | None = None

@@ -38,7 +38,7 @@ from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_
 from videozoo.results import Segment, VideoSegments, WindowScores
 from videozoo.settings.clips import ClipPredict
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.classification.lengths import ClipLengths, length
+from videozoo.tasks.classification.lengths import CLIPS, ClipLengths, length
 from videozoo.tasks.classification.scoring import ClipScorer, Scores, scorer_of, with_views
 from videozoo.tasks.common import names_of_classes, progress_bar
 from videozoo.tasks.jobs import Shortfall
@@ -239,7 +239,7 @@ def open_scorer(trained: Trained, config: RunConfig, score: ClipScorer) -> Along
         config,
         every_seconds=views.every_seconds,
         window_seconds=views.window_seconds,
-        clips=ClipLengths.stored(trained.clips),
+        clips=ClipLengths.stored(trained.measured),
     )
 
 
@@ -271,7 +271,7 @@ def _remarks(scorer: AlongScorer, views: ClipPredict, trained: Trained) -> list[
             f"one window of {length(window)} per {length(every)}: what happens between windows is "
             "not seen; pass a smaller number of seconds"
         )
-    if window is not None and views.window_seconds is None and trained.clips is None:
+    if window is not None and views.window_seconds is None and CLIPS not in trained.measured:
         remarks.append(
             "the weights do not say how long the clips were that they learnt from; windows of "
             f"{length(window)} are as long as the way from one to the next "

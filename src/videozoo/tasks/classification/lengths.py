@@ -10,13 +10,15 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.frames.video import header_seconds
 from videozoo.errors import few
 
 T = TypeVar("T")
+CLIPS = "clips"
+"""The key of the lengths in `Trained.measured`."""
 MOST_OPENED = 200
 """Videos of a list whose headers are read; these are spread evenly over it."""
 _TIMES_THE_MEDIAN = 4.0
@@ -44,13 +46,17 @@ class ClipLengths:
         return cls(median_seconds=median, max_seconds=round(max(found), 3), measured=len(found))
 
     @classmethod
-    def stored(cls, facts: Mapping[str, Any] | None) -> ClipLengths | None:
-        """What `facts` wrote into weights; None where they hold none, or no lengths."""
-        numbers = [(facts or {}).get(key) for key in ("median_seconds", "max_seconds", "measured")]
-        if not all(_is_length(number) for number in numbers):
+    def stored(cls, measured: Mapping[str, Any]) -> ClipLengths | None:
+        """From `Trained.measured`; None where it holds none, or no lengths."""
+        held: Any = measured.get(CLIPS)
+        if not isinstance(held, dict):
             return None
-        median, longest, measured = map(float, numbers)  # pyright: ignore[reportArgumentType]
-        return cls(median_seconds=median, max_seconds=longest, measured=int(measured))
+        facts = cast("dict[str, Any]", held)
+        numbers = [facts.get(key) for key in ("median_seconds", "max_seconds", "measured")]
+        if not all(map(_is_length, numbers)):
+            return None
+        median, longest, count = (float(number) for number in numbers if number is not None)
+        return cls(median_seconds=median, max_seconds=longest, measured=int(count))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -101,16 +107,15 @@ def seconds_of(entry: ClipEntry) -> float | None:
 
 
 def too_long(
-    entries: Sequence[ClipEntry], clips: Mapping[str, Any] | None, num_frames: int
+    entries: Sequence[ClipEntry], known: ClipLengths | None, num_frames: int
 ) -> Iterator[str]:
     """Say which videos are far longer than the training clips: one line, or none.
 
     Args:
         entries: One per video.
-        clips: What the weights hold; None: nothing is known, and only videos of minutes are named.
+        known: Of the training; None: nothing is known, and only videos of minutes are named.
         num_frames: Frames of a video that its answer comes from.
     """
-    known = ClipLengths.stored(clips)
     measured = [(entry, seconds) for entry in spread(entries) if (seconds := seconds_of(entry))]
     if known is None:
         long = [(entry, seconds) for entry, seconds in measured if seconds > LONG_SECONDS]

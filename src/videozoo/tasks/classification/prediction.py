@@ -22,7 +22,7 @@ from videozoo.errors import DataError, UsageError, WeightsError
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.classification.lengths import too_long
+from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     VideoResult,
@@ -101,10 +101,10 @@ def _of_whole_videos(
 
 def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
     """Warn about videos that are far longer than what the model learnt from."""
-    known = job.trained.clips is not None
+    known = ClipLengths.stored(job.trained.measured)
     if job.is_main:
-        for line in too_long(videos_of(entries), job.trained.clips, frames_seen(job.config)):
-            job.say(f"{'WARNING' if known else 'note'}: {line}")
+        for line in too_long(videos_of(entries), known, frames_seen(job.config)):
+            job.say(f"{'note' if known is None else 'WARNING'}: {line}")
 
 
 def frames_seen(config: RunConfig) -> int:

@@ -22,7 +22,7 @@ from videozoo.results import Label, VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.classification.lengths import too_long
+from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.prediction import frames_seen, input_entries
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of, with_views
 from videozoo.tasks.common import names_of_classes, without_absent_names
@@ -164,7 +164,8 @@ class Classifier(Predictor):
         )
         scored = run(inference, self._accelerator)
         damaged += scored.damaged.values()
-        for line in too_long(videos_of(entries), self._trained.clips, frames_seen(self.config)):
+        known = ClipLengths.stored(self._trained.measured)
+        for line in too_long(videos_of(entries), known, frames_seen(self.config)):
             warnings.warn(line.replace(_FLAG, "predict(..., every=SECONDS)"), stacklevel=5)
         results = [self._result(each.name, each.scores) for each in scored.by_number.values()]
         return results, list(scored.skipped.values())

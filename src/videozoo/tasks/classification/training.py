@@ -24,7 +24,7 @@ from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.labels import check_learnable, remarks
-from videozoo.tasks.classification.lengths import ClipLengths
+from videozoo.tasks.classification.lengths import CLIPS, ClipLengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
 from videozoo.tasks.common import configured_class_names, without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
@@ -87,7 +87,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         best=Best(name="top1"),
         metric_title="top-1",
         class_names=names,
-        clips=None if lengths is None else lengths.facts,
+        measured=lambda _validated: {} if lengths is None else {CLIPS: lengths.facts},
         example=[(held_out or entries)[0].path],
     )
 

@@ -11,8 +11,8 @@ from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
+from videozoo.tasks.moments.presence import PRESENCE, Presence, parted, with_others
 from videozoo.tasks.moments.scoring import (
-    all_found,
     check_origin,
     moment_model,
     results_file,
@@ -35,17 +35,21 @@ def _evaluated(job: EvalJob) -> Evaluated:
     model = job.model(moment_model)
     job.say(f"{config.spec.title}: {len(moments)} sentences in {len(moments.videos)} videos")
     started = time.monotonic()
+    learnt = Presence.stored(job.trained.measured)
+    asked = moments if learnt is None else with_others(moments)
     searched = search(
         model,
         config.data,
-        moments,
+        asked,
         job.accelerator,
         batch_size=config.eval.batch_size,
         skip_bad=job.skip_bad,
         show=True,
     )
     short, used = shortfall(searched, moments), len(searched.by_number)
-    searches = [one.search for one in all_found(searched)]
+    own, others = parted(searched, moments)
+    searches = [one.search for one in own]
+    presence = None if learnt is None or not others else learnt.tried_on(own, others)
 
     def measure() -> dict[str, Any]:
         return {
@@ -54,6 +58,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
             **recalls_of(searches, config.eval),
+            **({} if presence is None else {PRESENCE: presence.facts}),
             "skipped": [*short.left_out, *short.failed],
             "config": config.as_dict(),
         }
@@ -66,12 +71,21 @@ def _evaluated(job: EvalJob) -> Evaluated:
             recall_table(facts["recall"], title="R@n at tIoU"),
             recall_table(facts["recall_2019"], title="The same, as counted in the 2019 library"),
             f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}",
+            *([] if presence is None else [_presence_line(presence)]),
         ),
         file=results_file(job, config.eval.results_name, lambda: _results_2019(searches)),
     )
 
 
 evaluate = Evaluation(run=_evaluated)
+
+
+def _presence_line(presence: Presence) -> str:
+    return (
+        f"is it in the video at all, by a score of {presence.least_score:.3g} or more: right in "
+        f"{percent(presence.balanced_accuracy)} (balanced), {presence.present} sentences in their "
+        f"own video and {presence.absent} in another"
+    )
 
 
 def recalls_of(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group
 
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
@@ -21,8 +22,10 @@ from videozoo.data.moments import (
 )
 from videozoo.errors import DataError, UsageError
 from videozoo.report.annotate import picture_names, write_picture
-from videozoo.report.tables import moment_table
+from videozoo.report.tables import moment_table, ranked_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
+from videozoo.results import Moment, VideoMoments, ranked_moments
+from videozoo.tasks.moments.presence import least_score_of, presence_note
 from videozoo.tasks.moments.scoring import (
     MomentResults,
     QueryMoments,
@@ -52,7 +55,13 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
         skip_bad=job.skip_bad,
         show=True,
     )
-    rows = [_prediction(one, config) for one in all_found(searched)]
+    least = least_score_of(config.predict.least_score, job.trained.measured)
+    results = [result_of(one, config, least) for one in all_found(searched)]
+    rows = [
+        _prediction(one, result) for one, result in zip(all_found(searched), results, strict=True)
+    ]
+    ranked = ranked_moments(results) if request.sentences and len(moments.videos) > 1 else []
+    remark = presence_note(config.predict.least_score, job.trained.measured)
     short = shortfall(searched, moments)
 
     def draw(folder: Path) -> Pictures:
@@ -63,11 +72,14 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
         results=all_found(searched),
         facts={
             "unit": moments.unit,
+            "least_score": least,
             "predictions": rows,
+            **({"ranked": [one.to_dict() for one in ranked]} if ranked else {}),
             "skipped": [*short.left_out, *short.failed],
         },
         shortfall=short,
-        table=lambda: moment_table(rows),
+        table=lambda: Group(moment_table(rows), *(ranked_table(one.to_dict()) for one in ranked)),
+        notes=[] if remark is None else [remark],
         file=results_file(
             job, config.predict.results_name, lambda: _results_2019(searched, config)
         ),
@@ -136,17 +148,30 @@ def _default_windows(config: RunConfig) -> WindowSource:
     return load_windows(config.data, "test", visual_dim=visual_dim)
 
 
-def _prediction(one: QueryMoments, config: RunConfig) -> dict[str, Any]:
+def result_of(one: QueryMoments, config: RunConfig, least_score: float | None) -> VideoMoments:
+    """The best moments of a sentence in a video."""
     settings = config.predict
+    best = one.top(settings.top_k, limit=settings.nms_limit)
+    return VideoMoments(
+        video=one.video,
+        sentence=one.query.sentence,
+        moments=tuple(Moment(each.start, each.end, each.score) for each in best),
+        unit=one.unit,
+        least_score=least_score,
+    )
+
+
+def _prediction(one: QueryMoments, result: VideoMoments) -> dict[str, Any]:
     return {
         "video": one.video,
         "number": one.number,
         "sentence": one.query.sentence or None,
         "unit": one.unit,
         "truth": None if one.truth is None else list(one.truth),
+        "is_likely": result.is_likely,
         "top": [
             {"start": moment.start, "end": moment.end, "score": round(moment.score, 6)}
-            for moment in one.top(settings.top_k, limit=settings.nms_limit)
+            for moment in result.moments
         ],
     }
 

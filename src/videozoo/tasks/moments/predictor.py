@@ -12,13 +12,13 @@ from torch import Tensor
 
 from videozoo.data.moments import MomentSet, ask, open_windows
 from videozoo.errors import UsageError
-from videozoo.results import Moment, VideoMoments
+from videozoo.results import RankedMoments, VideoMoments, ranked_moments
 from videozoo.settings.moments import GIVEN
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.moments.prediction import moments_of
+from videozoo.tasks.moments.prediction import moments_of, result_of
+from videozoo.tasks.moments.presence import least_score_of
 from videozoo.tasks.moments.scoring import (
-    QueryMoments,
     all_found,
     check_origin,
     moment_model,
@@ -78,6 +78,7 @@ class MomentRetriever(Predictor):
             UsageError: A sentence is neither text nor a vector that the model reads.
         """
         wanted = self._sentences(sentences)
+        least = least_score_of(self.config.predict.least_score, self._trained.measured)
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoMoments], list[str]]:
             config = self.config
@@ -95,14 +96,37 @@ class MomentRetriever(Predictor):
                 batch_size=config.predict.batch_size,
                 skip_bad=not strict,
             )
-            return list(map(self._result, all_found(searched))), [
-                *shortfall(searched, asked).failed
-            ]
+            found = [result_of(one, config, least) for one in all_found(searched)]
+            return found, [*shortfall(searched, asked).failed]
 
         streams = self.config.data.streams
         results, failed = answers([videos], answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
+
+    def rank(
+        self,
+        videos: Features | Sequence[Features],
+        *sentences: Sentence | Sequence[Sentence],
+        strict: bool = True,
+    ) -> list[RankedMoments]:
+        """In which of many videos, and when: one list per sentence, over all videos.
+
+        Scores of one sentence are compared between videos. `is_likely` of a moment tells whether it
+        scores as sentences do that are in their video, where the training could learn that.
+
+        Args:
+            videos: See `predict`.
+            sentences: At least one.
+            strict: See `predict`.
+
+        Raises:
+            DataError: An input does not exist or does not fit the model.
+            UsageError: There is no sentence, or one that the model does not read.
+        """
+        if not sentences:
+            raise UsageError("no sentence: rank(features, 'a man runs'), once or more")
+        return ranked_moments(self.predict(videos, *sentences, strict=strict))
 
     def _sentences(self, sentences: Sequence[Any]) -> list[str | NDArray[np.float32]]:
         """Texts and vectors, without the lists around them."""
@@ -148,16 +172,6 @@ class MomentRetriever(Predictor):
         order = names_of(records)
         videos = sorted(asked.videos, key=lambda video: order.index(video.name))
         return replace(asked, videos=tuple(videos))
-
-    def _result(self, found: QueryMoments) -> VideoMoments:
-        settings = self.config.predict
-        best = found.top(settings.top_k, limit=settings.nms_limit)
-        return VideoMoments(
-            video=found.video,
-            sentence=found.query.sentence,
-            moments=tuple(Moment(each.start, each.end, each.score) for each in best),
-            unit=found.unit,
-        )
 
 
 def load(trained: Trained, *, device: Device = "auto") -> MomentRetriever:

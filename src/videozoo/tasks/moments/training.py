@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,8 +17,14 @@ from videozoo.data.moments import (
 from videozoo.engine.loop import Best
 from videozoo.metrics.moments import mean_tiou, recall
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
+from videozoo.tasks.moments.presence import (
+    PRESENCE,
+    Presence,
+    learn_presence,
+    parted,
+    with_others,
+)
 from videozoo.tasks.moments.scoring import (
-    all_found,
     origin_of,
     refuse_other_origin,
     retrieval_of,
@@ -58,6 +65,9 @@ def _plan(job: TrainJob) -> TrainingPlan:
     for line in dict.fromkeys((*moments.notes, *(held_out.notes if held_out else ()))):
         say(f"note: {line}")
 
+    asked = None if held_out is None else with_others(held_out)
+    learnt: list[Presence] = []  # the one of the newest validation
+
     def loss_of(model: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
         with accelerator.autocast():
@@ -68,12 +78,20 @@ def _plan(job: TrainJob) -> TrainingPlan:
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
+        assert asked is not None
         size = config.eval.batch_size
-        searched = search(module, data, held_out, accelerator, batch_size=size, skip_bad=True)
-        searches = [one.search for one in all_found(searched)]
+        searched = search(module, data, asked, accelerator, batch_size=size, skip_bad=True)
+        own, others = parted(searched, held_out)
+        searches = [one.search for one in own]
+        presence = learn_presence(own, others)
+        learnt[:] = [] if presence is None else [presence]
         limit = config.eval.nms_limit
         recalls = {f"recall_{n}": recall(searches, n=n, threshold=0.5, limit=limit) for n in (1, 5)}
-        return {**recalls, "mean_tiou": mean_tiou(searches)}
+        told = {} if presence is None else {"presence": presence.balanced_accuracy}
+        return {**recalls, "mean_tiou": mean_tiou(searches), **told}
+
+    def measured(validated: bool) -> dict[str, Any]:
+        return {PRESENCE: learnt[0].facts} if validated and learnt else {}
 
     return TrainingPlan(
         batches=batches,
@@ -84,6 +102,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         best=Best(name="mean_tiou"),
         metric_title="mean tIoU",
         features=origin_of(moments, sentence_dim),
+        measured=measured,
         items="sentences",
         example=_example(moments if held_out is None else held_out),
     )
