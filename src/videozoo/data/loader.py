@@ -51,6 +51,23 @@ def share_of(order: Numbers, *, rank: int, world: int) -> Numbers:
     return order[(np.arange(each) * world + rank) % len(order)]
 
 
+def share_by_video(videos: Sequence[int], rank: int, world: int) -> Numbers:
+    """The share of one of `world` processes in items of videos, no video in two shares.
+
+    Args:
+        videos: The video of each item; items of a video are neighbours.
+        rank: Number of the process.
+        world: How many there are.
+
+    >>> [share_by_video([0, 0, 0, 2, 2, 5], rank, 2).tolist() for rank in (0, 1)]
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    names = list(dict.fromkeys(videos))
+    total = len(names)
+    mine = set(names[total * rank // world : total * (rank + 1) // world])
+    return np.array([item for item, video in enumerate(videos) if video in mine], np.int64)
+
+
 # --- what is read ----------------------------------------------------------------------------
 
 

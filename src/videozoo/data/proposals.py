@@ -14,9 +14,10 @@ from torch import Tensor
 
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import load_annotations
-from videozoo.data.loader import Batch, Missing, Numbers, VideoDataset
+from videozoo.data.loader import Batch, Missing, Numbers, VideoDataset, share_by_video
 from videozoo.data.text import spellings, text_of
 from videozoo.errors import DataError, MisfitError, few
+from videozoo.ops.windows import Window
 from videozoo.safe_npy import read_npy
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData
@@ -240,6 +241,8 @@ class ProposalBatch(Batch):
     """int64 (N,): number of the video among `ProposalVideos.present`."""
     names: tuple[str, ...]
     """As the annotations call the videos."""
+    windows: tuple[Window, ...] = ()
+    """The windows of the videos that the proposals are of; empty if they are of whole videos."""
 
     on_device: ClassVar = ("features", "mask", "tious")
 
@@ -249,13 +252,16 @@ class ProposalBatch(Batch):
 
 @dataclass(frozen=True)
 class ProposedVideo:
-    """A video, its proposals and their features."""
+    """A video, or a window of one, its proposals and their features."""
 
     number: int
+    """Number of the video."""
     annotation: Annotation
     proposals: Proposals
     features: NDArray[np.float32]
     """(K, feature_dim)."""
+    window: Window | None = None
+    """Where it is a window: which. Proposals are then fractions of it."""
 
 
 def _collated(videos: Sequence[ProposedVideo]) -> ProposalBatch:
@@ -278,6 +284,7 @@ def _collated(videos: Sequence[ProposedVideo]) -> ProposalBatch:
         durations=torch.tensor(durations, dtype=torch.float64),
         videos=torch.tensor([video.number for video in videos]),
         names=tuple(video.annotation.video for video in videos),
+        windows=tuple(video.window for video in videos if video.window is not None),
     )
 
 
@@ -350,12 +357,18 @@ class ProposalDataset(VideoDataset[ProposedVideo, ProposalBatch]):
 
 
 class MemoryProposals(VideoDataset[ProposedVideo, ProposalBatch]):
-    """Videos whose proposals are there already; batches number them from 0."""
+    """Videos, or windows of videos, whose proposals are there already.
+
+    Batches number videos from 0, and windows as they are numbered.
+    """
 
     def __init__(self, videos: Sequence[ProposedVideo], *, seed: int = 0) -> None:
-        """Take them as they are; `seed` is that of the order."""
+        """Take them as they are, windows video by video; `seed` is that of the order."""
         self.videos = videos
         self.seed = seed
+        self._numbers = [
+            place if video.window is None else video.number for place, video in enumerate(videos)
+        ]
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -366,7 +379,20 @@ class MemoryProposals(VideoDataset[ProposedVideo, ProposalBatch]):
 
     def read(self, number: int, epoch: int | None) -> ProposedVideo:
         """See `VideoDataset`."""
-        return replace(self.videos[number], number=number)
+        return replace(self.videos[number], number=self._numbers[number])
+
+    @property
+    def num_videos(self) -> int:
+        """See `VideoDataset`."""
+        return len(set(self._numbers))
+
+    def video_of(self, number: int) -> int:
+        """See `VideoDataset`."""
+        return self._numbers[number]
+
+    def share(self, rank: int, world: int) -> Numbers:
+        """See `VideoDataset`; all windows of a video are in one share."""
+        return share_by_video(self._numbers, rank, world)
 
     def collate(self, items: Sequence[ProposedVideo]) -> ProposalBatch:
         """See `VideoDataset`."""

@@ -29,6 +29,7 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.errors import DataError, MisfitError, few
+from videozoo.ops.windows import Window
 from videozoo.settings.segments import (
     SequenceData,
 )
@@ -121,6 +122,8 @@ class SequenceBatch(Batch):
     """int64 (N,): number of the video among `SequenceVideos.present`."""
     names: tuple[str, ...]
     """Names of the videos in the annotations."""
+    windows: tuple[Window, ...] = ()
+    """The windows of the videos that `features` cover; empty if they cover whole videos."""
 
     on_device: ClassVar = ("features", "targets")
 
@@ -129,16 +132,20 @@ class SequenceBatch(Batch):
 
 
 @dataclass(frozen=True)
-class _Video:
+class SequenceItem:
+    """A video, or a window of one, as the model reads it."""
+
     number: int
+    """Number of the video."""
     annotation: Annotation
     features: NDArray[np.float32]
     segments: NDArray[np.float64]
     labels: NDArray[np.int64]
     targets: Mapping[str, NDArray[Any]]
+    window: Window | None = None
 
 
-class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
+class SequenceDataset(VideoDataset[SequenceItem, SequenceBatch]):
     """Videos with features, resized to the length that the model reads."""
 
     def __init__(
@@ -175,16 +182,42 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
     def __len__(self) -> int:
         return len(self.videos.present)
 
-    def read(self, number: int, epoch: int | None) -> _Video:
+    def read(self, number: int, epoch: int | None) -> SequenceItem:
         """See `VideoDataset`."""
         annotation = self.videos.present[number]
-        files = self.videos.files
-        features = files.read(annotation.video, feature_dim=self.shape.feature_dim)
+        features = self.videos.files.read(annotation.video, feature_dim=self.shape.feature_dim)
         segments = self._segments(annotation, len(features))
         labels = self.videos.annotations.labels(annotation)
-        method = self.data.resize
-        if epoch is not None:
-            rng = random.Random(f"{self.seed}/{epoch}/{number}")
+        return self.prepared(number, features, segments, labels, self.draws(number, epoch))
+
+    def draws(self, item: int, epoch: int | None) -> random.Random | None:
+        """Random numbers for one item in one epoch; None in evaluation."""
+        return None if epoch is None else random.Random(f"{self.seed}/{epoch}/{item}")
+
+    def prepared(
+        self,
+        number: int,
+        features: NDArray[np.float32],
+        segments: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        rng: random.Random | None,
+    ) -> SequenceItem:
+        """Augment and resize features, and make their targets.
+
+        Args:
+            number: Number of the video.
+            features: (T, C), of the video or a part of it.
+            segments: (G, 2), as fractions of the time that the features cover.
+            labels: (G,).
+            rng: From `draws`.
+
+        Raises:
+            MisfitError: The features have another length than the model, and are not resized.
+            NothingToLearnError: They make no targets.
+        """
+        annotation = self.videos.present[number]
+        files, method = self.videos.files, self.data.resize
+        if rng is not None:
             features, segments, labels = self._changed(features, segments, labels, rng)
             method = rng.choice(self.data.augment.resize or (method,))
         if method != "refuse":
@@ -199,7 +232,7 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
             targets = self.targets(segments, labels, self.shape.num_steps)
             if targets is None:
                 raise NothingToLearnError(f"{files.where(annotation.video)}: nothing to learn from")
-        return _Video(number, annotation, features, segments, labels, targets or {})
+        return SequenceItem(number, annotation, features, segments, labels, targets or {})
 
     def _segments(self, annotation: Annotation, length: int) -> NDArray[np.float64]:
         """Segments as fractions. C-TCN lists are in frames, and such segments are not clipped."""
@@ -227,7 +260,7 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
             )
         return features, steps / len(features), labels
 
-    def collate(self, items: Sequence[_Video]) -> SequenceBatch:
+    def collate(self, items: Sequence[SequenceItem]) -> SequenceBatch:
         """See `VideoDataset`."""
         features = np.stack([video.features.T for video in items])
         targets = {
@@ -243,4 +276,5 @@ class SequenceDataset(VideoDataset[_Video, SequenceBatch]):
             durations=torch.tensor(durations, dtype=torch.float64),
             videos=torch.tensor([video.number for video in items]),
             names=tuple(video.annotation.video for video in items),
+            windows=tuple(video.window for video in items if video.window is not None),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -95,8 +95,36 @@ class SequenceData(AnnotatedData):
     snippet_length: int = Field(default=1, ge=1)
     """For lists in the 2019 format, which count frames: frames from one feature vector to the
     next."""
+    window_seconds: float | None = Field(default=None, gt=0)
+    """For long videos with short actions, such as THUMOS14: the model sees windows of this length,
+    each resized to its steps, and what it finds in them is merged. null: the whole video at
+    once."""
+    stride_seconds: float | None = Field(default=None, gt=0)
+    """Seconds from the start of one window to the next. By default half a window."""
+    least_inside: float = Field(default=0.9, gt=0, le=1)
+    """With windows: an action counts in a window if at least this share of it is inside. Training
+    uses the windows with such an action."""
+    background_windows: float = Field(default=0.0, ge=0, lt=1)
+    """With windows: share of the training windows that hold no action, drawn anew each epoch."""
     augment: SequenceAugment = SequenceAugment()
     """Augmentation in training."""
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gaps(self) -> Self:
+        if self.stride_seconds is None:
+            return self
+        if self.window_seconds is None:
+            raise ValueError(
+                f"stride_seconds is {self.stride_seconds:g}, but there are no windows; set "
+                "window_seconds too"
+            )
+        if self.stride_seconds > self.window_seconds:
+            raise ValueError(
+                f"stride_seconds is {self.stride_seconds:g}, longer than window_seconds "
+                f"{self.window_seconds:g}: nothing would see what lies between two windows; "
+                f"expected at most {self.window_seconds:g}, such as {self.window_seconds / 2:g}"
+            )
+        return self
 
 
 class ProposalData(AnnotatedData):

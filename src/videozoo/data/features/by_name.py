@@ -20,9 +20,9 @@ from videozoo.data.features.records import Facts, RecordSet, fingerprint, read_e
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
-from videozoo.data.text import spellings, text_of
+from videozoo.data.text import of_video, spellings, text_of
 from videozoo.errors import DataError, MisfitError
-from videozoo.safe_npy import read_npy
+from videozoo.safe_npy import map_npy, read_npy
 from videozoo.safe_pickle import load_pickle
 
 _HDF5 = (".h5", ".hdf5")
@@ -130,6 +130,7 @@ class FeatureFiles:
         self._streams = streams
         self._sources: dict[str, _Source] = {}
         self._kept: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._most_bytes: int | None = None
         self.extractor = held.extractor
         """Facts about what made the features, if known."""
         self.durations = held.durations
@@ -232,9 +233,37 @@ class FeatureFiles:
         if features is None or feature_dim not in (None, features.shape[1]):
             features = self._read(video, feature_dim)
         self._kept[video] = features
-        if len(self._kept) > _MOST_KEPT:
+        while len(self._kept) > 1 and self._keeps_too_much():
             self._kept.popitem(last=False)
         return features
+
+    def keep_up_to(self, num_bytes: int) -> None:
+        """Keep videos in memory up to a size instead of a few; the last one read always stays."""
+        self._most_bytes = num_bytes
+
+    def _keeps_too_much(self) -> bool:
+        if self._most_bytes is None:
+            return len(self._kept) > _MOST_KEPT
+        return sum(each.nbytes for each in self._kept.values()) > self._most_bytes
+
+    def length(self, video: str) -> int:
+        """Number of feature vectors of a video.
+
+        It is read from what is stored beside the features or from the head of a `.npy` file;
+        features in other files are read whole.
+
+        Raises:
+            DataError, MisfitError: As `read`.
+        """
+        stored = of_video(video, self._lengths)
+        if stored:
+            return stored
+        source = self._source(video)
+        if isinstance(source, _File) and source.path.suffix == ".npy":
+            shape = map_npy(source.path).shape
+            if len(shape) == 2 and shape[0]:  # else `read` says what is wrong
+                return shape[0]
+        return len(self.read(video))
 
     def _read(self, video: str, feature_dim: int | None) -> NDArray[np.float32]:
         source = self._source(video)

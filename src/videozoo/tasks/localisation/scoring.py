@@ -18,10 +18,16 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.loader import EvalLoader
 from videozoo.ops.soft_nms import soft_nms, suppress_by_class
+from videozoo.ops.windows import Window
 from videozoo.settings.segments import SequenceViews
 from videozoo.tasks.inference import InferenceResults, MeanLosses
 from videozoo.tasks.localisation.results import VideoProposals
-from videozoo.tasks.localisation.score_files import ScoreFiles
+from videozoo.tasks.localisation.score_files import (
+    ScoreFiles,
+    VideoPart,
+    whole_candidates,
+    whole_curves,
+)
 from videozoo.types import Candidates
 
 Columns = Mapping[str, NDArray[Any]]
@@ -29,14 +35,14 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """The outputs of a network for the videos of one batch."""
+    """The outputs of a network for the videos, or windows of videos, of one batch."""
 
     candidates: Sequence[Candidates]
-    """Per video: scored segments, before duplicates are removed."""
+    """Per video or window: scored segments, before duplicates are removed."""
     curves: Sequence[Mapping[str, NDArray[np.float32]]]
-    """Per video: name -> scores of its steps; may be empty."""
+    """Per video or window: name -> scores of its steps; may be empty."""
     tables: Sequence[Columns]
-    """Per video: the columns of its score file."""
+    """Per video or window: the columns of its score file."""
     losses: Mapping[str, float] = field(default_factory=dict[str, float])
     """Means over the batch; empty unless requested."""
 
@@ -52,7 +58,8 @@ class VideoSource(ABC):
     views: SequenceViews
     annotations: Annotations
     present: tuple[Annotation, ...]
-    """The videos that have features; batches number them from 0."""
+    """The videos that have features; batches number them from 0. A batch may hold windows of them,
+    as its `windows` says; all windows of a video come one after another."""
     missing: tuple[str, ...]
     """Names of the videos without features."""
     extractor: Mapping[str, Any] | None = None
@@ -93,6 +100,7 @@ class LocalisationInference:
         self.module, self.source = module, source
         self.batches: EvalLoader[Any] = source.batches(accelerator, skip_bad=skip_bad)
         self.counter = MeanLosses()
+        self._parts: dict[int, list[VideoPart]] = {}  # of videos whose windows are not all done
         self._device = accelerator.device
         self._keep_curves, self._files = keep_curves, files
 
@@ -102,22 +110,36 @@ class LocalisationInference:
         return on_device, self.module(on_device.features)
 
     def results(self, batch: Any, outputs: tuple[Any, Any]) -> Mapping[int, VideoProposals]:
-        """Return the segments of each video, without duplicates."""
+        """Return the segments of each video that is done, without duplicates."""
         output = self.source.decode(*outputs)
         numbers: list[int] = batch.videos.tolist()
         self.counter.update(output.losses, len(numbers))
+        windows: Sequence[Window | None] = batch.windows or [None] * len(numbers)
         found: dict[int, VideoProposals] = {}
-        for place, number in enumerate(numbers):
-            annotation, curves = self.source.present[number], output.curves[place]
-            if self._files is not None:
-                self._files.write(annotation, output.tables[place], curves)
-            found[number] = VideoProposals(
-                batch.names[place],
-                annotation.duration_seconds,
-                without_duplicates(output.candidates[place], self.source.views),
-                curves if self._keep_curves else {},
+        for place, (number, window) in enumerate(zip(numbers, windows, strict=True)):
+            part = VideoPart(
+                window,
+                output.candidates[place],
+                output.curves[place] if self._keep_curves or self._files is not None else {},
+                output.tables[place] if self._files is not None else {},
             )
+            parts = self._parts.setdefault(number, [])
+            parts.append(part)
+            if window is None or len(parts) == window.count:
+                found[number] = self._video(number, batch.names[place], self._parts.pop(number))
         return found
+
+    def _video(self, number: int, name: str, parts: Sequence[VideoPart]) -> VideoProposals:
+        """The answer for a whole video, out of those for its parts."""
+        annotation = self.source.present[number]
+        if self._files is not None:
+            self._files.write(annotation, parts)
+        return VideoProposals(
+            name,
+            annotation.duration_seconds,
+            without_duplicates(whole_candidates(parts), self.source.views),
+            whole_curves(parts) if self._keep_curves else {},
+        )
 
 
 def without_duplicates(candidates: Candidates, views: SequenceViews) -> Candidates:

@@ -25,6 +25,7 @@ from videozoo.data.coverage import load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
 from videozoo.data.loader import EvalLoader
+from videozoo.data.segment_windows import WindowDataset, find_windows
 from videozoo.data.segments import (
     SequenceBatch,
     SequenceDataset,
@@ -34,6 +35,7 @@ from videozoo.data.segments import (
 )
 from videozoo.data.text import integer, lines_of, of_video, text_of
 from videozoo.errors import ConfigError, DataError, few
+from videozoo.ops.windows import Window
 from videozoo.settings.segments import SequenceData, SequenceViews
 from videozoo.settings.shared import Part
 from videozoo.tasks.inference import eval_loader
@@ -88,21 +90,37 @@ class FeatureSource(VideoSource):
         Args:
             config: The configuration of the run.
             views: Its `eval` or `predict` section.
-            videos: The videos.
+            videos: The videos; of windows, where `data.window_seconds` asks for them.
             with_loss: Also compute losses.
+
+        Raises:
+            DataError: Windows are asked for, and a length is not known, or they are too short.
         """
+        self.windows = None
+        if config.data.window_seconds is not None:
+            self.windows = find_windows(videos, config.data)
+            videos = self.windows.videos
+        self._only: Sequence[tuple[int, Window]] | None = None
         self.config, self.views, self.videos = config, views, videos
         self.annotations, self.present = videos.annotations, videos.present
         self.missing, self.extractor = videos.missing, videos.files.extractor
         self._localiser = localiser_of(config)
         self._targets = self._localiser.targets(config.model) if with_loss else None
 
+    def read_only(self, windows: Sequence[tuple[int, Window]]) -> None:
+        """Leave out all windows but these, each with the number of its video."""
+        self._only = windows
+
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[SequenceBatch]:
         """The batches of this process."""
         data = self.config.data
         shape = sequence_shape(self.config)
+        if self.windows is None:
+            dataset = SequenceDataset(self.videos, shape, data, targets=self._targets)
+        else:
+            dataset = WindowDataset(self.windows, shape, targets=self._targets, only=self._only)
         return eval_loader(
-            SequenceDataset(self.videos, shape, data, targets=self._targets),
+            dataset,
             data,
             accelerator,
             batch_size=self.views.batch_size,

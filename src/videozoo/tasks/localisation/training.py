@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.coverage import has_one_annotations_file
+from videozoo.data.segment_windows import WindowDataset, find_windows
 from videozoo.data.segments import SequenceBatch, SequenceDataset, SequenceVideos
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
@@ -18,6 +19,12 @@ from videozoo.tasks.localisation.fitting import (
     refuse_unannotated,
     say_missing,
     training_plan,
+)
+from videozoo.tasks.localisation.lengths import (
+    check_windows_to_learn,
+    items_of,
+    step_notes,
+    window_notes,
 )
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
@@ -31,6 +38,7 @@ from videozoo.tasks.localisation.sources import (
 )
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.train import Training
+from videozoo.types import SequenceShape
 
 
 def _configured(config: RunConfig, _request: TrainRequest) -> RunConfig:
@@ -44,11 +52,13 @@ def _plan(job: TrainJob) -> TrainingPlan:
     learnt = find_videos(config, "train")
     refuse_unannotated(learnt, "to learn from")
     names = agreed_classes(config, learnt.annotations.class_names)
-    dataset = SequenceDataset(
-        learnt, shape, config.data, seed=config.train.seed, targets=targets_of(config)
-    )
+    dataset = _dataset(config, learnt, shape)
     batches = job.loader(dataset)
     say_missing(job.say, "training", learnt)
+    windows = dataset.windows if isinstance(dataset, WindowDataset) else None
+    if isinstance(dataset, WindowDataset):
+        _note(job, window_notes(dataset, shape.num_steps))
+    _note(job, step_notes(learnt, shape.num_steps, windows))
     held_out = held_out_videos(config, job.request, learnt, job.say)
     source = None
     if held_out is not None:
@@ -70,13 +80,29 @@ def _plan(job: TrainJob) -> TrainingPlan:
         job,
         batches,
         source,
-        num_train=len(learnt.present),
+        num_train=len(dataset),
+        items=items_of(len(learnt.present), windows is not None),
         loss_of=loss_of,
         decides=localiser.decides,
         class_names=names if num_classes(config) is not None else None,
         features=learnt.files.extractor,
         example=[learnt.files.path],
     )
+
+
+def _note(job: TrainJob, lines: Iterable[str]) -> None:
+    for line in lines:
+        job.say(f"note: {line}")
+
+
+def _dataset(config: RunConfig, learnt: SequenceVideos, shape: SequenceShape) -> SequenceDataset:
+    """The whole videos, or their windows."""
+    seed, targets = config.train.seed, targets_of(config)
+    if config.data.window_seconds is None:
+        return SequenceDataset(learnt, shape, config.data, seed=seed, targets=targets)
+    windows = find_windows(learnt, config.data)
+    check_windows_to_learn(windows)
+    return WindowDataset(windows, shape, seed=seed, targets=targets, training=True)
 
 
 train = Training(plan=_plan, configured=_configured, learns_from=FEATURES)

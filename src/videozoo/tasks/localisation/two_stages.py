@@ -21,14 +21,16 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.segments import Annotations
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.loader import EvalLoader, Reading
 from videozoo.data.proposals import MemoryProposals, ProposalBatch, ProposedVideo
+from videozoo.data.segment_windows import annotation_inside
 from videozoo.data.segments import SequenceBatch, SequenceVideos
 from videozoo.engine.loop import TrainResult
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import ConfigError, RunError, UsageError
+from videozoo.ops.windows import Window
 from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
@@ -38,6 +40,7 @@ from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
 from videozoo.tasks.localisation.fitting import refuse_settings
+from videozoo.tasks.localisation.lengths import items_of
 from videozoo.tasks.localisation.proposal_scoring import scored, scoring_of, scoring_plan
 from videozoo.tasks.localisation.score_files import proposals_of
 from videozoo.tasks.localisation.scoring import NetworkOutput, VideoSource
@@ -53,6 +56,7 @@ from videozoo.weights.fit import load_state
 __all__ = ["SegmentPredictor", "evaluate", "load", "predict", "train"]
 
 FIRST, SECOND = "first", "second"
+_MOST_WINDOWS = 10**9  # more than any video has: makes one number of a video and a window
 
 
 def train(
@@ -187,8 +191,18 @@ def _train_second(
         checked = _first_stage_proposals(
             module, first, held_out, options, accelerator, training=False
         )
-        source = MemoryProposalSource(second, second.eval, held_out.annotations, checked)
-    plan = scoring_plan(job, batches, source, num_train=len(found), features=learnt.files.extractor)
+        source = MemoryProposalSource(
+            second, second.eval, held_out.annotations, checked, present=held_out.present
+        )
+    num_train = len({each.annotation.video for each in found})
+    plan = scoring_plan(
+        job,
+        batches,
+        source,
+        num_train=len(found),
+        features=learnt.files.extractor,
+        items=items_of(num_train, found[0].window is not None),
+    )
     return run_training(job, plan, outer=outer)
 
 
@@ -201,10 +215,15 @@ def _first_stage_proposals(
     *,
     training: bool,
 ) -> list[ProposedVideo]:
-    """The proposals of the first stage for some videos; all processes share work and result."""
+    """The proposals of the first stage for some videos; all processes share work and result.
+
+    Of windows, they are those of the windows to learn from in training, else of all windows.
+    """
     source = FeatureSource(config, config.eval, videos)
     if training:
         options = options.model_copy(update={"most": options.most_in_training})
+        if source.windows is not None:
+            source.read_only(source.windows.with_actions)
     batches = source.batches(accelerator, skip_bad=True)
     stage = _FirstStage(module, source, batches, accelerator, options)
     return list(run(stage, accelerator).by_number.values())
@@ -229,18 +248,23 @@ class _FirstStage:
     def results(
         self, batch: SequenceBatch, outputs: tuple[SequenceBatch, Any]
     ) -> Mapping[int, ProposedVideo]:
-        """The proposals of each video."""
+        """The proposals of each video, or of each window."""
         found: dict[int, ProposedVideo] = {}
         curves = self.source.decode(*outputs).curves
-        for number, each in zip(batch.videos.tolist(), curves, strict=True):
+        windows: Sequence[Window | None] = batch.windows or [None] * len(batch)
+        for number, window, each in zip(batch.videos.tolist(), windows, curves, strict=True):
             annotation = self.source.present[number]
-            proposals, numbers = proposals_of(annotation, each, self.options)
-            found[number] = ProposedVideo(number, annotation, proposals, numbers.astype(np.float32))
+            inside = annotation if window is None else annotation_inside(annotation, window)
+            proposals, numbers = proposals_of(inside, each, self.options)
+            key = number if window is None else number * _MOST_WINDOWS + window.place
+            found[key] = ProposedVideo(
+                number, inside, proposals, numbers.astype(np.float32), window=window
+            )
         return found
 
 
 class MemoryProposalSource(VideoSource):
-    """Videos whose proposals are already in memory."""
+    """Videos, or windows of videos, whose proposals are already in memory."""
 
     def __init__(
         self,
@@ -248,9 +272,21 @@ class MemoryProposalSource(VideoSource):
         views: SequenceViews,
         annotations: Annotations,
         videos: Sequence[ProposedVideo],
+        *,
+        present: Sequence[Annotation],
     ) -> None:
+        """Take the proposals of some videos, or of all windows of some videos.
+
+        Args:
+            config: The configuration of the second stage.
+            views: Its `eval` section.
+            annotations: Those of all videos of the part.
+            videos: The proposals.
+            present: The videos by the numbers that windows have.
+        """
         self.config, self.views, self.annotations = config, views, annotations
-        self.present = tuple(each.annotation for each in videos)
+        are_windows = any(each.window is not None for each in videos)
+        self.present = tuple(present) if are_windows else tuple(each.annotation for each in videos)
         self.missing = ()
         self._videos = videos
 

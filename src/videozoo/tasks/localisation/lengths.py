@@ -1,0 +1,179 @@
+"""Notes on lengths before a training: of steps, of windows, and of the actions to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.annotations.segments import Annotation
+from videozoo.data.segment_windows import SequenceWindows, WindowDataset
+from videozoo.data.segments import SequenceVideos
+from videozoo.errors import DataError
+
+FloatArray = NDArray[np.float64]
+
+_MANY = 0.05
+"""Share of actions shorter than a step from which on a window is suggested."""
+_SHORT, _LONG = 5.0, 95.0
+"""Percentiles of the lengths of actions: a step should not be longer than the one, and half a
+window not shorter than the other."""
+_NEARLY = 0.8
+"""A window that is longer than this share of the usual video is no help."""
+
+
+def items_of(num_videos: int, of_windows: bool) -> str:
+    """What a training counts, in the plural."""
+    return f"windows of {num_videos} videos" if of_windows else "videos"
+
+
+def window_notes(dataset: WindowDataset, num_steps: int) -> Iterator[str]:
+    """Say which windows a training uses, and what does not fit into them.
+
+    Args:
+        dataset: What is learnt from.
+        num_steps: Steps of the model.
+    """
+    windows = dataset.windows
+    background = dataset.num_background
+    also = f" and {background:,} without" if background else ""
+    yield (
+        f"windows of {windows.window_seconds:g} s, one every {windows.stride_seconds:g} s: learns "
+        f"from {len(dataset) - background:,} with an action{also}, of {len(windows):,} in all"
+    )
+    lost, total = windows.num_actions
+    if lost:
+        yield (
+            f"{lost:,} of {total:,} actions are not learnt, as no window holds "
+            f"{windows.data.least_inside:.0%} of them: take longer windows (data.window_seconds), "
+            "or a shorter stride (data.stride_seconds)"
+        )
+    vectors = windows.vectors_per_window
+    if 0 < vectors < num_steps / 2:
+        yield (
+            f"a window holds about {vectors:g} feature vectors, fewer than half of the {num_steps} "
+            "steps of the model: extract features at a higher rate, or take longer windows"
+        )
+
+
+def check_windows_to_learn(windows: SequenceWindows) -> None:
+    """Raise if no window can teach anything.
+
+    Raises:
+        DataError: No action lies in a window.
+    """
+    if any(window.total for _, window in windows.with_actions) or not windows.num_actions[1]:
+        return
+    longest = max(map(max, filter(len, map(_lengths, windows.videos.present))), default=0.0)
+    raise DataError(
+        f"no window of {windows.window_seconds:g} s holds {windows.data.least_inside:.0%} of an "
+        f"action; the actions of {windows.videos.annotations.path} are up to {longest:.3g} s long: "
+        "take longer windows (data.window_seconds)"
+    )
+
+
+def step_notes(
+    videos: SequenceVideos, num_steps: int, windows: SequenceWindows | None = None
+) -> Iterator[str]:
+    """Say how many actions are shorter than a step of the model, and which windows would fit.
+
+    A model cannot place the start and the end of such an action, nor tell two of them apart.
+
+    Args:
+        videos: The training videos.
+        num_steps: Steps of the model.
+        windows: Their windows; None: whole videos.
+    """
+    found = _steps_and_actions(videos, num_steps, windows)
+    if found is None or not (found.is_shorter).any():
+        return
+    share = float(found.is_shorter.mean())
+    text = (
+        f"a step of the model is {found.step_seconds:.2g} s here, and "
+        f"{_percent(share)} of the {len(found.actions):,} actions are shorter"
+    )
+    advice = _advice(found, videos, num_steps, windows) if share >= _MANY else ""
+    yield f"{text}: {advice}" if advice else text
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    step_seconds: float
+    """Median over the videos."""
+    actions: FloatArray
+    """Seconds of each action."""
+    is_shorter: NDArray[np.bool_]
+    """Which actions are shorter than a step of their video."""
+    usual_seconds: float
+    """Median length of a video."""
+
+
+def _steps_and_actions(
+    videos: SequenceVideos, num_steps: int, windows: SequenceWindows | None
+) -> _Lengths | None:
+    """Compare the actions with the steps; None for annotations in frames, or without actions."""
+    steps: list[float] = []
+    lengths: list[FloatArray] = []
+    shorter: list[NDArray[np.bool_]] = []
+    seconds: list[float] = []
+    for one in videos.present:
+        if any(instance.frames is not None for instance in one.instances):
+            return None
+        if not (one.instances and one.duration_seconds > 0):
+            continue
+        step = (one.duration_seconds if windows is None else windows.window_seconds) / num_steps
+        actions = _lengths(one)
+        steps.append(step)
+        seconds.append(one.duration_seconds)
+        lengths.append(actions)
+        shorter.append(actions < step)
+    if not steps:
+        return None
+    return _Lengths(
+        float(np.median(steps)),
+        np.concatenate(lengths),
+        np.concatenate(shorter),
+        float(np.median(seconds)),
+    )
+
+
+def _lengths(annotation: Annotation) -> FloatArray:
+    return np.array([one.end_seconds - one.start_seconds for one in annotation.instances])
+
+
+def _advice(
+    found: _Lengths, videos: SequenceVideos, num_steps: int, windows: SequenceWindows | None
+) -> str:
+    vector = _seconds_per_vector(videos)
+    short, long = np.percentile(found.actions, (_SHORT, _LONG)).tolist()
+    if vector > short:
+        return (
+            f"the features have one vector every {vector:.2g} s; extract them at a higher rate, "
+            f"such as --rate {1 / short:.2g}"
+        )
+    seconds = max(num_steps * vector, min(num_steps * short, 2 * long))
+    now = found.usual_seconds if windows is None else windows.window_seconds
+    if seconds < _NEARLY * now:
+        return f"set data.window_seconds={_rounded(seconds)}"
+    return f"give the model more steps than {num_steps} (model.num_steps)"
+
+
+def _seconds_per_vector(videos: SequenceVideos) -> float:
+    """Of the first video that can be read; 0 if none can."""
+    for one in videos.present:
+        try:
+            return one.duration_seconds / videos.files.length(one.video)
+        except DataError:
+            continue
+    return 0.0
+
+
+def _rounded(seconds: float) -> str:
+    """Seconds with two digits."""
+    return f"{float(f'{seconds:.2g}'):g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
