@@ -10,7 +10,18 @@ import sys
 from collections.abc import Sequence
 
 from videozoo import __version__
-from videozoo.cli import checks, config, demo, export, extract, models, prepare, runs, weights
+from videozoo.cli import (
+    checks,
+    config,
+    demo,
+    encoders,
+    export,
+    extract,
+    models,
+    prepare,
+    runs,
+    weights,
+)
 from videozoo.cli.parser import Parser, guarded, let_threads_sleep
 
 
@@ -36,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
-    for room in (runs, export, extract, prepare, models, config, weights, checks, demo):
+    for room in (runs, export, extract, encoders, prepare, models, config, weights, checks, demo):
         room.add(commands)
     return parser
 

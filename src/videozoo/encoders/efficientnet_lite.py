@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, an image network that comes with a package: no hub, no account, 17 MB.
+"""EfficientNet-Lite0, an image network that comes with a package: no hub, no account, 19 MB.
 
 ::
 
@@ -221,8 +221,16 @@ class EfficientNetLite0(Encoder):
         self._precision = precision
 
 
-def open_efficientnet_lite0() -> EfficientNetLite0:
+def is_efficientnet_lite(text: str) -> bool:
+    """Whether the user names this encoder."""
+    return text == NAME
+
+
+def open_efficientnet_lite0(text: str = NAME) -> EfficientNetLite0:
     """The pretrained encoder: 1280 values per frame, weights from an installed package.
+
+    Args:
+        text: Its name; there is only one.
 
     Raises:
         WeightsError: The package is not installed, or its file is damaged.
@@ -230,7 +238,7 @@ def open_efficientnet_lite0() -> EfficientNetLite0:
     path = weights_file()
     if path is None:
         raise WeightsError(
-            f"{NAME}: its weights (17 MB) are in a package that is not installed; {INSTALL}"
+            f"{text}: its weights (19 MB) are in a package that is not installed; {INSTALL}"
         )
     network = EfficientNetLite()
     state, names = to_our_names(read_weights(path)[0])
