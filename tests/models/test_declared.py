@@ -290,6 +290,118 @@ def test_a_tagger_that_returns_no_logits_is_refused(folder: Path):
         try_out(config, torch.device("cpu"))
 
 
+MISTAKES: dict[str, tuple[str, str, str, str]] = {
+    "loss alone": (
+        "step_curves.py",
+        'return {"loss": F.binary_cross_entropy(outputs, (targets["curves"] > 0.5).float())}',
+        'return F.binary_cross_entropy(outputs, (targets["curves"] > 0.5).float())',
+        "losses returned a Tensor, expected a dict with 'loss' and its parts",
+    ),
+    "loss per step": (
+        "step_curves.py",
+        '(targets["curves"] > 0.5).float())',
+        "(targets[\"curves\"] > 0.5).float(), reduction='none')",
+        "losses gave as 'loss' (2, 3, 20), expected one number loss",
+    ),
+    "no segments": (
+        "step_curves.py",
+        "return [Candidates(each.segments, each.scores) for each in found]",
+        "return found",
+        "candidates returned a list, expected a list of 2 Candidates",
+    ),
+    "one video": (
+        "step_curves.py",
+        "return [Candidates(each.segments, each.scores) for each in found]",
+        "return [Candidates(each.segments, each.scores) for each in found[:1]]",
+        "candidates returned 1 Candidates, expected a list of 2",
+    ),
+    "scores of others": (
+        "step_curves.py",
+        "Candidates(each.segments, each.scores)",
+        "Candidates(np.zeros((2, 2)), np.zeros(3))",
+        "candidates gave segments (2, 2) with scores (3,), expected (P, 2) and (P,)",
+    ),
+    "curves of pairs": (
+        "step_curves.py",
+        "torch.unbind(outputs, 1)",
+        "torch.unbind(outputs, 1)[0][None].expand(3, 2, 20)[:, :, :7]",
+        "curves gave as 'start' (2, 7), expected (2, 20) (N, T)",
+    ),
+    "targets of text": (
+        "step_curves.py",
+        'return {"curves": np.stack(curves).astype(np.float32)}',
+        "return [1]",
+        "targets returned a list, expected a dict of arrays, or None",
+    ),
+    "scores beyond 1": (
+        "linear_scores.py",
+        ".squeeze(2).sigmoid()",
+        ".squeeze(2).sigmoid() + 3",
+        "expected 0 to 1, as a sigmoid gives them",
+    ),
+    "scores per value": (
+        "linear_scores.py",
+        ".squeeze(2).sigmoid()",
+        ".sigmoid()",
+        "returned (2, 5, 1), expected (2, 5) scores (N, K)",
+    ),
+    "last word only": (
+        "mean_captions.py",
+        "return torch.stack(logits, dim=1)",
+        "return logits[-1]",
+        "returned (2, 100), expected (2, 3, 100) logits (N, L, vocabulary_size)",
+    ),
+    "no sentences": (
+        "mean_captions.py",
+        "return beam_search(",
+        "return [[]] * 2 or beam_search(",
+        "caption gave for a video a list, expected a list of Hypothesis, the best first",
+    ),
+    "no search": (
+        "mean_captions.py",
+        "def caption(",
+        "def describe(",
+        "MeanCaptions has no caption",
+    ),
+    "clips first": (
+        "product_moments.py",
+        "permute(2, 0, 1)",
+        "permute(2, 1, 0)",
+        "returned (3, 3, 2), expected (3, 2, 3) numbers (3, sentences, clips)",
+    ),
+    "a part of the loss": (
+        "product_moments.py",
+        '"regression_loss": distance',
+        '"regression_loss": distance.item()',
+        "losses gave as 'regression_loss' a float, expected a tensor of one number",
+    ),
+    "nothing to learn": (
+        "product_moments.py",
+        "own + distance,",
+        "(own + distance).detach(),",
+        "losses gave as 'loss' loss without a gradient",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "old", "new", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_what_a_task_cannot_use_is_refused_before_the_first_step(
+    folder: Path, source: str, old: str, new: str, message: str
+):
+    written(folder, source=source)
+    try_out(from_layers([("", {"model": {"name": source}})]), torch.device("cpu"))
+    text = (folder / source).read_text()
+    assert old in text
+    text = text.replace(old, new)
+    (folder / "other.py").write_text(text)
+
+    with pytest.raises(ConfigError) as error:
+        try_out(from_layers([("", {"model": {"name": "other.py"}})]), torch.device("cpu"))
+
+    assert "other.py: " in str(error.value)
+    assert message in str(error.value)
+
+
 def test_a_misspelt_sampling_is_refused_where_the_shape_is_made():
     with pytest.raises(ConfigError, match="sampling is 'segment', expected 'segments' or 'dense'"):
         ClipShape(sampling=cast(Any, "segment"), num_steps=2)
