@@ -40,6 +40,21 @@ def few(items: Iterable[object], most: int = 5, *, between: str = ", ") -> str:
     return between.join([*texts[:most], *([f"and {rest:,} more"] if rest > 0 else [])])
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where needed.
+
+    >>> counted(1, "video"), counted(1200, "video"), counted(0, "class"), counted(2, "entry")
+    ('1 video', '1,200 videos', '0 classes', '2 entries')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{count:,} {noun}es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}s"
+
+
 class VideozooError(Exception):
     """Base class, so that callers can catch everything we raise on purpose."""
 

@@ -20,6 +20,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.errors import counted
+
 
 class _Plain:
     """Gives dataclasses `to_dict`; fields with `repr=False`, which hold arrays, are left out."""
@@ -339,4 +341,4 @@ def _line(result: Result, *parts: str, more: str = "") -> str:
 
 
 def _count(items: Sequence[object], name: str) -> str:
-    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
+    return counted(len(items), name)

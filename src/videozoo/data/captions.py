@@ -24,7 +24,7 @@ from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.data.text import text_of
-from videozoo.errors import DataError, MisfitError, few
+from videozoo.errors import DataError, MisfitError, counted, few
 from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.shared import Part
@@ -140,8 +140,8 @@ class UnknownWords:
             return ""
         share = 100 * self.unknown / self.total
         return (
-            f"{self.unknown:,} of {self.total:,} words ({share:.1f} %) are not in the vocabulary "
-            f"and count as {UNKNOWN}"
+            f"{self.unknown:,} of {counted(self.total, 'word')} ({share:.1f} %) are not in the "
+            f"vocabulary and count as {UNKNOWN}"
         )
 
 
@@ -246,8 +246,9 @@ def with_features(
     events = tuple(one for one in found.sentences if one.video not in lost)
     if not events:
         raise DataError(
-            f"{features.path}: no features of any of the {len(missing)} videos of {found.path}; "
-            f"looked for {few(missing)}; there are features of {few(tuple(features), 5)}"
+            f"{features.path}: no features of any of the {counted(len(missing), 'video')} of "
+            f"{found.path}; looked for {few(missing)}; there are features of "
+            f"{few(tuple(features), 5)}"
         )
     rate = features.rate(data.rate, RATE_2019)
     present = tuple(dict.fromkeys(one.video for one in events))
@@ -291,7 +292,8 @@ def input_events(
     if not listed:
         if len(paths) != 1:
             raise DataError(
-                f"{len(paths)} files of features; name one, a folder of them, or files of events"
+                f"{counted(len(paths), 'file')} of features; name one, a folder of them, or files "
+                "of events"
             )
         features = FeatureFiles(paths[0], streams=data.streams)
         rate = features.rate(data.rate, RATE_2019)

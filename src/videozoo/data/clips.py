@@ -46,7 +46,7 @@ from videozoo.data.frames.views import (
     train_view,
 )
 from videozoo.data.loader import Batch, Numbers, VideoDataset, share_of
-from videozoo.errors import DataError, MisfitError, VideoError, few
+from videozoo.errors import DataError, MisfitError, VideoError, counted, few
 from videozoo.settings.clips import ClipData, ClipViews
 from videozoo.settings.shared import Part
 from videozoo.types import ClipShape
@@ -418,8 +418,8 @@ def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] 
     shown = few(f"{number} {name!r}" for number, name in enumerate(names))
     if num_classes is not None and len(names) != num_classes:
         raise DataError(
-            f"{path}: names {len(names)} classes ({shown}), and of the model's {num_classes} "
-            "only the numbers are known; name them in order with data.class_names"
+            f"{path}: names {counted(len(names), 'class')} ({shown}), and of the model's "
+            f"{num_classes} only the numbers are known; name them in order with data.class_names"
         )
     _log.warning(
         "%s: the names of the classes are not known, only their numbers; taken in the order of "

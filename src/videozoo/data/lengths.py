@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videozoo.data.text import of_video
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 
 TOLERANCE = 0.05
 """Relative difference between two lengths that gives no warning."""
@@ -110,8 +110,8 @@ def check_lengths(
     worst = max(apart, key=lambda video: apart[video])
     annotated, measured = lengths[worst]
     text = (
-        f"{source}: {len(apart)} of {len(lengths)} videos are longer or shorter there than by "
-        f"their features in {features}; worst is {worst}: {annotated:g} s annotated, "
+        f"{source}: {len(apart)} of {counted(len(lengths), 'video')} are longer or shorter there "
+        f"than by their features in {features}; worst is {worst}: {annotated:g} s annotated, "
         f"{measured:g} s by its features, {apart[worst]:.3g} times; are the annotations in frames, "
         "or of other videos?"
     )

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from videozoo.errors import DataError, MisfitError, few
+from videozoo.errors import DataError, MisfitError, counted, few
 
 MOST_REPLACEMENTS = 20
 """Tries in a row before data counts as unreadable."""
@@ -196,8 +196,8 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
         lost = self.missing
         if lost.names:
             raise DataError(
-                f"{lost.source}: {len(lost.names)} of {lost.total} videos have no features here: "
-                f"{few(lost.names)}; add them, or leave out --strict"
+                f"{lost.source}: {len(lost.names)} of {counted(lost.total, 'video')} have no "
+                f"features here: {few(lost.names)}; add them, or leave out --strict"
             )
 
     # Where an item is one of several views of a video:

@@ -30,7 +30,7 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet
 from videozoo.data.loader import Batch, Missing, VideoDataset
 from videozoo.data.text import as_text
-from videozoo.errors import ConfigError, DataError, MisfitError, few
+from videozoo.errors import ConfigError, DataError, MisfitError, counted, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, MomentData, WindowSettings
@@ -534,8 +534,8 @@ def _moments_of(
     missing = tuple(video for video in videos if video not in source)
     if len(missing) == len(videos):
         raise DataError(
-            f"{source.path}: no windows of any of the {len(missing)} videos of {path}; looked for "
-            f"{few(missing)}; there are windows of {few(tuple(source), 5)}"
+            f"{source.path}: no windows of any of the {counted(len(missing), 'video')} of {path}; "
+            f"looked for {few(missing)}; there are windows of {few(tuple(source), 5)}"
         )
     lengths = {} if data.lengths is None else read_lengths(data.lengths)
     notes = () if found is None else (*found.notes, *source.check_times(found))

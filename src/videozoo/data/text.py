@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from videozoo.data.files import not_read
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_text import read_text
 
@@ -130,7 +130,7 @@ def raise_all(path: Path, problems: Sequence[str]) -> None:
         raise DataError(problems[0])
     if problems:
         shown = few(problems, _MOST_LINES, between="\n  ")
-        raise DataError(f"{path}: {len(problems)} lines cannot be used:\n  {shown}")
+        raise DataError(f"{path}: {counted(len(problems), 'line')} cannot be used:\n  {shown}")
 
 
 T = TypeVar("T")

@@ -37,7 +37,7 @@ from videozoo.data.frames.preparation import Preparation
 from videozoo.encoders.base import Encoder, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
-from videozoo.errors import WeightsError
+from videozoo.errors import WeightsError, counted
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.weights.files import read_weights, sha256_of
 from videozoo.weights.fit import load_state
@@ -283,8 +283,8 @@ def weights_file() -> Path | None:
     found = sorted(path for folder in folders for path in folder.glob("efficientnet-lite0-*.pth"))
     if len(found) != 1:
         raise WeightsError(
-            f"{folders[0]}: holds {len(found)} files efficientnet-lite0-*.pth, expected 1; "
-            f"install it again: {INSTALL}"
+            f"{folders[0]}: holds {counted(len(found), 'file')} efficientnet-lite0-*.pth, expected "
+            f"1; install it again: {INSTALL}"
         )
     return found[0]
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from videozoo.commands import flag
 from videozoo.engine.settings import Precision, TrainSettings
-from videozoo.errors import RunError, brief
+from videozoo.errors import RunError, brief, counted
 
 Device = Literal["auto", "cpu", "cuda"] | str | torch.device
 """`cuda:N` is one GPU of several."""
@@ -135,7 +135,7 @@ def device_batch_size(settings: TrainSettings, num_processes: int) -> int:
     parts = num_processes * settings.gradient_accumulation
     share, rest = divmod(settings.batch_size, parts)
     if rest:
-        by = f"{num_processes} processes"
+        by = counted(num_processes, "process")
         if settings.gradient_accumulation > 1:
             by += f" x {settings.gradient_accumulation} parts (gradient_accumulation)"
         lower = settings.batch_size - rest
@@ -286,4 +286,4 @@ def _world_size() -> int:
 
 
 def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
+    return counted(count, "process")

@@ -47,7 +47,7 @@ from videozoo.engine.schedule import LearningRate, Schedule, counts_epochs
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop, has_stalled
 from videozoo.engine.waiting import DataWait
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 
 Batch = TypeVar("Batch")
 Counts = Mapping[str, "Tensor | float"]
@@ -289,12 +289,12 @@ class _Run(Generic[Batch]):
         moved = at.fit_to(batch_size=self.settings.batch_size, steps_in_epoch=self.steps_in_epoch)
         if moved and self.settings.schedule != "constant" and counts_epochs(self.settings):
             self.progress.say(
-                f"an epoch has {self.steps_in_epoch} steps, not {before} as before: the schedule "
-                f"of the learning rate goes on at the same share of the epochs"
+                f"an epoch has {self.steps_in_epoch} steps, not {before} as before: the "
+                "schedule of the learning rate goes on at the same share of the epochs"
             )
 
     def _where_it_goes_on(self) -> str:
-        done = f"{self.at.epoch} of {self.settings.epochs} epochs are done"
+        done = f"{self.at.epoch} of {counted(self.settings.epochs, 'epoch')} are done"
         if self._has_stalled():
             return f"nothing left to do: {done}, and {self._why_it_stops()}"
         if self._is_done():
@@ -310,7 +310,7 @@ class _Run(Generic[Batch]):
             return
         # another number of processes: not exactly repeatable
         self.progress.say(
-            f"saved by {len(processes)} process{'es' if len(processes) > 1 else ''}, going on with "
+            f"saved by {counted(len(processes), 'process')}, going on with "
             f"{self.accelerator.num_processes}: what is drawn at random is not what it would have "
             "been"
         )
@@ -551,7 +551,7 @@ class _Run(Generic[Batch]):
         best = self.at.best
         since = "" if best is None else f" on {metric(self.best.name, best)}"
         return (
-            f"{self.best.name} has not improved{since} for {epochs} epochs "
+            f"{self.best.name} has not improved{since} for {counted(epochs, 'epoch')} "
             f"(early_stop_epochs: {self.settings.early_stop_epochs})"
         )
 

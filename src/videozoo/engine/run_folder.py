@@ -25,7 +25,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from videozoo.commands import flag
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import sync, written_aside
 
@@ -331,8 +331,7 @@ def _what_is_held(path: Path) -> str:
     if not found:
         return ""
     epochs = len(list(path.rglob(f"{_WEIGHTS}/epoch_*.safetensors")))  # of both stages, too
-    plural = "s" if epochs != 1 else ""
-    return f"a run ({epochs} saved epoch{plural}; {', '.join(found)})"
+    return f"a run ({counted(epochs, 'saved epoch')}; {', '.join(found)})"
 
 
 def _free_name(path: Path) -> Path:

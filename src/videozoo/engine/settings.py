@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from videozoo.errors import counted
 from videozoo.settings.mistakes import mistakes_of
 from videozoo.types import Settings
 
@@ -133,7 +134,8 @@ class TrainSettings(Settings):
             )
         if self.warmup_epochs > self.epochs:
             wrong.append(
-                f"warmup_epochs: {self.warmup_epochs:g} is more than the {self.epochs} epochs "
+                f"warmup_epochs: {self.warmup_epochs:g} is more than the "
+                f"{counted(self.epochs, 'epoch')} "
                 "of the run"
             )
         return wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 from videozoo.commands import flag
 from videozoo.engine.checkpoint import Position
 from videozoo.engine.settings import TrainSettings
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 
 
 def check_early_stop(settings: TrainSettings, *, validates: bool) -> None:
@@ -18,7 +18,8 @@ def check_early_stop(settings: TrainSettings, *, validates: bool) -> None:
         raise RunError(
             f"train.early_stop_epochs is {settings.early_stop_epochs}, but nothing is validated "
             "from which to tell: name videos to validate with (data.val) and validate "
-            f"at least once in the {settings.epochs} epochs ({flag('--valid-interval')}), or leave "
+            f"at least once in the {counted(settings.epochs, 'epoch')} "
+            f"({flag('--valid-interval')}), or leave "
             "early_stop_epochs empty"
         )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 from videozoo.metrics.calibration import ConfidenceBin, expected_calibration_error
 from videozoo.safe_names import NAMES, shown
 
@@ -251,7 +251,7 @@ def reliability_svg(reliability: Reliability) -> str:
     error = expected_calibration_error(reliability.bins)
     said = "; ".join(
         f"{100 * each.confidence:.0f} % sure, {100 * each.accuracy:.0f} % right "
-        f"({each.total} videos)"
+        f"({counted(each.total, 'video')})"
         for each in seen
     )
     with _page_style():

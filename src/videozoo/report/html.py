@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo import __version__
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 from videozoo.report.charts import (
     Confusion,
     Panel,
@@ -299,7 +299,7 @@ def _card(card: PredictionCard) -> str:
         _score(card, place, name, score) for place, (name, score) in enumerate(card.top)
     )
     note = f'<p class="hint">{escape(card.note)}</p>' if card.note else ""
-    alt = escape(f"{count} frames of {card.name}, in order from left to right")
+    alt = escape(f"{counted(count, 'frame')} of {card.name}, in order from left to right")
     return (
         f'<article class="card video" style="--count:{count};--aspect:{aspect:.4f};'
         f'--frames:url({picture})">'

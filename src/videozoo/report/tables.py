@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from videozoo.errors import counted
 from videozoo.safe_names import shown
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
     if len(seen) > most:
         # of equally bad classes, those with more videos first: they are surer
         shown = sorted(seen, key=lambda row: (row.accuracy, -row.total))[:most]
-        title = f"The {most} worst of {len(seen)} classes"
+        title = f"The {most} worst of {counted(len(seen), 'class')}"
     table = Table(title=title, title_justify="left")
     table.add_column("class", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("videos", justify="right")
@@ -128,7 +129,7 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
         )
     if len(seen) < len(classes):
         missing = len(classes) - len(seen)
-        table.caption = f"{missing} of {len(classes)} classes have no videos here"
+        table.caption = f"{missing} of {counted(len(classes), 'class')} have no videos here"
         table.caption_justify = "left"
     return table
 

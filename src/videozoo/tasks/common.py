@@ -23,7 +23,7 @@ from rich.progress import (
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.clips import class_names
-from videozoo.errors import ConfigError, RunError
+from videozoo.errors import ConfigError, RunError, counted
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
 from videozoo.settings.clips import ClipData
@@ -69,7 +69,7 @@ def configured_class_names(config: RunConfig) -> list[str] | None:
     if names is not None and len(names) != config.model.num_classes:
         where = data.class_names or data.train
         raise ConfigError(
-            f"{where}: names {len(names)} classes, but model.num_classes is "
+            f"{where}: names {counted(len(names), 'class')}, but model.num_classes is "
             f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"
         )
     return names

@@ -28,7 +28,7 @@ from typing import Any, Literal, cast
 
 from videozoo import __version__
 from videozoo.data.frames.pool import Outcome, run_apart
-from videozoo.errors import DataError, RunError, VideozooError
+from videozoo.errors import DataError, RunError, VideozooError, counted
 from videozoo.safe_names import shown
 from videozoo.weights.cache import cache_folder
 
@@ -655,5 +655,5 @@ def _describe_weights(text: str) -> str:
     module = build_trained(trained)
     count = sum(parameter.numel() for parameter in module.parameters())
     classes = getattr(trained.config.model, "num_classes", None)
-    told = "" if classes is None else f" {classes} classes,"
+    told = "" if classes is None else f" {counted(classes, 'class')},"
     return f"{trained.config.name},{told} {count / 1e6:.1f} M parameters; they fit"

@@ -45,7 +45,7 @@ from videozoo.data.frames.video import count_frames, open_video
 from videozoo.data.frames.views import eval_plan
 from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
 from videozoo.engine.devices import make_accelerator, use_channels_last
-from videozoo.errors import ConfigError, DataError, UsageError, WeightsError, few
+from videozoo.errors import ConfigError, DataError, UsageError, WeightsError, counted, few
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.tasks.building import build
@@ -375,8 +375,9 @@ def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> lis
         videos.append(_Video(entry.path, video_name(entry.path), found))
     if labels is not None and videos and all(video.labels is None for video in videos):
         raise DataError(
-            f"{labels.path}: mentions none of the {len(videos)} videos, e.g. {videos[0].path}; "
-            "paths are compared as from here and from beside the file, then names"
+            f"{labels.path}: mentions none of the {counted(len(videos), 'video')}, e.g. "
+            f"{videos[0].path}; paths are compared as from here and from beside the file, then "
+            "names"
         )
     return videos
 
@@ -440,7 +441,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     missing = _not_done(videos, folder, say)
     without = sum(video.labels is None for video in videos)
     if labels is not None and without:
-        say(f"note: {without} of {len(videos)} videos have no label in {labels.path}")
+        say(f"note: {without} of {counted(len(videos), 'video')} have no label in {labels.path}")
     try:
         result = _run(extractor, folder, missing, request, accelerator)
     except BaseException:
@@ -573,14 +574,14 @@ def _summary(
     """What was done, and the commands to run next."""
     speed = result.video_seconds / max(result.wall_seconds, 1e-9)
     lines = [
-        f"{extractor.facts['title']}: {result.videos} videos, {result.vectors} vectors of "
-        f"{extractor.dim}, {request.rate:g} per second; {result.video_seconds:.0f} s of video in "
-        f"{result.wall_seconds:.1f} s ({speed:.1f} s per second)"
+        f"{extractor.facts['title']}: {counted(result.videos, 'video')}, {result.vectors} vectors "
+        f"of {extractor.dim}, {request.rate:g} per second; {result.video_seconds:.0f} s of video "
+        f"in {result.wall_seconds:.1f} s ({speed:.1f} s per second)"
     ]
     if result.kept or result.skipped:
         lines.append(f"{result.kept} done before, {len(result.skipped)} skipped")
     lines.append(
-        f"written: {request.output} ({num_held} videos, {request.format}, fingerprint "
+        f"written: {request.output} ({counted(num_held, 'video')}, {request.format}, fingerprint "
         f"{extractor.fingerprint})"
     )
     if not num_held:

@@ -30,7 +30,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import make_schedule, steps_per_epoch
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop
-from videozoo.errors import few
+from videozoo.errors import counted, few
 from videozoo.settings.segments import AnnotatedData
 from videozoo.tasks.building import build
 from videozoo.tasks.common import say_if_learnt_from, speaker
@@ -146,8 +146,8 @@ def say_shared(
     shared = [video for video in checked if video in known]
     if shared:
         say(
-            f"note: {len(shared):,} of the {len(checked):,} videos to check with are also learnt "
-            f"from, so that scores say little about new ones: {few(shared)}"
+            f"note: {len(shared):,} of the {counted(len(checked), 'video')} to check with are also "
+            f"learnt from, so that scores say little about new ones: {few(shared)}"
         )
 
 
@@ -287,7 +287,7 @@ def _opening_line(
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
         f"{plan.num_train} {plan.items} to learn from, {checked}; "
-        f"{config.train.epochs} {'epoch' if config.train.epochs == 1 else 'epochs'} of "
+        f"{counted(config.train.epochs, 'epoch')} of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )
 
@@ -295,7 +295,7 @@ def _opening_line(
 def _classes(config: RunConfig) -> str:
     """How many classes it tells apart; nothing for models without any."""
     classes = getattr(config.model, "num_classes", None)
-    return "" if classes is None else f", {classes} classes"
+    return "" if classes is None else f", {counted(classes, 'class')}"
 
 
 def _rate_line(settings: TrainSettings) -> str:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from videozoo.config import RunConfig, from_layers, load_config, override_layers
-from videozoo.errors import ConfigError, RunError
+from videozoo.errors import ConfigError, RunError, counted
 from videozoo.models import model_name, model_summary, own_fault
 from videozoo.report.tables import percent, plain
 from videozoo.tasks.building import build, outline
@@ -238,7 +238,7 @@ class _Sample:
                 steps = shape.num_frames or config.data.max_frames or 300
                 dims = tuple(stream.dim for stream in shape.streams)
                 named = ", ".join(f"{stream.name} {stream.dim}" for stream in shape.streams)
-                return cls(f"{steps} frames of features ({named})", steps, dims=dims)
+                return cls(f"{counted(steps, 'frame')} of features ({named})", steps, dims=dims)
             case Localisation():
                 shape = task.sequence_shape(model)
                 size = shape.feature_dim, shape.num_steps
@@ -431,7 +431,7 @@ def show(cost: Cost, console: Console) -> None:
 
 def _cost_table(cost: Cost) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    steps = f"{cost.steps} steps of {cost.macs / cost.steps / 1e9:.3g}"
+    steps = f"{counted(cost.steps, 'step')} of {cost.macs / cost.steps / 1e9:.3g}"
     rows = [
         ("parameters", f"{cost.parameters / 1e6:.2f} M"),
         ("weights file", f"about {_megabytes(cost.weights_bytes)}"),

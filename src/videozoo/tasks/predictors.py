@@ -20,7 +20,7 @@ from videozoo.commands import words_for_python
 from videozoo.config import RunConfig
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.video import FrameArray, VideoReader
-from videozoo.errors import ConfigError, DataError, UsageError
+from videozoo.errors import ConfigError, DataError, UsageError, counted
 from videozoo.results import Result
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import ConfigSource, ExportRequest
@@ -122,7 +122,7 @@ class Predictor(ABC):
         return export_trained(self._trained, request)
 
     def __repr__(self) -> str:
-        classes = f", {len(self.class_names)} classes" if self.class_names else ""
+        classes = f", {counted(len(self.class_names), 'class')}" if self.class_names else ""
         title = self.config.spec.title
         return f"{type(self).__name__}({title}{classes}, from '{self._trained.path}')"
 

@@ -18,7 +18,7 @@ from videozoo.data.features.packs import MANIFEST
 from videozoo.data.features.record_formats import expand_records, find_records
 from videozoo.data.loader import num_cores
 from videozoo.data.record_survey import SEGMENTS_IGNORED
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 from videozoo.tasks.next_steps import train_tagger
 
 
@@ -98,8 +98,8 @@ def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepa
     _say(result, request, out)
     if failed:
         raise DataError(
-            f"{len(failed)} of {len(todo)} files could not be converted (the others were):\n  "
-            + few((why for _, why in sorted(failed.items())), between="\n  ")
+            f"{len(failed)} of {counted(len(todo), 'file')} could not be converted (the others "
+            "were):\n  " + few((why for _, why in sorted(failed.items())), between="\n  ")
         )
     return result
 
@@ -156,9 +156,9 @@ def _bar(total: int, out: Console) -> Generator[Callable[[], None]]:
 
 def _say(result: Prepared, request: PrepareRequest, out: Console) -> None:
     before = f" ({result.already_there} were there already)" if result.already_there else ""
-    lines = [f"{result.videos} videos in {result.files} files{before}: {request.output}"]
+    lines = [f"{counted(result.videos, 'video')} in {result.files} files{before}: {request.output}"]
     if result.skipped:
-        lines.append(f"{len(result.skipped)} records could not be used, such as:")
+        lines.append(f"{counted(len(result.skipped), 'record')} could not be used, such as:")
         lines.append(f"  {result.skipped[0]}")
     if result.segment_rated:
         lines.append(f"note: {result.segment_rated} videos: {SEGMENTS_IGNORED}, and written")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from videozoo import resnet_names
 from videozoo.config import RunConfig
 from videozoo.engine.devices import keep_random_state
-from videozoo.errors import WeightsError, few
+from videozoo.errors import WeightsError, counted, few
 from videozoo.models import same_model
 from videozoo.tasks.loading import (
     default_weights,
@@ -273,7 +273,7 @@ def _from_paddle(module: nn.Module, config: RunConfig, drop: Sequence[str], path
         some = ", ".join(list(arrays)[:4])
         expected = f"; expected a ResNet of depth {resnet.depth(config.model)}" if resnet else ""
         raise WeightsError(
-            f"{path}: none of its {len(arrays)} parameters ({some}, ...) has a place in "
+            f"{path}: none of its {counted(len(arrays), 'parameter')} ({some}, ...) has a place in "
             f"{config.name}{expected}"
         )
     names = {ours: place.name for ours, place in places.items()}

@@ -223,8 +223,8 @@ def _try_proposal_scorer(trial: _Trial, task: ProposalScoring) -> None:
     low, high = (float(each.detach()) for each in scores.aminmax())
     if low < 0 or high > 1:
         raise ConfigError(
-            f"{trial.name}: returned scores from {low:g} to {high:g}, expected 0 to 1, as a sigmoid "
-            "gives them"
+            f"{trial.name}: returned scores from {low:g} to {high:g}, expected 0 to 1, as a "
+            "sigmoid gives them"
         )
     tious = trial.zeros(_VIDEOS, _PROPOSALS)
     tious[:, 0] = 1

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from videozoo.config import RunConfig, from_layers, override_layers
 from videozoo.engine.devices import keep_random_state
-from videozoo.errors import ConfigError, UsageError, WeightsError, few
+from videozoo.errors import ConfigError, UsageError, WeightsError, counted, few
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
@@ -131,8 +131,8 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
     except OSError as error:
         raise WeightsError(f"{out}: cannot be written: {error.strerror}") from None
     classes = getattr(config.model, "num_classes", None)
-    of = f"{config.name}, {classes} classes" if classes else config.name
-    return f"{out}: {of}, {len(state)} tensors; read back, bit for bit the same"
+    of = f"{config.name}, {counted(classes, 'class')}" if classes else config.name
+    return f"{out}: {of}, {counted(len(state), 'tensor')}; read back, bit for bit the same"
 
 
 def guess_models(names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -177,7 +177,7 @@ def _content(path: Path) -> _Content:
     state, _ = read_weights(path)
     tensors = {name: _shape(tensor) for name, tensor in state.items()}
     if (net := recognise(state)) is not None:
-        classes = f", {net.num_classes} classes" if net.num_classes else ", no classifier"
+        classes = f", {counted(net.num_classes, 'class')}" if net.num_classes else ", no classifier"
         return _Content(_KINDS[kind], tensors, f"torchvision {net.title}{classes} (for --pretrain)")
     return _Content(_KINDS[kind], tensors, _as_models(state))
 
@@ -198,7 +198,7 @@ def _described(metadata: Mapping[str, Any]) -> Iterator[str]:
     named = metadata.get("class_names") or []
     some = f": {few(named)}" if named else ""
     if model:
-        yield f"model    {model}" + (f", {classes} classes{some}" if classes else "")
+        yield f"model    {model}" + (f", {counted(classes, 'class')}{some}" if classes else "")
     for section, values in config.items() if isinstance(config, dict) else ():
         shown = yaml.safe_dump(values, default_flow_style=True, width=10_000, sort_keys=False)
         yield f"{section:<8} {shown.strip()}"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from videozoo.errors import WeightsError, few
+from videozoo.errors import WeightsError, counted, few
 from videozoo.types import PaddleName
 
 _COUNTER = "num_batches_tracked"  # which no other library keeps
@@ -42,7 +42,7 @@ class LoadReport:
         >>> LoadReport(loaded=("a", "b"), dropped=("head.weight",)).describe()
         '2 tensors loaded, 1 kept fresh (head.weight)'
         """
-        text = f"{len(self.loaded)} tensors loaded"
+        text = f"{counted(len(self.loaded), 'tensor')} loaded"
         fresh = (*self.dropped, *self.missing)
         if fresh:
             text += f", {len(fresh)} kept fresh ({few(fresh)})"

@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.errors import DataError, WeightsError
+from videozoo.errors import DataError, WeightsError, counted
 from videozoo.safe_pickle import RefusedError, check_elements, load_pickle
 from videozoo.weights.files import find_weights, sniff
 from videozoo.weights.whole_files import written_aside
@@ -134,7 +134,7 @@ def _read_folder(path: Path) -> Arrays:
 def _only_record(file: Path) -> NDArray[Any]:
     records = list(_records(file))
     if len(records) != 1:
-        raise WeightsError(f"{file}: holds {len(records)} parameters, expected one")
+        raise WeightsError(f"{file}: holds {counted(len(records), 'parameter')}, expected one")
     return records[0]
 
 
@@ -151,13 +151,13 @@ def _read_combined(path: Path, names: Collection[str] | None) -> Arrays:
     records = read_records(path)
     if names is None:
         raise WeightsError(
-            f"{path}: {len(records)} parameters without names; which model are they of?"
+            f"{path}: {counted(len(records), 'parameter')} without names; which model are they of?"
         )
     ordered = sorted(set(names), key=str.encode)
     if len(ordered) != len(records):
         raise WeightsError(
-            f"{path}: holds {len(records)} parameters, and the model has {len(ordered)}; "
-            "is it of another model, or of the same with other settings?"
+            f"{path}: holds {counted(len(records), 'parameter')}, and the model has "
+            f"{len(ordered)}; is it of another model, or of the same with other settings?"
         )
     return dict(zip(ordered, records, strict=True))
 

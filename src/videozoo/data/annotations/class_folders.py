@@ -20,7 +20,7 @@ from videozoo.data.files import (
     walk,
 )
 from videozoo.data.text import integer
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 
 FolderPart = Literal["train", "val", "test", "all"]
 
@@ -323,7 +323,7 @@ def _check_classes(
         )
     if num_classes is not None and len(names) > num_classes:
         raise DataError(
-            f"{folder}: {len(names)} classes, but the model has {num_classes}; "
+            f"{folder}: {counted(len(names), 'class')}, but the model has {num_classes}; "
             f"set model.num_classes={len(names)}"
         )
     if not any(paths for _, classes in found for paths in classes.values()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data.text import Table, integer, json_of, text_of
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -92,8 +92,8 @@ def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | 
             highest = max(number for number, _ in pairs)
             if some is lines and highest < 2 * len(pairs):
                 raise DataError(
-                    f"{path}: {len(pairs)} classes are numbered up to {highest}; expected the "
-                    "numbers 0, 1, 2, ... without gaps, or names alone"
+                    f"{path}: {counted(len(pairs), 'class')} are numbered up to {highest}; "
+                    "expected the numbers 0, 1, 2, ... without gaps, or names alone"
                 )
     return list(lines), None
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from videozoo.data.annotations.list_formats import Row, has_more_columns, list_rows, may_be_name
 from videozoo.data.text import integer
-from videozoo.errors import DataError, brief, few
+from videozoo.errors import DataError, brief, counted, few
 
 UNKNOWN = -1
 """Label of a video whose class is not known."""
@@ -81,7 +81,7 @@ def find_first_label(
     note = f"{path}: labels run from {low} to {high}, taken to start at 1"
     if num_classes is not None and high >= num_classes:
         is_one = (low, high) == (1, num_classes)
-        return (1, f"{note}: there are {num_classes} classes") if is_one else (0, "")
+        return (1, f"{note}: there are {counted(num_classes, 'class')}") if is_one else (0, "")
     place = {name: number for number, name in enumerate(class_names or ())}
     shifts = {
         label - place[folder]
@@ -191,7 +191,7 @@ def with_folder_names(
         return named
     hint = "if the folders are named as classes, name the classes (data.class_names)"
     if class_names:
-        hint = f"no folder in its path is named as one of the {len(class_names)} classes"
+        hint = f"no folder in its path is named as one of the {counted(len(class_names), 'class')}"
     elif has_more_columns(lacking.path) or not Path(lacking.path).suffix:
         hint = "one video per line"
     got = f"expected 'PATH LABEL', got {brief(lacking.text)}"

@@ -28,7 +28,7 @@ from videozoo.data.text import (
     of_video,
     text_of,
 )
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 from videozoo.settings.segments import BadSegments
 
 AMBIGUOUS = "Ambiguous"
@@ -230,7 +230,7 @@ def read_annotations(
     if left_out:
         total = sum(len(video.instances) for video in videos)
         shown = few((text.removeprefix(f"{path}: ") for text in left_out), 3, between="; ")
-        warn(f"{path}: {len(left_out)} of {total} segments are left out: {shown}")
+        warn(f"{path}: {len(left_out)} of {counted(total, 'segment')} are left out: {shown}")
     ordered = tuple(found[name] for name in sorted(found))
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
@@ -274,8 +274,8 @@ def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[st
     no_subset = [one.video for one in videos if one.subset is None]
     if no_subset and len(no_subset) < len(videos):
         yield (
-            f"{len(no_subset)} of {len(videos)} videos have no subset, unlike the others, and are "
-            f"in no part: {few(no_subset)}"
+            f"{len(no_subset)} of {counted(len(videos), 'video')} have no subset, unlike the "
+            f"others, and are in no part: {few(no_subset)}"
         )
     spelt = Counter(name.casefold() for name in names)
     alike = [name for name in names if spelt[name.casefold()] > 1]

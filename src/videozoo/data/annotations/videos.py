@@ -34,7 +34,7 @@ from videozoo.data.files import (
     walk,
 )
 from videozoo.data.text import raise_all
-from videozoo.errors import DataError, brief
+from videozoo.errors import DataError, brief, counted
 
 LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
@@ -126,7 +126,8 @@ def read_list(
             problems.insert(0, f"{path}: {len(names)} classes, but the model has {num_classes}")
         if not problems and not entries:
             raise DataError(
-                f"{path}: none of its {len(lines)} videos is under {root or path.parent}; expected "
+                f"{path}: none of its {counted(len(lines), 'video')} is under "
+                f"{root or path.parent}; expected "
                 f"files such as {lines[0].problem}; set data.root to their folder"
             )
     elif absent and missing == "error":
@@ -422,8 +423,8 @@ def check_frames(
     if 2 * len(far) > len(compared):
         where, entry, listed, count = far[0]
         raise DataError(
-            f"{where}: {entry.name!r} has {count} frames, and the number after it is {listed}; "
-            f"{_EXPECTED}, one class per video"
+            f"{where}: {entry.name!r} has {counted(count, 'frame')}, and the number after it is "
+            f"{listed}; {_EXPECTED}, one class per video"
         )
     other = [row for row in compared if row[2] != row[3]]
     if other:

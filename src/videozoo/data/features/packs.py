@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.features.records import DTYPES, Facts, FeatureRecord, checked_record, fingerprint
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 from videozoo.safe_json import parse_json
 from videozoo.safe_npy import map_npy
 from videozoo.safe_write import sync
@@ -61,7 +61,8 @@ class PackFile:
         self._ends = ends
         if len(ends) != self._count:
             raise DataError(
-                f"{path / _VIDEOS}: {len(ends)} lines, but {MANIFEST} counts {self._count} videos; "
+                f"{path / _VIDEOS}: {counted(len(ends), 'line')}, but {MANIFEST} counts "
+                f"{counted(self._count, 'video')}; "
                 "is the pack complete?"
             )
         self._mapped()

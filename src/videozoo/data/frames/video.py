@@ -34,7 +34,7 @@ from PIL import Image
 
 from videozoo.data.files import IMAGE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.data.frames._bitstream import StreamIndex, index_stream
-from videozoo.errors import DataError, VideoError
+from videozoo.errors import DataError, VideoError, counted
 from videozoo.safe_pickle import load_pickle
 
 if TYPE_CHECKING:
@@ -474,12 +474,13 @@ class VideoFile(_Reader):
             except FFmpegError as error:
                 num_refused += 1
                 self.damage = (
-                    f"{num_refused} of {self._num_packets} packets do not decode ({error.strerror})"
+                    f"{num_refused} of {counted(self._num_packets, 'packet')} do not decode "
+                    f"({error.strerror})"
                 )
                 continue
             num_damaged += sum(frame.is_corrupt for frame in frames)
             if num_damaged and not num_refused:
-                self.damage = f"{num_damaged} of {self._num_packets} frames are damaged"
+                self.damage = f"{num_damaged} of {counted(self._num_packets, 'frame')} are damaged"
             yield from frames
 
     def _fetch(self, numbers: set[int] | None) -> Iterator[VideoPacket]:
@@ -514,7 +515,7 @@ class VideoFile(_Reader):
                 "is it the first part of a stream in parts?"
             )
         return (
-            f"{self.path}: none of its {self._num_packets} packets gives a frame "
+            f"{self.path}: none of its {counted(self._num_packets, 'packet')} gives a frame "
             f"({self._coder_name}{'; ' + self.damage if self.damage else ''}); "
             "is it encrypted or damaged?"
         )

@@ -25,7 +25,7 @@ from videozoo.data.frames import transforms
 from videozoo.data.frames.transforms import Frames
 from videozoo.data.frames.video import VideoReader
 from videozoo.data.frames.views import ViewPlan
-from videozoo.errors import VideoError
+from videozoo.errors import VideoError, counted
 
 _SLACK_SECONDS = 1e-3
 """A frame that begins so little after a moment is the frame of that moment: some containers round
@@ -176,7 +176,8 @@ def read_windows(
             break
     if done < len(numbers):
         raise VideoError(
-            f"{name}: damaged: of {len(wanted)} frames that it describes, {num_frames} came out"
+            f"{name}: damaged: of {counted(len(wanted), 'frame')} that it describes, {num_frames} "
+            "came out"
         )
     if batch:
         yield np.stack(batch)

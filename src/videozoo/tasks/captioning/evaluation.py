@@ -20,7 +20,7 @@ from videozoo.data.captions import (
     count_unknown,
     load_events,
 )
-from videozoo.errors import DataError, RunError
+from videozoo.errors import DataError, RunError, counted
 from videozoo.metrics.captions import (
     Meteor,
     TimedCaption,
@@ -53,7 +53,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
     _refuse_other_videos(events, config)
     unknown = count_unknown(events.events, vocabulary)
     model = job.model(caption_model)
-    job.say(f"{config.spec.title}: {len(events)} events of {events.path}")
+    job.say(f"{config.spec.title}: {counted(len(events), 'event')} of {events.path}")
     started = time.monotonic()
     described = describe(
         model,
@@ -166,9 +166,9 @@ def _refuse_other_videos(events: CaptionEvents, config: RunConfig) -> None:
     for file in _references(config):
         if not described & set(file.videos):
             raise DataError(
-                f"{file.path}: says nothing of the {len(described)} videos of {events.path}; it "
-                f"has {', '.join(file.videos[:_MOST_SHOWN])}; name what people say of the same "
-                "videos (data.references)"
+                f"{file.path}: says nothing of the {counted(len(described), 'video')} of "
+                f"{events.path}; it has {', '.join(file.videos[:_MOST_SHOWN])}; name what people "
+                "say of the same videos (data.references)"
             )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
 from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.errors import DataError, UsageError, few
+from videozoo.errors import DataError, UsageError, counted, few
 from videozoo.results import Caption, VideoCaptions
 from videozoo.tasks.captioning.prediction import events_of
 from videozoo.tasks.captioning.scoring import (
@@ -140,7 +140,7 @@ class Captioner(Predictor):
             records = as_records(group, streams=streams, first=first, extractor=extractor)
             return FeatureFiles(records, streams=streams), names_of(records)
         if len(group) != 1:
-            raise UsageError(f"{len(group)} paths; with events name one file or folder")
+            raise UsageError(f"{counted(len(group), 'path')}; with events name one file or folder")
         files = FeatureFiles(Path(group[0]), streams=streams)
         return files, list(files)
 

@@ -24,7 +24,7 @@ from videozoo.data.captions import (
     read_vocabulary,
 )
 from videozoo.data.loader import EvalLoader
-from videozoo.errors import ConfigError, DataError
+from videozoo.errors import ConfigError, DataError, counted
 from videozoo.ops.beam_search import Hypothesis
 from videozoo.ops.sentences import Caption, sentence_of
 from videozoo.settings.captions import CaptionViews
@@ -225,8 +225,8 @@ def trained_vocabulary(trained: Trained) -> Vocabulary:
         asked = trained.config.origins.get("data.vocabulary", "").startswith("--")
         if asked and path is not None and read_vocabulary(path).words != learnt.words:
             raise DataError(
-                f"{path}: not the {len(learnt)} words that {trained.path} was trained with; leave "
-                "data.vocabulary out: the weights hold their words"
+                f"{path}: not the {counted(len(learnt), 'word')} that {trained.path} was trained "
+                "with; leave data.vocabulary out: the weights hold their words"
             )
         return learnt
     if path is None:
@@ -273,8 +273,8 @@ def sized(config: RunConfig, vocabulary: Vocabulary, source: str) -> RunConfig:
     size = config.model.vocabulary_size
     if asked and size != len(vocabulary):
         raise ConfigError(
-            f"{source}: {len(vocabulary)} words, but model.vocabulary_size is {size}; make them "
-            f"agree (--set model.vocabulary_size={len(vocabulary)}), or leave the key out"
+            f"{source}: {counted(len(vocabulary), 'word')}, but model.vocabulary_size is {size}; "
+            f"make them agree (--set model.vocabulary_size={len(vocabulary)}), or leave the key out"
         )
     changed = config.replace(source, {"model.vocabulary_size": len(vocabulary)})
     return replace(changed, origins=config.origins)  # the user did not set it

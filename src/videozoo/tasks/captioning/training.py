@@ -13,7 +13,7 @@ from videozoo.data.captions import (
     load_events,
 )
 from videozoo.engine.loop import Best
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 from videozoo.ops.sentences import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
 from videozoo.tasks.features import refuse_other_features
@@ -35,8 +35,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
     if unknown.total and unknown.unknown == unknown.total:
         source = data.vocabulary or f"data.min_word_count={data.min_word_count}"
         raise DataError(
-            f"{events.path}: none of its {unknown.total:,} words is in the vocabulary ({source}), "
-            "so that there is nothing to learn; take another vocabulary, or a smaller "
+            f"{events.path}: none of its {counted(unknown.total, 'word')} is in the vocabulary "
+            f"({source}), so that there is nothing to learn; take another vocabulary, or a smaller "
             "data.min_word_count"
         )
     if unknown.note:
@@ -93,7 +93,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         total = sum(count for _, count in parts)
         return {"loss": sum(value for value, _ in parts) / total} if total else {}
 
-    say(f"vocabulary: {len(vocabulary):,} words")
+    say(f"vocabulary: {counted(len(vocabulary), 'word')}")
     return TrainingPlan(
         config=config,
         batches=batches,

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.data.frames.check import FactCache, check_files, content_hashes
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 from videozoo.tasks.check_data.output import json_lines, say, show, verdict, write_good, write_lines
 from videozoo.tasks.check_data.parts import CheckRequest, Item, Part, find_parts, path_key
 from videozoo.tasks.check_data.result import CheckResult, check_labels, compare, find_notes
@@ -50,7 +50,7 @@ def run(request: CheckRequest, *, console: Console | None = None) -> CheckResult
         say(out, f"everything, file by file: {request.json_path}")
     if request.write_good is not None:
         num_written, remarks = write_good(request.write_good, result)
-        say(out, f"{request.write_good}: {num_written} videos that can be used")
+        say(out, f"{request.write_good}: {counted(num_written, 'video')} that can be used")
         for remark in remarks:
             say(out, f"  {remark}")
     num_bad, problems = len(result.bad), result.problems

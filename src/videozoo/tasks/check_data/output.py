@@ -16,7 +16,7 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
-from videozoo.errors import RunError
+from videozoo.errors import RunError, counted
 from videozoo.report.tables import check_counts_table, check_parts_table, check_spread_table, plain
 from videozoo.safe_write import written_aside
 from videozoo.tasks.check_data.parts import CheckRequest, Item, Part, path_key
@@ -25,7 +25,6 @@ from videozoo.tasks.check_data.result import (
     all_labels,
     class_counts,
     class_name,
-    counted,
 )
 
 _MOST_SHOWN = 5

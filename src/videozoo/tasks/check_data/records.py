@@ -16,11 +16,10 @@ from videozoo.data.features.record_formats import find_records, holds_records
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.data.tags import load_records
-from videozoo.errors import DataError, RunError, UsageError
+from videozoo.errors import DataError, RunError, UsageError, counted
 from videozoo.safe_write import written_aside
 from videozoo.tasks.check_data.output import say
 from videozoo.tasks.check_data.parts import CheckRequest
-from videozoo.tasks.check_data.result import counted
 from videozoo.types import FeatureShape, Tagging
 
 _MOST_SHOWN = 5
@@ -111,10 +110,10 @@ def _notes(seen: Survey, needs: _Needs) -> list[str]:
         notes.append(f"{seen.segment_rated:,} of {seen.looked_at:,} records: {SEGMENTS_IGNORED}")
     unlabelled = seen.looked_at - seen.labelled
     if unlabelled:
-        notes.append(f"{unlabelled:,} of {seen.looked_at:,} records have no label")
+        notes.append(f"{unlabelled:,} of {counted(seen.looked_at, 'record')} have no label")
     never = sum(not seen.counts[label] for label in range(needs.num_classes or 0))
     if never and seen.labelled:
-        notes.append(f"{never:,} of {needs.num_classes:,} classes are on no record")
+        notes.append(f"{never:,} of {counted(needs.num_classes or 0, 'class')} are on no record")
     if len(seen.counts) == 1:
         notes.append(f"all labels are of one class, {next(iter(seen.counts))}")
     if len(seen.streams) > 1 and any(n != seen.looked_at for n in seen.streams.values()):

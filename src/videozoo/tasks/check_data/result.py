@@ -12,7 +12,7 @@ from typing import Any
 
 from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
-from videozoo.errors import few
+from videozoo.errors import counted, few
 from videozoo.tasks.check_data.parts import Item, Part, path_key
 from videozoo.tasks.classification.lengths import LONG_SECONDS, length
 
@@ -102,7 +102,7 @@ def check_labels(part: Part, result: CheckResult) -> None:
     low, high = min(label for label, _ in labelled), max(label for label, _ in labelled)
     problem = f"{where}: label {label}, expected 0 to {count - 1}"
     if len(wrong) > 1:
-        problem += f" ({len(wrong)} videos; labels run from {low} to {high})"
+        problem += f" ({counted(len(wrong), 'video')}; labels run from {low} to {high})"
     if low == 1 and high == count:
         problem += "; labels start at 0: subtract 1 from all"
     elif part.num_classes is not None and high >= part.num_classes:
@@ -156,7 +156,8 @@ def find_notes(result: CheckResult, frames_needed: int) -> list[str]:
         short = [report for report in readable if (report.num_frames or 0) < frames_needed]
         if short:
             notes.append(
-                f"{counted(len(short), 'video')} shorter than a clip ({frames_needed} frames); "
+                f"{counted(len(short), 'video')} shorter than a clip "
+                f"({counted(frames_needed, 'frame')}); "
                 f"frames are repeated: {few((report.path.name for report in short), 2)}"
             )
     absent = sum(
@@ -288,12 +289,3 @@ def _lengths(parts: Iterable[Part], result: CheckResult) -> dict[str, float]:
         for item, report in reports
         if report.is_readable and report.seconds
     }
-
-
-def counted(count: int, word: str) -> str:
-    """A count with its noun, in the plural where needed.
-
-    >>> counted(1, "video"), counted(1200, "video")
-    ('1 video', '1,200 videos')
-    """
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

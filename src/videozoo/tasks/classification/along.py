@@ -31,7 +31,7 @@ from videozoo.data.annotations.videos import ClipEntry, videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import eval_plan
 from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
@@ -204,7 +204,7 @@ def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoS
     score = replace(job, config=config).model(scorer_of)
     scorer, names = open_scorer(job.trained, config, score), names_of_classes(job.trained, config)
     job.note(_remarks(scorer, views, job.trained))
-    job.say(f"{config.spec.title}: {len(entries)} videos, {_plan_line(scorer)}")
+    job.say(f"{config.spec.title}: {counted(len(entries), 'video')}, {_plan_line(scorer)}")
     found, failed = _all_along(
         scorer,
         entries,

@@ -25,7 +25,7 @@ from videozoo.data.annotations.videos import ClipEntry, find_videos
 from videozoo.data.clips import ViewDataset, has_entries, load_entries
 from videozoo.data.frames.views import eval_plan
 from videozoo.data.loader import EvalLoader
-from videozoo.errors import DataError, RunError, WeightsError
+from videozoo.errors import DataError, RunError, WeightsError, counted
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict
@@ -166,7 +166,8 @@ def _view_notes(views: ClipPredict) -> Iterator[str]:
     looks = views.num_clips * views.num_crops
     if looks > 1:
         yield (
-            f"the graph scores one clip; the {views.num_clips} clips x {views.num_crops} crops of "
+            f"the graph scores one clip; the {counted(views.num_clips, 'clip')} x "
+            f"{counted(views.num_crops, 'crop')} of "
             "a video are cut and averaged by `videozoo predict`"
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from videozoo.data.annotations.class_folders import loose_videos, one_level_down
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 
 
 def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
@@ -63,7 +63,7 @@ def remarks(
         absent = [label for label in range(num_classes) if not counts[label]]
         if absent:
             yield (
-                f"{_counted(len(absent), 'class')} of {num_classes} never "
+                f"{counted(len(absent), 'class')} of {num_classes} never "
                 f"{'occurs' if len(absent) == 1 else 'occur'} in training: {_few(absent, names)}"
             )
         if max(counts.values()) == 1:
@@ -75,7 +75,7 @@ def remarks(
             ]
             if unchecked:
                 yield (
-                    f"{_counted(len(unchecked), 'class')} of {num_classes} "
+                    f"{counted(len(unchecked), 'class')} of {num_classes} "
                     f"{'has' if len(unchecked) == 1 else 'have'} no video to check with: "
                     f"{_few(unchecked, names)}"
                 )
@@ -87,13 +87,13 @@ def remarks(
         if len(labels[file]) > 1:
             twice.setdefault(file, entry.name)
     if twice:
-        count = "1 video" if len(twice) == 1 else f"{len(twice)} videos"
+        count = counted(len(twice), "video")
         yield f"{count} to learn from in two classes, such as {next(iter(twice.values()))}"
     shared = [entry for entry in held_out if _identity(entry.path) in labels]
     if shared:
         yield (
-            f"{len(shared)} of {len(held_out)} videos to check with are also learnt from, such as "
-            f"{shared[0].name}: the figures will be too good"
+            f"{len(shared)} of {counted(len(held_out), 'video')} to check with are also learnt "
+            f"from, such as {shared[0].name}: the figures will be too good"
         )
 
 
@@ -104,10 +104,6 @@ def _identity(path: Path) -> tuple[int, int] | str:
     except OSError:
         return os.path.abspath(path)  # noqa: PTH100 - nothing is looked up
     return found.st_dev, found.st_ino
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}es"
 
 
 def _few(labels: Sequence[int], names: Sequence[str] | None) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, views_by_video
 from videozoo.engine.run_folder import RunFolder
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 from videozoo.metrics.calibration import confidence_bins, expected_calibration_error
 from videozoo.report.charts import Confusion, Curve, Panel, Reliability, worst_pairs
 from videozoo.report.html import Headline, PredictionCard, Report, Table
@@ -60,8 +60,9 @@ def evaluation_page(
         f"{facts['views'] // max(1, total)} views each" if facts["views"] > total else "one view"
     )
     summary = (
-        f"{config.spec.title} is right on {sum(right)} of {total} videos, {percent(top1)}; "
-        f"guessing one of {len(names)} classes would give {percent(1 / len(names))}."
+        f"{config.spec.title} is right on {sum(right)} of {counted(total, 'video')}, "
+        f"{percent(top1)}; guessing one of {counted(len(names), 'class')} would give "
+        f"{percent(1 / len(names))}."
     )
     if num_skipped:
         more = "One more video" if num_skipped == 1 else f"{num_skipped} more videos"
@@ -172,7 +173,7 @@ def confusion_of(
         counts=np.column_stack([part, others]),
         class_names=[*(names[int(label)] for label in chosen), _OTHERS],
         pairs=pairs,
-        note=f"Of {len(names)} classes, the {len(chosen)} with the most errors.",
+        note=f"Of {counted(len(names), 'class')}, the {len(chosen)} with the most errors.",
     )
 
 

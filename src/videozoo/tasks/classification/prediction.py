@@ -18,7 +18,7 @@ from videozoo.data.annotations.videos import (
 )
 from videozoo.data.frames.video import count_frames
 from videozoo.data.frames.views import eval_plan
-from videozoo.errors import DataError, UsageError, WeightsError
+from videozoo.errors import DataError, UsageError, WeightsError, counted
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.common import clip_shape
@@ -122,7 +122,7 @@ def _what_was_drawn(request: PredictRequest, count: int) -> str:
         kinds.append("NAME_annotated.mp4 (without sound) and NAME.png")
     if request.explain:
         kinds.append("NAME_explained.png")
-    return f"{', '.join(kinds)} for {count} videos in {request.save_dir}"
+    return f"{', '.join(kinds)} for {counted(count, 'video')} in {request.save_dir}"
 
 
 def input_entries(

@@ -22,7 +22,7 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.clips import ClipBatch, ViewDataset
 from videozoo.data.frames.views import ViewPlan, eval_plan
 from videozoo.engine.devices import use_channels_last
-from videozoo.errors import ConfigError
+from videozoo.errors import ConfigError, counted
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.folding import fold_batch_norms
@@ -231,10 +231,10 @@ class ModuleScorer:
 
 def _views_line(config: RunConfig, num_videos: int, views: ClipViews) -> str:
     looks = views.num_clips * views.num_crops
-    line = f"{config.spec.title}: {num_videos} videos"
+    line = f"{config.spec.title}: {counted(num_videos, 'video')}"
     if looks > 1:
         line += (
-            f", {views.num_clips} clips x {views.num_crops} crops = {looks} views each, "
-            f"{views.batch_size} at a time"
+            f", {counted(views.num_clips, 'clip')} x {counted(views.num_crops, 'crop')} = {looks} "
+            f"views each, {views.batch_size} at a time"
         )
     return line

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from videozoo.config import RunConfig
 from videozoo.data.coverage import training_videos
+from videozoo.errors import counted
 from videozoo.report.tables import bucket_table, error_table, summary_table
 from videozoo.settings.segments import SequenceEval, SequenceViews
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
@@ -69,7 +70,7 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     check_features(source.extractor, job.trained, job.say)
     module = job.module()
     total = len(source.present) + len(source.missing)
-    job.say(f"{config.spec.title}: {len(source.present)} of {total} videos")
+    job.say(f"{config.spec.title}: {len(source.present)} of {counted(total, 'video')}")
     num_seen = seen_in_training(source.present, training_videos(config.data))
     say_seen(job.say, "evaluation", num_seen, len(source.present), "test_subset")
     started = time.monotonic()

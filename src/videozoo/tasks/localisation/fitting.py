@@ -14,7 +14,7 @@ from videozoo.data.loader import TrainLoader
 from videozoo.data.proposals import ProposalVideos
 from videozoo.data.segments import SequenceVideos
 from videozoo.engine.loop import Best
-from videozoo.errors import ConfigError, DataError, few
+from videozoo.errors import ConfigError, DataError, counted, few
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
@@ -122,8 +122,8 @@ def refuse_unannotated(videos: Videos, purpose: str) -> None:
         first = left_out[0].removeprefix(f"{annotations.path}: ") if left_out else ""
         why = f"; {len(left_out)} were left out: {first}" if left_out else ""
         raise DataError(
-            f"{annotations.path}: none of the {len(present)} videos {purpose} has an annotated "
-            f"segment{why}"
+            f"{annotations.path}: none of the {counted(len(present), 'video')} {purpose} has an "
+            f"annotated segment{why}"
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from videozoo.data.annotations.segment_results import read_class_scores
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.text import json_of, spellings, text_of
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
 from videozoo.settings.segments import SequenceEval, SequenceViews
@@ -48,8 +48,8 @@ class Truth:
             found.labels[each.video] = annotations.labels(each)
         if not any(found.segments.values()):
             raise DataError(
-                f"{annotations.path}: none of the {len(found.segments)} videos has an annotated "
-                "segment; there is nothing to compare with (`predict` needs none)"
+                f"{annotations.path}: none of the {counted(len(found.segments), 'video')} has an "
+                "annotated segment; there is nothing to compare with (`predict` needs none)"
             )
         return found
 
@@ -289,8 +289,8 @@ def joined(
     if results.by_number and not num_known:
         theirs, ours = next(iter(scores)), next(iter(results.by_number.values())).video
         raise DataError(
-            f"labels: no class scores for any of the {len(results.by_number)} videos; the names "
-            f"differ: {theirs!r} there, {ours!r} here"
+            f"labels: no class scores for any of the {counted(len(results.by_number), 'video')}; "
+            f"the names differ: {theirs!r} there, {ours!r} here"
         )
     return changed
 

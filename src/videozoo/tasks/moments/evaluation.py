@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from videozoo.data.moments import load_moments, load_readable_moments
+from videozoo.errors import counted
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
@@ -63,7 +64,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             "config": config.as_dict(),
         }
 
-    part = f", on {used} of {short.total} videos" if short.failed else ""
+    part = f", on {used} of {counted(short.total, 'video')}" if short.failed else ""
     return Evaluated(
         measure=measure,
         shortfall=short,

@@ -20,7 +20,7 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table, ranked_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
@@ -109,8 +109,8 @@ def moments_of(
         paths = [config.predict.inputs]
     if len(paths) > 1:
         raise UsageError(
-            f"{len(paths)} inputs; name one file of sentences, or with --sentence one file or "
-            "folder of features"
+            f"{counted(len(paths), 'input')}; name one file of sentences, or with --sentence one "
+            "file or folder of features"
         )
     for path in paths:
         if not path.exists():

@@ -15,6 +15,7 @@ from videozoo.data.moments import (
     load_moments,
 )
 from videozoo.engine.loop import Best
+from videozoo.errors import counted
 from videozoo.metrics.moments import mean_tiou, recall
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.moments.presence import (
@@ -43,8 +44,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
     batches = job.loader(dataset)
     used = len({(video, query) for video, query, _ in dataset.pairs.table.tolist()})
     say(
-        f"{len(moments)} sentences in {len(moments.videos)} videos; {used} of them have windows to "
-        f"learn from, {len(dataset.pairs.table)} pairs"
+        f"{counted(len(moments), 'sentence')} in {counted(len(moments.videos), 'video')}; {used} "
+        f"of them have windows to learn from, {counted(len(dataset.pairs.table), 'pair')}"
     )
     for reason in moments.left_out:
         say(f"left out: {reason}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from videozoo.data.tags import load_records
+from videozoo.errors import counted
 from videozoo.metrics.tagging import TaggingCounter
 from videozoo.report.tables import summary_table, tag_table
 from videozoo.tasks.common import names_of_classes
@@ -33,7 +34,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
     )
     names = names_of_classes(job.trained, config)
     module = job.module()
-    job.say(f"{config.spec.title}: {len(records)} videos")
+    job.say(f"{config.spec.title}: {counted(len(records), 'video')}")
     started = time.monotonic()
     scored = score_records(
         module,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 from videozoo.types import FeatureShape
 
 
@@ -37,7 +37,8 @@ def check_labels(
     found = survey(records, num_classes=num_classes, shape=shape)
     if not found.looked_at:
         raise DataError(
-            f"{part}: none of the {len(found.problems):,} records that were looked at can be used:"
+            f"{part}: none of the {counted(len(found.problems), 'record')} that were looked at "
+            "can be used:"
             "\n  " + few(found.problems.values(), between="\n  ")
         )
     looked_at = "" if found.is_whole else f" ({found.looked_at:,} of {found.total:,} looked at)"
@@ -53,11 +54,12 @@ def check_labels(
         )
     if not found.labelled:
         raise DataError(
-            f"{part}: none of the {found.looked_at:,} records of {_source(records)} that were "
-            f"looked at has a label{_of_videos(found)}; {_ADVICE.get(part, _ADVICE['data.test'])}"
+            f"{part}: none of the {counted(found.looked_at, 'record')} of {_source(records)} that "
+            f"were looked at has a label{_of_videos(found)}; "
+            f"{_ADVICE.get(part, _ADVICE['data.test'])}"
         )
     if unlabelled := found.looked_at - found.labelled:
-        say(f"note: {part}: {unlabelled:,} of {found.looked_at:,} records have no label")
+        say(f"note: {part}: {unlabelled:,} of {counted(found.looked_at, 'record')} have no label")
     if part == "data.train":
         for line in _of_classes(found, num_classes, class_names):
             say(f"note: {part}: {line}{looked_at}")
@@ -70,7 +72,7 @@ def left_out(found: Survey, most_frames: int | None) -> Iterator[str]:
         yield SEGMENTS_IGNORED
     if most_frames is not None and found.longest > most_frames:
         yield (
-            f"records have up to {found.longest:,} frames; those beyond data.max_frames="
+            f"records have up to {counted(found.longest, 'frame')}; those beyond data.max_frames="
             f"{most_frames} are not used (null uses all)"
         )
 
@@ -126,7 +128,7 @@ def _of_classes(found: Survey, num_classes: int, names: Sequence[str] | None) ->
     if never and (found.is_whole or len(never) < num_classes // 2):
         verb = "is" if len(never) == 1 else "are"
         lines.append(
-            f"{len(never):,} of {num_classes:,} classes {verb} on no record, so that nothing is "
-            f"learnt of them: {named(never)}"
+            f"{len(never):,} of {counted(num_classes, 'class')} {verb} on no record, so that "
+            f"nothing is learnt of them: {named(never)}"
         )
     return lines
