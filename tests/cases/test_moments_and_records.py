@@ -91,7 +91,7 @@ def sentence_models(path: Path, features: Path) -> dict[str, dict[str, object]]:
         ("hashes.txt", "9 sentences to learn from"),
         ("unicode.txt", "9 sentences to learn from"),
         ("anet.json", "8 of 16 sentences reach beyond their video; worst is fi001: sentence 1: "),
-        ("qvh.jsonl", "8 sentences happen more than once"),
+        ("qvh.jsonl", "8 sentences with several moments"),
         (
             "beyond.txt",
             "1 of 9 sentences reach beyond .* worst is line 9: 1 to 33 in a video of 2.4 s",
@@ -119,7 +119,7 @@ def test_sentences_are_learnt_from_and_what_is_odd_is_said(
     [
         ("anet_neg.json", "tall", "fi001: sentence 0: ends at 0.3, not after its start at 1.5"),
         ("anet_neg.json", "ets", "fi001: sentence 0: fi001 1.5 to 0.3 s shows nothing of its"),
-        ("anet_uneven.json", "tall", "fi001: 2 timestamps for 1 sentences"),
+        ("anet_uneven.json", "tall", "fi001: 2 timestamps for 1 sentence"),
         ("empty_sentence.txt", "ets", "line 9: the sentence is empty"),
         ("end_le_start.txt", "tall", "line 9: ends at 0.3, not after its start at 1.5"),
         ("frames.txt", "tall", r"8 of 8 sentences reach beyond .* in frames\?"),

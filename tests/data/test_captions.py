@@ -118,7 +118,7 @@ def test_forms_of_file_say_the_same(tmp_path: Path):
     [
         ("v 1 2##  ", "line 1: the sentence is empty"),
         ("v 1 two##a man", "line 1: expected seconds, got '1' and 'two'"),
-        ('{"v": {"timestamps": [[1, 2]], "sentences": []}}', "v: 1 timestamps for 0 sentences"),
+        ('{"v": {"timestamps": [[1, 2]], "sentences": []}}', "v: 1 timestamp for 0 sentences"),
         ('{"v": {"timestamps": [[1]], "sentences": ["a"]}}', r"expected \[start, end\], got \[1\]"),
         ('{"v": {"timestamps": [[1, 2]], "sentences": [""]}}', "sentence 0: the sentence is empty"),
         ("{", "not valid JSON"),
@@ -297,7 +297,7 @@ def test_qvhighlights_is_read_and_its_moments_are_counted(tmp_path: Path):
         ]
         assert found.durations == {"a": 9.0}
         (note,) = found.notes
-        assert "1 sentences happen more than once" in note
+        assert "1 sentence with several moments" in note
 
 
 def test_sentences_without_times_are_for_prediction_only(tmp_path: Path):

@@ -15,7 +15,7 @@ from videozoo.engine.settings import TrainSettings
         ({"schedule": "steps", "decay_at": [0]}, "must be above 0 and increase"),
         ({"final_learning_rate": 0.001}, "belongs to schedule: cosine"),
         ({"schedule": "cosine", "final_learning_rate": 1.0}, "is above learning_rate"),
-        ({"warmup_epochs": 3}, "more than the 1 epochs"),
+        ({"warmup_epochs": 3}, "more than the 1 epoch "),
         ({"schedule": "noam"}, "noam_size: schedule: noam needs"),
         ({"noam_size": 512}, "noam_size: has no effect with schedule: constant"),
         (

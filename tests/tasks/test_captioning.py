@@ -307,7 +307,7 @@ def test_times_that_do_not_fit_are_said_or_refused_before_the_first_step(
     status, said = trains({**good, "v_00": outside})
     assert (status, "v_00 20 to 60 s shows nothing of its video" in said) == (1, True)
     status, said = trains({**good, "v_00": outside}, "data.outside=skip")
-    assert (status, "1 sentences show nothing of their video and are left out" in said) == (0, True)
+    assert (status, "left out: 1 sentence without a part of the video" in said) == (0, True)
     frames = {
         video: {**entry, "timestamps": [[25 * t for t in pair] for pair in entry["timestamps"]]}
         for video, entry in good.items()

@@ -405,7 +405,7 @@ def test_broken_training_videos_are_replaced_up_to_a_share(
 
     allowed = ["--set", "data.bad_video_share=0.1", "--save-dir", str(tmp_path / "b")]
     assert cli.main([*common, *allowed]) == 0
-    assert "1 videos could not be read" in capsys.readouterr().err
+    assert "1 video could not be read and was replaced" in capsys.readouterr().err
 
 
 def test_weights_of_another_number_of_classes_start_a_training(

@@ -504,6 +504,6 @@ def test_labels_of_other_videos_are_refused(weights: Path, world: World, tmp_pat
     labels = tmp_path / "labels.txt"
     labels.write_text("other.mp4 1\n")
 
-    with pytest.raises(DataError, match=r"mentions none of the 1 videos"):
+    with pytest.raises(DataError, match=r"mentions none of the 1 video,"):
         extract(weights, [world.videos[0].path], tmp_path / "out", labels=labels)
     assert not (tmp_path / "out").exists()

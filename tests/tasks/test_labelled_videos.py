@@ -188,7 +188,7 @@ def test_a_video_in_two_places_is_said(
 
     told = said(capsys)
     assert "1 video to learn from in two classes, such as set/run/r0.mp4" in told
-    assert "1 of 1 videos to check with are also learnt from, such as links/run/r1.mp4" in told
+    assert "1 of 1 video to check with are also learnt from, such as links/run/r1.mp4" in told
 
 
 def test_videos_beside_the_class_folders_are_said(

@@ -74,8 +74,8 @@ class TrainingPlan:
     """What there is to predict on: words of the command line, inputs last."""
     prepare: Callable[[nn.Module], None] = lambda _module: None
     """What a fresh module is given before anything is loaded into it."""
-    items: str = "videos"
-    """What is counted and learnt from, in the plural."""
+    item: str = "video"
+    """What is counted and learnt from."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,8 @@ def _is_there(path: Path | None) -> bool:
 def _say_result(result: TrainResult, plan: TrainingPlan, say: Callable[[str], None]) -> None:
     bad = plan.batches.bad_videos
     if bad:
-        say(f"{len(bad)} {plan.items} could not be read and were replaced, such as:")
+        verb = "was" if len(bad) == 1 else "were"
+        say(f"{counted(len(bad), plan.item)} could not be read and {verb} replaced, such as:")
         say(f"  {next(iter(bad.values()))}")
     if result.best is not None:
         best = metric(plan.best.name, result.best)
@@ -286,7 +287,7 @@ def _opening_line(
     where = f"{accelerator.num_processes} x {accelerator.device.type}"
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
-        f"{plan.num_train} {plan.items} to learn from, {checked}; "
+        f"{counted(plan.num_train, plan.item)} to learn from, {checked}; "
         f"{counted(config.train.epochs, 'epoch')} of "
         f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
     )

@@ -15,7 +15,7 @@ from typing import Any, cast
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.data.text import finite_number
-from videozoo.errors import DataError, few
+from videozoo.errors import DataError, counted, few
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
@@ -183,7 +183,10 @@ def _read_videos(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]
             texts = [""] * len(cast("list[Any]", stamps))
         stamps, texts = cast("list[Any]", stamps), cast("list[Any]", texts)
         if len(stamps) != len(texts):
-            problems.append(f"{video}: {len(stamps)} timestamps for {len(texts)} sentences")
+            problems.append(
+                f"{video}: {counted(len(stamps), 'timestamp')} for "
+                f"{counted(len(texts), 'sentence')}"
+            )
             continue
         rate = finite_number(entry.get("fps", 1))
         if rate is None or rate <= 0:
@@ -260,7 +263,7 @@ def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence
             )
     if repeated:
         reading.notes.append(
-            f"{reading.path}: {repeated} sentences happen more than once; each of their moments "
+            f"{reading.path}: {counted(repeated, 'sentence')} with several moments; each moment "
             "counts as a sentence of its own"
         )
 

@@ -408,13 +408,15 @@ def check_frames(
     Raises:
         DataError: The numbers are far off.
     """
-    counted = [
+    with_numbers = [
         (f"{path}:{line.number}", line.entry, line.frames)
         for line in lines
         if line.entry is not None and line.frames is not None and not line.is_absent
     ]
     compared: list[tuple[str, ClipEntry, int, int]] = []
-    for where, entry, listed in counted[:: max(1, len(counted) // _MOST_OPENED)][:_MOST_OPENED]:
+    for where, entry, listed in with_numbers[:: max(1, len(with_numbers) // _MOST_OPENED)][
+        :_MOST_OPENED
+    ]:
         try:
             compared.append((where, entry, listed, count_frames(entry.path)))
         except DataError:  # the run reports it when it reads the video

@@ -46,7 +46,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
     for line in dict.fromkeys((*events.notes, *(held_out.notes if held_out else ()))):
         say(f"note: {line}")
     if events.empty:
-        say(f"{len(events.empty)} sentences show nothing of their video and are left out, such as:")
+        count = counted(len(events.empty), "sentence")
+        say(f"left out: {count} without a part of the video, such as:")
         say(f"  {events.empty[0]}")
     if held_out is not None:
         say_shared(
@@ -105,7 +106,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         metric_title="validation loss",
         vocabulary=vocabulary.words,
         features=events.features.extractor,
-        items="sentences",
+        item="sentence",
         example=[events.path if held_out is None else held_out.path],
     )
 

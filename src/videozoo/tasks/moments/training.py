@@ -104,7 +104,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         metric_title="mean tIoU",
         features=origin_of(moments, sentence_dim),
         measured=measured,
-        items="sentences",
+        item="sentence",
         example=_example(moments if held_out is None else held_out),
     )
 

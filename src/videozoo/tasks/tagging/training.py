@@ -89,7 +89,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         class_names=names,
         features=records.extractor,
         prepare=prepare,
-        items="records",
+        item="record",
         example=[data.train if held_out is None else data.val],
     )
 
