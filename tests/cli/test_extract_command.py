@@ -95,7 +95,8 @@ def test_flags_say_what_to_extract(weights: Path, monkeypatch: pytest.MonkeyPatc
     assert cli.main(["extract", *words, "--overwrite", "--skip-bad", "--batch-size=3"]) == 0
 
     expected = ExtractRequest(
-        source=ConfigSource(flags={"predict.batch_size": ("--batch-size", 3)}),
+        source=ConfigSource(),
+        batch_size=3,
         output=Path("out"),
         weights=str(weights),
         inputs=("a.mp4", "b.mp4"),
@@ -118,7 +119,7 @@ def test_flags_say_what_to_extract(weights: Path, monkeypatch: pytest.MonkeyPatc
         (["a.mp4", "--output", "out", "--format", "pak"], 2, "did you mean pack?"),
         (["a.mp4", "--output", "out", "--rates", "2"], 2, "did you mean --rate?"),
         (["a.mp4", "--output", "out", "--rate", "0"], 2, "--rate 0: expected vectors per second"),
-        (["a.mp4", "--output", "out", "--batch-size", "0"], 1, "--batch-size"),
+        (["a.mp4", "--output", "out", "--batch-size", "0"], 2, "--batch-size 0: expected"),
         (["a.mp4", "--output", "out"], 1, "a.mp4: no such file or folder"),
         (["EMPTY", "--output", "out"], 1, "no videos in this folder"),
     ],

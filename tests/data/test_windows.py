@@ -18,6 +18,7 @@ from videozoo.data.frames.views import ViewPlan
 from videozoo.data.frames.windows import (
     FrameTimes,
     WindowPlan,
+    clip_windows,
     num_windows,
     read_windows,
     window_frames,
@@ -58,7 +59,8 @@ class Numbered:
 
 def read(reader: Any, plan: WindowPlan, batch_size: int = 4) -> list[NDArray[np.uint8]]:
     numbers = window_frames(FrameTimes.of(reader, "x.mp4"), plan)
-    return list(read_windows(reader, numbers, plan, batch_size=batch_size, name="x.mp4"))
+    found = read_windows(reader, [(numbers, plan)], batch_size=batch_size, name="x.mp4")
+    return [windows for _, windows in found]
 
 
 def steady(num_frames: int, rate: float) -> FrameTimes:
@@ -96,7 +98,7 @@ def test_frames_exist_and_windows_move_on(
     view = replace(VIEW, num_steps=steps, frames_per_step=run, frame_stride=3)
     times = steady(frames, frame_rate)
 
-    numbers = window_frames(times, WindowPlan(view=view, rate=rate, window_seconds=window))
+    numbers = window_frames(times, clip_windows(view, rate=rate, window_seconds=window))
 
     assert numbers.shape == (num_windows(times.duration_seconds, rate), steps * run)
     assert numbers.min() >= 0
@@ -107,7 +109,7 @@ def test_frames_exist_and_windows_move_on(
 @given(frames=st.integers(40, 200), frame_rate=frame_rates)
 def test_a_step_is_the_frame_shown_in_the_middle_of_its_slice(frames: int, frame_rate: float):
     times = steady(frames, frame_rate)
-    plan = WindowPlan(view=VIEW, rate=2, window_seconds=0.5)
+    plan = clip_windows(VIEW, rate=2, window_seconds=0.5)
 
     numbers = window_frames(times, plan)
 
@@ -121,7 +123,7 @@ def test_a_step_is_the_frame_shown_in_the_middle_of_its_slice(frames: int, frame
 def test_runs_are_neighbouring_frames_around_the_middle():
     view = replace(VIEW, num_steps=2, frames_per_step=5)
 
-    numbers = window_frames(steady(40, 10), WindowPlan(view=view, rate=0.25, window_seconds=4))
+    numbers = window_frames(steady(40, 10), clip_windows(view, rate=0.25, window_seconds=4))
 
     assert numbers.tolist() == [[8, 9, 10, 11, 12, 28, 29, 30, 31, 32]]
 
@@ -130,12 +132,12 @@ def test_dense_clips_keep_their_stride_whatever_the_frame_rate():
     view = replace(VIEW, sampling="dense", num_steps=4, frame_stride=2)
 
     for frame_rate, centre in ((10.0, 15), (20.0, 30)):  # of window 1, at 1.5 seconds
-        numbers = window_frames(steady(40, frame_rate), WindowPlan(view=view, rate=1))
+        numbers = window_frames(steady(40, frame_rate), clip_windows(view, rate=1))
         assert numbers[1].tolist() == [centre - 4, centre - 2, centre, centre + 2]
 
 
 def test_frames_beyond_the_ends_repeat_the_edge():
-    numbers = window_frames(steady(4, 4), WindowPlan(view=VIEW, rate=1, window_seconds=6))
+    numbers = window_frames(steady(4, 4), clip_windows(VIEW, rate=1, window_seconds=6))
 
     assert numbers.tolist() == [[0, 2, 3]]
 
@@ -144,7 +146,7 @@ def test_time_stamps_count_and_not_the_average_rate():
     reader: Any = Numbered(4)
     reader.frame_seconds = [0.0, 3.0, 3.1, 3.2]
     times = FrameTimes.of(reader, "x.mp4")
-    plan = WindowPlan(view=replace(VIEW, num_steps=1), rate=1, window_seconds=1)
+    plan = clip_windows(replace(VIEW, num_steps=1), rate=1, window_seconds=1)
 
     assert times.duration_seconds == pytest.approx(3.2 + 3.2 / 3)
     assert window_frames(times, plan)[:, 0].tolist() == [0, 0, 0, 3]
@@ -166,7 +168,7 @@ def test_windows_hold_their_frames_in_order_and_each_is_decoded_once(
 ):
     reader: Any = Numbered(frames)
     view = replace(VIEW, frames_per_step=2)
-    plan = WindowPlan(view=view, rate=rate, window_seconds=window)
+    plan = clip_windows(view, rate=rate, window_seconds=window)
     numbers = window_frames(FrameTimes.of(reader, "x.mp4"), plan)
 
     batches = read(reader, plan, batch_size)
@@ -182,13 +184,13 @@ def test_windows_hold_their_frames_in_order_and_each_is_decoded_once(
 
 def test_memory_does_not_grow_with_the_length():
     view = replace(VIEW, short_side=64, crop_size=64)
-    plan = WindowPlan(view=view, rate=5, window_seconds=2)
+    plan = clip_windows(view, rate=5, window_seconds=2)
     peaks: list[int] = []
     for length in (150, 1200):
         reader: Any = Numbered(length)
         numbers = window_frames(FrameTimes.of(reader, "x"), plan)
         tracemalloc.start()
-        for _ in read_windows(reader, numbers, plan, batch_size=4, name="x"):
+        for _ in read_windows(reader, [(numbers, plan)], batch_size=4, name="x"):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -197,14 +199,14 @@ def test_memory_does_not_grow_with_the_length():
 
 
 def test_a_video_that_ends_early_is_said_to_be_damaged():
-    plan = WindowPlan(view=VIEW, rate=2, window_seconds=0.5)
+    plan = clip_windows(VIEW, rate=2, window_seconds=0.5)
 
     with pytest.raises(VideoError, match=r"x.mp4: damaged: of 40 frames .* 25 came out"):
         read(Numbered(40, comes_out=25), plan)
 
 
 def test_frames_behind_the_last_window_need_not_come_out():
-    plan = WindowPlan(view=replace(VIEW, num_steps=1), rate=0.25, window_seconds=4)
+    plan = clip_windows(replace(VIEW, num_steps=1), rate=0.25, window_seconds=4)
 
     reader = Numbered(40, comes_out=25)
 

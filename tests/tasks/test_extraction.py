@@ -21,7 +21,7 @@ from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.views import eval_plan, eval_views
-from videozoo.data.frames.windows import FrameTimes, WindowPlan, window_frames
+from videozoo.data.frames.windows import FrameTimes, clip_windows, window_frames
 from videozoo.data.synthetic.world import World, make_world
 from videozoo.errors import (
     ConfigError,
@@ -32,8 +32,10 @@ from videozoo.errors import (
     WeightsError,
 )
 from videozoo.ops.pixels import normalize
-from videozoo.tasks.classification import clip_shape
-from videozoo.tasks.extraction import Extraction, Extractor, extract_all, find_inputs
+from videozoo.tasks.clip_encoder import ClipEncoder
+from videozoo.tasks.clip_views import clip_shape
+from videozoo.tasks.extraction import extract_all, find_inputs
+from videozoo.tasks.extractor import Extraction, Extractor, identity
 from videozoo.tasks.loading import Trained, build_trained, config_for_weights, save_trained
 from videozoo.tasks.requests import ConfigSource, ExtractRequest
 
@@ -76,6 +78,10 @@ def trained_at(path: Path) -> Trained:
     return config_for_weights(ConfigSource(), str(path))
 
 
+def extractor_of(trained: Trained, *, layer: Any = "features", **more: Any) -> Extractor:
+    return Extractor([ClipEncoder(trained, layer=layer)], device="cpu", **more)
+
+
 def extract(weights: Path, inputs: Sequence[Path], output: Path, **more: Any) -> Extraction:
     request = ExtractRequest(
         source=ConfigSource(),
@@ -111,7 +117,7 @@ def test_a_vector_is_what_the_model_sees_of_those_frames_in_evaluation(
     model: str, world: World, tmp_path: Path
 ):
     trained = trained_at(save(tmp_path / "x.safetensors", model))
-    extractor = Extractor(trained, rate=3, device="cpu")
+    extractor = extractor_of(trained, rate=3)
     config, path = trained.config, world.videos[0].path
 
     record = extractor.extract(path)
@@ -119,7 +125,7 @@ def test_a_vector_is_what_the_model_sees_of_those_frames_in_evaluation(
     features = record.streams["rgb"]
     dense = model == "nonlocal"
     view = eval_plan(clip_shape(config), config.data)
-    plan = WindowPlan(view=view, rate=3, window_seconds=None if dense else 1 / 3)
+    plan = clip_windows(view, rate=3, window_seconds=None if dense else 1 / 3)
     module: Any = build_trained(trained).eval()
     with open_video(path) as reader, torch.inference_mode():
         numbers = window_frames(FrameTimes.of(reader, ""), plan)
@@ -137,11 +143,10 @@ def test_a_vector_is_what_the_model_sees_of_those_frames_in_evaluation(
 
 def test_the_batch_size_does_not_change_the_vectors(weights: Path, world: World):
     found = [
-        Extractor(
+        extractor_of(
             config_for_weights(
                 ConfigSource(overrides=(f"predict.batch_size={size}",)), str(weights)
             ),
-            device="cpu",
         ).extract(world.videos[0].path)
         for size in (1, 5, 64)
     ]
@@ -154,8 +159,8 @@ def test_the_batch_size_does_not_change_the_vectors(weights: Path, world: World)
 
 def test_scores_are_what_the_classifier_says_of_the_features(weights: Path, world: World):
     trained, path = trained_at(weights), world.videos[0].path
-    features = Extractor(trained, device="cpu").extract(path).streams["rgb"]
-    extractor = Extractor(trained, layer="scores", device="cpu")
+    features = extractor_of(trained).extract(path).streams["rgb"]
+    extractor = extractor_of(trained, layer="scores")
 
     scores = extractor.extract(path).streams["rgb"]
 
@@ -164,7 +169,7 @@ def test_scores_are_what_the_classifier_says_of_the_features(weights: Path, worl
         expected = head(torch.from_numpy(features) * 0.5).softmax(dim=1)
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-6)
     assert (extractor.dim, extractor.facts["layer"]) == (3, "class scores")
-    assert extractor.fingerprint != Extractor(trained, device="cpu").fingerprint
+    assert extractor.fingerprint != extractor_of(trained).fingerprint
 
 
 def test_other_classifiers_give_other_scores_and_so_another_fingerprint(
@@ -177,7 +182,7 @@ def test_other_classifiers_give_other_scores_and_so_another_fingerprint(
     save_trained(path, other, trained.config, None, {})
 
     def mark(of: Trained, layer: Any) -> str:
-        return Extractor(of, layer=layer, device="cpu").fingerprint
+        return extractor_of(of, layer=layer).fingerprint
 
     assert mark(trained, "features") == mark(trained_at(path), "features")
     assert mark(trained, "scores") != mark(trained_at(path), "scores")
@@ -187,20 +192,20 @@ def test_a_record_says_which_video_and_how_long(weights: Path, world: World):
     video = world.videos[0]
     seen: list[tuple[int, int]] = []
 
-    record = Extractor(trained_at(weights), device="cpu").extract(
+    record = extractor_of(trained_at(weights)).extract(
         video.path, on_windows=lambda done, total: seen.append((done, total))
     )
 
     assert record.name == video.name
     assert record.duration_seconds == pytest.approx(video.duration_seconds)
-    assert record.facts == {"path": str(video.path), "bytes": video.path.stat().st_size}
+    assert record.facts == {"path": str(video.path), **identity(video.path)}
     assert seen[-1] == (len(record.streams["rgb"]),) * 2
 
 
 def test_the_fingerprint_is_of_what_the_features_depend_on(weights: Path, tmp_path: Path):
     def of(path: Path, *overrides: str, **more: Any) -> str:
         trained = config_for_weights(ConfigSource(overrides=overrides), str(path))
-        return Extractor(trained, device="cpu", **more).fingerprint
+        return extractor_of(trained, **more).fingerprint
 
     mine = of(weights)
     same = [
@@ -230,8 +235,8 @@ def test_a_classifier_of_other_classes_leaves_the_fingerprint(tmp_path: Path):
         module.get_parameter("head.weight").add_(1)
     save_trained(tmp_path / "two.safetensors", module, one.config, None, {})
 
-    first = Extractor(one, device="cpu")
-    second = Extractor(trained_at(tmp_path / "two.safetensors"), device="cpu")
+    first = extractor_of(one)
+    second = extractor_of(trained_at(tmp_path / "two.safetensors"))
 
     assert first.facts == second.facts
 
@@ -242,11 +247,11 @@ def test_an_image_network_will_do_for_tsn_and_for_no_other(tmp_path: Path, world
     found: list[str] = []
     for seed in (0, 1):
         torch.manual_seed(seed)  # a fresh classifier, which features do without
-        found.append(Extractor(with_config(path, "tsn", tmp_path), device="cpu").fingerprint)
+        found.append(extractor_of(with_config(path, "tsn", tmp_path)).fingerprint)
 
     assert found[0] == found[1]
     with pytest.raises(WeightsError, match=r"knows nothing of what TSM does along time"):
-        Extractor(with_config(path, "tsm", tmp_path), device="cpu")
+        extractor_of(with_config(path, "tsm", tmp_path))
 
 
 def with_config(weights: Path, model: str, folder: Path) -> Trained:
@@ -267,13 +272,13 @@ def with_config(weights: Path, model: str, folder: Path) -> Trained:
 )
 def test_rates_that_make_no_sense(options: dict[str, Any], said: str, weights: Path):
     with pytest.raises(UsageError, match=said):
-        Extractor(trained_at(weights), device="cpu", **options)
+        extractor_of(trained_at(weights), **options)
 
 
 def test_an_exported_graph_gives_no_features(weights: Path):
     trained = replace(trained_at(weights), path=Path("graph.onnx"))
     with pytest.raises(WeightsError, match=r"graph.onnx: an exported graph gives scores and no"):
-        Extractor(trained, device="cpu")
+        extractor_of(trained)
 
 
 def test_models_that_see_no_video_do_not_extract(tmp_path: Path):
@@ -281,7 +286,7 @@ def test_models_that_see_no_video_do_not_extract(tmp_path: Path):
         [("", {"model": {"name": "attention_lstm", "streams": [{"name": "rgb", "dim": 4}]}})]
     )
     with pytest.raises(ConfigError, match=r"reads features itself"):
-        Extractor(Trained(config, tmp_path / "x.safetensors"), device="cpu")
+        extractor_of(Trained(config, tmp_path / "x.safetensors"))
 
 
 # --- many videos ---------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clip
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks import pages as shared
 from videozoo.tasks.classification import pages, prediction
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.pictures import seen_frames
+from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.loading import save_trained
 
 MODELS: dict[str, dict[str, Any]] = {

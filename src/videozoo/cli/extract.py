@@ -12,6 +12,7 @@ from videozoo.cli.parser import (
     config_flags,
     config_source,
     device_flag,
+    encoder_flags,
     requested,
     weights_flag,
 )
@@ -30,21 +31,12 @@ def add(commands: Any) -> None:
     )
     config_flags(extract)
     weights_flag(extract)
+    encoder_flags(extract, purpose="what makes the vectors", rate="2")
     extract.add_argument(
-        "--rate", type=float, metavar="X", default=2.0, help="vectors per second (default 2)"
-    )
-    extract.add_argument(
-        "--window-seconds",
-        type=float,
-        metavar="X",
-        help="stretch of video behind each vector; by default 1 / rate, and for models of dense "
-        "clips as in training",
-    )
-    extract.add_argument(
-        "--layer",
-        choices=("features", "scores"),
-        default="features",
-        help="features: the classifier's input (default); or its scores, the input of C-TCN",
+        "--for",
+        dest="for_run",
+        metavar="RUN",
+        help="make features as those that this run of a feature model learnt from",
     )
     extract.add_argument(
         "--format",
@@ -65,8 +57,8 @@ def add(commands: Any) -> None:
 
 
 def run_extract(parsed: argparse.Namespace) -> None:
-    """Turn videos into sequences of features, with a trained clip model."""
-    source = config_source(parsed, {"--batch-size": "predict.batch_size"})
+    """Turn videos into sequences of features."""
+    source = config_source(parsed, {})
 
     from videozoo.tasks.extraction import extract_all
     from videozoo.tasks.requests import ExtractRequest

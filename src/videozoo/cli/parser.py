@@ -194,14 +194,63 @@ def bad_flags(command: argparse.ArgumentParser, *, spelling: str = "--skip-bad")
     )
 
 
-def weights_flag(command: argparse.ArgumentParser) -> None:
-    """Add --weights."""
+def weights_flag(command: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add --weights; with `several` it may be given more than once."""
+    more: dict[str, Any] = {"action": "append"} if several else {}
+    again = "; several models answer in one call" if several else ""
     command.add_argument(
         "--weights",
         metavar="RUN|FILE|NAME",
         help="run folder, file, name of `videozoo weights list`, or hf://OWNER/REPO/FILE; "
-        "by default those published for the model of --config",
+        f"by default those published for the model of --config{again}",
+        **more,
     )
+
+
+def encoder_flags(
+    command: argparse.ArgumentParser, *, purpose: str, rate: str = "as in training"
+) -> None:
+    """Add the flags that say what makes features of videos."""
+    command.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        dest="encoders",
+        metavar="NAME",
+        help=f"{purpose}: a name of `videozoo encoders`, a run or weights of a clip model, a "
+        "ResNet, a folder or hf://OWNER/NAME of Hugging Face, or an ONNX file; several are joined",
+    )
+    command.add_argument(
+        "--rate", type=float, metavar="X", help=f"features: vectors per second (default {rate})"
+    )
+    command.add_argument(
+        "--window-seconds",
+        type=float,
+        metavar="X",
+        help="features: stretch of video behind each vector (default: as the encoder was made "
+        "for, else 1 / rate)",
+    )
+    command.add_argument(
+        "--layer",
+        type=_layer,
+        metavar="LAYER",
+        help="features (default); scores: class scores of a clip model, as C-TCN of the 2019 "
+        "library reads them; or the number of a layer of a Hugging Face model",
+    )
+    command.add_argument(
+        "--pooling",
+        metavar="NAME",
+        help="features of a Hugging Face model: how a vector is made (default: as suits it)",
+    )
+
+
+def _layer(text: str) -> str | int:
+    """Read the name or the number of a layer."""
+    if text in ("features", "scores"):
+        return text
+    if text.removeprefix("-").isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected features, scores or a number, got {text!r}")
 
 
 def device_flag(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from videozoo.cli.parser import (
     bad_flags,
@@ -14,11 +14,15 @@ from videozoo.cli.parser import (
     config_source,
     device_flag,
     drop_flag,
+    encoder_flags,
     requested,
     weights_flag,
 )
 from videozoo.errors import UsageError
 from videozoo.packaged_configs import FOLDER_CONFIG
+
+if TYPE_CHECKING:
+    from videozoo.tasks.requests import ConfigSource
 
 
 def add(commands: Any) -> None:
@@ -29,6 +33,22 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with one subfolder of videos per class"
     )
+    train.add_argument(
+        "--videos",
+        type=Path,
+        metavar="PATH",
+        help="videos themselves, for models that read features: their features are made first",
+    )
+    train.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="what happens in them: segments, or sentences with their times",
+    )
+    train.add_argument(
+        "--val-annotations", type=Path, metavar="FILE", help="the same for validation"
+    )
+    encoder_flags(train, purpose="what makes features of --videos", rate="2")
     train.add_argument(
         "--pretrain",
         metavar="WEIGHTS",
@@ -90,7 +110,8 @@ def add(commands: Any) -> None:
     predict = command(commands, "predict", run_predict)
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
     config_flags(predict)
-    weights_flag(predict)
+    weights_flag(predict, several=True)
+    encoder_flags(predict, purpose="what makes features of videos, if not what the run keeps")
     predict.add_argument(
         "--save-dir",
         type=Path,
@@ -142,6 +163,13 @@ def _labels_flag(command: argparse.ArgumentParser) -> None:
     )
 
 
+_OF_ANNOTATIONS = (
+    *("class_names", "durations", "test_annotations", "test", "references"),
+    *("vocabulary", "clips", "test_clips", "lengths"),
+)
+"""Keys of `data:` that belong to the annotations of one data set."""
+
+
 def _count(text: str) -> int:
     """Read a number of steps or epochs."""
     number = int(text) if text.isdecimal() else -1
@@ -179,8 +207,13 @@ def run_train(parsed: argparse.Namespace) -> None:
         "--batch-size": "train.batch_size",
         "--learning-rate": "train.learning_rate",
         "--seed": "train.seed",
+        "--videos": "data.videos",
+        "--rate": "data.rate",
+        "--window-seconds": "data.encoder_window_seconds",
+        "--layer": "data.encoder_layer",
+        "--pooling": "data.encoder_pooling",
     }
-    source = config_source(parsed, flags)
+    source = _with_own_videos(config_source(parsed, flags), parsed)
     save_dir = _run_folder(parsed.save_dir, parsed.resume)
     resumes = parsed.resume is not None
     if source.path is None and parsed.data is not None and not resumes:
@@ -212,6 +245,50 @@ def run_train(parsed: argparse.Namespace) -> None:
     )
 
 
+def _with_own_videos(source: ConfigSource, parsed: argparse.Namespace) -> ConfigSource:
+    """The configuration with the paths of --videos, --annotations and --encoder.
+
+    Paths of the data set that a configuration was written for no longer hold then.
+    """
+    from dataclasses import replace
+
+    annotations, val = parsed.annotations, parsed.val_annotations
+    paths = (parsed.videos, annotations, val)
+    if not parsed.encoders and all(path is None for path in paths):
+        return source
+    known = source.load().as_dict()
+    if "videos" not in known["data"]:
+        raise UsageError(
+            f"--videos, --annotations and --encoder are for models that read features; "
+            f"{known['model']['name']} looks at videos itself: --data DIR"
+        )
+    given: dict[str, tuple[str, Any]] = {}
+    freed: list[str] = []
+    if parsed.encoders:
+        given["data.encoder"] = ("--encoder", list(parsed.encoders))
+    if parsed.videos is not None:
+        freed += ["data.features", "predict.inputs"]
+    if annotations is not None or val is not None:
+        in_segments = "annotations" in known["data"]
+        own = ("annotations", "val_annotations") if in_segments else ("train", "val")
+        given |= {
+            f"data.{own[0]}": ("--annotations", annotations),
+            f"data.{own[1]}": ("--val-annotations", val),
+        }
+        freed += [f"data.{key}" for key in (*own, *_OF_ANNOTATIONS)]
+    overrides = [
+        f"{key}={'[]' if key.endswith('references') else 'null'}"
+        for key in freed
+        if key.split(".")[1] in known[key.split(".")[0]] and not given.get(key, ("", None))[1]
+    ]
+    if annotations is None:  # only those for validation are others
+        overrides = [one for one in overrides if one.split("=")[0] not in given]
+    changed = replace(
+        source, flags={**source.flags, **given}, overrides=(*overrides, *source.overrides)
+    )
+    return changed.checked()
+
+
 def _run_folder(save_dir: Path | None, resume: Path | None) -> Path:
     """The folder of the run: --save-dir, or the one that --resume names."""
     if resume in (None, Path()):
@@ -241,4 +318,29 @@ def run_predict(parsed: argparse.Namespace) -> None:
     flags = {"--top-k": "predict.top_k", "--labels": "predict.labels"}
     source = config_source(parsed, flags | {"--every": "predict.every_seconds"})
     sentences = (*parsed.sentence, *_lines(parsed.sentences))
-    run.predict(requested(PredictRequest, parsed, source=source, sentences=sentences))
+    weights: list[str | None] = parsed.weights or [None]
+    folders = _result_folders(parsed.save_dir, weights)
+    run.predict_with(
+        [
+            requested(
+                PredictRequest,
+                parsed,
+                source=source,
+                sentences=sentences,
+                weights=one,
+                save_dir=folder,
+            )
+            for one, folder in zip(weights, folders, strict=True)
+        ]
+    )
+
+
+def _result_folders(save_dir: Path | None, weights: list[str | None]) -> list[Path | None]:
+    """Where the results of each model go: into --save-dir, or folders of their own in it."""
+    if save_dir is None or len(weights) == 1:
+        return [save_dir] * len(weights)
+    names = [Path(one or "").name or "model" for one in weights]
+    return [
+        save_dir / (name if names.count(name) == 1 else f"{number}-{name}")
+        for number, name in enumerate(names, 1)
+    ]

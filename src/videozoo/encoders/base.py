@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,18 @@ class Encoder(ABC):
     window: Window
     reference: str
     """What the user types after `--encoder` for it: a name, a path or `hf://NAME@REVISION`."""
+    options: Mapping[str, Any] = {}
+    """What else is needed to open it again: choices that were not left to their defaults, such as
+    `pooling`, as plain JSON data."""
     files: Sequence[Path] = ()
-    """Files that a run folder keeps a copy of; none where the name alone is enough."""
+    """Files that a run folder keeps; none where the name alone is enough. The first one is what
+    opens the encoder."""
+    notes: Sequence[str] = ()
+    """Remarks for the user, one line each."""
+    batch_size: int = 16
+    """Windows per forward pass."""
+    precision: Precision = "fp32"
+    """Precision in which it computes unless the caller asks for another."""
 
     @property
     @abstractmethod
@@ -61,6 +72,24 @@ class Encoder(ABC):
         Among them `model`, `title`, `weights_sha256`, `layer`, `dim`, and what `prepare` does. Two
         encoders with equal facts give equal vectors.
         """
+
+    def keep(self, folder: Path) -> str | None:
+        """Put `files` into a folder, as hard links where that is possible.
+
+        Returns:
+            The name there of the file that opens the encoder; None: `reference` opens it.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        for path in self.files:
+            target = folder / path.name
+            target.unlink(missing_ok=True)
+            try:
+                target.hardlink_to(path)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(path, target)
+        return self.files[0].name if self.files else None
 
     @abstractmethod
     def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

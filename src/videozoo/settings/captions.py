@@ -7,11 +7,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from videozoo.settings.shared import MissingFeaturesShare, NumWorkers, PrefetchBatches, Streams
+from videozoo.settings.shared import (
+    MissingFeaturesShare,
+    NumWorkers,
+    PrefetchBatches,
+    RawVideos,
+    Streams,
+)
 from videozoo.types import Settings
 
 
-class CaptionData(Settings):
+class CaptionData(RawVideos):
     """Events of videos, their sentences, and how they reach the model."""
 
     train: Path | None = None
@@ -26,11 +32,12 @@ class CaptionData(Settings):
     captioning. By default the sentences of `test`."""
     features: Path | None = None
     """Features of whole videos: a folder in the 2019 format (one pickle per video, named after it);
-    a folder of .npy, .npz, .csv, .h5 or .pkl files; or a feature pack."""
+    a folder of .npy, .npz, .csv, .h5 or .pkl files; or a feature pack.
+    With `videos`: where their features are kept, by default in the cache."""
     streams: Streams = ()
     rate: float | None = Field(default=None, gt=0)
     """Feature vectors per second. By default the rate stored with the features, else 5 as in the
-    2019 library."""
+    2019 library; with `videos` 2."""
     vocabulary: Path | None = None
     """Words that the model knows, one per line; anything after a blank is ignored; `<s>` and
     `<e>` come first. By default the words are collected from `train`. They are stored with the

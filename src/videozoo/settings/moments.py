@@ -7,7 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from videozoo.settings.shared import MissingFeaturesShare, NumWorkers, PrefetchBatches, Streams
+from videozoo.settings.shared import (
+    MissingFeaturesShare,
+    NumWorkers,
+    PrefetchBatches,
+    RawVideos,
+    Streams,
+)
 from videozoo.types import Settings
 
 HASHED, GIVEN = "hashed", "given"
@@ -38,7 +44,7 @@ class WindowSettings(Settings):
     """Length of the context before and after a window that is seen with it."""
 
 
-class MomentData(Settings):
+class MomentData(RawVideos):
     """Sentences, the moments they describe, and the windows to search."""
 
     train: Path | None = None
@@ -51,10 +57,11 @@ class MomentData(Settings):
     """Sentences to evaluate on. By default those of `val`."""
     features: Path | None = None
     """Features of whole videos, from which windows are cut: a folder of files, or a feature
-    pack."""
+    pack. With `videos`: where their features are kept, by default in the cache."""
     streams: Streams = ()
     rate: float | None = Field(default=None, gt=0)
-    """Feature vectors per second. By default the rate stored with the features, else 5."""
+    """Feature vectors per second. By default the rate stored with the features, else 5; with
+    `videos` 2."""
     windows: WindowSettings = WindowSettings()
     """How windows are cut from the features of whole videos."""
     clips: Path | None = None

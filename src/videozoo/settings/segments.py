@@ -11,6 +11,7 @@ from videozoo.settings.shared import (
     MissingFeaturesShare,
     NumWorkers,
     PrefetchBatches,
+    RawVideos,
     StreamNames,
 )
 from videozoo.types import Settings
@@ -78,12 +79,13 @@ class SequenceAugment(Settings):
     """Draw one of these for each video, instead of `data.resize`."""
 
 
-class SequenceData(AnnotatedData):
+class SequenceData(AnnotatedData, RawVideos):
     """Features of whole videos, and how they reach a localiser."""
 
     features: Path | None = None
     """A folder with one file per video (.csv, .npy, .npz, .h5, .pkl); a folder with two such
-    subfolders, `rgb` and `flow`; a feature pack; or one HDF5 file of many videos."""
+    subfolders, `rgb` and `flow`; a feature pack; or one HDF5 file of many videos. With `videos`:
+    where their features are kept, by default in the cache."""
     streams: StreamNames = ()
     """Arrays of a video, or subfolders of `features`, to join in this order. By default the only
     one, or `rgb` and `flow`."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
+
+from videozoo.types import Settings
 
 Part = Literal["train", "val", "test"]
 """The parts of a `data:` section."""
@@ -48,3 +51,32 @@ Streams = Annotated[
         "`rgb` and `flow`.",
     ),
 ]
+
+
+class RawVideos(Settings):
+    """Videos whose features are made before a model that reads features uses them."""
+
+    videos: Path | None = None
+    """Videos themselves: a folder, a file or a list. Their features are made with `encoder` first;
+    a later run with the same encoder and videos finds them made."""
+    encoder: tuple[str, ...] = ()
+    """What makes the features of `videos`: a name of `videozoo encoders`, a run or weights of a
+    clip model, a ResNet, a folder or `hf://OWNER/NAME` of Hugging Face, or an ONNX file. Vectors of
+    several are joined."""
+    encoder_layer: Literal["features", "scores"] | int = "features"
+    """`features`: what the encoder is made to give. `scores`: the class scores of a clip model, as
+    C-TCN of the 2019 library reads them. A number: that layer of a Hugging Face model."""
+    encoder_pooling: str | None = None
+    """For encoders of Hugging Face: how a vector is made of the outputs. By default as suits the
+    model."""
+    encoder_window_seconds: float | None = Field(default=None, gt=0)
+    """Seconds of video behind each vector. By default as the encoder was made for; if it does not
+    say, one over the rate."""
+    rate: float | None = Field(default=None, gt=0)
+    """Vectors per second: with `videos`, by default 2. Features that store their rate must agree
+    with it."""
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given

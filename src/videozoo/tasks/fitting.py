@@ -34,6 +34,7 @@ from videozoo.errors import counted, few
 from videozoo.settings.segments import AnnotatedData
 from videozoo.tasks.building import build
 from videozoo.tasks.common import say_if_learnt_from, speaker
+from videozoo.tasks.kept_encoder import keep_encoder
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.next_steps import after_training
 from videozoo.tasks.requests import TrainRequest
@@ -189,6 +190,8 @@ def run_training(
         start=start_of(config, request, learnt),
         outer=outer,
     )
+    if accelerator.is_main_process:
+        keep_encoder((outer or folder).path, plan.features, say)
     other_measure: tuple[str, ...] = ()
     if request.resume:
         other_measure = check_resumed(folder, config, learnt, accelerator=accelerator, say=say)

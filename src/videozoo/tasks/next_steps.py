@@ -4,65 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.features.records import SOURCE, fingerprint
-from videozoo.tasks.requests import ConfigSource
+from videozoo.data.features.records import fingerprint
+from videozoo.tasks.kept_encoder import example_video, visual_features
 from videozoo.tasks.results import run_folder_of
 from videozoo.weights.files import read_metadata
-
-
-def source_of_features(
-    weights: Path, source: ConfigSource, videos: Sequence[Path]
-) -> dict[str, Any]:
-    """What is stored beside the fingerprint of features, to make more features in the same way.
-
-    Args:
-        weights: The weights of the extractor.
-        source: The configuration of the extractor.
-        videos: The videos that the features are made of.
-    """
-    config = source.path
-    if config is not None and config.is_file():
-        config = config.absolute()
-    return {
-        "weights": str(weights.absolute()),
-        "config": None if config is None else str(config),
-        "set": list(source.overrides),
-        "video": str(videos[0].absolute()) if videos else None,
-    }
-
-
-def extract_again(features: Mapping[str, Any] | None, output: Path) -> str | None:
-    """The command that makes features of another video in the same way.
-
-    Args:
-        features: What made the features, as stored with the weights; None if unknown.
-        output: The folder to write to.
-
-    Returns:
-        None if it is not known how, or if the weights or the video no longer exist.
-    """
-    features = visual_features(features)
-    source = cast("Mapping[str, Any]", (features or {}).get(SOURCE) or {})
-    weights, video = source.get("weights"), source.get("video")
-    if features is None or not weights or not video:
-        return None
-    if not Path(weights).exists() or not Path(video).exists():
-        return None
-    words: list[str | Path] = ["extract", "--weights", Path(weights)]
-    if source.get("config"):
-        words += ["--config", Path(source["config"])]
-    for override in source.get("set") or ():
-        words += ["--set", str(override)]
-    words += ["--rate", _number(features["rate"])]
-    if features.get("window_seconds") is not None:
-        words += ["--window-seconds", _number(features["window_seconds"])]
-    if features.get("layer") == "class scores":
-        words += ["--layer", "scores"]
-    return command(*words, "--output", output, Path(video))
 
 
 def train_tagger(data: Path, streams: Mapping[str, int], num_classes: int | None) -> str:
@@ -104,13 +53,6 @@ def after_extraction(features: Mapping[str, Any], output: Path) -> str:
     return "models learn from such features, and predict on others that are made alike"
 
 
-def visual_features(features: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What made the video features, also for models that read sentences as well."""
-    if features is not None and "visual" in features:
-        return cast("Mapping[str, Any] | None", features["visual"])
-    return features
-
-
 def after_training(
     config: RunConfig,
     run: Path,
@@ -130,13 +72,8 @@ def after_training(
             unknown.
     """
     lines = [command("eval", "--weights", run)] if with_eval else []
-    again = extract_again(features, run / "features")
-    if again is not None:
-        lines.append(again)
-        example = [*example[:-1], run / "features"]
+    video = example_video(features)
+    if video is not None:
+        example = [*example[:-1], video]
     lines.append(command("predict", "--weights", run, *example))
     return [f"{'      ' if number else 'next: '}{line}" for number, line in enumerate(lines)]
-
-
-def _number(value: float) -> str:
-    return repr(int(value)) if value == int(value) else repr(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
@@ -13,8 +14,20 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"] | Union[str, "TorchDevice"]
 """`cuda:N` is one GPU of several."""
-Layer = Literal["features", "scores"]
-"""What to extract from a clip model: the input of its classifier, or the class scores."""
+Layer = Literal["features", "scores"] | int
+"""What to take from an encoder: its features; the class scores of a clip model; or the output of a
+Hugging Face model's layer of this number."""
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """What the command line says of encoders."""
+
+    encoders: tuple[str, ...] = ()
+    layer: Layer = "features"
+    pooling: str | None = None
+    rate: float | None = None
+    window_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +141,27 @@ class PredictRequest(RunRequest):
     sentences: tuple[str, ...] = ()
     """Sentences to search for; only for models that find moments."""
 
+    encoders: tuple[str, ...] = ()
+    """What makes features of videos, for models that read them; by default what the run keeps."""
+    layer: Layer = "features"
+    pooling: str | None = None
+    rate: float | None = None
+    """Vectors per second; by default as in training. So is `window_seconds`."""
+    window_seconds: float | None = None
+    videos: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Files of features among `inputs` to the videos they were made of."""
+
+    @property
+    def choice(self) -> EncoderChoice:
+        """What it says of encoders."""
+        return EncoderChoice(
+            encoders=self.encoders,
+            layer=self.layer,
+            pooling=self.pooling,
+            rate=self.rate,
+            window_seconds=self.window_seconds,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
@@ -154,12 +188,20 @@ class ExtractRequest(VideosRequest):
     output: Path
     """A folder; created if missing, continued if the same extractor wrote it."""
     inputs: tuple[str, ...] = ()
-    rate: float = 2.0
-    """Vectors per second of video."""
+    rate: float | None = None
+    """Vectors per second of video; None: 2."""
     window_seconds: float | None = None
-    """Seconds of video per vector; None: 1 / rate, or the clip length of the model's training."""
+    """Seconds of video per vector; None: as the encoder was made for, else 1 / rate."""
+    encoders: tuple[str, ...] = ()
+    """What makes the vectors, in place of `weights`; those of several are joined."""
+    for_run: str | None = None
+    """Make features as those that this run learnt from, in place of all the choices here."""
     layer: Layer = "features"
-    """The input of the classifier, or the class scores."""
+    """See `Layer`."""
+    pooling: str | None = None
+    """For encoders of Hugging Face: how a vector is made of the outputs."""
+    batch_size: int | None = None
+    """Windows per forward pass; None: as the encoder says."""
     format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
     labels: Path | None = None
     """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""

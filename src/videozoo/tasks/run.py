@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import RunError, UsageError
+from videozoo.errors import IncompleteError, RunError, UsageError
 from videozoo.tasks.requests import (
+    Device,
     EvalRequest,
     ExportRequest,
     PredictRequest,
     TrainRequest,
 )
-from videozoo.types import Classification, MomentRetrieval
+from videozoo.types import Classification, MomentRetrieval, ProposalScoring
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
@@ -53,6 +56,7 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
         config = stored_config(request) if is_known else request.source.load()
     flags = ("data.train",) if isinstance(config.spec.task, Classification) else ()
     with paths_explained(config, with_data=flags):
+        config = _encoded(config, request.device)
         return task_module(config.spec.task.name).train(config, request)
 
 
@@ -67,31 +71,145 @@ def evaluate(request: EvalRequest) -> None:
 
     loaded = config_for_weights(request.source, request.weights)
     with paths_explained(loaded.config, with_data=("data.test", "data.val", "data.train")):
+        loaded = replace(loaded, config=_encoded(loaded.config, request.device))
         task_module(loaded.config.spec.task.name).evaluate(loaded, request)
 
 
-def predict(request: PredictRequest) -> None:
+def predict(request: PredictRequest) -> Any:
     """Run a trained model on new data.
+
+    Returns:
+        The results of the task, in the order of the inputs.
 
     Raises:
         VideozooError: As `train`.
     """
+    return predict_with([request])[0]
+
+
+def predict_with(requests: Sequence[PredictRequest]) -> list[Any]:
+    """Run several trained models on the same inputs, one after the other.
+
+    Models whose features are made alike share them: they are made once. Sentences go to the models
+    that look for them. All weights are found before the first model runs.
+
+    Returns:
+        The results of each.
+
+    Raises:
+        UsageError: No model can use an option.
+        IncompleteError: Some inputs could not be used; raised when all models have run.
+        VideozooError: As `train`.
+    """
+    several = len(requests) > 1
+    loaded = [_loaded(each, several=several) for each in requests]
+    results: list[Any] = []
+    incomplete: list[IncompleteError] = []
+    jobs = [
+        _suited(trained, request, several=several)
+        for trained, request in zip(loaded, requests, strict=True)
+    ]
+    for option in ("sentences", "explain"):
+        is_asked = any(getattr(each, option) for each in requests)
+        if is_asked and not any(getattr(each, option) for each in jobs):
+            raise UsageError(f"--{option.rstrip('s')}: none of the models can use it")
+    for trained, request in zip(loaded, jobs, strict=True):
+        try:
+            results.append(_predicted(trained, request))
+        except IncompleteError as error:
+            if not several:
+                raise
+            incomplete.append(error)
+    if incomplete:
+        raise IncompleteError("\n".join(dict.fromkeys(map(str, incomplete))))
+    return results
+
+
+def _loaded(request: PredictRequest, *, several: bool) -> Trained:
+    """Find the weights; of several models, each takes the flags that it knows."""
     from videozoo.tasks.loading import config_for_weights
+
+    source = request.source
+    if not several or source.path is not None:
+        return config_for_weights(source, request.weights)
+    bare = config_for_weights(replace(source, flags={}), request.weights)
+    known = bare.config.as_dict()
+    flags = {
+        key: flag
+        for key, flag in source.flags.items()
+        if key.split(".")[-1] in known[key.split(".")[0]]
+    }
+    return config_for_weights(replace(source, flags=flags), request.weights)
+
+
+def _suited(trained: Trained, request: PredictRequest, *, several: bool) -> PredictRequest:
+    """The request without options that this model cannot use, if there are other models."""
+    spec = trained.config.spec
+    if request.sentences and not isinstance(spec.task, MomentRetrieval):
+        if not several:
+            raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
+        request = replace(request, sentences=())
+    draws_times = getattr(trained.config.predict, "every_seconds", None) is not None
+    can_explain = spec.task.explains or spec is trained.config.exported or draws_times
+    if request.explain and not can_explain:
+        if not several:
+            raise UsageError(
+                f"--explain: {spec.title} does not tell where it looked (its model file says "
+                "nothing of `explains`); leave it out"
+            )
+        request = replace(request, explain=False)
+    if request.encoders and isinstance(spec.task, Classification):
+        if not several:
+            raise UsageError(f"--encoder: {spec.title} looks at videos itself; leave it out")
+        request = replace(request, encoders=())
+    return request
+
+
+def _predicted(trained: Trained, request: PredictRequest) -> Any:
     from videozoo.tasks.paths import paths_explained
 
-    loaded = config_for_weights(request.source, request.weights)
-    spec = loaded.config.spec
-    if request.sentences and not isinstance(spec.task, MomentRetrieval):
-        raise UsageError(f"--sentence is for models that find moments; {spec.title} does not")
-    draws_times = getattr(loaded.config.predict, "every_seconds", None) is not None
-    can_explain = spec.task.explains or spec is loaded.config.exported or draws_times
-    if request.explain and not can_explain:
-        raise UsageError(
-            f"--explain: {spec.title} does not tell where it looked (its model file says nothing "
-            "of `explains`); leave it out"
-        )
-    with paths_explained(loaded.config):
-        task_module(spec.task.name).predict(loaded, request)
+    task = trained.config.spec.task
+    with paths_explained(trained.config):
+        if isinstance(task, Classification | ProposalScoring):
+            return task_module(task.name).predict(trained, request)
+        return _predict_from_features(trained, request)
+
+
+def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
+    """Predict with a model that reads features, which are made of the videos among the inputs."""
+    from rich.console import Console
+
+    from videozoo.engine.devices import make_accelerator
+    from videozoo.tasks.common import speaker
+    from videozoo.tasks.encoding import as_features
+    from videozoo.tasks.results import conclude
+
+    accelerator = make_accelerator(device=request.device)
+    say = speaker(Console(stderr=True), accelerator)
+    made = as_features(
+        request.inputs, trained, request.choice, accelerator, strict=request.strict, say=say
+    )
+    for line in made.failed:
+        say(f"failed: {line}")
+    request = replace(request, inputs=made.inputs, videos=made.videos)
+    results = task_module(trained.config.spec.task.name).predict(trained, request)
+    total = len(made.videos) + len(made.failed)
+    conclude(accelerator, request, made.failed, say, total=total)
+    return results
+
+
+def _encoded(config: RunConfig, device: Device) -> RunConfig:
+    """The configuration with the features of `data.videos`, which are made where they are not."""
+    if getattr(config.data, "videos", None) is None:
+        return config
+    from rich.console import Console
+
+    from videozoo.engine.devices import make_accelerator
+    from videozoo.tasks.common import speaker
+    from videozoo.tasks.encoding import with_features
+
+    accelerator = make_accelerator(device=device)
+    return with_features(config, accelerator, speaker(Console(stderr=True), accelerator))
 
 
 def export(request: ExportRequest) -> Path:

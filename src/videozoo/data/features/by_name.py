@@ -407,14 +407,23 @@ def _folder_per_stream(place: _Place) -> _Found:
 
 def _folder(place: _Place) -> _Found:
     held = _Found([(name, _File(path)) for name, path in place.files], read_extractor(place.path))
-    if held.extractor is not None:
-        written = FeatureFolder(place.path, "npz", held.extractor)
-        written.read()
-        for name, line in written.done.items():
-            held.lengths[name] = int(line["length"])
-            if line.get("duration_seconds") is not None:
-                held.durations[name] = float(line["duration_seconds"])
+    _tell_lengths(held, place.path)
     return held
+
+
+def _tell_lengths(held: _Found, folder: Path) -> None:
+    """Add the lengths that an extraction wrote beside its files."""
+    if held.extractor is None:
+        return
+    written = FeatureFolder(folder, "npz", held.extractor)
+    written.read()
+    for name, _ in held.sources:
+        line = written.done.get(name)
+        if line is None:
+            continue
+        held.lengths[name] = int(line["length"])
+        if line.get("duration_seconds") is not None:
+            held.durations[name] = float(line["duration_seconds"])
 
 
 def _hdf5(place: _Place) -> _Found:
@@ -422,7 +431,9 @@ def _hdf5(place: _Place) -> _Found:
 
 
 def _one_file(place: _Place) -> _Found:
-    return _Found([(place.path.stem, _File(place.path))])
+    held = _Found([(place.path.stem, _File(place.path))], read_extractor(place.path.parent))
+    _tell_lengths(held, place.path.parent)
+    return held
 
 
 LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (

@@ -1,4 +1,4 @@
-"""Windows along a whole video, for one clip model.
+"""Windows along a whole video, for one encoder or several.
 
 ::
 
@@ -8,14 +8,15 @@
                          [---o---o---o---]                 windows may overlap
 
 However much they overlap, the video is decoded once, in order, and each frame is scaled and cropped
-once. Kept in memory are the frames of one window and of one batch, whatever the video's length.
+once per plan. Kept in memory are the frames of one window and of one batch, whatever the video's
+length.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,20 +35,38 @@ times to milliseconds."""
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPlan:
-    """Which windows, and which pixels of each."""
+    """Which windows, and which frames and pixels of each."""
 
-    view: ViewPlan
-    """Frames of a window and what is done to them, from `views.eval_plan`; one centre crop."""
     rate: float
     """Windows per second."""
+    num_steps: int = 1
+    """Frames of a window, or runs of neighbouring frames."""
+    frames_per_step: int = 1
+    """Neighbouring frames in a run; their channels are stacked."""
     window_seconds: float | None = None
-    """Length of the video part over which the steps are spread. None: steps are `view.frame_stride`
+    """Length of the video part over which the steps are spread. None: steps are `frame_stride`
     frames apart at any frame rate, as models for dense clips are trained."""
+    frame_stride: int = 1
+    prepare: Callable[[Frames], Frames] = lambda frames: frames
+    """Scales and crops frames, (T, H, W, 3)."""
 
-    @property
-    def frames_per_window(self) -> int:
-        """Frames that a model sees of each window."""
-        return self.view.num_steps * self.view.frames_per_step
+
+def clip_windows(view: ViewPlan, *, rate: float, window_seconds: float | None = None) -> WindowPlan:
+    """Windows that a clip model sees as it sees clips in evaluation, from their centre crop.
+
+    Args:
+        view: From `views.eval_plan`.
+        rate: Windows per second.
+        window_seconds: See `WindowPlan`.
+    """
+    return WindowPlan(
+        rate=rate,
+        num_steps=view.num_steps,
+        frames_per_step=view.frames_per_step,
+        window_seconds=window_seconds,
+        frame_stride=view.frame_stride,
+        prepare=lambda frames: prepared(frames, view),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,17 +125,16 @@ def window_frames(times: FrameTimes, plan: WindowPlan) -> NDArray[np.int64]:
         Frame numbers (num_windows, num_steps * frames_per_step).
 
     >>> times = FrameTimes(np.arange(8) / 4, 2.0)  # two seconds of four frames each
-    >>> view = ViewPlan(num_steps=2)
-    >>> window_frames(times, WindowPlan(view=view, rate=1, window_seconds=1)).tolist()
+    >>> window_frames(times, WindowPlan(rate=1, num_steps=2, window_seconds=1)).tolist()
     [[1, 3], [5, 7]]
-    >>> window_frames(times, WindowPlan(view=view, rate=1, window_seconds=4)).tolist()
+    >>> window_frames(times, WindowPlan(rate=1, num_steps=2, window_seconds=4)).tolist()
     [[0, 6], [2, 7]]
     """
     count = num_windows(times.duration_seconds, plan.rate)
     centres = (np.arange(count) + 0.5) / plan.rate
-    steps, run = plan.view.num_steps, plan.view.frames_per_step
+    steps, run = plan.num_steps, plan.frames_per_step
     if plan.window_seconds is None:
-        length, stride = steps * run, plan.view.frame_stride
+        length, stride = steps * run, plan.frame_stride
         offsets = np.arange(length) * stride - length * stride // 2
         numbers = _frames_at(centres, times)[:, None] + offsets
     else:
@@ -133,58 +151,82 @@ def _frames_at(seconds: NDArray[np.floating[Any]], times: FrameTimes) -> NDArray
     return np.maximum(found, 0)
 
 
+@dataclass
+class _Pending:
+    """The windows of one plan while the video is decoded."""
+
+    numbers: NDArray[np.int64]
+    plan: WindowPlan
+    batch_size: int
+    done: int = 0
+    kept: dict[int, Frames] = field(default_factory=dict[int, Frames])
+    """Prepared frames that windows still need, in the order of their numbers."""
+    batch: list[NDArray[np.uint8]] = field(default_factory=list[NDArray[np.uint8]])
+
+    def __post_init__(self) -> None:
+        self._first, self._last = self.numbers.min(axis=1), self.numbers.max(axis=1)
+        self._wanted = np.zeros(int(self._last.max()) + 1, bool)
+        self._wanted[self.numbers] = True
+
+    @property
+    def is_complete(self) -> bool:
+        return self.done == len(self.numbers)
+
+    def take(self, number: int, frame: Frames) -> Iterator[NDArray[np.uint8]]:
+        """Take the next frame (H, W, 3); give the batches that it completes."""
+        if number < len(self._wanted) and self._wanted[number]:
+            self.kept[number] = self.plan.prepare(frame[None])[0].copy()  # not the whole frame
+        while not self.is_complete and self._last[self.done] <= number:
+            frames = np.stack([self.kept[one] for one in self.numbers[self.done].tolist()])
+            self.batch.append(transforms.side_by_side(frames, self.plan.frames_per_step))
+            self.done += 1
+            if len(self.batch) == self.batch_size or self.is_complete:
+                yield np.stack(self.batch)
+                self.batch = []
+            oldest = number + 1 if self.is_complete else self._first[self.done]
+            for old in [one for one in self.kept if one < oldest]:
+                del self.kept[old]
+
+
 def read_windows(
-    reader: VideoReader, numbers: NDArray[np.int64], plan: WindowPlan, *, batch_size: int, name: str
-) -> Iterator[NDArray[np.uint8]]:
-    """Decode a video once and give its windows, in order.
+    reader: VideoReader,
+    plans: Sequence[tuple[NDArray[np.int64], WindowPlan]],
+    *,
+    batch_size: int,
+    name: str,
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Decode a video once and give the windows of each plan, in order.
 
     Args:
         reader: The video.
-        numbers: From `window_frames`.
-        plan: The same.
+        plans: Frame numbers from `window_frames`, and their plan.
         batch_size: Windows at a time.
         name: How an error calls the video.
 
     Yields:
-        (up to batch_size, num_steps, crop_size, crop_size, 3 * frames_per_step), contiguous.
+        The place of the plan, and its next windows: (up to batch_size, num_steps, height, width,
+        3 * frames_per_step), contiguous.
 
     Raises:
         VideoError: The video ends before the last frame that a window needs, or cannot be decoded.
     """
-    wanted = np.zeros(reader.num_frames, bool)
-    wanted[numbers] = True
-    first, last = numbers.min(axis=1), numbers.max(axis=1)
-    kept: dict[int, NDArray[np.uint8]] = {}  # in the order of their numbers
-    batch: list[NDArray[np.uint8]] = []
-    done = 0
+    pending = [_Pending(numbers, plan, batch_size) for numbers, plan in plans]
     num_frames = 0
     for number, frame in enumerate(reader.frames()):
         num_frames += 1
-        if number < len(wanted) and wanted[number]:
-            kept[number] = _prepared(frame[None], plan.view)[0].copy()  # not the whole frame
-        while done < len(numbers) and last[done] <= number:
-            frames = np.stack([kept[one] for one in numbers[done].tolist()])
-            batch.append(transforms.side_by_side(frames, plan.view.frames_per_step))
-            done += 1
-            if len(batch) == batch_size:
-                yield np.stack(batch)
-                batch = []
-            oldest = first[done] if done < len(numbers) else number + 1
-            for old in [one for one in kept if one < oldest]:
-                del kept[old]
-        if done == len(numbers):
-            break
-    if done < len(numbers):
-        raise VideoError(
-            f"{name}: damaged: of {counted(len(wanted), 'frame')} that it describes, {num_frames} "
-            "came out"
-        )
-    if batch:
-        yield np.stack(batch)
+        for place, one in enumerate(pending):
+            for windows in one.take(number, frame):
+                yield place, windows
+        if all(one.is_complete for one in pending):
+            return
+    raise VideoError(
+        f"{name}: damaged: of {counted(reader.num_frames, 'frame')} that it describes, "
+        f"{num_frames} came out"
+    )
 
 
-def _prepared(frames: Frames, view: ViewPlan) -> Frames:
-    """Scale and crop as in evaluation."""
+def prepared(frames: Frames, view: ViewPlan) -> Frames:
+    """Scale frames and take their centre, as in evaluation."""
     frames = transforms.resize_short_side(
         frames, view.short_side, rule=view.resize, backend=view.resize_with
     )

@@ -30,16 +30,16 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import eval_plan
-from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
+from videozoo.data.frames.windows import FrameTimes, clip_windows, read_windows, window_frames
 from videozoo.errors import DataError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Segment, VideoSegments, WindowScores
 from videozoo.settings.clips import ClipPredict
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.lengths import CLIPS, ClipLengths, length
 from videozoo.tasks.classification.scoring import ClipScorer, Scores, scorer_of, with_views
+from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import names_of_classes, progress_bar
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
@@ -99,7 +99,7 @@ class AlongScorer:
         if window_seconds is None and view.sampling == "segments":
             window_seconds = every_seconds if clips is None else clips.median_seconds
         self.every_seconds, self.window_seconds = every_seconds, window_seconds
-        self._plan = WindowPlan(view=view, rate=1 / every_seconds, window_seconds=window_seconds)
+        self._plan = clip_windows(view, rate=1 / every_seconds, window_seconds=window_seconds)
         self._score, self._batch_size = score, views.batch_size
 
     def __call__(
@@ -121,9 +121,8 @@ class AlongScorer:
         numbers = window_frames(times, self._plan)
         rows: list[Scores] = []
         done = 0
-        for windows in read_windows(
-            reader, numbers, self._plan, batch_size=self._batch_size, name=name
-        ):
+        plans = [(numbers, self._plan)]
+        for _, windows in read_windows(reader, plans, batch_size=self._batch_size, name=name):
             found = self._score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
             rows.append(found.astype(np.float32, copy=False))
             done += len(found)

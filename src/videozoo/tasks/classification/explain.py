@@ -17,7 +17,7 @@ from videozoo.data.frames.views import centre_rule, eval_frames, eval_plan, eval
 from videozoo.ops.grad_cam import grad_cam
 from videozoo.ops.pixels import normalize
 from videozoo.report.annotate import SeenFrames
-from videozoo.tasks.classification.common import clip_shape
+from videozoo.tasks.clip_views import clip_shape
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict
 from videozoo.tasks.building import build
-from videozoo.tasks.classification.common import clip_shape
-from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, with_views
+from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer
+from videozoo.tasks.clip_views import clip_shape, with_views
 from videozoo.tasks.common import configured_class_names, speaker, without_absent_names
 from videozoo.tasks.exporting import (
     LARGEST_DIFFERENCE,

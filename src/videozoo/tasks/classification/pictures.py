@@ -30,9 +30,9 @@ from videozoo.report.annotate import (
     write_picture,
 )
 from videozoo.settings.clips import ClipViews
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.explain import explain
 from videozoo.tasks.classification.scoring import VideoResult
+from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import progress_bar
 from videozoo.tasks.requests import PredictRequest
 

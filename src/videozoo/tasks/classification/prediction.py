@@ -21,13 +21,13 @@ from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, UsageError, WeightsError, counted
 from videozoo.report.tables import prediction_table
 from videozoo.tasks.classification import along
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     VideoResult,
     run_views,
 )
+from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob

@@ -21,10 +21,10 @@ from videozoo.ops.pixels import normalize
 from videozoo.results import Label, VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification import along
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.prediction import frames_seen, input_entries
-from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of, with_views
+from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of
+from videozoo.tasks.clip_views import clip_shape, with_views
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run

@@ -20,21 +20,21 @@ from videozoo.data.annotations.videos import (
     views_by_video,
 )
 from videozoo.data.clips import ClipBatch, ViewDataset
-from videozoo.data.frames.views import ViewPlan, eval_plan
+from videozoo.data.frames.views import ViewPlan
 from videozoo.engine.devices import use_channels_last
-from videozoo.errors import ConfigError, counted
+from videozoo.errors import counted
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
-from videozoo.settings.clips import ClipData, ClipPredict, ClipViews
-from videozoo.tasks.classification.common import clip_shape
+from videozoo.settings.clips import ClipData, ClipViews
+from videozoo.tasks.clip_views import clip_shape, with_views
 from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader
 from videozoo.tasks.jobs import Job
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.results import say_damaged
-from videozoo.weights.exported import ExportedClips, ExportedSpec, exported_kind, open_exported
+from videozoo.weights.exported import exported_kind, open_exported
 
 Scores = NDArray[np.floating[Any]]
 ClipScorer = Callable[[Tensor], Scores]
@@ -155,40 +155,6 @@ def run_views(
     scored = job.run(inference, count)
     say_damaged(job.say, list(scored.damaged.values()))
     return scored, config
-
-
-def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
-    """Change the number of segments of the model if the views ask for it.
-
-    Raises:
-        ConfigError: The model has no segments, or is an exported graph for other clips.
-    """
-    if isinstance(config.spec, ExportedSpec):
-        clips = config.spec.description.clips
-        assert clips is not None
-        _fit_exported(clips, config, views)
-        return config
-    if views.num_segments is None:
-        return config
-    if "num_segments" not in type(config.model).model_fields:
-        raise ConfigError(f"num_segments has no effect on {config.name}; leave it out")
-    return config.replace("views", {"model.num_segments": views.num_segments})
-
-
-def _fit_exported(clips: ExportedClips, config: RunConfig, views: ClipViews) -> None:
-    """Check that the clips of these views have the shape that an exported graph takes."""
-    section = "predict" if isinstance(views, ClipPredict) else "eval"
-    plan = eval_plan(clip_shape(config), config.data, views)
-    for key, asked, fixed in (
-        ("num_segments", plan.num_steps, clips.num_steps),
-        ("crop_size", plan.crop_size, clips.crop_size),
-    ):
-        if asked != fixed:
-            raise ConfigError(
-                f"{section}.{key} is {asked}, but this graph was exported for {fixed}; "
-                f"pass --set {section}.{key}={fixed}, or export again with "
-                f"--set predict.{key}={asked}"
-            )
 
 
 def scorer_of(

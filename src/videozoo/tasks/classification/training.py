@@ -22,10 +22,10 @@ from videozoo.engine.loop import Best
 from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
-from videozoo.tasks.classification.common import clip_shape
 from videozoo.tasks.classification.labels import check_learnable, remarks
 from videozoo.tasks.classification.lengths import CLIPS, ClipLengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
+from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import configured_class_names, without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run

@@ -75,7 +75,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"margin {score - baseline:.3f}, expected at least {MARGINS[name]:g}\n"
         f"on {len(test)} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"what it finds when: {shown}\n\n"
-        "What to try next:\n" + long_videos.what_to_try(folder, save_dir, test[0].path, layer=layer)
+        "What to try next:\n" + long_videos.what_to_try(save_dir, test[0].path)
     )
     if score - baseline < MARGINS[name]:
         raise RunError(

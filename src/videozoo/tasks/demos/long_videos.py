@@ -94,19 +94,14 @@ def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -
     return folder
 
 
-def what_to_try(folder: Path, run: Path, video: Path, *, layer: Layer = "features") -> str:
-    """Commands for a new video: extract its features, then predict with the model.
+def what_to_try(run: Path, video: Path) -> str:
+    """The command that answers on a video.
 
     Args:
-        folder: The folder of the demo.
         run: The run folder of the model.
         video: The video file.
-        layer: See `prepare`.
     """
-    output = folder / f"{run.name}_tried"
-    words = ["--rate", f"{RATE:g}", "--window-seconds", f"{WINDOW_SECONDS:g}", "--layer", layer]
-    made = command("extract", "--weights", folder / "tsm", *words, "--output", output, video)
-    return f"  {made}\n  {command('predict', '--weights', run, '--explain', output)}"
+    return f"  {command('predict', '--weights', run, '--explain', video)}"
 
 
 def features_of(made: LongVideos, videos: Sequence[WorldVideo], folder: Path) -> Path:
@@ -162,9 +157,10 @@ def _made_world(folder: Path, seed: int, out: Console) -> World:
 
 def _extracted(folder: Path, world: World, layer: Layer, device: Device, out: Console) -> Path:
     """Extract the features of all videos; again if the videos are new."""
-    features = folder / layer
+    features = folder / str(layer)
     request = ExtractRequest(
-        source=ConfigSource(flags={"predict.batch_size": ("the demo", 32)}),
+        source=ConfigSource(),
+        batch_size=32,
         output=features,
         weights=str(folder / "tsm"),
         inputs=tuple(str(video.path) for video in world.videos),

@@ -57,8 +57,7 @@ def run(name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> d
         f"margin {gap - baseline:.3f}, expected at least {MARGIN:g}\n"
         f"on {len(records['test'])} held-out videos, after {seconds / 60:.1f} minutes\n\n"
         f"when it looks where: {shown}\n\n"
-        "What to try next:\n"
-        + long_videos.what_to_try(folder, save_dir, made.world.split("test")[0].path)
+        "What to try next:\n" + long_videos.what_to_try(save_dir, made.world.split("test")[0].path)
     )
     if gap - baseline < MARGIN:
         raise RunError(

@@ -1,0 +1,388 @@
+"""From videos to features for models that read features: made once, kept, found again.
+
+::
+
+    CACHE/features/FOLDER-HASH/FINGERPRINT/     features of the videos below FOLDER by one extractor
+        NAME.npz  extractor.json  videos.jsonl  see `data.features.writer`
+
+`with_features` makes the features of `data.videos`; `as_features` those of videos to predict on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from videozoo import __version__
+from videozoo.config import RunConfig
+from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.list_formats import list_rows
+from videozoo.data.annotations.segments import annotated_classes
+from videozoo.data.annotations.video_labels import absolute, video_name
+from videozoo.data.annotations.videos import (
+    find_videos,
+    is_list_name,
+    matching_paths,
+    read_list,
+    videos_of,
+)
+from videozoo.data.features.writer import STREAM, FeatureFolder
+from videozoo.data.files import has_images, is_video_name, locate, videos_under
+from videozoo.data.frames.video import count_frames
+from videozoo.errors import ConfigError, DataError, counted, few
+from videozoo.settings.shared import RawVideos
+from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity
+from videozoo.tasks.kept_encoder import (
+    ADVICE,
+    DEFAULT_RATE,
+    encoder_options,
+    extractor_for,
+    facts_to_store,
+    feature_dim_key,
+    open_encoder,
+    value_at,
+)
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import EncoderChoice
+from videozoo.tasks.results import say_damaged
+from videozoo.types import Localisation, MomentRetrieval, Tagging
+from videozoo.weights.cache import cache_folder
+
+_ROWS_LOOKED_AT = 3
+
+
+# --- features of videos, kept --------------------------------------------------------------------
+
+
+def kept_folder(videos: Path, extractor: Extractor) -> Path:
+    """Where the features of the videos below a folder are kept."""
+    where = absolute(videos)
+    mark = hashlib.sha256(where.encode()).hexdigest()[:8]
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(where).name) or "videos"
+    return cache_folder() / "features" / f"{name[:40]}-{mark}" / extractor.fingerprint
+
+
+def named(paths: Sequence[Path], root: Path) -> list[NamedVideo]:
+    """Names for videos below a folder: of the file, or where several share it of the path too.
+
+    >>> paths = [Path("v/a.mp4"), Path("v/x/b.mp4"), Path("v/y/b.mp4")]
+    >>> [one.name for one in named(paths, Path("v"))]
+    ['a', 'x__b', 'y__b']
+    """
+    often = Counter(map(video_name, paths))
+    videos: list[NamedVideo] = []
+    for path in paths:
+        name = video_name(path)
+        if often[name] > 1:
+            inside = path.relative_to(root) if path.is_relative_to(root) else Path(*path.parts[1:])
+            name = "__".join((*inside.parts[:-1], name))
+        videos.append(NamedVideo(path, name))
+    again = Counter(video.name for video in videos)
+    return [
+        NamedVideo(one.path, one.name if again[one.name] == 1 else f"{one.name}{one.path.suffix}")
+        for one in videos
+    ]
+
+
+def make_features(
+    extractor: Extractor,
+    videos: Sequence[NamedVideo],
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    say: Callable[[str], None],
+    strict: bool = False,
+) -> Extraction:
+    """Make those features of videos that a folder does not hold yet.
+
+    Videos that have changed since are done again. A killed call is continued by the next one.
+
+    Raises:
+        DataError: With `strict`, a video cannot be read.
+        RunError: The folder cannot be written.
+    """
+    facts = facts_to_store(extractor, [video.path for video in videos])
+    store = FeatureFolder(folder, "npz", facts)
+    if accelerator.is_main_process:
+        store.prepare(made_with=__version__)
+    accelerator.wait_for_everyone()
+    store.read()
+    missing = [video for video in videos if not _is_done(video, store)]
+    kept = len(videos) - len(missing)
+    if missing:
+        say(
+            f"features: {extractor.title}, {extractor.rate:g} per second, of "
+            f"{counted(len(missing), 'video')}" + (f" ({kept} are made already)" if kept else "")
+        )
+    done = fill(extractor, store, missing, accelerator, strict=strict, say=say)
+    done.kept = kept
+    if missing:
+        speed = done.video_seconds / max(done.wall_seconds, 1e-9)
+        say(
+            f"features: {done.vectors} vectors of {extractor.dim} from {done.video_seconds:.0f} s "
+            f"of video in {done.wall_seconds:.0f} s ({speed:.1f} s per second); kept in {folder}"
+        )
+    return done
+
+
+def _is_done(video: NamedVideo, store: FeatureFolder) -> bool:
+    line = store.done.get(video.name)
+    if line is None:
+        return False
+    mine = identity(video.path)
+    return line.get("path") == str(video.path) and all(
+        line.get(key) == value for key, value in mine.items()
+    )
+
+
+# --- training and evaluation ---------------------------------------------------------------------
+
+
+def with_features(
+    config: RunConfig, accelerator: Accelerator, say: Callable[[str], None]
+) -> RunConfig:
+    """Make the features of `data.videos`, and fit the model's settings to them.
+
+    Configurations without `data.videos` are returned as they are.
+
+    Returns:
+        The configuration with `data.features`, the found encoders, their rate, and the dimensions
+        of the model.
+
+    Raises:
+        DataError: There are no videos, or too many cannot be read.
+        VideozooError: The encoder cannot be loaded.
+    """
+    data = config.data
+    if not isinstance(data, RawVideos) or data.videos is None:
+        return config
+    options = encoder_options(data.encoder_layer, data.encoder_pooling)
+    if not data.encoder:
+        raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
+    encoders = [open_encoder(text, options) for text in data.encoder]
+    for encoder in encoders:
+        for note in encoder.notes:
+            say(f"note: {note}")
+    extractor = Extractor(
+        encoders,
+        rate=data.rate or DEFAULT_RATE,
+        window_seconds=data.encoder_window_seconds,
+        accelerator=accelerator,
+    )
+    paths = videos_at(data.videos)
+    root = data.videos if data.videos.is_dir() else data.videos.parent
+    videos = named(paths, root)
+    given: Path | None = getattr(data, "features", None)
+    folder = given or kept_folder(data.videos, extractor)
+    done = make_features(extractor, videos, folder, accelerator, say=say)
+    _refuse_many_bad(done, len(videos), data, say)
+    changes = {
+        "data.features": folder,
+        "data.encoder": [encoder.reference for encoder in encoders],
+        "data.rate": extractor.rate,
+        **_model_dims(config, extractor.dim, say),
+        **_model_classes(config, say),
+    }
+    return config.replace("data.videos", changes)
+
+
+def videos_at(path: Path) -> list[Path]:
+    """The videos that a path means: a folder, a file or a list.
+
+    Raises:
+        DataError: There are none.
+    """
+    if is_list_name(path):
+        entries = read_list(path, root=None, labels="optional", count_frames=count_frames)
+        return [entry.path for entry in videos_of(entries)]
+    return [entry.path for entry in find_videos(path)]
+
+
+def _refuse_many_bad(done: Extraction, total: int, data: Any, say: Callable[[str], None]) -> None:
+    if not done.skipped:
+        return
+    share = len(done.skipped) / max(total, 1)
+    shown = few(done.skipped, between="\n  ")
+    if share > data.bad_video_share:
+        raise DataError(
+            f"{len(done.skipped)} of {counted(total, 'video')} cannot be read, more than "
+            f"data.bad_video_share={data.bad_video_share:g}:\n  {shown}"
+        )
+    say(f"left out: {len(done.skipped)} of {counted(total, 'video')} cannot be read:\n  {shown}")
+
+
+def _model_dims(config: RunConfig, dim: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """The settings of the model that follow from the length of a vector."""
+    key = feature_dim_key(config)
+    value: Any = dim
+    if isinstance(config.spec.task, MomentRetrieval):
+        value = 3 * dim  # a window, what comes before, what comes after
+    elif isinstance(config.spec.task, Tagging):
+        value = [{"name": STREAM, "dim": dim}]
+    elif value_at(config, key) is None:
+        return {}
+    if value_at(config, key) != value:
+        say(f"note: {key} is {_brief(value)}, as the features are")
+    return {key: value}
+
+
+def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
+    """The number of classes of a model that names segments: those of the annotations."""
+    task, data = config.spec.task, config.data
+    if not isinstance(task, Localisation) or task.decides != "map" or data.annotations is None:
+        return {}
+    if data.class_names is not None:
+        names = read_class_names(data.class_names)
+    else:
+        names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+    number = len(names) + task.background
+    if config.model.num_classes == number:
+        return {}
+    if config.origin_of("model.num_classes").startswith("--"):  # then a check explains the mismatch
+        return {}
+    with_background = ", the background among them" if task.background else ""
+    say(f"note: model.num_classes is {number}{with_background}: {few(names)}")
+    return {"model.num_classes": number}
+
+
+def _brief(value: Any) -> str:
+    return str(value) if isinstance(value, int) else json.dumps(value)
+
+
+# --- prediction ----------------------------------------------------------------------------------
+
+
+def holds_videos(text: str) -> bool:
+    """Whether an input names videos themselves, and not features or sentences.
+
+    Raises:
+        DataError: It is a network address, or a pattern that nothing matches.
+    """
+    return all(map(_is_video, matching_paths(text)))
+
+
+def _is_video(path: Path) -> bool:
+    if path.is_dir():
+        return bool(videos_under(path)) or has_images(path)
+    return is_video_name(path) or (is_list_name(path) and _lists_videos(path))
+
+
+def _lists_videos(path: Path) -> bool:
+    try:
+        rows = list(islice(list_rows(path, None), _ROWS_LOOKED_AT))
+    except DataError:
+        return False
+    found = [locate(Path(row.path), None, path.parent) for row in rows]
+    return any(each is not None and is_video_name(each) for each in found)
+
+
+@dataclass(frozen=True)
+class EncodedInputs:
+    """Inputs in which features stand in place of videos."""
+
+    inputs: tuple[str, ...]
+    videos: Mapping[str, Path]
+    """Path of a file of features to the video that it was made of."""
+    failed: tuple[str, ...] = ()
+    """A line per video that cannot be used."""
+
+
+def as_features(
+    inputs: Sequence[str],
+    trained: Trained,
+    choice: EncoderChoice,
+    accelerator: Accelerator,
+    *,
+    strict: bool = False,
+    say: Callable[[str], None] = lambda _line: None,
+) -> EncodedInputs:
+    """Put features in place of the videos among the inputs of a model that reads features.
+
+    Equal encoders of several models find the features that the first of them made.
+
+    Args:
+        inputs: Videos, folders, patterns and lists of them, beside inputs that the model reads
+            itself.
+        trained: The model.
+        choice: See `extractor_for`.
+        accelerator: Where to compute.
+        strict: Raise for the first video that cannot be read.
+        say: Told what is done.
+
+    Returns:
+        One file of features per video, in the order of the inputs.
+
+    Raises:
+        DataError: An input does not exist, or no video can be read.
+        VideozooError: The encoder is not known, or is another one.
+    """
+    found = [(text, holds_videos(text)) for text in inputs]
+    if not any(is_raw for _, is_raw in found):
+        return EncodedInputs(tuple(inputs), {})
+    extractor = extractor_for(trained, choice, accelerator, say)
+    listed = [
+        video
+        for text, is_raw in found
+        if is_raw
+        for path in matching_paths(text)
+        for video in videos_at(path)
+    ]
+    made, failed = _made(list(dict.fromkeys(listed)), extractor, accelerator, strict, say)
+    if failed and not made:
+        raise DataError(
+            failed[0] if len(failed) == 1 else f"no video can be read:\n  {few(failed)}"
+        )
+    texts: dict[str, None] = {}
+    for text, is_raw in found:
+        if not is_raw:
+            texts[text] = None
+            continue
+        for path in matching_paths(text):
+            texts |= {str(made[video]): None for video in videos_at(path) if video in made}
+    videos = {str(features): video for video, features in made.items()}
+    return EncodedInputs(tuple(texts), videos, tuple(failed))
+
+
+def _made(
+    videos: Sequence[Path],
+    extractor: Extractor,
+    accelerator: Accelerator,
+    strict: bool,
+    say: Callable[[str], None],
+) -> tuple[dict[Path, Path], list[str]]:
+    """The file of features of each video, and a line per video that cannot be read."""
+    made: dict[Path, Path] = {}
+    failed: list[str] = []
+    by_folder: dict[Path, list[Path]] = {}
+    for video in videos:
+        by_folder.setdefault(video.parent, []).append(video)
+    for parent, paths in by_folder.items():
+        folder = kept_folder(parent, extractor)
+        names = named(paths, parent)
+        alone = strict or len(videos) == 1
+        done = make_features(extractor, names, folder, accelerator, say=say, strict=alone)
+        failed += done.skipped
+        say_damaged(say, done.damaged)
+        store = FeatureFolder(folder, "npz", extractor.facts)
+        store.read()
+        for one in names:
+            line = store.done.get(one.name)
+            if line is not None:
+                made[one.path] = folder / str(line["file"])
+    return made, failed
+
+
+def video_behind(features: Path) -> Path | None:
+    """The video that kept features were made of; None where that is not stored."""
+    store = FeatureFolder(features.parent, "npz", {})
+    store.read()
+    path = store.done.get(features.stem, {}).get("path")
+    return None if path is None else Path(path)

@@ -1,0 +1,286 @@
+"""What makes the features that a model reads: opened by name, kept in the run, found again.
+
+::
+
+    RUN/encoder/encoder.json    the encoders, in order
+    RUN/encoder/0/  1/ ...      their files, where they are not known by name alone
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from accelerate import Accelerator
+
+from videozoo.config import RunConfig
+from videozoo.data.features.records import SOURCE
+from videozoo.encoders import open_known
+from videozoo.encoders.base import Encoder
+from videozoo.errors import DataError, RunError, VideozooError, WeightsError
+from videozoo.safe_json import parse_json
+from videozoo.safe_write import written_aside
+from videozoo.tasks.clip_encoder import open_clip_encoder
+from videozoo.tasks.extractor import Extractor
+from videozoo.tasks.features import refuse_other_features
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.requests import EncoderChoice, Layer
+from videozoo.tasks.results import run_folder_of
+from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
+
+KEPT = "encoder"
+"""Folder of a run with what made its features."""
+_ABOUT = "encoder.json"
+_KEPT_FORMAT = "videozoo-encoder"
+DEFAULT_RATE = 2.0
+ADVICE = "name one: --encoder NAME|RUN|FILE|hf://OWNER/NAME (`videozoo encoders` lists some)"
+
+
+# --- encoders by name ----------------------------------------------------------------------------
+
+
+def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder:
+    """Open the encoder that the user names.
+
+    Args:
+        text: A name of `videozoo encoders`, a run or weights of a clip model, a ResNet, a folder or
+            `hf://` name of Hugging Face, or an ONNX file.
+        options: See `Encoder.options`.
+
+    Raises:
+        VideozooError: There is no such encoder, or it cannot be loaded.
+    """
+    options = options or {}
+    return open_known(text, options) or open_clip_encoder(text, options)
+
+
+def encoder_options(layer: Layer, pooling: str | None) -> dict[str, Any]:
+    """The options of `open_encoder` that were chosen."""
+    options = {} if layer == "features" else {"layer": layer}
+    return options if pooling is None else options | {"pooling": pooling}
+
+
+def facts_to_store(extractor: Extractor, videos: Sequence[Path]) -> dict[str, Any]:
+    """The facts of an extractor, with how to open its encoders again."""
+    named = [{"encoder": each.reference, **each.options} for each in extractor.encoders]
+    video = str(videos[0].absolute()) if videos else None
+    return {**extractor.facts, SOURCE: {"encoders": named, "video": video}}
+
+
+def _entries_of(features: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """How to open the encoders of some features again; empty where that is not known."""
+    source = cast("Mapping[str, Any]", (features or {}).get(SOURCE) or {})
+    if source.get("encoders"):
+        return [dict(entry) for entry in source["encoders"]]
+    if source.get("weights"):  # as earlier versions stored it
+        entry = {"encoder": source["weights"], "config": source.get("config")}
+        if source.get("set"):
+            entry["set"] = source["set"]
+        if (features or {}).get("layer") == "class scores":
+            entry["layer"] = "scores"
+        return [{key: value for key, value in entry.items() if value is not None}]
+    return []
+
+
+def _open(entry: Mapping[str, Any], folder: Path | None = None) -> Encoder:
+    options = dict(entry)
+    text, file = str(options.pop("encoder")), options.pop("file", None)
+    options.pop("title", None)
+    if file is not None and folder is not None:
+        for key in ("config", "set"):  # the kept file holds them
+            options.pop(key, None)
+        text = str(folder / str(file))
+    return open_encoder(text, options)
+
+
+# --- what a run keeps ----------------------------------------------------------------------------
+
+
+def visual_features(features: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What made the video features, also for models that read sentences as well."""
+    if features is not None and "visual" in features:
+        return cast("Mapping[str, Any] | None", features["visual"])
+    return features
+
+
+def keep_encoder(run: Path, features: Mapping[str, Any] | None, say: Callable[[str], None]) -> None:
+    """Put what makes the features of a run into its folder, so that it answers on videos.
+
+    Args:
+        run: The run folder.
+        features: What made the training features.
+        say: Told how large it is, or why nothing is kept.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    features = visual_features(features)
+    entries = _entries_of(features)
+    folder, kept = run / KEPT, list[dict[str, Any]]()
+    if features is None or not entries or (folder / _ABOUT).is_file():
+        return
+    try:
+        for place, entry in enumerate(entries):
+            encoder = _open(entry)
+            _refuse_changed(encoder, features, place, len(entries))
+            inside = folder / str(place)
+            inside.mkdir(parents=True, exist_ok=True)
+            name = encoder.keep(inside)
+            options = {"encoder": encoder.reference, "title": encoder.title, **encoder.options}
+            kept.append(options if name is None else options | {"file": f"{place}/{name}"})
+        held = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in held)
+        about = {"format": _KEPT_FORMAT, "version": 1, "encoders": kept}
+        with written_aside(folder / _ABOUT) as aside:
+            aside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    except VideozooError as error:
+        say(
+            f"note: the run keeps no copy of what made its features ({error}); to predict on "
+            "videos name it then: --encoder"
+        )
+        return
+    titles = " + ".join(entry["title"] for entry in kept)
+    copied = f"{size / 1e6:.1f} MB in {folder}" if any("file" in one for one in kept) else "by name"
+    say(f"encoder: {titles}, kept {copied}")
+
+
+def _refuse_changed(encoder: Encoder, features: Mapping[str, Any], place: int, count: int) -> None:
+    """Raise WeightsError if the file is no longer the one that made the features."""
+    theirs = features if count == 1 else features["encoders"][place]
+    mine = encoder.facts.get("weights_sha256")
+    if mine != theirs.get("weights_sha256"):
+        raise WeightsError(f"{encoder.reference} has changed since it made the features")
+
+
+def _kept_entries(weights: Path) -> tuple[list[dict[str, Any]], Path] | None:
+    run = run_folder_of(weights)
+    path = None if run is None else run / KEPT / _ABOUT
+    if path is None or not path.is_file():
+        return None
+    try:
+        about: Any = parse_json(path.read_text(encoding="utf-8"))
+        entries = [dict(entry) for entry in about["encoders"]]
+        if about["format"] != _KEPT_FORMAT or not all("encoder" in one for one in entries):
+            raise ValueError("other content")
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise WeightsError(f"{path}: not what a training writes: {error}") from None
+    for entry in entries:
+        file = entry.get("file")
+        if file is not None and not (path.parent / str(file)).resolve().is_relative_to(
+            path.parent.resolve()
+        ):
+            raise WeightsError(f"{path}: names a file outside its folder: {file}")
+    return entries, path.parent
+
+
+def extractor_for(
+    trained: Trained,
+    choice: EncoderChoice,
+    accelerator: Accelerator,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Extractor:
+    """What makes features of new videos as those that a model learnt from were made.
+
+    Args:
+        trained: The model.
+        choice: Encoders named by the user; by default those that the run keeps, or where its
+            features say they are.
+        accelerator: Where to compute.
+        say: Told what cannot be checked.
+
+    Raises:
+        WeightsError: The encoder is not known, or cannot be found.
+        DataError: It is not the one that the model learnt with; the message names what differs.
+    """
+    learnt = visual_features(trained.features)
+    facts = learnt or {}
+    options = encoder_options(choice.layer, choice.pooling)
+    title = trained.config.spec.title
+    if choice.encoders:
+        if "layer" not in options and facts.get("layer") == "class scores":
+            options["layer"] = "scores"
+        encoders = [open_encoder(text, options) for text in choice.encoders]
+    else:
+        kept = _kept_entries(trained.path)
+        entries, folder = kept or (_entries_of(learnt), None)
+        if not entries:
+            raise WeightsError(
+                f"{trained.path}: {title} reads features, and its weights do not say what makes "
+                f"them; {ADVICE}, or give features"
+            )
+        try:
+            encoders = [_open(entry, folder) for entry in entries]
+        except VideozooError as error:
+            titles = facts.get("title", "the encoder")
+            raise WeightsError(
+                f"{trained.path}: {title} reads features by {titles}, which cannot be loaded: "
+                f"{error}; tell where it is: --encoder"
+            ) from None
+    rate, seconds = facts.get("rate"), facts.get("window_seconds")
+    extractor = Extractor(
+        encoders,
+        rate=choice.rate or rate or trained.config.data.rate or DEFAULT_RATE,
+        window_seconds=choice.window_seconds or (None if "encoders" in facts else seconds),
+        accelerator=accelerator,
+    )
+    if learnt is None:
+        say(
+            f"note: {trained.path} does not say what made the features that it learnt from; "
+            f"taking {extractor.title}, {extractor.rate:g} vectors per second"
+        )
+    else:
+        refuse_other_features(
+            extractor.facts, learnt, f"features by {extractor.title}", str(trained.path)
+        )
+    expected = _feature_dim(trained.config)
+    if expected not in (None, extractor.dim):
+        raise DataError(
+            f"{extractor.title} gives vectors of {extractor.dim} numbers, but {title} in "
+            f"{trained.path} reads {expected}; it learnt from another encoder: --encoder"
+        )
+    return extractor
+
+
+def example_video(features: Mapping[str, Any] | None) -> Path | None:
+    """A video that features were made of, if it and their encoders are still there."""
+    features = visual_features(features)
+    source = cast("Mapping[str, Any]", (features or {}).get(SOURCE) or {})
+    video = source.get("video")
+    if not video or not Path(video).exists() or not _entries_of(features):
+        return None
+    return Path(video)
+
+
+def feature_dim_key(config: RunConfig) -> str:
+    """The setting that tells how long the vectors are that a model reads."""
+    task = config.spec.task
+    if isinstance(task, MomentRetrieval):
+        return "model.visual_dim"
+    if isinstance(task, Tagging):
+        return "model.streams"
+    if isinstance(task, TwoStageLocalisation):
+        return f"model.{task.first.part}.feature_dim"
+    return "model.feature_dim"
+
+
+def value_at(config: RunConfig, key: str) -> Any:
+    """The value of a dotted key; None if there is no such key."""
+    value: Any = config.as_dict()
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _feature_dim(config: RunConfig) -> int | None:
+    """Length of the vectors that a model reads; None if several streams or no setting tell."""
+    value = value_at(config, feature_dim_key(config))
+    if isinstance(config.spec.task, MomentRetrieval):
+        return value // 3 if isinstance(value, int) and not config.data.clips else None
+    if isinstance(value, list):
+        streams = cast("list[dict[str, Any]]", value)
+        return int(streams[0]["dim"]) if len(streams) == 1 else None
+    return value if isinstance(value, int) else None

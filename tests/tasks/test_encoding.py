@@ -1,0 +1,306 @@
+"""Models that read features, on videos: features are made, kept and found again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from videozoo import cli
+from videozoo.config import from_layers
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.synthetic.world import World, make_world
+from videozoo.tasks import extractor as extractor_module
+from videozoo.tasks.encoding import kept_folder
+from videozoo.tasks.extractor import Extractor
+from videozoo.tasks.kept_encoder import open_encoder
+from videozoo.tasks.loading import save_trained
+
+Capture = pytest.CaptureFixture[str]
+DIM = 64
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    sizes: dict[str, Any] = {"size": 36, "frames_per_second": 6}
+    counts = {"num_train": 4, "num_val": 2, "num_test": 1}
+    folder = tmp_path_factory.mktemp("world")
+    return make_world(folder, **counts, seed=0, min_seconds=8, max_seconds=9, **sizes)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("clip") / "tsn.safetensors", seed=0)
+
+
+def save(path: Path, *, seed: int) -> Path:
+    model = {"name": "tsn", "num_classes": 3, "depth": 18, "width": 0.125, "num_segments": 2}
+    data = {"short_side": 34, "crop_size": 32}
+    config = from_layers([("", {"model": model, "data": data})])
+    torch.manual_seed(seed)
+    save_trained(path, config.spec.build(config.model), config, None, {})
+    return path
+
+
+def run(*words: str | Path) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def localiser(name: str, **model: Any) -> Path:
+    """A small configuration without any data."""
+    sections = {
+        "model": {"name": name, **model},
+        "data": {"num_workers": 0, "test_subset": "testing"},
+        "train": {"epochs": 1, "batch_size": 2},
+    }
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(sections))
+    return Path(f"{name}.yaml")
+
+
+def bmn() -> Path:
+    return localiser("bmn", num_steps=16, num_durations=16, num_samples=4)
+
+
+def train(config: Path, world: World, encoder: Path, save_dir: str, *more: str | Path) -> int:
+    videos = world.videos[0].path.parent
+    words = ["--videos", videos, "--annotations", world.folder / "annotations.json"]
+    return run(
+        *("train", "--config", config, *words, "--encoder", encoder, "--save-dir", save_dir),
+        *more,
+    )
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The videos that are opened from now on, to make features."""
+    opened: list[str] = []
+    real = extractor_module.open_video
+
+    def noted(path: Path) -> Any:
+        opened.append(path.stem)
+        return real(path)
+
+    monkeypatch.setattr(extractor_module, "open_video", noted)
+    return opened
+
+
+def test_one_command_learns_from_videos_and_one_answers_on_them(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    moved = Path(shutil.copy(weights, tmp_path / "mine.safetensors"))
+    assert train(bmn(), world, moved, "run") == 0
+    said = capsys.readouterr().err
+    assert "model.feature_dim is 64, as the features are" in said
+    assert "encoder: TSN, kept" in said
+    moved.unlink()  # the run has what it needs
+    opened = decoded(monkeypatch)
+
+    video = world.split("test")[0].path
+    new = Path(shutil.copy(video, tmp_path / "unseen.mp4"))
+    assert run("predict", "--weights", "run", new) == 0
+
+    found = json.loads(Path("run/predict/unseen/predictions.json").read_text())["predictions"]
+    assert found[0]["video"] == "unseen"
+    assert found[0]["duration_seconds"] == pytest.approx(world.split("test")[0].duration_seconds)
+    assert found[0]["segments"]
+    assert opened == ["unseen"]
+
+
+def test_a_second_model_on_the_same_videos_decodes_nothing_again(
+    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened = decoded(monkeypatch)
+    assert train(bmn(), world, weights, "run") == 0
+    assert len(opened) == len(world.videos)
+    opened.clear()
+
+    ctcn = localiser("ctcn", width=0.125, num_classes=99)
+    assert train(ctcn, world, weights, "other") == 0
+    names = json.loads(Path("other/start.json").read_text())["class_names"]
+    assert run("eval", "--weights", "run") == 0
+    assert run("predict", "--weights", "run", "--weights", "other", world.videos[0].path) == 0
+
+    assert opened == []
+    settings = yaml.safe_load(Path("other/config.yaml").read_text())
+    assert settings["model"]["num_classes"] == len(names) + 1  # and the background
+
+
+def test_a_stopped_making_of_features_is_continued_and_ends_with_the_same(
+    world: World, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    once, videos = Extractor.extract, world.videos[0].path.parent
+
+    def made() -> dict[str, Any]:
+        folder = kept_folder(videos, Extractor([open_encoder(str(weights))], device="cpu"))
+        files = FeatureFiles(folder)
+        return {name: files.read(name) for name in files}
+
+    assert train(bmn(), world, weights, "whole") == 0
+    whole = made()
+    shutil.rmtree(tmp_path / "cache")
+    done: list[Any] = []
+
+    def stopped(self: Extractor, video: Any, **more: Any) -> Any:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(video)
+        return once(self, video, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Extractor, "extract", stopped)
+        assert train(bmn(), world, weights, "stopped") == 130
+    assert not Path("stopped").exists()
+    opened = decoded(monkeypatch)
+
+    assert train(bmn(), world, weights, "stopped") == 0
+
+    assert len(opened) == len(world.videos) - 3
+    assert made().keys() == whole.keys()
+    for name, features in made().items():
+        np.testing.assert_array_equal(features, whole[name])
+
+
+def test_a_video_that_changed_is_done_again(
+    world: World, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert train(bmn(), world, weights, "run") == 0
+    first, second = (video.path for video in world.videos[:2])
+    mine = Path(shutil.copy(first, tmp_path / "a.mp4"))
+    opened = decoded(monkeypatch)
+    assert run("predict", "--weights", "run", mine) == 0
+    shutil.copy(second, mine)
+
+    assert run("predict", "--weights", "run", mine, "--save-dir", "again") == 0
+
+    assert opened == ["a", "a"]
+    found = json.loads(Path("again/predictions.json").read_text())["predictions"]
+    assert found[0]["duration_seconds"] == pytest.approx(world.videos[1].duration_seconds)
+
+
+def test_another_encoder_is_refused_and_the_difference_is_named(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    other = save(tmp_path / "other.safetensors", seed=1)
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", "--encoder", other, world.videos[0].path) == 1
+    assert "weights_sha256" in capsys.readouterr().err
+    assert run("predict", "--weights", "run", "--rate", "3", world.videos[0].path) == 1
+    assert "rate 3" in capsys.readouterr().err
+
+
+def test_vectors_of_several_encoders_are_joined(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    other = save(tmp_path / "other.safetensors", seed=1)
+    assert train(bmn(), world, weights, "run", "--encoder", other) == 0
+    assert "model.feature_dim is 128" in capsys.readouterr().err
+    encoders = [open_encoder(str(path)) for path in (weights, other)]
+    video = world.videos[0].path
+
+    joined = Extractor(encoders, device="cpu").extract(video).streams["rgb"]
+
+    apart = [Extractor([one], device="cpu").extract(video).streams["rgb"] for one in encoders]
+    np.testing.assert_array_equal(joined, np.concatenate(apart, axis=1))
+    assert run("predict", "--weights", "run", video) == 0
+
+
+def test_extract_takes_all_settings_from_a_run(world: World, weights: Path, tmp_path: Path):
+    assert train(bmn(), world, weights, "run", "--rate", "3", "--window-seconds", "1") == 0
+
+    assert run("extract", "--for", "run", "--output", "made", world.videos[0].path) == 0
+
+    made = json.loads(Path("made/extractor.json").read_text())["extractor"]
+    assert (made["rate"], made["window_seconds"]) == (3, 1)
+    assert run("predict", "--weights", "run", "made") == 0
+
+
+def test_bad_videos_are_left_out_and_named(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    bad, good = tmp_path / "bad.mp4", world.videos[0].path
+    bad.write_bytes(b"no video")
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", bad, good) == 1
+    said = capsys.readouterr()
+    assert good.stem in said.out
+    assert "1 of 2 videos could not be used" in said.err
+    assert run("predict", "--weights", "run", bad) == 1
+    assert run("predict", "--weights", "run", bad, good, "--skip-bad") == 0
+
+    videos = tmp_path / "videos"
+    shutil.copytree(good.parent, videos)
+    for name in ("x.mp4", "y.mp4"):
+        shutil.copy(bad, videos / name)
+    capsys.readouterr()
+    words = ["--videos", videos, "--annotations", world.folder / "annotations.json"]
+    words += ["--encoder", weights, "--save-dir", "second"]
+    assert run("train", "--config", bmn(), *words) == 1
+    assert "2 of 9 videos cannot be read, more than data.bad_video_share=0.05" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--videos", "VIDEOS"], "data.videos needs an encoder"),
+        (["--videos", "VIDEOS", "--encoder", "nothing.onnx"], "nothing.onnx"),
+        (["--videos", "EMPTY", "--encoder", "WEIGHTS"], "no videos in this folder"),
+        (["--videos", "gone", "--encoder", "WEIGHTS"], "gone: no such file or folder"),
+        (["--videos", "VIDEOS", "--encoder", "WEIGHTS", "--pooling", "mean"], "no choice of"),
+        (["--videos", "VIDEOS", "--encoder", "WEIGHTS", "--rate", "0"], "data.rate"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(
+    words: list[str], said: str, world: World, weights: Path, capsys: Capture, tmp_path: Path
+):
+    (tmp_path / "EMPTY").mkdir()
+    places = {"VIDEOS": world.videos[0].path.parent, "WEIGHTS": weights}
+    named = [places.get(word, word) for word in words]
+    annotations = world.folder / "annotations.json"
+
+    status = run("train", "--config", bmn(), *named, "--annotations", annotations)
+
+    error = capsys.readouterr().err
+    assert status in (1, 2)
+    assert said in error
+    assert "Traceback" not in error
+    assert not Path("runs").exists()
+
+
+def test_weights_that_do_not_know_their_encoder_ask_for_it(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    config = from_layers(
+        [("", {"model": {"name": "bmn", "feature_dim": DIM, "num_steps": 16, "num_durations": 16}})]
+    )
+    save_trained(tmp_path / "x.safetensors", config.spec.build(config.model), config, None, {})
+    video = world.videos[0].path
+
+    assert run("predict", "--weights", "x.safetensors", video) == 1
+    assert "do not say what makes them; name one: --encoder" in capsys.readouterr().err
+    assert run("predict", "--weights", "x.safetensors", "--encoder", weights, video) == 0
+    assert "does not say what made the features" in capsys.readouterr().err
+
+
+def test_a_clip_model_needs_no_encoder(world: World, weights: Path, capsys: Capture):
+    video = world.videos[0].path
+
+    assert run("predict", "--weights", weights, "--encoder", weights, video) == 2
+    assert "looks at videos itself" in capsys.readouterr().err
