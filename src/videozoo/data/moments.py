@@ -23,7 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data.annotations.sentence_vectors import as_vector, check_dim, make_encoder
+from videozoo.data.annotations.sentence_vectors import (
+    EncoderMaker,
+    as_vector,
+    check_dim,
+    make_encoder,
+)
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
@@ -395,6 +400,8 @@ class MomentSet:
     source: WindowSource
     encoder: str
     """Name of the encoder that made the vectors of the sentences."""
+    encoder_facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What that name stands for; see `SentenceEncoder.facts`."""
     missing: tuple[str, ...] = ()
     """Videos of the file that have no windows."""
     damaged: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -441,23 +448,37 @@ def _part_path(data: MomentData, part: Part) -> Path | None:
     return {"train": data.train, "val": data.val, "test": data.test or data.val}[part]
 
 
-def load_moments(data: MomentData, part: Part, *, visual_dim: int, sentence_dim: int) -> MomentSet:
+def load_moments(
+    data: MomentData,
+    part: Part,
+    *,
+    visual_dim: int,
+    sentence_dim: int,
+    make: EncoderMaker = make_encoder,
+) -> MomentSet:
     """Read the sentences of one part of the `data:` section, and find their windows.
+
+    `make` makes the sentence encoder.
 
     Raises:
         DataError: The part is not set or cannot be used; a moment lies outside its video.
         ConfigError: The sentence encoder is not available.
     """
     path, source = _part_of(data, part, visual_dim)
-    return read_moments(path, source, data, sentence_dim=sentence_dim)
+    return read_moments(path, source, data, sentence_dim=sentence_dim, make=make)
 
 
 def load_readable_moments(
-    data: MomentData, part: Part, *, visual_dim: int, sentence_dim: int
+    data: MomentData,
+    part: Part,
+    *,
+    visual_dim: int,
+    sentence_dim: int,
+    make: EncoderMaker = make_encoder,
 ) -> MomentSet:
     """As `load_moments`, but leave out unreadable features; see `MomentSet.damaged`."""
     path, source = _part_of(data, part, visual_dim)
-    return read_moments(path, source, data, sentence_dim=sentence_dim, strict=False)
+    return read_moments(path, source, data, sentence_dim=sentence_dim, strict=False, make=make)
 
 
 def _part_of(data: MomentData, part: Part, visual_dim: int) -> tuple[Path, WindowSource]:
@@ -488,6 +509,7 @@ def read_moments(
     sentence_dim: int,
     need_times: bool = True,
     strict: bool = True,
+    make: EncoderMaker = make_encoder,
 ) -> MomentSet:
     """Read a file of sentences and convert its times to the unit of the windows.
 
@@ -498,6 +520,7 @@ def read_moments(
         sentence_dim: Length of the vectors of sentences.
         need_times: Refuse sentences without a moment.
         strict: Raise if features cannot be read; otherwise leave those videos out.
+        make: Makes the sentence encoder.
 
     Raises:
         DataError: The file cannot be used, no video has windows, vectors have another length than
@@ -507,7 +530,7 @@ def read_moments(
     found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
     raw = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
     try:
-        return _moments_of(path, raw, found, source, data, sentence_dim)
+        return _moments_of(path, raw, found, source, data, sentence_dim, make)
     except DataError:
         wanted = {one.video for one in raw}
         damaged = {} if strict else unreadable(source)
@@ -518,7 +541,7 @@ def read_moments(
     if found is not None:
         kept = tuple(one for one in found.sentences if one.video not in damaged)
         found = replace(found, sentences=kept)
-    made = _moments_of(path, raw, found, source, data, sentence_dim)
+    made = _moments_of(path, raw, found, source, data, sentence_dim, make)
     return replace(made, damaged=damaged)
 
 
@@ -529,6 +552,7 @@ def _moments_of(
     source: WindowSource,
     data: MomentData,
     sentence_dim: int,
+    make: EncoderMaker,
 ) -> MomentSet:
     videos = tuple(dict.fromkeys(one.video for one in raw))
     missing = tuple(video for video in videos if video not in source)
@@ -554,7 +578,9 @@ def _moments_of(
             )
         else:
             left_out.append(wrong)
-    vectors, encoder = _vectors_of([p[0] for v in by_video.values() for p in v], data, sentence_dim)
+    vectors, encoder, facts = _vectors_of(
+        [p[0] for v in by_video.values() for p in v], data, sentence_dim, make
+    )
     videos_found = tuple(
         MomentVideo(
             name=video,
@@ -574,6 +600,7 @@ def _moments_of(
         videos=videos_found,
         source=source,
         encoder=encoder,
+        encoder_facts=facts,
         missing=missing,
         left_out=tuple(left_out),
         notes=notes,
@@ -587,20 +614,23 @@ def ask(
     *,
     sentence_dim: int,
     strict: bool = True,
+    make: EncoderMaker = make_encoder,
 ) -> MomentSet:
     """Search every sentence, text or a vector (sentence_dim,), in every video.
 
-    With `strict`, features that cannot be read are an error; else see `MomentSet.damaged`.
+    With `strict`, features that cannot be read are an error; else see `MomentSet.damaged`. `make`
+    makes the sentence encoder.
 
     Raises:
         DataError: A sentence is empty.
         ConfigError: The sentence encoder is not available.
     """
     encoder, texts = GIVEN, [one for one in sentences if isinstance(one, str)]
+    facts: Mapping[str, Any] = {}
     encoded: Iterator[NDArray[np.float32]] = iter(())
     if texts:
-        made = make_encoder(data.sentences, dim=sentence_dim)
-        encoder, encoded = made.name, iter(made.encode(texts))
+        made = make(data.sentences, dim=sentence_dim)
+        encoder, facts, encoded = made.name, made.facts, iter(made.encode(texts))
     damaged = {} if strict else unreadable(source)
     if damaged and damaged.keys() == set(source):
         raise DataError(next(iter(damaged.values())))
@@ -625,6 +655,7 @@ def ask(
         videos=videos,
         source=source,
         encoder=encoder,
+        encoder_facts=facts,
         damaged=damaged,
         notes=source.notes,
     )
@@ -728,20 +759,21 @@ def _fault(one: _RawQuery, moment: tuple[float, float], source: WindowSource) ->
 
 
 def _vectors_of(
-    raw: Sequence[_RawQuery], data: MomentData, dim: int
-) -> tuple[Iterator[NDArray[np.float32]], str]:
+    raw: Sequence[_RawQuery], data: MomentData, dim: int, make: EncoderMaker
+) -> tuple[Iterator[NDArray[np.float32]], str, Mapping[str, Any]]:
+    """Vectors in the order of `raw`, and the name and the facts of their encoder."""
     given = [one.vector for one in raw if one.vector is not None]
     if given:
         for one in raw:
             assert one.vector is not None
             check_dim(len(one.vector), dim, one.where)
-        return iter(given), GIVEN
-    encoder = make_encoder(data.sentences, dim=dim)
+        return iter(given), GIVEN, {}
+    encoder = make(data.sentences, dim=dim)
     texts = list(dict.fromkeys(one.sentence for one in raw))
     if not texts:
-        return iter(()), encoder.name
+        return iter(()), encoder.name, encoder.facts
     known = dict(zip(texts, encoder.encode(texts), strict=True))
-    return (known[one.sentence] for one in raw), encoder.name
+    return (known[one.sentence] for one in raw), encoder.name, encoder.facts
 
 
 # --- pairs -----------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class Family:
     """Stretch of video that so many frames were spread over in training, about."""
     is_convolutional: bool = False
     """Hidden states are maps (N, C, H, W), not tokens."""
+    more: tuple[str, ...] = ()
+    """Keys of the configuration that some versions of its class do not declare."""
     first_layer: int = 0
     """First hidden state that is one: for some networks, the pixels come before."""
     fixed_size: str | None = None
@@ -83,6 +85,7 @@ _SIGLIP = Family(
     poolings=("pooler", "mean"),
     preprocessor="Siglip",
     needs={"pooler": "head.probe"},
+    more=("vision_use_head",),
     part="vision_config",
     skip=("text_model.", "logit_scale", "logit_bias", "classifier."),
     fixed_size="image_size",

@@ -78,11 +78,17 @@ def model_type(folder: ModelFolder, config: Mapping[str, Any], known: Iterable[s
 
 
 def make_config(
-    transformers: Any, class_name: str, given: Mapping[str, Any], folder: ModelFolder
+    transformers: Any,
+    class_name: str,
+    given: Mapping[str, Any],
+    folder: ModelFolder,
+    *,
+    more: Iterable[str] = (),
 ) -> tuple[Any, dict[str, Any]]:
     """Make the configuration of a network from untrusted values.
 
     Only values that the class itself declares are used: none that names files, code or kernels.
+    `more` are names that the class reads without declaring them, in some versions.
 
     Returns:
         The configuration, and those of its values that the vectors depend on and that differ from
@@ -92,7 +98,8 @@ def make_config(
         WeightsError: A value is not of its kind, or larger than any real network has.
     """
     made_by = getattr(transformers, class_name)
-    own = _declared(made_by).keys() - _declared(transformers.PretrainedConfig).keys()
+    declared = _declared(made_by)
+    own = (declared.keys() - _declared(transformers.PretrainedConfig).keys()) | set(more)
     values = {
         key: value
         for key, value in given.items()
@@ -104,13 +111,27 @@ def make_config(
         config = made_by(**values)
     except Exception as error:  # transformers checks values with errors of many kinds
         raise _no_network(folder, error) from None
-    defaults = _declared(made_by)
     facts = {
         key: value
         for key, value in sorted(values.items())
-        if not _TRAINING_ONLY.search(key) and _plain(defaults[key].default) != value
+        if not _TRAINING_ONLY.search(key)
+        and (key not in declared or _plain(declared[key].default) != value)
     }
     return config, facts
+
+
+def whole_number(config: Any, key: str, folder: ModelFolder) -> int:
+    """A size in a configuration.
+
+    Raises:
+        WeightsError: It is no whole number above 0.
+    """
+    value = getattr(config, key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise WeightsError(
+            f"{folder.text}: config.json has {key}={brief(value)}; expected a whole number above 0"
+        )
+    return value
 
 
 def _declared(made_by: Any) -> Mapping[str, inspect.Parameter]:

@@ -31,11 +31,12 @@ from videozoo.encoders._transformers import (
     make_config,
     model_type,
     used_tensors,
+    whole_number,
 )
 from videozoo.encoders.base import Encoder, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
-from videozoo.errors import UsageError, WeightsError
+from videozoo.errors import UsageError, WeightsError, brief
 from videozoo.weights.model_folder import CONFIG, ModelFolder, is_model_folder, tensors_sha256
 
 _FRAMES_AT_ONCE = 128
@@ -79,14 +80,18 @@ class HuggingFaceEncoder(Encoder):
         family = FAMILIES[kind]
         transformers = import_transformers(folder.text)
         config, settings = make_config(
-            transformers, family.config, _part_of(content, family, folder), folder
+            transformers,
+            family.config,
+            _part_of(content, family, folder),
+            folder,
+            more=family.more,
         )
         if getattr(config, family.channels) != 3:
             raise WeightsError(
                 f"{folder.text}: reads frames of {getattr(config, family.channels)} channels; "
                 "expected 3, red, green and blue"
             )
-        frames = 1 if family.frames is None else int(getattr(config, family.frames))
+        frames = 1 if family.frames is None else whole_number(config, family.frames, folder)
         preparation = read_preparation(
             folder, family=family.preprocessor, is_video=family.frames is not None
         )
@@ -231,7 +236,7 @@ def _check_sizes(
     """Compare what the preprocessor makes with what the network takes, and bound both."""
     shape = cast("tuple[int, int]", preparation.shape)
     if family.fixed_size is not None:
-        wanted = _pair(getattr(config, family.fixed_size))
+        wanted = _pair(getattr(config, family.fixed_size), folder)
         if wanted != shape:
             raise WeightsError(
                 f"{folder.text}: its preprocessor makes frames of {shape[1]}x{shape[0]}, but its "
@@ -240,21 +245,25 @@ def _check_sizes(
     if family.is_convolutional:
         return
     tubelet = getattr(config, "tubelet_size", 1)
-    patch = _pair(getattr(config, "patch_size", None) or 1)
     if isinstance(tubelet, list | tuple):  # ViViT: frames, height, width
-        sides = cast("Sequence[int]", tubelet)
-        tubelet, patch = sides[0], _pair(list(sides[1:]))
-    if frames < 1 or min(*patch, int(tubelet)) < 1:
-        raise WeightsError(f"{folder.text}: config.json has a size of 0: {frames}, {patch}")
-    places = frames * prod(shape[axis] // patch[axis] for axis in (0, 1)) // int(tubelet)
-    check_tokens(places, int(config.hidden_size), folder)
+        length, *sides = cast("Sequence[Any]", tubelet)
+        patch = _pair(sides, folder)
+    else:
+        length, patch = tubelet, _pair(config.patch_size, folder)
+    length, _ = _pair(length, folder)
+    places = frames * prod(shape[axis] // patch[axis] for axis in (0, 1)) // length
+    check_tokens(places, whole_number(config, "hidden_size", folder), folder)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, list | tuple):
-        sides = cast("Sequence[Any]", value)
-        return int(sides[0]), int(sides[-1])
-    return int(value), int(value)
+def _pair(value: Any, folder: ModelFolder) -> tuple[int, int]:
+    """Height and width, from one number or two."""
+    sides = list(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else [value]
+    if len(sides) not in (1, 2) or not all(isinstance(one, int) and one > 0 for one in sides):
+        raise WeightsError(
+            f"{folder.text}: config.json has a size of {brief(value)}; expected whole numbers "
+            "above 0"
+        )
+    return sides[0], sides[-1]
 
 
 def _depth(config: Any, family: Family) -> int:

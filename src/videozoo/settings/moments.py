@@ -25,7 +25,8 @@ class SentenceSettings(Settings):
     encoder: str = HASHED
     """`hashed`: the built-in encoder, of length `model.sentence_dim`. `given`: the vectors in
     `file`, or those beside the clips in files in the 2019 format. `sentence-transformers:NAME`: a
-    model of that package, by name or folder."""
+    model of that package, by name or folder. `hf://OWNER/NAME` or a folder: the text tower of a
+    CLIP or SigLIP model, whose vectors fit the features of its images."""
     file: Path | None = None
     """For `given`: a pickle with a dict from sentence to vector, or a .npz file with the arrays
     `sentences` and `vectors`."""

@@ -1,5 +1,7 @@
 """Sentences as vectors: from a file, from the built-in encoder, or from a trained encoder.
 
+Text towers of CLIP and SigLIP are in `encoders.sentences`, whose `make_sentence_encoder` knows all.
+
 The built-in encoder knows no language. Every word, pair of neighbouring words and piece of a word
 has a fixed direction, drawn by its hash; a sentence is their sum. So sentences that share words are
 near each other, and a network can tell words apart. It needs no download and gives the same numbers
@@ -15,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -47,6 +50,11 @@ class SentenceEncoder(Protocol):
         """Length of a vector."""
         ...
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the name stands for, as plain JSON data, to be stored beside it."""
+        ...
+
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         """Return (N, dim).
 
@@ -56,8 +64,16 @@ class SentenceEncoder(Protocol):
         ...
 
 
+class EncoderMaker(Protocol):
+    """Makes the encoder that settings name; see `make_encoder`."""
+
+    def __call__(self, settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
+        """Make it."""
+        ...
+
+
 def make_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
-    """Make the encoder that the settings name.
+    """Make the encoder that the settings name, except for text towers.
 
     Args:
         settings: Encoder and its options.
@@ -81,7 +97,8 @@ def make_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
         encoder = TrainedEncoder(settings.encoder)
     else:
         raise ConfigError(
-            f"data.sentences.encoder: expected {HASHED}, {GIVEN} or {TRAINED}NAME, "
+            f"data.sentences.encoder: expected {HASHED}, {GIVEN} or {TRAINED}NAME; for the text "
+            "tower of a CLIP or SigLIP model hf://OWNER/NAME or its folder; "
             f"got {settings.encoder!r}"
         )
     check_dim(encoder.dim, dim, f"data.sentences.encoder={settings.encoder}")
@@ -105,6 +122,7 @@ class HashedEncoder:
     """The built-in encoder: a sum over words, pairs and pieces of words, scaled to length 1."""
 
     name = "hashed-1"
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -153,6 +171,7 @@ class GivenVectors:
     """Vectors from a file, one per sentence."""
 
     name = GIVEN
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, path: Path, *, dims: int | None = None) -> None:
         """Read the file.
@@ -231,6 +250,8 @@ def as_vector(value: Any, path: Path) -> NDArray[np.float32]:
 
 class TrainedEncoder:
     """A model of the package sentence-transformers."""
+
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str) -> None:
         """Load the model.

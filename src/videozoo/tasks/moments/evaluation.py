@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from videozoo.data.moments import load_moments, load_readable_moments
+from videozoo.encoders.sentences import make_sentence_encoder
 from videozoo.errors import counted
 from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
 from videozoo.report.tables import percent, recall_table
@@ -30,6 +31,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         "test",
         visual_dim=config.model.visual_dim,
         sentence_dim=config.model.sentence_dim,
+        make=make_sentence_encoder,
     )
     job.note(moments.notes)
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)

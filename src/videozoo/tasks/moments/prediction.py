@@ -20,6 +20,7 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
+from videozoo.encoders.sentences import make_sentence_encoder
 from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.tables import moment_table, ranked_table
@@ -121,7 +122,14 @@ def moments_of(
             source = _default_windows(config)
         else:
             source = open_windows(paths[0], data, visual_dim=visual_dim, clips=in_clips)
-        return ask(sentences, source, data, sentence_dim=sentence_dim, strict=strict)
+        return ask(
+            sentences,
+            source,
+            data,
+            sentence_dim=sentence_dim,
+            strict=strict,
+            make=make_sentence_encoder,
+        )
     if not paths:
         raise DataError(
             "nothing to look for: name a file of sentences, or --sentence TEXT with features, or "
@@ -138,6 +146,7 @@ def moments_of(
         sentence_dim=sentence_dim,
         need_times=False,
         strict=strict,
+        make=make_sentence_encoder,
     )
 
 

@@ -165,7 +165,11 @@ def origin_of(moments: MomentSet, sentence_dim: int) -> dict[str, Any]:
     extractor = moments.source.extractor
     return {
         "visual": None if extractor is None else dict(extractor),
-        "sentences": {"encoder": moments.encoder, "dim": sentence_dim},
+        "sentences": {
+            "encoder": moments.encoder,
+            "dim": sentence_dim,
+            **({"facts": dict(moments.encoder_facts)} if moments.encoder_facts else {}),
+        },
     }
 
 
@@ -188,11 +192,13 @@ def check_origin(
             f"note: the weights do not say what made their sentence vectors; these are by "
             f"{moments.encoder!r}, of {sentence_dim} numbers"
         )
-    elif dict(theirs) != ours:
+    elif any(theirs.get(key) != ours[key] for key in ("encoder", "dim")):
+        facts = cast("Mapping[str, Any]", theirs.get("facts") or {})
+        origin = f", which was {facts['reference']}" if "reference" in facts else ""
         raise DataError(
             f"sentence vectors by {ours['encoder']!r} of {ours['dim']} numbers, but {trained.path} "
-            f"learnt from those by {theirs.get('encoder')!r} of {theirs.get('dim')}; use that "
-            "encoder (data.sentences.encoder)"
+            f"learnt from those by {theirs.get('encoder')!r} of {theirs.get('dim')}{origin}; use "
+            "that encoder (data.sentences.encoder)"
         )
 
 

@@ -14,6 +14,7 @@ from videozoo.data.moments import (
     has_part,
     load_moments,
 )
+from videozoo.encoders.sentences import make_sentence_encoder
 from videozoo.engine.loop import Best
 from videozoo.errors import counted
 from videozoo.metrics.moments import mean_tiou, recall
@@ -39,7 +40,9 @@ def _plan(job: TrainJob) -> TrainingPlan:
     losses, data = retrieval_of(config).losses, config.data
     visual_dim: int = config.model.visual_dim
     sentence_dim: int = config.model.sentence_dim
-    moments = load_moments(data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim)
+    moments = load_moments(
+        data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim, make=make_sentence_encoder
+    )
     dataset = PairDataset(moments, data, seed=config.train.seed)
     batches = job.loader(dataset)
     used = len({(video, query) for video, query, _ in dataset.pairs.table.tolist()})
@@ -51,7 +54,13 @@ def _plan(job: TrainJob) -> TrainingPlan:
         say(f"left out: {reason}")
     validates = job.request.valid_interval > 0 and has_part(data, "val")
     held_out = (
-        load_moments(data, "val", visual_dim=visual_dim, sentence_dim=sentence_dim)
+        load_moments(
+            data,
+            "val",
+            visual_dim=visual_dim,
+            sentence_dim=sentence_dim,
+            make=make_sentence_encoder,
+        )
         if validates
         else None
     )
