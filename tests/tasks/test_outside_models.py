@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,6 +227,23 @@ def test_a_run_is_loaded_from_anywhere_and_says_where_a_moved_file_is_to_be_name
     line = ["train", "--resume", "../run", "--set", "train.epochs=2"]
     assert cli.main([*line, "--model", "../moved.py"]) == 0
     assert videozoo.load(run, model="../moved.py").module is not None
+
+
+def test_a_pickled_predictor_of_a_model_file_opens_in_a_new_process(run: Path):
+    predictor = videozoo.load(run, task="classification")
+    video = next((run.parent / "clips").rglob("*.mp4"))
+    (run.parent / "sent.pkl").write_bytes(pickle.dumps(predictor))
+    opened = "import pickle, pathlib; sent = pickle.loads(pathlib.Path('sent.pkl').read_bytes())"
+    code = f"{opened}; print(sent.predict({str(video)!r})[0].labels[0].score)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    (expected,) = predictor.predict(str(video))
+    assert float(done.stdout) == pytest.approx(expected.labels[0].score, abs=1e-5)
+    shutil.move(run.parent / "project" / "mean_frames.py", run.parent / "moved.py")
+    done = subprocess.run([sys.executable, "-c", opened], capture_output=True, text=True)
+    assert "ConfigError: a pickled Classifier of a model file, which is imported" in done.stderr
 
 
 def test_a_file_that_only_weights_name_is_not_run(run: Path, capsys: pytest.CaptureFixture[str]):

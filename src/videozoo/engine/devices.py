@@ -73,13 +73,23 @@ def make_accelerator(
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     accelerator.place = accelerator.device if index is None else torch.device("cuda", index)
+    accelerator.precision = precision
     return accelerator
+
+
+def _made_again(device: str, precision: Precision) -> Accelerator:
+    return make_accelerator(device=device, precision=precision)
 
 
 class _Accelerator(Accelerator):
     """Keeps its device when a later one in this process has another."""
 
     place: torch.device | None = None
+    precision: Precision = "fp32"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it was made: another process has a state of its own."""
+        return _made_again, (str(self.device), self.precision)
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -6,11 +6,12 @@ mappings, in any mixture, into the inputs that the tasks read.
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, SupportsIndex, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from videozoo.config import RunConfig
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.video import FrameArray, VideoReader
 from videozoo.errors import ConfigError, DataError, UsageError, counted
+from videozoo.models import is_model_file, model_spec
 from videozoo.results import Result
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import ConfigSource, ExportRequest
@@ -121,10 +123,34 @@ class Predictor(ABC):
         )
         return export_trained(self._trained, request)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Pickle; the classes of a model file are found again by importing the file first."""
+        if self.config.exported is not None or not is_model_file(self.config.name):
+            return super().__reduce_ex__(protocol)
+        state = pickle.dumps(vars(self), protocol.__index__())
+        return _unpickled, (type(self), self.config.name, state)
+
     def __repr__(self) -> str:
         classes = f", {counted(len(self.class_names), 'class')}" if self.class_names else ""
         title = self.config.spec.title
         return f"{type(self).__name__}({title}{classes}, from '{self._trained.path}')"
+
+
+def _unpickled(kind: type[Predictor], model_file: str, state: bytes) -> Predictor:
+    """Make a predictor from its pickle, which could run any code without this import, too.
+
+    Raises:
+        ConfigError: The model file was moved or removed.
+    """
+    try:
+        model_spec(model_file)
+    except ConfigError as error:
+        raise ConfigError(
+            f"a pickled {kind.__name__} of a model file, which is imported first: {error}"
+        ) from None
+    predictor = kind.__new__(kind)
+    vars(predictor).update(pickle.loads(state))
+    return predictor
 
 
 # --- inputs --------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from videozoo.tasks.predictors import (
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 
+_Files = tuple[FeatureFiles, list[str]]
 _Spans = Sequence[tuple[float, float]]
 _AnySpans = _Spans | tuple[float, float] | NDArray[Any] | Tensor
 Events = _AnySpans | Mapping[str, _AnySpans]
@@ -91,7 +93,8 @@ class Captioner(Predictor):
                 pairs, or do not name the videos.
         """
         streams = self.config.data.streams
-        spans = None if events is None else _spans_of(events, self._names(videos))
+        opened = cache(self._opened)  # names are needed before the first event is described
+        spans = None if events is None else _spans_of(events, self._names(videos, opened))
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoCaptions], list[str]]:
             config = self.config
@@ -99,7 +102,8 @@ class Captioner(Predictor):
                 asked = events_of(group, config, strict=strict)
             else:
                 config = without_workers(config)
-                asked = self._asked(self._files(group, place), spans)
+                files = opened(*group) if are_paths(group) else self._in_memory(group, place)
+                asked = self._asked(files, spans)
             described = describe(
                 self._network,
                 config,
@@ -120,35 +124,35 @@ class Captioner(Predictor):
         warn_of(failed)
         return results
 
-    def _names(self, videos: Sequence[Any]) -> list[str]:
+    def _names(self, videos: Sequence[Any], opened: Callable[..., _Files]) -> list[str]:
         """Names of all videos, usable or not."""
         names: list[str] = []
         place = 0
         for group in grouped(videos):
             if are_paths(group):
-                names += self._files(group, place)[1]
+                names += opened(*group)[1]
             else:
                 names += names_in_memory(group, streams=self.config.data.streams, first=place)
             place += len(group)
         return names
 
-    def _files(self, group: Sequence[Any], first: int) -> tuple[FeatureFiles, list[str]]:
-        """The features of a group, and the names of its videos in order."""
-        streams = self.config.data.streams
-        if not are_paths(group):
-            extractor = self._trained.features
-            records = as_records(group, streams=streams, first=first, extractor=extractor)
-            return FeatureFiles(records, streams=streams), names_of(records)
-        if len(group) != 1:
-            raise UsageError(f"{counted(len(group), 'path')}; with events name one file or folder")
-        files = FeatureFiles(Path(group[0]), streams=streams)
+    def _opened(self, *paths: str) -> _Files:
+        """The features of a path, and the names of its videos in order."""
+        if len(paths) != 1:
+            raise UsageError(f"{counted(len(paths), 'path')}; with events name one file or folder")
+        files = FeatureFiles(Path(paths[0]), streams=self.config.data.streams)
         return files, list(files)
 
-    def _asked(
-        self, opened: tuple[FeatureFiles, list[str]], spans: Mapping[str, _Spans] | None
-    ) -> CaptionEvents:
+    def _in_memory(self, group: Sequence[Any], first: int) -> _Files:
+        """The features of a group in memory, and the names of its videos in order."""
+        streams = self.config.data.streams
+        extractor = self._trained.features
+        records = as_records(group, streams=streams, first=first, extractor=extractor)
+        return FeatureFiles(records, streams=streams), names_of(records)
+
+    def _asked(self, named: _Files, spans: Mapping[str, _Spans] | None) -> CaptionEvents:
         """The events to describe; without spans, whole videos."""
-        files, names = opened
+        files, names = named
         data, dim = self.config.data, self.config.model.feature_dim
         rate = files.rate(data.rate, RATE_2019)
         listed: list[TimedSentence] = []
