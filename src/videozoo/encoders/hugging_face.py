@@ -11,7 +11,6 @@ frames; VideoMAE, V-JEPA 2, TimeSformer and ViViT, which see windows of frames.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -56,7 +55,8 @@ def open_hugging_face(
 
     Args:
         text: A folder with `config.json`, `model.safetensors` (or shards with their index) and the
-            JSON file of the preprocessor; or `hf://OWNER/NAME[@REVISION]`, which is fetched once.
+            JSON file of the preprocessor, or that `config.json`; or `hf://OWNER/NAME[@REVISION]`,
+            which is fetched once.
         pooling: See `Pooling`; None: what suits the family.
         layer: None: the output of the network. Else the hidden state after so many blocks (stages,
             for convolutional networks), before the last norm: 0 is the embedding, -1 the last.
@@ -122,8 +122,9 @@ class HuggingFaceEncoder(Encoder):
         )
         self.reference = folder.reference
         self.files: Sequence[Path] = tuple(folder.files) if folder.is_local else ()
-        self._device = torch.device("cpu")
-        self._precision: Precision = "fp32"
+        chosen = {"pooling": pooling, "layer": layer}
+        self.options = {key: value for key, value in chosen.items() if value is not None}
+        self._computes: Precision = self.precision
         self._facts: dict[str, Any] = {
             "model": kind,
             "title": self.title,
@@ -139,7 +140,7 @@ class HuggingFaceEncoder(Encoder):
     @property
     def facts(self) -> dict[str, Any]:
         """See `Encoder`."""
-        return {**self._facts, "precision": self._precision}
+        return dict(self._facts)
 
     def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See `Encoder`."""
@@ -156,7 +157,9 @@ class HuggingFaceEncoder(Encoder):
         if tuple(windows.shape[1:]) != shape:
             raise ValueError(f"windows of {tuple(windows.shape[1:])}, expected {shape}")
         size = max(1, _FRAMES_AT_ONCE // self.window.num_steps)
-        with torch.inference_mode(), self._autocast():
+        low = torch.bfloat16 if self._computes == "bf16" else torch.float16
+        autocast = torch.autocast(windows.device.type, low, enabled=self._computes != "fp32")
+        with torch.inference_mode(), autocast:
             parts = [self._vectors(part) for part in windows.split(size)]
         vectors = torch.cat(parts)
         if vectors.shape != (len(windows), self.dim):
@@ -168,16 +171,10 @@ class HuggingFaceEncoder(Encoder):
 
     def to(self, device: torch.device, precision: Precision) -> None:
         """See `Encoder`."""
-        self._device, self._precision = device, precision
+        self._computes = precision
         self._network.to(device)
         if self._family.is_convolutional:
             use_channels_last(self._network)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._precision == "fp32":
-            return nullcontext()
-        dtype = torch.bfloat16 if self._precision == "bf16" else torch.float16
-        return torch.autocast(self._device.type, dtype)
 
     def _vectors(self, windows: Tensor) -> Tensor:
         pixels = self._preparation.normalize(windows)

@@ -36,8 +36,13 @@ _PICKLES = (
 
 
 def is_model_folder(text: str) -> bool:
-    """Whether a text names a folder with a `config.json`, or a model on the hub."""
-    return hub.is_model(text) or (Path(text) / CONFIG).is_file()
+    """Whether a text names a folder with a `config.json`, that file, or a model on the hub."""
+    return hub.is_model(text) or (_folder(text) / CONFIG).is_file()
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    return path.parent if path.name == CONFIG else path
 
 
 class ModelFolder:
@@ -50,7 +55,7 @@ class ModelFolder:
     """
 
     def __init__(self, text: str) -> None:
-        """Open a folder, or find a model on the hub.
+        """Open a folder, by its path or that of its `config.json`, or find a model on the hub.
 
         Raises:
             WeightsError: There is no such folder or model.
@@ -58,7 +63,7 @@ class ModelFolder:
         self.text = text
         self.files: list[Path] = []
         self._hub: hub.HubModel | None = None
-        self._folder = Path(text)
+        self._folder = _folder(text)
         self._shards: dict[str, Path] = {}
         if (self._folder / CONFIG).is_file():
             self.reference = str(self._folder.resolve())
