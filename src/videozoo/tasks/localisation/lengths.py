@@ -24,9 +24,9 @@ _NEARLY = 0.8
 """A window that is longer than this share of the usual video is no help."""
 
 
-def items_of(num_videos: int, of_windows: bool) -> str:
-    """What a training counts, in the plural."""
-    return f"windows of {num_videos} videos" if of_windows else "videos"
+def item_of(of_windows: bool) -> str:
+    """What a training counts."""
+    return "window" if of_windows else "video"
 
 
 def window_notes(dataset: WindowDataset, num_steps: int) -> Iterator[str]:

@@ -22,7 +22,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.lengths import (
     check_windows_to_learn,
-    items_of,
+    item_of,
     step_notes,
     window_notes,
 )
@@ -81,7 +81,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         batches,
         source,
         num_train=len(dataset),
-        items=items_of(len(learnt.present), windows is not None),
+        item=item_of(windows is not None),
         loss_of=loss_of,
         decides=localiser.decides,
         class_names=names if num_classes(config) is not None else None,
