@@ -194,7 +194,6 @@ def _train_second(
         source = MemoryProposalSource(
             second, second.eval, held_out.annotations, checked, present=held_out.present
         )
-    num_train = len({each.annotation.video for each in found})
     plan = scoring_plan(
         job,
         batches,
