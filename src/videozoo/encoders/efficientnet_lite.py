@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videozoo.data.frames.preparation import Preparation
-from videozoo.encoders.base import Encoder, Window
+from videozoo.encoders.base import Encoder, EncoderGraph, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
 from videozoo.errors import WeightsError, counted
@@ -215,10 +215,25 @@ class EfficientNetLite0(Encoder):
         ):
             return self._network(self.preparation.normalize(frames)).float()
 
+    def graph(self) -> EncoderGraph:
+        """See `Encoder.graph`."""
+        return EncoderGraph(_Graph(self._network, self.preparation).eval(), self.preparation)
+
     def to(self, device: torch.device, precision: Precision) -> None:
         """See `Encoder.to`."""
         self._network.to(device)
         self._precision = precision
+
+
+class _Graph(nn.Module):
+    """From windows (N, 1, 3, H, W) to vectors."""
+
+    def __init__(self, network: EfficientNetLite, preparation: Preparation) -> None:
+        super().__init__()
+        self.network, self.preparation = network, preparation
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.network(self.preparation.normalize(windows[:, 0]))
 
 
 def is_efficientnet_lite(text: str) -> bool:

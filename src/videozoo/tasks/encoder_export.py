@@ -1,0 +1,134 @@
+"""Write an encoder as an ONNX file: windows of frames in, vectors out.
+
+The graph normalises by itself; the description inside says how frames are prepared, so that the
+file is an encoder again (`--encoder FILE.onnx`). It is compared with the encoder before it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from videozoo.commands import command
+from videozoo.encoders.base import Encoder, EncoderGraph
+from videozoo.encoders.onnx import FORMAT, METADATA_KEY, OnnxDescription, OnnxEncoder
+from videozoo.errors import RunError
+from videozoo.tasks.exporting import (
+    LARGEST_DIFFERENCE,
+    MOST_ROWS,
+    OPSET,
+    difference,
+    forget_traces,
+    onnx_model,
+    tracing,
+    write_described,
+)
+from videozoo.weights.onnx_graphs import need_packages
+from videozoo.weights.whole_files import written_aside
+
+INPUT, OUTPUT = "windows", "features"
+_BATCH_SIZES = (1, 2, 3)  # batches of random windows to compare
+_PREPARED = ("pixel_scale", "pixel_offset", "mean", "std")  # inside the graph
+
+
+def export_encoder(
+    encoder: Encoder,
+    path: Path,
+    *,
+    check: bool = True,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Path:
+    """Write an encoder as an ONNX file.
+
+    Args:
+        encoder: On the CPU, in fp32.
+        path: The file, NAME.onnx; replaced if it is there.
+        check: Compare the file's vectors with the encoder's.
+        say: Told what was written.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: The encoder cannot be exported, a package is missing, or the vectors differ.
+        WeightsError: The file cannot be written.
+    """
+    graph = encoder.graph()
+    if graph is None:
+        raise RunError(
+            f"{encoder.title}: encoders of this kind cannot be exported; --encoder takes "
+            f"{encoder.reference} itself"
+        )
+    need_packages("onnx", "onnxscript", *(("onnxruntime",) if check else ()))
+    about = describe_encoder(encoder, graph)
+    proto = onnx_model(_trace(graph.module, about), {INPUT: ("N",)}, {OUTPUT: ("N",)})
+    found = None
+    with written_aside(path) as aside:
+        write_described(proto, aside, METADATA_KEY, about.as_json())
+        if check:
+            found = _compare(encoder, OnnxEncoder(aside, about, (aside,)), about)
+            if found > LARGEST_DIFFERENCE:
+                raise RunError(
+                    f"{path}: not written: its vectors differ from the encoder's by {found:.2g}; "
+                    f"allowed {LARGEST_DIFFERENCE:g}. Report it with the encoder; --no-check keeps "
+                    "the file all the same"
+                )
+    say(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB; ONNX, opset {OPSET})")
+    if found is None:
+        say("not compared with the encoder (--no-check)")
+    else:
+        say(
+            f"largest difference of a value: {found:.2g}, on {sum(_BATCH_SIZES)} random windows "
+            f"(onnxruntime {version('onnxruntime')})"
+        )
+    shape = ", ".join(map(str, about.shape))
+    say(f"in: {INPUT} uint8 (N, {shape}) RGB; out: {OUTPUT} (N, {about.dim})")
+    say(f"use it: {command('extract', '--encoder', path, '--output', 'FEATURES', 'VIDEO')}")
+    return path
+
+
+def describe_encoder(encoder: Encoder, graph: EncoderGraph) -> OnnxDescription:
+    """What the file says of itself."""
+    window = encoder.window
+    facts = graph.preparation.facts
+    return OnnxDescription.model_validate(
+        {
+            "videozoo_encoder": FORMAT,
+            "title": encoder.title,
+            "input": INPUT,
+            "layout": "NTCHW",
+            "output": OUTPUT,
+            "dim": encoder.dim,
+            "frames": window.num_steps,
+            "frames_per_step": window.frames_per_step,
+            "window_seconds": window.seconds,
+            "frame_stride": window.frame_stride,
+            **{key: value for key, value in facts.items() if key not in _PREPARED},
+        }
+    )
+
+
+def _trace(module: nn.Module, about: OnnxDescription) -> ExportedProgram:
+    # two windows: with one, PyTorch fixes the batch size at 1
+    windows = torch.zeros(2, *about.shape, dtype=torch.uint8)
+    sizes: Any = {INPUT: {0: Dim("N", min=1, max=MOST_ROWS)}}
+    with tracing():
+        program = torch.export.export(module, (windows,), dynamic_shapes=sizes)
+    return forget_traces(program)
+
+
+def _compare(encoder: Encoder, exported: Encoder, about: OnnxDescription) -> float:
+    """The largest difference between the vectors of both; see `LARGEST_DIFFERENCE`."""
+    generator = torch.Generator().manual_seed(0)
+    found = 0.0
+    for size in _BATCH_SIZES:
+        shape = (size, *about.shape)
+        windows = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+        found = max(found, difference(exported.encode(windows), encoder.encode(windows)))
+    return found

@@ -1,0 +1,140 @@
+"""An exported encoder is an encoder: the same features twice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from videozoo.data.frames.preparation import Preparation
+from videozoo.encoders.base import Encoder, EncoderGraph, Window
+from videozoo.encoders.efficientnet_lite import open_efficientnet_lite0, weights_file
+from videozoo.encoders.onnx import open_onnx_encoder
+from videozoo.engine.settings import Precision
+from videozoo.errors import RunError
+from videozoo.tasks.encoder_export import export_encoder
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SIDE = 8
+
+
+class _Graph(nn.Module):
+    def __init__(self, preparation: Preparation) -> None:
+        super().__init__()
+        self.preparation = preparation
+        self.conv = nn.Conv2d(6, 5, 3)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        pixels = self.preparation.normalize(windows)
+        maps = torch.relu(self.conv(pixels.flatten(0, 1)))
+        return maps.mean(dim=(2, 3)).unflatten(0, windows.shape[:2]).amax(dim=1)
+
+
+class Tiny(Encoder):
+    """Three steps of two frames."""
+
+    title, dim, reference = "Tiny", 5, "tiny"
+    window = Window(num_steps=3, frames_per_step=2, frame_stride=4)
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.preparation = Preparation(
+            short_side=9,
+            crop=(SIDE, SIDE),
+            long_side="round",
+            crop_offset="even",
+            mean=(0.1, 0.2, 0.3),
+            std=(0.5, 0.6, 0.7),
+        )
+        self.network = _Graph(self.preparation).eval()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return self.preparation.apply(frames)
+
+    def encode(self, windows: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.network(windows)
+
+    def graph(self) -> EncoderGraph | None:
+        return EncoderGraph(self.network, self.preparation)
+
+    def to(self, device: torch.device, precision: Precision) -> None:
+        pass
+
+
+def assert_the_same(encoder: Encoder, exported: Encoder, frames: NDArray[np.uint8]) -> None:
+    """On frames of any size, through preparing and encoding; windows of all frames."""
+    prepared = encoder.prepare(frames)
+    np.testing.assert_array_equal(exported.prepare(frames), prepared)
+    run = encoder.window.frames_per_step
+    count, height, width, _ = prepared.shape
+    windows = torch.from_numpy(np.ascontiguousarray(prepared)).view(-1, run, height, width, 3)
+    windows = windows.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    windows = windows.unflatten(0, (-1, encoder.window.num_steps))
+    expected = encoder.encode(windows)
+    assert len(expected) == count // encoder.window.num_frames
+    assert expected.std(dim=0).max() > 1e-3
+    torch.testing.assert_close(exported.encode(windows), expected, atol=1e-4, rtol=1e-5)
+
+
+def frames(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    shape = (count, height, width, 3)
+    return np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
+
+
+def test_an_exported_encoder_is_an_encoder(tmp_path: Path):
+    encoder, said = Tiny(), list[str]()
+
+    path = export_encoder(encoder, tmp_path / "tiny.onnx", say=said.append)
+
+    exported = open_onnx_encoder(str(path))
+    assert (exported.title, exported.dim, exported.window) == ("Tiny", 5, encoder.window)
+    assert_the_same(encoder, exported, frames(24, 20, 31))
+    assert_the_same(encoder, exported, frames(12, 27, 13))
+    assert any("largest difference of a value" in line for line in said)
+    assert any("uint8 (N, 3, 6, 8, 8)" in line for line in said)
+    assert any(f"extract --encoder {path}" in line for line in said)
+
+
+def test_a_file_that_gives_other_vectors_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    encoder = Tiny()
+    right = encoder.encode
+
+    def wrong(windows: Tensor) -> Tensor:
+        return right(windows) + 0.01
+
+    monkeypatch.setattr(encoder, "encode", wrong)
+
+    with pytest.raises(RunError, match=r"not written: its vectors differ .* --no-check"):
+        export_encoder(encoder, tmp_path / "tiny.onnx")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_without_a_graph_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    encoder = Tiny()
+    monkeypatch.setattr(encoder, "graph", lambda: None)
+
+    with pytest.raises(RunError, match="Tiny: encoders of this kind cannot be exported"):
+        export_encoder(encoder, tmp_path / "tiny.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(weights_file() is None, reason="needs videozoo[lite0]")
+def test_efficientnet_lite0_by_name_and_exported_are_the_same_twice(tmp_path: Path):
+    encoder = open_efficientnet_lite0()
+
+    path = export_encoder(encoder, tmp_path / "lite0.onnx")
+
+    assert_the_same(encoder, open_onnx_encoder(str(path)), frames(3, 300, 400))
