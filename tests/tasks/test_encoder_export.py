@@ -9,13 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tests.tasks.test_extraction import MODELS
+from videozoo import cli
+from videozoo.config import from_layers
 from videozoo.data.frames.preparation import Preparation
 from videozoo.encoders.base import Encoder, EncoderGraph, Window
 from videozoo.encoders.efficientnet_lite import open_efficientnet_lite0, weights_file
 from videozoo.encoders.onnx import open_onnx_encoder
 from videozoo.engine.settings import Precision
-from videozoo.errors import RunError
+from videozoo.errors import RunError, UsageError, WeightsError
+from videozoo.tasks import run
+from videozoo.tasks.clip_encoder import ClipEncoder
 from videozoo.tasks.encoder_export import export_encoder
+from videozoo.tasks.loading import config_for_weights, save_trained
+from videozoo.tasks.requests import ConfigSource, ExportRequest
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -128,6 +135,76 @@ def test_an_encoder_without_a_graph_is_told(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(RunError, match="Tiny: encoders of this kind cannot be exported"):
         export_encoder(encoder, tmp_path / "tiny.onnx")
+
+
+def save(path: Path, model: str, **data: Any) -> Path:
+    settings = {"name": model, "num_classes": 3, "depth": 18, "width": 0.125, **MODELS[model]}
+    frames = {"short_side": 34, "crop_size": 32, "frame_stride": 2, **data}
+    config = from_layers([("", {"model": settings, "data": frames})])
+    torch.manual_seed(0)
+    save_trained(path, config.spec.build(config.model), config, None, {})
+    return path
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"resize": "fixed_4_3", "resize_with": "pillow", "short_side": 35}],
+    ids=["default", "2019"],
+)
+def test_the_graph_of_a_clip_model_does_what_the_encoder_does(
+    tmp_path: Path, model: str, data: dict[str, Any]
+):
+    path = save(tmp_path / "weights.safetensors", model, **data)
+    encoder = ClipEncoder(config_for_weights(ConfigSource(), str(path)))
+    encoder.to(torch.device("cpu"), "fp32")
+
+    graph = encoder.graph()
+
+    for height, width in [(50, 61), (45, 38), (34, 90)]:
+        seen = frames(1, height, width)
+        np.testing.assert_array_equal(graph.preparation.apply(seen), encoder.prepare(seen))
+    window = encoder.window
+    shape = (2, window.num_steps, 3 * window.frames_per_step, 32, 32)
+    windows = torch.randint(256, shape, dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph.module(windows), encoder.encode(windows))
+
+
+def test_what_does_not_go_together_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = save(tmp_path / "best.safetensors", "tsn")
+
+    def ask(**more: Any) -> None:
+        run.export(ExportRequest(source=ConfigSource(), **more))
+
+    with pytest.raises(UsageError, match="names what is written; leave out --weights"):
+        ask(encoder="efficientnet_lite0", weights=str(path))
+    with pytest.raises(UsageError, match="ONNX only"):
+        ask(weights=str(path), features=True, format="torch-export")
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        ask(weights=str(path), features=True, output=tmp_path / "a.pt2")
+    with pytest.raises(UsageError, match="leave out --video"):
+        ask(weights=str(path), features=True, video=tmp_path)
+    (tmp_path / "best.features.onnx").write_text("mine")
+    with pytest.raises(RunError, match=r"best\.features\.onnx: exists; pass --overwrite"):
+        ask(weights=str(path), features=True)
+
+
+@pytest.mark.slow
+def test_a_tsn_exported_with_its_features_is_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = save(tmp_path / "best.safetensors", "tsn")
+
+    assert cli.main(["export", "--weights", str(path), "--features"]) == 0
+
+    exported = tmp_path / "best.features.onnx"
+    assert f"extract --encoder {exported}" in capsys.readouterr().out
+    encoder = ClipEncoder(config_for_weights(ConfigSource(), str(path)))
+    encoder.to(torch.device("cpu"), "fp32")
+    assert_the_same(encoder, open_onnx_encoder(str(exported)), frames(6, 50, 61))
+    with pytest.raises(WeightsError, match="an encoder, which gives features"):
+        config_for_weights(ConfigSource(), str(exported))
 
 
 @pytest.mark.slow

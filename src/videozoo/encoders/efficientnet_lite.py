@@ -237,8 +237,11 @@ class _Graph(nn.Module):
 
 
 def is_efficientnet_lite(text: str) -> bool:
-    """Whether the user names this encoder."""
-    return text == NAME
+    """Whether the user names this encoder, or means to."""
+    if text == NAME:
+        return True
+    path = Path(text)
+    return text.lower().startswith("efficientnet") and not path.suffix and not path.exists()
 
 
 def open_efficientnet_lite0(text: str = NAME) -> EfficientNetLite0:
@@ -248,8 +251,10 @@ def open_efficientnet_lite0(text: str = NAME) -> EfficientNetLite0:
         text: Its name; there is only one.
 
     Raises:
-        WeightsError: The package is not installed, or its file is damaged.
+        WeightsError: The package is not installed, its file is damaged, or the name is another.
     """
+    if text != NAME:
+        raise WeightsError(f"{text}: no encoder is called so; did you mean {NAME}?")
     path = weights_file()
     if path is None:
         raise WeightsError(

@@ -12,29 +12,77 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from videozoo.commands import command
 from videozoo.encoders.base import Encoder, EncoderGraph
-from videozoo.encoders.onnx import FORMAT, METADATA_KEY, OnnxDescription, OnnxEncoder
-from videozoo.errors import RunError
+from videozoo.encoders.onnx import FORMAT, OnnxDescription, OnnxEncoder
+from videozoo.errors import RunError, UsageError
+from videozoo.tasks.clip_encoder import ClipEncoder
+from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import (
     LARGEST_DIFFERENCE,
     MOST_ROWS,
     OPSET,
     difference,
     forget_traces,
+    one_process,
     onnx_model,
+    refuse_existing,
     tracing,
     write_described,
 )
+from videozoo.tasks.kept_encoder import open_encoder
+from videozoo.tasks.loading import config_for_weights
+from videozoo.tasks.requests import ExportRequest
+from videozoo.weights.exported import ENCODER_KEY, exported_kind
 from videozoo.weights.onnx_graphs import need_packages
 from videozoo.weights.whole_files import written_aside
 
 INPUT, OUTPUT = "windows", "features"
 _BATCH_SIZES = (1, 2, 3)  # batches of random windows to compare
 _PREPARED = ("pixel_scale", "pixel_offset", "mean", "std")  # inside the graph
+
+
+def export_features(request: ExportRequest) -> Path:
+    """Write an encoder, or what gives the features of a clip model, as an ONNX file.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: Options that do not go together.
+        VideozooError: As `export_encoder`; or there is no such encoder, or the file exists.
+    """
+    source = request.source
+    if request.encoder is not None and (
+        request.weights is not None or source.path is not None or source.model is not None
+    ):
+        raise UsageError(
+            f"--encoder {request.encoder} names what is written; leave out --weights, --config and "
+            "--model"
+        )
+    if request.format == "torch-export":
+        raise UsageError("encoders are written as ONNX only; leave out --format torch-export")
+    if request.video is not None:
+        raise UsageError("encoders are compared on random windows; leave out --video")
+    output = request.output
+    if output is not None and exported_kind(output) != "onnx":
+        raise UsageError(f"--output {output}: an exported encoder ends in .onnx")
+    say = speaker(Console(), one_process())
+    if request.encoder is not None:
+        encoder = open_encoder(request.encoder)
+        path = output or Path(f"{Path(request.encoder).name}.onnx")
+    else:
+        trained = config_for_weights(source, request.weights)
+        encoder = ClipEncoder(trained, source=source)
+        path = output or trained.path.with_name(f"{trained.path.stem}.features.onnx")
+    refuse_existing(path, request)
+    for note in encoder.notes:
+        say(f"note: {note}")
+    return export_encoder(encoder, path, check=request.check, say=say)
 
 
 def export_encoder(
@@ -47,7 +95,7 @@ def export_encoder(
     """Write an encoder as an ONNX file.
 
     Args:
-        encoder: On the CPU, in fp32.
+        encoder: Moved to the CPU, and to fp32.
         path: The file, NAME.onnx; replaced if it is there.
         check: Compare the file's vectors with the encoder's.
         say: Told what was written.
@@ -59,6 +107,7 @@ def export_encoder(
         RunError: The encoder cannot be exported, a package is missing, or the vectors differ.
         WeightsError: The file cannot be written.
     """
+    encoder.to(torch.device("cpu"), "fp32")
     graph = encoder.graph()
     if graph is None:
         raise RunError(
@@ -70,7 +119,7 @@ def export_encoder(
     proto = onnx_model(_trace(graph.module, about), {INPUT: ("N",)}, {OUTPUT: ("N",)})
     found = None
     with written_aside(path) as aside:
-        write_described(proto, aside, METADATA_KEY, about.as_json())
+        write_described(proto, aside, ENCODER_KEY, about.as_json())
         if check:
             found = _compare(encoder, OnnxEncoder(aside, about, (aside,)), about)
             if found > LARGEST_DIFFERENCE:
