@@ -257,6 +257,10 @@ def test_without_a_length_there_are_no_windows(data: SequenceData):
     with pytest.raises(DataError, match=r"3 of 3 videos is not known, .*data.durations=FILE"):
         find_windows(with_features(unannotated(files), files), data)
 
+    rated = changed(data, rate=4.0)
+    found = find_windows(with_features(unannotated(files), files), rated)
+    assert [one.duration_seconds for one in found.videos.present] == [50.0, 30.0, 3.5]
+
 
 def test_annotations_in_frames_are_refused(tmp_path: Path, data: SequenceData):
     listed = tmp_path / "c-tcn.list"

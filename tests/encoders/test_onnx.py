@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from videozoo.encoders.onnx import OnnxDescription, open_onnx_encoder
+from videozoo.encoders.onnx import METADATA_KEY, OnnxDescription, open_onnx_encoder
 from videozoo.errors import UsageError, WeightsError
-from videozoo.weights.exported import ENCODER_KEY
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -82,7 +81,7 @@ def write_graph(
         ir_version=9,
     )
     if about is not None:
-        made.metadata_props.add(key=ENCODER_KEY, value=json.dumps(about))
+        made.metadata_props.add(key=METADATA_KEY, value=json.dumps(about))
     path.write_bytes(made.SerializeToString())
     return path
 

@@ -133,3 +133,20 @@ def test_classes_are_needed_to_suppress_by_class():
 
     with pytest.raises(ValueError, match="no labels"):
         suppress_by_class(found, nms_threshold=0.8, sigma=0.9, least_score=0.1)
+
+
+def test_what_is_kept_in_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(3)
+    starts = rng.uniform(0, 1, 300)
+    segments = np.stack([starts, starts + rng.uniform(0.01, 0.3, 300)], axis=1)
+    found = Candidates(segments, rng.random(300))
+
+    def kept_of() -> Candidates:
+        return soft_nms(found, alpha=0.4, low_threshold=0.3, high_threshold=0.9, max_out=200)
+
+    wanted = kept_of()
+    monkeypatch.setattr("videozoo.ops.soft_nms._MOST_HELD", 1000)  # three rows
+    kept = kept_of()
+
+    assert kept.scores.tolist() == wanted.scores.tolist()
+    assert kept.segments.tolist() == wanted.segments.tolist()

@@ -718,8 +718,8 @@ def test_care_knows_localisers(
 ):
     config = write_config(tmp_path, world, "bmn")
 
-    assert cli.main(["check-data", "--config", config]) == 2
-    assert "BMN does not read videos" in capsys.readouterr().err
+    assert cli.main(["check-data", "--config", config, str(world)]) == 2
+    assert "BMN reads features and annotations" in capsys.readouterr().err
     cli.main(["doctor", str(bmn_run)])
     assert "parameters; they fit" in capsys.readouterr().out.replace("\n", " ")
 

@@ -38,14 +38,14 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def long_video(
-    rng: np.random.Generator, seconds: float
+    rng: np.random.Generator, seconds: float, longest: int = 6
 ) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
     """Noise, with marks where short actions start, go on and end, one after another."""
     count = round(seconds * RATE)
     features = rng.normal(0, 0.3, (count, DIM)).astype(np.float32)
     segments: list[dict[str, Any]] = []
     first = int(rng.integers(2, 6))
-    while first + (length := int(rng.integers(3, 7))) < count - 2:
+    while first + (length := int(rng.integers(3, longest + 1))) < count - 2:
         label = int(rng.integers(0, 2))
         features[first, 0] += 3
         features[first : first + length, 1 + label] += 2
@@ -57,14 +57,16 @@ def long_video(
     return features, segments
 
 
-def make_world(folder: Path, counts: dict[str, int], seconds: tuple[float, float]) -> Path:
+def make_world(
+    folder: Path, counts: dict[str, int], seconds: tuple[float, float], longest: int = 6
+) -> Path:
     """A pack of features at two vectors per second, with annotations."""
     rng = np.random.default_rng(0)
     database: dict[str, Any] = {}
     with PackWriter(folder / "features", extractor={"rate": RATE}) as pack:
         for subset, count in counts.items():
             for number in range(count):
-                features, segments = long_video(rng, float(rng.uniform(*seconds)))
+                features, segments = long_video(rng, float(rng.uniform(*seconds)), longest)
                 name = f"{subset[:2]}{number:02d}"
                 pack.write(FeatureRecord(name, {"rgb": features}))
                 length = len(features) / RATE
@@ -180,7 +182,7 @@ def test_bsn_learns_both_stages_from_windows(
     run = trained(tmp_path, world, "bsn", epochs=15, learning_rate=0.01, second_stage=second)
 
     said = capsys.readouterr().err
-    assert said.count(" windows to learn from, 2 to check with") == 2
+    assert said.count("windows to learn from, 2 to check with") == 2
     assert evaluated(run, tmp_path / "e")["metrics"]["ar@100"] > 0.5
 
 
@@ -266,3 +268,31 @@ def test_windows_that_do_not_fit_are_told(
     cli.main([*line, *(f"--set={word}" for word in words)])
 
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_windows_find_what_steps_of_a_whole_video_are_too_long_for(tmp_path: Path):
+    """The same network, trained for as many steps, once on whole videos and once on windows."""
+    counts = {"training": 16, "validation": 8}
+    long = make_world(tmp_path, counts, (200.0, 240.0), longest=12)
+    second = {"epochs": 5, "batch_size": 8, "learning_rate": 0.01}
+    found: dict[str, float] = {}
+    for name, seconds, epochs in (("whole", None, 120), ("windows", 20.0, 6)):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = write_config(
+            folder,
+            long,
+            "bsn",
+            data={"window_seconds": seconds},
+            epochs=epochs,
+            learning_rate=0.01,
+            second_stage=second | {"epochs": epochs // 6},
+        )
+        line = ["train", "--config", config, "--save-dir", str(folder / "run")]
+        line += ["--set=model.tem.num_steps=80", f"--valid-interval={epochs // 6}"]
+        assert cli.main(line) == 0  # 240 steps of the first stage each
+        found[name] = evaluated(folder / "run", folder / "e")["metrics"]["ar@100"]
+
+    assert found["windows"] > found["whole"] + 0.2

@@ -70,6 +70,7 @@ def run_check_data(parsed: argparse.Namespace) -> None:
 
     from videozoo.tasks.check_data import CheckRequest, run
     from videozoo.tasks.check_data.records import run_records
+    from videozoo.tasks.check_data.segments import run_segments
 
     request = CheckRequest(
         path=parsed.path,
@@ -81,5 +82,5 @@ def run_check_data(parsed: argparse.Namespace) -> None:
         write_good=parsed.write_good,
         use_cache=not parsed.no_cache,
     )
-    if not run_records(request):
+    if not (run_records(request) or run_segments(request)):
         run(request)

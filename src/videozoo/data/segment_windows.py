@@ -120,7 +120,7 @@ def find_windows(videos: SequenceVideos, data: SequenceData) -> SequenceWindows:
     """Cut the videos of one part into windows of `data.window_seconds`.
 
     The seconds of a feature vector are the length of the video divided by their number; where the
-    length is unknown, the rate that is stored with the features tells.
+    length is unknown, the rate that is stored with the features, or `data.rate`, tells.
 
     Raises:
         DataError: The length of a video is not known in seconds, or a window is shorter than one
@@ -138,6 +138,7 @@ def find_windows(videos: SequenceVideos, data: SequenceData) -> SequenceWindows:
     found: list[Annotation] = []
     windows: list[tuple[Window, ...]] = []
     unknown: list[str] = []
+    rate = videos.files.rate(data.rate, 0.0)
     for annotation in videos.present:
         try:
             total = videos.files.length(annotation.video)
@@ -147,7 +148,7 @@ def find_windows(videos: SequenceVideos, data: SequenceData) -> SequenceWindows:
             found.append(annotation)
             windows.append((Window(0, 1, 0),))
             continue
-        known = _with_seconds(annotation, total, videos.files.own_rate)
+        known = _with_seconds(annotation, total, rate)
         if not known.duration_seconds > 0:
             unknown.append(known.video)
             continue
@@ -157,13 +158,13 @@ def find_windows(videos: SequenceVideos, data: SequenceData) -> SequenceWindows:
         raise DataError(
             f"{videos.files.path}: the length of {len(unknown)} of {len(videos.present)} videos is "
             f"not known, and data.window_seconds needs seconds: {few(unknown)}; name the lengths "
-            "(--set data.durations=FILE; in Python a FeatureRecord with duration_seconds), or make "
-            "features with `videozoo extract`, which keeps them"
+            "(--set data.durations=FILE) or how many vectors per second there are (--set "
+            "data.rate=NUMBER), or make features with `videozoo extract`, which keeps both"
         )
     return SequenceWindows(replace(videos, present=tuple(found)), tuple(windows), data)
 
 
-def _with_seconds(annotation: Annotation, total: int, rate: float | None) -> Annotation:
+def _with_seconds(annotation: Annotation, total: int, rate: float) -> Annotation:
     if annotation.duration_seconds > 0 or not rate:
         return annotation
     return replace(annotation, duration_seconds=total / rate)

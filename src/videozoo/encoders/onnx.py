@@ -38,10 +38,12 @@ from videozoo.safe_text import read_text
 from videozoo.settings.clips import Colour, ResizeWith
 from videozoo.settings.mistakes import mistakes_of
 from videozoo.types import Settings
-from videozoo.weights.exported import ENCODER_KEY, ONNX_KEY
+from videozoo.weights.exported import ONNX_KEY
 from videozoo.weights.files import sha256_of
 from videozoo.weights.onnx_graphs import Port, onnx_metadata, open_onnx
 
+METADATA_KEY = "videozoo.encoder"
+"""Of the description in the metadata of a file."""
 FORMAT = 1
 _MOST_SIDE = 1 << 13
 
@@ -345,8 +347,8 @@ def open_onnx_encoder(text: str) -> OnnxEncoder:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     beside = path.with_suffix(".json")
-    if ENCODER_KEY in metadata:
-        about = _parsed(metadata[ENCODER_KEY], f"{path}: its description")
+    if METADATA_KEY in metadata:
+        about = _parsed(metadata[METADATA_KEY], f"{path}: its description")
         if beside.is_file() and _looks_meant(beside) and _beside(beside) != about:
             raise WeightsError(
                 f"{beside}: differs from the description inside {path.name}; remove one of them"

@@ -16,6 +16,8 @@ MOST_IN_2019 = 101
 
 _TOGETHER = 20
 """Candidates compared with all others in one step."""
+_MOST_HELD = 2**24
+"""Most factors in memory: those of likely next candidates are forgotten before there are more."""
 _LEAST_FACTOR = float(np.finfo(np.float64).tiny)
 
 
@@ -68,12 +70,14 @@ def soft_nms(
     for place in range(wanted):
         best = int(scores.argmax())
         if best not in factors:  # computed together with the likely next ones, in few large steps
-            most = min(_TOGETHER, count)
+            if (len(factors) + _TOGETHER) * count > _MOST_HELD:
+                factors.clear()
+            most = max(1, min(_TOGETHER, count, _MOST_HELD // count))
             rows = np.argpartition(-scores, most - 1)[:most] if most < count else np.arange(count)
             lowered = _lowered(starts, ends, rows, thresholds[rows], alpha)
             factors.update(zip(rows.tolist(), lowered, strict=True))
         taken[place], kept[place] = best, scores[best]
-        scores *= factors[best]
+        scores *= factors.pop(best)
         scores[best] = -np.inf
     return _picked(candidates, order[taken], kept)
 

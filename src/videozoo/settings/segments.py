@@ -173,7 +173,7 @@ class SequenceViews(Settings):
     """From the network's outputs to segments."""
 
     batch_size: int = Field(default=16, ge=1)
-    """Videos per forward pass."""
+    """Videos per forward pass; with `data.window_seconds`, windows."""
     max_segments: int | None = Field(default=100, ge=1)
     """Keep the best N segments per video, over all classes; null keeps all."""
     soft_nms: SoftNms = SoftNms()

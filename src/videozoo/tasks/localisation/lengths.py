@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from videozoo.data.annotations.segments import Annotation
 from videozoo.data.segment_windows import SequenceWindows, WindowDataset
 from videozoo.data.segments import SequenceVideos
-from videozoo.errors import DataError
+from videozoo.errors import DataError, counted
 
 FloatArray = NDArray[np.float64]
 
@@ -22,11 +22,6 @@ _SHORT, _LONG = 5.0, 95.0
 window not shorter than the other."""
 _NEARLY = 0.8
 """A window that is longer than this share of the usual video is no help."""
-
-
-def item_of(of_windows: bool) -> str:
-    """What a training counts."""
-    return "window" if of_windows else "video"
 
 
 def window_notes(dataset: WindowDataset, num_steps: int) -> Iterator[str]:
@@ -41,7 +36,8 @@ def window_notes(dataset: WindowDataset, num_steps: int) -> Iterator[str]:
     also = f" and {background:,} without" if background else ""
     yield (
         f"windows of {windows.window_seconds:g} s, one every {windows.stride_seconds:g} s: learns "
-        f"from {len(dataset) - background:,} with an action{also}, of {len(windows):,} in all"
+        f"from {len(dataset) - background:,} with an action{also}, of {len(windows):,} in "
+        f"{counted(len(windows.of_video), 'video')}"
     )
     lost, total = windows.num_actions
     if lost:

@@ -22,7 +22,6 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.lengths import (
     check_windows_to_learn,
-    item_of,
     step_notes,
     window_notes,
 )
@@ -81,7 +80,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         batches,
         source,
         num_train=len(dataset),
-        item=item_of(windows is not None),
+        item=dataset.item,
         loss_of=loss_of,
         decides=localiser.decides,
         class_names=names if num_classes(config) is not None else None,

@@ -40,7 +40,6 @@ from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import resolve_weights, save_trained
 from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
 from videozoo.tasks.localisation.fitting import refuse_settings
-from videozoo.tasks.localisation.lengths import item_of
 from videozoo.tasks.localisation.proposal_scoring import scored, scoring_of, scoring_plan
 from videozoo.tasks.localisation.score_files import proposals_of
 from videozoo.tasks.localisation.scoring import NetworkOutput, VideoSource
@@ -200,7 +199,7 @@ def _train_second(
         source,
         num_train=len(found),
         features=learnt.files.extractor,
-        item=item_of(found[0].window is not None),
+        item="video" if found[0].window is None else "window",
     )
     return run_training(job, plan, outer=outer)
 
