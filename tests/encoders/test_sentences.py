@@ -17,31 +17,9 @@ from videozoo.errors import ConfigError, DataError, VideozooError, WeightsError
 from videozoo.settings.moments import SentenceSettings
 
 pytest.importorskip("transformers")
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tests.encoders.tiny_models import WORDS, build, change, save, word_tokenizer
 
-from tests.encoders.tiny_models import build, change, save
-
-WORDS = ["a", "man", "opens", "door", "the", "dog", "runs", "x"]
 SENTENCES = ["A man opens  the door", "the dog", "a dog runs"]
-
-
-def word_tokenizer(folder: Path, *, first: str | None, last: str) -> Path:
-    """A tokeniser of whole words: 0 `first` or padding, 1 `last`, then the words."""
-    names = [first or "<pad>", last, "<unk>", *WORDS]
-    tokenizer = Tokenizer(
-        models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>")
-    )
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first or ''} $A {last}".strip(),
-        special_tokens=[
-            (name, number) for number, name in enumerate(names[:2]) if name in (first, last)
-        ],
-    )
-    tokenizer.enable_padding(length=40)  # as published files sometimes say
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 @pytest.fixture(scope="module")

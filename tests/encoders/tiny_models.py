@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 BLOCK = {
     "hidden_size": 32,
@@ -129,3 +130,28 @@ def change(path: Path, **values: Any) -> None:
     """Set keys of a JSON file; `None` removes one."""
     content = {**json.loads(path.read_text()), **values}
     path.write_text(json.dumps({key: one for key, one in content.items() if one is not None}))
+
+
+WORDS = [
+    *("a", "man", "opens", "door", "the", "dog", "runs"),
+    *("sleeps", "cat", "jumps", "someone"),
+]
+
+
+def word_tokenizer(folder: Path, *, first: str | None, last: str) -> Path:
+    """A tokeniser of whole words: 0 `first` or padding, 1 `last`, then the words."""
+    names = [first or "<pad>", last, "<unk>", *WORDS]
+    tokenizer = Tokenizer(
+        models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>")
+    )
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first or ''} $A {last}".strip(),
+        special_tokens=[
+            (name, number) for number, name in enumerate(names[:2]) if name in (first, last)
+        ],
+    )
+    tokenizer.enable_padding(length=40)  # as published files sometimes say
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

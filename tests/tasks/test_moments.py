@@ -342,3 +342,36 @@ def test_features_are_not_taken_for_denser_ones_than_were_learnt_from(
     assert "do not say how many vectors per second they have; 5 is assumed" in said
     assert "learnt from 1; every time would be wrong" in said
     assert cli.main([*words, "--set", "data.rate=1"]) == 0
+
+
+def test_sentences_by_a_text_tower_are_learnt_from_and_another_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("transformers")
+    from tests.encoders.tiny_models import build, save, word_tokenizer
+
+    clip = word_tokenizer(save(build("clip"), tmp_path / "clip"), first="<start>", last="<end>")
+    data = make_data(tmp_path, videos=4)
+    config = write_config(tmp_path, {**data, "sentences": {"encoder": str(clip)}}, epochs=1)
+    words = ["train", "--config", config, "--save-dir", str(tmp_path / "run")]
+
+    assert cli.main(words) == 1
+    assert "20 numbers, expected model.sentence_dim=64" in capsys.readouterr().err
+    assert cli.main([*words, "--set", "model.sentence_dim=20"]) == 0
+
+    run = ["--weights", str(tmp_path / "run"), "--save-dir", str(tmp_path / "out")]
+    stored = read_weights(tmp_path / "run" / "best.safetensors")[1]["features"]["sentences"]
+    assert stored["dim"] == 20
+    assert stored["encoder"].startswith("clip_text_model-")
+    assert stored["facts"]["reference"] == str(clip.resolve())
+    asked = ["predict", *run, data["features"], "--sentence", "a dog runs"]
+    assert cli.main(asked) == 0
+    finder = videozoo.load(tmp_path / "run")
+    assert isinstance(finder, MomentRetriever)
+    assert finder.predict(data["features"], "a dog runs")[0].moments
+    capsys.readouterr()
+    shutil.rmtree(clip)
+    word_tokenizer(save(build("clip"), clip), first="<start>", last="</s>")
+    assert cli.main(asked) == 1
+    error = capsys.readouterr().err
+    assert f"which was {clip.resolve()}; use that encoder" in error

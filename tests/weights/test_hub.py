@@ -93,3 +93,29 @@ def test_other_kinds_of_files_are_not_fetched(server: FileServer, file: str):
 def test_addresses_are_answered_with_what_can_be_named():
     with pytest.raises(WeightsError, match=r"addresses are not taken.*hf://OWNER"):
         fetch_named("https://example.org/a.pth")
+
+
+def test_a_model_is_pinned_to_the_commit_of_its_first_file(server: FileServer):
+    model = hub.HubModel("hf://me/nets@v2")
+
+    assert (model.repository, model.commit) == ("me/nets", COMMIT)
+    found = model.find("model.safetensors")
+    assert found is not None
+    assert found.read_bytes() == server.content
+    assert server.paths[-1] == f"/me/nets/resolve/{COMMIT}/model.safetensors"
+    server.always = Reply(status=404, headers={"X-Error-Code": "EntryNotFound"})
+    assert model.find("video_preprocessor_config.json") is None
+    server.always = Reply(status=403, headers={"X-Error-Code": "GatedRepo"})
+    with pytest.raises(
+        WeightsError, match=r"hf://me/nets@v2: a.json cannot be fetched: its owners"
+    ):
+        model.find("a.json")
+
+
+def test_a_model_that_the_hub_does_not_have_is_named(server: FileServer):
+    server.always = Reply(status=404, headers={"X-Error-Code": "RepoNotFound"})
+    with pytest.raises(WeightsError, match="no repository me/nets, or it is private"):
+        hub.HubModel("hf://me/nets")
+    server.always = Reply(status=404, headers={"X-Error-Code": "EntryNotFound"})
+    with pytest.raises(WeightsError, match=r"me/nets has no file config.json"):
+        hub.HubModel("hf://me/nets")
