@@ -151,3 +151,30 @@ def test_waiting_threads_sleep_unless_the_user_decides(monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     cli.let_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_error():
+    with Path("/dev/full").open("w") as full:
+        line = [sys.executable, "-m", "videozoo", "models", "tsm"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "videozoo: the output: cannot be written: No space left on device\n",
+    )
+
+
+def test_weights_that_are_something_else_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.yaml").write_text("")
+    (tmp_path / "runs" / "a" / "best.safetensors").write_text("")
+    for weights, said in (
+        ("tsm", "tsm: the name of a model, and no weights; its published weights are named by"),
+        ("runs", "runs: a folder of runs; pass one of them, such as runs/a"),
+    ):
+        assert cli.main(["predict", "--weights", weights, "a.mp4"]) == 1
+        assert said in capsys.readouterr().err

@@ -6,6 +6,7 @@ Nothing here imports torch or numpy: help and a wrong flag answer at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource
 
 R = TypeVar("R")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that takes no more."""
 
 
 def let_threads_sleep() -> None:
@@ -59,10 +62,15 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
         print("videozoo: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `videozoo models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in _FULL:
+            place = error.filename or "the output"
+            print(f"videozoo: {place}: cannot be written: {error.strerror}", file=sys.stderr)
+            _drop_output()
+            return 1
         from videozoo.models import own_fault  # here: most commands do without
 
         if fault := own_fault(error):
@@ -75,6 +83,11 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
         )
         return 1
     return 0
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python prints it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Parser(argparse.ArgumentParser):

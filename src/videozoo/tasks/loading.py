@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -108,6 +109,12 @@ def _on_this_machine(text: str) -> Path:
     try:
         return find_weights(path)
     except WeightsError as error:
+        with suppress(ConfigError):
+            name = model_name(text)
+            hint = "; weights are those of a run folder"
+            if default_for(name, "weights") is not None:
+                hint = f"; its published weights are named by --config {name}"
+            raise WeightsError(f"{text}: the name of a model, and no weights{hint}") from None
         near = nearest(text)
         raise WeightsError(f"{error}; did you mean {near}?" if near else str(error)) from None
 

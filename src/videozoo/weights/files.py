@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from videozoo.errors import WeightsError, brief
+from videozoo.errors import WeightsError, brief, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
 from videozoo.weights._torch_file import LEGACY_START, read_torch_file
@@ -128,7 +128,8 @@ def find_weights(path: Path) -> Path:
         if with_suffix.exists():
             return with_suffix
     there = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-    hint = f"{path.parent} holds {', '.join(there[:8])}" if there else f"{path.parent} is empty"
+    folder = "this folder" if path.parent == Path() else path.parent
+    hint = f"{folder} holds {few(there, 8)}" if there else f"{folder} is empty"
     if not path.parent.is_dir():
         hint = f"there is no folder {path.parent}"
     raise WeightsError(f"{path}: no such weights file; {hint}")
@@ -182,7 +183,10 @@ def sniff(path: Path) -> Kind:
 
 
 def _sniff_folder(path: Path) -> Kind:
-    found = sorted(p.name for p in path.rglob("*.safetensors"))
+    found = sorted(path.rglob("*.safetensors"))
+    runs = [each.parent for each in found if (each.parent / "config.yaml").is_file()]
+    if runs:
+        raise WeightsError(f"{path}: a folder of runs; pass one of them, such as {runs[0]}")
     if found:
         raise WeightsError(f"{path}: a folder; pass one file in it, such as {found[0]}")
     return "paddle-folder"
