@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from videozoo.tasks.interface import create_model as create_model
     from videozoo.tasks.interface import load as load
     from videozoo.tasks.interface import train as train
+    from videozoo.tasks.interface import write_csv as write_csv
+    from videozoo.tasks.interface import write_page as write_page
+    from videozoo.tasks.interface import write_subtitles as write_subtitles
 
 __version__ = "0.1.0"
 
@@ -27,6 +30,9 @@ _HOMES = {
     "load_config": "videozoo.config",
     "open_video": "videozoo.data.frames.video",
     "train": "videozoo.tasks.interface",
+    "write_csv": "videozoo.tasks.interface",
+    "write_page": "videozoo.tasks.interface",
+    "write_subtitles": "videozoo.tasks.interface",
 }
 
 __all__ = [
@@ -38,6 +44,9 @@ __all__ = [
     "load_config",
     "open_video",
     "train",
+    "write_csv",
+    "write_page",
+    "write_subtitles",
 ]
 
 

@@ -18,11 +18,12 @@ from PIL import Image
 from videozoo.data.frames.video import VideoInfo, VideoReader, open_video
 from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import RunError
-from videozoo.report import drawing
+from videozoo.report import annotate, drawing
 from videozoo.report.annotate import (
     Answer,
     Band,
     SeenFrames,
+    Timed,
     annotate_video,
     contact_sheet,
     explained_sheet,
@@ -79,7 +80,7 @@ def annotated(reader: Any, path: Path, seen: list[int] | None = None, **facts: A
 
 
 def test_number_rate_and_size_stay_and_the_picture_above_the_band_too(tmp_path: Path):
-    write_video(tmp_path / "in.mp4", grey(), frames_per_second=12)
+    write_video(tmp_path / "in.mp4", grey(12, 240, 320), frames_per_second=12)
     with open_video(tmp_path / "in.mp4") as source:
         annotated(source, tmp_path / "out.mp4", seen=[1, 6])
         before = source.read(range(12))
@@ -88,10 +89,10 @@ def test_number_rate_and_size_stay_and_the_picture_above_the_band_too(tmp_path: 
         assert out.info == source.info
         after = out.read(range(12))
 
-    upper = slice(0, 40)
+    upper = slice(0, 120)
     assert np.abs(after[:, upper].astype(int) - before[:, upper]).mean() < 2
-    assert (after[:, 56:].max(axis=(1, 2, 3)) > 225).all()  # white letters, on every frame
-    assert np.abs(after[:, 56:].astype(int) - before[:, 56:]).mean() > 30
+    assert (after[:, 160:].max(axis=(1, 2, 3)) > 225).all()  # white letters, on every frame
+    assert np.abs(after[:, 160:].astype(int) - before[:, 160:]).mean() > 30
 
 
 def test_colours_come_back_as_they_were(tmp_path: Path):
@@ -103,7 +104,7 @@ def test_colours_come_back_as_they_were(tmp_path: Path):
                 yield frame
 
     with open_video(annotated(Coloured(3, 96, 128), tmp_path / "out.mp4")) as video:
-        back = video.read([1])[0].astype(int)
+        back = video.read([1])[0, ::4, ::4].astype(int)  # drawn four times as large
 
     assert np.abs(back[:40, 8:56] - (200, 30, 40)).max() < 12
     assert np.abs(back[:40, 72:120] - (30, 160, 220)).max() < 12
@@ -117,15 +118,20 @@ def test_making_a_size_even_does_not_stretch_the_picture(tmp_path: Path):
             yield np.broadcast_to(stripes[None, :, None], (95, 127, 3)).copy()
 
     with open_video(annotated(Striped(1, 95, 127), tmp_path / "out.mp4")) as video:
-        row = video.read([0])[0, 20, :127, 1].astype(int)
+        row = video.read([0])[0, 80, : 4 * 127, 1].astype(int).reshape(127, 4).mean(axis=1)
 
     assert ((row > 128) == (stripes > 128)).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(63, 65), (64, 64), (17, 40), (240, 31)])
-def test_odd_and_tiny_sizes_become_even_and_are_written(tmp_path: Path, height: int, width: int):
+@pytest.mark.parametrize(
+    ("height", "width", "times"), [(203, 205, 1), (160, 285, 2), (64, 64, 5), (17, 40, 8)]
+)
+def test_odd_sizes_become_even_and_small_ones_large_enough_to_read(
+    tmp_path: Path, height: int, width: int, times: int
+):
     out = annotated(Frames(5, height, width), tmp_path / "out.mp4")
 
+    height, width = times * height, times * width
     with open_video(out) as video:
         assert (video.info.height, video.info.width) == (height + height % 2, width + width % 2)
         assert video.num_frames == 5
@@ -329,3 +335,139 @@ def test_endless_names_stay_within_what_file_systems_allow():
     (name,) = picture_names([Path("\N{SNOWMAN}" * 80 + ".mp4")])
 
     assert len(f"{name}_annotated.mp4.new".encode()) < 255
+
+
+# --- what holds when
+
+
+def said(*times: tuple[float, float, str]) -> Answer:
+    timed = [Timed(start_seconds=a, end_seconds=b, text=text, score=None) for a, b, text in times]
+    return Answer(name="v", timed=timed)
+
+
+def test_the_band_says_what_holds_at_that_second_and_nothing_else():
+    shown = said((1.0, 3.0, "a man runs"), (2.0, 4.0, "a dog barks"))
+    picture = np.full((240, 320, 3), 128, np.uint8)
+    band = Band((240, 320), shown, [], 50, seconds_of=lambda number: number / 10)
+
+    at = {seconds: band.draw(picture, int(10 * seconds))[:231] for seconds in (0, 1, 2.5, 3, 4, 2)}
+
+    assert (at[0] == 128).all()
+    assert (at[4] == 128).all()
+    assert (at[1] != 128).any()
+    alone = {
+        text: Band(
+            (240, 320),
+            Answer(name="v", timed=[Timed(start_seconds=0, end_seconds=9, text=text)]),
+            [],
+            1,
+        )
+        for text in ("a man runs", "a dog barks")
+    }
+    assert (at[1] == alone["a man runs"].draw(picture, 0)[:231]).all()
+    assert (at[3] == alone["a dog barks"].draw(picture, 0)[:231]).all()
+    assert (at[2.5] == at[2]).all()
+    assert (at[2.5] != at[1]).any()
+
+
+def test_a_long_sentence_is_whole_on_a_small_video_and_leaves_half_of_it_free():
+    sentence = "a woman in a red coat crosses the street and waves to someone behind the camera"
+    size = (320, 568)  # as a video of 160 x 284 is drawn
+    picture = np.full((*size, 3), 128, np.uint8)
+    drawn = Band(size, said((0, 9, sentence)), [], 1).draw(picture, 0)
+
+    rows = np.flatnonzero((drawn != 128).any(axis=(1, 2)))
+    assert rows.min() > 160
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(drawing.wrapped(sentence, 15, 568 - 12, most=3))
+
+
+def test_the_timeline_shows_when_something_is_said():
+    band = Band((240, 400), said((1.0, 3.0, "x")), [], 40, seconds_of=lambda number: number / 10)
+
+    strip = band.draw(np.zeros((240, 400, 3), np.uint8), 39)[-2]
+
+    is_blue = (strip == (43, 108, 212)).all(axis=1)
+    assert np.flatnonzero(is_blue).tolist() == list(range(100, 300))
+
+
+# --- sound
+
+
+def with_sound(path: Path, codec: str, *, start: float = 0.0, rate: int = 48_000) -> Path:
+    """A video of two seconds whose tone begins one second after its first picture."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(10))
+        stream.height = stream.width = 32
+        stream.pix_fmt = "yuv420p"
+        sound = cast(Any, container.add_stream(codec, rate=rate))
+        sound.layout = "mono"
+        for number, picture in enumerate(grey(20, 32, 32)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number + round(10 * start), Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        count = round((start + 2) * rate)
+        tone = 0.5 * np.sin(np.arange(count) * 2 * np.pi * 440 / rate)
+        tone[: round((start + 1) * rate)] = 0
+        whole = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), "fltp", "mono")
+        whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
+        coder = sound.codec_context
+        resampler = av.AudioResampler(coder.format, "mono", rate, coder.frame_size or 1024)
+        for part in (*resampler.resample(whole), *resampler.resample(None)):
+            container.mux(sound.encode(part))
+        container.mux(sound.encode(None))
+    return path
+
+
+def sounds(path: Path) -> tuple[str, float, list[bytes]]:
+    """Codec, when the tone begins, and the packets of a file."""
+    with av.open(path) as container:
+        name = container.streams.audio[0].codec.canonical_name
+        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+    with av.open(path) as container:
+        for frame in container.decode(audio=0):
+            levels = np.abs(frame.to_ndarray().astype(float)).ravel()
+            loud = np.flatnonzero(levels > (0.1 if "flt" in frame.format.name else 3000))
+            if len(loud):
+                assert frame.time is not None
+                return name, frame.time + loud[0] / frame.sample_rate, packets
+    raise AssertionError(f"{path} is silent")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "start"),
+    [("in.mp4", "aac", 0.0), ("in.mkv", "aac", 0.5), ("in.avi", "pcm_s16le", 0.0)],
+)
+def test_the_sound_stays_and_stays_in_time(tmp_path: Path, name: str, codec: str, start: float):
+    source = with_sound(tmp_path / name, codec, start=start)
+    told: list[str] = []
+    with open_video(source) as reader:
+        annotate_video(reader, tmp_path / "out.mp4", answer(), [3], say=told.append)
+
+    codec_before, _, before = sounds(source)
+    codec_after, begins, after = sounds(tmp_path / "out.mp4")
+
+    assert codec_after == "aac"
+    assert begins == pytest.approx(1.0, abs=0.03)
+    if codec_before == "aac":
+        assert set(after) <= set(before)  # not encoded again
+        assert not told
+    else:
+        assert "its sound is encoded again, as AAC" in told[0]
+    with open_video(tmp_path / "out.mp4") as out:
+        assert out.num_frames == 20
+    assert {each.name for each in tmp_path.iterdir()} == {name, "out.mp4"}
+
+
+def test_sound_that_cannot_be_kept_is_said_and_the_pictures_stay(tmp_path: Path, monkeypatch: Any):
+    source = with_sound(tmp_path / "in.mp4", "aac")
+    told: list[str] = []
+
+    def fails(*_: Path) -> tuple[str, str]:
+        return "lost", "it is odd"
+
+    monkeypatch.setattr(annotate, "with_sound_of", fails)
+    with open_video(source) as reader:
+        assert annotate_video(reader, tmp_path / "out.mp4", answer(), say=told.append) == 20
+
+    assert told == [f"{tmp_path / 'out.mp4'}: without sound, which could not be kept: it is odd"]

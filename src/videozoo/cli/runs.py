@@ -130,7 +130,25 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--annotate",
         action="store_true",
-        help="write each video with the result drawn on it (mp4 without sound), and a picture",
+        help="write each video with the result drawn on it (mp4 with its sound), and a picture",
+    )
+    predict.add_argument(
+        "--page",
+        action="store_true",
+        help="write page.html: each video with its answers along the time, to click and to sort",
+    )
+    predict.add_argument(
+        "--embed-frames",
+        action="store_true",
+        help="the same page with small pictures inside in place of the videos, to send it",
+    )
+    predict.add_argument(
+        "--subtitles",
+        action="store_true",
+        help="write subtitles (WebVTT and SRT) of captions, named segments and moments",
+    )
+    predict.add_argument(
+        "--csv", action="store_true", help="write predictions.csv: one table, a row per answer"
     )
     predict.add_argument(
         "--explain",

@@ -1,7 +1,9 @@
 """Draw predictions onto the video itself, and into one picture of it.
 
-The mp4 shows the whole video with its best classes in a band, and at the lower edge a timeline with
-a tick at every frame that the model saw. Sound is not kept.
+The mp4 shows the whole video, with its sound. A band holds the best classes of the video and what
+else holds at that second: segments, sentences, moments. At the lower edge is a timeline with a tick
+at every frame that the model saw, and a bar for every segment. Small videos are enlarged, so that
+the band can be read.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -24,6 +27,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from videozoo.data.frames.sound import with_sound_of
 from videozoo.data.frames.video import VideoReader
 from videozoo.errors import RunError
 from videozoo.report import drawing
@@ -34,6 +38,10 @@ _MOST_SHOWN = 24  # frames in a contact sheet
 _STILLS_RATE = 25  # frames per second for folders and pickles, which do not store a rate
 _TICKS = 90_000  # per second, for frames at uneven times
 _MOST_NAME_BYTES = 180  # file systems allow 255, endings included
+_SMALL = 200  # pixels of the shorter side; smaller videos are enlarged
+_LEGIBLE = 320  # pixels of the shorter side that they then have at least
+_MOST_TIMES_LARGER = 8
+_MOST_TEXT_LINES = 3  # of one sentence in the band
 
 _WHITE: Colour = (255, 255, 255)
 _SEEN: Colour = (255, 205, 60)
@@ -43,19 +51,32 @@ _LIGHT_BAD: Colour = (255, 150, 138)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Timed:
+    """What holds for a part of a video."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+    score: float | None = None
+    """In [0, 1]: drawn as a bar, and as percent. None: only the text is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The prediction for one video."""
 
     name: str
-    top: Sequence[tuple[str, float]]
-    """Class and score in [0, 1], best first; at least one."""
+    top: Sequence[tuple[str, float]] = ()
+    """Class and score in [0, 1], best first; of the whole video."""
     truth: str | None = None
     """The true class, if known."""
+    timed: Sequence[Timed] = ()
+    """What is shown only while it holds, the most important first."""
 
     @property
     def is_right(self) -> bool | None:
         """None if the true class is not known."""
-        return None if self.truth is None else self.top[0][0] == self.truth
+        return None if self.truth is None or not self.top else self.top[0][0] == self.truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +92,25 @@ class SeenFrames:
 # --- the video -----------------------------------------------------------------------------------
 
 
-def annotate_video(reader: VideoReader, path: Path, answer: Answer, seen: Sequence[int]) -> int:
+def annotate_video(
+    reader: VideoReader,
+    path: Path,
+    answer: Answer,
+    seen: Sequence[int] = (),
+    *,
+    say: Callable[[str], None] | None = None,
+) -> int:
     """Write the video upright with the prediction on it; one frame in memory at a time.
 
     Args:
         reader: The video.
-        path: The mp4 to write: H.264 (MPEG-4 if FFmpeg has no encoder for it), in the size of the
-            video, made even, with every frame at its time, without sound.
-        answer: Drawn in a band over the picture; as many classes as there is room for.
+        path: The mp4 to write: H.264 (MPEG-4 if FFmpeg has no encoder for it), with every frame at
+            its time. It has the size of the video, made even; a video whose shorter side is below
+            200 pixels is enlarged by a whole number. Sound of a video file is copied, or encoded as
+            AAC if an mp4 cannot hold it.
+        answer: Drawn in a band over the picture; as much as there is room for.
         seen: Numbers of the frames that the model saw, for the timeline.
+        say: Told what became of sound that could not be copied.
 
     Returns:
         Frames written.
@@ -90,22 +121,73 @@ def annotate_video(reader: VideoReader, path: Path, answer: Answer, seen: Sequen
     """
     info = reader.info
     rate = Fraction(info.frames_per_second or _STILLS_RATE).limit_denominator(100_000)
-    times = _uneven_times(reader, rate)
-    band = Band((info.height, info.width), answer, seen, info.num_frames)
+    stamps = reader.frame_seconds
+    times = None if stamps is None or _are_even(stamps, rate) else stamps
+    larger = _times_larger(info.height, info.width)
+    height, width = larger * info.height, larger * info.width
+
+    def seconds_of(number: int) -> float:
+        return _tick(times, number, rate) / _TICKS if times else float(number / rate)
+
+    band = Band((height, width), answer, seen, info.num_frames, seconds_of=seconds_of)
     count = 0
     try:
-        with written_aside(path) as aside, av.open(aside, "w", format="mp4") as container:
-            stream = _video_stream(container, rate, info.height, info.width)
-            if times is not None:
-                stream.codec_context.time_base = Fraction(1, _TICKS)
-            for count, frame in enumerate(_encodable(band, reader.frames()), start=1):
-                frame.pts = count - 1 if times is None else _tick(times, count - 1, rate)
-                frame.time_base = 1 / rate if times is None else Fraction(1, _TICKS)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+        with written_aside(path) as aside:
+            with av.open(aside, "w", format="mp4") as container:
+                stream = _video_stream(container, rate, height, width)
+                if times is not None:
+                    stream.codec_context.time_base = Fraction(1, _TICKS)
+                frames = _encodable(band, _enlarged(reader.frames(), larger))
+                for count, frame in enumerate(frames, start=1):
+                    frame.pts = count - 1 if times is None else _tick(times, count - 1, rate)
+                    frame.time_base = 1 / rate if times is None else Fraction(1, _TICKS)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode())
+            _add_sound(aside, reader, path, say)
     except (OSError, FFmpegError) as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
     return count
+
+
+def _add_sound(
+    film: Path, reader: VideoReader, path: Path, say: Callable[[str], None] | None
+) -> None:
+    """Give a film without sound that of the video, if that is a file with sound."""
+    source = getattr(reader, "path", None)
+    if not isinstance(source, Path) or not source.is_file():
+        return
+    heard = film.with_name(f"{film.name}.sound")
+    try:
+        kept, reason = with_sound_of(source, film, heard)
+        if heard.exists():
+            heard.replace(film)
+    finally:
+        heard.unlink(missing_ok=True)
+    if say is not None and kept == "lost":
+        say(f"{path}: without sound, which could not be kept: {reason}")
+    if say is not None and kept == "encoded again":
+        say(f"{path}: its sound is encoded again, as AAC; an mp4 cannot hold it as it was")
+
+
+def _times_larger(height: int, width: int) -> int:
+    """How many times larger a small video is drawn.
+
+    >>> [_times_larger(*size) for size in ((160, 284), (240, 320), (720, 1280), (8, 8))]
+    [2, 1, 1, 8]
+    """
+    short = min(height, width)
+    if short >= _SMALL:
+        return 1
+    return min(_MOST_TIMES_LARGER, -(-_LEGIBLE // max(1, short)))
+
+
+def _enlarged(pictures: Iterator[Frame], times: int) -> Iterator[Frame]:
+    for picture in pictures:
+        if times == 1:
+            yield picture
+        else:
+            size = times * picture.shape[1], times * picture.shape[0]
+            yield np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
 def _encodable(band: Band, pictures: Iterator[Frame]) -> Iterator[av.VideoFrame]:
@@ -137,15 +219,11 @@ def _video_stream(
     return stream
 
 
-def _uneven_times(reader: VideoReader, rate: Fraction) -> list[float] | None:
-    """Times of the frames in seconds if their rate is uneven, else None."""
-    times = reader.frame_seconds
-    if times is None:
-        return None
+def _are_even(times: Sequence[float], rate: Fraction) -> bool:
+    """Whether frames follow each other at this rate."""
     step = float(1 / rate)
     slack = 0.1 * step + 0.001  # some containers round to milliseconds
-    even = all(abs(time - number * step) <= slack for number, time in enumerate(times))
-    return None if even else times
+    return all(abs(time - number * step) <= slack for number, time in enumerate(times))
 
 
 def _tick(times: Sequence[float], number: int, rate: Fraction) -> int:
@@ -155,10 +233,16 @@ def _tick(times: Sequence[float], number: int, rate: Fraction) -> int:
 
 
 class Band:
-    """Draws the classes and the timeline on the frames of one video."""
+    """Draws what is said of one video, and the timeline, on its frames."""
 
     def __init__(
-        self, size: tuple[int, int], answer: Answer, seen: Sequence[int], num_frames: int
+        self,
+        size: tuple[int, int],
+        answer: Answer,
+        seen: Sequence[int],
+        num_frames: int,
+        *,
+        seconds_of: Callable[[int], float] | None = None,
     ) -> None:
         """Draw what is the same on all frames.
 
@@ -167,26 +251,28 @@ class Band:
             answer: What to write.
             seen: Frames to mark on the timeline.
             num_frames: Its length.
+            seconds_of: When a frame is shown; by default one frame per second.
         """
         self._height, self._width = size
         short = min(size)
-        self._text_size = round(max(short / 28, min(11, max(9, short / 12))))
+        self._text_size = round(max(short / 28, min(15, max(9, short / 12))))
         self._strip = max(3, round(0.5 * self._text_size))  # height of the timeline
         self._num_frames = max(1, num_frames)
         self._seen = frozenset(seen)
+        self._answer = answer
+        self._seconds_of = seconds_of or float
         self._timeline = self._drawn_timeline()
-        panel = np.asarray(self._drawn_panel(answer))
-        opacity = panel[..., 3:].astype(np.uint16)
-        self._keep = 255 - opacity
-        self._add = panel[..., :3].astype(np.uint16) * opacity
+        self._last: tuple[tuple[Timed, ...], _Panel | None] = ((), self._drawn_panel(()))
 
     def draw(self, picture: Frame, number: int) -> Frame:
         """A copy of frame `number` with the band on it."""
         drawn = picture.copy()
-        height, width = self._keep.shape[:2]
         bottom = self._height - self._strip
-        under = drawn[bottom - height : bottom, :width]
-        under[:] = (under * self._keep + self._add + 127) // 255
+        panel = self._panel_at(number)
+        if panel is not None:
+            height, width = panel.keep.shape[:2]
+            under = drawn[bottom - height : bottom, :width]
+            under[:] = (under * panel.keep + panel.add + 127) // 255
         drawn[bottom:] = self._timeline
         centre = self._column(number)
         half = max(1, self._width // 250)
@@ -194,27 +280,57 @@ class Band:
         drawn[bottom - half :, max(0, centre - half) : centre + half + 1] = colour
         return drawn
 
-    def _column(self, number: int) -> int:
+    def _panel_at(self, number: int) -> _Panel | None:
+        """The band of a frame; drawn again only when something begins or ends."""
+        if self._answer.timed:
+            at = self._seconds_of(number) + 1e-6
+            holding = tuple(
+                each for each in self._answer.timed if each.start_seconds <= at < each.end_seconds
+            )
+            if holding != self._last[0]:
+                self._last = holding, self._drawn_panel(holding)
+        return self._last[1]
+
+    def _column(self, number: float) -> int:
         return min(self._width - 1, int((number + 0.5) / self._num_frames * self._width))
 
     def _drawn_timeline(self) -> Frame:
         strip = np.full((self._strip, self._width, 3), 40, np.uint8)
+        if self._answer.timed:
+            times = [self._seconds_of(number) for number in range(self._num_frames)]
+            for each in self._answer.timed:
+                first, last = np.searchsorted(times, (each.start_seconds, each.end_seconds))
+                left, right = (int(end / self._num_frames * self._width) for end in (first, last))
+                strip[1:, left : max(right, left + 1)] = _BEST
         half = max(0, self._width // 500)
         for number in self._seen:
             centre = self._column(number)
             strip[1:, max(0, centre - half) : centre + half + 1] = _SEEN
         return strip
 
-    def _drawn_panel(self, answer: Answer) -> Image.Image:
+    def _drawn_panel(self, holding: Sequence[Timed]) -> _Panel | None:
+        """The band with the classes and what holds; None if that is nothing."""
         size = self._text_size
         line = round(1.45 * size)
         width = min(self._width, 26 * size)
-        rows = _rows(answer, is_narrow=width < 12 * size)
+        left = round(0.4 * size)
+        if any(drawing.font_for(each.text, size).getlength(each.text) > width - 5 * size
+               for each in holding):  # fmt: skip
+            width = self._width
+        is_narrow = width < 12 * size
+        rows = [
+            row
+            for each in holding
+            for row in _timed_rows(each, size, width - 2 * left, is_narrow=is_narrow)
+        ]
+        rows += _rows(self._answer, is_narrow=is_narrow)
         rows = rows[: max(1, int(0.5 * self._height - self._strip) // line)]
+        if not rows:
+            return None
         height = min(line * len(rows), self._height - self._strip)
         panel = Image.new("RGBA", (width, height), (14, 18, 24, 176))
         canvas = ImageDraw.Draw(panel)
-        gap, left = max(1, round(0.12 * size)), round(0.4 * size)
+        gap = max(1, round(0.12 * size))
         for place, row in enumerate(rows):
             top, middle = place * line, place * line + line / 2
             filled = round(width * min(max(row.share, 0.0), 1.0))
@@ -229,7 +345,18 @@ class Band:
             drawing.write(
                 canvas, (left, middle), row.text, size=size, width=room, colour=row.colour
             )
-        return panel
+        pixels = np.asarray(panel)
+        opacity = pixels[..., 3:].astype(np.uint16)
+        return _Panel(255 - opacity, pixels[..., :3].astype(np.uint16) * opacity)
+
+
+class _Panel(NamedTuple):
+    """A drawn band, ready to be laid over pictures."""
+
+    keep: NDArray[np.uint16]
+    """(H, W, 1): how much of the picture stays, of 255."""
+    add: NDArray[np.uint16]
+    """(H, W, 3): colour times opacity."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +372,19 @@ class _Row:
     colour: Colour = _WHITE
 
 
+def _timed_rows(timed: Timed, size: int, width: int, *, is_narrow: bool) -> list[_Row]:
+    """Lines for something that holds now; long sentences take several."""
+    number = "" if timed.score is None or is_narrow else f"{100 * timed.score:.0f} %"
+    room = width - (5 * size if number else 0)
+    lines = drawing.wrapped(timed.text, size, room, most=_MOST_TEXT_LINES)
+    first, *more = lines or [""]
+    return [_Row(first, number, timed.score or 0.0, _BEST), *map(_Row, more)]
+
+
 def _rows(answer: Answer, *, is_narrow: bool) -> list[_Row]:
-    """Lines of the band, the most important first."""
+    """Lines about the whole video, the most important first."""
+    if not answer.top:
+        return []
     (best, score), *others = answer.top
     sign, fill = {
         None: ("", _BEST),

@@ -1,4 +1,4 @@
-"""The functions for Python programs: `videozoo.create_model`, `load` and `train`."""
+"""The functions for Python programs: `videozoo.create_model`, `load`, `train`, `write_page`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from videozoo.config import RunConfig, from_layers, load_config
 from videozoo.engine.loop import TrainResult
 from videozoo.errors import UsageError, WeightsError
 from videozoo.models import list_models, model_name, task_family
+from videozoo.report import answer_table, subtitles
+from videozoo.report.answer_page import write_answer_page
+from videozoo.report.answers import Results, answers_of, by_video, rows_of
 from videozoo.tasks import run
+from videozoo.tasks.answers import file_names
 from videozoo.tasks.building import build, outline
 from videozoo.tasks.loading import (
     Trained,
@@ -337,3 +341,85 @@ def _run_config(config: str | Path | Mapping[str, Any] | RunConfig) -> RunConfig
     if isinstance(config, Mapping):
         return from_layers([("config", config)])
     return load_config(Path(config))
+
+
+# --- what .predict returned, for readers ---------------------------------------------------------
+
+
+def write_page(
+    results: Results,
+    path: str | Path,
+    *,
+    videos: Mapping[str, str | Path] | None = None,
+    embed_frames: bool = False,
+    title: str = "Answers",
+) -> Path:
+    """Write results as one HTML file: each video with its answers along the time.
+
+    Args:
+        results: What `.predict` returned; of several models a dict, title of the model -> results.
+        path: The file to write.
+        videos: Name of the video in the results -> its file. A name that is itself the path of a
+            file need not be there. Videos without a file are shown without pictures.
+        embed_frames: Put small pictures into the page, in place of links to the videos.
+        title: Heading of the page.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UsageError: `results` is something else, or empty.
+        RunError: The file cannot be written.
+    """
+    return write_answer_page(
+        Path(path),
+        answers_of(results, videos=videos),
+        media="frames" if embed_frames else "video",
+        title=title,
+    )
+
+
+def write_csv(
+    results: Results, path: str | Path, *, videos: Mapping[str, str | Path] | None = None
+) -> Path:
+    """Write results as a table with the columns video, model, start_seconds, end_seconds, name,
+    score, rank; one row per answer, the same for all tasks.
+
+    Times are empty for whole videos, and where they are not seconds. A name that a spreadsheet
+    would compute (`=...`) gets an apostrophe in front.
+
+    Args:
+        results: See `write_page`.
+        path: The file to write.
+        videos: See `write_page`; their lengths turn shares of a video into seconds.
+
+    Raises:
+        UsageError: `results` is something else, or empty.
+        RunError: The file cannot be written.
+    """
+    return answer_table.write_csv(Path(path), rows_of(answers_of(results, videos=videos)))
+
+
+def write_subtitles(
+    results: Results, folder: str | Path, *, videos: Mapping[str, str | Path] | None = None
+) -> list[Path]:
+    """Write captions, named segments and moments as subtitles, `NAME.vtt` and `NAME.srt`.
+
+    Args:
+        results: See `write_page`.
+        folder: Where to; the files have the names of the videos.
+        videos: See `write_page`.
+
+    Returns:
+        The files; none for videos of which nothing with words and seconds is said.
+
+    Raises:
+        UsageError: `results` is something else, or empty.
+        RunError: A file cannot be written.
+    """
+    found = by_video(answers_of(results, videos=videos))
+    return [
+        file
+        for video, name in zip(found, file_names(found), strict=True)
+        for file in subtitles.write_subtitles(Path(folder), name, video.rows)
+    ]

@@ -11,6 +11,8 @@ from rich.console import Console, RenderableType
 
 from videozoo.config import RunConfig
 from videozoo.errors import UsageError
+from videozoo.report.answers import ModelAnswers, VideoAnswer
+from videozoo.tasks.answers import write_answers
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall, usual_config
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import PredictRequest
@@ -26,6 +28,8 @@ class Pictures:
     files: Sequence[Path]
     line: str
     """A line that says what the pictures are, and where."""
+    notes: Sequence[str] = ()
+    """What the user should know about them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class Predicted(Generic[R]):
     """Draws into a folder, after the results are written; may add to `facts`."""
     all_draw: bool = False
     """All processes share the drawing; otherwise only the main process draws."""
+    answers: Callable[[], Sequence[VideoAnswer]]
+    """The same results for readers: for pages, subtitles, tables and films."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,8 @@ class Prediction(Generic[R]):
         if job.is_main:
             files = job.write(found.file)
             folder.write(found.facts, files)
+            answers = [ModelAnswers(title=trained.config.spec.title, videos=found.answers())]
+            files += write_answers(answers, request, folder.path, say)
         pictures = None
         if found.draw is not None:
             job.accelerator.wait_for_everyone()
@@ -98,6 +106,7 @@ class Prediction(Generic[R]):
                 say(f"left out: {line}")
             if pictures is not None and drawn:
                 say(f"written: {pictures.line}")
+                job.note(pictures.notes)
             job.note(found.notes)
             say(f"written: {', '.join(map(str, [written, *files]))}")
         job.close(found.shortfall)

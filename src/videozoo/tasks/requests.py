@@ -140,6 +140,19 @@ class PredictRequest(RunRequest):
     """Also write a picture per video of where the model looked."""
     sentences: tuple[str, ...] = ()
     """Sentences to search for; only for models that find moments."""
+    page: bool = False
+    """Also write `page.html`: the videos and what is said of them, on one axis of time."""
+    embed_frames: bool = False
+    """The same with small pictures inside, in place of links to the videos."""
+    subtitles: bool = False
+    """Also write subtitles of every video, `NAME.vtt` and `NAME.srt`."""
+    csv: bool = False
+    """Also write `predictions.csv`, one row per answer."""
+
+    @property
+    def shows_answers(self) -> bool:
+        """Whether a page, subtitles or a table are to be written."""
+        return self.page or self.embed_frames or self.subtitles or self.csv
 
     encoders: tuple[str, ...] = ()
     """What makes features of videos, for models that read them; by default what the run keeps."""

@@ -613,6 +613,17 @@ def _open_container(path: Path) -> InputContainer:
         raise VideoError(f"{path}: {_why_not_opened(path, error)}") from None
 
 
+def open_stored(path: Path) -> InputContainer:
+    """Open a video file for what is stored beside its pictures, such as sound.
+
+    As for pictures, nothing but this file is read.
+
+    Raises:
+        VideoError: It is not a video file.
+    """
+    return _open_container(path)
+
+
 def _why_not_opened(path: Path, error: FFmpegError) -> str:
     with path.open("rb") as file:
         head = file.read(256).lstrip()

@@ -10,10 +10,13 @@ from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionEvents, input_events
 from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
+from videozoo.results import Caption, VideoCaptions
 from videozoo.tasks.captioning.scoring import (
     EventCaptions,
+    Sentence,
     caption_model,
     check_events,
     describe,
@@ -56,6 +59,7 @@ def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
         )
         if request.explain
         else None,
+        answers=lambda: [VideoAnswer(result=each) for each in captions_of(results)],
     )
 
 
@@ -73,6 +77,28 @@ def events_of(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) 
             )
         inputs = (str(listed),)
     return input_events(tuple(inputs), config.data, config.model.feature_dim, strict=strict)
+
+
+def captions_of(found: Sequence[EventCaptions]) -> list[VideoCaptions]:
+    """The captions of each video, in the order of the videos and their events."""
+    captions: dict[str, list[Caption]] = {}
+    for each in found:
+        captions.setdefault(each.event.video, []).append(_caption(each))
+    return [VideoCaptions(video=name, captions=tuple(own)) for name, own in captions.items()]
+
+
+def _caption(found: EventCaptions) -> Caption:
+    best, *others = (_of_sentence(found, each) for each in found.sentences)
+    return Caption(
+        best.start, best.end, best.text, best.score, best.words, best.attention, tuple(others)
+    )
+
+
+def _of_sentence(found: EventCaptions, one: Sentence) -> Caption:
+    event = found.event
+    return Caption(
+        event.start_seconds, event.end_seconds, one.text, one.log_prob, one.words, one.attention
+    )
 
 
 def _prediction(one: EventCaptions, top_k: int) -> dict[str, Any]:

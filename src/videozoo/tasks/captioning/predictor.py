@@ -16,11 +16,9 @@ from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
 from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError, UsageError, counted, few
-from videozoo.results import Caption, VideoCaptions
-from videozoo.tasks.captioning.prediction import events_of
+from videozoo.results import VideoCaptions
+from videozoo.tasks.captioning.prediction import captions_of, events_of
 from videozoo.tasks.captioning.scoring import (
-    EventCaptions,
-    Sentence,
     caption_model,
     describe,
     shortfall,
@@ -114,10 +112,7 @@ class Captioner(Predictor):
                 skip_bad=not strict,
             )
             short = shortfall(described, asked)
-            found: dict[str, list[Caption]] = {}
-            for each in described.by_number.values():
-                found.setdefault(each.event.video, []).append(_caption(each))
-            results = [VideoCaptions(video=name, captions=tuple(c)) for name, c in found.items()]
+            results = captions_of(list(described.by_number.values()))
             return results, [*short.failed, *short.left_out]
 
         results, failed = answers(videos, answer, strict=strict, streams=streams)
@@ -217,20 +212,6 @@ def _event(video: str, span: tuple[float, float], number: int) -> TimedSentence:
         end_seconds=end,
         sentence="",
         where=f"event {number}",
-    )
-
-
-def _caption(found: EventCaptions) -> Caption:
-    best, *others = (_of_sentence(found, each) for each in found.sentences)
-    return Caption(
-        best.start, best.end, best.text, best.score, best.words, best.attention, tuple(others)
-    )
-
-
-def _of_sentence(found: EventCaptions, one: Sentence) -> Caption:
-    event = found.event
-    return Caption(
-        event.start_seconds, event.end_seconds, one.text, one.log_prob, one.words, one.attention
     )
 
 

@@ -33,6 +33,7 @@ from videozoo.data.frames.views import eval_plan
 from videozoo.data.frames.windows import FrameTimes, clip_windows, read_windows, window_frames
 from videozoo.errors import DataError, counted
 from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Segment, VideoSegments, WindowScores
@@ -226,6 +227,10 @@ def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoS
         draw=(lambda folder: picture_per_row(rows, _draw(pairs, views, folder), folder))
         if request.explain
         else None,
+        answers=lambda: [
+            VideoAnswer(result=result, path=Path(one.path), duration_seconds=one.duration_seconds)
+            for one, result in pairs
+        ],
     )
 
 

@@ -129,6 +129,8 @@ class Drawn(NamedTuple):
     files: list[Path]
     problem: str | None
     """Why some could not be drawn."""
+    notes: list[str]
+    """What the user should know about them."""
 
 
 def draw_predictions(
@@ -167,7 +169,7 @@ def draw_predictions(
         for done, place in enumerate(mine, start=1):
             answer = _answer(results[place], class_names, config.predict.top_k)
             job = _Job(groups[place], names[place], answer, config, request)
-            written[place] = drawn = Drawn({}, [], None)
+            written[place] = drawn = Drawn({}, [], None, [])
             try:
                 if request.annotate:
                     job.annotate(drawn)
@@ -213,7 +215,7 @@ class _Job:
         look = seen_frames(self.views, self.config, self.config.predict)
         film, sheet = self._path("_annotated.mp4"), self._path(".png")
         with open_video(self.views[0].path) as reader:
-            annotate_video(reader, film, self.answer, look.seen.numbers)
+            annotate_video(reader, film, self.answer, look.seen.numbers, say=drawn.notes.append)
         drawn.files.append(film)
         rate = look.frames_per_second
         write_picture(sheet, contact_sheet(look.seen, self.answer, frames_per_second=rate))

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import (
     ClipEntry,
@@ -15,15 +17,19 @@ from videozoo.data.annotations.videos import (
     matching_paths,
     read_list,
     videos_of,
+    views_by_video,
 )
 from videozoo.data.frames.video import count_frames
 from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, UsageError, WeightsError, counted
+from videozoo.report.answers import VideoAnswer, video_seconds
 from videozoo.report.tables import prediction_table
+from videozoo.results import Label, VideoLabels
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
+    Scores,
     VideoResult,
     run_views,
 )
@@ -68,6 +74,7 @@ def _of_whole_videos(
         for place, result in scored.by_number.items()
     }
     failed = list(scored.skipped.values())
+    groups = views_by_video(entries)
 
     def draw(_folder: Path) -> Pictures:
         drawn = draw_predictions(
@@ -79,11 +86,12 @@ def _of_whole_videos(
             class_names=names,
             module=replace(job, config=config).module() if request.explain else None,
         )
-        for place, (facts, _, problem) in drawn.items():
-            rows[place] |= facts
-            failed.extend([] if problem is None else [problem])
+        for place, each in drawn.items():
+            rows[place] |= each.facts
+            failed.extend([] if each.problem is None else [each.problem])
         files = [path for each in drawn.values() for path in each.files]
-        return Pictures(files, _what_was_drawn(request, len(rows)))
+        notes = [note for each in drawn.values() for note in each.notes]
+        return Pictures(files, _what_was_drawn(request, len(rows)), notes)
 
     return Predicted(
         results=list(scored.by_number.values()),
@@ -96,7 +104,41 @@ def _of_whole_videos(
         table=lambda: prediction_table(list(rows.values())),
         draw=draw if is_drawn else None,
         all_draw=True,
+        answers=lambda: [
+            VideoAnswer(
+                result=labels_of(result.name, result.scores, names, config.predict.top_k),
+                path=Path(result.path),
+                part_seconds=_part_of(groups[place][0]),
+            )
+            for place, result in scored.by_number.items()
+        ],
     )
+
+
+def _part_of(entry: ClipEntry) -> tuple[float, float] | None:
+    """The part of its video that an entry is about; None for all of it."""
+    if entry.start_seconds is None and entry.end_seconds is None:
+        return None
+    if entry.end_seconds is None:
+        length = video_seconds(entry.path)
+        return None if length is None else (entry.start_seconds or 0.0, length)
+    return entry.start_seconds or 0.0, entry.end_seconds
+
+
+def labels_of(
+    name: str, scores: Scores, names: Sequence[str], top_k: int | None = None
+) -> VideoLabels:
+    """The classes of a video, the best first.
+
+    Args:
+        name: Of the video.
+        scores: (num_classes,).
+        names: Of all classes.
+        top_k: How many classes; None: all.
+    """
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()[:top_k]
+    labels = tuple(Label(names[number], float(scores[number]), number) for number in order)
+    return VideoLabels(video=name, labels=labels, scores=scores)
 
 
 def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
@@ -119,7 +161,7 @@ predict = Prediction(run=_predicted, can_annotate=True)
 def _what_was_drawn(request: PredictRequest, count: int) -> str:
     kinds: list[str] = []
     if request.annotate:
-        kinds.append("NAME_annotated.mp4 (without sound) and NAME.png")
+        kinds.append("NAME_annotated.mp4 and NAME.png")
     if request.explain:
         kinds.append("NAME_explained.png")
     return f"{', '.join(kinds)} for {counted(count, 'video')} in {request.save_dir}"

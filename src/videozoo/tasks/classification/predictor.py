@@ -18,11 +18,11 @@ from videozoo.data.frames.views import centre_rule, eval_plan, eval_views
 from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.multicrop import VideoScores
 from videozoo.ops.pixels import normalize
-from videozoo.results import Label, VideoLabels, VideoSegments
+from videozoo.results import VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.lengths import ClipLengths, too_long
-from videozoo.tasks.classification.prediction import frames_seen, input_entries
+from videozoo.tasks.classification.prediction import frames_seen, input_entries, labels_of
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of
 from videozoo.tasks.clip_views import clip_shape, with_views
 from videozoo.tasks.common import names_of_classes, without_absent_names
@@ -106,7 +106,7 @@ class Classifier(Predictor):
             results: list[VideoLabels] = []
             for number, video in enumerate(group, place):
                 name, reader = as_reader(video, number)
-                results.append(self._result(name, self._of_reader(reader)))
+                results.append(labels_of(name, self._of_reader(reader), self._names))
             return results, []
 
         results, failed = answers(videos, answer, strict=strict)
@@ -167,7 +167,9 @@ class Classifier(Predictor):
         known = ClipLengths.stored(self._trained.measured)
         for line in too_long(videos_of(entries), known, frames_seen(self.config)):
             warnings.warn(line.replace(_FLAG, "predict(..., every=SECONDS)"), stacklevel=5)
-        results = [self._result(each.name, each.scores) for each in scored.by_number.values()]
+        results = [
+            labels_of(each.name, each.scores, self._names) for each in scored.by_number.values()
+        ]
         return results, list(scored.skipped.values())
 
     def _along(
@@ -239,11 +241,6 @@ class Classifier(Predictor):
         if damage:
             warnings.warn(f"{getattr(reader, 'path', 'video')}: {damage}", stacklevel=6)
         return np.concatenate(rows)
-
-    def _result(self, name: str, scores: Scores) -> VideoLabels:
-        order = np.argsort(-scores, kind="stable").tolist()
-        labels = tuple(Label(self._names[n], float(scores[n]), n) for n in order)
-        return VideoLabels(video=name, labels=labels, scores=scores)
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Classifier:

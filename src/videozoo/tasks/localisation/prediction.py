@@ -15,6 +15,7 @@ from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import annotated_classes
 from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Segment, VideoSegments
@@ -89,6 +90,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
         draw=(lambda folder: picture_per_row(rows, _draw(found, results, folder), folder))
         if request.explain
         else None,
+        answers=lambda: [VideoAnswer(result=each) for each in results],
     )
 
 

@@ -23,6 +23,7 @@ from videozoo.data.moments import (
 from videozoo.encoders.sentences import make_sentence_encoder
 from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.annotate import picture_names, write_picture
+from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import moment_table, ranked_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Moment, VideoMoments, ranked_moments
@@ -85,6 +86,13 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
             job, config.predict.results_name, lambda: _results_2019(searched, config)
         ),
         draw=draw if request.explain else None,
+        answers=lambda: [
+            VideoAnswer(
+                result=result,
+                duration_seconds=one.length if one.unit == "seconds" else None,
+            )
+            for one, result in zip(all_found(searched), results, strict=True)
+        ],
     )
 
 

@@ -11,7 +11,9 @@ from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
 from videozoo.errors import DataError
+from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import prediction_table
+from videozoo.results import Label, VideoLabels
 from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
@@ -52,6 +54,9 @@ def _predicted(job: PredictJob) -> Predicted[VideoTags]:
         shortfall=Shortfall(failed=skipped, total=len(rows) + len(skipped)),
         table=lambda: prediction_table(rows),
         draw=draw if request.explain else None,
+        answers=lambda: [
+            VideoAnswer(result=labels_of(each, names)) for each in scored.by_number.values()
+        ],
     )
 
 
@@ -86,6 +91,12 @@ def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = Tr
         raise DataError(f"none of the files can be used:\n  {damaged[0]}")
     damaged += [problem for records in found for problem in records.damaged]
     return RecordSet([file for records in found for file in records.files], damaged)
+
+
+def labels_of(found: VideoTags, names: Sequence[str]) -> VideoLabels:
+    """The tags of a video, the best first."""
+    labels = tuple(Label(names[number], score, number) for number, score in found.tags)
+    return VideoLabels(video=found.name, labels=labels)
 
 
 def _prediction(result: VideoTags, names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from videozoo.engine.devices import make_accelerator
-from videozoo.results import Label, VideoLabels
+from videozoo.results import VideoLabels
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.predictors import (
@@ -19,8 +19,8 @@ from videozoo.tasks.predictors import (
 )
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
-from videozoo.tasks.tagging.prediction import input_records
-from videozoo.tasks.tagging.scoring import VideoTags, feature_shape, score_records
+from videozoo.tasks.tagging.prediction import input_records, labels_of
+from videozoo.tasks.tagging.scoring import feature_shape, score_records
 
 
 class Tagger(Predictor):
@@ -64,15 +64,11 @@ class Tagger(Predictor):
                 self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
             )
             failed = [*records.damaged, *scored.skipped.values()]
-            return list(map(self._result, scored.by_number.values())), failed
+            return [labels_of(each, self._names) for each in scored.by_number.values()], failed
 
         results, failed = answers(videos, answer, strict=strict, streams=streams)
         warn_of(failed)
         return results
-
-    def _result(self, found: VideoTags) -> VideoLabels:
-        labels = tuple(Label(self._names[n], score, n) for n, score in found.tags)
-        return VideoLabels(video=found.name, labels=labels)
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Tagger:

@@ -1,0 +1,325 @@
+"""Answers of models about videos as flat rows, for pages, subtitles, tables and annotated films."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from videozoo.data.frames.video import open_video
+from videozoo.data.frames.windows import FrameTimes
+from videozoo.errors import UsageError, VideoError
+from videozoo.results import Result, VideoCaptions, VideoLabels, VideoMoments, VideoSegments
+
+Kind = Literal["label", "segment", "caption", "moment"]
+Unit = Literal["seconds", "share", "frames"]
+
+HALF = 0.5
+"""Segments whose score is below this share of the best one's are too unsure for subtitles and
+films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoAnswer:
+    """What one model says of one video, and where that video is."""
+
+    result: Result
+    path: Path | None = None
+    """The video file; None where only features are known."""
+    duration_seconds: float | None = None
+    """Length of the video; None where it is not known."""
+    part_seconds: tuple[float, float] | None = None
+    """The part of the video that classes are about; None: all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswers:
+    """What one model says of all videos."""
+
+    title: str
+    """Of the model, as readers see it."""
+    videos: Sequence[VideoAnswer]
+    """A video may be there several times: a moment model has one result per sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One answer: a class, a segment, a sentence, a moment."""
+
+    video: str
+    """Name of the video as its result gives it."""
+    model: str
+    kind: Kind
+    name: str
+    """The class or the sentence; empty for segments of any class, and for sentences that were
+    given as vectors."""
+    score: float
+    rank: int
+    """From 1: among the answers to the same question. For captions, among the sentences for one
+    event."""
+    start: float | None = None
+    """In `unit`; None: the whole video."""
+    end: float | None = None
+    unit: Unit = "seconds"
+    is_likely: bool = True
+    """False: the model itself says that this is probably not to be seen in the video."""
+
+    @property
+    def seconds(self) -> tuple[float, float] | None:
+        """Start and end in seconds; None for whole videos, and where the times are not seconds."""
+        if self.start is None or self.end is None or self.unit != "seconds":
+            return None
+        return self.start, self.end
+
+
+def rows_of(models: Sequence[ModelAnswers]) -> list[Row]:
+    """All answers of all models, model by model, in the order of their results.
+
+    Times that are shares of a video become seconds where the length of the video is known.
+
+    >>> from videozoo.results import Segment
+    >>> one = VideoSegments(video="v", duration_seconds=None, segments=(Segment(0.5, 1, 0.9),))
+    >>> [row.seconds for row in rows_of([ModelAnswers(title="BMN", videos=[
+    ...     VideoAnswer(result=one), VideoAnswer(result=one, duration_seconds=20.0)])])]
+    [None, (10.0, 20.0)]
+    """
+    return [
+        replace(row, video=answer.result.video, model=model.title)
+        for model in models
+        for answer in model.videos
+        for row in rows_of_one(answer)
+    ]
+
+
+def rows_of_one(answer: VideoAnswer) -> Iterator[Row]:
+    """The answers of one result; `model` is left empty."""
+    result = answer.result
+    if isinstance(result, VideoLabels):
+        for rank, label in enumerate(result.labels, 1):
+            times = answer.part_seconds or (None, None)
+            yield _row(result, "label", label.name, label.score, rank, times)
+    elif isinstance(result, VideoSegments):
+        length = result.duration_seconds or answer.duration_seconds
+        is_share = result.duration_seconds is None
+        scale = length if is_share and length else 1.0
+        unit: Unit = "share" if is_share and not length else "seconds"
+        for rank, one in enumerate(result.segments, 1):
+            times = (one.start * scale, one.end * scale)
+            yield _row(result, "segment", one.name or "", one.score, rank, times, unit)
+    elif isinstance(result, VideoCaptions):
+        for caption in result.captions:
+            for rank, each in enumerate((caption, *caption.others), 1):
+                times = (each.start, each.end)
+                yield _row(result, "caption", each.text, each.score, rank, times)
+    elif isinstance(result, VideoMoments):
+        for rank, moment in enumerate(result.moments, 1):
+            times = (moment.start, moment.end)
+            likely = result.least_score is None or moment.score >= result.least_score
+            row = _row(result, "moment", result.sentence, moment.score, rank, times, result.unit)
+            yield replace(row, is_likely=likely)
+
+
+def _row(
+    result: Result,
+    kind: Kind,
+    name: str,
+    score: float,
+    rank: int,
+    times: tuple[float, float] | tuple[None, None] = (None, None),
+    unit: Unit = "seconds",
+) -> Row:
+    return Row(
+        video=result.video, model="", kind=kind, name=name, score=float(score), rank=rank,
+        start=times[0], end=times[1], unit=unit,
+    )  # fmt: skip
+
+
+def told_over_time(rows: Sequence[Row]) -> list[Row]:
+    """The answers worth showing while a video plays.
+
+    These are the best sentence for every event; the best moment of every sentence, unless it is
+    probably not there; the best class of a part of a video; and the segments with at least half
+    the score of the best one of the same model and video. Answers whose times are not seconds are
+    left out, and so are classes of whole videos.
+
+    >>> def segment(score):
+    ...     return Row(video="v", model="m", kind="segment", name="run", score=score, rank=1,
+    ...                start=0, end=1)
+    >>> [row.score for row in told_over_time([segment(0.8), segment(0.41), segment(0.39)])]
+    [0.8, 0.41]
+    """
+    best: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row.kind == "segment" and not math.isnan(row.score):
+            key = row.model, row.video
+            best[key] = max(best.get(key, row.score), row.score)
+
+    def is_told(row: Row) -> bool:
+        if row.seconds is None or not row.is_likely:
+            return False
+        if row.kind == "segment":
+            return row.score >= HALF * best.get((row.model, row.video), math.inf)
+        return row.rank == 1
+
+    return [row for row in rows if is_told(row)]
+
+
+# --- videos of several models --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRows:
+    """All that is said of one video."""
+
+    name: str
+    """For people: the name of the file, with its folder where two files share it."""
+    path: Path | None
+    duration_seconds: float | None
+    rows: Sequence[Row]
+    """`Row.video` is `name`."""
+    notes: Sequence[str] = ()
+    """Where lengths and times do not agree, and which models found nothing."""
+
+
+def by_video(models: Sequence[ModelAnswers]) -> list[VideoRows]:
+    """Put together what all models say of each video, in the order of the first model.
+
+    Videos are the same if their files are; those without a file, if their names are.
+
+    >>> from videozoo.results import Label
+    >>> def said(name, path):
+    ...     result = VideoLabels(video=name, labels=(Label("run", 0.9, 0),))
+    ...     return VideoAnswer(result=result, path=path)
+    >>> found = by_video([
+    ...     ModelAnswers(title="TSM", videos=[said("clips/a.mp4", Path("clips/a.mp4"))]),
+    ...     ModelAnswers(title="BMN", videos=[said("a", Path("clips/a.mp4")), said("b", None)]),
+    ... ])
+    >>> [(each.name, [row.model for row in each.rows]) for each in found]
+    [('a.mp4', ['TSM', 'BMN']), ('b', ['BMN'])]
+    """
+    groups: dict[Path | str, list[tuple[str, VideoAnswer]]] = {}
+    for model in models:
+        for answer in model.videos:
+            path = answer.path
+            key = answer.result.video if path is None else path.absolute()
+            groups.setdefault(key, []).append((model.title, answer))
+    names = _names(list(groups), groups)
+    found: list[VideoRows] = []
+    for name, said in zip(names, groups.values(), strict=True):
+        known = [
+            length
+            for _, each in said
+            for length in (each.duration_seconds, getattr(each.result, "duration_seconds", None))
+            if length
+        ]
+        length = known[0] if known else None
+        notes = [_lengths_differ(known)] if known and max(known) > _about(min(known)) else []
+        rows = [
+            replace(row, video=name, model=title)
+            for title, each in said
+            for row in rows_of_one(replace(each, duration_seconds=length))
+        ]
+        last = max((each.seconds[1] for each in rows if each.seconds is not None), default=0.0)
+        if length and last > _about(length):
+            notes.append(
+                f"some times lie after the end of the video: {last:.1f} s, and it lasts "
+                f"{length:.1f} s; they may be of another video"
+            )
+        silent = {title for title, _ in said} - {row.model for row in rows}
+        notes += [f"{title} found nothing in it" for title in sorted(silent)]
+        path = said[0][1].path
+        found.append(
+            VideoRows(name=name, path=path, duration_seconds=length, rows=rows, notes=notes)
+        )
+    return found
+
+
+def _about(seconds: float) -> float:
+    """The longest length that may be the same: windows of features are half a second and more."""
+    return 1.02 * seconds + 1.0
+
+
+def _lengths_differ(known: Sequence[float]) -> str:
+    return (
+        f"lengths of the video do not agree: {min(known):.1f} s and {max(known):.1f} s; "
+        f"{known[0]:.1f} s is taken"
+    )
+
+
+def _names(
+    keys: Sequence[Path | str], groups: Mapping[Path | str, Sequence[tuple[str, VideoAnswer]]]
+) -> list[str]:
+    """Names for people: short, and different for every video."""
+    short = [key.name if isinstance(key, Path) else key for key in keys]
+    often = Counter(short)
+    names = [
+        f"{key.parent.name}/{name}" if often[name] > 1 and isinstance(key, Path) else name
+        for key, name in zip(keys, short, strict=True)
+    ]
+    often = Counter(names)
+    return [
+        str(groups[key][0][1].path) if often[name] > 1 and isinstance(key, Path) else name
+        for key, name in zip(keys, names, strict=True)
+    ]
+
+
+# --- results of Python programs ------------------------------------------------------------------
+
+Results = Sequence[Result] | Mapping[str, Sequence[Result]]
+"""Results of one model, or title of the model -> its results."""
+
+
+def answers_of(
+    results: Results,
+    *,
+    videos: Mapping[str, str | Path] | None = None,
+    measured: Callable[[Path], float | None] | None = None,
+) -> list[ModelAnswers]:
+    """Results as `.predict` returns them, with the files that they are about.
+
+    Args:
+        results: Of one model, or by title of the model.
+        videos: Name of the video, as in the result -> its file. Where it is not named, the name
+            itself is taken as a path if there is such a file.
+        measured: Tells the length of a file in seconds; by default `video_seconds`.
+
+    Raises:
+        UsageError: There is no result, or something else among them.
+    """
+    by_title = results if isinstance(results, Mapping) else {"": results}
+    length_of = measured or video_seconds
+    files = {name: Path(path) for name, path in (videos or {}).items()}
+    lengths: dict[Path, float | None] = {}
+    models: list[ModelAnswers] = []
+    for title, each in by_title.items():
+        found: list[VideoAnswer] = []
+        for result in each:
+            if not isinstance(result, Result):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError(
+                    f"results: a {type(result).__name__}, expected what .predict returned, or a "
+                    "dict from the title of a model to that"
+                )
+            path = files.get(result.video)
+            if path is None and os.path.exists(result.video):  # noqa: PTH110 - any text may be there
+                path = Path(result.video)
+            if path is not None and path not in lengths:
+                lengths[path] = length_of(path)
+            length = None if path is None else lengths[path]
+            found.append(VideoAnswer(result=result, path=path, duration_seconds=length))
+        models.append(ModelAnswers(title=title or "model", videos=found))
+    if not any(model.videos for model in models):
+        raise UsageError("results: there are none; pass what .predict returned")
+    return models
+
+
+def video_seconds(path: Path) -> float | None:
+    """The length of a video; None where the file cannot be read or does not tell."""
+    try:
+        with open_video(path) as reader:
+            return FrameTimes.of(reader, str(path)).duration_seconds or None
+    except VideoError:
+        return None

@@ -1,0 +1,122 @@
+"""`predict --page --subtitles --csv`: what is written beside predictions.json, for any model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import videozoo
+from videozoo import cli
+from videozoo.config import from_layers
+from videozoo.data.synthetic.clips import CLASS_NAMES, write_video
+from videozoo.engine.run_folder import RunFolder
+from videozoo.errors import UsageError
+from videozoo.report.answers import ModelAnswers, VideoAnswer
+from videozoo.results import Segment, VideoSegments
+from videozoo.tasks.answers import write_films
+from videozoo.tasks.loading import save_trained
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip model that was never trained."""
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {
+        "model": {"name": "tsm", "num_classes": 8, "depth": 18, "width": 0.125, "num_segments": 2},
+        "data": {"val": "val.list", "short_side": 32, "crop_size": 32, "num_workers": 0},
+    }
+    config = from_layers([("the test", settings)])
+    folder = RunFolder.create(tmp_path_factory.mktemp("run"), config=config.to_yaml())
+    module = config.spec.build(config.model)
+    save_trained(folder.best, module, config, [f"<{name}>" for name in CLASS_NAMES], {})
+    return folder.best
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> list[Path]:
+    pictures = np.full((16, 32, 40, 3), 128, np.uint8)
+    paths = [tmp_path / "videos" / name for name in ("a b.mp4", "<i>ü.mp4")]
+    paths[0].parent.mkdir()
+    for path in paths:
+        write_video(path, pictures, frames_per_second=8)
+    return paths
+
+
+def videozoo_says(capsys: Any, *words: str | Path) -> str:
+    assert cli.main([str(word) for word in words]) == 0
+    return capsys.readouterr().err
+
+
+def test_a_clip_model_writes_a_page_and_a_table(
+    run: Path, videos: list[Path], tmp_path: Path, capsys: Any
+):
+    out = tmp_path / "out"
+    said = videozoo_says(
+        capsys, "predict", "--weights", run, "--save-dir", out, *videos, "--page", "--csv",
+        "--subtitles", "--top-k", "2",
+    )  # fmt: skip
+
+    page = (out / "page.html").read_text("utf-8")
+    assert 'src="../videos/a%20b.mp4"' in page
+    assert "&lt;i&gt;ü.mp4" in page
+    assert "<moves" not in page
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2", "1", "2"]
+    assert {row["model"] for row in rows} == {"TSM"}
+    assert {row["start_seconds"] for row in rows} == {""}
+    facts = json.loads((out / "predictions.json").read_text("utf-8"))
+    best = facts["predictions"][0]["top"][0]
+    assert (rows[0]["name"], float(rows[0]["score"])) == (
+        best["class"],
+        pytest.approx(best["score"]),
+    )
+    assert facts["files"] == ["page.html", "predictions.csv"]
+    assert not list(out.glob("*.vtt"))
+    assert "no subtitles for 2 of 2 videos, of which nothing with words and seconds is said" in said
+    assert f"{out / 'page.html'}" in said
+
+
+def test_along_a_video_there_are_subtitles_and_films_too(
+    run: Path, videos: list[Path], tmp_path: Path, capsys: Any
+):
+    out = tmp_path / "out"
+    videozoo_says(
+        capsys, "predict", "--weights", run, "--save-dir", out, *videos, "--every", "1",
+        "--set", "predict.least_score=0", "--subtitles", "--embed-frames",
+    )  # fmt: skip
+
+    (a, other) = sorted(each.name for each in out.glob("*.vtt"))
+    assert (a, other) == ("<i>ü.vtt", "a b.vtt")
+    text = (out / "a b.vtt").read_text("utf-8")
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> ")
+    assert "&lt;" in text
+    assert (out / "a b.srt").is_file()
+    page = (out / "page.html").read_text("utf-8")
+    assert "data:image/jpeg" in page
+    assert "<video" not in page
+
+
+def test_films_of_any_model_show_each_second(videos: list[Path], tmp_path: Path):
+    segments = (Segment(0.5, 1.0, 0.9, "run"), Segment(1.5, 2.0, 0.1, "unsure"))
+    result = VideoSegments(video="x", duration_seconds=2.0, segments=segments)
+    models = [ModelAnswers(title="C-TCN", videos=[VideoAnswer(result=result, path=videos[0])])]
+
+    films, failed = write_films(models, tmp_path / "out", print)
+
+    assert films == [tmp_path / "out" / "a b_annotated.mp4"]
+    assert not failed
+    with videozoo.open_video(films[0]) as film:
+        shown = film.read(range(16)).astype(int)
+    band = np.abs(shown[:, 228:246, :100] - 128).mean(axis=(1, 2, 3))  # 256 pixels high
+    assert [number for number in range(16) if band[number] > 20] == [4, 5, 6, 7]
+
+    unknown = [ModelAnswers(title="C-TCN", videos=[VideoAnswer(result=result)])]
+    with pytest.raises(UsageError, match="needs a model that sees the videos"):
+        write_films(unknown, tmp_path, print)
