@@ -98,7 +98,7 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--batch-size", type=int, metavar="N", help="views per forward pass")
     bad_flags(evaluate)
-    _labels_flag(evaluate)
+    _labels_flags(evaluate)
     evaluate.add_argument(
         "--report",
         action=argparse.BooleanOptionalAction,
@@ -166,18 +166,24 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--sentences", type=Path, metavar="FILE", help="the same from a file, one per line"
     )
-    _labels_flag(predict)
+    _labels_flags(predict)
     drop_flag(predict)
     device_flag(predict)
 
 
-def _labels_flag(command: argparse.ArgumentParser) -> None:
+def _labels_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels",
         type=Path,
-        metavar="FILE",
-        help="class scores of whole videos, to turn proposals into detections: JSON, or the folder "
-        "that `videozoo predict` wrote with a model that classifies or tags them",
+        metavar="FILE|RUN",
+        help="what names proposals: class scores of whole videos (JSON, or the folder that "
+        "`videozoo predict` wrote), or a run of a model that classifies clips",
+    )
+    command.add_argument(
+        "--videos",
+        type=Path,
+        metavar="DIR",
+        help="for --labels RUN: the videos, if they are not where their features were made",
     )
 
 
@@ -324,7 +330,8 @@ def run_eval(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import EvalRequest
 
-    source = config_source(parsed, {"--batch-size": "eval.batch_size", "--labels": "eval.labels"})
+    flags = {"--labels": "eval.labels", "--videos": "eval.videos"}
+    source = config_source(parsed, flags | {"--batch-size": "eval.batch_size"})
     run.evaluate(requested(EvalRequest, parsed, source=source))
 
 
@@ -333,8 +340,13 @@ def run_predict(parsed: argparse.Namespace) -> None:
     from videozoo.tasks import run
     from videozoo.tasks.requests import PredictRequest
 
-    flags = {"--top-k": "predict.top_k", "--labels": "predict.labels"}
-    source = config_source(parsed, flags | {"--every": "predict.every_seconds"})
+    flags = {
+        "--top-k": "predict.top_k",
+        "--labels": "predict.labels",
+        "--videos": "predict.videos",
+        "--every": "predict.every_seconds",
+    }
+    source = config_source(parsed, flags)
     sentences = (*parsed.sentence, *_lines(parsed.sentences))
     weights: list[str | None] = parsed.weights or [None]
     folders = _result_folders(parsed.save_dir, weights)

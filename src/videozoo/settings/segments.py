@@ -181,10 +181,15 @@ class SequenceViews(Settings):
     class_nms: ClassNms = ClassNms()
     """For models that give each segment a class."""
     labels: Path | None = None
-    """Class scores of whole videos, which turn proposals into detections: JSON, or the output of
-    `videozoo predict` for the same videos."""
+    """What names proposals: class scores of whole videos (JSON, or the output of `videozoo predict`
+    for the same videos), or a run of a model that classifies clips, which looks at each proposal.
+    The scores of proposal and class are multiplied."""
     classes_per_video: int = Field(default=2, ge=1)
-    """For `labels`: use the N most likely classes of each video."""
+    """For `labels`: use the N most likely classes of each video, or of each proposal if a run names
+    them."""
+    videos: Path | None = None
+    """For `labels` that is a run: the folder of the videos. By default their files are where the
+    features were made of them."""
     streams: StreamNames = ()
     """Arrays or subfolders of features, where they are not `data.streams`. Validation uses those of
     `eval`."""

@@ -93,6 +93,23 @@ class _Record:
 _Source = _File | _Files | _Group | _Record
 
 
+@dataclass(frozen=True)
+class VideoFact:
+    """The video file that features were made of, as stored with them."""
+
+    path: Path
+    num_bytes: int | None
+    """Its size then; None if unknown."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> VideoFact | None:
+        """From the facts of a record; None if they do not tell."""
+        path, size = facts.get("path"), facts.get("bytes")
+        if not isinstance(path, str) or not path:
+            return None
+        return cls(Path(path), size if isinstance(size, int) else None)
+
+
 @dataclass
 class _Found:
     """The features that were found at a path."""
@@ -102,6 +119,7 @@ class _Found:
     extractor: Facts | None = None
     durations: dict[str, float] = field(default_factory=dict[str, float])
     lengths: dict[str, int] = field(default_factory=dict[str, int])
+    videos: dict[str, VideoFact] = field(default_factory=dict[str, VideoFact])
 
 
 class FeatureFiles:
@@ -135,6 +153,8 @@ class FeatureFiles:
         """Facts about what made the features, if known."""
         self.durations = held.durations
         """Lengths of videos in seconds, as far as they are stored with the features."""
+        self.videos = held.videos
+        """Names of videos -> their files, as far as they are stored with the features."""
         self._lengths = held.lengths
         for name, source in held.sources:
             if name in self._sources:
@@ -391,6 +411,8 @@ def _records(records: RecordSet) -> _Found:
         held.lengths[record.name] = min(map(len, record.streams.values()), default=0)
         if record.duration_seconds is not None:
             held.durations[record.name] = record.duration_seconds
+        if (video := VideoFact.of(record.facts)) is not None:
+            held.videos[record.name] = video
     records.close()
     return held
 
@@ -424,6 +446,8 @@ def _tell_lengths(held: _Found, folder: Path) -> None:
         held.lengths[name] = int(line["length"])
         if line.get("duration_seconds") is not None:
             held.durations[name] = float(line["duration_seconds"])
+        if (video := VideoFact.of(line)) is not None:
+            held.videos[name] = video
 
 
 def _hdf5(place: _Place) -> _Found:

@@ -164,7 +164,9 @@ class _Pending:
     batch: list[NDArray[np.uint8]] = field(default_factory=list[NDArray[np.uint8]])
 
     def __post_init__(self) -> None:
-        self._first, self._last = self.numbers.min(axis=1), self.numbers.max(axis=1)
+        self._last = self.numbers.max(axis=1)
+        # of all windows from this one on: parts of a video may lie within one another
+        self._first = np.minimum.accumulate(self.numbers.min(axis=1)[::-1])[::-1]
         self._wanted = np.zeros(int(self._last.max()) + 1, bool)
         self._wanted[self.numbers] = True
 
@@ -199,7 +201,8 @@ def read_windows(
 
     Args:
         reader: The video.
-        plans: Frame numbers from `window_frames`, and their plan.
+        plans: Frame numbers from `window_frames` (or of other windows, in the order of their last
+            frames), and their plan.
         batch_size: Windows at a time.
         name: How an error calls the video.
 

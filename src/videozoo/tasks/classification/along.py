@@ -217,7 +217,9 @@ def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoS
     pairs = list(zip(found, results, strict=True))
     rows = [_row(one, result, scorer) for one, result in pairs]
     cut = [each.video for each in results if len(each.segments) > _MOST_LISTED]
-    notes = [f"{len(cut)} videos have more than {_MOST_LISTED} segments; the best are listed"]
+    notes = [
+        f"{counted(len(cut), 'video')} with more than {_MOST_LISTED} segments: the best are listed"
+    ]
     return Predicted(
         results=results,
         facts={"predictions": rows, "skipped": failed, "damaged": damaged},

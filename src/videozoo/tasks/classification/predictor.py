@@ -9,7 +9,8 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from accelerate import Accelerator
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from videozoo.data.annotations.videos import videos_of
@@ -21,6 +22,7 @@ from videozoo.ops.pixels import normalize
 from videozoo.results import VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification import along
+from videozoo.tasks.classification import parts as parts_of
 from videozoo.tasks.classification.lengths import ClipLengths, too_long
 from videozoo.tasks.classification.prediction import frames_seen, input_entries, labels_of
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of
@@ -43,11 +45,18 @@ class Classifier(Predictor):
     Frames are picked, scaled and normalised as in training, or as the `predict:` section says.
     """
 
-    def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        *,
+        device: Device = "auto",
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        """Load the weights; `accelerator` in place of `device`, beside another model."""
         config = without_absent_names(trained.config)
         self.config = with_views(config, config.predict)
         self.class_names = self._names = names_of_classes(trained, self.config)
-        self._accelerator = accelerator_for(trained, device)
+        self._accelerator = accelerator or accelerator_for(trained, device)
         self._score = scorer_of(trained, self.config, self._accelerator, device=device)
         super().__init__(trained, getattr(self._score, "module", None))
 
@@ -148,6 +157,38 @@ class Classifier(Predictor):
         else:
             rows = self._over_views(vectors, as_reader(video, 0)[1])
         return rows.mean(axis=0, dtype=np.float32)
+
+    def score_parts(
+        self, video: Video, parts: ArrayLike, *, shares: bool = False
+    ) -> NDArray[np.float32]:
+        """Score parts of a video, such as segments that another model found.
+
+        The video is decoded once for all of them; a part is seen as a whole video is.
+
+        Args:
+            video: See `predict`; a path must be one file.
+            parts: (N, 2): start and end in seconds.
+            shares: They are shares of the video, in [0, 1], and not seconds.
+
+        Returns:
+            (N, num_classes), each row summing to 1.
+
+        Raises:
+            DataError: A part ends before it starts.
+            VideoError: The video cannot be read, or does not tell its frame rate.
+        """
+        table = np.asarray(parts, np.float64)
+
+        def scored(reader: VideoReader, name: str) -> NDArray[np.float32]:
+            return parts_of.score_parts(
+                self._score, self.config, reader, table, name=name, shares=shares
+            )
+
+        if isinstance(video, str | Path):
+            with open_video(video) as opened:
+                return scored(opened, str(video))
+        name, reader = as_reader(video, 0)
+        return scored(reader, name)
 
     def _of_paths(
         self, paths: Sequence[str], strict: bool, damaged: list[str]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from accelerate import Accelerator
 from rich.console import RenderableType
 
 from videozoo.config import RunConfig
@@ -23,12 +24,11 @@ from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.measures import (
     Measured,
     Truth,
-    joined,
     measure_detections,
     measure_proposals,
-    read_labels,
     videos_of,
 )
+from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
 from videozoo.tasks.localisation.results import result_file
 from videozoo.tasks.localisation.score_files import ScoreFiles
@@ -66,7 +66,9 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     config = job.config
     source = source_of(config, job.trained)
     views: SequenceEval = config.eval
-    labels = None if views.labels is None else read_labels(views.labels)
+    labels = None if views.labels is None else Names.open(views.labels, job.accelerator)
+    if labels is not None and num_classes(config) is None:
+        job.note(labels.remarks(source.annotations.class_names))
     check_features(source.extractor, job.trained, job.say)
     module = job.module()
     total = len(source.present) + len(source.missing)
@@ -80,7 +82,7 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     )
     results = job.run(inference, len(source.present))
     names = source.annotations.class_names
-    measured, results = _measured(source, results, views, labels, names)
+    measured, results = _measured(source, results, views, labels, job.accelerator)
     facts: dict[str, Any] = {
         "videos": len(results.by_number),
         "videos_annotated": total,
@@ -125,13 +127,15 @@ def _measured(
     source: VideoSource,
     results: LocalisationResults,
     views: SequenceEval,
-    labels: Any,
-    names: Sequence[str],
+    labels: Names | None,
+    accelerator: Accelerator,
 ) -> tuple[Measured, LocalisationResults]:
+    names = source.annotations.class_names
     truth = Truth.of(source.annotations, videos_of(source, results))
     measured = measure_proposals(truth, results, views)
     if labels is not None and num_classes(source.config) is None:
-        results = joined(results, labels, names, views)
+        results = named(results, source, labels, names, views, accelerator)
+        truth = Truth.of(source.annotations, videos_of(source, results))
     elif num_classes(source.config) is None:
         return measured, results
     found, measured.detections, ties = measure_detections(truth, results, views, names)

@@ -24,7 +24,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
-from videozoo.tasks.localisation.measures import joined, read_labels
+from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.results import VideoProposals, result_file
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
 from videozoo.tasks.localisation.sources import (
@@ -51,7 +51,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
     """Find segments; `sources_of` finds the videos, whatever the inputs of the model are."""
     config, request = job.config, job.request
     views: SequencePredict = config.predict
-    labels = None if views.labels is None else read_labels(views.labels)
+    labels = None if views.labels is None else Names.open(views.labels, job.accelerator)
     sources = sources_of(request.inputs, config)
     _refuse_twice(sources)
     names = class_names(job.trained, config, labels)
@@ -70,7 +70,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
         )
         localised = job.run(inference, len(source.present))
         if labels is not None and num_classes(config) is None:
-            localised = joined(localised, labels, names, views)
+            localised = named(localised, source, labels, names, views, job.accelerator)
         found += localised.by_number.values()
         failed += [f"{name}: no features" for name in source.missing]
         failed += localised.skipped.values()
@@ -97,8 +97,8 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
 predict = Prediction(run=partial(predicted, sources_of=feature_sources))
 
 
-def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, ...]:
-    """Class names in order: of a detector, of class scores, or none."""
+def class_names(trained: Trained, config: RunConfig, labels: Names | None) -> tuple[str, ...]:
+    """Class names in order: of a detector, of what gives proposals names, or none."""
     if num_classes(config) is not None:
         names = trained.class_names
         if names is None:
@@ -106,9 +106,7 @@ def class_names(trained: Trained, config: RunConfig, labels: Any) -> tuple[str, 
         if names is None:
             return tuple(str(number) for number in range(num_classes(config) or 0))
         return agreed_classes(config, names)
-    if labels is None:
-        return ()
-    return tuple(sorted({name for row in labels.values() for name in row}))
+    return () if labels is None else labels.classes
 
 
 def _configured_names(config: RunConfig) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from videozoo.data.annotations.segments import Annotation, Annotations
@@ -12,9 +13,11 @@ from videozoo.data.segments import with_features
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.results import VideoSegments
+from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.prediction import (
     SourcesOf,
     class_names,
@@ -22,7 +25,7 @@ from videozoo.tasks.localisation.prediction import (
     segments_of,
 )
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
-from videozoo.tasks.localisation.sources import FeatureSource, data_of
+from videozoo.tasks.localisation.sources import FeatureSource, data_of, num_classes
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
@@ -50,7 +53,11 @@ class SegmentPredictor(Predictor):
         super().__init__(trained, network)
 
     def predict(
-        self, *videos: Features | Sequence[Features], strict: bool = True
+        self,
+        *videos: Features | Sequence[Features],
+        strict: bool = True,
+        labels: str | Path | None = None,
+        video_folder: str | Path | None = None,
     ) -> list[VideoSegments]:
         """Find segments in videos by their features.
 
@@ -62,16 +69,29 @@ class SegmentPredictor(Predictor):
                 long their videos are.
             strict: Raise if any video cannot be used. Otherwise the video has no result, and a
                 warning names it.
+            labels: What names proposals, see `predict.labels`: class scores of whole videos, or a
+                run of a model that classifies clips.
+            video_folder: For `labels` that is a run: the videos, if they are not where their
+                features were made.
 
         Raises:
-            DataError: An input does not exist or does not fit the model.
+            DataError: An input does not exist or does not fit the model; a video that `labels`
+                needs is not found.
         """
+        asked = {"predict.labels": labels, "predict.videos": video_folder}
+        given = {key: Path(value) for key, value in asked.items() if value is not None}
+        config = self.config.replace("predict", given) if given else self.config
+        views: SequencePredict = config.predict
+        naming, names = None, self._names
+        if labels is not None and num_classes(config) is None:
+            naming = Names.open(Path(labels), self._accelerator)
+            names = naming.classes
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoSegments], list[str]]:
             results: list[VideoSegments] = []
             failed: list[str] = []
             sources = (
-                self._sources_of(group, self.config)
+                self._sources_of(group, config)
                 if are_paths(group)
                 else [self._of_arrays(group, place)]
             )
@@ -80,9 +100,11 @@ class SegmentPredictor(Predictor):
                     self.module, source, self._accelerator, skip_bad=not strict
                 )
                 found = run(inference, self._accelerator)
+                if naming is not None:
+                    found = named(found, source, naming, names, views, self._accelerator)
                 failed += [f"{name}: no features" for name in source.missing]
                 failed += found.skipped.values()
-                results += [segments_of(each, self._names) for each in found.by_number.values()]
+                results += [segments_of(each, names) for each in found.by_number.values()]
             return results, failed
 
         reads_features = self._sources_of is feature_sources

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.features.by_name import VideoFact
 from videozoo.data.loader import EvalLoader
 from videozoo.ops.soft_nms import soft_nms, suppress_by_class
 from videozoo.ops.windows import Window
@@ -64,6 +66,8 @@ class VideoSource(ABC):
     """Names of the videos without features."""
     extractor: Mapping[str, Any] | None = None
     """What made their features; None if unknown."""
+    video_files: Mapping[str, VideoFact] = MappingProxyType({})
+    """Names of videos -> the files that their features were made of, as far as these tell."""
 
     @abstractmethod
     def batches(self, accelerator: Accelerator, *, skip_bad: bool) -> EvalLoader[Any]:

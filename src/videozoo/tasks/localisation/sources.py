@@ -104,6 +104,7 @@ class FeatureSource(VideoSource):
         self.config, self.views, self.videos = config, views, videos
         self.annotations, self.present = videos.annotations, videos.present
         self.missing, self.extractor = videos.missing, videos.files.extractor
+        self.video_files = videos.files.videos
         self._localiser = localiser_of(config)
         self._targets = self._localiser.targets(config.model) if with_loss else None
 
