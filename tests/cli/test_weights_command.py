@@ -94,7 +94,7 @@ def test_files_of_others_say_what_they_look_like(
     torch.save(ImageResNet(50, num_classes=1000).state_dict(), tmp_path / "net.pth")
     text = shown(capsys, "show", tmp_path / "net.pth")
     assert "PyTorch state dict" in text
-    assert "torchvision ResNet-50, 8 channels in the stem, 1000 classes (for --pretrain)" in text
+    assert "torchvision ResNet-50, 8 channels in the stem, 1,000 classes (for --pretrain)" in text
 
     config, module = tiny("stnet")
     arrays = as_paddle(module.state_dict(), paddle_names(config, "test"))
