@@ -150,3 +150,27 @@ def test_what_is_kept_in_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
     assert kept.scores.tolist() == wanted.scores.tolist()
     assert kept.segments.tolist() == wanted.segments.tolist()
+
+
+@pytest.mark.parametrize("most_held", [2**24, 1000])
+def test_equal_scores_are_taken_in_their_order(most_held: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("videozoo.ops.soft_nms._MOST_HELD", most_held)
+    rng = np.random.default_rng(5)
+    starts = rng.uniform(0, 0.5, 400)
+    segments = np.stack([starts, starts + rng.uniform(0.2, 0.5, 400)], axis=1)
+    scores = rng.choice([0.0, 1e-300, 0.5], 400)
+
+    found = soft_nms(
+        Candidates(segments, scores), alpha=1e-3, low_threshold=0.0, high_threshold=0.0, max_out=400
+    )
+
+    np.testing.assert_array_equal(np.sort(found.segments[:, 0]), np.sort(starts))
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    left, order = np.sort(scores)[::-1].copy(), np.argsort(-scores, kind="stable")
+    for place in range(400):  # one after another
+        best = int(left.argmax())
+        assert found.segments[place].tolist() == segments[order[best]].tolist()
+        overlaps = tiou(segments[order[best]][None], segments[order])[0]
+        factors = np.maximum(np.exp(-np.square(overlaps) / 1e-3), np.finfo(np.float64).tiny)
+        left *= np.where(overlaps > 0, factors, 1.0)
+        left[best] = -np.inf

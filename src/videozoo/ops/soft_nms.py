@@ -74,6 +74,8 @@ def soft_nms(
                 factors.clear()
             most = max(1, min(_TOGETHER, count, _MOST_HELD // count))
             rows = np.argpartition(-scores, most - 1)[:most] if most < count else np.arange(count)
+            if best not in rows:  # it is one of several equal ones
+                rows[0] = best
             lowered = _lowered(starts, ends, rows, thresholds[rows], alpha)
             factors.update(zip(rows.tolist(), lowered, strict=True))
         taken[place], kept[place] = best, scores[best]
