@@ -7,6 +7,7 @@ import pytest
 from videozoo import cli
 from videozoo.encoders import efficientnet_lite, recommended
 from videozoo.encoders.efficientnet_lite import weights_file
+from videozoo.encoders.onnx import description_keys
 
 
 def test_every_encoder_is_listed_with_size_licence_and_use(capsys: pytest.CaptureFixture[str]):
@@ -37,6 +38,16 @@ def test_the_list_is_there_as_json(capsys: pytest.CaptureFixture[str]):
     entries = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in entries] == [one.name for one in recommended.RECOMMENDED]
     assert {"dim", "megabytes", "licence", "use", "ready", "install"} <= set(entries[0])
+
+
+def test_the_keys_of_a_description_are_explained(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["encoders", "--onnx"]) == 0
+
+    shown = capsys.readouterr().out
+    assert ["layout", "required"] in [line.split() for line in shown.splitlines()]
+    for name, _, meaning in description_keys():
+        assert meaning, name
+    assert "NTCHW" in shown
 
 
 @pytest.mark.skipif(weights_file() is None, reason="needs videozoo[lite0]")

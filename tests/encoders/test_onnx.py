@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from videozoo.encoders.onnx import METADATA_KEY, OnnxDescription, open_onnx_encoder
+from videozoo.encoders.onnx import OnnxDescription, open_onnx_encoder
 from videozoo.errors import UsageError, WeightsError
+from videozoo.weights.exported import ENCODER_KEY
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -81,7 +82,7 @@ def write_graph(
         ir_version=9,
     )
     if about is not None:
-        made.metadata_props.add(key=METADATA_KEY, value=json.dumps(about))
+        made.metadata_props.add(key=ENCODER_KEY, value=json.dumps(about))
     path.write_bytes(made.SerializeToString())
     return path
 
@@ -187,6 +188,15 @@ def test_a_description_inside_the_file_is_enough(tmp_path: Path):
         open_onnx_encoder(str(path))
 
 
+def test_a_file_that_was_exported_from_an_encoder_has_its_facts(tmp_path: Path):
+    facts = {"model": "tsn", "weights_sha256": "abc"}
+    about = ABOUT | {"layout": "NCHW", "exported_from": facts}
+
+    encoder = open_onnx_encoder(str(write_graph(tmp_path / "a.onnx", "NCHW", about=about)))
+
+    assert encoder.facts == facts
+
+
 def test_a_file_beside_that_is_about_something_else_does_not_matter(tmp_path: Path):
     path = write_graph(tmp_path / "a.onnx", "NCHW", about=ABOUT | {"layout": "NCHW"})
     path.with_suffix(".json").write_text('{"loss": 0.5}')
@@ -238,6 +248,7 @@ def test_every_mistake_in_a_description_is_told_with_its_key(tmp_path: Path):
         ({"size": None}, "as many sizes as videos; write crop or size"),
         ({"short_side": 8}, "short_side 8 and size .*expected one"),
         ({"videozoo_encoder": 2}, "newer; update videozoo"),
+        ({"exported_from": {"model": "tsn"}}, "known only inside the file"),
     ]:
         described(path, **({"layout": "NCHW"} | change))
         with pytest.raises(WeightsError, match=rf"(?s)a\.json.*{says}"):

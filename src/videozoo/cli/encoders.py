@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,19 @@ def add(commands: Any) -> None:
     """Describe the command and its flags."""
     encoders = command(commands, "encoders", run_encoders)
     encoders.add_argument("--json", action="store_true", help="print the list as JSON")
+    encoders.add_argument(
+        "--onnx",
+        action="store_true",
+        help="print the keys of the JSON file that describes an ONNX encoder, NAME.json beside "
+        "NAME.onnx",
+    )
 
 
 def run_encoders(parsed: argparse.Namespace) -> None:
     """List networks that make features of videos: what `--encoder` takes."""
+    if parsed.onnx:
+        _print_keys()
+        return
     from videozoo.encoders.recommended import OTHERS, RECOMMENDED, as_json, how_to_get, is_ready
 
     if parsed.json:
@@ -42,6 +52,17 @@ def run_encoders(parsed: argparse.Namespace) -> None:
         print(f"not installed, needed for {which}: {line}")
     print("\n--encoder also takes:")
     _print_table([(f"  {name}", what) for name, what in OTHERS])
+
+
+def _print_keys() -> None:
+    from videozoo.encoders.onnx import description_keys
+
+    keys = description_keys()
+    width = max(len(name) for name, _, _ in keys)
+    for name, default, meaning in keys:
+        print(f"{name:<{width}}  {default}")
+        indent = " " * (width + 2)
+        print(textwrap.fill(meaning, 100, initial_indent=indent, subsequent_indent=indent))
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -20,6 +20,17 @@ def add(commands: Any) -> None:
         help="onnx (the default): runs in onnxruntime; torch-export: a .pt2 file for PyTorch, of "
         "clip models only",
     )
+    export.add_argument(
+        "--features",
+        action="store_true",
+        help="of a clip model: write what gives its features, an encoder (--encoder FILE.onnx), "
+        "in place of its scores",
+    )
+    export.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="in place of --weights: an encoder by its name, such as efficientnet_lite0",
+    )
     export.add_argument("--output", type=Path, metavar="FILE", help="by default beside the weights")
     export.add_argument(
         "--video",

@@ -12,7 +12,7 @@ from typing import Any
 
 from videozoo.encoders.base import Encoder
 from videozoo.encoders.efficientnet_lite import NAME as LITE0
-from videozoo.encoders.efficientnet_lite import open_efficientnet_lite0
+from videozoo.encoders.efficientnet_lite import is_efficientnet_lite, open_efficientnet_lite0
 from videozoo.encoders.hugging_face import is_hugging_face, open_hugging_face
 from videozoo.encoders.onnx import is_onnx, open_onnx_encoder
 from videozoo.errors import UsageError, few
@@ -35,9 +35,7 @@ class EncoderKind:
 
 
 KINDS: tuple[EncoderKind, ...] = (
-    EncoderKind(
-        "built-in encoders", lambda text: text == LITE0, open_efficientnet_lite0, example=LITE0
-    ),
+    EncoderKind("built-in encoders", is_efficientnet_lite, open_efficientnet_lite0, example=LITE0),
     EncoderKind(
         "encoders of Hugging Face",
         is_hugging_face,

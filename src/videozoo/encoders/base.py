@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, device
+from torch import Tensor, device, nn
 
+from videozoo.data.frames.preparation import Preparation
 from videozoo.engine.settings import Precision
 
 
@@ -35,6 +36,16 @@ class Window:
     def num_frames(self) -> int:
         """Frames in a window."""
         return self.num_steps * self.frames_per_step
+
+
+@dataclass(frozen=True)
+class EncoderGraph:
+    """An encoder as parts that a file can hold."""
+
+    module: nn.Module
+    """On the CPU, in evaluation mode: from windows, as `Encoder.encode` takes them, to vectors."""
+    preparation: Preparation
+    """What `Encoder.prepare` does."""
 
 
 class Encoder(ABC):
@@ -106,6 +117,10 @@ class Encoder(ABC):
         Returns:
             float32 (N, dim), on the same device; on a GPU perhaps still being computed.
         """
+
+    def graph(self) -> EncoderGraph | None:
+        """What `videozoo export` writes as a file; None: this encoder cannot be exported."""
+        return None
 
     @abstractmethod
     def to(self, device: device, precision: Precision) -> None:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videozoo.data.frames.preparation import Preparation
-from videozoo.encoders.base import Encoder, Window
+from videozoo.encoders.base import Encoder, EncoderGraph, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
 from videozoo.errors import WeightsError, counted
@@ -215,15 +215,33 @@ class EfficientNetLite0(Encoder):
         ):
             return self._network(self.preparation.normalize(frames)).float()
 
+    def graph(self) -> EncoderGraph:
+        """See `Encoder.graph`."""
+        return EncoderGraph(_Graph(self._network, self.preparation).eval(), self.preparation)
+
     def to(self, device: torch.device, precision: Precision) -> None:
         """See `Encoder.to`."""
         self._network.to(device)
         self._precision = precision
 
 
+class _Graph(nn.Module):
+    """From windows (N, 1, 3, H, W) to vectors."""
+
+    def __init__(self, network: EfficientNetLite, preparation: Preparation) -> None:
+        super().__init__()
+        self.network, self.preparation = network, preparation
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.network(self.preparation.normalize(windows[:, 0]))
+
+
 def is_efficientnet_lite(text: str) -> bool:
-    """Whether the user names this encoder."""
-    return text == NAME
+    """Whether the user names this encoder, or means to."""
+    if text == NAME:
+        return True
+    path = Path(text)
+    return text.lower().startswith("efficientnet") and not path.suffix and not path.exists()
 
 
 def open_efficientnet_lite0(text: str = NAME) -> EfficientNetLite0:
@@ -233,8 +251,10 @@ def open_efficientnet_lite0(text: str = NAME) -> EfficientNetLite0:
         text: Its name; there is only one.
 
     Raises:
-        WeightsError: The package is not installed, or its file is damaged.
+        WeightsError: The package is not installed, its file is damaged, or the name is another.
     """
+    if text != NAME:
+        raise WeightsError(f"{text}: no encoder is called so; did you mean {NAME}?")
     path = weights_file()
     if path is None:
         raise WeightsError(

@@ -12,7 +12,8 @@ The description is JSON beside the file (NAME.onnx, NAME.json), or inside it, wh
       "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]
     }
 
-and for a network of clips also `"layout": "NTCHW", "frames": 8`. `OnnxDescription` has every key.
+and for a network of clips also `"layout": "NTCHW", "frames": 8`. `OnnxDescription` has every key;
+`videozoo encoders --onnx` prints them.
 """
 
 from __future__ import annotations
@@ -38,12 +39,10 @@ from videozoo.safe_text import read_text
 from videozoo.settings.clips import Colour, ResizeWith
 from videozoo.settings.mistakes import mistakes_of
 from videozoo.types import Settings
-from videozoo.weights.exported import ONNX_KEY
+from videozoo.weights.exported import ENCODER_KEY, ONNX_KEY
 from videozoo.weights.files import sha256_of
 from videozoo.weights.onnx_graphs import Port, onnx_metadata, open_onnx
 
-METADATA_KEY = "videozoo.encoder"
-"""Of the description in the metadata of a file."""
 FORMAT = 1
 _MOST_SIDE = 1 << 13
 
@@ -63,13 +62,14 @@ class OnnxDescription(Settings):
     """What goes into an ONNX encoder and what comes out. Sizes are [height, width], in pixels."""
 
     videozoo_encoder: Literal[1]
-    """Version of this description."""
+    """Version of this description: 1."""
     title: str = Field(min_length=1, max_length=200)
     """What people call the network."""
     input: str
     """Name of the input."""
     layout: Layout
-    """Order of its sizes: N windows, T frames, C colours, H height, W width."""
+    """Order of its sizes, N windows, T frames, C colours, H height, W width: NCHW, NHWC, NTCHW,
+    NCTHW or NTHWC."""
     output: str
     """Name of the output that is used."""
     pooling: Literal["none", "mean", "first"] = "none"
@@ -86,7 +86,7 @@ class OnnxDescription(Settings):
     frame_stride: int | None = Field(default=None, ge=1)
     """In its place: distance between steps, in frames."""
     colours: Literal["RGB", "BGR"] = "RGB"
-    """Order of the colours, also in `mean` and `std`."""
+    """Order of the colours, also in `mean` and `std`: RGB or BGR."""
     short_side: int | None = Field(default=None, ge=1, le=_MOST_SIDE)
     """Frames are scaled so that their shorter side has this many pixels."""
     long_side: LongSide = "floor"
@@ -99,7 +99,7 @@ class OnnxDescription(Settings):
     crop_offset: CropOffset = "down"
     """Where half a pixel of the crop goes: `down`, up and to the left, or to the `even` offset."""
     interpolation: Interpolation = "bilinear"
-    """Filter of the scaling."""
+    """Filter of the scaling: nearest, bilinear, bicubic, lanczos, box or hamming."""
     resize_with: ResizeWith = "pillow"
     """`pillow`: as most networks were trained. `torch`: faster, within 2 grey levels."""
     pixel_scale: float | None = Field(default=None, gt=0)
@@ -108,6 +108,9 @@ class OnnxDescription(Settings):
     """Subtracted from the scaled values. null if the input takes grey levels, uint8."""
     std: Colour | None = None
     """Then the values are divided by this."""
+    exported_from: dict[str, Any] | None = None
+    """Written by `videozoo export`, inside the file: the facts of the encoder that the graph was
+    compared with. Its features count as that encoder's."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -204,8 +207,8 @@ class OnnxEncoder(Encoder):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """See `Encoder.facts`."""
-        return dict(self._facts)
+        """See `Encoder.facts`; those of the original, if it was exported from an encoder."""
+        return dict(self.about.exported_from or self._facts)
 
     def prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See `Encoder.prepare`."""
@@ -323,6 +326,15 @@ def _listed(ports: Sequence[Port]) -> str:
     return ", ".join(map(str, ports)) or "nothing"
 
 
+def description_keys() -> list[tuple[str, str, str]]:
+    """Every key of a description: its name, its default ("required" without one), what it means."""
+    keys = list[tuple[str, str, str]]()
+    for name, field in OnnxDescription.model_fields.items():
+        default = "required" if field.is_required() else json.dumps(field.default)
+        keys.append((name, default, " ".join((field.description or "").split())))
+    return keys
+
+
 def is_onnx(text: str) -> bool:
     """Whether the user names an ONNX file."""
     return Path(text).suffix.lower() == ".onnx"
@@ -347,15 +359,21 @@ def open_onnx_encoder(text: str) -> OnnxEncoder:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     beside = path.with_suffix(".json")
-    if METADATA_KEY in metadata:
-        about = _parsed(metadata[METADATA_KEY], f"{path}: its description")
+    if ENCODER_KEY in metadata:
+        about = _parsed(metadata[ENCODER_KEY], f"{path}: its description")
         if beside.is_file() and _looks_meant(beside) and _beside(beside) != about:
             raise WeightsError(
                 f"{beside}: differs from the description inside {path.name}; remove one of them"
             )
         return OnnxEncoder(path, about, (path,))
     if beside.is_file():
-        return OnnxEncoder(path, _beside(beside), (path, beside))
+        about = _beside(beside)
+        if about.exported_from is not None:
+            raise WeightsError(
+                f"{beside}: exported_from is known only inside the file that was exported; leave "
+                "it out"
+            )
+        return OnnxEncoder(path, about, (path, beside))
     if ONNX_KEY in metadata:
         raise WeightsError(
             f"{path}: an exported model gives scores and no features; export its features: "
@@ -363,7 +381,7 @@ def open_onnx_encoder(text: str) -> OnnxEncoder:
         )
     raise WeightsError(
         f"{path}: has no description of what goes in and comes out; write {beside} like this, with "
-        f"what is true for the network:\n{_proposal(path)}"
+        f"what is true for the network (videozoo encoders --onnx explains it):\n{_proposal(path)}"
     )
 
 

@@ -102,7 +102,7 @@ OTHERS = (
         "ViT, DINOv2, DINOv3, CLIP, SigLIP, ResNet, ConvNeXt, VideoMAE, V-JEPA 2, TimeSformer or "
         "ViViT in the form of transformers",
     ),
-    ("FILE.onnx", "any network of images or clips, with a description of what goes in"),
+    ("FILE.onnx", "any network of images or clips, with a description: videozoo encoders --onnx"),
 )
 """What else `--encoder` takes."""
 

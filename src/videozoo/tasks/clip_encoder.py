@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig, from_layers
+from videozoo.data.frames.preparation import Preparation
 from videozoo.data.frames.views import ViewPlan, eval_plan
 from videozoo.data.frames.windows import prepared
-from videozoo.encoders.base import Encoder, Window
+from videozoo.encoders.base import Encoder, EncoderGraph, Window
 from videozoo.engine.devices import use_channels_last
 from videozoo.engine.settings import Precision
 from videozoo.errors import ConfigError, UsageError, WeightsError
@@ -133,6 +134,20 @@ class ClipEncoder(Encoder):
                 return self._module(clips).float().softmax(dim=1)
             return cast(ClipModel, self._module).features(clips).float()
 
+    def graph(self) -> EncoderGraph:
+        """See `Encoder.graph`."""
+        view, data = self._view, self.config.data
+        preparation = Preparation(
+            short_side=view.short_side,
+            long_side="round" if view.resize == "keep_aspect" else "fixed_4_3",
+            crop=(view.crop_size, view.crop_size),
+            crop_offset="even" if view.sampling == "segments" else "down",
+            resize_with=view.resize_with,
+            mean=data.mean,
+            std=data.std,
+        )
+        return EncoderGraph(_Graph(self._module, preparation, self.layer).eval(), preparation)
+
     def to(self, device: torch.device, precision: Precision) -> None:
         """Move to a device; see `Encoder.to`."""
         module = self._module.to(device).eval()
@@ -141,6 +156,20 @@ class ClipEncoder(Encoder):
         dtype = _DTYPES[precision]
         if precision != "fp32":
             self._context = lambda: torch.autocast(device.type, dtype)
+
+
+class _Graph(nn.Module):
+    """From windows (N, T, C, H, W) to vectors."""
+
+    def __init__(self, module: nn.Module, preparation: Preparation, layer: Layer) -> None:
+        super().__init__()
+        self.module, self.preparation, self.layer = module, preparation, layer
+
+    def forward(self, windows: Tensor) -> Tensor:
+        clips = self.preparation.normalize(windows)
+        if self.layer == "scores":
+            return self.module(clips).softmax(dim=1)
+        return cast(ClipModel, self.module).features(clips)
 
 
 def open_clip_encoder(text: str, options: Mapping[str, Any]) -> ClipEncoder:

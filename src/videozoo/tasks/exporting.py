@@ -201,8 +201,13 @@ def onnx_model(
 
 def write_onnx(proto: Any, path: Path, about: Description) -> None:
     """Write an ONNX model with its description."""
+    write_described(proto, path, ONNX_KEY, describe(about))
+
+
+def write_described(proto: Any, path: Path, key: str, about: Mapping[str, Any]) -> None:
+    """Write an ONNX model with a description of any form, JSON data, in its metadata."""
     del proto.metadata_props[:]
-    proto.metadata_props.add(key=ONNX_KEY, value=json.dumps(describe(about)))
+    proto.metadata_props.add(key=key, value=json.dumps(about))
     path.write_bytes(proto.SerializeToString())
 
 

@@ -192,6 +192,10 @@ class ExportRequest:
     overwrite: bool = False
     check: bool = True
     """Compare the graph's scores with the model's before the file is kept."""
+    features: bool = False
+    """Of a clip model, write what gives its features in place of its scores: an encoder."""
+    encoder: str | None = None
+    """In place of weights: an encoder by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

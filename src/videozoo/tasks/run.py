@@ -221,6 +221,10 @@ def export(request: ExportRequest) -> Path:
     Raises:
         VideozooError: As `train`; or the file's scores are not the model's.
     """
+    if request.features or request.encoder is not None:
+        from videozoo.tasks.encoder_export import export_features
+
+        return export_features(request)
     from videozoo.tasks.loading import config_for_weights
 
     return export_trained(config_for_weights(request.source, request.weights), request)

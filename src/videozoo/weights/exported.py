@@ -44,6 +44,8 @@ GraphRunner = Callable[[Mapping[str, Tensor]], list[Tensor]]
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 INPUT, OUTPUT = "clips", "scores"
 ONNX_KEY = "videozoo"
+ENCODER_KEY = "videozoo.encoder"
+"""Of the description of an encoder; see `videozoo.encoders.onnx`."""
 PT2_KEY = "videozoo.json"
 FORMAT = 1
 """Version of the description. Files of a later version are refused."""
@@ -370,6 +372,10 @@ def _pt2_text(path: Path) -> str:
 
 def _onnx_text(path: Path) -> str:
     found = onnx_metadata(path)
+    if ENCODER_KEY in found:
+        raise WeightsError(
+            f"{path}: an encoder, which gives features and no scores; name it with --encoder"
+        )
     if ONNX_KEY not in found:
         raise _foreign(path)
     check_onnx(path)
