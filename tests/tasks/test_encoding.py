@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import pytest
 import torch
 import yaml
 
+import videozoo
 from videozoo import cli
 from videozoo.config import from_layers
 from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.frames.video import open_video
 from videozoo.data.synthetic.world import World, make_world
+from videozoo.errors import DataError
 from videozoo.tasks import extractor as extractor_module
 from videozoo.tasks.encoding import kept_folder
 from videozoo.tasks.extractor import Extractor
@@ -304,3 +308,29 @@ def test_a_clip_model_needs_no_encoder(world: World, weights: Path, capsys: Capt
 
     assert run("predict", "--weights", weights, "--encoder", weights, video) == 2
     assert "looks at videos itself" in capsys.readouterr().err
+
+
+def test_python_answers_on_paths_and_open_videos(
+    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert train(bmn(), world, weights, "run") == 0
+    path = world.videos[0].path
+    predictor = videozoo.load("run", device="cpu")
+
+    (by_path,) = predictor.predict(path)
+    with open_video(path) as video:
+        (by_video,) = predictor.predict(video)
+    again = pickle.loads(pickle.dumps(predictor)).predict([str(path)])
+
+    assert by_path.video == by_video.video == path.stem
+    assert by_path == by_video
+    assert again == [by_path]
+    frames = np.zeros((4, 36, 36, 3), np.uint8)
+    with pytest.raises(DataError, match="how many frames per second"):
+        predictor.predict(frames)
+    bad = Path("bad.mp4")
+    bad.write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"bad\.mp4"):
+        predictor.predict(bad)
+    with pytest.warns(UserWarning, match=r"bad\.mp4"):
+        assert predictor.predict(bad, path, strict=False) == [by_path]

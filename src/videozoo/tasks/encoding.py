@@ -303,6 +303,7 @@ def as_features(
     *,
     strict: bool = False,
     say: Callable[[str], None] = lambda _line: None,
+    extractor: Callable[[], Extractor] | None = None,
 ) -> EncodedInputs:
     """Put features in place of the videos among the inputs of a model that reads features.
 
@@ -316,6 +317,7 @@ def as_features(
         accelerator: Where to compute.
         strict: Raise for the first video that cannot be read.
         say: Told what is done.
+        extractor: Opens what makes the features; by default by `choice`.
 
     Returns:
         One file of features per video, in the order of the inputs.
@@ -327,7 +329,7 @@ def as_features(
     found = [(text, holds_videos(text)) for text in inputs]
     if not any(is_raw for _, is_raw in found):
         return EncodedInputs(tuple(inputs), {})
-    extractor = extractor_for(trained, choice, accelerator, say)
+    opened = extractor() if extractor else extractor_for(trained, choice, accelerator, say)
     listed = [
         video
         for text, is_raw in found
@@ -335,7 +337,7 @@ def as_features(
         for path in matching_paths(text)
         for video in videos_at(path)
     ]
-    made, failed = _made(list(dict.fromkeys(listed)), extractor, accelerator, strict, say)
+    made, failed = _made(list(dict.fromkeys(listed)), opened, accelerator, strict, say)
     if failed and not made:
         raise DataError(
             failed[0] if len(failed) == 1 else f"no video can be read:\n  {few(failed)}"

@@ -14,18 +14,23 @@ from pathlib import Path
 from typing import Any, Literal, SupportsIndex, TypeVar, cast
 
 import numpy as np
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videozoo.commands import words_for_python
 from videozoo.config import RunConfig
+from videozoo.data.annotations.video_labels import video_name
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.video import FrameArray, VideoReader
 from videozoo.errors import ConfigError, DataError, UsageError, counted
 from videozoo.models import is_model_file, model_spec
 from videozoo.results import Result
+from videozoo.tasks.encoding import as_features
+from videozoo.tasks.extractor import Extractor
+from videozoo.tasks.kept_encoder import extractor_for
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import ConfigSource, ExportRequest
+from videozoo.tasks.requests import ConfigSource, EncoderChoice, ExportRequest
 from videozoo.tasks.run import export_trained
 from videozoo.weights.exported import exported_kind
 
@@ -35,7 +40,8 @@ Video = str | Path | VideoReader | NDArray[np.uint8] | Tensor
 Array = NDArray[Any] | Tensor
 Features = str | Path | FeatureRecord | Array | Mapping[str, Array | Mapping[str, Array]]
 """Features: a path; an array (T, dim) of one video; a dict of its streams; or a dict of videos by
-name, each an array or a dict of streams."""
+name, each an array or a dict of streams. In place of features also videos: a path, or a video from
+`open_video`; their features are made as those of the training were."""
 
 
 class Predictor(ABC):
@@ -48,6 +54,7 @@ class Predictor(ABC):
 
     def __init__(self, trained: Trained, network: Any) -> None:
         self._trained, self._network = trained, network
+        self._encoding: Extractor | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -123,11 +130,73 @@ class Predictor(ABC):
         )
         return export_trained(self._trained, request)
 
+    def with_features(
+        self, videos: Sequence[Any], accelerator: Accelerator, *, strict: bool
+    ) -> tuple[list[Any], list[str]]:
+        """Put features in place of the videos among some inputs, for models that read features.
+
+        Args:
+            videos: As the caller gave them.
+            accelerator: Where to compute.
+            strict: Raise if any video cannot be read.
+
+        Returns:
+            The inputs, and a line per video that cannot be read.
+
+        Raises:
+            DataError: A video cannot be read; without `strict`, no input is left.
+            VideozooError: What makes the features is not known or cannot be found.
+        """
+        inputs: list[Any] = []
+        failed: list[str] = []
+        first: DataError | None = None
+        for number, one in enumerate(flat(videos)):
+            try:
+                if isinstance(one, str | Path):
+                    made = as_features(
+                        [str(one)],
+                        self._trained,
+                        EncoderChoice(),
+                        accelerator,
+                        strict=strict,
+                        extractor=self._extractor(accelerator),
+                    )
+                    inputs += made.inputs
+                    failed += made.failed
+                elif _is_video(one):
+                    name, reader = as_reader(one, number)
+                    name = video_name(Path(name))
+                    inputs.append(self._extractor(accelerator)().extract(reader, name=name))
+                else:
+                    inputs.append(one)
+            except DataError as error:
+                if strict:
+                    raise
+                first = first or error
+                failed.append(str(error))
+        if first is not None and not inputs:
+            raise first
+        return inputs, failed
+
+    def _extractor(self, accelerator: Accelerator) -> Callable[[], Extractor]:
+        """Opens what makes features of videos, once."""
+
+        def opened() -> Extractor:
+            if self._encoding is None:
+                self._encoding = extractor_for(self._trained, EncoderChoice(), accelerator)
+            return self._encoding
+
+        return opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is opened again where it is needed."""
+        return {**vars(self), "_encoding": None}
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle; the classes of a model file are found again by importing the file first."""
         if self.config.exported is not None or not is_model_file(self.config.name):
             return super().__reduce_ex__(protocol)
-        state = pickle.dumps(vars(self), protocol.__index__())
+        state = pickle.dumps(self.__getstate__(), protocol.__index__())
         return _unpickled, (type(self), self.config.name, state)
 
     def __repr__(self) -> str:
@@ -263,6 +332,13 @@ def flat(inputs: Sequence[Any]) -> Iterator[Any]:
 def are_paths(group: Sequence[Any]) -> bool:
     """Whether a group from `grouped` holds paths."""
     return all(isinstance(one, str) for one in group)
+
+
+def _is_video(one: Any) -> bool:
+    """Whether an input is an open video, or frames of one."""
+    if hasattr(one, "num_frames") and hasattr(one, "read"):
+        return True
+    return _is_array(one) and one.ndim == 4
 
 
 def as_reader(video: Any, number: int) -> tuple[str, VideoReader]:

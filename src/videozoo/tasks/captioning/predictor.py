@@ -91,8 +91,9 @@ class Captioner(Predictor):
                 pairs, or do not name the videos.
         """
         streams = self.config.data.streams
+        inputs, unread = self.with_features(videos, self._accelerator, strict=strict)
         opened = cache(self._opened)  # names are needed before the first event is described
-        spans = None if events is None else _spans_of(events, self._names(videos, opened))
+        spans = None if events is None else _spans_of(events, self._names(inputs, opened))
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoCaptions], list[str]]:
             config = self.config
@@ -115,8 +116,8 @@ class Captioner(Predictor):
             results = captions_of(list(described.by_number.values()))
             return results, [*short.failed, *short.left_out]
 
-        results, failed = answers(videos, answer, strict=strict, streams=streams)
-        warn_of(failed)
+        results, failed = answers(inputs, answer, strict=strict, streams=streams)
+        warn_of([*unread, *failed])
         return results
 
     def _names(self, videos: Sequence[Any], opened: Callable[..., _Files]) -> list[str]:

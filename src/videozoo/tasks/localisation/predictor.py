@@ -108,9 +108,12 @@ class SegmentPredictor(Predictor):
             return results, failed
 
         reads_features = self._sources_of is feature_sources
+        inputs, unread = list[Any](videos), list[str]()
+        if reads_features:
+            inputs, unread = self.with_features(videos, self._accelerator, strict=strict)
         streams = data_of(self.config, "predict").streams if reads_features else ()
-        results, failed = answers(videos, answer, strict=strict, streams=streams)
-        warn_of(failed)
+        results, failed = answers(inputs, answer, strict=strict, streams=streams)
+        warn_of([*unread, *failed])
         return results
 
     def _of_arrays(self, features: Sequence[Features], first: int) -> VideoSource:

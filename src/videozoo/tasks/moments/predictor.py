@@ -101,8 +101,9 @@ class MomentRetriever(Predictor):
             return found, [*shortfall(searched, asked).failed]
 
         streams = self.config.data.streams
-        results, failed = answers([videos], answer, strict=strict, streams=streams)
-        warn_of(failed)
+        inputs, unread = self.with_features([videos], self._accelerator, strict=strict)
+        results, failed = answers(inputs, answer, strict=strict, streams=streams)
+        warn_of([*unread, *failed])
         return results
 
     def rank(

@@ -51,6 +51,7 @@ class Tagger(Predictor):
         Raises:
             DataError: An input does not exist or does not fit the model.
         """
+        inputs, unread = self.with_features(videos, self._accelerator, strict=strict)
         streams = [stream.name for stream in feature_shape(self.config).streams]
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoLabels], list[str]]:
@@ -66,8 +67,8 @@ class Tagger(Predictor):
             failed = [*records.damaged, *scored.skipped.values()]
             return [labels_of(each, self._names) for each in scored.by_number.values()], failed
 
-        results, failed = answers(videos, answer, strict=strict, streams=streams)
-        warn_of(failed)
+        results, failed = answers(inputs, answer, strict=strict, streams=streams)
+        warn_of([*unread, *failed])
         return results
 
 
