@@ -144,7 +144,7 @@ def _plain(value: Any) -> Any:
 
 def _check_value(key: str, value: Any, folder: ModelFolder) -> None:
     inside = cast("list[Any]", value) if isinstance(value, list) else [value]
-    most = _MOST_DEPTH if _DEPTH.search(key) else _MOST_NUMBER
+    most = _MOST_DEPTH // len(inside or [0]) if _DEPTH.search(key) else _MOST_NUMBER
     for one in inside:
         is_number = isinstance(one, int | float) and not isinstance(one, bool)
         if is_number and not abs(one) <= most:

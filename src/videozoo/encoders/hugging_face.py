@@ -38,6 +38,7 @@ from videozoo.engine.settings import Precision
 from videozoo.errors import UsageError, WeightsError, brief
 from videozoo.weights.model_folder import CONFIG, ModelFolder, is_model_folder, tensors_sha256
 
+_FRAMES_IN_BATCH = 512
 _FRAMES_AT_ONCE = 128
 """Frames per pass through a network, so that long windows do not need more memory than images."""
 
@@ -120,6 +121,7 @@ class HuggingFaceEncoder(Encoder):
         self.window = Window(
             num_steps=frames, seconds=family.seconds and round(family.seconds(frames), 2)
         )
+        self.batch_size = max(1, min(16, _FRAMES_IN_BATCH // frames))
         self.reference = folder.reference
         self.files: Sequence[Path] = tuple(folder.files) if folder.is_local else ()
         chosen = {"pooling": pooling, "layer": layer}

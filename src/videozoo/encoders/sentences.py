@@ -287,7 +287,9 @@ def _tokenizer(folder: ModelFolder, transformers: Any, *, is_clip: bool) -> tupl
             str(files[0].parent), local_files_only=True
         )
         return made.backend_tokenizer, content
-    except Exception as error:  # tokenizers raises plain Exceptions
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # plain Exceptions, and panics of Rust, which are not even those
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"{folder.text}: {' and '.join(names)} cannot be read: {reason}"
