@@ -129,7 +129,7 @@ class FeatureShape:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceShape:
-    """Features of a whole video, brought to one length, that a localiser reads.
+    """Features of a whole video, or of a window of it, that a localiser reads at one length.
 
     The model's input is (N, feature_dim, num_steps).
     """
@@ -143,7 +143,8 @@ class Candidates:
     """Segments of one video that may hold an action, before NMS."""
 
     segments: NDArray[np.float64]
-    """(P, 2): start and end as fractions of the video's length; may be outside [0, 1]."""
+    """(P, 2): start and end as fractions of the time that the features cover, the whole video or a
+    window of it; may be outside [0, 1]."""
     scores: NDArray[np.float64]
     """(P,), higher is better."""
     labels: NDArray[np.int64] | None = None

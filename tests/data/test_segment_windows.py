@@ -156,6 +156,7 @@ def test_features_of_a_video_are_read_once_in_a_pass(
     batches = list(EvalLoader(WindowDataset(windows, SHAPE), batch_size=4))
 
     assert read == ["a", "b", "c"]
+    assert len(windows.videos.files._kept) == 1  # no more than one video is in memory
     assert [len(batch) for batch in batches] == [4] * 7 + [3]
     numbers = [number for batch in batches for number in batch.videos.tolist()]
     assert numbers == [0] * 19 + [1] * 11 + [2]

@@ -165,6 +165,19 @@ def test_python_and_the_command_line_find_the_same(
         np.testing.assert_allclose([(s.start, s.end) for s in one.segments], ends, atol=1e-5)
 
 
+def test_other_windows_than_in_training_are_told(
+    bmn_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    evaluated(bmn_run, tmp_path / "a")
+    same = capsys.readouterr().err
+    evaluated(bmn_run, tmp_path / "b", "--set=data.window_seconds=null")
+    other = " ".join(capsys.readouterr().err.split())
+
+    assert "learnt from" not in same
+    assert "learnt from windows of 10 s and sees whole videos here" in other
+    assert "--set data.window_seconds=10" in other
+
+
 def test_batches_of_windows_change_no_result(bmn_run: Path, tmp_path: Path):
     one, other = (
         evaluated(bmn_run, tmp_path / size, "--set", f"eval.batch_size={size}")["metrics"]

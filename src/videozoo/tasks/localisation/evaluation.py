@@ -21,6 +21,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
+from videozoo.tasks.localisation.lengths import other_windows_notes
 from videozoo.tasks.localisation.measures import (
     Measured,
     Truth,
@@ -70,6 +71,7 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     if labels is not None and num_classes(config) is None:
         job.note(labels.remarks(source.annotations.class_names))
     check_features(source.extractor, job.trained, job.say)
+    job.note(other_windows_notes(job.trained, config))
     module = job.module()
     total = len(source.present) + len(source.missing)
     job.say(f"{config.spec.title}: {len(source.present)} of {counted(total, 'video')}")

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation
 from videozoo.data.segment_windows import SequenceWindows, WindowDataset
 from videozoo.data.segments import SequenceVideos
 from videozoo.errors import DataError, counted
+from videozoo.tasks.loading import Trained
+from videozoo.weights.files import read_metadata
 
 FloatArray = NDArray[np.float64]
 
@@ -52,6 +55,30 @@ def window_notes(dataset: WindowDataset, num_steps: int) -> Iterator[str]:
             f"a window holds about {vectors:g} feature vectors, fewer than half of the {num_steps} "
             "steps of the model: extract features at a higher rate, or take longer windows"
         )
+
+
+def other_windows_notes(trained: Trained, config: RunConfig) -> Iterator[str]:
+    """Say if a model sees stretches of another length than it learnt from.
+
+    Args:
+        trained: The model.
+        config: The configuration of the evaluation or prediction.
+    """
+    stored = read_metadata(trained.path).get("config")
+    data = stored.get("data") if isinstance(stored, dict) else None
+    if not isinstance(data, dict) or "window_seconds" not in data:
+        return
+    learnt, now = data["window_seconds"], getattr(config.data, "window_seconds", None)
+    if learnt != now:
+        yield (
+            f"{trained.path} learnt from {_stretch(learnt)} and sees {_stretch(now)} here, so that "
+            f"a step has another length; as it learnt: --set data.window_seconds="
+            f"{'null' if learnt is None else f'{learnt:g}'}"
+        )
+
+
+def _stretch(window_seconds: float | None) -> str:
+    return "whole videos" if window_seconds is None else f"windows of {window_seconds:g} s"
 
 
 def check_windows_to_learn(windows: SequenceWindows) -> None:

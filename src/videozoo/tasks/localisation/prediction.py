@@ -24,6 +24,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
+from videozoo.tasks.localisation.lengths import other_windows_notes
 from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.results import VideoProposals, result_file
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
@@ -55,6 +56,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
     sources = sources_of(request.inputs, config)
     _refuse_twice(sources)
     names = class_names(job.trained, config, labels)
+    job.note(other_windows_notes(job.trained, config))
     module = job.module()
     found: list[VideoProposals] = []
     failed: list[str] = []
