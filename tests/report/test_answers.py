@@ -378,7 +378,7 @@ def test_unsure_unnamed_and_untimed_answers_are_no_subtitles(tmp_path: Path):
     assert cues_of([untimed, unnamed]) == []
     assert write_subtitles(tmp_path, "v", [untimed, unnamed]) == []
     assert not list(tmp_path.iterdir())
-    assert len(told_over_time([span(0, 1), span(2, 3, score=0.4)])) == 1
+    assert len(told_over_time([span(0, 1), span(0.5, 2, score=0.8), span(2, 3, score=0.4)])) == 1
     (cue,) = cues_of([span(5, 5)])  # no time at all: shown as shortly as possible
     assert (cue.start, cue.end) == (5000, 5001)
 

@@ -253,7 +253,6 @@ def test_an_unreadable_video_among_others_is_named_at_the_end(
     [
         (["--every", "0"], "every"),
         (["--every", "nan"], "every"),
-        (["--every", "1", "--annotate"], "--annotate"),
         (["--every", "1", "--set", "predict.smooth_windows=2"], "odd number"),
     ],
 )

@@ -19,7 +19,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import UsageError
 from videozoo.report.answers import ModelAnswers, VideoAnswer
 from videozoo.results import Segment, VideoSegments
-from videozoo.tasks.answers import write_films
+from videozoo.tasks.answers import with_paths, write_films
 from videozoo.tasks.loading import save_trained
 
 
@@ -89,7 +89,7 @@ def test_along_a_video_there_are_subtitles_and_films_too(
     out = tmp_path / "out"
     videozoo_says(
         capsys, "predict", "--weights", run, "--save-dir", out, *videos, "--every", "1",
-        "--set", "predict.least_score=0", "--subtitles", "--embed-frames",
+        "--set", "predict.least_score=0", "--subtitles", "--embed-frames", "--annotate",
     )  # fmt: skip
 
     (a, other) = sorted(each.name for each in out.glob("*.vtt"))
@@ -101,6 +101,10 @@ def test_along_a_video_there_are_subtitles_and_films_too(
     page = (out / "page.html").read_text("utf-8")
     assert "data:image/jpeg" in page
     assert "<video" not in page
+    assert {each.name for each in out.glob("*.mp4")} == {
+        "a b_annotated.mp4",
+        "<i>ü_annotated.mp4",
+    }
 
 
 def test_films_of_any_model_show_each_second(videos: list[Path], tmp_path: Path):
@@ -120,3 +124,37 @@ def test_films_of_any_model_show_each_second(videos: list[Path], tmp_path: Path)
     unknown = [ModelAnswers(title="C-TCN", videos=[VideoAnswer(result=result)])]
     with pytest.raises(UsageError, match="needs a model that sees the videos"):
         write_films(unknown, tmp_path, print)
+
+
+def test_several_models_share_a_page(run: Path, videos: list[Path], tmp_path: Path, capsys: Any):
+    other = tmp_path / "other" / run.name
+    other.parent.mkdir()
+    other.write_bytes(run.read_bytes())
+    out = tmp_path / "out"
+
+    said = videozoo_says(
+        capsys, "predict", "--weights", run, "--weights", other, "--save-dir", out, videos[0],
+        "--page", "--csv", "--annotate", "--top-k", "1",
+    )  # fmt: skip
+
+    names = [f"TSM, {each.parent.name}" for each in (run, other)]
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["model"] for row in csv.DictReader(file)] == names
+    page = (out / "page.html").read_text("utf-8")
+    assert all(f"<h3>{name}</h3>" in page for name in names)
+    assert 'src="../videos/a%20b.mp4"' in page
+    assert {path.name for path in out.rglob("*") if path.is_file()} == {
+        *("page.html", "predictions.csv", "a b_annotated.mp4", "predictions.json"),
+    }
+    assert f"written: {out / 'page.html'}" in said
+
+
+def test_answers_about_features_find_the_videos_of_the_features():
+    result = VideoSegments(video="a", duration_seconds=None, segments=())
+    made = {"cache/x/a.npz": Path("x/a.mp4"), "cache/x/b.npz": Path("x/b.mp4")}
+
+    (found,) = with_paths([VideoAnswer(result=result)], made)
+    (unsure,) = with_paths([VideoAnswer(result=result)], {**made, "cache/y/a.npz": Path("y/a.mp4")})
+
+    assert found.path == Path("x/a.mp4")
+    assert unsure.path is None

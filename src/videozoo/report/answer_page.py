@@ -366,7 +366,7 @@ def _lanes(rows: Sequence[Row], length: float, told: set[int]) -> Iterable[str]:
             if not own[0].is_likely:
                 title += ' <span class="more">probably not there</span>'
             if drawn < len(own):
-                title += f' <span class="more">best {drawn} of {len(own)}</span>'
+                title += f' <span class="more">{drawn} of {len(own)}</span>'
             yield _lane(title, packed, length, kind)
 
 

@@ -143,13 +143,15 @@ def told_over_time(rows: Sequence[Row]) -> list[Row]:
 
     These are the best sentence for every event; the best moment of every sentence, unless it is
     probably not there; the best class of a part of a video; and the segments with at least half
-    the score of the best one of the same model and video. Answers whose times are not seconds are
-    left out, and so are classes of whole videos.
+    the score of the best one of the same model and video, unless one before them has the same name
+    and overlaps them. Answers whose times are not seconds are left out, and so are classes of whole
+    videos.
 
-    >>> def segment(score):
+    >>> def segment(score, start):
     ...     return Row(video="v", model="m", kind="segment", name="run", score=score, rank=1,
-    ...                start=0, end=1)
-    >>> [row.score for row in told_over_time([segment(0.8), segment(0.41), segment(0.39)])]
+    ...                start=start, end=start + 2)
+    >>> rows = [segment(0.8, 0), segment(0.7, 1), segment(0.41, 5), segment(0.39, 8)]
+    >>> [row.score for row in told_over_time(rows)]
     [0.8, 0.41]
     """
     best: dict[tuple[str, str], float] = {}
@@ -157,13 +159,21 @@ def told_over_time(rows: Sequence[Row]) -> list[Row]:
         if row.kind == "segment" and not math.isnan(row.score):
             key = row.model, row.video
             best[key] = max(best.get(key, row.score), row.score)
+    taken: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
 
     def is_told(row: Row) -> bool:
         if row.seconds is None or not row.is_likely:
             return False
-        if row.kind == "segment":
-            return row.score >= HALF * best.get((row.model, row.video), math.inf)
-        return row.rank == 1
+        if row.kind != "segment":
+            return row.rank == 1
+        if not row.score >= HALF * best.get((row.model, row.video), math.inf):
+            return False
+        start, end = row.seconds
+        others = taken.setdefault((row.model, row.video, row.name), [])
+        if any(start < other_end and other_start < end for other_start, other_end in others):
+            return False
+        others.append(row.seconds)
+        return True
 
     return [row for row in rows if is_told(row)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +74,26 @@ def write_answers(
     if request.subtitles:
         written += _subtitles(by_video(models), folder, say)
     return written
+
+
+def with_paths(answers: Sequence[VideoAnswer], videos: Mapping[str, Path]) -> list[VideoAnswer]:
+    """Answers with the videos that their features were made of.
+
+    Args:
+        answers: About features, whose names are those of their files.
+        videos: Files of features to the videos they were made of. Where two files have one name,
+            their answers are left without a video.
+    """
+    names = [Path(features).stem for features in videos]
+    known = {
+        name: video
+        for name, video in zip(names, videos.values(), strict=True)
+        if names.count(name) == 1
+    }
+    return [
+        each if each.path is not None else replace(each, path=known.get(each.result.video))
+        for each in answers
+    ]
 
 
 def measured(models: Sequence[ModelAnswers]) -> list[ModelAnswers]:

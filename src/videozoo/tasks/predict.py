@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from videozoo.config import RunConfig
 from videozoo.errors import UsageError
 from videozoo.report.answers import ModelAnswers, VideoAnswer
-from videozoo.tasks.answers import write_answers
+from videozoo.tasks.answers import with_paths, write_answers, write_films
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall, usual_config
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import PredictRequest
@@ -51,6 +51,8 @@ class Predicted(Generic[R]):
     """Draws into a folder, after the results are written; may add to `facts`."""
     all_draw: bool = False
     """All processes share the drawing; otherwise only the main process draws."""
+    draws_films: bool = False
+    """`draw` also writes the annotated videos."""
     answers: Callable[[], Sequence[VideoAnswer]]
     """The same results for readers: for pages, subtitles, tables and films."""
 
@@ -82,7 +84,7 @@ class Prediction(Generic[R]):
         Raises:
             VideozooError: The inputs, the weights or the machine do not fit.
         """
-        if request.annotate and not self.can_annotate:
+        if request.annotate and not self.can_annotate and not request.videos:
             raise UsageError("--annotate needs a model that sees the videos themselves")
         job = Job.open(trained, request, self.configured(trained), console)
         found = self.run(job)
@@ -91,13 +93,23 @@ class Prediction(Generic[R]):
         if job.is_main:
             files = job.write(found.file)
             folder.write(found.facts, files)
-            answers = [ModelAnswers(title=trained.config.spec.title, videos=found.answers())]
-            files += write_answers(answers, request, folder.path, say)
         pictures = None
         if found.draw is not None:
             job.accelerator.wait_for_everyone()
             if job.is_main or found.all_draw:
                 pictures = found.draw(folder.path)
+        shortfall = found.shortfall
+        if job.is_main and (request.shows_answers or request.annotate or request.gather):
+            videos = with_paths(found.answers(), request.videos)
+            answers = ModelAnswers(title=trained.config.spec.title, videos=videos)
+            if request.gather is not None:
+                request.gather(answers, folder.path)
+            else:
+                files += write_answers([answers], request, folder.path, say)
+            if request.annotate and not found.draws_films:
+                films, failed = write_films([answers], folder.path, say, strict=request.strict)
+                files += films
+                shortfall = replace(shortfall, failed=[*shortfall.failed, *failed])
         if job.is_main:
             drawn = [] if pictures is None else pictures.files
             written = folder.write(found.facts, [*files, *drawn])
@@ -109,7 +121,7 @@ class Prediction(Generic[R]):
                 job.note(pictures.notes)
             job.note(found.notes)
             say(f"written: {', '.join(map(str, [written, *files]))}")
-        job.close(found.shortfall)
+        job.close(shortfall)
         return found.results
 
 

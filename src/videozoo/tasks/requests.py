@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import device as TorchDevice
 
     from videozoo.config import RunConfig
+    from videozoo.report.answers import ModelAnswers
 
 Device = Literal["auto", "cpu", "cuda"] | Union[str, "TorchDevice"]
 """`cuda:N` is one GPU of several."""
@@ -148,6 +149,10 @@ class PredictRequest(RunRequest):
     """Also write subtitles of every video, `NAME.vtt` and `NAME.srt`."""
     csv: bool = False
     """Also write `predictions.csv`, one row per answer."""
+
+    gather: Callable[[ModelAnswers, Path], None] | None = None
+    """Takes the answers and the folder of the results; page, subtitles and table are then written
+    elsewhere, for several models together."""
 
     @property
     def shows_answers(self) -> bool:

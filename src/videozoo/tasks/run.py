@@ -21,6 +21,7 @@ from videozoo.types import Classification, MomentRetrieval, ProposalScoring
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
     from videozoo.engine.loop import TrainResult
+    from videozoo.report.answers import ModelAnswers
     from videozoo.tasks.loading import Trained
 
 _ROOMS = {
@@ -113,16 +114,75 @@ def predict_with(requests: Sequence[PredictRequest]) -> list[Any]:
         is_asked = any(getattr(each, option) for each in requests)
         if is_asked and not any(getattr(each, option) for each in jobs):
             raise UsageError(f"--{option.rstrip('s')}: none of the models can use it")
+    together = _Together(requests) if several else None
     for trained, request in zip(loaded, jobs, strict=True):
+        if together is not None:
+            request = together.part(trained, request)
         try:
             results.append(_predicted(trained, request))
         except IncompleteError as error:
             if not several:
                 raise
             incomplete.append(error)
+    if together is not None:
+        together.write()
     if incomplete:
         raise IncompleteError("\n".join(dict.fromkeys(map(str, incomplete))))
     return results
+
+
+class _Together:
+    """Page, subtitles, table and films of several models, written when all have run."""
+
+    def __init__(self, requests: Sequence[PredictRequest]) -> None:
+        self._request = requests[0]
+        self._models: list[tuple[ModelAnswers, str, Path]] = []
+
+    def part(self, trained: Trained, request: PredictRequest) -> PredictRequest:
+        """The request of one model, which hands its answers over."""
+
+        def gather(answers: ModelAnswers, folder: Path) -> None:
+            run = trained.path.parent if trained.path.is_file() else trained.path
+            self._models.append((answers, run.name, folder))
+
+        return replace(request, gather=gather, annotate=False)
+
+    def write(self) -> None:
+        """Write what was asked for: into the folder named, else to the first model's results.
+
+        Raises:
+            UsageError: Videos are to be annotated, and no video file is known.
+            RunError: A file cannot be written.
+        """
+        from rich.console import Console
+
+        from videozoo.tasks.answers import write_answers, write_films
+
+        if not self._models:  # another process writes
+            return
+        request, console = self._request, Console(stderr=True)
+
+        def say(text: str) -> None:
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        titles = [answers.title for answers, _, _ in self._models]
+        models = [
+            replace(answers, title=f"{answers.title}, {run}")
+            if titles.count(answers.title) > 1
+            else answers
+            for answers, run, _ in self._models
+        ]
+        first = self._models[0][2]
+        folder = first if request.save_dir is None else first.parent
+        files = write_answers(models, request, folder, say)
+        failed: list[str] = []
+        if request.annotate:
+            films, failed = write_films(models, folder, say, strict=request.strict)
+            files += films
+        if files:
+            say(f"written: {', '.join(map(str, files))}")
+        if failed:
+            raise IncompleteError("\n".join(failed))
 
 
 def _loaded(request: PredictRequest, *, several: bool) -> Trained:

@@ -21,7 +21,7 @@ from videozoo.data.annotations.videos import (
 )
 from videozoo.data.frames.video import count_frames
 from videozoo.data.frames.views import eval_plan
-from videozoo.errors import DataError, UsageError, WeightsError, counted
+from videozoo.errors import DataError, WeightsError, counted
 from videozoo.report.answers import VideoAnswer, video_seconds
 from videozoo.report.tables import prediction_table
 from videozoo.results import Label, VideoLabels
@@ -45,11 +45,6 @@ def _predicted(job: PredictJob) -> Predicted[Any]:
     trained, request = job.trained, replace(job.request, save_dir=job.folder.path)
     entries = input_entries(request.inputs, job.config, trained.class_names)
     if job.config.predict.every_seconds is not None:
-        if request.annotate:
-            raise UsageError(
-                "--annotate writes one answer on a video; with --every pass --explain, which "
-                "draws what happens when"
-            )
         return along.predicted(job, entries)
     return _of_whole_videos(job, request, entries)
 
@@ -104,6 +99,7 @@ def _of_whole_videos(
         table=lambda: prediction_table(list(rows.values())),
         draw=draw if is_drawn else None,
         all_draw=True,
+        draws_films=True,
         answers=lambda: [
             VideoAnswer(
                 result=labels_of(result.name, result.scores, names, config.predict.top_k),
