@@ -203,8 +203,11 @@ def test_many_windows_go_through_in_parts(published: Callable[[str], tuple[Path,
 
 @pytest.mark.parametrize("name", ["vit", "convnext"])
 def test_bf16_is_near(published: Callable[[str], tuple[Path, Any]], name: str):
-    exact, fast = (open_hugging_face(str(published(name)[0])) for _ in range(2))
-    fast.to(torch.device("cpu"), "bf16")
+    exact = open_hugging_face(str(published(name)[0]))
+    fast = open_hugging_face(str(published(name)[0]), precision="bf16")
+    assert (exact.precision, fast.precision) == ("fp32", "bf16")
+    assert fast.options == {"precision": "bf16"}
+    fast.to(torch.device("cpu"), fast.precision)
     windows = windows_of(exact)
 
     near, true = fast.encode(windows), exact.encode(windows)
@@ -462,6 +465,10 @@ def test_weights_of_no_number_are_refused(vit: Path):
         {**weights, "layernorm.bias": torch.ones(32, dtype=torch.int8)}, vit / "model.safetensors"
     )
     assert "is the model quantised?" in refusal(vit)
+
+
+def test_another_precision_is_refused(vit: Path):
+    assert "expected fp32 or bf16 or fp16" in refusal(vit, UsageError, precision="int8")
 
 
 def test_a_pooling_that_is_not_there_is_refused(published: Callable[[str], tuple[Path, Any]]):

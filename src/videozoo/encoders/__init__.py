@@ -31,7 +31,7 @@ class EncoderKind:
     example: str
     """What the user may type."""
     options: tuple[str, ...] = ()
-    """Options that it takes, among `layer` and `pooling`."""
+    """Options that it takes, among `layer`, `pooling` and `precision`."""
 
 
 KINDS: tuple[EncoderKind, ...] = (
@@ -41,7 +41,7 @@ KINDS: tuple[EncoderKind, ...] = (
         is_hugging_face,
         open_hugging_face,
         example="hf://facebook/dinov2-small",
-        options=("layer", "pooling"),
+        options=("layer", "pooling", "precision"),
     ),
     EncoderKind("ONNX encoders", is_onnx, open_onnx_encoder, example="encoder.onnx"),
 )
@@ -52,7 +52,7 @@ def open_known(text: str, options: Mapping[str, Any]) -> Encoder | None:
 
     Args:
         text: A name, a path, or `hf://OWNER/NAME[@REVISION]`.
-        options: `layer`, `pooling`, where they are not left to the encoder.
+        options: `layer`, `pooling`, `precision`, where they are not left to the encoder.
 
     Raises:
         UsageError: This kind has no such option.

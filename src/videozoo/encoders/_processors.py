@@ -2,6 +2,9 @@
 
 The files leave out what is the default of the class that they name, so the defaults of the known
 classes are listed here. What changes pixels and is not known is refused by name.
+
+Pixels are those of the processors of transformers that use Pillow. Those that use torchvision
+scale otherwise and differ by a grey level or two; DINOv3's rounds only at the end.
 """
 
 from __future__ import annotations

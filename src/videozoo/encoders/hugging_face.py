@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -50,7 +50,11 @@ def is_hugging_face(text: str) -> bool:
 
 
 def open_hugging_face(
-    text: str, *, pooling: str | None = None, layer: int | None = None
+    text: str,
+    *,
+    pooling: str | None = None,
+    layer: int | None = None,
+    precision: Precision = "fp32",
 ) -> HuggingFaceEncoder:
     """Open an encoder of Hugging Face transformers.
 
@@ -61,6 +65,8 @@ def open_hugging_face(
         pooling: See `Pooling`; None: what suits the family.
         layer: None: the output of the network. Else the hidden state after so many blocks (stages,
             for convolutional networks), before the last norm: 0 is the embedding, -1 the last.
+        precision: In which it computes. `bf16` is several times as fast on recent GPUs, and changes
+            the vectors a little.
 
     Raises:
         ConfigError: The package transformers is not installed.
@@ -68,7 +74,15 @@ def open_hugging_face(
             safetensors, needs code of its own, or prepares frames in a way that is not known.
         UsageError: The model has no such pooling or layer.
     """
-    return HuggingFaceEncoder(ModelFolder(text), pooling=pooling, layer=layer)
+    if precision not in get_args(Precision):
+        raise UsageError(
+            f"{text}: precision {precision}: expected {' or '.join(get_args(Precision))}"
+        )
+    encoder = HuggingFaceEncoder(ModelFolder(text), pooling=pooling, layer=layer)
+    if precision != "fp32":
+        encoder.precision = precision
+        encoder.options = {**encoder.options, "precision": precision}
+    return encoder
 
 
 class HuggingFaceEncoder(Encoder):
@@ -166,8 +180,8 @@ class HuggingFaceEncoder(Encoder):
         vectors = torch.cat(parts)
         if vectors.shape != (len(windows), self.dim):
             raise WeightsError(
-                f"{self.reference}: gives vectors of shape {tuple(vectors.shape[1:])}, but its "
-                f"config.json says {self.dim} numbers"
+                f"{self.reference}: gives vectors {tuple(vectors.shape)} for {len(windows)} "
+                f"windows; expected {(len(windows), self.dim)}, as its config.json says"
             )
         return vectors
 
