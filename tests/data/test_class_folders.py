@@ -86,7 +86,7 @@ def test_every_class_with_two_videos_is_in_both_parts(counts: list[int], seed: i
     for number, count in enumerate(counts):
         videos = [Path("x", f"{number}-{n}.mp4") for n in range(count)]
         parts = [
-            class_folders._drawn(Path("x"), videos, "x", part, 0.2, seed)
+            class_folders.drawn(Path("x"), videos, "x", part, 0.2, seed)
             for part in ("train", "val")
         ]
         assert sorted(parts[0] + parts[1]) == sorted(videos)

@@ -48,6 +48,12 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--val-annotations", type=Path, metavar="FILE", help="the same for validation"
     )
+    train.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="classes of --videos, for models that tag, any number each: lines PATH LABEL[,LABEL]",
+    )
     encoder_flags(train, purpose="what makes features of --videos", rate="2")
     train.add_argument(
         "--pretrain",
@@ -270,24 +276,33 @@ def run_train(parsed: argparse.Namespace) -> None:
 
 
 def _with_own_videos(source: ConfigSource, parsed: argparse.Namespace) -> ConfigSource:
-    """The configuration with the paths of --videos, --annotations and --encoder.
+    """The configuration with the paths of --videos, --annotations, --labels and --encoder.
 
     Paths of the data set that a configuration was written for no longer hold then.
     """
     from dataclasses import replace
 
     annotations, val = parsed.annotations, parsed.val_annotations
-    paths = (parsed.videos, annotations, val)
+    paths = (parsed.videos, annotations, val, parsed.labels)
     if not parsed.encoders and all(path is None for path in paths):
         return source
     known = source.load().as_dict()
+    name = known["model"]["name"]
     if "videos" not in known["data"]:
         raise UsageError(
-            f"--videos, --annotations and --encoder are for models that read features; "
-            f"{known['model']['name']} looks at videos itself: --data DIR"
+            f"--videos, --annotations, --labels and --encoder are for models that read features; "
+            f"{name} looks at videos itself: --data DIR"
         )
+    tags = "val_share" in known["data"]
+    if tags and (annotations is not None or val is not None):
+        raise UsageError(f"--annotations: {name} tags whole videos; name their classes: --labels")
+    if parsed.labels is not None and not tags:
+        raise UsageError(f"--labels is for models that tag videos; {name} takes --annotations")
     given: dict[str, tuple[str, Any]] = {}
     freed: list[str] = []
+    if tags and (parsed.videos is not None or parsed.labels is not None):
+        given["data.labels"] = ("--labels", parsed.labels)
+        freed += [f"data.{key}" for key in ("train", "val", "test", "class_names", "labels")]
     if parsed.encoders:
         given["data.encoder"] = ("--encoder", list(parsed.encoders))
     if parsed.videos is not None:

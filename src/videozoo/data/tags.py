@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from videozoo.data.features.record_formats import find_records
+from videozoo.data.annotations.video_labels import absolute
+from videozoo.data.features.record_formats import LabelledFile, LabelledFiles, find_records
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
     FeatureRecord,
     RecordSet,
     usable_frames,
 )
+from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.labelled_videos import has_part, labelled_videos
 from videozoo.data.loader import Batch, Numbers, VideoDataset, seed_of
 from videozoo.errors import DataError, MisfitError
 from videozoo.settings.shared import Part
@@ -273,12 +276,22 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 # --- the data section ------------------------------------------------------------------------
 
 
-def load_records(data: FeatureData, part: Part, *, strict: bool = True) -> RecordSet:
+def load_records(
+    data: FeatureData, part: Part, *, strict: bool = True, names: Sequence[str] | None = None
+) -> RecordSet:
     """Open the videos of one part of the `data:` section; `test` defaults to `val`.
+
+    Args:
+        data: The section. Where it names videos themselves, their features are in `data.features`.
+        part: Which videos.
+        strict: Raise if a file cannot be opened; otherwise see `RecordSet.damaged`.
+        names: What a trained model calls its classes, in order, to find those of class folders.
 
     Raises:
         DataError: The part is not set, or its files cannot be used.
     """
+    if data.is_raw:
+        return _labelled_records(data, part, strict, names)
     path = _source(data, part)
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
@@ -288,9 +301,37 @@ def load_records(data: FeatureData, part: Part, *, strict: bool = True) -> Recor
 
 def has_records(data: FeatureData, part: Part) -> bool:
     """Whether the `data:` section says where the videos of this part are."""
-    return _source(data, part) is not None
+    return has_part(data, part) if data.is_raw else _source(data, part) is not None
 
 
 def _source(data: FeatureData, part: Part) -> Path | None:
     chosen: Path | None = getattr(data, part)
     return data.val if chosen is None and part == "test" else chosen
+
+
+def _labelled_records(
+    data: FeatureData, part: Part, strict: bool, names: Sequence[str] | None
+) -> RecordSet:
+    """Kept features of the videos of one part, with the labels that they have now."""
+    folder = data.features
+    if folder is None:
+        raise DataError(
+            "data.videos: the features of these videos are not made yet; `videozoo train` and "
+            "`eval` make them"
+        )
+    store = FeatureFolder(folder, "npz", {})
+    store.read()
+    files = {absolute(str(line["path"])): str(line["file"]) for line in store.done.values()}
+    chosen: list[LabelledFile] = []
+    lost: list[str] = []
+    for video in labelled_videos(data, part, names=names):
+        file = files.get(absolute(video.path))
+        if file is None:
+            lost.append(f"{video.path}: cannot be read, so that there are no features of it")
+        else:
+            chosen.append(LabelledFile(file, video.name, video.labels))
+    if not chosen:
+        raise DataError(f"data.{part}: there are no features of its videos in {folder}")
+    if lost and strict:
+        raise DataError(lost[0])
+    return RecordSet([LabelledFiles(folder, chosen)], lost)

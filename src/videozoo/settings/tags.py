@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from videozoo.settings.shared import NumWorkers, PrefetchBatches, Share
+from videozoo.settings.shared import NumWorkers, PrefetchBatches, RawVideos, Share
 from videozoo.types import Settings
 
 
-class FeatureData(Settings):
-    """Features of videos, their tags, and how they reach the model."""
+class FeatureData(RawVideos):
+    """Features of videos, their tags, and how they reach the model.
+
+    With `videos` or `encoder`, videos themselves: then `videos` is divided into parts, and `train`,
+    `val` and `test` are folders or lists of videos, where they are not parts of `videos`.
+    """
 
     train: Path | None = None
     """Videos to learn from: TFRecord shards of YouTube-8M, pickles in the 2019 format, feature
     packs or `.npz` files; given as a file, a folder, a glob, or a list with one of these per
-    line."""
+    line. With `encoder`: a folder or a list of videos."""
     val: Path | None = None
     """Videos to validate on after each epoch."""
     test: Path | None = None
@@ -25,7 +29,17 @@ class FeatureData(Settings):
     root: Path | None = None
     """Folder for relative paths of a list that are not found in the current folder."""
     class_names: Path | None = None
-    """Names of the classes in order: the vocabulary CSV of YouTube-8M, JSON or text."""
+    """Names of the classes in order: the vocabulary CSV of YouTube-8M, JSON or text. By default,
+    with videos themselves, those of the class folders or of `labels`."""
+    labels: Path | None = None
+    """Classes of videos themselves, any number per video: lines `PATH LABEL[,LABEL...]`, or JSON
+    `{PATH: [LABEL, ...]}`. By default `videos` has one folder per class."""
+    features: Path | None = None
+    """Where features of `videos` are kept; by default in the cache."""
+    val_share: Share = 0.2
+    """Share of `videos` that is kept for validation; of each class, where each video has one."""
+    split_seed: int = 0
+    """Which of `videos` are kept for validation; another number keeps others."""
     format: Literal["auto", "tfrecord", "pickle", "pack", "npz"] = "auto"
     """Format of the files. `auto` detects it; the others take only such files from a folder."""
     max_frames: int | None = Field(default=300, ge=1)
@@ -42,6 +56,19 @@ class FeatureData(Settings):
     bad_video_share: Share = 0.01
     """Training replaces damaged or empty videos by others. It stops when more than this share was
     replaced."""
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the section names videos themselves, whose features are made first."""
+        return self.videos is not None or bool(self.encoder)
+
+    @model_validator(mode="after")
+    def _has_videos(self) -> Self:
+        if not self.is_raw:
+            for name in ("features", "labels"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: is for videos themselves; name them in `videos`")
+        return self
 
 
 class FeatureEval(Settings):

@@ -23,10 +23,12 @@ from rich.progress import (
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.clips import class_names
+from videozoo.data.labelled_videos import class_names as classes_of_videos
 from videozoo.errors import ConfigError, RunError, counted
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
 from videozoo.settings.clips import ClipData
+from videozoo.settings.tags import FeatureData
 from videozoo.tasks.loading import Trained
 
 
@@ -64,10 +66,12 @@ def configured_class_names(config: RunConfig) -> list[str] | None:
     data = config.data
     if isinstance(data, ClipData):
         names = class_names(data)
+    elif isinstance(data, FeatureData) and data.is_raw:
+        names = classes_of_videos(data)
     else:
         names = None if data.class_names is None else read_class_names(data.class_names)
     if names is not None and len(names) != config.model.num_classes:
-        where = data.class_names or data.train
+        where = data.class_names or data.train or getattr(data, "videos", None)
         raise ConfigError(
             f"{where}: names {counted(len(names), 'class')}, but model.num_classes is "
             f"{config.model.num_classes}; make them agree (--set model.num_classes={len(names)})"

@@ -34,15 +34,19 @@ from videozoo.data.annotations.videos import (
     read_list,
     videos_of,
 )
+from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import has_images, is_video_name, locate, videos_under
-from videozoo.data.frames.video import count_frames
-from videozoo.errors import ConfigError, DataError, counted, few
+from videozoo.data.frames.video import count_frames, open_video
+from videozoo.data.labelled_videos import all_videos, class_names, num_classes, remarks
+from videozoo.errors import ConfigError, DataError, UsageError, counted, few
 from videozoo.settings.shared import RawVideos
+from videozoo.settings.tags import FeatureData
 from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity
 from videozoo.tasks.kept_encoder import (
     ADVICE,
     DEFAULT_RATE,
+    encoder_at_hand,
     encoder_options,
     extractor_for,
     facts_to_store,
@@ -57,6 +61,11 @@ from videozoo.types import Localisation, MomentRetrieval, Tagging
 from videozoo.weights.cache import cache_folder
 
 _ROWS_LOOKED_AT = 3
+_LOOKED_AT = 50
+"""Videos whose length is looked at to choose a rate, about."""
+_RATES = (DEFAULT_RATE, 4.0, 8.0)
+_ENOUGH_VECTORS = 12
+"""Vectors of a video from which its mean is steady."""
 
 
 # --- features of videos, kept --------------------------------------------------------------------
@@ -147,11 +156,22 @@ def _is_done(video: NamedVideo, store: FeatureFolder) -> bool:
 
 
 def with_features(
-    config: RunConfig, accelerator: Accelerator, say: Callable[[str], None]
+    config: RunConfig,
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+    *,
+    trained: Trained | None = None,
 ) -> RunConfig:
     """Make the features of `data.videos`, and fit the model's settings to them.
 
-    Configurations without `data.videos` are returned as they are.
+    Configurations without videos themselves are returned as they are.
+
+    Args:
+        config: The run.
+        accelerator: Where to compute.
+        say: Told what is done.
+        trained: The model, if it has learnt already: then nothing of it is changed, and a tagger's
+            features are made as those it learnt from.
 
     Returns:
         The configuration with `data.features`, the found encoders, their rate, and the dimensions
@@ -162,8 +182,82 @@ def with_features(
         VideozooError: The encoder cannot be loaded.
     """
     data = config.data
+    if isinstance(data, FeatureData) and data.is_raw:
+        return _with_labelled_features(config, accelerator, say, trained)
     if not isinstance(data, RawVideos) or data.videos is None:
         return config
+    extractor = _configured_extractor(data, data.rate or DEFAULT_RATE, accelerator, say)
+    paths = videos_at(data.videos)
+    root = data.videos if data.videos.is_dir() else data.videos.parent
+    given: Path | None = getattr(data, "features", None)
+    changes = _made_for(data, extractor, named(paths, root), data.videos, given, accelerator, say)
+    changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
+    return config.replace("data.videos", changes)
+
+
+def with_own_videos(config: RunConfig, path: Path) -> RunConfig:
+    """Point a tagger at a folder with one folder of videos per class, or at a list with classes.
+
+    Raises:
+        UsageError: It holds features, or the model reads no videos in such a form.
+    """
+    if not isinstance(config.data, FeatureData):
+        raise UsageError(f"--data is for folders of videos; not for {config.spec.title}")
+    if path.exists() and holds_records(path):
+        raise UsageError(
+            f"--data is for videos, and {path} holds features: --set data.train={path}"
+        )
+    freed = ("train", "val", "test", "class_names", "features", "labels")
+    changes: dict[str, Any] = {f"data.{key}": None for key in freed}
+    return config.replace("--data", {"data.videos": path, "predict.inputs": None, **changes})
+
+
+def with_other_videos(config: RunConfig, path: Path | None) -> RunConfig:
+    """Evaluate a tagger on the videos, or the features, that `--data` names."""
+    data = config.data
+    if path is None or not isinstance(data, FeatureData) or not data.is_raw:
+        return config
+    changes: dict[str, Any] = dict.fromkeys(("data.train", "data.val", "data.test"))
+    changes |= {"data.videos": None, "data.features": None}
+    if path.exists() and holds_records(path):
+        changes |= {"data.encoder": [], "data.labels": None, "data.test": path}
+    else:  # all of them, unless they have parts
+        changes |= {"data.videos": path, "data.val_share": 1.0}
+    return config.replace("--data", changes)
+
+
+def _with_labelled_features(
+    config: RunConfig,
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+    trained: Trained | None,
+) -> RunConfig:
+    """The same for taggers, whose videos have classes and may lie in several places."""
+    data: FeatureData = config.data
+    source = data.videos or data.train or data.val or data.test
+    if source is None:
+        raise ConfigError("data.videos is not set; name a folder or a list of videos: --videos")
+    for line in remarks(data):
+        say(f"note: {line}")
+    paths = [Path(absolute(path)) for path in all_videos(data)]
+    root = Path(absolute(source if source.is_dir() else source.parent))
+    if trained is not None:
+        extractor = extractor_for(trained, EncoderChoice(), accelerator, say)
+    else:
+        if not data.encoder:
+            data = data.model_copy(update={"encoder": (_encoder_at_hand(say),)})
+        rate = data.rate or _rate_for(paths, say)
+        extractor = _configured_extractor(data, rate, accelerator, say)
+    given = data.features if trained is None else None
+    changes = _made_for(data, extractor, named(paths, root), source, given, accelerator, say)
+    if trained is None:
+        changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
+    return config.replace("data.videos", changes)
+
+
+def _configured_extractor(
+    data: RawVideos, rate: float, accelerator: Accelerator, say: Callable[[str], None]
+) -> Extractor:
     options = encoder_options(data.encoder_layer, data.encoder_pooling)
     if not data.encoder:
         raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
@@ -171,27 +265,66 @@ def with_features(
     for encoder in encoders:
         for note in encoder.notes:
             say(f"note: {note}")
-    extractor = Extractor(
+    return Extractor(
         encoders,
-        rate=data.rate or DEFAULT_RATE,
+        rate=rate,
         window_seconds=data.encoder_window_seconds,
         accelerator=accelerator,
     )
-    paths = videos_at(data.videos)
-    root = data.videos if data.videos.is_dir() else data.videos.parent
-    videos = named(paths, root)
-    given: Path | None = getattr(data, "features", None)
-    folder = given or kept_folder(data.videos, extractor)
+
+
+def _made_for(
+    data: RawVideos,
+    extractor: Extractor,
+    videos: Sequence[NamedVideo],
+    source: Path,
+    given: Path | None,
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Make features of videos that lie at `source`; the settings of `data` that follow."""
+    folder = given or kept_folder(source, extractor)
     done = make_features(extractor, videos, folder, accelerator, say=say)
     _refuse_many_bad(done, len(videos), data, say)
-    changes = {
+    return {
         "data.features": folder,
-        "data.encoder": [encoder.reference for encoder in encoders],
+        "data.encoder": [encoder.reference for encoder in extractor.encoders],
         "data.rate": extractor.rate,
-        **_model_dims(config, extractor.dim, say),
-        **_model_classes(config, say),
     }
-    return config.replace("data.videos", changes)
+
+
+def _encoder_at_hand(say: Callable[[str], None]) -> str:
+    """The encoder that is taken where none is named: one that needs no download.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    name = encoder_at_hand()
+    if name is None:
+        raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
+    say(f"no --encoder: taking {name} (`videozoo encoders` lists others)")
+    return name
+
+
+def _rate_for(paths: Sequence[Path], say: Callable[[str], None]) -> float:
+    """Vectors per second, so that most videos have enough of them."""
+    lengths = sorted(filter(None, map(_seconds, paths[:: max(1, len(paths) // _LOOKED_AT)])))
+    if not lengths:
+        return DEFAULT_RATE
+    typical = lengths[len(lengths) // 2]
+    rate = next((rate for rate in _RATES if rate * typical >= _ENOUGH_VECTORS), _RATES[-1])
+    if rate != DEFAULT_RATE:
+        say(f"note: videos of about {typical:.1f} s: data.rate is {rate:g} vectors per second")
+    return rate
+
+
+def _seconds(path: Path) -> float | None:
+    try:
+        with open_video(path) as video:
+            info = video.info
+            return video.num_frames / info.frames_per_second if info.frames_per_second else None
+    except DataError:
+        return None  # making its features tells what is wrong with it
 
 
 def videos_at(path: Path) -> list[Path]:
@@ -226,7 +359,7 @@ def _model_dims(config: RunConfig, dim: int, say: Callable[[str], None]) -> dict
     if isinstance(config.spec.task, MomentRetrieval):
         value = 3 * dim  # a window, what comes before, what comes after
     elif isinstance(config.spec.task, Tagging):
-        value = [{"name": STREAM, "dim": dim}]
+        value = _one_stream(config, dim)
     elif value_at(config, key) is None:
         return {}
     if value_at(config, key) != value:
@@ -234,9 +367,17 @@ def _model_dims(config: RunConfig, dim: int, say: Callable[[str], None]) -> dict
     return {key: value}
 
 
+def _one_stream(config: RunConfig, dim: int) -> list[dict[str, Any]]:
+    """The stream that a tagger reads; what else it says of its first stream stays."""
+    first: dict[str, Any] = value_at(config, feature_dim_key(config))[0]
+    return [first | {"name": STREAM, "dim": dim}]
+
+
 def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """The number of classes of a model that names segments: those of the annotations."""
     task, data = config.spec.task, config.data
+    if isinstance(data, FeatureData):
+        return _tagger_classes(config, data, say)
     if not isinstance(task, Localisation) or task.decides != "map" or data.annotations is None:
         return {}
     if data.class_names is not None:
@@ -250,6 +391,19 @@ def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, A
         return {}
     with_background = ", the background among them" if task.background else ""
     say(f"note: model.num_classes is {number}{with_background}: {few(names)}")
+    return {"model.num_classes": number}
+
+
+def _tagger_classes(
+    config: RunConfig, data: FeatureData, say: Callable[[str], None]
+) -> dict[str, Any]:
+    number = num_classes(data)
+    if config.model.num_classes == number:
+        return {}
+    if config.origin_of("model.num_classes").startswith("--"):
+        return {}
+    names = class_names(data)
+    say(f"note: model.num_classes is {number}" + (f": {few(names)}" if names else ""))
     return {"model.num_classes": number}
 
 

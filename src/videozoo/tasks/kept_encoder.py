@@ -17,8 +17,9 @@ from accelerate import Accelerator
 
 from videozoo.config import RunConfig
 from videozoo.data.features.records import SOURCE
-from videozoo.encoders import open_known
+from videozoo.encoders import LITE0, open_known
 from videozoo.encoders.base import Encoder
+from videozoo.encoders.efficientnet_lite import weights_file
 from videozoo.errors import DataError, RunError, VideozooError, WeightsError
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
@@ -54,6 +55,11 @@ def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder
     """
     options = options or {}
     return open_known(text, options) or open_clip_encoder(text, options)
+
+
+def encoder_at_hand() -> str | None:
+    """The recommended encoder that works here without a download; None if there is none."""
+    return LITE0 if weights_file() is not None else None
 
 
 def encoder_options(layer: Layer, pooling: str | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from videozoo.tasks.requests import (
     PredictRequest,
     TrainRequest,
 )
-from videozoo.types import Classification, MomentRetrieval, ProposalScoring
+from videozoo.types import Classification, MomentRetrieval, ProposalScoring, Tagging
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
@@ -56,6 +56,10 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
         is_known = request.resume and request.source.path is None
         config = stored_config(request) if is_known else request.source.load()
     flags = ("data.train",) if isinstance(config.spec.task, Classification) else ()
+    if isinstance(config.spec.task, Tagging) and request.data is not None:
+        from videozoo.tasks.encoding import with_own_videos
+
+        config, request = with_own_videos(config, request.data), replace(request, data=None)
     with paths_explained(config, with_data=flags):
         config = _encoded(config, request.device)
         return task_module(config.spec.task.name).train(config, request)
@@ -72,7 +76,7 @@ def evaluate(request: EvalRequest) -> None:
 
     loaded = config_for_weights(request.source, request.weights)
     with paths_explained(loaded.config, with_data=("data.test", "data.val", "data.train")):
-        loaded = replace(loaded, config=_encoded(loaded.config, request.device))
+        loaded, request = _encoded_to_test(loaded, request)
         task_module(loaded.config.spec.task.name).evaluate(loaded, request)
 
 
@@ -258,9 +262,20 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
     return results
 
 
-def _encoded(config: RunConfig, device: Device) -> RunConfig:
+def _encoded_to_test(loaded: Trained, request: EvalRequest) -> tuple[Trained, EvalRequest]:
+    """The same for an evaluation, which may be on other videos."""
+    config = loaded.config
+    if isinstance(config.spec.task, Tagging) and config.data.is_raw:
+        from videozoo.tasks.encoding import with_other_videos
+
+        config, request = with_other_videos(config, request.data), replace(request, data=None)
+    return replace(loaded, config=_encoded(config, request.device, loaded)), request
+
+
+def _encoded(config: RunConfig, device: Device, trained: Trained | None = None) -> RunConfig:
     """The configuration with the features of `data.videos`, which are made where they are not."""
-    if getattr(config.data, "videos", None) is None:
+    data = config.data
+    if getattr(data, "videos", None) is None and not getattr(data, "encoder", ()):
         return config
     from rich.console import Console
 
@@ -269,7 +284,8 @@ def _encoded(config: RunConfig, device: Device) -> RunConfig:
     from videozoo.tasks.encoding import with_features
 
     accelerator = make_accelerator(device=device)
-    return with_features(config, accelerator, speaker(Console(stderr=True), accelerator))
+    say = speaker(Console(stderr=True), accelerator)
+    return with_features(config, accelerator, say, trained=trained)
 
 
 def export(request: ExportRequest) -> Path:

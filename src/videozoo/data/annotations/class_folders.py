@@ -67,7 +67,7 @@ def read_folder(
     if not parts:
         by_class = _videos_by_class(folder)
         chosen = {
-            name: _drawn(folder / name, videos, name, part, val_share, split_seed)
+            name: drawn(folder / name, videos, name, part, val_share, split_seed)
             for name, videos in by_class.items()
         }
         found = [(folder, chosen)]
@@ -252,7 +252,7 @@ def _of_part(
         (
             base,
             {
-                name: _drawn(base / name, videos, name, wanted, val_share, split_seed)
+                name: drawn(base / name, videos, name, wanted, val_share, split_seed)
                 for name, videos in _videos_by_class(base).items()
             },
         )
@@ -272,7 +272,7 @@ def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _drawn(
+def drawn(
     base: Path,
     videos: Sequence[Path],
     name: str,
@@ -280,13 +280,19 @@ def _drawn(
     val_share: float,
     split_seed: int,
 ) -> list[Path]:
-    """Choose the videos of a class that belong to `part`."""
+    """Choose the videos of a class that belong to `part`: each is drawn by its own name.
+
+    Args:
+        base: Folder that the names are relative to.
+        videos: All videos of the class.
+        name: Name of the class, for the draw.
+        part: `train` or not; `all` takes every video.
+        val_share: Share of them that is not for training.
+        split_seed: Seed of the draw.
+    """
     if part == "all":
         return list(videos)
-    place = {
-        video: _uniform(f"{split_seed}:{name}/{video.relative_to(base).as_posix()}")
-        for video in videos
-    }
+    place = {video: _uniform(f"{split_seed}:{name}/{_below(video, base)}") for video in videos}
     val = {video for video in videos if place[video] < val_share}
     if len(videos) > 1 and 0 < val_share < 1:
         if not val:
@@ -296,6 +302,10 @@ def _drawn(
     elif len(videos) == 1 and val_share < 1:
         val = set()  # the only video of a class is for training
     return [video for video in videos if (video in val) == (part != "train")]
+
+
+def _below(video: Path, base: Path) -> str:
+    return (video.relative_to(base) if video.is_relative_to(base) else video).as_posix()
 
 
 def _uniform(text: str) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data.annotations.list_formats import has_more_columns, header_of
 from videozoo.data.text import json_of, lines_of, raise_all, text_of
-from videozoo.errors import DataError, brief
+from videozoo.errors import DataError, brief, counted
 
 
 def video_name(path: Path) -> str:
@@ -27,6 +29,10 @@ class VideoLabels:
     """Classes of videos, found by path or else by name."""
 
     path: Path
+    entries: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Classes of each video, as the file writes its name."""
+    class_names: list[str] | None = None
+    """Names of the classes by number, where the file gives names."""
     by_path: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     by_name: dict[str, set[tuple[int, ...]]] = field(
         default_factory=dict[str, set[tuple[int, ...]]]
@@ -54,8 +60,37 @@ class VideoLabels:
         """The highest label plus 1."""
         return 1 + max((label for labels in self.by_path.values() for label in labels), default=-1)
 
+    def of_all(self, videos: Sequence[Path]) -> tuple[list[tuple[int, ...] | None], list[str]]:
+        """Classes of all videos of a data set: what names one by its path names no other.
+
+        Returns:
+            Classes of each, None if the file does not name it; and the names of the file that are
+            none of these videos.
+
+        Raises:
+            DataError: See `of`.
+        """
+        names: dict[str, list[str]] = defaultdict(list)
+        for name in self.entries:
+            for base in (Path(), self.path.parent):
+                names[absolute(base / name)].append(name)
+        by_path = [names.get(absolute(video), []) for video in videos]
+        left = VideoLabels(self.path)
+        used = {name for found in by_path for name in found}
+        for name, own in self.entries.items():
+            if name not in used:
+                left.add(name, own)
+        known = {name for video in videos for name in (video_name(video), video.name)}
+        absent = [one for one in left.entries if not {Path(one).name, Path(one).stem} & known]
+        found = [
+            self.entries[listed[0]] if listed else left.of(video)
+            for video, listed in zip(videos, by_path, strict=True)
+        ]
+        return found, absent
+
     def add(self, video: str, labels: tuple[int, ...]) -> None:
         """Add the classes of one video."""
+        self.entries[video] = labels
         for base in (Path(), self.path.parent):
             self.by_path[absolute(base / video)] = labels
         # an identifier as in ActivityNet, with or without the ending of the file
@@ -63,7 +98,9 @@ class VideoLabels:
             self.by_name.setdefault(name, set()).add(labels)
 
 
-def read_labels(path: Path) -> VideoLabels:
+def read_labels(
+    path: Path, *, may_name: bool = False, class_names: Sequence[str] | None = None
+) -> VideoLabels:
     """Read the classes of videos, numbers from 0.
 
     A text file has one video per line, `PATH LABEL[,LABEL...]`, so lists of Kinetics can be used.
@@ -71,8 +108,14 @@ def read_labels(path: Path) -> VideoLabels:
     that start with # are left out. A JSON file holds one object, `{PATH: [LABEL, ...]}` or
     `{PATH: LABEL}`.
 
+    Args:
+        path: The file.
+        may_name: A JSON file may give names of classes in place of numbers.
+        class_names: The class of number i, for names; by default all names of the file, sorted.
+
     Raises:
-        DataError: The file is neither; up to ten bad lines are named.
+        DataError: The file is neither, or a name is not among `class_names`; up to ten bad lines
+            are named.
     """
     labels = VideoLabels(path)
     problems: list[str] = []
@@ -80,12 +123,30 @@ def read_labels(path: Path) -> VideoLabels:
         content = json_of(path, text_of(path))
         if not isinstance(content, dict) or not content:
             raise DataError(f"{path}: expected an object {{PATH: [LABEL, ...]}}")
-        for video, values in cast("dict[str, Any]", content).items():
-            many = cast("list[Any]", values if isinstance(values, list) else [values])
-            if all(type(one) is int and one >= 0 for one in many):
-                labels.add(video, tuple(many))
+        listed = {
+            video: cast("list[Any]", values if isinstance(values, list) else [values])
+            for video, values in cast("dict[str, Any]", content).items()
+        }
+        every = [one for many in listed.values() for one in many]
+        if may_name and every and all(isinstance(one, str) for one in every):
+            labels.class_names = list(class_names or sorted(set(every)))
+        numbers = {name: number for number, name in enumerate(labels.class_names or ())}
+        for video, many in listed.items():
+            own: list[Any] = [
+                numbers.get(one, one) if isinstance(one, str) else one for one in many
+            ]
+            if all(type(one) is int and one >= 0 for one in own):
+                labels.add(video, tuple(own))
+            elif labels.class_names is None:
+                problems.append(
+                    f"{path}: {video!r}: expected class numbers, got {brief(content[video])}"
+                )
             else:
-                problems.append(f"{path}: {video!r}: expected class numbers, got {brief(values)}")
+                unknown = next(one for one in own if isinstance(one, str))
+                problems.append(
+                    f"{path}: {video!r}: {brief(unknown)} is not among the "
+                    f"{counted(len(labels.class_names), 'class name')}"
+                )
     else:
         seen: dict[str, tuple[int, tuple[int, ...]]] = {}
         lines = [line for line in lines_of(path) if not line[1].startswith("#")]

@@ -376,6 +376,42 @@ class NpzFile:
         """Nothing stays open."""
 
 
+@dataclass(frozen=True)
+class LabelledFile:
+    """One video among the single files of a folder."""
+
+    file: str
+    """Its `.npz` file."""
+    name: str
+    """What it is called, in place of the name of the file."""
+    labels: tuple[int, ...]
+
+
+class LabelledFiles:
+    """Some files of a folder of `.npz` files, with names and labels that are given."""
+
+    loaded_bytes = 0
+
+    def __init__(self, folder: Path, videos: Sequence[LabelledFile]) -> None:
+        self.path = folder
+        self.extractor: Facts | None = read_extractor(folder)
+        self._videos = tuple(videos)
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def read(self, number: int) -> FeatureRecord:
+        """Return one video; DataError names its file."""
+        video = self._videos[number]
+        path = self.path / video.file
+        arrays = read_npz(path)
+        arrays.pop("labels", None)
+        return checked_record(str(path), video.name, arrays, list(video.labels))
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
 FORMATS: tuple[Format[_Start, Callable[[Path], RecordFile]], ...] = (
     Format(
         "pack",

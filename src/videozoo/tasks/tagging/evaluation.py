@@ -22,7 +22,9 @@ from videozoo.tasks.tagging.scoring import feature_shape, score_records
 
 def _evaluated(job: EvalJob) -> Evaluated:
     config = job.config
-    records = load_records(config.data, "test", strict=not job.skip_bad)
+    records = load_records(
+        config.data, "test", strict=not job.skip_bad, names=job.trained.class_names
+    )
     check_features(records.extractor, job.trained, job.say)
     check_labels(
         records,

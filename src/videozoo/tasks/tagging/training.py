@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
+from videozoo.data.labelled_videos import labelled_videos
 from videozoo.data.tags import (
     FeatureBatch,
     FeatureDataset,
@@ -13,6 +16,7 @@ from videozoo.data.tags import (
 from videozoo.engine.loop import Best
 from videozoo.errors import DataError
 from videozoo.ops.frames import multi_label_loss
+from videozoo.settings.tags import FeatureData
 from videozoo.tasks.common import configured_class_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
@@ -25,11 +29,11 @@ def _plan(job: TrainJob) -> TrainingPlan:
     config, accelerator, say = job.config, job.accelerator, job.say
     settings, data, shape = config.train, config.data, feature_shape(config)
     classes: int = config.model.num_classes
-    records = load_records(data, "train")
+    records = load_records(data, "train", strict=not data.is_raw)
     dataset = FeatureDataset(records, shape, data, seed=settings.seed, num_classes=classes)
     batches = job.loader(dataset)
     validates = job.request.valid_interval > 0 and has_records(data, "val")
-    held_out = load_records(data, "val") if validates else None
+    held_out = load_records(data, "val", strict=not data.is_raw) if validates else None
     names = configured_class_names(config)
     learnt = check_labels(
         records,
@@ -90,8 +94,17 @@ def _plan(job: TrainJob) -> TrainingPlan:
         features=records.extractor,
         prepare=prepare,
         item="record",
-        example=[data.train if held_out is None else data.val],
+        example=[_example(data, held_out is not None)],
     )
+
+
+def _example(data: FeatureData, has_held_out: bool) -> Path:
+    """Something to predict on."""
+    if not data.is_raw:
+        path = data.val if has_held_out else data.train
+        assert path is not None
+        return path
+    return labelled_videos(data, "val" if has_held_out else "train")[0].path
 
 
 train = Training(plan=_plan, learns_from="features: --set data.train=PATH")

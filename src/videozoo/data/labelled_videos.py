@@ -1,0 +1,271 @@
+"""Videos themselves, with their classes and parts, for models that read features of them.
+
+The `data:` section says where they are: `videos` (divided into parts here), or `train`, `val` and
+`test` with videos of their own. Their classes come from class folders, from lists, or from a file
+of labels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videozoo.data.annotations.class_folders import (
+    FolderPart,
+    drawn,
+    folder_class_names,
+    has_parts,
+    loose_videos,
+    part_of_name,
+    read_folder,
+)
+from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.list_labels import own_class_names
+from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
+from videozoo.data.annotations.videos import find_videos, is_list_name, read_list, videos_of
+from videozoo.data.frames.video import count_frames
+from videozoo.errors import DataError, counted, few
+from videozoo.settings.shared import Part
+from videozoo.settings.tags import FeatureData
+
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """A video and its classes."""
+
+    path: Path
+    name: str
+    """Its path below the folder, or as the list writes it."""
+    labels: tuple[int, ...]
+
+
+def labelled_videos(
+    data: FeatureData, part: Part, *, names: Sequence[str] | None = None
+) -> list[LabelledVideo]:
+    """The videos of one part, and their classes. Videos without any class are left out.
+
+    Args:
+        data: The section, which names videos themselves.
+        part: Which videos. `test` defaults to `val`.
+        names: What a trained model calls its classes, in order; by default `class_names(data)`.
+
+    Raises:
+        DataError: The part is not set, or its folder, list or labels cannot be used.
+    """
+    path, of_folder = _source(data, part)
+    if path is None:
+        also = " (nor data.val)" if part == "test" else ""
+        raise DataError(f"data.{part} is not set{also}; name a folder or a list of videos")
+    if data.labels is None and not is_list_name(path):
+        entries = read_folder(
+            path,
+            part=of_folder,
+            val_share=data.val_share,
+            split_seed=data.split_seed,
+            class_names=names or class_names(data),
+        )
+        return [LabelledVideo(one.path, one.name, _one(one.label)) for one in entries]
+    names = names or class_names(data)
+    videos = _labelled(data, path, data.labels, names)
+    return _of_part(data, path, videos, of_folder, part)
+
+
+def has_part(data: FeatureData, part: Part) -> bool:
+    """Whether the section says where the videos of this part are."""
+    return _source(data, part)[0] is not None
+
+
+def all_videos(data: FeatureData) -> list[Path]:
+    """Every video that the section names, in all its parts, each once.
+
+    Raises:
+        DataError: There are none.
+    """
+    sources = [data.videos, *(getattr(data, part) for part in _PARTS)]
+    found = [video for path in sources if path is not None for video in _videos_at(path)]
+    return list({absolute(video): video for video in found}.values())
+
+
+def class_names(data: FeatureData) -> list[str] | None:
+    """Names of the classes by number, or None where nothing tells them.
+
+    Raises:
+        DataError: What should tell them cannot be read.
+    """
+    if data.class_names is not None:
+        return read_class_names(data.class_names)
+    if data.labels is not None:
+        return _read_labels(data).class_names
+    path = next(filter(None, (data.train, data.videos, data.val, data.test)), None)
+    if path is None:
+        return None
+    if is_list_name(path):
+        return own_class_names(path, root=data.root)
+    return folder_class_names(path)
+
+
+def num_classes(data: FeatureData) -> int:
+    """How many classes the videos have: as many as have names, or the highest number plus 1.
+
+    Raises:
+        DataError: What should tell it cannot be read.
+    """
+    names = class_names(data)
+    if names is not None:
+        return len(names)
+    if data.labels is not None:
+        return _read_labels(data).num_classes
+    found = [video for part in _PARTS if has_part(data, part) for video in _all_of(data, part)]
+    return 1 + max((label for video in found for label in video.labels), default=0)
+
+
+def has_one_class_each(data: FeatureData) -> bool:
+    """Whether each video is of one class, as in class folders and lists, and not of any number."""
+    return data.labels is None
+
+
+def remarks(data: FeatureData) -> Iterator[str]:
+    """What is odd about the labels, a line each.
+
+    Raises:
+        DataError: The labels are of other videos altogether.
+    """
+    if data.labels is None:
+        source = data.train or data.videos
+        loose = loose_videos(source) if source is not None and source.is_dir() else []
+        if loose:
+            shown = few((path.name for path in loose), 1)
+            yield f"{source}: left out, for they lie beside the class folders: {shown}"
+        return
+    videos = all_videos(data)
+    labels = _read_labels(data)
+    found, absent = labels.of_all(videos)
+    without = [video for video, own in zip(videos, found, strict=True) if not own]
+    if len(without) == len(videos):
+        raise DataError(
+            f"{data.labels}: mentions none of the {counted(len(videos), 'video')}, such as "
+            f"{videos[0]}; it names {few(map(repr, labels.entries))}"
+        )
+    if absent:
+        yield (
+            f"{data.labels}: {len(absent)} of the {counted(len(labels.entries), 'video')} that it "
+            f"names are not there: {few(absent)}"
+        )
+    if without:
+        yield (
+            f"left out: {len(without)} of {counted(len(videos), 'video')} have no label in "
+            f"{data.labels}: {few(map(str, without))}"
+        )
+
+
+# --- inside ------------------------------------------------------------------------------------
+
+
+def _source(data: FeatureData, part: Part) -> tuple[Path | None, FolderPart]:
+    """Where the videos of a part are, and which part of that folder or list they are."""
+    own: Path | None = getattr(data, part)
+    if own is not None:
+        return own, part if _is_divided(own, data) else "all"
+    if part == "test" and data.val is not None:
+        return _source(data, "val")
+    if data.train is not None or data.videos is None:
+        return None, "all"
+    is_whole = part == "train" and data.val is not None and not _is_divided(data.videos, data)
+    return data.videos, "all" if is_whole else part
+
+
+def _is_divided(path: Path, data: FeatureData) -> bool:
+    if not path.is_dir():
+        return False
+    return has_parts(path) if data.labels is None else bool(_folder_parts(path))
+
+
+def _folder_parts(folder: Path) -> dict[str, FolderPart]:
+    """The folders that are parts, if all videos of a folder lie in such."""
+    parts: dict[str, FolderPart] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith((".", "__")):
+            part = part_of_name(path.name)
+            if part is None:
+                return {}
+            parts[path.name] = part
+    return parts if "train" in parts.values() and len(set(parts.values())) > 1 else {}
+
+
+def _videos_at(path: Path) -> list[Path]:
+    if is_list_name(path):
+        entries = read_list(path, root=None, labels="optional", count_frames=count_frames)
+        return [entry.path for entry in videos_of(entries)]
+    return [entry.path for entry in find_videos(path)]
+
+
+def _labelled(
+    data: FeatureData, path: Path, file: Path | None, names: Sequence[str] | None
+) -> list[LabelledVideo]:
+    """All videos at a path that have a label, in the file of labels or in the list itself."""
+    if file is None:
+        entries = read_list(path, root=data.root, class_names=names, count_frames=count_frames)
+        return [LabelledVideo(one.path, one.name, _one(one.label)) for one in videos_of(entries)]
+    labels = read_labels(file, may_name=True, class_names=names)
+    found: list[LabelledVideo] = []
+    videos = _videos_at(path)
+    for video, own in zip(videos, labels.of_all(videos)[0], strict=True):
+        if own:
+            is_below = path.is_dir() and video.is_relative_to(path)
+            name = video.relative_to(path).as_posix() if is_below else str(video)
+            found.append(LabelledVideo(video, name, tuple(sorted(set(own)))))
+    return found
+
+
+def _of_part(
+    data: FeatureData,
+    path: Path,
+    videos: Sequence[LabelledVideo],
+    of_folder: FolderPart,
+    part: Part,
+) -> list[LabelledVideo]:
+    """Those of one part: by their folder, or drawn."""
+    if of_folder == "all":
+        return list(videos)
+    parts = _folder_parts(path) if path.is_dir() else {}
+    if parts:
+        wanted: FolderPart = of_folder
+        if wanted not in parts.values():  # without a folder for it
+            wanted = "val" if wanted == "test" else wanted
+        if wanted not in parts.values():
+            there = ", ".join(parts)
+            raise DataError(f"{path}: holds {there} and no folder for the {part} part")
+        return [one for one in videos if parts[Path(one.name).parts[0]] == wanted]
+    groups: dict[str, list[LabelledVideo]] = defaultdict(list)
+    for one in videos:  # an equal share of each class, where each video has one
+        groups[str(one.labels[0]) if has_one_class_each(data) else ""].append(one)
+    base = path if path.is_dir() else path.parent
+    chosen: set[Path] = set()
+    for name, group in groups.items():
+        paths = [one.path for one in group]
+        chosen |= set(drawn(base, paths, name, of_folder, data.val_share, data.split_seed))
+    found = [one for one in videos if one.path in chosen]
+    if not found:
+        raise DataError(
+            f"{path}: no video for the {part} part; add videos or change data.val_share; training "
+            "can run without validation (--valid-interval 0)"
+        )
+    return found
+
+
+def _read_labels(data: FeatureData) -> VideoLabels:
+    assert data.labels is not None
+    return read_labels(data.labels, may_name=True)
+
+
+def _all_of(data: FeatureData, part: Part) -> list[LabelledVideo]:
+    path, _ = _source(data, part)
+    return [] if path is None else _labelled(data, path, None, None)
+
+
+def _one(label: int | None) -> tuple[int, ...]:
+    return () if label is None else (label,)

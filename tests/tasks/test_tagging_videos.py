@@ -1,0 +1,209 @@
+"""Taggers that learn from videos themselves: class folders, lists, files of labels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from videozoo import cli
+from videozoo.config import from_layers
+from videozoo.data.labelled_videos import labelled_videos
+from videozoo.data.synthetic.clips import write_video
+from videozoo.settings.tags import FeatureData
+from videozoo.tasks import extractor as extractor_module
+from videozoo.tasks.loading import save_trained
+
+Capture = pytest.CaptureFixture[str]
+COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of one colour each: CLASS/NUMBER.mp4, so that the names of files collide."""
+    folder, rng = tmp_path_factory.mktemp("made"), np.random.RandomState(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir()
+        for number in range(4):
+            noise = rng.randint(-40, 40, (4, 32, 32, 3))
+            frames = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            write_video(folder / name / f"{number}.mp4", frames, frames_per_second=4)
+    return folder
+
+
+@pytest.fixture
+def clips(made: Path) -> Path:
+    return Path(shutil.copytree(made, "clips"))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = {"name": "tsn", "num_classes": 3, "depth": 18, "width": 0.125, "num_segments": 1}
+    data = {"short_side": 32, "crop_size": 32}
+    config = from_layers([("", {"model": model, "data": data})])
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("encoder") / "tsn.safetensors"
+    save_trained(path, config.spec.build(config.model), config, None, {})
+    return path
+
+
+def run(*words: str | Path) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def tagger(**data: Any) -> Path:
+    model = {"embedding_size": 8, "lstm_size": 8, "hidden_sizes": [8, 8], "dropout": 0.0}
+    sections = {
+        "model": {"name": "attention_lstm", **model},
+        "data": {"num_workers": 0, "train": "old.list", **data},
+        "train": {"epochs": 2, "batch_size": 4, "optimizer": "adam", "learning_rate": 0.01},
+    }
+    Path("tagger.yaml").write_text(yaml.safe_dump(sections))
+    return Path("tagger.yaml")
+
+
+def train(*words: str | Path, **data: Any) -> int:
+    return run("train", "--config", tagger(**data), "--save-dir", "run", *words)
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    opened: list[str] = []
+    real = extractor_module.open_video
+
+    def noted(path: Path) -> Any:
+        opened.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr(extractor_module, "open_video", noted)
+    return opened
+
+
+def test_a_tagger_learns_from_class_folders_and_answers_on_videos(
+    clips: Path, encoder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    opened = decoded(monkeypatch)
+    assert train("--data", clips, "--encoder", encoder, "--epochs", "20") == 0
+    said = capsys.readouterr().err
+    assert "model.num_classes is 3: blue, green, red" in said
+    assert "9 records to learn from, 3 to check with" in said
+    assert len(opened) == 12
+    opened.clear()
+
+    assert run("eval", "--weights", "run") == 0
+    facts = json.loads(Path("run/eval/eval.json").read_text())
+    assert facts["videos"] == 3
+    assert [row["class"] for row in facts["classes"]] == ["blue", "green", "red"]
+    assert run("train", "--resume", "run", "--epochs", "21") == 0
+    assert opened == []
+
+    unseen = Path(shutil.copytree(clips / "red", "other/red")).parent
+    assert run("eval", "--weights", "run", "--data", unseen, "--save-dir", "on-other") == 0
+    facts = json.loads(Path("on-other/eval.json").read_text())
+    assert (facts["videos"], facts["metrics"]["hit_at_one"]) == (4, 1.0)
+    assert run("predict", "--weights", "run", unseen / "red/0.mp4") == 0
+    found = json.loads(Path("run/predict/0/predictions.json").read_text())["predictions"]
+    assert found[0]["top"][0]["class"] == "red"
+
+
+def test_videos_with_any_number_of_labels_are_learnt_from(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    names = [f"{colour}/{number}.mp4" for colour in COLOURS for number in range(4)]
+    lines = [f"{name} {place % 3},{3 + place % 2}" for place, name in enumerate(names)]
+    Path("clips/labels.txt").write_text("\n".join([*lines[1:], "gone.mp4 1"]))
+
+    assert train("--videos", clips, "--labels", "clips/labels.txt", "--encoder", encoder) == 0
+
+    said = capsys.readouterr().err
+    assert "1 of the 12 videos that it names are not there: gone.mp4" in said
+    assert "left out: 1 of 12 videos have no label in clips/labels.txt: clips/blue/0.mp4" in said
+    assert "model.num_classes is 5" in said
+    assert run("eval", "--weights", "run") == 0
+
+
+def test_names_of_labels_and_lists_of_videos(clips: Path, encoder: Path):
+    labels = {f"{c}/{n}.mp4": [c, "odd" if n % 2 else "even"] for c in COLOURS for n in range(4)}
+    Path("clips/labels.json").write_text(json.dumps(labels))
+    assert train("--videos", clips, "--labels", "clips/labels.json", "--encoder", encoder) == 0
+    names = json.loads(Path("run/start.json").read_text())["class_names"]
+    assert names == ["blue", "even", "green", "odd", "red"]
+
+    for part, numbers in {"train": (0, 1), "val": (2,)}.items():
+        lines = [f"clips/{c}/{n}.mp4 {c}" for c in COLOURS for n in numbers]
+        Path(f"{part}.list").write_text("\n".join(lines))
+    config = tagger(encoder=str(encoder), train="train.list", val="val.list")
+    assert run("train", "--config", config, "--save-dir", "lists") == 0
+    assert run("eval", "--weights", "lists") == 0
+    assert json.loads(Path("lists/eval/eval.json").read_text())["videos"] == 3
+    assert run("train", "--config", config, "--data", "train.list", "--save-dir", "one") == 0
+    assert run("eval", "--weights", "one", "--data", "val.list") == 0
+    assert json.loads(Path("one/eval/eval.json").read_text())["videos"] == 3
+
+
+def test_parts_are_by_their_folders_or_drawn_by_their_names(clips: Path):
+    Path("labels.json").write_text(json.dumps({f"{n}.mp4": n for n in range(4)}))
+    data = FeatureData(videos=clips, labels=Path("labels.json"), val_share=0.4)
+    drawn = {part: labelled_videos(data, part) for part in ("train", "val", "test")}
+    assert drawn["test"] == drawn["val"]
+    names = {part: {video.name for video in found} for part, found in drawn.items()}
+    assert len(names["train"] | names["val"]) == 12
+    assert names["train"]
+    assert names["val"]
+    assert not names["train"] & names["val"]
+
+    for number, part in enumerate(("train", "val", "test")):
+        shutil.copytree(clips / "red", f"parts/{part}/deep{number}")
+    divided = FeatureData(videos=Path("parts"), labels=Path("labels.json"))
+    for number, part in enumerate(("train", "val", "test")):
+        found = labelled_videos(divided, part)
+        assert found[0].name == f"{part}/deep{number}/0.mp4"
+        assert [video.labels for video in found] == [(0,), (1,), (2,), (3,)]
+
+
+def test_classes_that_the_model_does_not_know_are_refused(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    assert train("--data", clips, "--encoder", encoder) == 0
+    Path("other").mkdir()
+    shutil.copytree(clips / "red", "other/reds")
+    assert run("eval", "--weights", "run", "--data", "other") == 1
+    assert "class folder 'reds' is not among the 3 class names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--videos", "clips", "--annotations", "x.json"], "name their classes: --labels"),
+        (["--videos", "clips", "--labels", "none.txt"], "mentions none of the 12 videos"),
+        (["--videos", "clips/red"], "no class folders"),
+        (["--data", "gone"], "gone: no such file or folder"),
+        (["--data", "features"], "--set data.train=features"),
+        (["--data", "clips", "--set", "model.num_classes=4"], "model.num_classes is 4"),
+        (["--set", "data.labels=none.txt"], "labels: is for videos themselves"),
+    ],
+)
+def test_mistakes_are_told(
+    words: list[str], said: str, clips: Path, encoder: Path, capsys: Capture
+):
+    Path("none.txt").write_text("other.mp4 1\n")
+    Path("features").mkdir()
+    np.savez("features/a.npz", rgb=np.zeros((2, 4), np.float32))
+    more = [] if words[0] == "--set" else ["--encoder", encoder]
+    assert train(*words, *more) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not Path("run").exists()
