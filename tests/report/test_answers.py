@@ -447,6 +447,11 @@ def test_results_find_their_files_by_name(film: Path):
     models = answers_of({"TSM": [other], "TSN": [result]}, videos={"x": film})
     assert [each.title for each in models] == ["TSM", "TSN"]
     assert models[0].videos[0].path == film
+    listed = VideoLabels(video=film.stem, labels=(Label("run", 0.9, 0),))
+    both = answers_of({"TSM": [result], "NeXtVLAD": [listed]}, videos=[film])
+    assert [len(each.rows) for each in by_video(both)] == [2]  # one video
+    with pytest.raises(UsageError, match="have one name"):
+        answers_of([result], videos=["x/a.mp4", "y/a.mp4"])
     with pytest.raises(UsageError, match="there are none"):
         answers_of([])
     with pytest.raises(UsageError, match=r"a dict, expected what \.predict returned"):

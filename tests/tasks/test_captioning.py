@@ -151,11 +151,14 @@ def test_events_are_described_with_pictures_of_attention(
     run, data = trained
     words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path), "--explain"]
 
-    assert cli.main([*words, data["val"]]) == 0
+    assert cli.main([*words, data["val"], "--page", "--subtitles", "--csv"]) == 0
 
     found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     truth = json.loads(Path(data["val"]).read_text())
     assert len(found) == 16
+    assert found[0]["sentence"] in (tmp_path / "page.html").read_text()
+    assert found[0]["sentence"] in (tmp_path / f"{found[0]['video']}.srt").read_text()
+    assert found[0]["sentence"] in (tmp_path / "predictions.csv").read_text()
     assert found[0]["sentence"] == truth["v_00"]["sentences"][0].lower().rstrip(".")
     assert all(len(row["top"]) == 2 for row in found)
     with Image.open(tmp_path / found[0]["explained"]) as picture:

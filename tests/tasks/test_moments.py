@@ -110,10 +110,16 @@ def test_sentences_are_looked_for_in_every_video(
     words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path), "--explain"]
 
     sentences = ["--sentence", "a man runs", "--sentences", str(tmp_path / "asked.txt")]
-    assert cli.main([*words, *sentences, "--top-k", "3", data["features"]]) == 0
+    shown = ["--page", "--subtitles", "--csv"]
+    assert cli.main([*words, *sentences, "--top-k", "3", data["features"], *shown]) == 0
 
     found = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     assert len(found) == 16 * 3
+    best = min(row["top"][0]["start"] for row in found if row["sentence"] == "a man runs")
+    assert f'data-start="{best:.3f}"' in (tmp_path / "page.html").read_text()
+    assert "a man runs" in (tmp_path / f"{found[0]['video']}.vtt").read_text()
+    rows = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert len(rows) == 1 + sum(len(row["top"]) for row in found)
     assert [row["sentence"] for row in found[:3]] == ["a man runs", "the dog sleeps", "a cat jumps"]
     for row in found:
         assert 1 <= len(row["top"]) <= 3

@@ -115,9 +115,11 @@ def test_a_model_learns_evaluates_and_predicts(model: str, records: Path, tmp_pa
     assert facts["metrics"]["gap"] > 0.85  # frequencies alone give about 0.4
     shard = records / "test" / "test0.tfrecord"
     words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path / "p"), "--top-k", "3"]
-    assert cli.main([*words, "--explain", str(shard)]) == 0
+    assert cli.main([*words, "--explain", "--page", "--csv", str(shard)]) == 0
     found = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
     assert len(found) == 20
+    assert found[0]["top"][0]["class"] in (tmp_path / "p" / "page.html").read_text()
+    assert len((tmp_path / "p" / "predictions.csv").read_text().splitlines()) == 1 + 20 * 3
     for row in found:
         with Image.open(tmp_path / "p" / row["explained"]) as picture:
             assert picture.height > 150

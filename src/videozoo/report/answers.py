@@ -283,26 +283,32 @@ Results = Sequence[Result] | Mapping[str, Sequence[Result]]
 """Results of one model, or title of the model -> its results."""
 
 
+Videos = Mapping[str, str | Path] | Sequence[str | Path]
+"""Files of videos: by the name of the video in the results, or a list, whose names are those of the
+files without ending."""
+
+
 def answers_of(
     results: Results,
     *,
-    videos: Mapping[str, str | Path] | None = None,
+    videos: Videos | None = None,
     measured: Callable[[Path], float | None] | None = None,
 ) -> list[ModelAnswers]:
     """Results as `.predict` returns them, with the files that they are about.
 
     Args:
         results: Of one model, or by title of the model.
-        videos: Name of the video, as in the result -> its file. Where it is not named, the name
-            itself is taken as a path if there is such a file.
+        videos: Their files. Where a video is not among them, its name is taken as a path if there
+            is such a file.
         measured: Tells the length of a file in seconds; by default `video_seconds`.
 
     Raises:
-        UsageError: There is no result, or something else among them.
+        UsageError: There is no result, or something else among them; or two files of a list have
+            one name.
     """
     by_title = results if isinstance(results, Mapping) else {"": results}
     length_of = measured or video_seconds
-    files = {name: Path(path) for name, path in (videos or {}).items()}
+    files = _files(videos or {})
     lengths: dict[Path, float | None] = {}
     models: list[ModelAnswers] = []
     for title, each in by_title.items():
@@ -324,6 +330,19 @@ def answers_of(
     if not any(model.videos for model in models):
         raise UsageError("results: there are none; pass what .predict returned")
     return models
+
+
+def _files(videos: Videos) -> dict[str, Path]:
+    if isinstance(videos, Mapping):
+        return {name: Path(path) for name, path in videos.items()}
+    files: dict[str, Path] = {}
+    for path in map(Path, [videos] if isinstance(videos, str) else videos):
+        if files.setdefault(path.stem, path) != path:
+            raise UsageError(
+                f"videos: {files[path.stem]} and {path} have one name; pass a dict from the name "
+                "of each video in the results to its file"
+            )
+    return files
 
 
 def video_seconds(path: Path) -> float | None:

@@ -15,7 +15,7 @@ from videozoo.errors import UsageError, WeightsError
 from videozoo.models import list_models, model_name, task_family
 from videozoo.report import answer_table, subtitles
 from videozoo.report.answer_page import write_answer_page
-from videozoo.report.answers import Results, answers_of, by_video, rows_of
+from videozoo.report.answers import Results, Videos, answers_of, by_video, rows_of
 from videozoo.tasks import run
 from videozoo.tasks.answers import file_names
 from videozoo.tasks.building import build, outline
@@ -350,7 +350,7 @@ def write_page(
     results: Results,
     path: str | Path,
     *,
-    videos: Mapping[str, str | Path] | None = None,
+    videos: Videos | None = None,
     embed_frames: bool = False,
     title: str = "Answers",
 ) -> Path:
@@ -359,8 +359,9 @@ def write_page(
     Args:
         results: What `.predict` returned; of several models a dict, title of the model -> results.
         path: The file to write.
-        videos: Name of the video in the results -> its file. A name that is itself the path of a
-            file need not be there. Videos without a file are shown without pictures.
+        videos: The files of the videos: a list, or a dict from the name of the video in the results
+            to its file. A video whose name is itself the path of a file need not be there. Videos
+            without a file are shown without pictures.
         embed_frames: Put small pictures into the page, in place of links to the videos.
         title: Heading of the page.
 
@@ -379,9 +380,7 @@ def write_page(
     )
 
 
-def write_csv(
-    results: Results, path: str | Path, *, videos: Mapping[str, str | Path] | None = None
-) -> Path:
+def write_csv(results: Results, path: str | Path, *, videos: Videos | None = None) -> Path:
     """Write results as a table with the columns video, model, start_seconds, end_seconds, name,
     score, rank; one row per answer, the same for all tasks.
 
@@ -401,7 +400,7 @@ def write_csv(
 
 
 def write_subtitles(
-    results: Results, folder: str | Path, *, videos: Mapping[str, str | Path] | None = None
+    results: Results, folder: str | Path, *, videos: Videos | None = None
 ) -> list[Path]:
     """Write captions, named segments and moments as subtitles, `NAME.vtt` and `NAME.srt`.
 
