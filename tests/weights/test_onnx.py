@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,11 @@ def made_up(operation: str, raw: bool) -> Callable[[Any], None]:
         kind = onnx.TensorProto.INT64
         shape = (10**9).to_bytes(8, "little") if raw else [10**9]
         made.graph.initializer.append(onnx.helper.make_tensor("n", kind, [1], shape, raw=raw))
-        inputs = {"Expand": ["w", "n"], "Range": ["zero", "n", "one"]}.get(operation, ["n"])
+        inputs = {
+            "Expand": ["w", "n"],
+            "Range": ["zero", "n", "one"],
+            "Resize": ["w", "", "", "n"],
+        }.get(operation, ["n"])
         made.graph.node.insert(0, onnx.helper.make_node(operation, inputs, ["unused"]))
 
     return change
@@ -103,6 +108,16 @@ def made_up_from_numbers(made: Any) -> None:
     made.graph.node.insert(
         0, onnx.helper.make_node("Constant", [], ["n"], value_ints=[10**5, 10**5])
     )
+
+
+def resized(scales: list[float], *, raw: bool) -> Callable[[Any], None]:
+    def change(made: Any) -> None:
+        content = struct.pack("<4f", *scales) if raw else scales
+        kind = onnx.TensorProto.FLOAT
+        made.graph.initializer.append(onnx.helper.make_tensor("n", kind, [4], content, raw=raw))
+        made.graph.node.insert(0, onnx.helper.make_node("Resize", ["w", "", "n"], ["unused"]))
+
+    return change
 
 
 def padded(made: Any) -> None:
@@ -156,6 +171,9 @@ HOSTILE: dict[str, tuple[Callable[[Any], None], str]] = {
     "padding": (padded, "padding by 100,000 elements"),
     "padding as an attribute": (padded_by_attribute, "padding by 100,000 elements"),
     "a shape of numbers of a constant": (made_up_from_numbers, "10,000,000,000 elements"),
+    "a resize": (resized([1.0, 1.0, 1e6, 1e6], raw=True), "made 1e.12 times as large"),
+    "a resize as numbers": (resized([2.0, 2.0, 1e6, 1.0], raw=False), "made 4e.06 times as large"),
+    "a resize to sizes": (made_up("Resize", raw=True), "1,000,000,000 elements"),
     "tiles": (operation("Tile"), "the operation Tile"),
     "a loop": (operation("Loop"), "the operation Loop"),
     "an operation of a runtime": (operation("EPContext", "com.microsoft"), "com.microsoft.EPC"),

@@ -9,6 +9,7 @@ Source: protobuf's encoding, and onnx.proto.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
@@ -24,19 +25,25 @@ OPERATIONS = frozenset(
         *("Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not"),
         *("Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2"),
         *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
-        *("ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid"),
+        *("ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "Round", "Shape", "Sigmoid"),
         *("Sign", "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze"),
         *("Sub", "Sum", "Tanh", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where"),
     )
 )
 """Allowed operations of ONNX: they compute, and hold no graphs."""
-_MAKERS = ("ConstantOfShape", "Expand", "Range")  # they make arrays as large as their inputs say
+_MAKERS = (
+    "ConstantOfShape",
+    "Expand",
+    "Range",
+    "Resize",
+)  # they make arrays as large as their inputs say
 _MOST_MADE = 2**24  # elements, if the file itself holds the sizes
 _MOST_PADDING = 2**12  # elements on one side
+_MOST_SCALE = 2**10  # of all sizes together
 _MOST_VALUES = 16
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Type of a tensor to the size of its elements."""
-_INT32, _INT64 = 6, 7
+_FLOAT, _INT32, _INT64 = 1, 6, 7
 
 
 class RefusedError(Exception):
@@ -48,6 +55,8 @@ class _Tensor:
     name: str
     values: tuple[int, ...] = ()
     """Values of a short tensor of integers."""
+    scales: tuple[float, ...] = ()
+    """Values of a short tensor of floats."""
 
 
 @dataclass
@@ -58,6 +67,8 @@ class _Node:
     outputs: list[str] = field(default_factory=list[str])
     values: tuple[int, ...] = ()
     """Values of a constant, or whole numbers among the attributes."""
+    scales: tuple[float, ...] = ()
+    """Floats of a constant."""
 
 
 def check_model(file: IO[bytes], size: int) -> None:
@@ -77,13 +88,14 @@ def check_model(file: IO[bytes], size: int) -> None:
 
 def _check_graph(file: IO[bytes], end: int) -> None:
     values: dict[str, tuple[int, ...]] = {}
+    scales: dict[str, tuple[float, ...]] = {}
     nodes: list[_Node] = []
     for number, below in fields(file, end):
         if number == 1:
             nodes.append(_node(file, below))
         elif number == 5:
             tensor = _tensor(file, below)
-            values[tensor.name] = tensor.values
+            values[tensor.name], scales[tensor.name] = tensor.values, tensor.scales
         elif number == 15:
             raise RefusedError("sparse tensors")
     for node in nodes:
@@ -91,10 +103,15 @@ def _check_graph(file: IO[bytes], end: int) -> None:
             raise RefusedError(f"the operation {f'{node.domain}.{node.operation}'.strip('.')[:80]}")
         if node.operation == "Constant":
             values |= dict.fromkeys(node.outputs, node.values)
+            scales |= dict.fromkeys(node.outputs, node.scales)
     for node in nodes:
         told = [values.get(name, ()) for name in node.inputs if node.operation in _MAKERS]
         if any(abs(math.prod(numbers)) > _MOST_MADE for numbers in told):
             raise RefusedError(f"an array of {max(map(math.prod, told)):,} elements to be made up")
+        if node.operation == "Resize":
+            scale = max((abs(math.prod(scales.get(name, ()))) for name in node.inputs), default=1)
+            if not scale <= _MOST_SCALE:
+                raise RefusedError(f"an array made {scale:g} times as large")
         if node.operation == "Pad":
             pads = [*node.values, *(values.get(node.inputs[1], ()) if node.inputs[1:] else ())]
             if pads and max(map(abs, pads)) > _MOST_PADDING:
@@ -115,7 +132,8 @@ def _node(file: IO[bytes], end: int) -> _Node:
         elif number == 5:
             for part, inner in fields(file, below):
                 if part == 5:
-                    node.values = _tensor(file, inner).values
+                    constant = _tensor(file, inner)
+                    node.values, node.scales = constant.values, constant.scales
                 elif part in (3, 8) and len(node.values) < _MOST_VALUES:
                     node.values += tuple(_numbers(file, inner)[:_MOST_VALUES])
                 elif part in (6, 10, 11, 22, 23):
@@ -127,6 +145,7 @@ def _tensor(file: IO[bytes], end: int) -> _Tensor:
     name, kind, raw, stored = "", 0, None, 0
     dims: list[int] = []
     numbers: list[int] = []
+    floats = b""
     for number, below in fields(file, end):
         length = below - file.tell()
         if number == 1:
@@ -138,10 +157,13 @@ def _tensor(file: IO[bytes], end: int) -> _Tensor:
         elif number == 9:
             raw = length
             if length <= 8 * _MOST_VALUES:
-                numbers = _whole_numbers(file.read(length), kind)
+                floats = file.read(length)
+                numbers = _whole_numbers(floats, kind)
         elif number in (4, 5, 7, 10, 11):
             stored += length
-            if number in (5, 7) and length <= 10 * _MOST_VALUES:
+            if number == 4 and len(floats) + length <= 4 * _MOST_VALUES:
+                floats += file.read(length)
+            elif number in (5, 7) and length <= 10 * _MOST_VALUES:
                 numbers += _numbers(file, below)
         elif number == 13 or (number == 14 and _numbers(file, below) != [0]):
             raise RefusedError(f"weights that lie in another file ({name or 'a tensor'})")
@@ -152,7 +174,16 @@ def _tensor(file: IO[bytes], end: int) -> _Tensor:
     if not known:
         there = stored if raw is None else raw
         raise RefusedError(f"a tensor of {count:,} elements of which {there:,} bytes are stored")
-    return _Tensor(name, tuple(numbers) if kind in (_INT32, _INT64) else ())
+    return _Tensor(
+        name,
+        tuple(numbers) if kind in (_INT32, _INT64) else (),
+        _floats(floats) if kind == _FLOAT else (),
+    )
+
+
+def _floats(raw: bytes) -> tuple[float, ...]:
+    count = min(len(raw) // 4, _MOST_VALUES)
+    return struct.unpack(f"<{count}f", raw[: 4 * count])
 
 
 def _whole_numbers(raw: bytes, kind: int) -> list[int]:
