@@ -14,7 +14,6 @@ from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segment_results import (
     read_class_scores,
     read_results,
-    write_class_scores,
     write_results,
 )
 from videozoo.data.annotations.segments import (
@@ -612,11 +611,15 @@ scores = st.dictionaries(
 
 @settings(max_examples=20)
 @given(scores)
-def test_class_scores_come_back(
+def test_class_scores_of_activitynet(
     tmp_path_factory: pytest.TempPathFactory, given: dict[str, dict[str, float]]
 ):
     path = tmp_path_factory.mktemp("scores") / "s.json"
-    write_class_scores(path, given)
+    results = {
+        video: [{"label": label, "score": score} for label, score in row.items()]
+        for video, row in given.items()
+    }
+    path.write_text(json.dumps({"version": "VERSION 1.3", "results": results}))
 
     assert read_class_scores(path) == given
 

@@ -22,7 +22,6 @@ from videozoo.data.captions import (
     input_events,
     load_events,
     read_vocabulary,
-    write_vocabulary,
 )
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
@@ -162,8 +161,8 @@ def test_words_of_a_vocabulary_are_known_and_the_others_counted(texts: list[str]
     assert ("not in the vocabulary" in found.note) == (found.unknown > 0)
 
 
-def test_a_vocabulary_is_read_as_it_was_written(tmp_path: Path):
-    write_vocabulary(tmp_path / "dict.txt", WORDS)
+def test_a_vocabulary_has_one_word_per_line(tmp_path: Path):
+    (tmp_path / "dict.txt").write_text("".join(f"{word}\n" for word in WORDS.words))
     (tmp_path / "2019.txt").write_text("<s> -1\n<e> -1\n<unk> -1\na 9\nman 7\nruns 5\n")
 
     assert read_vocabulary(tmp_path / "dict.txt").words == WORDS.words

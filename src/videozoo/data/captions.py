@@ -25,7 +25,6 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, counted, few
-from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.shared import Part
 
@@ -111,19 +110,6 @@ def build_vocabulary(sentences: Iterable[TimedSentence], *, min_count: int) -> V
     kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
     special = [START, END, UNKNOWN]
     return Vocabulary([*special, *(word for _, word in kept if word not in special)])
-
-
-def write_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
-    """Write one word per line, for `read_vocabulary`.
-
-    Raises:
-        DataError: The file cannot be written.
-    """
-    try:
-        with written_aside(path) as aside:
-            aside.write_text("".join(f"{word}\n" for word in vocabulary.words), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

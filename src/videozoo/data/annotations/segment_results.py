@@ -88,24 +88,6 @@ def _detection(where: str, one: Any) -> Detection:
     return Detection(ends[0], ends[1], score, None if label is None else str(label))
 
 
-def write_class_scores(path: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Write the scores of the classes of each video, for ActivityNet's classification task.
-
-    Args:
-        path: The JSON file.
-        scores: From video to class to score; a `v_` before the name of a video is left out.
-    """
-    results = {
-        name.removeprefix("v_"): [
-            {"label": label, "score": float(score)}
-            for label, score in sorted(row.items(), key=lambda pair: -pair[1])
-        ]
-        for name, row in scores.items()
-    }
-    facts = {"results": results, "external_data": {"used": False, "details": ""}}
-    _write_json(path, {"version": "VERSION 1.3", **facts})
-
-
 def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
     """Read the scores of the classes of each video, to combine proposals with classes.
 
