@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from videozoo.encoders import open_known
 from videozoo.encoders.onnx import OnnxDescription, open_onnx_encoder
 from videozoo.errors import UsageError, WeightsError
 from videozoo.weights.exported import ENCODER_KEY
@@ -278,6 +279,17 @@ def test_files_that_are_none_are_told(tmp_path: Path):
     (tmp_path / "b.onnx").write_text("<html>")
     with pytest.raises(WeightsError, match=r"b\.onnx: not a whole ONNX file"):
         open_onnx_encoder(str(tmp_path / "b.onnx"))
+
+
+def test_it_is_found_by_its_name(tmp_path: Path):
+    path = described(write_graph(tmp_path / "a.onnx", "NCHW"), layout="NCHW")
+
+    encoder = open_known(str(path), {})
+
+    assert encoder is not None
+    assert encoder.reference == str(path)
+    with pytest.raises(UsageError, match="ONNX encoders take no pooling"):
+        open_known(str(path), {"pooling": "mean"})
 
 
 def test_its_precision_is_its_own(tmp_path: Path):

@@ -38,6 +38,8 @@ _PURPOSES = {
     "report": "charts in report.html",
     "tensorboard": "train --tensorboard",
     "export": "ONNX files: export, and predict with them",
+    "lite0": "the built-in encoder efficientnet_lite0",
+    "encoders": "encoders of Hugging Face",
     "dev": "tests and checks of videozoo itself",
 }
 _TESTED_TORCH = (2, 13)
