@@ -107,7 +107,7 @@ def answer_page(
         f"{_text(counted(len(models), 'model'))}: {_text(', '.join(models))}.</p>",
         *([_index(videos), *_ranked(videos, colours)] if len(videos) > 1 else []),
         *(page.section(video, number) for number, video in enumerate(videos)),
-        f"<footer>{_text(f'{made} · ' if made else '')}videozoo {__version__}</footer>",
+        f"<footer>{f'{_text(made)} · ' if made else ''}videozoo {__version__}</footer>",
     ]
     body = "\n".join(part for part in parts if part)
     style, more, script = map(_resource, ("page.css", "answer_page.css", "answer_page.js"))
@@ -436,7 +436,7 @@ def _span(row: Row, length: float, best: float, is_told: bool) -> str:
     style = (
         f"left:{_percent(start, length)};width:{_percent(end - start, length)};--s:{strength:.3f}"
     )
-    thin = " thin" if end - start < 0.02 * length else ""
+    thin = " thin" if end - start < 0.06 * length and row.kind != "caption" else ""
     data = ""
     if row.unit == "seconds":
         data = f' data-start="{start:.3f}" data-end="{end:.3f}" data-seek="{start:.3f}"'
