@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,31 @@ def test_evaluation_tries_the_score_on_its_data(
     assert facts["presence"]["absent"] == 24
     assert facts["presence"]["balanced_accuracy"] > 0.85
     assert "is it in the video at all" in " ".join(capsys.readouterr().out.split())
+
+
+def test_videos_may_be_in_several_places(
+    run: Path, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["predict", "--weights", str(run), "--save-dir", str(tmp_path / "out")]
+    words += ["--sentence", SENTENCES[0], str(world.unseen)]
+    finder = videozoo.load(run, task="moments")
+
+    assert cli.main([*words, str(world.pack)]) == 0
+
+    facts = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(facts["predictions"]) == 32
+    (alone,) = finder.rank(str(world.unseen), SENTENCES[0])
+    (both,) = finder.rank([str(world.unseen), str(world.pack)], SENTENCES[0])
+    assert {each.video for each in both.moments} == set(world.kinds)
+    assert set(alone.moments) <= set(both.moments)
+    other = tmp_path / "other"
+    with PackWriter(other, extractor={"model": "tsn", "rate": 2}) as pack:
+        pack.write(FeatureRecord("x", {"rgb": np.ones((12, DIM), np.float32)}, None))
+    assert cli.main([*words, str(other)]) == 1
+    assert "features of two kinds" in capsys.readouterr().err
+    shutil.copytree(world.unseen, tmp_path / "copy")
+    assert cli.main([*words, str(tmp_path / "copy")]) == 1
+    assert "is there twice" in capsys.readouterr().err
 
 
 def test_ranking_needs_a_sentence(run: Path, world: World):

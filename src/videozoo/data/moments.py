@@ -32,7 +32,7 @@ from videozoo.data.annotations.sentence_vectors import (
 from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.features.records import Facts, RecordSet
+from videozoo.data.features.records import Facts, RecordSet, fingerprint
 from videozoo.data.loader import Batch, Missing, VideoDataset
 from videozoo.data.text import as_text
 from videozoo.errors import ConfigError, DataError, MisfitError, counted, few
@@ -263,6 +263,79 @@ class SlidingWindows:
         if video not in self._vectors:
             self._vectors[video] = len(self._features.read(video, feature_dim=self._dim))
         return self._vectors[video]
+
+
+class JoinedWindows:
+    """Windows of the videos of several sources, such as files of features in several places."""
+
+    def __init__(self, sources: Sequence[WindowSource]) -> None:
+        """Join them.
+
+        Args:
+            sources: At least one.
+
+        Raises:
+            DataError: A video is in two of them, or they differ in what made them, in their rate or
+                in the unit of their times.
+        """
+        first = sources[0]
+        self.path, self.rate = first.path, first.rate
+        self.unit: Unit = first.unit
+        self.extractor: Facts | None = first.extractor
+        self.notes = tuple(dict.fromkeys(note for source in sources for note in source.notes))
+        self._of: dict[str, WindowSource] = {}
+        for source in sources:
+            _refuse_other(first, source)
+            for video in source:
+                if video in self._of:
+                    raise DataError(
+                        f"{video!r} is there twice: {self._of[video].path} and {source.path}; name "
+                        "each video once"
+                    )
+                self._of[video] = source
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._of
+
+    def windows(self, video: str) -> Table:
+        """See `WindowSource`."""
+        return self._of[video].windows(video)
+
+    def length(self, video: str) -> float | None:
+        """See `WindowSource`."""
+        return self._of[video].length(video)
+
+    def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
+        """See `WindowSource`."""
+        return self._of[video].visual(video, windows)
+
+    def check_times(self, found: TimedSentences) -> tuple[str, ...]:
+        """See `WindowSource`."""
+        notes: list[str] = []
+        for source in dict.fromkeys(self._of.values()):
+            own = tuple(one for one in found.sentences if one.video in source)
+            notes += source.check_times(replace(found, sentences=own)) if own else ()
+        return tuple(notes)
+
+
+def _refuse_other(one: WindowSource, other: WindowSource) -> None:
+    for what, ours, theirs in (
+        ("times", one.unit, other.unit),
+        ("a rate", one.rate, other.rate),
+        ("a fingerprint", _fingerprint(one), _fingerprint(other)),
+    ):
+        if ours != theirs:
+            raise DataError(
+                f"{one.path} has {what} of {ours}, {other.path} of {theirs}: features of two "
+                "kinds; make them alike, or search them one after the other"
+            )
+
+
+def _fingerprint(source: WindowSource) -> str | None:
+    return None if source.extractor is None else fingerprint(source.extractor)
 
 
 def sliding_windows(vectors: int, rate: float, settings: WindowSettings) -> Table:

@@ -13,6 +13,7 @@ from rich.console import Group
 
 from videozoo.config import RunConfig
 from videozoo.data.moments import (
+    JoinedWindows,
     MomentSet,
     WindowSource,
     ask,
@@ -116,10 +117,10 @@ def moments_of(
     paths = [Path(text) for text in inputs]
     if not paths and config.predict.inputs is not None and not sentences:
         paths = [config.predict.inputs]
-    if len(paths) > 1:
+    if len(paths) > 1 and not sentences:
         raise UsageError(
-            f"{counted(len(paths), 'input')}; name one file of sentences, or with --sentence one "
-            "file or folder of features"
+            f"{counted(len(paths), 'input')}; name one file of sentences, or videos or features "
+            "with --sentence TEXT"
         )
     for path in paths:
         if not path.exists():
@@ -129,7 +130,11 @@ def moments_of(
         if not paths:
             source = _default_windows(config)
         else:
-            source = open_windows(paths[0], data, visual_dim=visual_dim, clips=in_clips)
+            opened = [
+                open_windows(path, data, visual_dim=visual_dim, clips=in_clips)
+                for path in dict.fromkeys(paths)
+            ]
+            source = opened[0] if len(opened) == 1 else JoinedWindows(opened)
         return ask(
             sentences,
             source,
