@@ -334,3 +334,18 @@ def test_python_answers_on_paths_and_open_videos(
         predictor.predict(bad)
     with pytest.warns(UserWarning, match=r"bad\.mp4"):
         assert predictor.predict(bad, path, strict=False) == [by_path]
+
+
+def test_windows_of_videos_are_learnt_from_and_answered_on(
+    world: World, weights: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run", "--rate=4", "--set=data.window_seconds=4") == 0
+    assert "windows of 4 s, one every 2 s" in capsys.readouterr().err
+    video = world.split("test")[0]
+
+    assert run("predict", "--weights", "run", "--save-dir", "out", video.path) == 0
+
+    (row,) = json.loads(Path("out/predictions.json").read_text())["predictions"]
+    assert row["duration_seconds"] == pytest.approx(video.duration_seconds, abs=0.2)
+    ends = [each["end_seconds"] for each in row["segments"]]
+    assert 4 < max(ends) <= row["duration_seconds"]  # seconds of the video, not of a window

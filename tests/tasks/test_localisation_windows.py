@@ -308,4 +308,4 @@ def test_windows_find_what_steps_of_a_whole_video_are_too_long_for(tmp_path: Pat
         assert cli.main(line) == 0  # 240 steps of the first stage each
         found[name] = evaluated(folder / "run", folder / "e")["metrics"]["ar@100"]
 
-    assert found["windows"] > found["whole"] + 0.2
+    assert found["windows"] > found["whole"] + 0.4
