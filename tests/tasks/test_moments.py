@@ -319,7 +319,7 @@ def test_a_query_without_a_moment_is_looked_for_and_qvhighlights_is_learnt_from(
     (tmp_path / "val.jsonl").write_text("\n".join(map(json.dumps, rows)))
     capsys.readouterr()
     assert cli.main(["eval", *save, "--set", f"data.test={tmp_path / 'val.jsonl'}"]) == 0
-    assert "2 sentences happen more than once" in capsys.readouterr().err
+    assert "2 sentences with several moments" in capsys.readouterr().err
     assert json.loads((tmp_path / "eval.json").read_text())["sentences"] == 4
 
 
