@@ -436,7 +436,10 @@ def _apart(parts: Mapping[str, Any], name: str) -> Iterator[Mistake]:
             yield Mistake(
                 f"{section}.{'crop_size' if views.crop_size else 'short_side'}", str(error)
             )
-        if views.num_segments and "num_segments" not in type(parts["model"]).model_fields:
+        model = parts["model"]
+        # of an exported file the keys of the model are what was exported, not fields
+        known = {*type(model).model_fields, *(model.model_extra or {})}
+        if views.num_segments and "num_segments" not in known:
             yield Mistake(f"{section}.num_segments", f"has no effect on {name}; leave it out")
 
 
