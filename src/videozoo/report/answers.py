@@ -326,10 +326,21 @@ def answers_of(
                 lengths[path] = length_of(path)
             length = None if path is None else lengths[path]
             found.append(VideoAnswer(result=result, path=path, duration_seconds=length))
-        models.append(ModelAnswers(title=title or "model", videos=found))
+        models.append(ModelAnswers(title=title or _title_of(found), videos=found))
     if not any(model.videos for model in models):
         raise UsageError("results: there are none; pass what .predict returned")
     return models
+
+
+def _title_of(answers: Sequence[VideoAnswer]) -> str:
+    """What stands for a model whose title is not known."""
+    titles: dict[type[Result], str] = {
+        VideoSegments: "segments",
+        VideoCaptions: "captions",
+        VideoMoments: "moments",
+    }
+    kinds = {titles.get(type(each.result), "classes") for each in answers}
+    return kinds.pop() if len(kinds) == 1 else "answers"
 
 
 def _files(videos: Videos) -> dict[str, Path]:

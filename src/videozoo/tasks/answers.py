@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,10 +86,9 @@ def with_paths(answers: Sequence[VideoAnswer], videos: Mapping[str, Path]) -> li
             their answers are left without a video.
     """
     names = [Path(features).stem for features in videos]
+    often = Counter(names)
     known = {
-        name: video
-        for name, video in zip(names, videos.values(), strict=True)
-        if names.count(name) == 1
+        name: video for name, video in zip(names, videos.values(), strict=True) if often[name] == 1
     }
     return [
         each if each.path is not None else replace(each, path=known.get(each.result.video))
