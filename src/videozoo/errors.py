@@ -45,10 +45,12 @@ def counted(count: int, noun: str) -> str:
 
     >>> counted(1, "video"), counted(1200, "video"), counted(0, "class"), counted(2, "entry")
     ('1 video', '1,200 videos', '0 classes', '2 entries')
+    >>> counted(2, "batch"), counted(2, "epoch")
+    ('2 batches', '2 epochs')
     """
     if count == 1:
         return f"1 {noun}"
-    if noun.endswith(("s", "x", "ch", "sh")):
+    if noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch"):
         return f"{count:,} {noun}es"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return f"{count:,} {noun[:-1]}ies"
