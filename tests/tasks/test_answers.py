@@ -149,7 +149,11 @@ def test_several_models_share_a_page(run: Path, videos: list[Path], tmp_path: Pa
     assert f"written: {out / 'page.html'}" in said
 
 
-def test_answers_about_features_find_the_videos_of_the_features():
+def test_answers_about_features_find_the_videos_of_the_features(videos: list[Path]):
+    of_folder = VideoSegments(video="a b", duration_seconds=None, segments=())
+    (named,) = with_paths([VideoAnswer(result=of_folder)], {}, videos[0].parent)
+    assert named.path == videos[0]
+
     result = VideoSegments(video="a", duration_seconds=None, segments=())
     made = {"cache/x/a.npz": Path("x/a.mp4"), "cache/x/b.npz": Path("x/b.mp4")}
 

@@ -189,7 +189,8 @@ def _labels_flags(command: argparse.ArgumentParser) -> None:
         "--videos",
         type=Path,
         metavar="DIR",
-        help="for --labels RUN: the videos, if they are not where their features were made",
+        help="the videos of features: for --page and --annotate, and for --labels RUN if they are "
+        "not where their features were made",
     )
 
 
@@ -374,6 +375,7 @@ def run_predict(parsed: argparse.Namespace) -> None:
                 sentences=sentences,
                 weights=one,
                 save_dir=folder,
+                videos={},  # --videos is a setting
             )
             for one, folder in zip(weights, folders, strict=True)
         ]

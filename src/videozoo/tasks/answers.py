@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videozoo.commands import flag
+from videozoo.data.annotations.videos import find_videos
 from videozoo.data.frames.video import open_video
 from videozoo.errors import DataError, RunError, UsageError, counted
 from videozoo.report.annotate import Answer, Timed, annotate_video, picture_names
@@ -77,19 +78,23 @@ def write_answers(
     return written
 
 
-def with_paths(answers: Sequence[VideoAnswer], videos: Mapping[str, Path]) -> list[VideoAnswer]:
+def with_paths(
+    answers: Sequence[VideoAnswer], videos: Mapping[str, Path], folder: Path | None = None
+) -> list[VideoAnswer]:
     """Answers with the videos that their features were made of.
 
     Args:
         answers: About features, whose names are those of their files.
-        videos: Files of features to the videos they were made of. Where two files have one name,
-            their answers are left without a video.
+        videos: Files of features to the videos they were made of.
+        folder: Where the other videos are, if the user says so.
+
+    Where two files have one name, their answers are left without a video.
     """
-    names = [Path(features).stem for features in videos]
-    often = Counter(names)
-    known = {
-        name: video for name, video in zip(names, videos.values(), strict=True) if often[name] == 1
-    }
+    inside = [] if folder is None else [entry.path for entry in find_videos(folder)]
+    pairs = [(Path(features).stem, video) for features, video in videos.items()]
+    pairs += [(path.stem, path) for path in inside]
+    often = Counter(name for name, _ in pairs)
+    known = {name: video for name, video in pairs if often[name] == 1}
     return [
         each if each.path is not None else replace(each, path=known.get(each.result.video))
         for each in answers

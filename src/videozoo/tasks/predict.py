@@ -84,9 +84,11 @@ class Prediction(Generic[R]):
         Raises:
             VideozooError: The inputs, the weights or the machine do not fit.
         """
-        if request.annotate and not self.can_annotate and not request.videos:
+        config = self.configured(trained)
+        is_seen = self.can_annotate or request.videos or _folder_of_videos(config)
+        if request.annotate and not is_seen:
             raise UsageError("--annotate needs a model that sees the videos themselves")
-        job = Job.open(trained, request, self.configured(trained), console)
+        job = Job.open(trained, request, config, console)
         found = self.run(job)
         folder, say = job.folder, job.say
         files: list[Path] = []
@@ -100,7 +102,7 @@ class Prediction(Generic[R]):
                 pictures = found.draw(folder.path)
         shortfall = found.shortfall
         if job.is_main and (request.shows_answers or request.annotate or request.gather):
-            videos = with_paths(found.answers(), request.videos)
+            videos = with_paths(found.answers(), request.videos, _folder_of_videos(job.config))
             answers = ModelAnswers(title=trained.config.spec.title, videos=videos)
             if request.gather is not None:
                 request.gather(answers, folder.path)
@@ -123,6 +125,11 @@ class Prediction(Generic[R]):
             say(f"written: {', '.join(map(str, [written, *files]))}")
         job.close(shortfall)
         return found.results
+
+
+def _folder_of_videos(config: RunConfig) -> Path | None:
+    """The folder of --videos; None if it was not named, or the model has no such setting."""
+    return getattr(config.predict, "videos", None)
 
 
 def picture_per_row(
