@@ -189,8 +189,7 @@ def _labels_flags(command: argparse.ArgumentParser) -> None:
         "--videos",
         type=Path,
         metavar="DIR",
-        help="the videos of features: for --page and --annotate, and for --labels RUN if they are "
-        "not where their features were made",
+        help="the videos that features were made of, if they are needed and are elsewhere now",
     )
 
 
