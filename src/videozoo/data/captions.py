@@ -276,12 +276,7 @@ def input_events(
             raise DataError(f"{path}: no such file or folder")
     listed = [path for path in paths if _holds_events(path)]
     if not listed:
-        if len(paths) != 1:
-            raise DataError(
-                f"{counted(len(paths), 'file')} of features; name one, a folder of them, or files "
-                "of events"
-            )
-        features = FeatureFiles(paths[0], streams=data.streams)
+        features = FeatureFiles(paths, streams=data.streams)
         rate = features.rate(data.rate, RATE_2019)
         events: list[TimedSentence] = []
         damaged: list[str] = []

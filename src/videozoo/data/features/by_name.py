@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -125,15 +125,17 @@ class _Found:
 class FeatureFiles:
     """Features of videos by name; names match with or without a `v_` in front."""
 
-    def __init__(self, path: Path | RecordSet, *, streams: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: Path | Sequence[Path] | RecordSet, *, streams: tuple[str, ...] = ()
+    ) -> None:
         """Find the videos that have features.
 
         Args:
-            path: One of `LAYOUTS`, or records that are open already. The layouts are: a folder with
-                one file per video (.csv, .npy, .npz, .h5, .pkl, or pickles of the 2019 library
-                without an ending); one subfolder of such files per stream, such as `rgb` and `flow`
-                of C-TCN; a feature pack or a folder of packs; one HDF5 file of many videos; the
-                file of one video.
+            path: One of `LAYOUTS`, several of them, or records that are open already. The layouts
+                are: a folder with one file per video (.csv, .npy, .npz, .h5, .pkl, or pickles of
+                the 2019 library without an ending); one subfolder of such files per stream, such as
+                `rgb` and `flow` of C-TCN; a feature pack or a folder of packs; one HDF5 file of
+                many videos; the file of one video.
             streams: Arrays of a video, or subfolders, to concatenate in this order, cut to the
                 shortest. By default the only one, or `rgb` and `flow`.
 
@@ -143,7 +145,9 @@ class FeatureFiles:
         if isinstance(path, RecordSet):
             held, path = _records(path), path.files[0].path
         else:
-            held = _held_at(_Place(path, streams or _PAIR))
+            paths = [path] if isinstance(path, Path) else path
+            held = _together([(one, _held_at(_Place(one, streams or _PAIR))) for one in paths])
+            path = paths[0]
         self.path = path
         self._streams = streams
         self._sources: dict[str, _Source] = {}
@@ -389,6 +393,33 @@ class _Place:
     def holds_streams(self) -> bool:
         is_empty = self.path.is_dir() and not self.files
         return is_empty and all((self.path / name).is_dir() for name in self.streams)
+
+
+def _together(parts: Sequence[tuple[Path, _Found]]) -> _Found:
+    """What was found at several paths, as one.
+
+    Raises:
+        DataError: The features come from different extractors.
+    """
+    (first, held), *others = parts
+    if not others:
+        return held
+    sources = list(held.sources)
+    for path, other in others:
+        if (held.extractor is None) != (other.extractor is None) or (
+            held.extractor is not None
+            and other.extractor is not None
+            and fingerprint(held.extractor) != fingerprint(other.extractor)
+        ):
+            raise DataError(
+                f"features of different origin are mixed: those in {first} and those in {path} "
+                "were not made by one encoder in one way; use them apart, or make them again"
+            )
+        sources += other.sources
+        held.durations.update(other.durations)
+        held.lengths.update(other.lengths)
+        held.videos.update(other.videos)
+    return replace(held, sources=sources)
 
 
 def _held_at(place: _Place) -> _Found:

@@ -15,7 +15,7 @@ from torch import Tensor
 from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
 from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.errors import DataError, UsageError, counted, few
+from videozoo.errors import DataError, few
 from videozoo.results import VideoCaptions
 from videozoo.tasks.captioning.prediction import captions_of, events_of
 from videozoo.tasks.captioning.scoring import (
@@ -134,9 +134,7 @@ class Captioner(Predictor):
 
     def _opened(self, *paths: str) -> _Files:
         """The features of a path, and the names of its videos in order."""
-        if len(paths) != 1:
-            raise UsageError(f"{counted(len(paths), 'path')}; with events name one file or folder")
-        files = FeatureFiles(Path(paths[0]), streams=self.config.data.streams)
+        files = FeatureFiles([Path(path) for path in paths], streams=self.config.data.streams)
         return files, list(files)
 
     def _in_memory(self, group: Sequence[Any], first: int) -> _Files:
