@@ -28,6 +28,7 @@ from videozoo.tasks.loading import save_trained
 
 Capture = pytest.CaptureFixture[str]
 DIM = 64
+ENDS = ("start", "end")
 
 
 @pytest.fixture(autouse=True)
@@ -349,3 +350,45 @@ def test_windows_of_videos_are_learnt_from_and_answered_on(
     assert row["duration_seconds"] == pytest.approx(video.duration_seconds, abs=0.2)
     ends = [each["end_seconds"] for each in row["segments"]]
     assert 4 < max(ends) <= row["duration_seconds"]  # seconds of the video, not of a window
+
+
+def test_events_to_describe_come_from_a_localiser_or_a_file(
+    world: World, weights: Path, capsys: Capture
+):
+    sizes = {"embedding_size": 8, "gru_size": 8, "decoder_size": 8, "word_size": 8}
+    sections = {
+        "model": {"name": "ets", **sizes},
+        "data": {"num_workers": 0, "min_word_count": 1},
+        "train": {"epochs": 1, "batch_size": 4},
+        "predict": {"max_length": 4},
+    }
+    Path("ets.yaml").write_text(yaml.safe_dump(sections))
+    sentences = world.folder / "captions_train.json"
+    words = ["--videos", world.videos[0].path.parent, "--annotations", sentences]
+    assert (
+        run("train", "--config", "ets.yaml", *words, "--encoder", weights, "--save-dir", "e") == 0
+    )
+    assert train(bmn(), world, weights, "run") == 0
+    one, two = (video.path for video in world.videos[:2])
+
+    def described(*more: str | Path) -> list[tuple[Any, ...]]:
+        assert run("predict", "--weights", "e", one, two, *more, "--save-dir", "out") == 0
+        rows = json.loads(Path("out/predictions.json").read_text())["predictions"]
+        return [(row["video"], *(round(row[f"{end}_seconds"], 2) for end in ENDS)) for row in rows]
+
+    assert [start for _, start, _ in described()] == [0, 0]  # whole videos
+    assert "described as one event" in capsys.readouterr().err
+    found = described("--events", "run")
+    assert {name for name, *_ in found} == {one.stem, two.stem}
+    assert all(end - start >= 0.5 for _, start, end in found)
+    assert run("predict", "--weights", "run", one, two, "--save-dir", "found") == 0
+    assert described("--events", "found/results.json") == found
+    truth = [
+        (video.name, round(event.start_seconds, 2), round(event.end_seconds, 2))
+        for video in world.videos[:2]
+        for event in video.events
+    ]
+    assert sorted(described("--events", sentences)) == sorted(truth)
+    assert run("predict", "--weights", "e", one, "--events", weights) == 2
+    assert "finds no segments" in capsys.readouterr().err
+    assert run("predict", "--weights", "run", one, "--events", "run") == 2

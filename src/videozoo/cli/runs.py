@@ -170,6 +170,13 @@ def add(commands: Any) -> None:
         help="what to look for in the videos, for models that find moments (repeatable)",
     )
     predict.add_argument(
+        "--events",
+        metavar="FILE|RUN",
+        help="what to describe in the videos, for models that write captions: a file of events, "
+        "segments that `predict` wrote, or a run that finds segments (default: each video as a "
+        "whole)",
+    )
+    predict.add_argument(
         "--sentences", type=Path, metavar="FILE", help="the same from a file, one per line"
     )
     _labels_flags(predict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
@@ -141,6 +141,10 @@ class PredictRequest(RunRequest):
     """Also write a picture per video of where the model looked."""
     sentences: tuple[str, ...] = ()
     """Sentences to search for; only for models that find moments."""
+    events: str | None = None
+    """For models that describe events: a file of events, or a localiser that finds them."""
+    spans: Mapping[str, Sequence[tuple[float, float]]] | None = None
+    """Those events in seconds, by name of the video."""
     page: bool = False
     """Also write `page.html`: the videos and what is said of them, on one axis of time."""
     embed_frames: bool = False

@@ -8,15 +8,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import IncompleteError, RunError, UsageError
+from videozoo.errors import IncompleteError, RunError, UsageError, few
 from videozoo.tasks.requests import (
+    ConfigSource,
     Device,
     EvalRequest,
     ExportRequest,
     PredictRequest,
     TrainRequest,
 )
-from videozoo.types import Classification, MomentRetrieval, ProposalScoring, Tagging
+from videozoo.types import (
+    Captioning,
+    Classification,
+    Localisation,
+    MomentRetrieval,
+    ProposalScoring,
+    Tagging,
+)
 
 if TYPE_CHECKING:
     from videozoo.config import RunConfig
@@ -114,10 +122,12 @@ def predict_with(requests: Sequence[PredictRequest]) -> list[Any]:
         _suited(trained, request, several=several)
         for trained, request in zip(loaded, requests, strict=True)
     ]
-    for option in ("sentences", "explain"):
+    for option in ("sentences", "explain", "events"):
         is_asked = any(getattr(each, option) for each in requests)
         if is_asked and not any(getattr(each, option) for each in jobs):
-            raise UsageError(f"--{option.rstrip('s')}: none of the models can use it")
+            raise UsageError(
+                f"--{option.replace('sentences', 'sentence')}: none of the models can use it"
+            )
     together = _Together(requests) if several else None
     for trained, request in zip(loaded, jobs, strict=True):
         if together is not None:
@@ -222,6 +232,10 @@ def _suited(trained: Trained, request: PredictRequest, *, several: bool) -> Pred
                 "nothing of `explains`); leave it out"
             )
         request = replace(request, explain=False)
+    if request.events is not None and not isinstance(spec.task, Captioning):
+        if not several:
+            raise UsageError(f"--events is for models that write captions; {spec.title} does not")
+        request = replace(request, events=None)
     if request.encoders and isinstance(spec.task, Classification):
         if not several:
             raise UsageError(f"--encoder: {spec.title} looks at videos itself; leave it out")
@@ -256,10 +270,48 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
     for line in made.failed:
         say(f"failed: {line}")
     request = replace(request, inputs=made.inputs, videos=made.videos)
+    if request.events is not None:
+        request = replace(request, spans=_spans(trained, request))
+    elif made.videos and isinstance(trained.config.spec.task, Captioning):
+        say("note: each video is described as one event; to name events: --events FILE|RUN")
     results = task_module(trained.config.spec.task.name).predict(trained, request)
     total = len(made.videos) + len(made.failed)
     conclude(accelerator, request, made.failed, say, total=total)
     return results
+
+
+def _spans(captioner: Trained, request: PredictRequest) -> dict[str, list[tuple[float, float]]]:
+    """The events to describe, by name of the video."""
+    from videozoo.tasks.events import events_found, events_in_file
+    from videozoo.tasks.kept_encoder import DEFAULT_RATE
+    from videozoo.tasks.loading import config_for_weights
+
+    assert request.events is not None
+    least_seconds = 1 / ((captioner.features or {}).get("rate") or DEFAULT_RATE)  # one vector
+    others = [path for path in request.inputs if path not in request.videos]
+    if others or not request.videos:
+        raise UsageError(
+            f"--events is for videos; {few(others) or 'nothing'} is not one. Files of events can "
+            "be named as inputs themselves"
+        )
+    names = {path: Path(path).stem for path in request.videos}
+    path = Path(request.events)
+    if path.is_file() and path.suffix != ".safetensors":
+        return events_in_file(path, list(names.values()), least_seconds=least_seconds)
+    trained = config_for_weights(ConfigSource(), request.events)
+    task = trained.config.spec.task
+    if not isinstance(task, Localisation):
+        raise UsageError(
+            f"--events {request.events}: {trained.config.spec.title} finds no segments; expected a "
+            "file of events, or a run of BMN, BSN or C-TCN"
+        )
+    localiser = task_module(task.name).load(trained, device=request.device)
+    found = {
+        names[features]: localiser.predict(str(video), strict=False)
+        for features, video in request.videos.items()
+    }
+    best = {name: results[0] for name, results in found.items() if results}
+    return events_found(best, least_seconds=least_seconds)
 
 
 def _encoded_to_test(loaded: Trained, request: EvalRequest) -> tuple[Trained, EvalRequest]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionEvents, input_events
-from videozoo.errors import DataError
+from videozoo.data.features.by_name import FeatureFiles
+from videozoo.errors import DataError, few
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import caption_table
@@ -20,6 +21,7 @@ from videozoo.tasks.captioning.scoring import (
     caption_model,
     check_events,
     describe,
+    events_in,
     results_file,
     shortfall,
     trained_vocabulary,
@@ -31,7 +33,7 @@ from videozoo.tasks.predict import Predicted, Prediction, PredictJob, picture_pe
 def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
     config, request = job.config, job.request
     vocabulary = trained_vocabulary(job.trained)
-    events = events_of(request.inputs, config, strict=request.strict)
+    events = _events(job)
     check_events(events, job)
     described = describe(
         job.model(caption_model),
@@ -64,6 +66,20 @@ def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
 
 
 predict = Prediction(run=_predicted, configured=with_words)
+
+
+def _events(job: PredictJob) -> CaptionEvents:
+    config, request = job.config, job.request
+    if request.spans is None:
+        return events_of(request.inputs, config, strict=request.strict)
+    files = FeatureFiles([Path(path) for path in request.inputs], streams=config.data.streams)
+    names = [name for name in files if request.spans.get(name)]
+    without = [name for name in files if name not in names]
+    if without:
+        job.note([f"{request.events}: no events in {few(without)}"])
+    if not names:
+        raise DataError(f"{request.events}: no events in {few(without)}; nothing to describe")
+    return events_in(config, files, names, request.spans)
 
 
 def events_of(inputs: Sequence[str], config: RunConfig, *, strict: bool = True) -> CaptionEvents:

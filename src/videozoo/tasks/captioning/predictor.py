@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
-from videozoo.data.captions import RATE_2019, CaptionEvents, with_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError, few
 from videozoo.results import VideoCaptions
@@ -21,6 +18,7 @@ from videozoo.tasks.captioning.prediction import captions_of, events_of
 from videozoo.tasks.captioning.scoring import (
     caption_model,
     describe,
+    events_in,
     shortfall,
     trained_vocabulary,
     with_words,
@@ -102,7 +100,7 @@ class Captioner(Predictor):
             else:
                 config = without_workers(config)
                 files = opened(*group) if are_paths(group) else self._in_memory(group, place)
-                asked = self._asked(files, spans)
+                asked = events_in(config, *files, spans)
             described = describe(
                 self._network,
                 config,
@@ -144,19 +142,6 @@ class Captioner(Predictor):
         records = as_records(group, streams=streams, first=first, extractor=extractor)
         return FeatureFiles(records, streams=streams), names_of(records)
 
-    def _asked(self, named: _Files, spans: Mapping[str, _Spans] | None) -> CaptionEvents:
-        """The events to describe; without spans, whole videos."""
-        files, names = named
-        data, dim = self.config.data, self.config.model.feature_dim
-        rate = files.rate(data.rate, RATE_2019)
-        listed: list[TimedSentence] = []
-        for name in names:
-            length = len(files.read(name, feature_dim=dim)) / rate
-            own = [(0.0, length)] if spans is None else spans[name]
-            listed += [_event(name, span, number) for number, span in enumerate(own)]
-        sentences = TimedSentences(files.path, tuple(listed), {})
-        return with_features(sentences, files, data, feature_dim=dim)
-
 
 def _spans_of(events: Events, names: Sequence[str]) -> dict[str, _Spans]:
     """The events of each video.
@@ -196,22 +181,6 @@ def _pairs(value: Any, name: str) -> _Spans:
             "array (E, 2), or a dict of these by name of the video"
         )
     return [(float(start), float(end)) for start, end in array]
-
-
-def _event(video: str, span: tuple[float, float], number: int) -> TimedSentence:
-    start, end = span
-    if not 0 <= start < end < math.inf:
-        raise DataError(
-            f"{video}: event {number} from {start:g} to {end:g} s; expected (start, end) in "
-            "seconds, the end after the start"
-        )
-    return TimedSentence(
-        video=video,
-        start_seconds=start,
-        end_seconds=end,
-        sentence="",
-        where=f"event {number}",
-    )
 
 
 def load(trained: Trained, *, device: Device = "auto") -> Captioner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.sentences import TimedSentence, read_timed_sentences
+from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
 from videozoo.data.captions import (
+    RATE_2019,
     CaptionBatch,
     CaptionDataset,
     CaptionEvents,
     Vocabulary,
     build_vocabulary,
     read_vocabulary,
+    with_features,
 )
+from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.loader import EvalLoader
 from videozoo.errors import ConfigError, DataError, counted
 from videozoo.ops.beam_search import Hypothesis
@@ -296,3 +300,47 @@ def caption_model(
         return ExportedCaptioner(path, second_file(path, about.step_sha256), device, index)
 
     return cast(CaptionModel, load_model(trained, config, accelerator, exported, **options))
+
+
+def events_in(
+    config: RunConfig,
+    files: FeatureFiles,
+    names: Sequence[str],
+    spans: Mapping[str, Sequence[tuple[float, float]]] | None,
+) -> CaptionEvents:
+    """The events to describe in some videos.
+
+    Args:
+        config: The configuration of the run.
+        files: Features of the videos.
+        names: Names of the videos, in order.
+        spans: Start and end of the events of each video, in seconds; None: videos as a whole.
+
+    Raises:
+        DataError: An event does not fit its video, or features cannot be read.
+    """
+    data, dim = config.data, config.model.feature_dim
+    rate = files.rate(data.rate, RATE_2019)
+    listed: list[TimedSentence] = []
+    for name in names:
+        length = len(files.read(name, feature_dim=dim)) / rate
+        own = [(0.0, length)] if spans is None else spans[name]
+        listed += [_event(name, span, number) for number, span in enumerate(own)]
+    sentences = TimedSentences(files.path, tuple(listed), {})
+    return with_features(sentences, files, data, feature_dim=dim)
+
+
+def _event(video: str, span: tuple[float, float], number: int) -> TimedSentence:
+    start, end = span
+    if not 0 <= start < end < math.inf:
+        raise DataError(
+            f"{video}: event {number} from {start:g} to {end:g} s; expected (start, end) in "
+            "seconds, the end after the start"
+        )
+    return TimedSentence(
+        video=video,
+        start_seconds=start,
+        end_seconds=end,
+        sentence="",
+        where=f"event {number}",
+    )
