@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 import videozoo
 from videozoo import cli
@@ -392,3 +395,50 @@ def test_events_to_describe_come_from_a_localiser_or_a_file(
     assert run("predict", "--weights", "e", one, "--events", weights) == 2
     assert "finds no segments" in capsys.readouterr().err
     assert run("predict", "--weights", "run", one, "--events", "run") == 2
+
+
+def test_only_annotated_videos_are_made_and_other_names_are_told_first(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    videos = tmp_path / "videos"
+    shutil.copytree(world.videos[0].path.parent, videos)
+    shutil.copy(world.videos[0].path, videos / "of_another_day.mp4")
+    opened = decoded(monkeypatch)
+    annotations = ["--annotations", world.folder / "annotations.json", "--encoder", weights]
+
+    assert run("train", "--config", bmn(), "--videos", videos, *annotations) == 0
+
+    assert "1 of 8 videos" in capsys.readouterr().err
+    assert "of_another_day" not in opened
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(world.videos[0].path, other / "x.mp4")
+    opened.clear()
+    words = ["--videos", other, *annotations, "--save-dir", "second"]
+    assert run("train", "--config", bmn(), *words) == 1
+    assert "none of the 1 video here, such as 'x', is annotated" in capsys.readouterr().err
+    assert opened == []
+
+
+def test_two_commands_do_not_make_the_same_features_at_once(
+    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    extractor = Extractor([open_encoder(str(weights))], device="cpu")
+    folder = kept_folder(world.videos[0].path.parent, extractor)
+    folder.parent.mkdir(parents=True)
+    is_held = threading.Event()
+
+    def hold() -> None:
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            is_held.set()
+            time.sleep(2)
+
+    threading.Thread(target=hold).start()
+    assert is_held.wait(10)
+    opened = decoded(monkeypatch)
+    started = time.monotonic()
+
+    assert train(bmn(), world, weights, "run") == 0
+
+    assert time.monotonic() - started > 1
+    assert len(opened) == len(world.videos)

@@ -13,19 +13,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
 
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.list_formats import list_rows
-from videozoo.data.annotations.segments import annotated_classes
+from videozoo.data.annotations.segments import annotated_classes, annotated_videos
+from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.video_labels import absolute, video_name
 from videozoo.data.annotations.videos import (
     find_videos,
@@ -39,7 +42,9 @@ from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import has_images, is_video_name, locate, videos_under
 from videozoo.data.frames.video import count_frames, open_video
 from videozoo.data.labelled_videos import all_videos, class_names, num_classes, remarks
-from videozoo.errors import ConfigError, DataError, UsageError, counted, few
+from videozoo.data.text import spellings
+from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
+from videozoo.settings.segments import SequenceData
 from videozoo.settings.shared import RawVideos
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity
@@ -118,6 +123,47 @@ def make_features(
         DataError: With `strict`, a video cannot be read.
         RunError: The folder cannot be written.
     """
+    with _alone_in(folder, accelerator, say):
+        return _make_features(extractor, videos, folder, accelerator, say=say, strict=strict)
+
+
+@contextmanager
+def _alone_in(
+    folder: Path, accelerator: Accelerator, say: Callable[[str], None]
+) -> Generator[None]:
+    """Wait until no other command makes features in the same folder.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    if not accelerator.is_main_process:
+        yield  # the main process waits for all
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            say(f"waiting for another command that makes features in {folder}")
+            lock.acquire()
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_features(
+    extractor: Extractor,
+    videos: Sequence[NamedVideo],
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    say: Callable[[str], None],
+    strict: bool,
+) -> Extraction:
     facts = facts_to_store(extractor, [video.path for video in videos])
     store = FeatureFolder(folder, "npz", facts)
     if accelerator.is_main_process:
@@ -186,13 +232,68 @@ def with_features(
         return _with_labelled_features(config, accelerator, say, trained)
     if not isinstance(data, RawVideos) or data.videos is None:
         return config
-    extractor = _configured_extractor(data, data.rate or DEFAULT_RATE, accelerator, say)
     paths = videos_at(data.videos)
     root = data.videos if data.videos.is_dir() else data.videos.parent
+    videos = _annotated(named(paths, root), data, say)
     given: Path | None = getattr(data, "features", None)
-    changes = _made_for(data, extractor, named(paths, root), data.videos, given, accelerator, say)
+    if trained is not None:
+        extractor = extractor_for(trained, EncoderChoice(), accelerator, say)
+        changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
+        return config.replace("data.videos", changes)
+    extractor = _configured_extractor(data, data.rate or DEFAULT_RATE, accelerator, say)
+    changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
     changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
     return config.replace("data.videos", changes)
+
+
+def _annotated(
+    videos: Sequence[NamedVideo], data: RawVideos, say: Callable[[str], None]
+) -> Sequence[NamedVideo]:
+    """The videos that annotations name; all, where that cannot be told.
+
+    Raises:
+        DataError: They name none of them; said before features are made, which takes long.
+    """
+    wanted: set[str] = set()
+    files = [path for path in _annotation_files(data) if path.exists()]
+    for path in files:
+        names = _names_in(path, data)
+        if names is None:
+            return videos
+        wanted.update(names)
+    if not wanted:
+        return videos
+    found = [one for one in videos if wanted.intersection(spellings(one.name))]
+    if not found:
+        raise DataError(
+            f"{data.videos}: none of the {counted(len(videos), 'video')} here, such as "
+            f"{videos[0].name!r}, is annotated in {few(list(map(str, files)))}, which names "
+            f"{few(sorted(wanted))}; a file is called as its video there, with any ending"
+        )
+    if len(found) < len(videos):
+        say(
+            f"note: {len(videos) - len(found)} of {counted(len(videos), 'video')} in {data.videos} "
+            "are not annotated and left out"
+        )
+    return found
+
+
+def _annotation_files(data: RawVideos) -> list[Path]:
+    if isinstance(data, SequenceData):
+        found = (data.annotations, data.val_annotations, data.test_annotations)
+    else:
+        found = tuple(getattr(data, part, None) for part in ("train", "val", "test"))
+    return list(dict.fromkeys(path for path in found if path is not None))
+
+
+def _names_in(path: Path, data: RawVideos) -> Collection[str] | None:
+    """Names of the videos in a file of annotations; None if its format does not tell alone."""
+    try:
+        if isinstance(data, SequenceData):
+            return annotated_videos(path)
+        return read_timed_sentences(path, need_text=False, need_times=False).videos
+    except DataError:  # who reads it as a whole says what is wrong
+        return None
 
 
 def with_own_videos(config: RunConfig, path: Path) -> RunConfig:
