@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.data.make_clips import decode_all, moving_frames, write_clip, write_sound
-from videozoo.data.frames.video import VideoFile, open_video
+from videozoo.data.frames.video import ShiftedFramesError, VideoFile, open_video
 from videozoo.errors import VideoError
 
 Frames = NDArray[np.uint8]
@@ -465,6 +465,55 @@ def test_damage_found_while_reading_leaves_promised_numbers_readable(
         assert "do not decode" in reader.damage
         np.testing.assert_array_equal(found[: len(expected)], np.stack(expected))
         np.testing.assert_array_equal(found[-1], expected[-1])
+
+
+@pytest.mark.parametrize("kind", ["h264 gop 12", "hevc open gop", "mpeg4 B-frames", "vp9"])
+def test_some_frames_in_order_are_those_of_a_full_decode(
+    clip_of: Callable[[str], tuple[Path, Frames]], kind: str
+) -> None:
+    path, frames = clip_of(kind)
+    wanted = [20, 3, 3, 9, len(frames) - 1]
+    with VideoFile(path) as reader:
+        found = dict(reader.frames_at(wanted))
+        needed = reader.packets_sent
+
+    assert list(found) == sorted(set(wanted))
+    for number, frame in found.items():
+        np.testing.assert_array_equal(frame, frames[number])
+    assert needed <= len(frames) + 1
+    with VideoFile(path) as reader, pytest.raises(IndexError, match=f"no frame {len(frames)}"):
+        next(reader.frames_at([0, len(frames)]))
+
+
+def test_frames_that_no_one_needs_are_not_decoded(
+    clip_of: Callable[[str], tuple[Path, Frames]],
+) -> None:
+    path, frames = clip_of("h264 gop 12")
+    with VideoFile(path) as reader:
+        _ = reader.info
+        before = reader.packets_sent
+        assert [number for number, _ in reader.frames_at([len(frames) - 12])] == [len(frames) - 12]
+        assert reader.packets_sent - before < 15
+
+
+def test_damage_found_while_reading_in_order_is_told_and_then_everything_is_decoded(
+    clip_of: Callable[[str], tuple[Path, Frames]], tmp_path: Path
+) -> None:
+    whole, _ = clip_of("vp9")
+    data = bytearray(whole.read_bytes())
+    for place, size in _packet_places(whole)[-4:]:
+        data[place + 20 : place + size] = b"\xff" * (size - 20)
+    path = tmp_path / "damaged.webm"
+    path.write_bytes(data)
+    with VideoFile(path) as reader:
+        numbers = range(reader.num_frames)
+        with pytest.raises(ShiftedFramesError, match="than its headers say"):
+            list(reader.frames_at(numbers))
+        found = dict(reader.frames_at(numbers))
+
+    expected = _decode_what_decodes(path)
+    assert list(found) == list(range(len(expected)))
+    np.testing.assert_array_equal(np.stack(list(found.values())), np.stack(expected))
 
 
 @settings(

@@ -193,7 +193,7 @@ def _is_done(video: NamedVideo, store: FeatureFolder) -> bool:
     if line is None:
         return False
     mine = identity(video.path)
-    return line.get("path") == str(video.path) and all(
+    return line.get("path") == absolute(video.path) and all(
         line.get(key) == value for key, value in mine.items()
     )
 

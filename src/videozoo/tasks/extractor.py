@@ -25,11 +25,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from videozoo.data.annotations.video_labels import video_name
+from videozoo.data.annotations.video_labels import absolute, video_name
 from videozoo.data.features.records import FeatureRecord, fingerprint
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.frames.video import VideoReader, open_video
-from videozoo.data.frames.windows import FrameTimes, WindowPlan, read_windows, window_frames
+from videozoo.data.frames.windows import (
+    FrameTimes,
+    WindowPlan,
+    read_windows,
+    retried,
+    window_frames,
+)
 from videozoo.encoders.base import Encoder
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError, counted
@@ -120,11 +126,13 @@ class Extractor:
             DataError: The encoder gives values that are not finite.
         """
         if not isinstance(video, str | Path):
-            return self._record(video, name or "video", {}, on_windows)
+            name = name or "video"
+            return self._record(video, name, {}, on_windows, where=name)
         path = Path(video)
-        facts: dict[str, Any] = {"path": str(path), **identity(path)}
+        facts: dict[str, Any] = {"path": absolute(path), **identity(path)}
         with open_video(path) as reader:
-            return self._record(reader, name or video_name(path), facts, on_windows)
+            named = name or video_name(path)
+            return self._record(reader, named, facts, on_windows, where=str(path))
 
     def _record(
         self,
@@ -132,10 +140,35 @@ class Extractor:
         name: str,
         facts: dict[str, Any],
         on_windows: Callable[[int, int], None] | None,
+        *,
+        where: str,
     ) -> FeatureRecord:
-        where = str(facts.get("path", name))
         times = FrameTimes.of(reader, where)
         numbers = [window_frames(times, plan) for plan in self._plans]
+        tables = retried(lambda: self._tables(reader, numbers, on_windows, where))
+        rows = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
+        if not np.isfinite(rows).all():
+            row = int(np.argwhere(~np.isfinite(rows))[0][0])
+            raise DataError(
+                f"{where}: {self.title} gives values that are not finite, first at "
+                f"{(row + 0.5) / self.rate:.1f} s; compute in fp32, or use other weights"
+            )
+        damage = str(getattr(reader, "damage", ""))
+        return FeatureRecord(
+            name,
+            {STREAM: rows},
+            duration_seconds=round(times.duration_seconds, 6),
+            facts={**facts, "damage": damage} if damage else facts,
+        )
+
+    def _tables(
+        self,
+        reader: VideoReader,
+        numbers: Sequence[NDArray[np.int64]],
+        on_windows: Callable[[int, int], None] | None,
+        where: str,
+    ) -> list[NDArray[np.float32]]:
+        """The vectors of each encoder."""
         tables = [
             np.empty((len(each), encoder.dim), np.float32)
             for each, encoder in zip(numbers, self.encoders, strict=True)
@@ -158,20 +191,7 @@ class Extractor:
             computed = following
         assert computed is not None  # a video has at least one window
         store(*computed)
-        rows = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
-        if not np.isfinite(rows).all():
-            row = int(np.argwhere(~np.isfinite(rows))[0][0])
-            raise DataError(
-                f"{where}: {self.title} gives values that are not finite, first at "
-                f"{(row + 0.5) / self.rate:.1f} s; compute in fp32, or use other weights"
-            )
-        damage = str(getattr(reader, "damage", ""))
-        return FeatureRecord(
-            name,
-            {STREAM: rows},
-            duration_seconds=round(times.duration_seconds, 6),
-            facts={**facts, "damage": damage} if damage else facts,
-        )
+        return tables
 
     def _encoded(self, which: int, frames: NDArray[np.uint8]) -> Tensor:
         """(N, T, H, W, C) pixels -> (N, dim) on the device, perhaps still being computed."""

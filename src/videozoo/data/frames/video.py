@@ -75,6 +75,10 @@ class VideoInfo:
     """Degrees clockwise by which stored frames are turned: 0, 90, 180 or 270."""
 
 
+class ShiftedFramesError(VideoError):
+    """Other frames came out of a video than its headers say; see `VideoReader.frames_at`."""
+
+
 class VideoReader(Protocol):
     """Reads frames by number. Not for two threads at once; pickled as its path."""
 
@@ -102,6 +106,22 @@ class VideoReader(Protocol):
 
         Raises:
             VideoError: The frames cannot be read.
+        """
+        ...
+
+    def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Some frames in order, one in memory at a time, each with its number.
+
+        What none of them needs is not decoded, where the file tells what that is.
+
+        Args:
+            indices: Numbers of frames, in any order; repeats are given once.
+
+        Raises:
+            IndexError: An index is negative or not below `num_frames`.
+            ShiftedFramesError: Other frames came out than the headers say; what was given before
+                may be wrong. Call it once more: then everything is decoded.
+            VideoError: The frames cannot be read. If they come to an end early, they just end.
         """
         ...
 
@@ -170,13 +190,7 @@ class _Reader(ABC):
             IndexError: An index is negative or not below `num_frames`.
             VideoError: The frames cannot be read.
         """
-        wanted = [int(index) for index in indices]
-        for index in wanted:
-            if not 0 <= index < self.num_frames:
-                last = self.num_frames - 1
-                raise IndexError(
-                    f"{self.path}: no frame {index}; it has {last + 1} frames, 0 to {last}"
-                )
+        wanted = self._checked(indices)
         if not wanted:
             return np.empty((0, self.info.height, self.info.width, 3), np.uint8)
         frames = self._read(sorted(set(wanted)))
@@ -191,10 +205,25 @@ class _Reader(ABC):
         for index in range(self.num_frames):
             yield self.read([index])[0]
 
+    def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Some frames in order, each with its number; see `VideoReader.frames_at`."""
+        for index in sorted(set(self._checked(indices))):
+            yield index, self.read([index])[0]
+
     @property
     def frame_seconds(self) -> list[float] | None:
         """When each frame is shown, seconds after the first; None where nothing tells."""
         return None
+
+    def _checked(self, indices: Sequence[int]) -> list[int]:
+        wanted = [int(index) for index in indices]
+        for index in wanted:
+            if not 0 <= index < self.num_frames:
+                last = self.num_frames - 1
+                raise IndexError(
+                    f"{self.path}: no frame {index}; it has {last + 1} frames, 0 to {last}"
+                )
+        return wanted
 
     @abstractmethod
     def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
@@ -352,6 +381,29 @@ class VideoFile(_Reader):
             for frame in self._all_frames():
                 yield self._upright(frame, convert)
 
+    def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Some frames in order, each with its number; see `VideoReader.frames_at`.
+
+        Where headers prove what depends on what, only the packets needed are decoded, and it is
+        checked that exactly the expected frames come out.
+        """
+        if self._is_closed:
+            raise VideoError(f"{self.path}: read after close")
+        wanted = sorted(set(self._checked(indices)))
+        _ = self.info  # which way is up
+        with _errors_of(self.path):
+            if self._index is None:
+                yield from self._in_order(wanted)
+                return
+            try:
+                yield from self._sparsely(self._index, wanted)
+                return
+            except (_SurpriseError, FFmpegError):
+                self._index = None
+        raise ShiftedFramesError(
+            f"{self.path}: other frames come out than its headers say; it is read in order from now"
+        )
+
     def close(self) -> None:
         """Let go of files and memory. Reading is over."""
         self._packets = self._spare = None
@@ -364,7 +416,7 @@ class VideoFile(_Reader):
             if self._index is None:
                 return self._read_in_order(indices)
             try:
-                return self._read_sparsely(self._index, indices)
+                return dict(self._sparsely(self._index, indices))
             except (_SurpriseError, FFmpegError):
                 pass
             self._index = None
@@ -375,16 +427,18 @@ class VideoFile(_Reader):
         last = frames[max(frames)]
         return {index: frames.get(index, last) for index in indices}
 
-    def _read_sparsely(
+    def _sparsely(
         self, index: StreamIndex, wanted: Sequence[int]
-    ) -> dict[int, NDArray[np.uint8]]:
-        """Decode only what `wanted` needs, and see that exactly the expected frames come out."""
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Decode only what `wanted` needs, and see that exactly the expected frames come out.
+
+        A surprise may come after the last frame, and then tells of those before, too.
+        """
         runs = index.runs({index.order[number] for number in wanted})
         sent = {packet for run in runs for packet in run}
         number_of = index.number_of
         expected = iter(sorted(number_of[packet] for packet in sent if packet in number_of))
         missing = set(wanted)
-        frames: dict[int, NDArray[np.uint8]] = {}
         convert = _Converter()
         for frame in self._frames_of_runs(runs, flush_between=index.flush_between):
             number = number_of.get(-1 if frame.pts is None else frame.pts)
@@ -397,13 +451,12 @@ class VideoFile(_Reader):
             turn = _turn_of(frame)
             if self._size is not None and turn != self._turn:
                 raise _SurpriseError
-            frames[number] = turn.apply(convert(frame, self._coded_size))
             self._turn, self._size = turn, turn.size_of(self._coded_size)
             missing.discard(number)
+            yield number, turn.apply(convert(frame, self._coded_size))
         # Not before the last frame is out: a damaged one may be shown after those built on it.
         if missing or next(expected, None) is not None:
             raise _SurpriseError
-        return frames
 
     def _frames_of_runs(
         self, runs: Sequence[Sequence[int]], *, flush_between: bool
@@ -421,19 +474,25 @@ class VideoFile(_Reader):
 
     def _read_in_order(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         """Decode from the beginning up to the last frame of `wanted`."""
-        missing = set(wanted)
-        frames: dict[int, NDArray[np.uint8]] = {}
-        convert = _Converter()
-        for number, frame in enumerate(self._all_frames()):
-            if number in missing:
-                frames[number] = self._upright(frame, convert)
-                missing.discard(number)
-                if not missing:
-                    return frames
+        frames = dict(self._in_order(wanted))
+        missing = set(wanted) - set(frames)
+        if not missing:
+            return frames
         raise VideoError(
             f"{self.path}: frame {min(missing)} was there when the file was opened and is not now; "
             "did the file change?"
         )
+
+    def _in_order(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Decode from the beginning and give those of `wanted` that come out."""
+        missing = set(wanted)
+        convert = _Converter()
+        for number, frame in enumerate(self._all_frames() if missing else ()):
+            if number in missing:
+                yield number, self._upright(frame, convert)
+                missing.discard(number)
+                if not missing:
+                    return
 
     def _decode_all(self, *, wanted: Iterable[int]) -> dict[int, NDArray[np.uint8]]:
         """Decode everything, to learn the true count; give `wanted` and the last frame."""
@@ -724,6 +783,12 @@ class AnimatedImage(_Reader):
         """
         for image in self._images(range(self._num_frames)):
             yield np.asarray(image.convert("RGB"))
+
+    def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Some frames in order, each with its number; see `VideoReader.frames_at`."""
+        wanted = sorted(set(self._checked(indices)))
+        for index, image in zip(wanted, self._images(wanted), strict=True):
+            yield index, np.asarray(image.convert("RGB"))
 
     def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         found = zip(indices, self._images(indices), strict=True)

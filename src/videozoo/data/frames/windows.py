@@ -7,9 +7,9 @@
              [---o---o---o---]                             steps spread over window_seconds
                          [---o---o---o---]                 windows may overlap
 
-However much they overlap, the video is decoded once, in order, and each frame is scaled and cropped
-once per plan. Kept in memory are the frames of one window and of one batch, whatever the video's
-length.
+However much they overlap, the video is decoded once, in order, as far as windows need it, and each
+frame is scaled and cropped once per plan. Kept in memory are the frames of one window and of one
+batch, whatever the video's length.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.frames import transforms
 from videozoo.data.frames.transforms import Frames
-from videozoo.data.frames.video import VideoReader
+from videozoo.data.frames.video import ShiftedFramesError, VideoReader
 from videozoo.data.frames.views import ViewPlan
 from videozoo.errors import VideoError, counted
 
+T = TypeVar("T")
 _SLACK_SECONDS = 1e-3
 """A frame that begins so little after a moment is the frame of that moment: some containers round
 times to milliseconds."""
@@ -167,8 +168,7 @@ class _Pending:
         self._last = self.numbers.max(axis=1)
         # of all windows from this one on: parts of a video may lie within one another
         self._first = np.minimum.accumulate(self.numbers.min(axis=1)[::-1])[::-1]
-        self._wanted = np.zeros(int(self._last.max()) + 1, bool)
-        self._wanted[self.numbers] = True
+        self.wanted = set(self.numbers.ravel().tolist())
 
     @property
     def is_complete(self) -> bool:
@@ -176,7 +176,7 @@ class _Pending:
 
     def take(self, number: int, frame: Frames) -> Iterator[NDArray[np.uint8]]:
         """Take the next frame (H, W, 3); give the batches that it completes."""
-        if number < len(self._wanted) and self._wanted[number]:
+        if number in self.wanted:
             self.kept[number] = self.plan.prepare(frame[None])[0].copy()  # not the whole frame
         while not self.is_complete and self._last[self.done] <= number:
             frames = np.stack([self.kept[one] for one in self.numbers[self.done].tolist()])
@@ -197,7 +197,7 @@ def read_windows(
     batch_size: int,
     name: str,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Decode a video once and give the windows of each plan, in order.
+    """Decode a video once, as far as needed, and give the windows of each plan, in order.
 
     Args:
         reader: The video.
@@ -211,21 +211,35 @@ def read_windows(
         3 * frames_per_step), contiguous.
 
     Raises:
+        ShiftedFramesError: The windows so far may be wrong; see `retried`.
         VideoError: The video ends before the last frame that a window needs, or cannot be decoded.
     """
     pending = [_Pending(numbers, plan, batch_size) for numbers, plan in plans]
-    num_frames = 0
-    for number, frame in enumerate(reader.frames()):
-        num_frames += 1
+    wanted = sorted(set[int]().union(*(one.wanted for one in pending)))
+    last = -1
+    for last, frame in reader.frames_at(wanted):  # to its end: a surprise may come late
         for place, one in enumerate(pending):
-            for windows in one.take(number, frame):
+            for windows in one.take(last, frame):
                 yield place, windows
-        if all(one.is_complete for one in pending):
-            return
-    raise VideoError(
-        f"{name}: damaged: of {counted(reader.num_frames, 'frame')} that it describes, "
-        f"{num_frames} came out"
-    )
+    if not all(one.is_complete for one in pending):
+        raise VideoError(
+            f"{name}: damaged: of {counted(reader.num_frames, 'frame')} that it describes, those "
+            f"after {last} did not come out"
+        )
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Run what reads windows; once more, if other frames came out than the headers say.
+
+    The reader then decodes everything, so that the second time is the last.
+
+    Args:
+        work: Begins with the first window each time.
+    """
+    try:
+        return work()
+    except ShiftedFramesError:
+        return work()
 
 
 def prepared(frames: Frames, view: ViewPlan) -> Frames:

@@ -30,7 +30,13 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import eval_plan
-from videozoo.data.frames.windows import FrameTimes, clip_windows, read_windows, window_frames
+from videozoo.data.frames.windows import (
+    FrameTimes,
+    clip_windows,
+    read_windows,
+    retried,
+    window_frames,
+)
 from videozoo.errors import DataError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
@@ -120,15 +126,20 @@ class AlongScorer:
         """
         times = FrameTimes.of(reader, name)
         numbers = window_frames(times, self._plan)
-        rows: list[Scores] = []
-        done = 0
-        plans = [(numbers, self._plan)]
-        for _, windows in read_windows(reader, plans, batch_size=self._batch_size, name=name):
-            found = self._score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
-            rows.append(found.astype(np.float32, copy=False))
-            done += len(found)
-            if on_windows is not None:
-                on_windows(done / len(numbers))
+
+        def scored() -> Scores:
+            rows: list[Scores] = []
+            done = 0
+            plans = [(numbers, self._plan)]
+            for _, windows in read_windows(reader, plans, batch_size=self._batch_size, name=name):
+                found = self._score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
+                rows.append(found.astype(np.float32, copy=False))
+                done += len(found)
+                if on_windows is not None:
+                    on_windows(done / len(numbers))
+            return np.concatenate(rows)
+
+        scores = retried(scored)
         starts = np.arange(len(numbers), dtype=np.float64) * self.every_seconds
         ends = np.append(starts[1:], times.duration_seconds)
         return Along(
@@ -136,7 +147,7 @@ class AlongScorer:
             str(getattr(reader, "path", name)),
             round(times.duration_seconds, 6),
             np.stack((starts, ends), axis=1),
-            np.concatenate(rows),
+            scores,
             str(getattr(reader, "damage", "")),
         )
 

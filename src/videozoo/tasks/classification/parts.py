@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from videozoo.config import RunConfig
 from videozoo.data.frames.video import VideoReader
 from videozoo.data.frames.views import centre_rule, eval_frames, eval_plan
-from videozoo.data.frames.windows import FrameTimes, clip_windows, read_windows
+from videozoo.data.frames.windows import FrameTimes, clip_windows, read_windows, retried
 from videozoo.errors import DataError
 from videozoo.settings.clips import ClipPredict
 from videozoo.tasks.classification.scoring import ClipScorer
@@ -75,14 +76,18 @@ def score_parts(
     plan = clip_windows(view, rate=1.0)
     order = np.lexsort((numbers.min(axis=1), numbers.max(axis=1)))
     size = max(1, _MOST_FRAMES // numbers.shape[1])
-    for first in range(0, len(order), size):
-        group = order[first : first + size]
+
+    def score_group(group: NDArray[np.int64]) -> None:
         done = 0
         plans = [(numbers[group], plan)]
         for _, windows in read_windows(reader, plans, batch_size=views.batch_size, name=name):
             found = score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
             scores[group[done : done + len(found)]] = found
             done += len(found)
+
+    for first in range(0, len(order), size):
+        group = order[first : first + size]
+        retried(partial(score_group, group))
     return scores
 
 
