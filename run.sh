@@ -2,7 +2,7 @@
 # All commands of videozoo. The first call makes .venv and installs what the commands need.
 #
 #   bash run.sh setup                         install only
-#   bash run.sh demo [--quick]                a first run with nothing to download
+#   bash run.sh demo [MODEL|all] [--quick]    a first run with nothing to download
 #   bash run.sh test [--slow] [PYTEST ARGS]   the tests
 #   bash run.sh check                         format, lint, types, imports
 #   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library

@@ -12,15 +12,17 @@ import pytest
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.videos import read_list
+from videozoo.data.frames.video import open_video
 from videozoo.data.synthetic import clips
 from videozoo.data.synthetic.clips import (
     CLASS_NAMES,
     SyntheticClips,
     make_clip,
     make_clips,
+    write_colour_lists,
     write_video,
 )
-from videozoo.data.synthetic.scene import SHAPES, Actor, Scene, draw, make_background
+from videozoo.data.synthetic.scene import COLOURS, SHAPES, Actor, Scene, draw, make_background
 from videozoo.errors import DataError
 
 LABELS = range(len(CLASS_NAMES))
@@ -357,3 +359,20 @@ def test_without_an_h264_encoder_videos_are_mpeg4(tmp_path: Path, monkeypatch: p
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
     assert np.abs(decoded(tmp_path / "a.mp4").astype(int) - frames).mean() < 8
+
+
+def test_lists_of_colours_name_the_shape_that_acts(tmp_path: Path):
+    clips = make_clips(tmp_path, num_train=6, num_val=2, num_test=2, seed=3)
+
+    folder, names = write_colour_lists(clips)
+
+    colours = json.loads(names.read_text())
+    assert colours == list(COLOURS)
+    lines = (folder / "train.list").read_text().splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        path, label = line.rsplit(" ", 1)
+        with open_video(folder / path) as video:
+            frames = video.read(range(video.num_frames)).astype(int)
+        shares = [(np.abs(frames - colour).max(axis=-1) < 40).mean() for colour in COLOURS.values()]
+        assert np.argmax(shares) == int(label), line

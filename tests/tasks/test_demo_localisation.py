@@ -7,6 +7,7 @@ import pytest
 
 from videozoo.config import load_config
 from videozoo.data.synthetic.world import Event, WorldVideo
+from videozoo.tasks import demos
 from videozoo.tasks.demos import clips, localisation, long_videos
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
@@ -16,7 +17,12 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
 def test_the_packaged_settings_say_what_the_demo_does(model: str):
     path = CONFIGS / f"{model}.yaml"
 
-    assert str(load_config(path).data.features) == f"demo/{localisation._layer(model)}"
+    data = load_config(path).data
+    assert (data.rate, data.encoder_window_seconds) == (
+        long_videos.RATE,
+        long_videos.WINDOW_SECONDS,
+    )
+    assert data.encoder_layer == ("scores" if model == "ctcn" else "features")
     margin = f"at least {localisation.MARGINS[model]:g} above that of random segments"
     assert margin in " ".join(path.read_text().replace("#", " ").split())
 
@@ -55,15 +61,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(clips, name, count)
     monkeypatch.setattr(long_videos, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
-    wide = localisation.demo_config
+    wide = long_videos.demo_config
 
     def short(model: str, folder: Path) -> Any:
         sizes: dict[str, Any] = {"train.epochs": 1}
         if model == "bmn":
-            sizes |= {"model.feature_dim": 64, "model.num_steps": 12, "model.num_durations": 6}
+            sizes |= {"model.num_steps": 12, "model.num_durations": 6}
         return wide(model, folder).replace("test", sizes)
 
-    monkeypatch.setattr(localisation, "demo_config", short)
+    monkeypatch.setattr(long_videos, "demo_config", short)
     monkeypatch.setattr(localisation, "MARGINS", {"bmn": -2.0, "ctcn": -2.0})
 
 
@@ -71,10 +77,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_runs_from_mp4_to_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "demo"
 
-    scores = localisation.run("bmn", folder=folder, device="cpu")
+    scores = demos.run("bmn", folder=folder, device="cpu")
 
     said = capsys.readouterr().out
-    assert f"BMN AUC {scores['auc']:.3f}" in said
+    assert f"BMN AUC {scores['value']:.3f}" in said
     assert f"random segments AUC {scores['baseline']:.3f}" in said
     assert len(list(Path(scores["pictures"]).glob("*.png"))) == 3
 
@@ -82,7 +88,7 @@ def test_it_runs_from_mp4_to_pictures(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_detector_runs_on_class_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    scores = localisation.run("ctcn", folder=tmp_path / "demo", device="cpu")
+    scores = demos.run("ctcn", folder=tmp_path / "demo", device="cpu")
 
-    assert f"C-TCN mean AP {scores['map']:.3f}" in capsys.readouterr().out
+    assert f"C-TCN mean AP {scores['value']:.3f}" in capsys.readouterr().out
     assert len(list(Path(scores["pictures"]).glob("*.png"))) == 3

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from videozoo.config import load_config
-from videozoo.data.features.record_formats import find_records, write_shard
-from videozoo.data.features.records import FeatureRecord, RecordSet
+from videozoo.data.synthetic.world import Event, WorldVideo
 from videozoo.errors import RunError
+from videozoo.tasks import demos
 from videozoo.tasks.demos import clips, long_videos, tagging
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "demo"
@@ -23,23 +22,29 @@ def test_the_packaged_settings_say_what_the_demo_does(model: str):
     assert f"at least {tagging.MARGIN:g} above" in path.read_text()
 
 
-def records_of(tmp_path: Path, name: str, labels: list[tuple[int, ...]]) -> RecordSet:
-    frames = np.zeros((2, 3), np.uint8)
-    write_shard(
-        tmp_path / f"{name}.tfrecord",
-        [FeatureRecord(f"{name}{i}", {"rgb": frames}, each) for i, each in enumerate(labels)],
-    )
-    return find_records(tmp_path / f"{name}.tfrecord")
+def videos(*actions: tuple[int, ...]) -> list[WorldVideo]:
+    return [
+        WorldVideo(
+            name=f"v{number}",
+            path=Path(f"v{number}.mp4"),
+            split="train",
+            duration_seconds=20.0,
+            looks=(("red", "circle"),),
+            events=tuple(
+                Event(actor=0, label=label, start_seconds=3 * at + 1, end_seconds=3 * at + 3)
+                for at, label in enumerate(labels)
+            ),
+        )
+        for number, labels in enumerate(actions)
+    ]
 
 
-def test_the_prior_ranks_tags_by_how_common_they_are(tmp_path: Path):
-    train = records_of(tmp_path, "train", [(0,), (0, 1), (0, 1), (0, 2)])
+def test_the_prior_ranks_tags_by_how_common_they_are():
+    train = videos((0,), (0, 1), (0, 1, 1), (0, 2))
 
-    assert tagging.prior_gap(train, records_of(tmp_path, "a", [(0,), (0,)])) == 1.0
+    assert tagging.prior_gap(train, videos((0,), (0,))) == 1.0
     # of 2 x 8 answers the two on class 2 are the fifth and sixth
-    assert tagging.prior_gap(train, records_of(tmp_path, "b", [(2,), (2,)])) == pytest.approx(
-        (1 / 5 + 2 / 6) / 2
-    )
+    assert tagging.prior_gap(train, videos((2,), (2,))) == pytest.approx((1 / 5 + 2 / 6) / 2)
 
 
 @pytest.fixture
@@ -54,13 +59,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, count in (("NUM_TRAIN", 16), ("NUM_VAL", 8), ("NUM_TEST", 8)):
         monkeypatch.setattr(clips, name, count)
     monkeypatch.setattr(long_videos, "NUM_VIDEOS", {"train": 4, "val": 2, "test": 3})
-    wide = tagging.demo_config
+    wide = long_videos.demo_config
 
     def short(model: str, folder: Path) -> Any:
-        dim = {"model.streams": [{"name": "rgb", "dim": 64}]}
-        return wide(model, folder).replace("test", {"train.epochs": 2, **dim})
+        return wide(model, folder).replace("test", {"train.epochs": 2})
 
-    monkeypatch.setattr(tagging, "demo_config", short)
+    monkeypatch.setattr(long_videos, "demo_config", short)
 
 
 @pytest.mark.usefixtures("small")
@@ -69,15 +73,17 @@ def test_it_runs_from_mp4_to_pictures_and_fails_without_its_margin(
 ):
     folder = tmp_path / "demo"
     monkeypatch.setattr(tagging, "MARGIN", 2.0)  # out of reach
-    with pytest.raises(RunError, match=r"less than 2 above the prior's"):
-        tagging.run("attention_lstm", folder=folder, device="cpu")
+    with pytest.raises(RunError, match="less than 2 above prior only"):
+        demos.run("attention_lstm", folder=folder, device="cpu")
     monkeypatch.setattr(tagging, "MARGIN", -2.0)
-    made = (folder / "features/extractor.json").stat().st_mtime_ns
+    run = folder / "attention_lstm"
+    trained = (run / "weights/epoch_2.safetensors").stat().st_mtime_ns
 
-    scores = tagging.run("attention_lstm", folder=folder, device="cpu")
+    scores = demos.run("attention_lstm", folder=folder, device="cpu")
 
     said = capsys.readouterr().out
-    assert f"Attention LSTM GAP {scores['gap']:.3f}" in said
+    assert f"Attention LSTM GAP {scores['value']:.3f}" in said
     assert f"prior only GAP {scores['baseline']:.3f}" in said
     assert len(list(Path(scores["pictures"]).glob("*_attention.png"))) == 3
-    assert (folder / "features/extractor.json").stat().st_mtime_ns == made
+    assert (run / "weights/epoch_2.safetensors").stat().st_mtime_ns == trained
+    assert (run / "encoder/encoder.json").is_file()

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         default="tsm",
         metavar="MODEL",
         help="what to show: tsm and tsn (the default, both in one), attention_cluster, "
-        "attention_lstm, nextvlad, bmn, bsn, ctcn, ets, tall",
+        "attention_lstm, nextvlad, bmn, bsn, ctcn, ets, tall; or all: twelve models, one table",
     )
     demo.add_argument("--folder", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--seed", type=int, default=0, metavar="N")

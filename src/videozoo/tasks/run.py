@@ -73,8 +73,11 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
         return task_module(config.spec.task.name).train(config, request)
 
 
-def evaluate(request: EvalRequest) -> None:
+def evaluate(request: EvalRequest) -> dict[str, Any]:
     """Score a trained model on labelled data.
+
+    Returns:
+        What `eval.json` holds; nothing in processes other than the main one.
 
     Raises:
         VideozooError: As `train`.
@@ -85,7 +88,7 @@ def evaluate(request: EvalRequest) -> None:
     loaded = config_for_weights(request.source, request.weights)
     with paths_explained(loaded.config, with_data=("data.test", "data.val", "data.train")):
         loaded, request = _encoded_to_test(loaded, request)
-        task_module(loaded.config.spec.task.name).evaluate(loaded, request)
+        return task_module(loaded.config.spec.task.name).evaluate(loaded, request)
 
 
 def predict(request: PredictRequest) -> Any:

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -158,6 +158,41 @@ def make_clips(
     return _result(folder, recipe, reused=False)
 
 
+def write_colour_lists(clips: SyntheticClips) -> tuple[Path, Path]:
+    """Write lists of the same videos whose class is the colour of the shape that acts.
+
+    A single frame shows it, unlike the action: there the acting shape is the larger one, mostly.
+
+    Args:
+        clips: From `make_clips`.
+
+    Returns:
+        The folder with `train.list`, `val.list` and `test.list`; the JSON list of colours.
+
+    Raises:
+        DataError: The folder cannot be written, or its set is not whole.
+    """
+    facts = read_manifest(clips.folder) or {}
+    try:
+        recipe = _Recipe(**{each.name: facts[each.name] for each in fields(_Recipe)})
+        folder = clips.folder / "colours"
+        folder.mkdir(exist_ok=True)
+        for number, (split, videos) in enumerate(_video_paths(clips.folder, recipe).items()):
+            if split == "unseen":
+                continue
+            colours: list[int] = []
+            for i, label in enumerate(_labels(recipe.seed, number, len(videos))):
+                rng = np.random.default_rng((recipe.seed, number, 1, i))
+                _draw_tracks(label, rng, recipe.num_frames)  # comes first in a clip, too
+                colours.append(list(COLOURS).index(_draw_colours(rng)[0]))
+            _write_list(folder / f"{split}.list", videos, colours)
+        names = folder / "class_names.json"
+        names.write_text(json.dumps(list(COLOURS), indent=1) + "\n", "utf-8")
+    except (OSError, KeyError) as error:
+        raise DataError(f"{clips.folder}: cannot write lists of colours here: {error}") from error
+    return folder, names
+
+
 def make_clip(
     label: int,
     rng: np.random.Generator,
@@ -184,10 +219,9 @@ def _action_scene(
 ) -> Scene:
     """One actor that acts, often in front of a second one that rests."""
     track = _draw_tracks(label, rng, num_frames)
-    names = list(COLOURS)
-    first, other = rng.choice(len(names), 2, replace=False)
+    colour, other = _draw_colours(rng)
     actor = Actor(
-        **draw_look(rng, names[first]),
+        **draw_look(rng, colour),
         x=track["x"],
         y=track["y"],
         radius=track["radius"],
@@ -195,12 +229,19 @@ def _action_scene(
     )
     actors = (actor,)
     if rng.uniform() < 0.7:
-        actors = (_draw_bystander(rng, names[other], num_frames), actor)
+        actors = (_draw_bystander(rng, other, num_frames), actor)
     return Scene(
         background=make_background(rng, height=height, width=width),
         actors=actors,
         noise=float(rng.uniform(1, 4)),
     )
+
+
+def _draw_colours(rng: np.random.Generator) -> tuple[str, str]:
+    """Names of the colours of the acting actor and of the one that rests."""
+    names = list(COLOURS)
+    first, other = rng.choice(len(names), 2, replace=False)
+    return names[first], names[other]
 
 
 def _draw_tracks(label: int, rng: np.random.Generator, num_frames: int) -> dict[str, FloatArray]:
@@ -375,7 +416,7 @@ def _write_all(
 def _write_list(path: Path, videos: Sequence[Path], labels: Sequence[int]) -> None:
     # paths relative to the list, so that a set may be moved or copied
     lines = [
-        f"{video.relative_to(path.parent).as_posix()} {label}\n"
+        f"{Path(os.path.relpath(video, path.parent)).as_posix()} {label}\n"
         for video, label in zip(videos, labels, strict=True)
     ]
     path.write_text("".join(lines), "utf-8")

@@ -1,4 +1,4 @@
-"""First runs with nothing to download: one for the clip models, one for each other model.
+"""First runs with nothing to download: one for the clip models, one per other model, one for all.
 
 The demos of feature models share `long_videos`: the same long videos, and features that a clip
 model, trained in the demo, makes of them.
@@ -24,8 +24,9 @@ _ROOMS = {
     "ctcn": "localisation",
     "ets": "captioning",
     "tall": "moments",
+    "all": "everything",
 }
-"""Model -> the module here with its demo."""
+"""Model, or all of them -> the module here with its demo."""
 
 NAMES = tuple(_ROOMS)
 
@@ -41,7 +42,7 @@ def run(
     """Show what a model can do; a second call continues from the files of the first.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`; `all` trains every model.
         folder: For the videos, the features, the runs and the pictures.
         seed: For the videos and the training.
         device: Where to train.
@@ -62,4 +63,9 @@ def run(
     room = import_module(f"{__name__}.{_ROOMS[name]}")
     if quick:
         return room.run(name, folder=folder, seed=seed, device=device, quick=True)
-    return room.run(name, folder=folder, seed=seed, device=device)
+    demo = getattr(room, "DEMO", None)
+    if demo is None:
+        return room.run(name, folder=folder, seed=seed, device=device)
+    from videozoo.tasks.demos import long_videos
+
+    return long_videos.run(demo, name, folder=folder, seed=seed, device=device)

@@ -7,18 +7,13 @@ event the most frequent training sentence.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from videozoo.commands import command
-from videozoo.data.synthetic.world import WorldVideo
-from videozoo.errors import RunError
+from videozoo.data.synthetic.world import World, WorldVideo
 from videozoo.metrics.captions import (
     Meteor,
     caption_scores,
@@ -26,57 +21,27 @@ from videozoo.metrics.captions import (
     require_scorers,
     tokenized,
 )
-from videozoo.tasks import captioning
-from videozoo.tasks.demos import long_videos
-from videozoo.tasks.demos.settings import demo_config
-from videozoo.tasks.loading import config_for_weights
-from videozoo.tasks.requests import (
-    ConfigSource,
-    Device,
-    PredictRequest,
-)
+from videozoo.tasks.demos.long_videos import NUM_SHOWN, Demo
+from videozoo.tasks.demos.outcome import Outcome
 
 MARGINS = {"meteor": 0.05, "cider": 0.3}
 """METEOR (CIDEr if there is no Java) must be above the baseline by at least this much;
 `configs/demo/` says the same."""
-NUM_SHOWN = 3
 
 
-def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
-    """Run the demo of ETS; see `demos.run`."""
-    require_scorers()
-    started = time.monotonic()
-    out = Console(stderr=True)
-    made = long_videos.prepare(folder, seed=seed, device=device, out=out)
-    config = demo_config("ets", folder).replace("--seed", {"train.seed": seed})
-    out.rule("4/4  ETS learns to say what happens")
-    save_dir = folder / "ets"
-    request = long_videos.training(config, save_dir, device, valid_interval=10)
-    captioning.train(config, request, console=out)
-    facts = captioning.evaluate(*long_videos.evaluation(save_dir, device), console=out)
-    test = made.world.split("test")
-    shown = _explain(test, folder, device, out)
-    commonest, baselines = commonest_scores(made.world.split("train"), test)
-    metric = "meteor" if "meteor" in facts["metrics"] and "meteor" in baselines else "cider"
-    score, baseline = float(facts["metrics"][metric]), baselines[metric]
-    title = {"meteor": "METEOR", "cider": "CIDEr"}[metric]
-    events = folder / "world" / "captions_test.json"
-    print(
-        f"\nETS {title} {score:.3f}\n"
-        f"always {commonest!r} {title} {baseline:.3f}\n"
-        f"margin {score - baseline:.3f}, expected at least {MARGINS[metric]:g}\n"
-        f"on {facts['events']} events of {len(test)} held-out videos, after "
-        f"{(time.monotonic() - started) / 60:.1f} minutes\n\n"
-        f"what it says of some events, and when it looks where: {shown}\n\n"
-        "What to try next:\n"
-        f"  {command('predict', '--weights', save_dir, '--explain', events)}"
+def _outcome(_name: str, facts: Mapping[str, Any], world: World, run: Path) -> Outcome:
+    test = world.split("test")
+    commonest, baselines = commonest_scores(world.split("train"), test)
+    key = "meteor" if "meteor" in facts["metrics"] and "meteor" in baselines else "cider"
+    return Outcome(
+        title="ETS",
+        metric={"meteor": "METEOR", "cider": "CIDEr"}[key],
+        value=float(facts["metrics"][key]),
+        baselines={f"always {commonest!r}": baselines[key]},
+        least_margin=MARGINS[key],
+        tested_on=f"{facts['events']} events of {len(test)} held-out videos",
+        run=run,
     )
-    if score - baseline < MARGINS[metric]:
-        raise RunError(
-            f"ETS: {title} {score:.3f} is less than {MARGINS[metric]:g} above {baseline:.3f}, that "
-            f"of one sentence for all; please report it with {save_dir}"
-        )
-    return {metric: score, "baseline": baseline, "pictures": shown}
 
 
 def commonest_scores(
@@ -99,20 +64,21 @@ def _sentence(video: WorldVideo, event: Any) -> str:
     return f"{video.sentence(event).capitalize()}."
 
 
-def _explain(test: Sequence[WorldVideo], folder: Path, device: Device, out: Console) -> Path:
-    """Describe the events of a few held-out videos and draw the attention over time."""
-    save_dir = folder / "ets"
-    captions = json.loads((folder / "world" / "captions_test.json").read_text(encoding="utf-8"))
-    few = {video.name: captions[video.name] for video in test[:NUM_SHOWN]}
-    events = save_dir / "some_events.json"
+def _some_events(world: World, run: Path) -> tuple[str, ...]:
+    """A file with the events of a few held-out videos."""
+    captions = json.loads((world.folder / "captions_test.json").read_text(encoding="utf-8"))
+    few = {video.name: captions[video.name] for video in world.split("test")[:NUM_SHOWN]}
+    events = run / "some_events.json"
     events.write_text(json.dumps(few, indent=1), encoding="utf-8")
-    request = PredictRequest(
-        source=ConfigSource(),
-        weights=str(save_dir),
-        inputs=(str(events),),
-        save_dir=save_dir / "predictions",
-        device=device,
-        explain=True,
-    )
-    captioning.predict(config_for_weights(ConfigSource(), str(save_dir)), request, console=out)
-    return save_dir / "predictions"
+    return (str(events),)
+
+
+DEMO = Demo(
+    learns="learns to say what happens",
+    outcome=_outcome,
+    shown="what it says of some events, and when it looks where",
+    inputs=_some_events,
+    to_try=lambda world, _run: ("--explain", world.folder / "captions_test.json"),
+    valid_interval=10,
+    require=require_scorers,
+)

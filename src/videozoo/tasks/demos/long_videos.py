@@ -1,20 +1,20 @@
-"""The data of the demos of feature models: long videos, and features made of them.
+"""The demos of models that read features: long videos, and what a model learns from them.
 
 ::
 
     FOLDER/clips/        short clips of eight actions
-    FOLDER/tsm/          a TSM that learnt those actions: the extractor
+    FOLDER/tsm/          a TSM that learnt those actions: the encoder
     FOLDER/world/        long videos in which several things happen, with every annotation
-    FOLDER/features/     features of each long video, two vectors per second
-    FOLDER/scores/       the same with the scores of the actions in place of features
+    FOLDER/MODEL/        the run of a model
 
 All of it is made once and shared by the demos in a folder; `clips/` and `tsm/` also serve the demo
-of the clip models.
+of the clip models. The features of the long videos are kept where `data.videos` keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,119 +24,86 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo.commands import command
 from videozoo.config import RunConfig
-from videozoo.data.features.packs import PackWriter
-from videozoo.data.features.record_formats import find_records
-from videozoo.data.features.records import FeatureRecord
-from videozoo.data.synthetic.world import World, WorldVideo, make_world
-from videozoo.engine.run_folder import RunFolder
+from videozoo.data.synthetic.world import World, make_world
+from videozoo.engine.devices import make_accelerator
+from videozoo.tasks import run as tasks
+from videozoo.tasks.common import speaker
 from videozoo.tasks.demos import clips
-from videozoo.tasks.extraction import extract_all
-from videozoo.tasks.loading import Trained, config_for_weights
-from videozoo.tasks.requests import (
-    ConfigSource,
-    Device,
-    EvalRequest,
-    ExtractRequest,
-    Layer,
-    TrainRequest,
-)
+from videozoo.tasks.demos.outcome import Outcome
+from videozoo.tasks.demos.settings import demo_config
+from videozoo.tasks.demos.steps import evaluate, train
+from videozoo.tasks.encoding import with_features
+from videozoo.tasks.requests import ConfigSource, Device, PredictRequest
 
-SPLITS = ("train", "val", "test")
 NUM_VIDEOS = {"train": 240, "val": 40, "test": 80}
 RATE = 2.0
 """Vectors per second."""
 WINDOW_SECONDS = 2.0
-"""Seconds of video per vector: the length of the clips that the extractor was trained on."""
+"""Seconds of video per vector: the length of the clips that the encoder was trained on."""
 DIM = 128
 """Numbers per vector: the channels of a quarter-width ResNet."""
+NUM_SHOWN = 3
+"""Held-out videos of which pictures are drawn."""
 
 
-@dataclass(frozen=True)
-class LongVideos:
-    """The long videos, their annotations and features."""
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What is special about the demo of a task."""
 
-    world: World
-    features: Path
-    """Features of all videos, as `videozoo extract` writes them."""
-    layer: Layer
-    """Which output of the extractor the features are."""
+    learns: str
+    """What the model learns, after its name."""
+    outcome: Callable[[str, Mapping[str, Any], World, Path], Outcome]
+    """(model, facts of its evaluation, the videos, run folder) -> its score and the baselines."""
+    shown: str
+    """What the pictures tell."""
+    inputs: Callable[[World, Path], tuple[str, ...]] = lambda world, _run: tuple(
+        str(video.path) for video in world.split("test")[:NUM_SHOWN]
+    )
+    """(the videos, run folder) -> what the pictures are of."""
+    to_try: Callable[[World, Path], tuple[str | Path, ...]] = lambda world, _run: (
+        "--explain",
+        world.split("test")[0].path,
+    )
+    """(the videos, run folder) -> what to predict on next, as words of the command line."""
+    valid_interval: Mapping[str, int] | int = 5
+    """Epochs between validations, the last among them; by model where it differs."""
+    prepare: Callable[[World], None] = lambda _world: None
+    """Writes what else the model needs about the videos."""
+    require: Callable[[], None] = lambda: None
+    """Raises an error before anything is made, if something is not installed."""
 
 
-def prepare(
-    folder: Path, *, seed: int, device: Device, out: Console, layer: Layer = "features"
-) -> LongVideos:
-    """Make the videos, the extractor and the features, as far as they do not exist yet.
-
-    Args:
-        folder: The demo's.
-        seed: For the videos and the extractor.
-        device: Where to compute.
-        out: For messages.
-        layer: Which output of the extractor the features are.
-
-    Raises:
-        VideozooError: The folder cannot be written, or it holds something else.
-    """
+def run(
+    demo: Demo, name: str, *, folder: Path, seed: int = 0, device: Device = "auto"
+) -> dict[str, Any]:
+    """Run the demo of one model; see `demos.run`."""
+    demo.require()
+    started = time.monotonic()
+    out = Console(stderr=True)
     out.rule("1/4  a TSM learns eight actions from short clips")
     clips.made_clips(folder / "clips", seed, out)
-    clips.trained_net("tsm", folder, seed, device, out)
+    clips.trained_net("tsm", folder, seed, device)
     out.rule("2/4  long videos in which several things happen")
-    world = _made_world(folder / "world", seed, out)
+    world = made_world(folder / "world", seed, out)
     out.rule("3/4  what the TSM sees of them, twice a second")
-    return LongVideos(world, _extracted(folder, world, layer, device, out), layer)
-
-
-def write_pack(records: Iterable[FeatureRecord], extractor: Any, folder: Path) -> Path:
-    """Write the features of some videos as a pack of their own."""
-    with PackWriter(folder, extractor=extractor, overwrite=True) as pack:
-        for record in records:
-            pack.write(record)
-    return folder
-
-
-def what_to_try(run: Path, video: Path) -> str:
-    """The command that answers on a video.
-
-    Args:
-        run: The run folder of the model.
-        video: The video file.
-    """
-    return f"  {command('predict', '--weights', run, '--explain', video)}"
-
-
-def features_of(made: LongVideos, videos: Sequence[WorldVideo], folder: Path) -> Path:
-    """Write the features of some videos as a pack of their own."""
-    source = find_records(made.features)
-    found = {record.name: record for record in map(source.read, range(len(source)))}
-    return write_pack((found[video.name] for video in videos), source.extractor, folder)
-
-
-def training(
-    config: RunConfig, save_dir: Path, device: Device, *, valid_interval: int = 5
-) -> TrainRequest:
-    """The request for a training; if an earlier demo began this run, to resume it."""
-    run_folder = RunFolder(save_dir)
-    same = run_folder.config.exists() and run_folder.config.read_text() == config.to_yaml()
-    resume = same and run_folder.last() is not None
-    return TrainRequest(
-        source=ConfigSource(),
-        save_dir=save_dir,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        valid_interval=valid_interval,
-        log_interval=0,
+    demo.prepare(world)
+    config = encoded(name, folder, seed, device, out)
+    out.rule(f"4/4  {config.spec.title} {demo.learns}")
+    outcome = learnt(demo, name, config, world, folder, device)
+    pictures = _draw(demo, world, folder / name, device)
+    words = demo.to_try(world, folder / name)
+    print(
+        f"\n{outcome.text(time.monotonic() - started)}\n\n"
+        f"{demo.shown}: {pictures}\n\n"
+        "What to try next:\n"
+        f"  {command('predict', '--weights', folder / name, *words)}"
     )
+    outcome.check()
+    return {"value": outcome.value, "baseline": outcome.baseline, "pictures": pictures}
 
 
-def evaluation(save_dir: Path, device: Device) -> tuple[Trained, EvalRequest]:
-    """The request for an evaluation of a run of the demo."""
-    source = ConfigSource()
-    request = EvalRequest(source=source, weights=str(save_dir), save_dir=save_dir, device=device)
-    return config_for_weights(source, str(save_dir)), request
-
-
-def _made_world(folder: Path, seed: int, out: Console) -> World:
+def made_world(folder: Path, seed: int, out: Console) -> World:
+    """Make the long videos, or find those of an earlier call."""
     total = sum(NUM_VIDEOS.values())
     columns = (TextColumn("videos"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
@@ -155,20 +122,32 @@ def _made_world(folder: Path, seed: int, out: Console) -> World:
     return world
 
 
-def _extracted(folder: Path, world: World, layer: Layer, device: Device, out: Console) -> Path:
-    """Extract the features of all videos; again if the videos are new."""
-    features = folder / str(layer)
-    request = ExtractRequest(
+def encoded(name: str, folder: Path, seed: int, device: Device, out: Console) -> RunConfig:
+    """The settings of a model, with the features that it reads, which are made if they are not."""
+    config = demo_config(name, folder).replace("--seed", {"train.seed": seed})
+    accelerator = make_accelerator(device=device)
+    return with_features(config, accelerator, speaker(out, accelerator))
+
+
+def learnt(
+    demo: Demo, name: str, config: RunConfig, world: World, folder: Path, device: Device
+) -> Outcome:
+    """Train a model, or go on with the run of an earlier demo, and evaluate it."""
+    every = demo.valid_interval
+    run = folder / name
+    train(config, run, device, valid_interval=every if isinstance(every, int) else every[name])
+    return demo.outcome(name, evaluate(run, device), world, run)
+
+
+def _draw(demo: Demo, world: World, run: Path, device: Device) -> Path:
+    """Draw what a model says of a few held-out videos, and when it looks where."""
+    request = PredictRequest(
         source=ConfigSource(),
-        batch_size=32,
-        output=features,
-        weights=str(folder / "tsm"),
-        inputs=tuple(str(video.path) for video in world.videos),
-        rate=RATE,
-        window_seconds=WINDOW_SECONDS,
-        layer=layer,
+        weights=str(run),
+        inputs=demo.inputs(world, run),
+        save_dir=run / "predictions",
         device=device,
-        overwrite=not world.reused,
+        explain=True,
     )
-    extract_all(request, console=out)
-    return features
+    tasks.predict(request)
+    return run / "predictions"

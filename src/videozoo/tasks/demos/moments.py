@@ -6,73 +6,40 @@ best guess without looking at the video: its middle, with the mean length of a m
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from videozoo.commands import command
-from videozoo.data.synthetic.world import WorldVideo
-from videozoo.errors import RunError
+from videozoo.data.synthetic.world import World, WorldVideo
 from videozoo.metrics.moments import Search, recall
-from videozoo.tasks import moments
-from videozoo.tasks.demos import long_videos
-from videozoo.tasks.demos.settings import demo_config
-from videozoo.tasks.loading import config_for_weights
-from videozoo.tasks.requests import (
-    ConfigSource,
-    Device,
-    PredictRequest,
-)
+from videozoo.tasks.demos.long_videos import NUM_SHOWN, Demo
+from videozoo.tasks.demos.outcome import Outcome
 
 MARGIN = 0.15
 """R@1 at tIoU 0.5 must be above the better baseline by at least this much; `configs/demo/` says the
 same."""
 TIOU = 0.5
-NUM_SHOWN = 3
 _WINDOW_SECONDS = (3.0, 4.5, 6.0)
 
 
-_TRY = ("--sentence", "a red circle moves left")
-
-
-def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> dict[str, Any]:
-    """Run the demo of TALL; see `demos.run`."""
-    started = time.monotonic()
-    out = Console(stderr=True)
-    made = long_videos.prepare(folder, seed=seed, device=device, out=out)
-    config = demo_config("tall", folder).replace("--seed", {"train.seed": seed})
-    out.rule("4/4  TALL learns which moment a sentence means")
-    save_dir = folder / "tall"
-    request = long_videos.training(config, save_dir, device)
-    moments.train(config, request, console=out)
-    facts = moments.evaluate(*long_videos.evaluation(save_dir, device), console=out)
-    test = made.world.split("test")
-    shown = _explain(test, folder, device, out)
-    score = next(r["share"] for r in facts["recall"] if (r["n"], r["tiou"]) == (1, TIOU))
-    drawn, middle = random_recall(test), centre_recall(made.world.split("train"), test)
-    baseline = max(drawn, middle)
-    print(
-        f"\nTALL R@1 at tIoU {TIOU:g} {score:.3f}\n"
-        f"a window at random {drawn:.3f}\n"
-        f"the middle of the video {middle:.3f}   for as long as moments mostly last\n"
-        f"margin {score - baseline:.3f}, expected at least {MARGIN:g}\n"
-        f"on {facts['sentences']} sentences about {len(test)} held-out videos, after "
-        f"{(time.monotonic() - started) / 60:.1f} minutes\n\n"
-        f"which moments it finds: {shown}\n\n"
-        "What to try next:\n"
-        f"  {command('predict', '--weights', save_dir, *_TRY, folder / 'features')}"
+def _outcome(_name: str, facts: Mapping[str, Any], world: World, run: Path) -> Outcome:
+    test = world.split("test")
+    found = next(r["share"] for r in facts["recall"] if (r["n"], r["tiou"]) == (1, TIOU))
+    return Outcome(
+        title="TALL",
+        metric=f"R@1 at tIoU {TIOU:g}",
+        value=float(found),
+        baselines={
+            "a window at random": random_recall(test),
+            "the middle of the video": centre_recall(world.split("train"), test),
+        },
+        least_margin=MARGIN,
+        tested_on=f"{facts['sentences']} sentences about {len(test)} held-out videos",
+        run=run,
     )
-    if score - baseline < MARGIN:
-        raise RunError(
-            f"TALL: R@1 {score:.3f} is less than {MARGIN:g} above {baseline:.3f}, a guess without "
-            f"looking; please report it with {save_dir}"
-        )
-    return {"recall": score, "baseline": baseline, "pictures": shown}
 
 
 def random_recall(videos: Sequence[WorldVideo]) -> float:
@@ -105,20 +72,23 @@ def _search(moment: tuple[float, float], event: Any) -> Search:
     return Search(np.array([moment]), np.ones(1), truth)
 
 
-def _explain(test: Sequence[WorldVideo], folder: Path, device: Device, out: Console) -> Path:
-    """Search for the sentences about a few held-out videos and draw the moments found."""
-    save_dir = folder / "tall"
-    names = {video.name for video in test[:NUM_SHOWN]}
-    lines = (folder / "world" / "queries_test.txt").read_text(encoding="utf-8").splitlines()
-    queries = save_dir / "some_sentences.txt"
+def _some_sentences(world: World, run: Path) -> tuple[str, ...]:
+    """A file with the sentences about a few held-out videos."""
+    names = {video.name for video in world.split("test")[:NUM_SHOWN]}
+    lines = (world.folder / "queries_test.txt").read_text(encoding="utf-8").splitlines()
+    queries = run / "some_sentences.txt"
     queries.write_text("".join(f"{line}\n" for line in lines if line.split()[0] in names))
-    request = PredictRequest(
-        source=ConfigSource(),
-        weights=str(save_dir),
-        inputs=(str(queries),),
-        save_dir=save_dir / "predictions",
-        device=device,
-        explain=True,
-    )
-    moments.predict(config_for_weights(ConfigSource(), str(save_dir)), request, console=out)
-    return save_dir / "predictions"
+    return (str(queries),)
+
+
+def _to_try(world: World, _run: Path) -> tuple[str | Path, ...]:
+    return "--sentence", "a red circle moves left", world.split("test")[0].path
+
+
+DEMO = Demo(
+    learns="learns which moment a sentence means",
+    outcome=_outcome,
+    shown="which moments it finds",
+    inputs=_some_sentences,
+    to_try=_to_try,
+)

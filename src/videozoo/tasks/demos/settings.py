@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from videozoo.config import RunConfig, load_config
 from videozoo.packaged_configs import config_folder
@@ -16,9 +17,16 @@ def demo_config(model: str, folder: Path) -> RunConfig:
         folder: The demo's folder.
     """
     config = load_config(config_folder() / "demo" / f"{model}.yaml")
-    moved = {
-        f"data.{key}": folder.joinpath(*Path(value).parts[1:])
-        for key, value in config.as_dict()["data"].items()
-        if isinstance(value, str) and Path(value).parts[0] == "demo"
-    }
-    return config.replace("", moved)
+    data = config.as_dict()["data"]
+    moved = {key: _moved(value, folder) for key, value in data.items()}
+    return config.replace(
+        "", {f"data.{key}": value for key, value in moved.items() if value != data[key]}
+    )
+
+
+def _moved(value: Any, folder: Path) -> Any:
+    if isinstance(value, list | tuple):
+        return [_moved(each, folder) for each in cast("list[Any]", value)]
+    if isinstance(value, str) and Path(value).parts[:1] == ("demo",):
+        return str(folder.joinpath(*Path(value).parts[1:]))
+    return value
