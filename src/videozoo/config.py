@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from videozoo import config_v1
-from videozoo.engine.settings import TrainSettings, TwoStageTrainSettings
+from videozoo.engine.settings import TaggingTrainSettings, TrainSettings, TwoStageTrainSettings
 from videozoo.errors import ConfigError, UsageError, brief
 from videozoo.models import (
     find_model_file,
@@ -51,7 +51,12 @@ SECTIONS: dict[str, dict[str, type[Settings]]] = {
     "classification": {"data": ClipData, "eval": ClipEval, "predict": ClipPredict},
     "captioning": {"data": CaptionData, "eval": CaptionEval, "predict": CaptionPredict},
     "moments": {"data": MomentData, "eval": MomentEval, "predict": MomentPredict},
-    "tagging": {"data": FeatureData, "eval": FeatureEval, "predict": FeaturePredict},
+    "tagging": {
+        "data": FeatureData,
+        "train": TaggingTrainSettings,
+        "eval": FeatureEval,
+        "predict": FeaturePredict,
+    },
     "localisation": {"data": SequenceData, "eval": SequenceEval, "predict": SequencePredict},
     "proposal_scoring": {"data": ProposalData, "eval": ProposalEval, "predict": ProposalPredict},
     "two_stage_localisation": {

@@ -8,7 +8,9 @@ from pathlib import Path
 from videozoo.errors import ConfigError
 
 FOLDER_CONFIG = "demo/folder"
-"""For a folder with one folder of videos per class, where no other is named."""
+"""A clip model for a folder with one folder of videos per class, where no other is named."""
+PROBE_CONFIG = "probe"
+"""The same on features of a pretrained network; taken first, as it needs few videos."""
 
 
 def config_folder() -> Path:

@@ -214,8 +214,8 @@ class Classification:
 class Tagging:
     """Tell which classes a video is of, from features.
 
-    The module takes what `FeatureShape` says and returns logits (N, num_classes), whose sigmoids
-    are the scores.
+    The module takes what `FeatureShape` says and returns logits (N, num_classes). Their sigmoids
+    are the scores; where each video is of one class, their softmax.
     """
 
     name: ClassVar = "tagging"
@@ -228,6 +228,10 @@ class Tagging:
     explains: bool = False
     """The module has `frame_weights(streams, lengths)`: per stream, where it looked, (N, T); rows
     sum to 1."""
+    is_solved: bool = False
+    """Training solves a linear layer, in place of epochs. The module has `pooled(streams,
+    lengths)`, (N, D); `standardise(pooled)`, which keeps the statistics of the training videos in
+    its buffers `mean` and `scale`, (D,); and `head`, which reads (pooled - mean) * scale."""
 
 
 @dataclass(frozen=True, kw_only=True)

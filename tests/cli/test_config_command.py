@@ -137,7 +137,7 @@ def test_a_new_file_may_start_from_one_of_2019(tmp_path: Path, capsys: pytest.Ca
     assert load_config(tmp_path / "new.yaml").as_dict() == load_config(old).as_dict()
 
 
-def test_a_folder_of_videos_needs_no_configuration(
+def test_a_small_clip_model_learns_from_a_folder_of_videos(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     made = tmp_path / "made"
@@ -150,11 +150,12 @@ def test_a_folder_of_videos_needs_no_configuration(
     small = ["--set=model.width=0.125", "--set=data.crop_size=32", "--set=data.short_side=40"]
     quick = ["--epochs=1", "--set=data.num_workers=0", "--batch-size=4", "--device=cpu"]
 
-    assert cli.main(["train", "--data", "mine", "--save-dir", "run", *small, *quick]) == 0
+    line = ["train", "--config", "demo/folder", "--data", "mine", "--save-dir", "run"]
+    assert cli.main([*line, *small, *quick]) == 0
 
     stored = load_config(tmp_path / "run" / "config.yaml")
     assert (stored.name, stored.model.num_classes, stored.model.depth) == ("tsm", 2, 18)
-    assert "demo/folder" in capsys.readouterr().err
+    assert "a network from fresh weights on" in capsys.readouterr().err
 
 
 def test_without_configuration_or_data_nothing_is_trained(capsys: pytest.CaptureFixture[str]):

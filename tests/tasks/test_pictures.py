@@ -23,7 +23,7 @@ from videozoo.data.loader import EvalLoader
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 from videozoo.tasks import pages as shared
-from videozoo.tasks.classification import pages, prediction
+from videozoo.tasks.classification import prediction
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.loading import save_trained
@@ -285,7 +285,7 @@ def test_of_many_classes_the_worst_are_shown_and_the_commonest_errors_of_all():
     for true, guess, times in ((5, 190, 9), (190, 5, 4), (77, 3, 12)):
         counts[true, guess] = times
 
-    shown = pages.confusion_of(counts, names)
+    shown = shared.confusion_of(counts, names)
 
     assert shown.counts.shape == (30, 31)
     assert {"class 5", "class 77", "class 190"} < set(shown.class_names)
@@ -293,5 +293,5 @@ def test_of_many_classes_the_worst_are_shown_and_the_commonest_errors_of_all():
     assert shown.pairs[0] == ("class 77", "class 3", 12)
     rows = [int(name.split()[1]) for name in shown.class_names[:-1]]
     assert np.array_equal(shown.counts.sum(1), counts[rows].sum(1))
-    few = pages.confusion_of(counts[:9, :9], names[:9])
+    few = shared.confusion_of(counts[:9, :9], names[:9])
     assert few.counts.shape == (9, 9)

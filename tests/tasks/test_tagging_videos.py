@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from videozoo import cli
 from videozoo.config import from_layers
@@ -19,6 +20,7 @@ from videozoo.data.synthetic.clips import write_video
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks import extractor as extractor_module
 from videozoo.tasks.loading import save_trained
+from videozoo.tasks.tagging.solving import folds_of, neighbour_folds
 
 Capture = pytest.CaptureFixture[str]
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
@@ -112,7 +114,7 @@ def test_a_tagger_learns_from_class_folders_and_answers_on_videos(
     unseen = Path(shutil.copytree(clips / "red", "other/red")).parent
     assert run("eval", "--weights", "run", "--data", unseen, "--save-dir", "on-other") == 0
     facts = json.loads(Path("on-other/eval.json").read_text())
-    assert (facts["videos"], facts["metrics"]["hit_at_one"]) == (4, 1.0)
+    assert (facts["videos"], facts["metrics"]["top1"]) == (4, 1.0)
     assert run("predict", "--weights", "run", unseen / "red/0.mp4") == 0
     found = json.loads(Path("run/predict/0/predictions.json").read_text())["predictions"]
     assert found[0]["top"][0]["class"] == "red"
@@ -207,3 +209,92 @@ def test_mistakes_are_told(
     assert said in error
     assert "Traceback" not in error
     assert not Path("run").exists()
+
+
+def probe(*words: str | Path, save_dir: str = "run") -> int:
+    quick = ["--set", "data.num_workers=0", "--set", "data.val_share=0.4"]
+    return run("train", *words, "--save-dir", save_dir, *quick)
+
+
+def test_a_folder_alone_is_learnt_by_a_probe_that_says_how_sure_it_is(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    assert probe("--data", clips, "--encoder", encoder) == 0
+    said = capsys.readouterr().err
+    assert "taking probe" in said
+    assert "--config tsm --pretrain" in said
+    assert "train.loss is softmax" in said
+    assert "cross-validation on the" in said
+    assert "top-1 100.0 % (95 % interval" in said
+    line = json.loads(Path("run/metrics.jsonl").read_text())
+    assert line["cv_chance"] < line["cv_interval"][0]
+    before = load_file("run/best.safetensors")
+
+    assert run("train", "--resume", "run") == 0
+    after = load_file("run/best.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert json.loads(Path("run/metrics.jsonl").read_text()) == line
+    assert run("eval", "--weights", "run") == 0
+    facts = json.loads(Path("run/eval/eval.json").read_text())
+    assert facts["metrics"]["top1"] == facts["metrics"]["mean_class"] == 1
+    assert facts["certainty"]["interval"][1] == 1
+    assert run("predict", "--weights", "run", clips / "red/0.mp4") == 0
+    found = json.loads(Path("run/predict/0/predictions.json").read_text())["predictions"]
+    assert sum(row["score"] for row in found[0]["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_labels_without_rhyme_or_reason_are_said_to_be_near_chance(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    for number, video in enumerate(sorted(clips.rglob("*.mp4"))):
+        target = Path("mixed") / f"class{(number + number // 4) % 2}" / f"{number}.mp4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, target)
+    assert probe("--data", "mixed", "--encoder", encoder) == 0
+    assert "NEAR CHANCE" in capsys.readouterr().err
+
+
+def test_several_classes_per_video_and_groups(clips: Path, encoder: Path, capsys: Capture):
+    labels = {f"{c}/{n}.mp4": [c, "odd" if n % 2 else "even"] for c in COLOURS for n in range(4)}
+    Path("labels.json").write_text(json.dumps({f"clips/{key}": v for key, v in labels.items()}))
+    words = ("--config", "probe", "--videos", clips, "--labels", "labels.json")
+    assert probe(*words, "--encoder", encoder) == 0
+    said = capsys.readouterr().err
+    assert "train.loss is sigmoid" in said
+    assert "GAP" in said
+
+    line = ("--data", clips, "--encoder", encoder)
+    assert probe(*line, "--set", "data.groups='/[0-9]'", save_dir="days") == 0
+    assert "(2 folds of 2 groups)" in capsys.readouterr().err
+    parts = {
+        part: {
+            video.name.split("/")[1]
+            for video in labelled_videos(FeatureData(videos=clips, groups="/[0-9]"), part)
+        }
+        for part in ("train", "val")
+    }
+    assert parts["train"]
+    assert parts["val"]
+    assert not parts["train"] & parts["val"]
+    assert probe(*line, "--set", "data.groups=person", save_dir="none") == 1
+    assert "finds nothing in" in capsys.readouterr().err
+
+
+def test_neighbours_by_name_are_held_out_together():
+    names = [f"{c}/{n:02}.mp4" for c in ("a", "b") for n in range(6)] + ["c/0.mp4", "c/1.mp4"]
+    targets = np.eye(3)[[0] * 6 + [1] * 6 + [2] * 2]
+
+    fold = neighbour_folds(names, targets, folds=3)
+
+    assert fold.tolist() == [0, 0, 1, 1, 2, 2] * 2 + [0, 2]
+
+
+def test_groups_stay_together_and_classes_are_spread():
+    targets = np.eye(2)[[0, 1] * 12]
+    groups = [str(number // 4) for number in range(24)]
+
+    fold = folds_of(targets, groups, folds=3, seed=0)
+
+    for group in set(groups):
+        assert len({fold[n] for n in range(24) if groups[n] == group}) == 1
+    assert [int(targets[fold == number].sum(axis=0)[0]) for number in range(3)] == [4, 4, 4]

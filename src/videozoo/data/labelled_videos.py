@@ -7,6 +7,7 @@ of labels.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from videozoo.data.annotations.class_folders import (
     loose_videos,
     part_of_name,
     read_folder,
+    uniform,
 )
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.list_labels import own_class_names
@@ -60,15 +62,19 @@ def labelled_videos(
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a folder or a list of videos")
+    is_drawn = None
+    if data.groups is not None and of_folder != "all" and not _is_divided(path, data):
+        is_drawn = of_folder
     if data.labels is None and not is_list_name(path):
         entries = read_folder(
             path,
-            part=of_folder,
+            part=of_folder if is_drawn is None else "all",
             val_share=data.val_share,
             split_seed=data.split_seed,
             class_names=names or class_names(data),
         )
-        return [LabelledVideo(one.path, one.name, _one(one.label)) for one in entries]
+        found = [LabelledVideo(one.path, one.name, _one(one.label)) for one in entries]
+        return found if is_drawn is None else _of_groups(data, found, is_drawn)
     names = names or class_names(data)
     videos = _labelled(data, path, data.labels, names)
     return _of_part(data, path, videos, of_folder, part)
@@ -125,7 +131,10 @@ def num_classes(data: FeatureData) -> int:
 
 def has_one_class_each(data: FeatureData) -> bool:
     """Whether each video is of one class, as in class folders and lists, and not of any number."""
-    return data.labels is None
+    if data.labels is None:
+        return True
+    labels = _read_labels(data)
+    return labels.num_classes > 1 and all(len(own) == 1 for own in labels.entries.values())
 
 
 def remarks(data: FeatureData) -> Iterator[str]:
@@ -160,6 +169,33 @@ def remarks(data: FeatureData) -> Iterator[str]:
             f"left out: {len(without)} of {counted(len(videos), 'video')} have no label in "
             f"{data.labels}: {few(map(str, without))}"
         )
+
+
+def groups_of(names: Sequence[str], pattern: str) -> list[str]:
+    """The group of each video: what a pattern finds in its path.
+
+    Raises:
+        DataError: It finds nothing in some, or the same in all.
+
+    >>> groups_of(["run/person01_a.mp4", "run/person02_a.mp4"], "person[0-9]+")
+    ['person01', 'person02']
+    """
+    found: list[str] = []
+    without: list[str] = []
+    for name in names:
+        match = re.search(pattern, name)
+        if match is None:
+            without.append(name)
+        else:
+            found.append(match.group(match.lastindex or 0))
+    if without:
+        raise DataError(
+            f"data.groups={pattern!r} finds nothing in {counted(len(without), 'video')}: "
+            f"{few(without)}; expected a regular expression such as person[0-9]+"
+        )
+    if len(set(found)) == 1:
+        raise DataError(f"data.groups={pattern!r} puts all videos into one group, {found[0]!r}")
+    return found
 
 
 # --- inside ------------------------------------------------------------------------------------
@@ -231,6 +267,8 @@ def _of_part(
     """Those of one part: by their folder, or drawn."""
     if of_folder == "all":
         return list(videos)
+    if data.groups is not None and not _is_divided(path, data):
+        return _of_groups(data, videos, of_folder)
     parts = _folder_parts(path) if path.is_dir() else {}
     if parts:
         wanted: FolderPart = of_folder
@@ -260,6 +298,21 @@ def _of_part(
 def _read_labels(data: FeatureData) -> VideoLabels:
     assert data.labels is not None
     return read_labels(data.labels, may_name=True)
+
+
+def _of_groups(
+    data: FeatureData, videos: Sequence[LabelledVideo], part: FolderPart
+) -> list[LabelledVideo]:
+    """Those of one part, where videos of one group stay together; each group is drawn by name."""
+    assert data.groups is not None
+    groups = groups_of([one.name for one in videos], data.groups)
+    order = sorted(set(groups), key=lambda group: uniform(f"{data.split_seed}:{group}"))
+    count = round(data.val_share * len(order))
+    if 0 < data.val_share < 1:  # both parts have a group
+        count = min(max(count, 1), len(order) - 1)
+    held = set(order[:count])
+    chosen = {group for group in order if (group in held) == (part != "train")}
+    return [one for one, group in zip(videos, groups, strict=True) if group in chosen]
 
 
 def _all_of(data: FeatureData, part: Part) -> list[LabelledVideo]:

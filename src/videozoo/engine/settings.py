@@ -161,6 +161,14 @@ class TrainSettings(Settings):
         return wrong
 
 
+class TaggingTrainSettings(TrainSettings):
+    """How to optimise a model that tells the classes of whole videos."""
+
+    loss: Literal["auto", "softmax", "sigmoid"] = "auto"
+    """`softmax`: each video is of one class, and its scores sum to 1. `sigmoid`: of any number of
+    classes. `auto`: as the labels are, for videos themselves; else `sigmoid`."""
+
+
 class SecondStage(Settings):
     """What differs in the training of the second of two networks; see `TrainSettings`."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from videozoo.settings.shared import NumWorkers, PrefetchBatches, RawVideos, Share
 from videozoo.types import Settings
@@ -40,6 +41,10 @@ class FeatureData(RawVideos):
     """Share of `videos` that is kept for validation; of each class, where each video has one."""
     split_seed: int = 0
     """Which of `videos` are kept for validation; another number keeps others."""
+    groups: str | None = None
+    """Videos of one group, such as a person or a day, are held out together: a regular expression
+    that finds the group in the path of a video, such as `person[0-9]+`. By default each video is
+    on its own."""
     format: Literal["auto", "tfrecord", "pickle", "pack", "npz"] = "auto"
     """Format of the files. `auto` detects it; the others take only such files from a folder."""
     max_frames: int | None = Field(default=300, ge=1)
@@ -56,6 +61,15 @@ class FeatureData(RawVideos):
     bad_video_share: Share = 0.01
     """Training replaces damaged or empty videos by others. It stops when more than this share was
     replaced."""
+
+    @field_validator("groups")
+    @classmethod
+    def _is_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
 
     @property
     def is_raw(self) -> bool:

@@ -41,7 +41,13 @@ from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import has_images, is_video_name, locate, videos_under
 from videozoo.data.frames.video import count_frames, open_video
-from videozoo.data.labelled_videos import all_videos, class_names, num_classes, remarks
+from videozoo.data.labelled_videos import (
+    all_videos,
+    class_names,
+    has_one_class_each,
+    num_classes,
+    remarks,
+)
 from videozoo.data.text import spellings
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
 from videozoo.settings.segments import SequenceData
@@ -69,7 +75,7 @@ _ROWS_LOOKED_AT = 3
 _LOOKED_AT = 50
 """Videos whose length is looked at to choose a rate, about."""
 _RATES = (DEFAULT_RATE, 4.0, 8.0)
-_ENOUGH_VECTORS = 12
+_ENOUGH_VECTORS = 6
 """Vectors of a video from which its mean is steady."""
 
 
@@ -353,7 +359,23 @@ def _with_labelled_features(
     changes = _made_for(data, extractor, named(paths, root), source, given, accelerator, say)
     if trained is None:
         changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
+        changes |= _tagger_loss(config, data, say)
     return config.replace("data.videos", changes)
+
+
+def _tagger_loss(
+    config: RunConfig, data: FeatureData, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Whether classes exclude one another, where the configuration leaves it to the labels."""
+    if config.train.loss != "auto":  # pyright: ignore[reportAttributeAccessIssue]
+        return {}
+    one = has_one_class_each(data)
+    say(
+        "train.loss is softmax: each video is of one class"
+        if one
+        else "train.loss is sigmoid: a video may be of several classes"
+    )
+    return {"train.loss": "softmax" if one else "sigmoid"}
 
 
 def _configured_extractor(

@@ -72,7 +72,8 @@ class Evaluation:
         """
         if request.report and not self.has_page:
             raise UsageError(
-                "--report is for models that classify clips; eval.json has the numbers"
+                "--report is for models that classify clips or tag videos; eval.json has the "
+                "numbers"
             )
         if request.report and not pages.can_draw():
             raise RunError(pages.CHARTS_HINT)

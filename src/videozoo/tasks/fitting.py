@@ -77,6 +77,9 @@ class TrainingPlan:
     """What a fresh module is given before anything is loaded into it."""
     item: str = "video"
     """What is counted and learnt from."""
+    solve: Callable[[nn.Module], Mapping[str, Any]] | None = None
+    """For models that are solved in place of trained: puts the solution into a module on its
+    device, and tells what to keep of it with the weights and in `metrics.jsonl`."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ def run_training(
     accelerator, say = job.accelerator, job.say
     settings = config.train
     can_validate = plan.num_held_out is not None
+    if plan.solve is not None:
+        settings = settings.model_copy(update={"epochs": 1, "early_stop_epochs": None})
     validates = can_validate and request.valid_interval <= settings.epochs
     check_early_stop(settings, validates=validates)  # before a folder is made
     try_out(config, accelerator.device)
@@ -218,6 +223,9 @@ def run_training(
     say(_opening_line(config, module, accelerator, plan))
     if settings.learning_rate_batch_size is not None:
         say(_rate_line(settings))
+    if plan.solve is not None:
+        result = _solved(module, plan, folder, accelerator, save)
+        return _ended(job, plan, result, folder, can_validate)
     steps_in_epoch = _steps_in_epoch(settings, plan.batches)
     result = fit(
         accelerator=accelerator,
@@ -243,8 +251,16 @@ def run_training(
         console=job.console,
         on_event=on_event,
     )
-    _say_result(result, plan, say)
-    if not request.is_stage:
+    return _ended(job, plan, result, folder, can_validate)
+
+
+def _ended(
+    job: TrainJob, plan: TrainingPlan, result: TrainResult, folder: RunFolder, can_validate: bool
+) -> TrainResult:
+    """Say what came out, and what to do next."""
+    config = plan.config or job.config
+    _say_result(result, plan, job.say)
+    if not job.request.is_stage:
         for line in after_training(
             config,
             folder.path,
@@ -252,9 +268,45 @@ def run_training(
             with_eval=can_validate or _is_there(getattr(config.data, "test", None)),
             features=plan.features,
         ):
-            say(line)
-    finish(accelerator)
+            job.say(line)
+    finish(job.accelerator)
     return result
+
+
+def _solved(
+    module: nn.Module,
+    plan: TrainingPlan,
+    folder: RunFolder,
+    accelerator: Accelerator,
+    save: Callable[[Path, Mapping[str, Any]], None],
+) -> TrainResult:
+    """Solve a model, and write what a training of one epoch writes. Resuming solves it again."""
+    assert plan.solve is not None
+    module.to(accelerator.device).eval()
+    line: dict[str, Any] = {"kind": "epoch", "epoch": 1, "step": 1, **plan.solve(module)}
+    if plan.num_held_out is not None:
+        with torch.no_grad():
+            measured = plan.validate(module)
+        line |= {f"valid_{key}": value for key, value in measured.items()}
+    value: float | None = line.get(f"valid_{plan.best.name}")
+    if accelerator.is_main_process:
+        facts: dict[str, Any] = {"epoch": 1, "step": 1}
+        if value is not None:
+            facts[plan.best.name] = value
+        folder.begin()
+        folder.go_on()
+        folder.rewind_metrics(lambda _line: False)
+        folder.save_epoch(1, lambda aside: save(aside, facts), is_best=True)
+        folder.log(line)
+        folder.save_last(lambda _path: None)  # there is no state beside the weights
+    accelerator.wait_for_everyone()
+    return TrainResult(
+        path=folder.path,
+        weights=folder.best,
+        best=value,
+        best_epoch=None if value is None else 1,
+        history=[line],
+    )
 
 
 def _is_there(path: Path | None) -> bool:
@@ -267,7 +319,7 @@ def _say_result(result: TrainResult, plan: TrainingPlan, say: Callable[[str], No
         verb = "was" if len(bad) == 1 else "were"
         say(f"{counted(len(bad), plan.item)} could not be read and {verb} replaced, such as:")
         say(f"  {next(iter(bad.values()))}")
-    if result.best is not None:
+    if result.best is not None and plan.solve is None:
         best = metric(plan.best.name, result.best)
         say(f"best {plan.metric_title} {best} after epoch {result.best_epoch}")
     say(f"weights: {result.weights}")
@@ -291,8 +343,12 @@ def _opening_line(
     return (
         f"{config.spec.title}: {size:.1f} M parameters{_classes(config)}; "
         f"{counted(plan.num_train, plan.item)} to learn from, {checked}; "
-        f"{counted(config.train.epochs, 'epoch')} of "
-        f"batches of {config.train.batch_size} on {where}, {config.train.precision}"
+        + (
+            f"solved on {where}"
+            if plan.solve is not None
+            else f"{counted(config.train.epochs, 'epoch')} of batches of "
+            f"{config.train.batch_size} on {where}, {config.train.precision}"
+        )
     )
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from videozoo import __version__
 from videozoo.engine.run_folder import RunFolder
+from videozoo.errors import counted
+from videozoo.report.charts import Confusion, worst_pairs
 from videozoo.tasks.results import run_folder_of
+
+_MOST_CLASSES = 32  # rows of a confusion matrix that can be read
+_MOST_SHOWN_CLASSES = 30  # rows if there are more than `_MOST_CLASSES`
+_MOST_PAIRS = 20
+_OTHERS = "(all others)"
 
 CHARTS_HINT = (
     "no report.html: drawing its charts needs matplotlib; "
@@ -36,4 +46,32 @@ def versions() -> str:
         f"videozoo {__version__}, PyTorch {torch.__version__}, "
         f"Python {platform.python_version()}, {platform.platform()}, "
         f"{torch.get_num_threads()} threads"
+    )
+
+
+def confusion_of(
+    counts: NDArray[np.int64], names: Sequence[str], title: str = "Confusion matrix"
+) -> Confusion:
+    """The confusion matrix (of many classes, the worst), and the most frequent errors.
+
+    Args:
+        counts: (C, C); row: true class, column: predicted class.
+        names: Names of the C classes.
+        title: Title of the section.
+    """
+    whole = Confusion(title=title, counts=counts, class_names=names)
+    if len(names) <= _MOST_CLASSES:
+        return whole
+    pairs = worst_pairs(whole, _MOST_PAIRS)
+    wrong = counts.sum(1) - np.diag(counts)
+    chosen = np.argsort(-wrong, kind="stable")[:_MOST_SHOWN_CLASSES]
+    chosen.sort()
+    part = counts[np.ix_(chosen, chosen)]
+    others = counts[chosen].sum(1) - part.sum(1)
+    return Confusion(
+        title=title,
+        counts=np.column_stack([part, others]),
+        class_names=[*(names[int(label)] for label in chosen), _OTHERS],
+        pairs=pairs,
+        note=f"Of {counted(len(names), 'class')}, the {len(chosen)} with the most errors.",
     )

@@ -292,7 +292,7 @@ def drawn(
     """
     if part == "all":
         return list(videos)
-    place = {video: _uniform(f"{split_seed}:{name}/{_below(video, base)}") for video in videos}
+    place = {video: uniform(f"{split_seed}:{name}/{_below(video, base)}") for video in videos}
     val = {video for video in videos if place[video] < val_share}
     if len(videos) > 1 and 0 < val_share < 1:
         if not val:
@@ -308,7 +308,7 @@ def _below(video: Path, base: Path) -> str:
     return (video.relative_to(base) if video.is_relative_to(base) else video).as_posix()
 
 
-def _uniform(text: str) -> float:
+def uniform(text: str) -> float:
     """Turn a text into a number in [0, 1) that looks random and is the same on every machine."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -7,27 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from videozoo.config import RunConfig
 from videozoo.data.annotations.videos import ClipEntry, views_by_video
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import DataError, counted
 from videozoo.metrics.calibration import confidence_bins, expected_calibration_error
-from videozoo.report.charts import Confusion, Curve, Panel, Reliability, worst_pairs
+from videozoo.report.charts import Curve, Panel, Reliability
 from videozoo.report.html import Headline, PredictionCard, Report, Table
 from videozoo.report.tables import percent
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.classification.scoring import ClipResults
-from videozoo.tasks.pages import run_of, versions
+from videozoo.tasks.pages import confusion_of, run_of, versions
 
-_MOST_CLASSES = 32  # rows of a confusion matrix that can be read
-_MOST_SHOWN_CLASSES = 30  # rows if there are more than `_MOST_CLASSES`
-_MOST_PAIRS = 20
+_MOST_CLASSES = 32  # rows of a table in the order of the classes
 _MOST_ERRORS = 8
-_OTHERS = "(all others)"
 
 
 def evaluation_page(
@@ -146,34 +140,6 @@ def _reliability(bins: Sequence[Any], error: float) -> Reliability:
         title="Calibration: score and accuracy",
         bins=bins,
         note=f"Expected calibration error: {percent(error)}, over ten bins of the best score.",
-    )
-
-
-def confusion_of(
-    counts: NDArray[np.int64], names: Sequence[str], title: str = "Confusion matrix"
-) -> Confusion:
-    """The confusion matrix (of many classes, the worst), and the most frequent errors.
-
-    Args:
-        counts: (C, C); row: true class, column: predicted class.
-        names: Names of the C classes.
-        title: Title of the section.
-    """
-    whole = Confusion(title=title, counts=counts, class_names=names)
-    if len(names) <= _MOST_CLASSES:
-        return whole
-    pairs = worst_pairs(whole, _MOST_PAIRS)
-    wrong = counts.sum(1) - np.diag(counts)
-    chosen = np.argsort(-wrong, kind="stable")[:_MOST_SHOWN_CLASSES]
-    chosen.sort()
-    part = counts[np.ix_(chosen, chosen)]
-    others = counts[chosen].sum(1) - part.sum(1)
-    return Confusion(
-        title=title,
-        counts=np.column_stack([part, others]),
-        class_names=[*(names[int(label)] for label in chosen), _OTHERS],
-        pairs=pairs,
-        note=f"Of {counted(len(names), 'class')}, the {len(chosen)} with the most errors.",
     )
 
 

@@ -19,6 +19,7 @@ from videozoo.data.clips import (
     settled_first_label,
 )
 from videozoo.engine.loop import Best
+from videozoo.errors import counted
 from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
@@ -31,6 +32,9 @@ from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
 from videozoo.tasks.requests import TrainRequest
 from videozoo.tasks.train import Training
+
+_ENOUGH_CLIPS = 3000
+"""From so many clips on, a network may be trained from fresh weights."""
 
 
 def _configured(config: RunConfig, request: TrainRequest) -> RunConfig:
@@ -47,6 +51,13 @@ def _plan(job: TrainJob) -> TrainingPlan:
     held_out = _validation_entries(job)
     for remark in remarks(entries, held_out or (), data.train, config.model.num_classes, names):
         job.say(f"note: {remark}")
+    is_fresh = job.request.pretrain in (None, "none") and not job.request.resume
+    if is_fresh and len(entries) < _ENOUGH_CLIPS:
+        job.say(
+            f"note: a network from fresh weights on {counted(len(entries), 'clip')}: real videos "
+            "need thousands, or expect little; start from weights (--pretrain), or from features: "
+            "--config probe --data FOLDER"
+        )
     dataset = ClipDataset(
         entries,
         clip_shape(config),

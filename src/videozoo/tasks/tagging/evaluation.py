@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.tagging.labels import check_labels
-from videozoo.tasks.tagging.scoring import feature_shape, score_records
+from videozoo.tasks.tagging.pages import evaluation_page
+from videozoo.tasks.tagging.scoring import feature_shape, one_class_each, score_records
+from videozoo.tasks.tagging.solving import certainty, figure
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
@@ -33,6 +36,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         num_classes=config.model.num_classes,
         shape=feature_shape(config),
         most_frames=config.data.max_frames,
+        one_class=one_class_each(config),
     )
     names = names_of_classes(job.trained, config)
     module = job.module()
@@ -52,11 +56,23 @@ def _evaluated(job: EvalJob) -> Evaluated:
     counter = scored.counter.metrics
     skipped = [*records.damaged, *scored.skipped.values()]
     total = counter.videos + len(skipped)
+    sure = certainty(scored.counter.summary(), dict(enumerate(counter.class_positives.tolist())))
+
+    def verdict(facts: Mapping[str, Any]) -> str:
+        if not sure:
+            return ""
+        return figure(facts["metrics"]["top1"], sure["interval"], sure["chance"], sure["videos"])
+
     return Evaluated(
+        notes=lambda facts: [f"top-1 {verdict(facts)}"] if sure else [],
+        page=lambda facts: evaluation_page(
+            facts, config, names, scored.counter.accuracy, verdict(facts)
+        ),
         measure=lambda: {
             "videos": counter.videos,
             "seconds": round(seconds, 3),
             "metrics": scored.counter.summary(with_2019=config.eval.hit_at_one_2019),
+            **({"certainty": sure} if sure else {}),
             "classes": _classes(counter, names),
             "skipped": skipped,
             "config": config.as_dict(),
@@ -69,7 +85,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
     )
 
 
-evaluate = Evaluation(run=_evaluated)
+evaluate = Evaluation(run=_evaluated, has_page=True)
 
 
 def _classes(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ def check_labels(
     shape: FeatureShape,
     most_frames: int | None,
     class_names: Sequence[str] | None = None,
+    one_class: bool = False,
 ) -> Survey:
     """Check the labels of records; note what is odd, refuse what cannot be used.
 
@@ -30,9 +31,11 @@ def check_labels(
         shape: Features that the model reads.
         most_frames: Frames of a record that are used; later frames are ignored.
         class_names: Class names.
+        one_class: Each record must have one class.
 
     Raises:
-        DataError: No record can be used, no record has a label, or a label is out of range.
+        DataError: No record can be used, no record has a label, a label is out of range, or there
+            are several where one is expected.
     """
     found = survey(records, num_classes=num_classes, shape=shape)
     if not found.looked_at:
@@ -57,6 +60,12 @@ def check_labels(
             f"{part}: none of the {counted(found.looked_at, 'record')} of {_source(records)} that "
             f"were looked at has a label{_of_videos(found)}; "
             f"{_ADVICE.get(part, _ADVICE['data.test'])}"
+        )
+    if one_class and (found.counts.total() != found.labelled or found.labelled < found.looked_at):
+        raise DataError(
+            f"{part}: {counted(found.counts.total(), 'label')} of "
+            f"{counted(found.looked_at, 'record')} that were looked at, but with "
+            "train.loss=softmax each has one class; set train.loss=sigmoid"
         )
     if unlabelled := found.looked_at - found.labelled:
         say(f"note: {part}: {unlabelled:,} of {counted(found.looked_at, 'record')} have no label")

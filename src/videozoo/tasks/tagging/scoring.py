@@ -10,12 +10,14 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from videozoo.config import RunConfig
 from videozoo.data.features.records import RecordSet
 from videozoo.data.loader import EvalLoader
 from videozoo.data.tags import FeatureBatch, FeatureDataset
 from videozoo.errors import ConfigError
+from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
@@ -46,17 +48,25 @@ class TagCounts:
     """Metrics, counted over labelled videos."""
 
     metrics: TaggingCounter
+    accuracy: AccuracyCounter | None = None
+    """Where each video is of one class."""
     hits_2019: float = 0.0
     """Sum over the videos of Hit@1 as computed in the 2019 library."""
 
     def merge(self, other: TagCounts) -> None:
         """Add the counts of another process."""
         self.metrics.merge(other.metrics)
+        if self.accuracy is not None and other.accuracy is not None:
+            self.accuracy.merge(other.accuracy)
         self.hits_2019 += other.hits_2019
 
     def summary(self, *, with_2019: bool = False) -> dict[str, float]:
         """Metrics; `with_2019`: also Hit@1 as computed in the 2019 library."""
         metrics = self.metrics.summary()
+        if self.accuracy is not None and self.accuracy.total:
+            top1, mean = self.accuracy.top1, self.accuracy.mean_class
+            metrics = {"top1": top1, "mean_class": mean, **metrics}
+            del metrics["hit_at_one"]  # the same as top-1
         if with_2019 and self.metrics.videos:
             metrics["hit_at_one_2019"] = self.hits_2019 / self.metrics.videos
         return metrics
@@ -72,6 +82,18 @@ def tagging_of(config: RunConfig) -> Tagging:
 def feature_shape(config: RunConfig) -> FeatureShape:
     """Shape of the features that the configured model takes."""
     return tagging_of(config).feature_shape(config.model)
+
+
+def one_class_each(config: RunConfig) -> bool:
+    """Whether the classes exclude one another, so that scores of a video sum to 1."""
+    return config.train.loss == "softmax"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def label_loss(logits: Tensor, labels: Tensor, *, one_class: bool) -> Tensor:
+    """The loss of each video: (N, C), (N, C) -> (N,)."""
+    if one_class:
+        return functional.cross_entropy(logits, labels, reduction="none")
+    return multi_label_loss(logits, labels)
 
 
 def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[Tensor], Tensor]:
@@ -94,6 +116,8 @@ class TaggingInference:
     streams: Sequence[Stream]
     """The feature streams of the model."""
     counter: TagCounts
+    one_class: bool = False
+    """Each video is of one class: scores are softmax."""
     num_tags: int = 0
     """Tags to return per video."""
     attention: bool = False
@@ -110,10 +134,13 @@ class TaggingInference:
     ) -> Mapping[int, VideoTags]:
         """Return the best tags of each video."""
         logits, weights = outputs
-        scores = logits.sigmoid().cpu().numpy()
+        scores = (logits.softmax(dim=1) if self.one_class else logits.sigmoid()).cpu().numpy()
         if batch.labels is not None:
-            losses = multi_label_loss(logits, batch.labels.to(logits.device)).cpu().numpy()
+            wanted = batch.labels.to(logits.device)
+            losses = label_loss(logits, wanted, one_class=self.one_class).cpu().numpy()
             labels = batch.labels.numpy()
+            if self.counter.accuracy is not None:
+                self.counter.accuracy.update(scores, labels.argmax(axis=1))
             self.counter.metrics.update(scores, labels, loss=losses)
             self.counter.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
         return {
@@ -166,7 +193,11 @@ def score_records(
         ),
         accelerator,
         shape.streams,
-        TagCounts(TaggingCounter(classes, views.top_k)),
+        TagCounts(
+            TaggingCounter(classes, views.top_k),
+            AccuracyCounter(classes) if one_class_each(config) else None,
+        ),
+        one_class=one_class_each(config),
         num_tags=0 if labelled else views.top_k,
         attention=attention,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.data.labelled_videos import labelled_videos
+from videozoo.data.labelled_videos import groups_of, labelled_videos
 from videozoo.data.tags import (
     FeatureBatch,
     FeatureDataset,
@@ -14,14 +16,31 @@ from videozoo.data.tags import (
     load_records,
 )
 from videozoo.engine.loop import Best
-from videozoo.errors import DataError
-from videozoo.ops.frames import multi_label_loss
+from videozoo.errors import DataError, counted
+from videozoo.ops.linear_heads import Loss
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks.common import configured_class_names
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.tagging.labels import check_labels, refuse_other_numbers
-from videozoo.tasks.tagging.scoring import feature_shape, model_inputs, score_records, tagging_of
+from videozoo.tasks.tagging.scoring import (
+    feature_shape,
+    label_loss,
+    model_inputs,
+    one_class_each,
+    score_records,
+    tagging_of,
+)
+from videozoo.tasks.tagging.solving import (
+    MOTION_ADVICE,
+    SCENES_ADVICE,
+    certainty,
+    figure,
+    is_near_chance,
+    judge,
+    pooled,
+    solve,
+)
 from videozoo.tasks.train import Training
 
 
@@ -42,8 +61,10 @@ def _plan(job: TrainJob) -> TrainingPlan:
         num_classes=classes,
         shape=shape,
         most_frames=data.max_frames,
+        one_class=one_class_each(config),
         class_names=names,
     )
+    checked = learnt
     if held_out is not None:
         refuse_other_features(
             held_out.extractor, records.extractor, "data.val", "data.train", say=say
@@ -55,10 +76,11 @@ def _plan(job: TrainJob) -> TrainingPlan:
             num_classes=classes,
             shape=shape,
             most_frames=data.max_frames,
+            one_class=one_class_each(config),
         )
         refuse_other_numbers(checked, learnt, shape)
         say_shared(checked.names, learnt.names, data, say)
-    over_batch = tagging_of(config).loss_over_batch
+    over_batch, one_class = tagging_of(config).loss_over_batch, one_class_each(config)
 
     def loss_of(model: nn.Module, batch: FeatureBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
@@ -67,12 +89,13 @@ def _plan(job: TrainJob) -> TrainingPlan:
         assert batch.labels is not None
         labels = batch.labels
         if settings.label_smoothing:
-            labels = labels * (1 - settings.label_smoothing) + settings.label_smoothing / 2
-        loss = multi_label_loss(logits.float(), labels).mean()
+            spread = settings.label_smoothing / (classes if one_class else 2)
+            labels = labels * (1 - settings.label_smoothing) + spread
+        loss = label_loss(logits.float(), labels, one_class=one_class).mean()
         if over_batch == "sum":
             loss = loss * settings.batch_size  # of all devices, whose gradients are averaged
         hits = batch.labels.gather(1, logits.argmax(1, keepdim=True)).sum()
-        return loss, {"total": float(len(batch)), "hit_at_one": hits}
+        return loss, {"total": float(len(batch)), "top1" if one_class else "hit_at_one": hits}
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
@@ -82,14 +105,60 @@ def _plan(job: TrainJob) -> TrainingPlan:
     def prepare(module: nn.Module) -> None:
         _refuse_single(module, min(job.batch_size, len(records)))
 
+    judged: dict[str, Any] = {}
+
+    def solved(module: nn.Module) -> Mapping[str, Any]:
+        loss: Loss = "softmax" if one_class else "sigmoid"
+        found, bad = pooled(
+            module,
+            dataset,
+            shape.streams,
+            accelerator.device,
+            bad_video_share=data.bad_video_share,
+        )
+        for line in bad:
+            say(f"left out: {line}")
+        groups = None if data.groups is None else groups_of(found.names, data.groups)
+        verdict = judge(
+            module, found, loss, groups=groups, seed=settings.seed, top_k=config.eval.top_k
+        )
+        solve(module, found, loss, verdict.penalty)
+        say(verdict.line("top-1" if one_class else "GAP"))
+        if held_out is None and is_near_chance(verdict.interval, verdict.chance):
+            say(f"note: {MOTION_ADVICE}")
+        judged.update(verdict.facts())
+        return {f"cv_{key}": value for key, value in verdict.facts().items()}
+
+    def checked_once(module: nn.Module) -> dict[str, float]:
+        assert held_out is not None
+        found = score_records(module, config, config.eval, held_out, accelerator, labelled=True)
+        metrics = found.counter.summary()
+        sure = certainty(metrics, checked.counts)
+        if sure:
+            text = figure(metrics["top1"], sure["interval"], sure["chance"], sure["videos"])
+            say(f"on the {counted(sure['videos'], 'held-out video')}: top-1 {text}")
+            interval = judged.get("interval", (0.0, 1.0))
+            if is_near_chance(sure["interval"], sure["chance"]) or is_near_chance(
+                interval, judged.get("chance")
+            ):
+                say(f"note: {MOTION_ADVICE}")
+            if judged.get("by_name") and metrics["top1"] > interval[1]:
+                say(f"note: {SCENES_ADVICE}")
+        elif "gap" in metrics:
+            say(f"on the held-out videos: GAP {100 * metrics['gap']:.1f} %")
+        return metrics
+
+    is_solved = tagging_of(config).is_solved
     return TrainingPlan(
         batches=batches,
         num_train=len(records),
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,
-        validate=validate,
-        best=Best(name="gap"),
-        metric_title="GAP",
+        validate=checked_once if is_solved else validate,
+        solve=solved if is_solved else None,
+        measured=lambda _validated: {"cross_validation": judged} if judged else {},
+        best=Best(name="top1" if one_class else "gap"),
+        metric_title="top-1" if one_class else "GAP",
         class_names=names,
         features=records.extractor,
         prepare=prepare,
