@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from videozoo import cli, cli_v1
+from videozoo.cli import parser
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,3 +179,17 @@ def test_weights_that_are_something_else_are_told(
     ):
         assert cli.main(["predict", "--weights", weights, "a.mp4"]) == 1
         assert said in capsys.readouterr().err
+
+
+def test_a_reader_that_closes_early_is_no_failure():
+    """As in `videozoo models tsm | head -1`: rich then ends the program by itself."""
+
+    def command() -> None:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            raise SystemExit(1)  # noqa: B904 - as rich does it
+
+    assert parser.guarded(command, debug=False) == 0
+    with pytest.raises(SystemExit):
+        parser.guarded(lambda: sys.exit(3), debug=False)

@@ -63,6 +63,9 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
         return 130
     except BrokenPipeError:  # `videozoo models | head`
         _drop_output()
+    except SystemExit as stop:  # rich ends the program so where it meets a broken pipe
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
     except Exception as error:
         if debug:
             raise
