@@ -214,12 +214,21 @@ def _repeated(clip: Path, to: Path, minutes: int) -> Path:
 
 
 def _say_peak(video: str, weights: str) -> None:
-    import resource
-
     one_thread()
     Extractor([open_encoder(weights)], rate=RATE, device="cpu").extract(video)
+    print(_own_peak_mb())
+
+
+def _own_peak_mb() -> float:
+    """Peak memory of this process. That of `getrusage` includes the parent's on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(each for each in status.read_text().splitlines() if each.startswith("VmHWM"))
+        return int(line.split()[1]) / 1e3
+    import resource
+
     unit = 1e6 if sys.platform == "darwin" else 1e3
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":

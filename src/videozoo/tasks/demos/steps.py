@@ -29,7 +29,9 @@ def train(
     """
     there = RunFolder(run)
     stored = parse_yaml(there.config.read_text("utf-8")) if there.config.exists() else None
-    resume = _is_same(config.as_dict(), stored) and there.last() is not None
+    states = (there, *(RunFolder(stage) for stage in run.glob("*/")))  # BSN has two stages
+    same = any(_is_same(each.as_dict(), stored) for each in (config, config.absolute()))
+    resume = same and any(each.last() for each in states)
     request = TrainRequest(
         source=ConfigSource(),
         save_dir=run,
