@@ -442,3 +442,75 @@ def test_two_commands_do_not_make_the_same_features_at_once(
 
     assert time.monotonic() - started > 1
     assert len(opened) == len(world.videos)
+
+
+def test_videos_are_found_again_however_their_path_is_written(
+    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(world.videos[0].path.parent, "here")
+    opened = decoded(monkeypatch)
+    words = ["--videos", "here", "--annotations", world.folder / "annotations.json"]
+    assert run("train", "--config", bmn(), *words, "--encoder", weights, "--save-dir", "run") == 0
+    opened.clear()
+
+    assert run("eval", "--weights", "run") == 0
+    name = world.videos[0].path.name
+    assert run("predict", "--weights", "run", f"here/{name}", Path("here", name).absolute()) == 0
+
+    assert opened == []
+
+
+def test_videos_of_one_name_in_two_folders_are_two_videos(world: World, weights: Path):
+    assert train(bmn(), world, weights, "run") == 0
+    for folder, video in zip("ab", world.videos, strict=False):
+        Path("clips", folder).mkdir(parents=True)
+        shutil.copy(video.path, Path("clips", folder, "001.mp4"))
+
+    assert run("predict", "--weights", "run", "clips", "--save-dir", "out") == 0
+
+    found = json.loads(Path("out/predictions.json").read_text())["predictions"]
+    seconds = {one["video"]: one["duration_seconds"] for one in found}
+    assert seconds == {
+        "a__001": pytest.approx(world.videos[0].duration_seconds),
+        "b__001": pytest.approx(world.videos[1].duration_seconds),
+    }
+
+
+def test_a_video_that_cannot_be_read_any_more_has_no_answer(
+    world: World, weights: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    shutil.copytree(world.videos[0].path.parent, "here")
+    assert run("predict", "--weights", "run", "here") == 0
+    Path("here", world.videos[0].path.name).write_bytes(b"no video any more")
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", "here", "--save-dir", "out") == 1
+
+    assert "1 of 7 videos could not be used" in capsys.readouterr().err
+    found = json.loads(Path("out/predictions.json").read_text())["predictions"]
+    assert {one["video"] for one in found} == {video.name for video in world.videos[1:]}
+
+
+def test_damage_is_told_at_every_use_of_the_features(world: World, weights: Path, capsys: Capture):
+    content = bytearray(world.videos[0].path.read_bytes())
+    for place in range(2000, len(content) - 3000, 97):
+        content[place] ^= 0x55
+    assert train(bmn(), world, weights, "run") == 0
+    Path("broken.mp4").write_bytes(content)
+
+    for _ in range(2):
+        capsys.readouterr()
+        assert run("predict", "--weights", "run", "broken.mp4") == 0
+        assert "damaged: broken.mp4: " in capsys.readouterr().err
+
+
+def test_options_of_an_encoder_are_not_ignored(world: World, weights: Path, capsys: Capture):
+    assert train(bmn(), world, weights, "run") == 0
+    video = world.videos[0].path
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", "--pooling", "mean", video) == 2
+    assert "only with --encoder: --pooling" in capsys.readouterr().err
+    assert run("predict", "--weights", "run", "--rate", 4, video) == 1
+    assert "leave out --rate: then they are made as in training" in capsys.readouterr().err

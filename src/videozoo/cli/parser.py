@@ -234,7 +234,8 @@ def encoder_flags(
         dest="encoders",
         metavar="NAME",
         help=f"{purpose}: a name of `videozoo encoders`, a run or weights of a clip model, a "
-        "ResNet, a folder or hf://OWNER/NAME of Hugging Face, or an ONNX file; several are joined",
+        "ResNet, a folder or hf://OWNER/NAME of Hugging Face, or an ONNX file (repeatable: "
+        "the vectors of several are joined)",
     )
     command.add_argument(
         "--rate", type=float, metavar="X", help=f"features: vectors per second (default {rate})"

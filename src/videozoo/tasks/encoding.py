@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -183,8 +184,16 @@ def _make_features(
             f"features: {extractor.title}, {extractor.rate:g} per second, of "
             f"{counted(len(missing), 'video')}" + (f" ({kept} are made already)" if kept else "")
         )
+    if accelerator.is_main_process:  # what cannot be read any more must not leave old features
+        store.forget(video.name for video in missing)
     done = fill(extractor, store, missing, accelerator, strict=strict, say=say)
     done.kept = kept
+    again = {video.name for video in missing}
+    done.damaged += [
+        f"{video.path}: {damage}"
+        for video in videos
+        if video.name not in again and (damage := store.done[video.name].get("damage"))
+    ]
     if missing:
         speed = done.video_seconds / max(done.wall_seconds, 1e-9)
         say(
@@ -409,6 +418,7 @@ def _made_for(
     folder = given or kept_folder(source, extractor)
     done = make_features(extractor, videos, folder, accelerator, say=say)
     _refuse_many_bad(done, len(videos), data, say)
+    say_damaged(say, done.damaged)
     return {
         "data.features": folder,
         "data.encoder": [encoder.reference for encoder in extractor.encoders],
@@ -614,7 +624,7 @@ def as_features(
         for path in matching_paths(text)
         for video in videos_at(path)
     ]
-    made, failed = _made(list(dict.fromkeys(listed)), opened, accelerator, strict, say)
+    made, failed = _made(listed, opened, accelerator, strict, say)
     if failed and not made:
         raise DataError(
             failed[0] if len(failed) == 1 else f"no video can be read:\n  {few(failed)}"
@@ -625,9 +635,16 @@ def as_features(
             texts[text] = None
             continue
         for path in matching_paths(text):
-            texts |= {str(made[video]): None for video in videos_at(path) if video in made}
-    videos = {str(features): video for video, features in made.items()}
+            places = map(absolute, videos_at(path))
+            texts |= {str(made[place].features): None for place in places if place in made}
+    videos = {str(each.features): each.video for each in made.values()}
     return EncodedInputs(tuple(texts), videos, tuple(failed))
+
+
+@dataclass(frozen=True)
+class _Made:
+    video: Path
+    features: Path
 
 
 def _made(
@@ -636,27 +653,40 @@ def _made(
     accelerator: Accelerator,
     strict: bool,
     say: Callable[[str], None],
-) -> tuple[dict[Path, Path], list[str]]:
-    """The file of features of each video, and a line per video that cannot be read."""
-    made: dict[Path, Path] = {}
+) -> tuple[dict[str, _Made], list[str]]:
+    """The features of each readable video by its absolute path, and a line per other video."""
+    made: dict[str, _Made] = {}
     failed: list[str] = []
-    by_folder: dict[Path, list[Path]] = {}
-    for video in videos:
-        by_folder.setdefault(video.parent, []).append(video)
-    for parent, paths in by_folder.items():
+    by_folder: dict[Path, list[NamedVideo]] = {}
+    for video in _named_apart(videos):
+        by_folder.setdefault(video.path.parent, []).append(video)
+    alone = strict or sum(map(len, by_folder.values())) == 1
+    for parent, here in by_folder.items():
         folder = kept_folder(parent, extractor)
-        names = named(paths, parent)
-        alone = strict or len(videos) == 1
-        done = make_features(extractor, names, folder, accelerator, say=say, strict=alone)
+        done = make_features(extractor, here, folder, accelerator, say=say, strict=alone)
         failed += done.skipped
         say_damaged(say, done.damaged)
         store = FeatureFolder(folder, "npz", extractor.facts)
         store.read()
-        for one in names:
-            line = store.done.get(one.name)
-            if line is not None:
-                made[one.path] = folder / str(line["file"])
+        for one in here:
+            if _is_done(one, store):
+                features = folder / str(store.done[one.name]["file"])
+                made[absolute(one.path)] = _Made(one.path, features)
     return made, failed
+
+
+def _named_apart(videos: Sequence[Path]) -> list[NamedVideo]:
+    """Each video once, with names that tell them apart also where folders hold equal names."""
+    spelled: dict[str, Path] = {}
+    for video in videos:
+        spelled.setdefault(absolute(video), video)
+    paths = list(map(Path, spelled))
+    try:
+        root = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # no folder in common: other drives, or no videos
+        root = Path()
+    names = named(paths, root)
+    return [NamedVideo(spelled[str(one.path)], one.name) for one in names]
 
 
 def video_behind(features: Path) -> Path | None:

@@ -67,6 +67,7 @@ def refuse_other_features(
     other_name: str,
     *,
     say: Callable[[str], None] | None = None,
+    advice: str = "extract them again with one extractor",
 ) -> None:
     """Raise DataError if both sides are known and differ; print a note if one is unknown."""
     if (extractor is None) != (other is None) and say is not None:
@@ -84,5 +85,5 @@ def refuse_other_features(
     ]
     raise DataError(
         f"mixed features: {name} have fingerprint {fingerprint(extractor)}, but {other_name} "
-        f"{fingerprint(other)}: {few(different)}; extract them again with one extractor"
+        f"{fingerprint(other)}: {few(different)}; {advice}"
     )

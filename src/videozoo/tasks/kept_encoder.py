@@ -20,7 +20,7 @@ from videozoo.data.features.records import SOURCE
 from videozoo.encoders import LITE0, open_known
 from videozoo.encoders.base import Encoder
 from videozoo.encoders.efficientnet_lite import weights_file
-from videozoo.errors import DataError, RunError, VideozooError, WeightsError
+from videozoo.errors import DataError, RunError, UsageError, VideozooError, WeightsError
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
@@ -199,6 +199,7 @@ def extractor_for(
         say: Told what cannot be checked.
 
     Raises:
+        UsageError: Options of an encoder without an encoder.
         WeightsError: The encoder is not known, or cannot be found.
         DataError: It is not the one that the model learnt with; the message names what differs.
     """
@@ -210,6 +211,12 @@ def extractor_for(
         if "layer" not in options and facts.get("layer") == "class scores":
             options["layer"] = "scores"
         encoders = [open_encoder(text, options) for text in choice.encoders]
+    elif options:
+        flags = " and ".join(f"--{key}" for key in options)
+        raise UsageError(
+            f"only with --encoder: {flags}; without it, features are made as those that {title} "
+            "learnt from"
+        )
     else:
         kept = _kept_entries(trained.path)
         entries, folder = kept or (_entries_of(learnt), None)
@@ -239,8 +246,21 @@ def extractor_for(
             f"taking {extractor.title}, {extractor.rate:g} vectors per second"
         )
     else:
+        given = {
+            "--encoder": bool(choice.encoders),
+            "--rate": choice.rate,
+            "--window-seconds": choice.window_seconds,
+            **{f"--{key}": True for key in options},
+        }
+        flags = ", ".join(flag for flag, value in given.items() if value)
         refuse_other_features(
-            extractor.facts, learnt, f"features by {extractor.title}", str(trained.path)
+            extractor.facts,
+            learnt,
+            f"features by {extractor.title}",
+            str(trained.path),
+            advice=f"leave out {flags}: then they are made as in training"
+            if flags
+            else "what made them in training has changed since; name that: --encoder",
         )
     expected = _feature_dim(trained.config)
     if expected not in (None, extractor.dim):

@@ -139,6 +139,23 @@ class FeatureFolder:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Remove the files of videos that are to be done again; `merge` then drops their lines.
+
+        For folders with one file per video.
+
+        Raises:
+            RunError: A file cannot be removed.
+        """
+        for name in names:
+            file = str(self.done.get(name, {}).get("file", ""))
+            if not file or file != Path(file).name:  # nothing outside the folder
+                continue
+            try:
+                _remove(self.folder / file)
+            except OSError as error:
+                raise RunError(f"{self.folder / file}: {error.strerror}") from None
+
     # --- in between, by every process -------------------------------------------------------------
 
     def read(self) -> None:
