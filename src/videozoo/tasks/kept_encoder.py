@@ -54,7 +54,15 @@ def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder
         VideozooError: There is no such encoder, or it cannot be loaded.
     """
     options = options or {}
-    return open_known(text, options) or open_clip_encoder(text, options)
+    known = open_known(text, options)
+    if known is not None:
+        return known
+    try:
+        return open_clip_encoder(text, options)
+    except WeightsError as error:
+        if Path(text).exists():
+            raise
+        raise WeightsError(f"{error}; `videozoo encoders` lists encoders by name") from None
 
 
 def encoder_at_hand() -> str | None:

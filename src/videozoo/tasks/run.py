@@ -207,7 +207,8 @@ def _loaded(request: PredictRequest, *, several: bool) -> Trained:
     from videozoo.tasks.loading import config_for_weights
 
     source = request.source
-    if not several or source.path is not None:
+    given = {flag for flag, value in source.flags.values() if value is not None}
+    if not given or source.path is not None:
         return config_for_weights(source, request.weights)
     bare = config_for_weights(replace(source, flags={}), request.weights)
     known = bare.config.as_dict()
@@ -216,6 +217,12 @@ def _loaded(request: PredictRequest, *, several: bool) -> Trained:
         for key, flag in source.flags.items()
         if key.split(".")[-1] in known[key.split(".")[0]]
     }
+    others = given - {flag for flag, _ in flags.values()}
+    if others and not several:
+        raise UsageError(
+            f"{', '.join(sorted(others))}: not for {bare.config.spec.title}; leave it out "
+            "(`videozoo predict --help` says which models it is for)"
+        )
     return config_for_weights(replace(source, flags=flags), request.weights)
 
 
@@ -262,9 +269,13 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
 
     from videozoo.engine.devices import make_accelerator
     from videozoo.tasks.common import speaker
-    from videozoo.tasks.encoding import as_features
+    from videozoo.tasks.encoding import as_features, holds_videos
     from videozoo.tasks.results import conclude
 
+    task = trained.config.spec.task
+    asks_nothing = isinstance(task, MomentRetrieval) and not request.sentences
+    if asks_nothing and any(map(holds_videos, request.inputs)):
+        raise UsageError("what is to be found in the videos? --sentence TEXT, once or more")
     accelerator = make_accelerator(device=request.device)
     say = speaker(Console(stderr=True), accelerator)
     made = as_features(

@@ -148,9 +148,10 @@ def moments_of(
             "nothing to look for: name a file of sentences, or --sentence TEXT with features, or "
             "set predict.inputs"
         )
-    if paths[0].is_dir():
+    if paths[0].is_dir() or paths[0].suffix in (".npz", ".npy", ".h5"):
+        kind = "a folder" if paths[0].is_dir() else "features"
         raise DataError(
-            f"{paths[0]}: a folder; what is to be found in it? --sentence TEXT, once or more"
+            f"{paths[0]}: {kind}; what is to be found in it? --sentence TEXT, once or more"
         )
     return read_moments(
         paths[0],
