@@ -512,9 +512,9 @@ def test_options_of_an_encoder_are_not_ignored(world: World, weights: Path, caps
 
     assert run("predict", "--weights", "run", "--pooling", "mean", video) == 2
     assert "only with --encoder: --pooling" in capsys.readouterr().err
-    assert run("predict", "--weights", "run", "--rate", 4, video) == 1
+    assert run("predict", "--weights", "run", "--rate", "4", video) == 1
     assert "leave out --rate: then they are made as in training" in capsys.readouterr().err
-    assert run("predict", "--weights", "run", "--every", 2, video) == 2
+    assert run("predict", "--weights", "run", "--every", "2", video) == 2
     assert "--every: not for BMN" in capsys.readouterr().err
     assert run("extract", "--encoder", "resnet51", "--output", "out", video) == 1
     assert "`videozoo encoders` lists encoders by name" in capsys.readouterr().err
