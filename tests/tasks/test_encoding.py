@@ -127,7 +127,7 @@ def test_one_command_learns_from_videos_and_one_answers_on_them(
 
 
 def test_a_second_model_on_the_same_videos_decodes_nothing_again(
-    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, weights: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ):
     opened = decoded(monkeypatch)
     assert train(bmn(), world, weights, "run") == 0
@@ -143,6 +143,10 @@ def test_a_second_model_on_the_same_videos_decodes_nothing_again(
     assert opened == []
     settings = yaml.safe_load(Path("other/config.yaml").read_text())
     assert settings["model"]["num_classes"] == len(names) + 1  # and the background
+
+    words = ["--labels", weights, world.videos[0].path]
+    assert run("predict", "--weights", "other", *words) == 0
+    assert "--labels is not used: C-TCN names its segments itself" in capsys.readouterr().err
 
 
 def test_a_stopped_making_of_features_is_continued_and_ends_with_the_same(

@@ -68,6 +68,8 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     source = source_of(config, job.trained)
     views: SequenceEval = config.eval
     labels = None if views.labels is None else Names.open(views.labels, job.accelerator)
+    if labels is not None and num_classes(config) is not None:
+        job.say(f"note: --labels is not used: {config.spec.title} names its segments itself")
     if labels is not None and num_classes(config) is None:
         job.note(labels.remarks(source.annotations.class_names))
     check_features(source.extractor, job.trained, job.say)

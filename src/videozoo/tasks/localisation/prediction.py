@@ -53,6 +53,8 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
     config, request = job.config, job.request
     views: SequencePredict = config.predict
     labels = None if views.labels is None else Names.open(views.labels, job.accelerator)
+    if labels is not None and num_classes(config) is not None:
+        job.say(f"note: --labels is not used: {config.spec.title} names its segments itself")
     sources = sources_of(request.inputs, config)
     _refuse_twice(sources)
     names = class_names(job.trained, config, labels)
