@@ -522,3 +522,13 @@ def test_options_of_an_encoder_are_not_ignored(world: World, weights: Path, caps
     assert "--every: not for BMN" in capsys.readouterr().err
     assert run("extract", "--encoder", "resnet51", "--output", "out", video) == 1
     assert "`videozoo encoders` lists encoders by name" in capsys.readouterr().err
+
+
+def test_a_run_that_is_set_aside_takes_its_encoder_along(world: World, weights: Path):
+    small = {"tem": {"num_steps": 16, "hidden_size": 8}, "pem": {"hidden_size": 8}}
+    for config in (bmn(), localiser("bsn", **small)):
+        assert train(config, world, weights, config.stem) == 0
+        assert train(config, world, weights, config.stem, "--overwrite") == 0
+        for folder in (Path(config.stem), Path(f"{config.stem}.old-1")):
+            assert (folder / "encoder" / "encoder.json").is_file()
+            assert (folder / "best.safetensors").is_file()

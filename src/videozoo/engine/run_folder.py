@@ -53,6 +53,7 @@ class RunFolder:
         self._config: str | None = None
         self._start: Mapping[str, Any] | None = None
         self._overwrites = False
+        self._more: Callable[[Path], None] | None = None
         self._has_begun = True
 
     @classmethod
@@ -68,6 +69,7 @@ class RunFolder:
         start: Mapping[str, Any] | None = None,
         outer: RunFolder | None = None,
         is_whole: bool = True,
+        more: Callable[[Path], None] | None = None,
     ) -> RunFolder:
         """Choose the folder of a new run, or open that of an earlier one.
 
@@ -81,11 +83,14 @@ class RunFolder:
             start: Becomes `start.json`; JSON values.
             outer: The folder of the whole run, if this is a part of it; both are made together.
             is_whole: The run has its own state to resume from, not only its parts.
+            more: Puts further files into the folder of the whole run, when a new one is made.
 
         Raises:
             RunError: The folder holds a run and neither was asked for; or it holds none to resume;
                 or it cannot be written. Raised in every process.
         """
+        if outer is not None and outer._overwrites and not outer._has_begun:
+            overwrite = True  # what is held here goes aside with the whole run
         problem: list[str | None] = [None]
         if accelerator is None or accelerator.is_main_process:
             try:
@@ -100,7 +105,7 @@ class RunFolder:
             raise RunError(problem[0])
         folder = cls(path, keep_epochs=keep_epochs)
         folder._config, folder._start, folder._outer = config, start, outer
-        folder._overwrites, folder._has_begun = overwrite, resume
+        folder._overwrites, folder._has_begun, folder._more = overwrite, resume, more
         return folder
 
     def begin(self) -> None:
@@ -124,6 +129,8 @@ class RunFolder:
             text = json.dumps(self._start, ensure_ascii=False)
             self._write(self.path / _START, f"{text}\n")
         self.go_on()
+        if self._more is not None:
+            self._more(self.top)
 
     def go_on(self) -> None:
         """Write the configuration that the resumed run uses."""

@@ -194,9 +194,8 @@ def run_training(
         config=config.to_yaml(),
         start=start_of(config, request, learnt),
         outer=outer,
+        more=lambda path: keep_encoder(path, plan.features, say),
     )
-    if accelerator.is_main_process:
-        keep_encoder((outer or folder).path, plan.features, say)
     other_measure: tuple[str, ...] = ()
     if request.resume:
         other_measure = check_resumed(folder, config, learnt, accelerator=accelerator, say=say)
