@@ -90,11 +90,13 @@ def _odd(character: str) -> str | None:
     return f"\\u{number:04x}" if 0xD800 <= number <= 0xDFFF else None
 
 
-def _in_encoding(error: UnicodeError) -> tuple[str, int]:
+def _in_encoding(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     piece = _whole(error.object[error.start : error.end])
-    return "".join(_replaced(piece, error.encoding)), error.end
+    text = "".join(_replaced(piece, error.encoding))
+    # the encoder of UTF-8 takes only ASCII text from here, but any bytes
+    return text.encode(error.encoding), error.end
 
 
 def _replaced(text: str, encoding: str) -> Iterable[str]:

@@ -32,7 +32,7 @@ from videozoo.tasks.loading import config_for_weights, save_trained
 from videozoo.tasks.moments import MomentRetriever
 from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.requests import ConfigSource, ExportRequest
-from videozoo.weights import exported
+from videozoo.weights import onnx_graphs
 from videozoo.weights.exported import read_description, step_file
 
 pytest.importorskip("onnxruntime")
@@ -298,7 +298,7 @@ def test_what_cannot_be_exported_is_one_line(folder: Path, monkeypatch: pytest.M
         run.export(request(folder / "ets.onnx"))
     with pytest.raises(WeightsError, match=r"none.safetensors"):
         run.export(request(folder / "none.safetensors"))
-    monkeypatch.setattr(exported, "find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(onnx_graphs, "find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     with pytest.raises(RunError, match=r"pip install 'videozoo\[export\]'"):
         run.export(request(tall, output=folder / "new.onnx"))
     with pytest.raises(RunError, match=r"pip install 'videozoo\[export\]'"):
