@@ -532,3 +532,32 @@ def test_a_run_that_is_set_aside_takes_its_encoder_along(world: World, weights: 
         for folder in (Path(config.stem), Path(f"{config.stem}.old-1")):
             assert (folder / "encoder" / "encoder.json").is_file()
             assert (folder / "best.safetensors").is_file()
+
+
+def test_a_video_much_longer_than_those_learnt_from_is_told(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    long = make_world(
+        tmp_path / "long",
+        num_train=0,
+        num_val=0,
+        num_test=1,
+        seed=1,
+        min_seconds=50,
+        max_seconds=51,
+        size=36,
+        frames_per_second=4,
+    )
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", long.videos[0].path, world.videos[0].path) == 0
+
+    said = capsys.readouterr().err
+    assert "WARNING: 1 video, such as test_00000 (5" in said
+    assert "data.window_seconds" in said
+    assert run("predict", "--weights", "run", world.videos[0].path) == 0
+    assert "much longer" not in capsys.readouterr().err
+    words = ["--weights", "run", "--weights", "run", "--every", "2", world.videos[0].path]
+    assert run("predict", *words) == 2
+    assert "--every: for none of these models" in capsys.readouterr().err

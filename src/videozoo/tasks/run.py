@@ -119,6 +119,8 @@ def predict_with(requests: Sequence[PredictRequest]) -> list[Any]:
     """
     several = len(requests) > 1
     loaded = [_loaded(each, several=several) for each in requests]
+    if several:
+        _refuse_unknown(requests, loaded)
     results: list[Any] = []
     incomplete: list[IncompleteError] = []
     jobs = [
@@ -224,6 +226,18 @@ def _loaded(request: PredictRequest, *, several: bool) -> Trained:
             "(`videozoo predict --help` says which models it is for)"
         )
     return config_for_weights(replace(source, flags=flags), request.weights)
+
+
+def _refuse_unknown(requests: Sequence[PredictRequest], loaded: Sequence[Trained]) -> None:
+    """Raise UsageError for a flag that none of several models knows."""
+    sections = [trained.config.as_dict() for trained in loaded]
+    for key, (flag, value) in requests[0].source.flags.items():
+        section, name = key.split(".")[0], key.split(".")[-1]
+        if value is not None and not any(name in known[section] for known in sections):
+            raise UsageError(
+                f"{flag}: for none of these models; leave it out (`videozoo predict --help` says "
+                "which models it is for)"
+            )
 
 
 def _suited(trained: Trained, request: PredictRequest, *, several: bool) -> PredictRequest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from videozoo.data.annotations.segments import Annotation
 from videozoo.data.segment_windows import SequenceWindows, WindowDataset
 from videozoo.data.segments import SequenceVideos
 from videozoo.errors import DataError, counted
+from videozoo.results import VideoSegments
 from videozoo.tasks.loading import Trained
 from videozoo.weights.files import read_metadata
 
@@ -23,6 +25,8 @@ _MANY = 0.05
 _SHORT, _LONG = 5.0, 95.0
 """Percentiles of the lengths of actions: a step should not be longer than the one, and half a
 window not shorter than the other."""
+_MUCH_LONGER = 4.0
+"""Times the usual length of the training videos."""
 _NEARLY = 0.8
 """A window that is longer than this share of the usual video is no help."""
 
@@ -74,6 +78,46 @@ def other_windows_notes(trained: Trained, config: RunConfig) -> Iterator[str]:
             f"{trained.path} learnt from {_stretch(learnt)} and sees {_stretch(now)} here, so that "
             f"a step has another length; as it learnt: --set data.window_seconds="
             f"{'null' if learnt is None else f'{learnt:g}'}"
+        )
+
+
+def lengths_learnt(videos: SequenceVideos) -> dict[str, Any]:
+    """Lengths of the training videos, to be stored with the weights; empty if not known."""
+    seconds = [one.duration_seconds for one in videos.present if one.duration_seconds > 0]
+    if not seconds or any(
+        each.frames is not None for one in videos.present for each in one.instances
+    ):
+        return {}
+    lengths = {"median_seconds": float(np.median(seconds)), "longest_seconds": max(seconds)}
+    return {"videos": lengths}
+
+
+def much_longer_notes(
+    trained: Trained, config: RunConfig, results: Sequence[VideoSegments]
+) -> Iterator[str]:
+    """Say if whole videos are much longer than those a model learnt from: its steps are, too.
+
+    Args:
+        trained: The model.
+        config: The configuration of the prediction.
+        results: The results, which tell the lengths of the videos.
+    """
+    lengths = trained.measured.get("videos")
+    if not isinstance(lengths, Mapping) or getattr(config.data, "window_seconds", None) is not None:
+        return
+    usual, longest = lengths.get("median_seconds", 0.0), lengths.get("longest_seconds", 0.0)
+    longer = [
+        one
+        for one in results
+        if (one.duration_seconds or 0.0) > max(longest, _MUCH_LONGER * usual) and usual > 0
+    ]
+    if longer:
+        first = longer[0]
+        yield (
+            f"WARNING: {counted(len(longer), 'video')}, such as {first.video} "
+            f"({first.duration_seconds:.0f} s), much longer than those that the model learnt from "
+            f"({usual:.0f} s): each is seen as a whole, so a step is as many times longer, and "
+            "short actions are lost; train in windows (data.window_seconds), or cut the video"
         )
 
 

@@ -24,7 +24,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
-from videozoo.tasks.localisation.lengths import other_windows_notes
+from videozoo.tasks.localisation.lengths import much_longer_notes, other_windows_notes
 from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.results import VideoProposals, result_file
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
@@ -81,7 +81,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
     results = [segments_of(each, names) for each in found]
     rows = [_facts(each) for each in results]
     with_classes = any(each.found.labels is not None for each in found)
-    notes: list[str] = []
+    notes = list(much_longer_notes(job.trained, config, results))
     if any(each.duration_seconds is None for each in results):
         notes.append("lengths of some videos are not known; their times are shares of the video")
     return Predicted(

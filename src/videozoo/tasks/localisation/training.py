@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from torch import Generator, Tensor, nn
 
@@ -22,6 +23,7 @@ from videozoo.tasks.localisation.fitting import (
 )
 from videozoo.tasks.localisation.lengths import (
     check_windows_to_learn,
+    lengths_learnt,
     step_notes,
     window_notes,
 )
@@ -75,6 +77,9 @@ def _plan(job: TrainJob) -> TrainingPlan:
             outputs = model(batch.features)
         return localiser.losses(outputs, batch.targets, generator)
 
+    def measured(_validated: bool) -> Mapping[str, Any]:
+        return lengths_learnt(learnt)
+
     return training_plan(
         job,
         batches,
@@ -85,6 +90,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         decides=localiser.decides,
         class_names=names if num_classes(config) is not None else None,
         features=learnt.files.extractor,
+        measured=measured,
         example=[learnt.files.path],
     )
 
