@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from videozoo.errors import ConfigError, DataError
 from videozoo.settings.moments import MomentData, SentenceSettings, WindowSettings
 
 DIM, WORDS = 3, 8
-DIMS = {"visual_dim": 3 * DIM, "sentence_dim": WORDS}
+DIMS: dict[str, Any] = {"visual_dim": 3 * DIM, "sentence_dim": WORDS}
 CLIPS = [(1, 129), (129, 257), (257, 385), (65, 193)]
 
 

@@ -82,7 +82,7 @@ def test_what_processes_found_adds_up():
 
 
 def test_hit_at_one_of_2019_counts_the_videos_of_all_processes():
-    one, other = TagCounts(TaggingCounter(2, 1), 1.0), TagCounts(TaggingCounter(2, 1), 2.0)
+    one, other = (TagCounts(TaggingCounter(2, 1), hits_2019=hits) for hits in (1.0, 2.0))
     for each in (one, other):
         each.metrics.update([[0.9, 0.1], [0.2, 0.8]], [[1, 0], [0, 1]])
     one.merge(other)

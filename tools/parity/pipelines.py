@@ -293,7 +293,7 @@ def _worst(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def _tall(folder: Path) -> Iterator[Row]:
     config = _config(folder, "tall")
     model, data = config.model, config.data
-    dims: dict[str, int] = {"visual_dim": model.visual_dim, "sentence_dim": model.sentence_dim}
+    dims: dict[str, Any] = {"visual_dim": model.visual_dim, "sentence_dim": model.sentence_dim}
     train = load_moments(data, "train", **dims)
     with np.load(folder / "reader.npz", allow_pickle=False) as arrays:
         recorded = {name: arrays[name] for name in arrays.files}

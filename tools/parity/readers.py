@@ -93,6 +93,9 @@ class _Watched:
         self.asked = list(indices)
         return self.recorded[list(indices)]
 
+    def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        return ((index, self.recorded[index]) for index in sorted(set(indices)))
+
     def close(self) -> None: ...
     def __enter__(self) -> Self:
         return self
