@@ -160,7 +160,10 @@ def test_models_of_features_are_counted_too(name: str):
     assert cost.subject.endswith("frames of features (rgb 32, audio 16)")
     assert sum(part.parameters for part in cost.parts) == cost.parameters
     assert cost.macs > cost.parameters / 2
-    assert min(cost.inference_bytes, cost.training_bytes) > 20 * (32 + 16) * 4  # its input
+    its_input = 20 * (32 + 16) * 4
+    assert cost.inference_bytes > its_input
+    if not getattr(config.spec.task, "is_solved", False):  # else it learns from means over time
+        assert cost.training_bytes > its_input
 
 
 @pytest.mark.parametrize("name", LOCALISERS)

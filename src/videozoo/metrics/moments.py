@@ -184,8 +184,8 @@ def best_cut(present: ArrayLike, absent: ArrayLike) -> Cut:
         present: (N,), scores of what is there, at least one.
         absent: (M,), scores of what is not, at least one.
 
-    >>> best_cut([3.0, 2.0, 0.5], [0.0, 1.0, -1.0])
-    Cut(least=1.5, accuracy=0.8333333333333333)
+    >>> best_cut([3.0, 2.0], [0.0, 1.0, -1.0])
+    Cut(least=1.5, accuracy=1.0)
     """
     there, not_there = np.sort(_comparable(present)), np.sort(_comparable(absent))
     scores = np.unique(np.concatenate((there, not_there)))
