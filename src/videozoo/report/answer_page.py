@@ -174,7 +174,7 @@ def link_to(path: Path, folder: Path) -> str:
 
     It is relative where both lie in one tree, so that the tree can be moved.
 
-    >>> link_to(Path("/work/runs/a/ü 1.mp4"), Path("/work/runs/page"))
+    >>> link_to(Path("/home/me/runs/a/ü 1.mp4"), Path("/home/me/runs/page"))
     '../a/%C3%BC%201.mp4'
     """
     path, folder = path.absolute(), folder.absolute()
