@@ -96,7 +96,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
         "answers",
         lambda: _answer(weights, new.path, sentence, answers, device),
     )
-    table = outcome_table({name: (each, minutes[name]) for name, each in outcomes.items()})
+    table = outcome_table({name: (each, 60 * minutes[name]) for name, each in outcomes.items()})
     Console(soft_wrap=True).print(table)
     others = ", ".join(f"{name} {minutes[name]:.1f}" for name in minutes if name not in outcomes)
     print(
