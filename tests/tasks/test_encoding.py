@@ -210,6 +210,9 @@ def test_another_encoder_is_refused_and_the_difference_is_named(
 
     assert run("predict", "--weights", "run", "--encoder", other, world.videos[0].path) == 1
     assert "weights_sha256" in capsys.readouterr().err
+    for flag in ("--rate", "--window-seconds"):
+        assert run("predict", "--weights", "run", flag, "0", world.videos[0].path) == 2
+        assert f"{flag} 0: expected" in capsys.readouterr().err
     assert run("predict", "--weights", "run", "--rate", "3", world.videos[0].path) == 1
     assert "rate 3" in capsys.readouterr().err
 

@@ -241,11 +241,12 @@ def extractor_for(
                 f"{trained.path}: {title} reads features by {titles}, which cannot be loaded: "
                 f"{error}; tell where it is: --encoder"
             ) from None
-    rate, seconds = facts.get("rate"), facts.get("window_seconds")
+    rate = facts.get("rate") or trained.config.data.rate or DEFAULT_RATE
+    seconds = None if "encoders" in facts else facts.get("window_seconds")
     extractor = Extractor(
         encoders,
-        rate=choice.rate or rate or trained.config.data.rate or DEFAULT_RATE,
-        window_seconds=choice.window_seconds or (None if "encoders" in facts else seconds),
+        rate=rate if choice.rate is None else choice.rate,
+        window_seconds=seconds if choice.window_seconds is None else choice.window_seconds,
         accelerator=accelerator,
     )
     if learnt is None:
@@ -260,7 +261,7 @@ def extractor_for(
             "--window-seconds": choice.window_seconds,
             **{f"--{key}": True for key in options},
         }
-        flags = ", ".join(flag for flag, value in given.items() if value)
+        flags = ", ".join(flag for flag, value in given.items() if value not in (None, False))
         refuse_other_features(
             extractor.facts,
             learnt,
