@@ -47,7 +47,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     out = Console(stderr=True)
     steps = len(CLIP_MODELS) + len(DEMOS) + 4
     number = 0
-    minutes: dict[str, float] = {}
+    seconds: dict[str, float] = {}
 
     def step(what: str, name: str, work: Callable[[], Any]) -> Any:
         nonlocal number
@@ -55,7 +55,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
         out.rule(f"{number}/{steps}  {what}")
         begun = time.monotonic()
         result = work()
-        minutes[name] = (time.monotonic() - begun) / 60
+        seconds[name] = time.monotonic() - begun
         return result
 
     made = step("short clips", "clips", lambda: clips.made_clips(folder / "clips", seed, out))
@@ -96,9 +96,11 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
         "answers",
         lambda: _answer(weights, new.path, sentence, answers, device),
     )
-    table = outcome_table({name: (each, 60 * minutes[name]) for name, each in outcomes.items()})
+    table = outcome_table({name: (each, seconds[name]) for name, each in outcomes.items()})
     Console(soft_wrap=True).print(table)
-    others = ", ".join(f"{name} {minutes[name]:.1f}" for name in minutes if name not in outcomes)
+    others = ", ".join(
+        f"{name} {seconds[name] / 60:.1f}" for name in seconds if name not in outcomes
+    )
     print(
         f"minutes for the rest: {others}; {(time.monotonic() - started) / 60:.1f} in all\n\n"
         f"what all of them say of {new.path}: {answers / PAGE}\n\n"
@@ -112,7 +114,7 @@ def run(_name: str, *, folder: Path, seed: int = 0, device: Device = "auto") -> 
     return {
         "page": answers / PAGE,
         "scores": {name: (each.value, each.baseline) for name, each in outcomes.items()},
-        "minutes": minutes,
+        "seconds": seconds,
     }
 
 
