@@ -21,8 +21,8 @@ from videozoo.errors import ConfigError, VideoError
 from videozoo.results import VideoSegments
 from videozoo.tasks.classification import Classifier
 from videozoo.tasks.classification.along import Along, segments_along, smoothed
-from videozoo.tasks.classification.lengths import ClipLengths, spread
 from videozoo.tasks.loading import save_trained
+from videozoo.tasks.measured import Lengths, spread
 from videozoo.weights.files import read_metadata
 
 COLOURS = ("red", "green", "blue")
@@ -56,10 +56,10 @@ SPEC = ModelSpec(
     build=Colour,
 )
 '''
-CLIPS = ClipLengths(median_seconds=1.0, max_seconds=2.0, measured=9)
+CLIPS = Lengths(median_seconds=1.0, max_seconds=2.0, measured=9)
 
 
-def save(folder: Path, clips: ClipLengths | None = CLIPS) -> Path:
+def save(folder: Path, clips: Lengths | None = CLIPS) -> Path:
     """A run folder of a model that tells colours apart."""
     folder.mkdir(exist_ok=True)
     (folder / "colour.py").write_text(MODEL)
@@ -151,7 +151,7 @@ def test_windows_are_as_long_as_the_training_clips(run: Path, tmp_path: Path):
     video = FrameArray(frames, frames_per_second=8)  # red and blue by turns, of a second each
     classifier = videozoo.load(run, task="classification")
     slow = videozoo.load(
-        save(tmp_path / "b", ClipLengths(median_seconds=2, max_seconds=2, measured=1)),
+        save(tmp_path / "b", Lengths(median_seconds=2, max_seconds=2, measured=1)),
         task="classification",
     )
 
@@ -296,8 +296,8 @@ def test_a_training_stores_how_long_its_clips_are(tmp_path: Path):
     )
 
     assert result.weights is not None
-    stored = ClipLengths.stored(read_metadata(result.weights)["measured"])
-    assert stored == ClipLengths(median_seconds=1.5, max_seconds=2.0, measured=6)
+    stored = Lengths.stored(read_metadata(result.weights)["measured"], "clips")
+    assert stored == Lengths(median_seconds=1.5, max_seconds=2.0, measured=6)
     assert isinstance(videozoo.load(tmp_path / "run"), Classifier)
 
 
@@ -305,8 +305,8 @@ def test_a_training_stores_how_long_its_clips_are(tmp_path: Path):
     "facts", [None, {}, {"median_seconds": "1"}, CLIPS.facts | {"measured": 0}]
 )
 def test_lengths_that_make_no_sense_are_not_believed(facts: Any):
-    assert ClipLengths.stored({"clips": facts}) is None
-    assert ClipLengths.stored({"clips": CLIPS.facts}) == CLIPS
+    assert Lengths.stored({"clips": facts}, "clips") is None
+    assert Lengths.stored({"clips": CLIPS.facts}, "clips") == CLIPS
 
 
 def test_a_long_list_is_looked_at_in_part():

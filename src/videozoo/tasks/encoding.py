@@ -40,8 +40,8 @@ from videozoo.data.annotations.videos import (
 )
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
-from videozoo.data.files import has_images, is_video_name, locate, videos_under
-from videozoo.data.frames.video import count_frames, open_video
+from videozoo.data.files import has_images, is_video_name, locate, videos_under, walk
+from videozoo.data.frames.video import count_frames, header_seconds
 from videozoo.data.labelled_videos import (
     all_videos,
     class_names,
@@ -67,6 +67,7 @@ from videozoo.tasks.kept_encoder import (
     value_at,
 )
 from videozoo.tasks.loading import Trained
+from videozoo.tasks.measured import spread
 from videozoo.tasks.requests import EncoderChoice
 from videozoo.tasks.results import say_damaged
 from videozoo.types import Localisation, MomentRetrieval, Tagging
@@ -74,7 +75,7 @@ from videozoo.weights.cache import cache_folder
 
 _ROWS_LOOKED_AT = 3
 _LOOKED_AT = 50
-"""Videos whose length is looked at to choose a rate, about."""
+"""Videos whose length is looked at to choose a rate."""
 _RATES = (DEFAULT_RATE, 4.0, 8.0)
 _ENOUGH_VECTORS = 6
 """Vectors of a video from which its mean is steady."""
@@ -441,7 +442,7 @@ def _encoder_at_hand(say: Callable[[str], None]) -> str:
 
 def _rate_for(paths: Sequence[Path], say: Callable[[str], None]) -> float:
     """Vectors per second, so that most videos have enough of them."""
-    lengths = sorted(filter(None, map(_seconds, paths[:: max(1, len(paths) // _LOOKED_AT)])))
+    lengths = sorted(filter(None, map(header_seconds, spread(paths, _LOOKED_AT))))
     if not lengths:
         return DEFAULT_RATE
     typical = lengths[len(lengths) // 2]
@@ -449,15 +450,6 @@ def _rate_for(paths: Sequence[Path], say: Callable[[str], None]) -> float:
     if rate != DEFAULT_RATE:
         say(f"note: videos of about {typical:.1f} s: data.rate is {rate:g} vectors per second")
     return rate
-
-
-def _seconds(path: Path) -> float | None:
-    try:
-        with open_video(path) as video:
-            info = video.info
-            return video.num_frames / info.frames_per_second if info.frames_per_second else None
-    except DataError:
-        return None  # making its features tells what is wrong with it
 
 
 def videos_at(path: Path) -> list[Path]:
@@ -496,7 +488,7 @@ def _model_dims(config: RunConfig, dim: int, say: Callable[[str], None]) -> dict
     elif value_at(config, key) is None:
         return {}
     if value_at(config, key) != value:
-        say(f"note: {key} is {_brief(value)}, as the features are")
+        say(f"note: {key} is {json.dumps(value)}, as the features are")
     return {key: value}
 
 
@@ -507,41 +499,27 @@ def _one_stream(config: RunConfig, dim: int) -> list[dict[str, Any]]:
 
 
 def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
-    """The number of classes of a model that names segments: those of the annotations."""
-    task, data = config.spec.task, config.data
+    """The number of classes of a model that names what it finds: those of the data."""
+    task, data, with_background = config.spec.task, config.data, ""
     if isinstance(data, FeatureData):
-        return _tagger_classes(config, data, say)
-    if not isinstance(task, Localisation) or task.decides != "map" or data.annotations is None:
-        return {}
-    if data.class_names is not None:
-        names = read_class_names(data.class_names)
+        number, names = num_classes(data), class_names(data)
+    elif isinstance(task, Localisation) and task.decides == "map" and data.annotations is not None:
+        if data.class_names is not None:
+            names = read_class_names(data.class_names)
+        else:
+            names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+        number = len(names) + task.background
+        with_background = ", the background among them" if task.background else ""
     else:
-        names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
-    number = len(names) + task.background
-    if config.model.num_classes == number:
         return {}
-    if config.origin_of("model.num_classes").startswith("--"):  # then a check explains the mismatch
+    is_asked = config.origin_of("model.num_classes").startswith("--")
+    if config.model.num_classes == number or is_asked:  # a check explains a mismatch
         return {}
-    with_background = ", the background among them" if task.background else ""
-    say(f"note: model.num_classes is {number}{with_background}: {few(names)}")
+    say(
+        f"note: model.num_classes is {number}{with_background}"
+        + (f": {few(names)}" if names else "")
+    )
     return {"model.num_classes": number}
-
-
-def _tagger_classes(
-    config: RunConfig, data: FeatureData, say: Callable[[str], None]
-) -> dict[str, Any]:
-    number = num_classes(data)
-    if config.model.num_classes == number:
-        return {}
-    if config.origin_of("model.num_classes").startswith("--"):
-        return {}
-    names = class_names(data)
-    say(f"note: model.num_classes is {number}" + (f": {few(names)}" if names else ""))
-    return {"model.num_classes": number}
-
-
-def _brief(value: Any) -> str:
-    return str(value) if isinstance(value, int) else json.dumps(value)
 
 
 # --- prediction ----------------------------------------------------------------------------------
@@ -558,7 +536,7 @@ def holds_videos(text: str) -> bool:
 
 def _is_video(path: Path) -> bool:
     if path.is_dir():
-        return bool(videos_under(path)) or has_images(path)
+        return any(map(is_video_name, walk(path))) or bool(videos_under(path)) or has_images(path)
     return is_video_name(path) or (is_list_name(path) and _lists_videos(path))
 
 
@@ -613,30 +591,26 @@ def as_features(
         DataError: An input does not exist, or no video can be read.
         VideozooError: The encoder is not known, or is another one.
     """
-    found = [(text, holds_videos(text)) for text in inputs]
-    if not any(is_raw for _, is_raw in found):
+    found = {
+        text: [video for path in matching_paths(text) for video in videos_at(path)]
+        if holds_videos(text)
+        else None
+        for text in inputs
+    }
+    listed = [video for videos in found.values() for video in videos or ()]
+    if not listed:
         return EncodedInputs(tuple(inputs), {})
     opened = extractor() if extractor else extractor_for(trained, choice, accelerator, say)
-    listed = [
-        video
-        for text, is_raw in found
-        if is_raw
-        for path in matching_paths(text)
-        for video in videos_at(path)
-    ]
     made, failed = _made(listed, opened, accelerator, strict, say)
     if failed and not made:
         raise DataError(
             failed[0] if len(failed) == 1 else f"no video can be read:\n  {few(failed)}"
         )
     texts: dict[str, None] = {}
-    for text, is_raw in found:
-        if not is_raw:
-            texts[text] = None
-            continue
-        for path in matching_paths(text):
-            places = map(absolute, videos_at(path))
-            texts |= {str(made[place].features): None for place in places if place in made}
+    for text, videos in found.items():
+        places = map(absolute, videos or ())
+        here = [str(made[place].features) for place in places if place in made]
+        texts |= dict.fromkeys([text] if videos is None else here)
     videos = {str(each.features): each.video for each in made.values()}
     return EncodedInputs(tuple(texts), videos, tuple(failed))
 
@@ -687,11 +661,3 @@ def _named_apart(videos: Sequence[Path]) -> list[NamedVideo]:
         root = Path()
     names = named(paths, root)
     return [NamedVideo(spelled[str(one.path)], one.name) for one in names]
-
-
-def video_behind(features: Path) -> Path | None:
-    """The video that kept features were made of; None where that is not stored."""
-    store = FeatureFolder(features.parent, "npz", {})
-    store.read()
-    path = store.done.get(features.stem, {}).get("path")
-    return None if path is None else Path(path)

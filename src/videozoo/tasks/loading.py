@@ -53,9 +53,9 @@ class Trained:
     features: Mapping[str, Any] | None = None
     """What made the features that the model learnt from, as stored with the weights."""
     measured: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the training measured besides, as stored with the weights: `clips`, how long those of a
-    clip model were (`classification.lengths`); `presence`, from which score on a sentence is in a
-    video (`moments.presence`)."""
+    """What the training measured besides, as stored with the weights: how long the `clips` of a
+    clip model and the `videos` of a localiser were (`measured.Lengths`); `presence`, from which
+    score on a sentence is in a video (`moments.presence`)."""
 
 
 def resolve_weights(text: str) -> Path:

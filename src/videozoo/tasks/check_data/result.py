@@ -14,7 +14,8 @@ from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
 from videozoo.errors import counted, few
 from videozoo.tasks.check_data.parts import Item, Part, path_key
-from videozoo.tasks.classification.lengths import LONG_SECONDS, length
+from videozoo.tasks.classification.lengths import LONG_SECONDS
+from videozoo.tasks.measured import length
 
 _TIMES_MEDIAN = 10
 """Videos so many times as long as usual are named."""

@@ -44,12 +44,13 @@ from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Segment, VideoSegments, WindowScores
 from videozoo.settings.clips import ClipPredict
-from videozoo.tasks.classification.lengths import CLIPS, ClipLengths, length
+from videozoo.tasks.classification.lengths import CLIPS
 from videozoo.tasks.classification.scoring import ClipScorer, Scores, scorer_of, with_views
 from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import names_of_classes, progress_bar
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
+from videozoo.tasks.measured import Lengths, length
 from videozoo.tasks.predict import Predicted, PredictJob, picture_per_row
 from videozoo.tasks.results import say_damaged
 
@@ -88,7 +89,7 @@ class AlongScorer:
         *,
         every_seconds: float,
         window_seconds: float | None = None,
-        clips: ClipLengths | None = None,
+        clips: Lengths | None = None,
     ) -> None:
         """Plan the windows.
 
@@ -256,7 +257,7 @@ def open_scorer(trained: Trained, config: RunConfig, score: ClipScorer) -> Along
         config,
         every_seconds=views.every_seconds,
         window_seconds=views.window_seconds,
-        clips=ClipLengths.stored(trained.measured),
+        clips=Lengths.stored(trained.measured, CLIPS),
     )
 
 

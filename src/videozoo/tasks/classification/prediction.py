@@ -26,7 +26,7 @@ from videozoo.report.answers import VideoAnswer, video_seconds
 from videozoo.report.tables import prediction_table
 from videozoo.results import Label, VideoLabels
 from videozoo.tasks.classification import along
-from videozoo.tasks.classification.lengths import ClipLengths, too_long
+from videozoo.tasks.classification.lengths import CLIPS, too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
     Scores,
@@ -36,6 +36,7 @@ from videozoo.tasks.classification.scoring import (
 from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.jobs import Shortfall
+from videozoo.tasks.measured import Lengths
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob
 from videozoo.tasks.requests import PredictRequest
 from videozoo.weights.exported import exported_kind
@@ -139,7 +140,7 @@ def labels_of(
 
 def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
     """Warn about videos that are far longer than what the model learnt from."""
-    known = ClipLengths.stored(job.trained.measured)
+    known = Lengths.stored(job.trained.measured, CLIPS)
     if job.is_main:
         for line in too_long(videos_of(entries), known, frames_seen(job.config)):
             job.say(f"{'note' if known is None else 'WARNING'}: {line}")

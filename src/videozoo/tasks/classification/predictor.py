@@ -23,7 +23,7 @@ from videozoo.results import VideoLabels, VideoSegments
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification import parts as parts_of
-from videozoo.tasks.classification.lengths import ClipLengths, too_long
+from videozoo.tasks.classification.lengths import CLIPS, too_long
 from videozoo.tasks.classification.prediction import frames_seen, input_entries, labels_of
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of
 from videozoo.tasks.clip_views import clip_shape, with_views
@@ -31,6 +31,7 @@ from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained
+from videozoo.tasks.measured import Lengths
 from videozoo.tasks.predictors import Predictor, Video, answers, are_paths, as_reader
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import say_damaged, warn_of
@@ -205,7 +206,7 @@ class Classifier(Predictor):
         )
         scored = run(inference, self._accelerator)
         damaged += scored.damaged.values()
-        known = ClipLengths.stored(self._trained.measured)
+        known = Lengths.stored(self._trained.measured, CLIPS)
         for line in too_long(videos_of(entries), known, frames_seen(self.config)):
             warnings.warn(line.replace(_FLAG, "predict(..., every=SECONDS)"), stacklevel=5)
         results = [

@@ -24,7 +24,7 @@ from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.labels import check_learnable, remarks
-from videozoo.tasks.classification.lengths import CLIPS, ClipLengths
+from videozoo.tasks.classification.lengths import CLIPS, clip_lengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
 from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import configured_class_names, without_absent_names
@@ -88,7 +88,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         accuracy = run(inference, accelerator, keep=False).counter.accuracy
         return accuracy.summary() if accuracy.total else {}
 
-    lengths = ClipLengths.of(entries)
+    lengths = clip_lengths(entries)
     return TrainingPlan(
         batches=job.loader(dataset),
         num_train=len(entries),

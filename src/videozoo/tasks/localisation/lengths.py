@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from videozoo.data.segments import SequenceVideos
 from videozoo.errors import DataError, counted
 from videozoo.results import VideoSegments
 from videozoo.tasks.loading import Trained
+from videozoo.tasks.measured import Lengths, length
 from videozoo.weights.files import read_metadata
 
 FloatArray = NDArray[np.float64]
@@ -25,8 +26,8 @@ _MANY = 0.05
 _SHORT, _LONG = 5.0, 95.0
 """Percentiles of the lengths of actions: a step should not be longer than the one, and half a
 window not shorter than the other."""
-_MUCH_LONGER = 4.0
-"""Times the usual length of the training videos."""
+_VIDEOS = "videos"
+"""The key of the lengths in `Trained.measured`."""
 _NEARLY = 0.8
 """A window that is longer than this share of the usual video is no help."""
 
@@ -83,13 +84,10 @@ def other_windows_notes(trained: Trained, config: RunConfig) -> Iterator[str]:
 
 def lengths_learnt(videos: SequenceVideos) -> dict[str, Any]:
     """Lengths of the training videos, to be stored with the weights; empty if not known."""
+    in_frames = any(each.frames is not None for one in videos.present for each in one.instances)
     seconds = [one.duration_seconds for one in videos.present if one.duration_seconds > 0]
-    if not seconds or any(
-        each.frames is not None for one in videos.present for each in one.instances
-    ):
-        return {}
-    lengths = {"median_seconds": float(np.median(seconds)), "longest_seconds": max(seconds)}
-    return {"videos": lengths}
+    found = None if in_frames else Lengths.of(seconds)
+    return {} if found is None else {_VIDEOS: found.facts}
 
 
 def much_longer_notes(
@@ -102,22 +100,18 @@ def much_longer_notes(
         config: The configuration of the prediction.
         results: The results, which tell the lengths of the videos.
     """
-    lengths = trained.measured.get("videos")
-    if not isinstance(lengths, Mapping) or getattr(config.data, "window_seconds", None) is not None:
+    known = Lengths.stored(trained.measured, _VIDEOS)
+    if known is None or getattr(config.data, "window_seconds", None) is not None:
         return
-    usual, longest = lengths.get("median_seconds", 0.0), lengths.get("longest_seconds", 0.0)
-    longer = [
-        one
-        for one in results
-        if (one.duration_seconds or 0.0) > max(longest, _MUCH_LONGER * usual) and usual > 0
-    ]
+    found = [(one.video, one.duration_seconds or 0.0) for one in results]
+    longer = [(name, seconds) for name, seconds in found if known.is_far_exceeded(seconds)]
     if longer:
-        first = longer[0]
+        name, seconds = longer[0]
         yield (
-            f"WARNING: {counted(len(longer), 'video')}, such as {first.video} "
-            f"({first.duration_seconds:.0f} s), much longer than those that the model learnt from "
-            f"({usual:.0f} s): each is seen as a whole, so a step is as many times longer, and "
-            "short actions are lost; train in windows (data.window_seconds), or cut the video"
+            f"WARNING: {counted(len(longer), 'video')}, such as {name} ({length(seconds)}), much "
+            f"longer than those that the model learnt from ({length(known.median_seconds)}): each "
+            "is seen as a whole, so a step is as many times longer, and short actions are lost; "
+            "train in windows (data.window_seconds), or cut the video"
         )
 
 
