@@ -230,7 +230,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(RunError, match=r"file/report\.html: cannot write the report"):
+    with pytest.raises(RunError, match=r"file/report\.html: cannot be written"):
         write_report(tmp_path / "file" / "report.html", Report(title="t", summary="s"))
 
 

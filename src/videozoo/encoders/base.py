@@ -49,7 +49,7 @@ class EncoderGraph:
 
 
 class Encoder(ABC):
-    """A network that turns windows of frames into vectors; see `encoders.open_encoder`.
+    """A network that turns windows of frames into vectors; `encoders.KINDS` lists the kinds.
 
     The caller decodes frames, passes each through `prepare` once, stacks them into windows and
     passes batches of windows to `encode`.

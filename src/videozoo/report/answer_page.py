@@ -26,11 +26,10 @@ from PIL import Image
 from videozoo import __version__
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
-from videozoo.errors import RunError, VideoError, counted
+from videozoo.errors import VideoError, counted
 from videozoo.report import drawing
 from videozoo.report.answers import ModelAnswers, Row, Unit, VideoRows, by_video, told_over_time
-from videozoo.safe_names import NAMES
-from videozoo.safe_write import written_aside
+from videozoo.report.files import write_text
 
 _MOST_LABELS = 5  # classes of whole videos per model
 _MOST_NAMES = 12  # rows of names per model
@@ -73,12 +72,7 @@ def write_answer_page(
         RunError: The file cannot be written.
     """
     text = answer_page(by_video(models), folder=path.parent, media=media, title=title, made=made)
-    try:
-        with written_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8", errors=NAMES)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
-    return path
+    return write_text(path, text)
 
 
 def answer_page(

@@ -8,10 +8,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from videozoo.errors import RunError
 from videozoo.report.answers import Row
-from videozoo.safe_names import NAMES
-from videozoo.safe_write import written_aside
+from videozoo.report.files import write_text
 
 COLUMNS = ("video", "model", "start_seconds", "end_seconds", "name", "score", "rank")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -50,12 +48,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
     Raises:
         RunError: The disk refuses.
     """
-    try:
-        with written_aside(path) as aside:
-            aside.write_bytes(csv_text(rows).encode("utf-8", NAMES))
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
-    return path
+    return write_text(path, csv_text(rows))
 
 
 def _harmless(text: str) -> str:

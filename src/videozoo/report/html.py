@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from videozoo import __version__
-from videozoo.errors import RunError, counted
+from videozoo.errors import counted
 from videozoo.report.charts import (
     Confusion,
     Panel,
@@ -30,9 +30,8 @@ from videozoo.report.charts import (
     reliability_svg,
     worst_pairs,
 )
+from videozoo.report.files import write_text
 from videozoo.report.tables import percent
-from videozoo.safe_names import NAMES
-from videozoo.safe_write import written_aside
 
 _MOST_FRAMES = 16
 _FRAME_HEIGHT = 96  # pixels; enough for a strip, small enough to mail dozens
@@ -125,13 +124,7 @@ def write_report(path: Path, report: Report) -> Path:
         RunError: The file cannot be written, or matplotlib, which draws the charts, is missing.
         ValueError: The arrays of a chart or a card do not fit together.
     """
-    text = render(report)
-    try:
-        with written_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8", errors=NAMES)
-    except OSError as error:
-        raise RunError(f"{path}: cannot write the report: {error}") from error
-    return path
+    return write_text(path, render(report))
 
 
 def render(report: Report) -> str:

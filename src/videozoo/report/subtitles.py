@@ -12,11 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from videozoo.errors import RunError
 from videozoo.report.answers import Row, told_over_time
 from videozoo.report.drawing import printable
-from videozoo.safe_names import NAMES
-from videozoo.safe_write import written_aside
+from videozoo.report.files import write_text
 
 MOST_LINES = 3
 """Lines of a cue; more would cover the picture."""
@@ -120,21 +118,12 @@ def write_subtitles(folder: Path, name: str, rows: Sequence[Row]) -> list[Path]:
     if not cues:
         return []
     return [
-        _write(folder / f"{name}.{form}", webvtt(cues) if form == "vtt" else srt(cues))
+        write_text(folder / f"{name}.{form}", webvtt(cues) if form == "vtt" else srt(cues))
         for form in _FORMS
     ]
 
 
 _FORMS: tuple[Literal["vtt", "srt"], ...] = ("vtt", "srt")
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        with written_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8", errors=NAMES, newline="\n")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
-    return path
 
 
 def _clock(milliseconds: int, point: str) -> str:

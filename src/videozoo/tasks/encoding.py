@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from filelock import FileLock, Timeout
 
 from videozoo import __version__
 from videozoo.config import RunConfig
@@ -51,6 +50,7 @@ from videozoo.data.labelled_videos import (
 )
 from videozoo.data.text import spellings
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
+from videozoo.safe_lock import hold
 from videozoo.settings.segments import SequenceData
 from videozoo.settings.shared import RawVideos
 from videozoo.settings.tags import FeatureData
@@ -147,14 +147,10 @@ def _alone_in(
     if not accelerator.is_main_process:
         yield  # the main process waits for all
         return
+    waiting = f"waiting for another command that makes features in {folder}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            say(f"waiting for another command that makes features in {folder}")
-            lock.acquire()
+        lock = hold(folder.with_name(f"{folder.name}.lock"), lambda: say(waiting))
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from videozoo import __version__
+from videozoo.config import RunConfig
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import counted
 from videozoo.report.charts import Confusion, worst_pairs
@@ -38,6 +41,20 @@ def run_of(weights: Path) -> RunFolder | None:
     folder = run_folder_of(weights)
     run = None if folder is None else RunFolder(folder)
     return run if run is not None and run.metrics.is_file() else None
+
+
+def details_of(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the foot of a page tells of an evaluation; `facts` are those of `eval.json`."""
+    return [
+        ("Configuration", config.to_yaml()),
+        ("Weights", str(facts["weights"])),
+        ("Versions", versions()),
+    ]
+
+
+def made_by_eval(facts: Mapping[str, Any]) -> str:
+    """When and how a page was made, for its last line."""
+    return f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s"
 
 
 def versions() -> str:

@@ -20,11 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock, Timeout
-
 from videozoo import safe_write
 from videozoo.errors import WeightsError
 from videozoo.safe_json import parse_json
+from videozoo.safe_lock import hold
 from videozoo.weights._apart import run_apart
 from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
 from videozoo.weights._progress import Bar
@@ -259,13 +258,9 @@ class _Download:
 @contextmanager
 def _alone(target: Path, say: Say) -> Generator[None]:
     """Hold the lock of a file; tell the user if another process has it."""
-    lock = FileLock(_beside(target, "lock"))
+    waiting = f"waiting for the process that downloads {target.name}"
     try:
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            say(f"waiting for the process that downloads {target.name}")
-            lock.acquire()
+        lock = hold(_beside(target, "lock"), lambda: say(waiting))
     except OSError as error:
         raise WeightsError(
             f"{target.parent}: cannot be written: {error.strerror or error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from videozoo.report.tables import percent
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
 from videozoo.tasks.classification.scoring import ClipResults
-from videozoo.tasks.pages import confusion_of, run_of, versions
+from videozoo.tasks.pages import confusion_of, details_of, made_by_eval, run_of
 
 _MOST_CLASSES = 32  # rows of a table in the order of the classes
 _MOST_ERRORS = 8
@@ -71,12 +70,8 @@ def evaluation_page(
         reliability=_reliability(bins, error),
         errors=worst_errors(facts["results"], entries, config, views, names),
         skipped=facts["skipped"],
-        details=[
-            ("Configuration", config.to_yaml()),
-            ("Weights", str(facts["weights"])),
-            ("Versions", versions()),
-        ],
-        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+        details=details_of(config, facts),
+        made=made_by_eval(facts),
     )
 
 

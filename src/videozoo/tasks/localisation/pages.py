@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from videozoo.report.charts import Curve, Panel
 from videozoo.report.html import Cell, Headline, Report, Table
 from videozoo.report.tables import bucket_name, percent, title_of
 from videozoo.tasks.localisation.fitting import DECIDES
-from videozoo.tasks.pages import run_of, versions
+from videozoo.tasks.pages import details_of, made_by_eval, run_of
 from videozoo.types import Localisation
 
 _MOST_CLASSES = 30
@@ -58,12 +57,8 @@ def evaluation_page(facts: Mapping[str, Any], config: RunConfig) -> Report:
         results=[_recall_panel(facts["curve"], config.spec.title)],
         tables=_tables(facts),
         skipped=[*facts["skipped"], *(f"{name}: no features" for name in facts["missing"])],
-        details=[
-            ("Configuration", config.to_yaml()),
-            ("Weights", str(facts["weights"])),
-            ("Versions", versions()),
-        ],
-        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+        details=details_of(config, facts),
+        made=made_by_eval(facts),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from videozoo.errors import counted
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.report.html import Headline, Report, Table
 from videozoo.report.tables import percent, title_of
-from videozoo.tasks.pages import confusion_of, versions
+from videozoo.tasks.pages import confusion_of, details_of, made_by_eval
 
 _MOST_CLASSES = 100  # rows of the table
 
@@ -56,12 +55,8 @@ def evaluation_page(
         else [confusion_of(accuracy.confusion, names)],
         tables=[_classes(facts["classes"])] if facts["classes"] else (),
         skipped=facts["skipped"],
-        details=[
-            ("Configuration", config.to_yaml()),
-            ("Weights", str(facts["weights"])),
-            ("Versions", versions()),
-        ],
-        made=f"{time.strftime('%Y-%m-%d %H:%M')}, videozoo eval, {facts['seconds']:.0f} s",
+        details=details_of(config, facts),
+        made=made_by_eval(facts),
     )
 
 

@@ -1,0 +1,29 @@
+"""Lock files: one process at a time, and the others are told that they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+_SECONDS = 1.0  # until a wait is worth a line
+
+
+def hold(path: Path, on_wait: Callable[[], None]) -> BaseFileLock:
+    """Take a lock; the caller releases it.
+
+    Args:
+        path: The lock file; its folder exists.
+        on_wait: Called once if another process has the lock.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_SECONDS)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    return lock
