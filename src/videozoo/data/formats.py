@@ -40,6 +40,12 @@ class Format(Generic[S, F]):
     """A complete tiny file; if files are not text, a description of what they hold."""
     file: str = "example.txt"
     """Name of the example file. With `FOLDER/NAME` the folder is what has the format."""
+    about: str = ""
+    """One line: what it is, and which data set or tool it is of. `videozoo formats` shows it."""
+    source: str = ""
+    """Where the format is described: an address, a paper, or a file of the tool."""
+    written: str = ""
+    """The command that writes such files; empty if they are only read."""
 
     def __str__(self) -> str:
         """Name and example, as errors show them."""
