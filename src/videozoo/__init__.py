@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from videozoo.config import load_config as load_config
     from videozoo.data.frames.video import open_video as open_video
-    from videozoo.models import build_model as build_model
     from videozoo.models import list_models as list_models
     from videozoo.tasks.interface import create_model as create_model
     from videozoo.tasks.interface import load as load
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build_model": "videozoo.models",
     "create_model": "videozoo.tasks.interface",
     "list_models": "videozoo.models",
     "load": "videozoo.tasks.interface",
@@ -37,7 +35,6 @@ _HOMES = {
 
 __all__ = [
     "__version__",
-    "build_model",
     "create_model",
     "list_models",
     "load",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data.annotations import list_formats, segment_formats, sentences
+from videozoo.data.annotations import list_formats, segment_formats, sentences, video_labels
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.videos import read_list
@@ -234,3 +234,31 @@ def test_unknown_segments_are_told_every_format(tmp_path: Path, text: str, seen:
 
     assert f"a.txt: not annotations of a known kind: {seen}" in str(caught.value)
     check_lists(str(caught.value), segment_formats.FORMATS)
+
+
+# --- classes of videos -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", video_labels.FORMATS, ids=lambda one: one.name)
+def test_classes_of_videos(tmp_path: Path, one: Format[TextFile, Any]):
+    path = example(tmp_path, one)
+
+    check_told(TextFile(path), one, video_labels.FORMATS)
+    assert video_labels.read_labels(path).entries == {"run/abc.mp4": (0, 2), "jump/b.mp4": (1,)}
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "{}"])
+def test_unknown_classes_of_videos_are_told_every_format(tmp_path: Path, text: str):
+    (tmp_path / "a.json").write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        video_labels.read_labels(tmp_path / "a.json")
+
+    assert "a.json: no classes of videos: JSON, " in str(caught.value)
+    check_lists(str(caught.value), video_labels.FORMATS)
+
+
+def test_lines_may_begin_with_a_brace(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("{1} my clip.mp4 2\n")
+
+    assert video_labels.read_labels(tmp_path / "a.txt").entries == {"{1} my clip.mp4": (2,)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import random
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import load_annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.packs import PackWriter
@@ -24,7 +26,7 @@ from videozoo.data.segment_windows import (
     annotation_inside,
     find_windows,
 )
-from videozoo.data.segments import SequenceBatch, load_videos, unannotated, with_features
+from videozoo.data.segments import SequenceBatch, load_videos, with_features
 from videozoo.errors import ConfigError, DataError
 from videozoo.settings.segments import SequenceAugment, SequenceData
 from videozoo.types import SequenceShape
@@ -32,6 +34,15 @@ from videozoo.types import SequenceShape
 SHAPE = SequenceShape(feature_dim=2, num_steps=10)
 SECONDS = {"a": 100.0, "b": 60.0, "c": 7.0}
 ACTIONS = {"a": [(12.0, 16.0), (48.0, 52.0), (70.0, 92.0)], "b": [(1.0, 9.0)], "c": [(1.0, 3.0)]}
+
+
+def unannotated(files: FeatureFiles) -> Annotations:
+    """All videos with features, as long as the features tell; nan seconds if they do not."""
+    videos = tuple(
+        Annotation(video=name, duration_seconds=files.durations.get(name, math.nan))
+        for name in files
+    )
+    return Annotations(path=files.path, videos=videos, class_names=())
 
 
 def rows(seconds: float, rate: float = 2.0) -> NDArray[np.float32]:

@@ -38,8 +38,6 @@ from videozoo.data.segments import (
     SequenceBatch,
     SequenceDataset,
     load_videos,
-    unannotated,
-    with_features,
 )
 from videozoo.errors import DataError
 from videozoo.settings.segments import ProposalData, SequenceAugment, SequenceData
@@ -479,9 +477,6 @@ def test_what_extract_writes_is_read(tmp_path: Path, kind: Any):
     assert files.extractor == {"model": "tsn"}
     assert files.durations == {"a": 4.0, "b": 8.0}
     np.testing.assert_array_equal(files.read("b"), features_of(2))
-    found = unannotated(files)
-    assert [(one.video, one.duration_seconds) for one in found.videos] == [("a", 4.0), ("b", 8.0)]
-    assert len(with_features(found, files).present) == 2
 
 
 def test_lengths_may_come_from_the_features(tmp_path: Path):

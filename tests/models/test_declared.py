@@ -130,7 +130,7 @@ def test_a_model_that_reads_values_while_it_is_built_is_used(
     assert cli.main(["predict", "--weights", "run", "clips/test.list"]) == 0
     state = torch.get_rng_state()
     with torch.device("meta"):  # as for a check of its size
-        assert videozoo.build_model("mean_frames.py").get_parameter("head.bias").is_meta
+        assert videozoo.create_model("mean_frames.py").get_parameter("head.bias").is_meta
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -291,7 +291,7 @@ def test_models_of_installed_packages_are_listed_and_used(capsys: pytest.Capture
     assert cli.main(["models"]) == 0
     assert "Mean of frames: one convolution" in capsys.readouterr().out
     assert cli.main(["models", "mean_frames"]) == 0
-    assert videozoo.build_model("mean_frames", num_classes=3)(torch.zeros(1, 4, 3, 32, 32)).shape
+    assert videozoo.create_model("mean_frames", num_classes=3)(torch.zeros(1, 4, 3, 32, 32)).shape
 
 
 def test_a_model_file_is_described(folder: Path, capsys: pytest.CaptureFixture[str]):

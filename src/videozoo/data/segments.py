@@ -9,7 +9,6 @@ number of the video. They do not depend on the number of workers, or on interrup
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,15 +89,6 @@ def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVide
             f"there are features of {few(tuple(files))}"
         )
     return SequenceVideos(annotations, files, present, missing)
-
-
-def unannotated(files: FeatureFiles, durations: Mapping[str, float] | None = None) -> Annotations:
-    """All videos with features, for prediction; an unknown length is nan seconds."""
-    known = {**(durations or {}), **files.durations}
-    videos = tuple(
-        Annotation(video=name, duration_seconds=known.get(name, math.nan)) for name in files
-    )
-    return Annotations(path=files.path, videos=videos, class_names=())
 
 
 # --- batches ---------------------------------------------------------------------------------

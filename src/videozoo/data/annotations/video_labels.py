@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data.annotations.list_formats import has_more_columns, header_of
-from videozoo.data.text import json_of, lines_of, raise_all, text_of
+from videozoo.data.formats import Format, TextFile, format_of, unknown
+from videozoo.data.text import lines_of, raise_all
 from videozoo.errors import DataError, brief, counted
 
 
@@ -98,15 +99,23 @@ class VideoLabels:
             self.by_name.setdefault(name, set()).add(labels)
 
 
+@dataclass(frozen=True)
+class RawLabels:
+    """The classes of one video as the file writes them, not yet checked."""
+
+    where: str
+    video: str
+    """Its path or name; empty if the line cannot be read."""
+    labels: tuple[Any, ...]
+    """Numbers from 0, or names of classes."""
+    text: object
+    """What the file says, for messages."""
+
+
 def read_labels(
     path: Path, *, may_name: bool = False, class_names: Sequence[str] | None = None
 ) -> VideoLabels:
-    """Read the classes of videos, numbers from 0.
-
-    A text file has one video per line, `PATH LABEL[,LABEL...]`, so lists of Kinetics can be used.
-    Tabs, commas and semicolons may stand in place of the blank. A header `path,label` and lines
-    that start with # are left out. A JSON file holds one object, `{PATH: [LABEL, ...]}` or
-    `{PATH: LABEL}`.
+    """Read the classes of videos in any of `FORMATS`, numbers from 0.
 
     Args:
         path: The file.
@@ -114,57 +123,78 @@ def read_labels(
         class_names: The class of number i, for names; by default all names of the file, sorted.
 
     Raises:
-        DataError: The file is neither, or a name is not among `class_names`; up to ten bad lines
-            are named.
+        DataError: The file is of no known format, or a name is not among `class_names`; up to ten
+            bad lines are named.
     """
+    file = TextFile(path)
+    found = format_of(file, FORMATS)
+    if found is None:
+        raise unknown(f"{path}: no classes of videos: {file.seen}", FORMATS)
+    rows = list(found.read(file))
     labels = VideoLabels(path)
+    every = [one for row in rows for one in row.labels]
+    if may_name and every and all(isinstance(one, str) for one in every):
+        labels.class_names = list(class_names or sorted(set(every)))
+    numbers = {name: number for number, name in enumerate(labels.class_names or ())}
     problems: list[str] = []
-    if path.suffix.lower() == ".json":
-        content = json_of(path, text_of(path))
-        if not isinstance(content, dict) or not content:
-            raise DataError(f"{path}: expected an object {{PATH: [LABEL, ...]}}")
-        listed = {
-            video: cast("list[Any]", values if isinstance(values, list) else [values])
-            for video, values in cast("dict[str, Any]", content).items()
-        }
-        every = [one for many in listed.values() for one in many]
-        if may_name and every and all(isinstance(one, str) for one in every):
-            labels.class_names = list(class_names or sorted(set(every)))
-        numbers = {name: number for number, name in enumerate(labels.class_names or ())}
-        for video, many in listed.items():
-            own: list[Any] = [
-                numbers.get(one, one) if isinstance(one, str) else one for one in many
-            ]
-            if all(type(one) is int and one >= 0 for one in own):
-                labels.add(video, tuple(own))
-            elif labels.class_names is None:
-                problems.append(
-                    f"{path}: {video!r}: expected class numbers, got {brief(content[video])}"
-                )
-            else:
-                unknown = next(one for one in own if isinstance(one, str))
-                problems.append(
-                    f"{path}: {video!r}: {brief(unknown)} is not among the "
-                    f"{counted(len(labels.class_names), 'class name')}"
-                )
-    else:
-        seen: dict[str, tuple[int, tuple[int, ...]]] = {}
-        lines = [line for line in lines_of(path) if not line[1].startswith("#")]
-        for number, line in lines[1:] if lines and header_of(lines[0][1]) else lines:
-            video, found = _cut(line)
-            if video and found and not has_more_columns(video):
-                first = seen.setdefault(video, (number, found))
-                if set(first[1]) != set(found):
-                    problems.append(
-                        f"{path}:{number}: {video!r} has other labels in line {first[0]}"
-                    )
-                labels.add(video, found)
-            else:
-                problems.append(
-                    f"{path}:{number}: expected 'PATH LABEL[,LABEL...]', got {brief(line)}"
-                )
+    seen: dict[str, tuple[str, frozenset[int]]] = {}
+    for row in rows:
+        own: tuple[Any, ...] = tuple(
+            numbers.get(one, one) if isinstance(one, str) else one for one in row.labels
+        )
+        problem = _problem(row, own, labels.class_names)
+        if problem:
+            problems.append(f"{row.where}: {problem}")
+            continue
+        place, first = seen.setdefault(row.video, (row.where, frozenset(own)))
+        if first != frozenset(own):
+            line = place.rpartition(":")[2]
+            problems.append(f"{row.where}: {row.video!r} has other labels in line {line}")
+        labels.add(row.video, own)
     raise_all(path, problems)
     return labels
+
+
+def _problem(row: RawLabels, own: tuple[Any, ...], names: Sequence[str] | None) -> str:
+    """What is wrong with a row whose labels are `own`; empty if nothing."""
+    if not row.video:
+        return f"expected 'PATH LABEL[,LABEL...]', got {brief(row.text)}"
+    if all(type(one) is int and one >= 0 for one in own):
+        return ""
+    if names is None:
+        return f"expected class numbers, got {brief(row.text)}"
+    unknown_name = next(one for one in own if isinstance(one, str))
+    return f"{brief(unknown_name)} is not among the {counted(len(names), 'class name')}"
+
+
+# --- formats ---------------------------------------------------------------------------------
+
+
+def _is_object(file: TextFile) -> bool:
+    if _is_called_json(file):
+        return isinstance(file.content, dict) and bool(file.content)
+    try:
+        return isinstance(file.content, dict)
+    except DataError:  # the path of a video may begin with a brace
+        return False
+
+
+def _is_called_json(file: TextFile) -> bool:
+    return file.path.suffix.lower() == ".json"
+
+
+def _object_rows(file: TextFile) -> Iterator[RawLabels]:
+    for video, values in cast("dict[str, Any]", file.content).items():
+        listed = cast("list[Any]", values if isinstance(values, list) else [values])
+        yield RawLabels(f"{file.path}: {video!r}", video, tuple(listed), values)
+
+
+def _line_rows(file: TextFile) -> Iterator[RawLabels]:
+    lines = [line for line in lines_of(file.path) if not line[1].startswith("#")]
+    for number, line in lines[1:] if lines and header_of(lines[0][1]) else lines:
+        video, found = _cut(line)
+        is_good = video and found and not has_more_columns(video)
+        yield RawLabels(f"{file.path}:{number}", video if is_good else "", found, line)
 
 
 def _cut(line: str) -> tuple[str, tuple[int, ...]]:
@@ -188,3 +218,25 @@ def _cut(line: str) -> tuple[str, tuple[int, ...]]:
 
 def _is_label(text: str) -> bool:
     return 0 < len(text) < 10 and text.isascii() and text.isdigit()
+
+
+FORMATS: tuple[Format[TextFile, Callable[[TextFile], Iterator[RawLabels]]], ...] = (
+    Format(
+        "JSON, an object from video to labels",
+        _is_object,
+        _object_rows,
+        '{"run/abc.mp4": [0, 2], "jump/b.mp4": 1}',
+        "labels.json",
+        about="Classes of each video as numbers, or as names where a command takes names.",
+    ),
+    Format(
+        "one video per line: PATH LABEL[,LABEL...]",
+        lambda file: not _is_called_json(file),
+        _line_rows,
+        "run/abc.mp4 0,2\njump/b.mp4 1\n",
+        "labels.txt",
+        about="Lists of Kinetics fit. Tabs, commas and semicolons may stand in place of the blank; "
+        "a heading `path,label` and lines that start with # are left out.",
+    ),
+)
+"""Formats of files with the classes of videos."""
