@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -295,8 +296,56 @@ def test_qvhighlights_is_read_and_its_moments_are_counted(tmp_path: Path):
             (4, 6),
         ]
         assert found.durations == {"a": 9.0}
-        (note,) = found.notes
-        assert "1 sentence with several moments" in note
+        assert found.num_several == 1
+
+
+def labelled(**changed: Any) -> str:
+    row = {
+        "qid": 7,
+        "query": "A man runs.",
+        "vid": "a",
+        "duration": 9,
+        "relevant_windows": [[0, 2], [6, 9]],
+        "relevant_clip_ids": [0, 3, 4],
+        "saliency_scores": [[4, 1, 3], [2, 2, 2], [0, 0, 1]],
+    }
+    return json.dumps({**row, **changed})
+
+
+def test_saliency_labels_are_laid_over_the_clips_of_the_video(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(labelled())
+
+    (labels,) = read_timed_sentences(tmp_path / "a.jsonl").saliency.values()
+
+    assert labels.tolist() == [[4, 1, 3], [0, 0, 0], [0, 0, 0], [2, 2, 2]]  # 9 s are 4 whole clips
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"relevant_clip_ids": [0, 3]}, "line 1: a: expected `relevant_clip_ids`"),
+        ({"saliency_scores": [[4], [1, 2], [3]]}, "labels of the same people"),
+        ({"saliency_scores": [["x"], [1], [3]]}, "labels of the same people"),
+        ({"relevant_clip_ids": [0, 3, 5]}, "clip 5 of 2 s begins after the end .* at 9 s"),
+        ({"relevant_clip_ids": [0, 3, -1]}, "numbers of clips from 0 .* got -1"),
+        ({"duration": None}, "`saliency_scores` without `duration`"),
+        ({"qid": [1]}, "expected a number as `qid`, got"),
+    ],
+)
+def test_mistakes_in_labels_of_clips_are_named(
+    tmp_path: Path, changed: dict[str, Any], message: str
+):
+    (tmp_path / "a.jsonl").write_text(labelled(**changed))
+
+    with pytest.raises(DataError, match=message):
+        read_timed_sentences(tmp_path / "a.jsonl")
+
+
+def test_an_identifier_belongs_to_one_query(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(f"{labelled()}\n{labelled(vid='b')}\n")
+
+    with pytest.raises(DataError, match="line 2: b: qid 7 is already that of line 1"):
+        read_timed_sentences(tmp_path / "a.jsonl")
 
 
 def test_sentences_without_times_are_for_prediction_only(tmp_path: Path):

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from videozoo.metrics.moments import (
+    AP_TIOUS,
+    Saliency,
     Search,
     distinct,
     mean_tiou,
+    qvhighlights,
     recall,
     recall_2019,
     tiou,
@@ -131,3 +134,137 @@ def test_a_score_that_is_not_a_number_is_the_worst():
 
     assert recall([broken], n=1, threshold=0.5) == 1
     assert recall_2019([broken], n=1, threshold=0.5) == 1
+
+
+# ---- several true moments -----------------------------------------------------------------------
+
+
+def several(*pairs: tuple[float, float], truths: list[tuple[float, float]]) -> Search:
+    """Best first."""
+    return Search(
+        np.array(pairs, np.float64).reshape(-1, 2),
+        -np.arange(len(pairs), dtype=float),
+        np.array(truths, np.float64).reshape(-1, 2),
+    )
+
+
+def test_any_of_several_true_moments_may_be_found():
+    found = several((20, 30), (0, 10), truths=[(0, 10), (20, 28)])
+
+    assert recall([found], n=1, threshold=0.7) == 1
+    assert recall_2019([found], n=1, threshold=0.7) == 1
+    assert mean_tiou([found]) == pytest.approx(0.8)
+
+
+def test_a_sentence_without_a_true_moment_is_never_found():
+    found = several((0, 10), truths=[])
+
+    assert recall([found], n=1, threshold=0.0) == 0
+    assert mean_tiou([found]) == 0
+
+
+def ap(*searches: Search) -> list[float]:
+    return [round(value, 4) for value in qvhighlights(searches).ap]
+
+
+def test_average_precision_counts_every_true_moment_once():
+    both = several((0, 10), (20, 30), truths=[(0, 10), (20, 30)])
+    twice = several((0, 10), (0, 10), (20, 30), truths=[(0, 10), (20, 30)])
+    half = several((0, 10), truths=[(0, 10), (20, 30)])
+
+    assert ap(both) == [1.0] * 10
+    assert ap(twice) == [round((1 + 2 / 3) / 2, 4)] * 10
+    assert ap(half) == [0.5] * 10
+
+
+def test_of_two_true_moments_that_fit_alike_the_last_is_taken():
+    """As in the code of QVHighlights; only (0, 4) is left for the second moment."""
+    first_left = several((0, 8), (0, 4), truths=[(0, 4), (4, 8)])
+    last_left = several((0, 8), (4, 8), truths=[(0, 4), (4, 8)])
+
+    assert ap(first_left)[0] == 1.0
+    assert ap(last_left)[0] == 0.5
+
+
+def test_equal_scores_keep_the_order_of_the_list_and_only_ten_moments_count():
+    right, wrong = (0.0, 10.0), (50.0, 60.0)
+    tied = Search(np.array([right, wrong]), np.zeros(2), np.array([right]))
+    turned = Search(np.array([wrong, right]), np.zeros(2), np.array([right]))
+    late = several(*[wrong] * 10, right, truths=[right])
+
+    assert (ap(tied)[0], ap(turned)[0], ap(late)[0]) == (1.0, 0.5, 0.0)
+    assert qvhighlights([turned]).recall_1[0] == 0
+
+
+def test_a_missing_prediction_is_a_miss_and_a_sentence_without_truth_is_left_out():
+    found = several((0, 10), truths=[(0, 10)])
+    silent = several(truths=[(0, 10)])
+    lost = several((0, 10), truths=[])
+
+    scores = qvhighlights([found, silent, lost])
+
+    assert (scores.sentences, scores.unanswered, scores.without_truth) == (2, 1, 1)
+    assert scores.recall_1 == (0.5,) * 10
+    assert scores.mean_ap == 0.5
+    assert np.isnan(qvhighlights([lost]).mean_ap)
+
+
+def test_true_moments_are_grouped_by_their_length():
+    found = several((0, 10), (20, 45), truths=[(0, 10), (20, 45), (0, 100)])
+
+    groups = qvhighlights([found]).mean_ap_by_length
+
+    assert groups == {"short": 1.0, "middle": 0.5, "long": 0.0}
+
+
+@given(st.lists(st.tuples(tables, st.lists(forward, max_size=4)), min_size=1, max_size=4))
+def test_scores_stay_in_range_and_fall_with_the_threshold(cases: list[tuple[Table, Any]]):
+    searches = [
+        Search(*arrays(table), np.array(truth, np.float64).reshape(-1, 2)) for table, truth in cases
+    ]
+
+    scores = qvhighlights(searches)
+
+    if scores.sentences:
+        assert all(0 <= value <= 1 for value in (*scores.ap, *scores.recall_1))
+        assert list(scores.recall_1) == sorted(scores.recall_1, reverse=True)
+        assert scores.recall_1[0] == recall(
+            [
+                Search(one.moments[:1], one.scores[:1], one.truth)
+                for one in searches
+                if len(one.true_moments)
+            ],
+            n=1,
+            threshold=AP_TIOUS[0],
+        )
+
+
+def test_highlights_are_scored_for_each_person_and_hit_by_any():
+    labels = np.array([[4, 0], [3, 4], [0, 0], [0, 0]])
+    right = Saliency(np.array([3.0, 2.0, 1.0, 0.0]), labels)
+    short = Saliency(np.array([-1.0]), labels)  # clips without a score have 0
+    far = Saliency(np.array([0.0, 0.0, 0.0, 0.0, 9.0]), labels)
+    silent = Saliency(np.zeros(0), labels)
+    search = several((0, 2), truths=[(0, 2)])
+
+    def very_good(*saliencies: Saliency) -> tuple[float, float]:
+        return qvhighlights([search], saliencies).highlights["very_good"]
+
+    assert very_good(right) == ((1 + 0.5) / 2, 1.0)
+    assert very_good(short) == (pytest.approx((1 / 4 + 1 / 3) / 2), 1.0)
+    assert very_good(far)[1] == 0
+    assert very_good(silent) == (0.0, 0.0)
+    turned = qvhighlights([search], [Saliency(np.array([1.0, 2.0, 0.0, 0.0]), labels)])
+    assert turned.highlights["very_good"][0] == 0.75
+    assert turned.highlights["good"][0] == 1.0
+    assert qvhighlights([search]).highlights == {}
+
+
+def test_published_numbers_have_the_names_of_papers():
+    search = several((0, 10), truths=[(0, 10)])
+
+    numbers = qvhighlights([search], [Saliency(np.ones(1), np.full((1, 3), 4))]).published
+
+    assert numbers["MR-full-R1@0.5"] == numbers["MR-short-mAP"] == 100
+    assert numbers["HL-min-VeryGood-Hit1"] == 100
+    assert np.isnan(numbers["MR-long-mAP"])

@@ -248,6 +248,12 @@ def with_features(
         except DataError:  # reported when the event is read
             continue
     notes = check_times_by_features(found, vectors, features, rate=rate, configured=data.rate)
+    if found.num_several:
+        notes = (
+            f"{found.path}: {counted(found.num_several, 'sentence')} with several moments; each "
+            "moment counts as an event of its own",
+            *notes,
+        )
     return CaptionEvents(
         events,
         features,

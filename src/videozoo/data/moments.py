@@ -636,6 +636,12 @@ def _moments_of(
         )
     lengths = {} if data.lengths is None else read_lengths(data.lengths)
     notes = () if found is None else (*found.notes, *source.check_times(found))
+    if found is not None and found.num_several:
+        notes = (
+            f"{path}: {counted(found.num_several, 'sentence')} with several moments; each moment "
+            "counts as a sentence of its own",
+            *notes,
+        )
     by_video: dict[str, list[tuple[_RawQuery, tuple[float, float] | None]]] = defaultdict(list)
     left_out: list[str] = []
     for one in raw:

@@ -1,17 +1,26 @@
-"""Moments found for a sentence: R@n at a tIoU threshold, and mean tIoU.
+"""Moments found for a sentence: R@n at a tIoU threshold, mean tIoU, and the scores of QVHighlights.
 
-A moment is a (start, end); all moments of a call are in one unit, seconds or frames.
+A moment is a (start, end); all moments of a call are in one unit, seconds or frames. A sentence may
+have several true moments: any of them may be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Moments = NDArray[np.float64]
+
+AP_TIOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""tIoU thresholds that the average precision of moments is a mean over."""
+LENGTHS_SECONDS = {"short": (0.0, 10.0), "middle": (10.0, 30.0), "long": (30.0, 150.0)}
+"""Groups of true moments by their length in QVHighlights: above the first, up to the second."""
+LEVELS = {"fair": 2, "good": 3, "very_good": 4}
+"""From which label on, of 0 to 4, a clip counts as a highlight in QVHighlights."""
+_MOST_MOMENTS = 10  # per sentence, in the average precision of QVHighlights
 
 
 def tiou(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
@@ -85,14 +94,19 @@ def distinct(moments: ArrayLike, scores: ArrayLike, *, limit: float) -> NDArray[
 
 @dataclass(frozen=True)
 class Search:
-    """One sentence, the moments that were proposed for it, and the true one."""
+    """One sentence, the moments that were proposed for it, and the true ones."""
 
     moments: NDArray[np.floating]
     """(P, 2), in any order."""
     scores: NDArray[np.floating]
     """(P,), larger is better."""
     truth: NDArray[np.floating]
-    """(2,)."""
+    """(G, 2), the true moments; one may be given as (2,). None: nothing is right."""
+
+    @property
+    def true_moments(self) -> Moments:
+        """(G, 2): the true moments, of which any may be found."""
+        return np.asarray(self.truth, np.float64).reshape(-1, 2)
 
     def ranked(self, *, limit: float | None = None) -> Moments:
         """Moments best first, (K, 2); with a limit, only those that `distinct` leaves."""
@@ -111,7 +125,7 @@ def recall_2019(searches: Sequence[Search], *, n: int, threshold: float) -> floa
     Args:
         searches: One a sentence.
         n: How many moments of each count.
-        threshold: One of them must overlap the truth by this, by `tiou_2019`.
+        threshold: One of them must overlap a true moment by this, by `tiou_2019`.
 
     Returns:
         Share of sentences in [0, 1]; nan without any.
@@ -124,7 +138,8 @@ def recall_2019(searches: Sequence[Search], *, n: int, threshold: float) -> floa
     """
     return _share(
         [
-            tiou_2019(search.ranked(limit=threshold - 0.05)[:n], search.truth) >= threshold
+            tiou_2019(search.ranked(limit=threshold - 0.05)[:n], search.true_moments[:, None])
+            >= threshold
             for search in searches
         ]
     )
@@ -138,7 +153,7 @@ def recall(
     Args:
         searches: One a sentence.
         n: How many moments of each count.
-        threshold: One of them must overlap the truth by this.
+        threshold: One of them must overlap a true moment by this.
         limit: Remove moments that overlap a better one by more than this; None: keep all.
 
     Returns:
@@ -151,18 +166,26 @@ def recall(
     [0.0, 1.0]
     """
     return _share(
-        [tiou(search.ranked(limit=limit)[:n], search.truth) >= threshold for search in searches]
+        [
+            tiou(search.ranked(limit=limit)[:n], search.true_moments[:, None]) >= threshold
+            for search in searches
+        ]
     )
 
 
 def mean_tiou(searches: Sequence[Search]) -> float:
-    """Mean over sentences of the best moment's tIoU; 0 for a sentence without moments.
+    """Mean over sentences of the best moment's tIoU with the true moment that fits it best.
+
+    It is 0 for a sentence without moments, found or true.
 
     >>> search = Search(np.array([[0, 10], [5, 15]]), np.array([0.9, 0.1]), np.array([0, 5]))
     >>> mean_tiou([search])
     0.5
     """
-    best = [tiou(search.ranked()[:1], search.truth).max(initial=0) for search in searches]
+    best = [
+        tiou(search.ranked()[:1], search.true_moments[:, None]).max(initial=0)
+        for search in searches
+    ]
     return float(np.mean(best)) if best else float("nan")
 
 
@@ -196,6 +219,170 @@ def best_cut(present: ArrayLike, absent: ArrayLike) -> Cut:
     accuracies = (found + refused) / 2
     best = int(accuracies.argmax())
     return Cut(float(cuts[best]), float(accuracies[best]))
+
+
+# ---- QVHighlights -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """How salient the clips of a video are for one sentence: as predicted, and as people say."""
+
+    scores: NDArray[np.floating]
+    """(C,), a score per clip of 2 s from the start of the video; larger is better, any range."""
+    labels: NDArray[np.floating]
+    """(C', A): labels of A people per clip of the whole video, 0 to 4; 0 outside true moments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QVHighlightsScores:
+    """Scores of QVHighlights, in [0, 1]; nan where nothing is counted."""
+
+    sentences: int
+    """Sentences that count: those with a true moment."""
+    without_truth: int
+    """Sentences without a true moment, which are left out."""
+    unanswered: int
+    """Sentences that count, and for which no moment was predicted: misses."""
+    recall_1: tuple[float, ...]
+    """R@1 at each of `AP_TIOUS`."""
+    ap: tuple[float, ...]
+    """Mean average precision at each of `AP_TIOUS`."""
+    mean_ap_by_length: Mapping[str, float]
+    """Mean over `AP_TIOUS` of the average precision for true moments of a group of lengths."""
+    highlights: Mapping[str, tuple[float, float]]
+    """For each of `LEVELS`, mean average precision and Hit@1 of clips; empty without saliencies."""
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean average precision over all thresholds."""
+        return float(np.mean(self.ap))
+
+    @property
+    def published(self) -> dict[str, float]:
+        """The numbers that papers give, in percent, by the names of the data set's own code."""
+        recalls, aps = (
+            dict(zip(AP_TIOUS, values, strict=True)) for values in (self.recall_1, self.ap)
+        )
+        found = {
+            "MR-full-R1@0.5": recalls[0.5],
+            "MR-full-R1@0.7": recalls[0.7],
+            "MR-full-mAP": self.mean_ap,
+            "MR-full-mAP@0.5": aps[0.5],
+            "MR-full-mAP@0.75": aps[0.75],
+            **{f"MR-{name}-mAP": value for name, value in self.mean_ap_by_length.items()},
+        }
+        for level, (mean_ap, hit) in self.highlights.items():
+            name = "".join(word.capitalize() for word in level.split("_"))
+            found |= {f"HL-min-{name}-mAP": mean_ap, f"HL-min-{name}-Hit1": hit}
+        return {name: 100 * value for name, value in found.items()}
+
+
+def qvhighlights(
+    searches: Sequence[Search], saliencies: Sequence[Saliency] = ()
+) -> QVHighlightsScores:
+    """Score moments and highlights as the evaluation code of QVHighlights does.
+
+    R@1 is the share of sentences whose first moment fits one of the true ones. Average precision is
+    computed for each sentence over its first 10 moments: from the highest score down, each takes
+    the free true moment that it fits best. So the best moment must be listed first: `moments` in
+    the order of the submission, or from `Search.ranked`.
+
+    Differences: a sentence without predictions counts as a miss (there it is an error, or left out
+    of the average precision), and one without a true moment is left out (there it is an error).
+
+    How to call it: one `Search` per sentence, with `truth` (G, 2) in seconds; where clips have
+    scores, also one `Saliency` per sentence that has labels. For a submission file and the file of
+    its truth, `tasks.moments.submissions.score_submission` does it all.
+
+    Args:
+        searches: One per sentence, predicted or not, moments in seconds, the best first.
+        saliencies: One per sentence with labels; without predictions its scores are empty.
+
+    Source: jayleicn/moment_detr, standalone_eval; Lei et al., NeurIPS 2021.
+
+    >>> search = Search(np.array([[0, 9], [20, 30]]), np.array([0.9, 0.8]),
+    ...                 np.array([[0, 10], [20, 30]]))
+    >>> found = qvhighlights([search])
+    >>> found.recall_1[0], found.ap[0], round(found.ap[-1], 3)
+    (1.0, 1.0, 0.25)
+    """
+    known = [one for one in searches if len(one.true_moments)]
+    precisions = np.array([_precisions(one, one.true_moments) for one in known])
+    by_length: dict[str, float] = {}
+    for name, (above, most) in LENGTHS_SECONDS.items():
+        rows: list[NDArray[np.float64]] = []
+        for one in known:
+            lengths = np.diff(one.true_moments)[:, 0]
+            chosen = one.true_moments[(lengths > above) & (lengths <= most)]
+            if len(chosen):
+                rows.append(_precisions(one, chosen))
+        by_length[name] = float(np.mean(rows)) if rows else float("nan")
+    first = np.array(
+        [tiou(one.moments[:1], one.true_moments[:, None]).max(initial=0) for one in known]
+    )
+    nothing = (float("nan"),) * len(AP_TIOUS)
+    return QVHighlightsScores(
+        sentences=len(known),
+        without_truth=len(searches) - len(known),
+        unanswered=sum(not len(one.moments) for one in known),
+        recall_1=tuple(float(np.mean(first >= limit)) for limit in AP_TIOUS) if known else nothing,
+        ap=tuple(precisions.mean(0).tolist()) if known else nothing,
+        mean_ap_by_length=by_length,
+        highlights={name: _highlights(saliencies, least) for name, least in LEVELS.items()}
+        if saliencies
+        else {},
+    )
+
+
+def _precisions(search: Search, truth: Moments) -> NDArray[np.float64]:
+    """(10,): average precision of one sentence at each of `AP_TIOUS`."""
+    limits = np.array(AP_TIOUS)
+    moments = np.asarray(search.moments, np.float64)[:_MOST_MOMENTS]
+    order = np.argsort(-_comparable(search.scores)[:_MOST_MOMENTS], kind="stable")
+    is_free = np.ones((len(limits), len(truth)), np.bool_)
+    right = np.zeros((len(limits), len(order)), np.bool_)
+    for rank, number in enumerate(order):
+        overlaps = tiou(moments[number], truth)
+        for place in overlaps.argsort(kind="stable")[::-1]:  # of equal overlaps the last, as there
+            takes = (overlaps[place] >= limits) & is_free[:, place] & ~right[:, rank]
+            right[:, rank] |= takes
+            is_free[takes, place] = False
+    hits = right.cumsum(1)
+    precision = hits / np.arange(1, len(order) + 1)
+    best_later = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return np.where(right, best_later, 0).sum(1) / len(truth)
+
+
+def _highlights(saliencies: Sequence[Saliency], least: int) -> tuple[float, float]:
+    """Mean average precision over sentences and people, and Hit@1."""
+    precisions: list[float] = []
+    hits: list[bool] = []
+    for one in saliencies:
+        is_highlight = np.asarray(one.labels) >= least
+        scores = _comparable(one.scores)
+        best = int(scores.argmax()) if len(scores) else len(is_highlight)
+        hits.append(best < len(is_highlight) and bool(is_highlight[best].any()))
+        padded = np.zeros(len(is_highlight))  # clips without a score have 0, as there
+        padded[: len(scores)] = scores[: len(padded)]
+        found = [_clip_precision(person, padded) for person in is_highlight.T]
+        precisions.append(float(np.mean(found)) if len(scores) else 0.0)
+    return float(np.mean(precisions)), float(np.mean(hits))
+
+
+def _clip_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Average precision of one person's clips: mean over the recalls that scores can reach."""
+    if not truth.any():
+        return 0.0
+    if truth.all():
+        return 1.0
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of equal scores
+    hits = truth[order].cumsum()[ends]
+    precision = hits / (ends + 1)
+    best_later = np.maximum.accumulate(precision[::-1])[::-1]
+    rises = np.diff(hits, prepend=0) > 0
+    return float(best_later[rises].mean())
 
 
 def _comparable(scores: ArrayLike) -> NDArray[np.float64]:

@@ -7,18 +7,24 @@ times. `FORMATS` is the table of known formats.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.data.text import finite_number
-from videozoo.errors import DataError, counted, few
+from videozoo.errors import DataError, brief, counted, few
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
 _WORD = re.compile(r"\w")
+CLIP_SECONDS = 2.0
+"""Length of the clips that QVHighlights labels."""
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
 _CUT = "What reaches beyond a video is not used; correct the times."
 
@@ -39,6 +45,8 @@ class TimedSentence:
     """The words are separated by blanks and are used as they are."""
     has_times: bool = True
     """If not, start and end mean nothing; only if it was read with `need_times=False`."""
+    query: int | str | None = None
+    """Identifier of a sentence that may be here several times, once per moment that it means."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.video} {self.start_seconds:g} to {self.end_seconds:g} s"
@@ -54,6 +62,11 @@ class TimedSentences:
     """Lengths of videos in seconds, as far as the file gives them."""
     notes: tuple[str, ...] = ()
     """What the user should know about how the file was read."""
+    saliency: dict[int | str, NDArray[np.float64]] = field(
+        default_factory=dict[int | str, NDArray[np.float64]], compare=False
+    )
+    """For a `query`, labels (C, A) of A people per clip of `CLIP_SECONDS` of its video, 0 to 4; 0
+    outside its moments."""
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -62,6 +75,12 @@ class TimedSentences:
     def videos(self) -> tuple[str, ...]:
         """Names of the videos, in the order of the file."""
         return tuple(dict.fromkeys(one.video for one in self.sentences))
+
+    @property
+    def num_several(self) -> int:
+        """Number of queries with several moments."""
+        counts = Counter(one.query for one in self.sentences if one.query is not None)
+        return sum(count > 1 for count in counts.values())
 
 
 @dataclass
@@ -74,6 +93,9 @@ class _ReadState:
     durations: dict[str, float] = field(default_factory=dict[str, float])
     problems: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
+    saliency: dict[int | str, NDArray[np.float64]] = field(
+        default_factory=dict[int | str, NDArray[np.float64]]
+    )
 
     def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
         """Whether a text can be used as a sentence; if not, adds to `problems`."""
@@ -116,7 +138,9 @@ def read_timed_sentences(
         raise DataError(f"{path}: {few(reading.problems, between='; ')}")
     if not found:
         raise DataError(f"{path}: holds no sentence")
-    return TimedSentences(path, tuple(found), reading.durations, tuple(reading.notes))
+    return TimedSentences(
+        path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency
+    )
 
 
 def check_times(
@@ -222,9 +246,12 @@ def _queries(file: TextFile) -> list[tuple[str, Any]]:
 
 
 def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
-    """A sentence with several moments is yielded once per moment."""
+    """A sentence with several moments is yielded once per moment.
+
+    Source: jayleicn/moment_detr, data/README.md.
+    """
     problems = reading.problems
-    repeated = 0
+    seen: dict[str, str] = {}
     for where, record in _queries(file):
         if not _is_query(record):
             held = ", ".join(cast("dict[str, Any]", record)) if isinstance(record, dict) else record
@@ -249,9 +276,22 @@ def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence
             continue
         if not reading.is_sentence(text, place):
             continue
-        if (length := finite_number(record.get("duration"))) is not None:
+        length = finite_number(record.get("duration"))
+        if length is not None:
             reading.durations[video] = length
-        repeated += len(times) > 1
+        query = record.get("qid", where)
+        if isinstance(query, bool) or not isinstance(query, int | str):
+            problems.append(f"{place}: expected a number as `qid`, got {query!r}")
+            continue
+        if (first := seen.setdefault(str(query), where)) != where:
+            problems.append(f"{place}: qid {query} is already that of {first}")
+            continue
+        if times and record.get("saliency_scores") is not None:
+            labels = _saliency(record, length)
+            if isinstance(labels, str):
+                problems.append(f"{place}: {labels}")
+                continue
+            reading.saliency[query] = labels
         for start, end in [one for one in times if one is not None] or [(0.0, 0.0)]:
             yield TimedSentence(
                 video=video,
@@ -260,12 +300,41 @@ def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence
                 sentence=" ".join(text.split()),
                 where=f"{reading.path}: {place}",
                 has_times=bool(times),
+                query=query,
             )
-    if repeated:
-        reading.notes.append(
-            f"{reading.path}: {counted(repeated, 'sentence')} with several moments; each moment "
-            "counts as a sentence of its own"
+
+
+def _saliency(record: Mapping[str, Any], length: float | None) -> NDArray[np.float64] | str:
+    """Labels of all clips of the video; or what is wrong with those of the file."""
+    clips, given = record.get("relevant_clip_ids"), record["saliency_scores"]
+    numbers = cast("list[Any]", clips if isinstance(clips, list) else [])
+    rows = cast("list[Any]", given if isinstance(given, list) else [])
+    labels = [
+        [finite_number(one) for one in cast("list[Any]", row)] if isinstance(row, list) else []
+        for row in rows
+    ]
+    widths = {len(row) for row in labels}
+    if len(numbers) != len(rows) or len(widths) > 1 or any(None in row for row in labels):
+        return (
+            "expected `relevant_clip_ids` [number, ...] and for each of them labels of the same "
+            "people in `saliency_scores` [[0 to 4, ...], ...], got "
+            f"{brief(clips)} and {brief(given)}"
         )
+    if length is None:
+        return "`saliency_scores` without `duration`: the number of clips is not known"
+    count = int(length / CLIP_SECONDS)
+    table = np.zeros((max(count, 1), max(widths, default=1)))
+    for number, row in zip(numbers, labels, strict=True):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            return f"expected numbers of clips from 0 in `relevant_clip_ids`, got {number!r}"
+        if number * CLIP_SECONDS >= length:
+            return (
+                f"clip {number} of {CLIP_SECONDS:g} s begins after the end of the video, at "
+                f"{length:g} s"
+            )
+        if number < len(table):  # an incomplete last clip does not count in QVHighlights
+            table[number] = row
+    return table
 
 
 def _times(value: object) -> tuple[float, float] | None:
@@ -329,7 +398,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, _ReadState], Iterator[TimedS
         "QVHighlights",
         lambda file: any(_is_query(record) for _, record in _queries(file)),
         _read_queries,
-        '{"vid": "a", "query": "A man runs.", "duration": 9, "relevant_windows": [[1, 2.5]]}\n',
+        '{"qid": 1, "query": "A man runs.", "vid": "a", "duration": 9, "relevant_windows": '
+        '[[1, 2.5]], "relevant_clip_ids": [0, 1], "saliency_scores": [[4, 1, 3], [2, 2, 4]]}\n',
         "highlight_train.jsonl",
     ),
     Format(

@@ -1,0 +1,162 @@
+"""Submissions of QVHighlights: scored against a file of sentences, by any model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoo.data.annotations.moment_results import MomentAnswer, read_submission
+from videozoo.data.annotations.sentences import (
+    TimedSentence,
+    TimedSentences,
+    read_timed_sentences,
+)
+from videozoo.errors import DataError, counted, few
+from videozoo.metrics.moments import QVHighlightsScores, Saliency, Search, qvhighlights
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionScores:
+    """Scores of a submission, and what to know about them."""
+
+    scores: QVHighlightsScores
+    notes: tuple[str, ...]
+
+
+def score_submission(path: Path, truth: Path) -> SubmissionScores:
+    """Score the moments and the highlights of a submission of QVHighlights, without any model.
+
+    How to call it: `score_submission(Path("predictions.jsonl"), Path("highlight_val.jsonl"))`;
+    `.scores.published` are the numbers of papers, in percent.
+
+    Args:
+        path: The submission: JSON lines with `qid`, `vid`, `pred_relevant_windows` and, if the
+            model has them, `pred_saliency_scores`.
+        truth: Sentences with their moments, in any format. Entries belong together by `qid`; where
+            the truth has none, by video and sentence.
+
+    Raises:
+        DataError: A file cannot be used, or the submission answers none of the sentences.
+    """
+    answers, said = read_submission(path), read_timed_sentences(truth, need_times=False)
+    groups = _by_query(said)
+    has_ids = all(isinstance(key, int | str) for key in groups)
+    key_of: Callable[[MomentAnswer], object] = (
+        (lambda one: str(one.query)) if has_ids else (lambda one: _words(one.video, one.sentence))
+    )
+    found: dict[object, MomentAnswer] = {}
+    for one in answers:
+        found.setdefault(key_of(one), one)
+    wanted = {
+        str(key) if has_ids else _words(group[0].video, group[0].sentence): (key, group)
+        for key, group in groups.items()
+    }
+    shared = [key for key in wanted if key in found]
+    by = "`qid`" if has_ids else "video and sentence"
+    if not shared:
+        raise DataError(
+            f"{path}: answers none of the {counted(len(wanted), 'sentence')} of {truth}, compared "
+            f"by {by}; it has {few([_name(one) for one in answers], 3)}, expected such as "
+            f"{few([_name_of(group[0]) for _, group in wanted.values()], 3)}"
+        )
+    _refuse_other_videos(path, truth, [(found[key], wanted[key][1][0]) for key in shared])
+    has_clips = any(one.saliency is not None for one in found.values()) and said.saliency
+    searches: list[Search] = []
+    saliencies: list[Saliency] = []
+    for key, (query, group) in wanted.items():
+        answer = found.get(key)
+        searches.append(_search(answer, group))
+        labels = said.saliency.get(query) if isinstance(query, int | str) else None
+        if has_clips and labels is not None:
+            given = None if answer is None else answer.saliency
+            saliencies.append(Saliency(np.zeros(0) if given is None else given, labels))
+    scores = qvhighlights(searches, saliencies)
+    notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
+    return SubmissionScores(scores=scores, notes=tuple(notes))
+
+
+def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:
+    """Sentences that belong together; a sentence without an identifier is one by itself."""
+    groups: dict[object, list[TimedSentence]] = {}
+    for one in said.sentences:
+        key = one.query if one.query is not None else _words(one.video, one.sentence)
+        groups.setdefault(key, []).append(one)
+    return groups
+
+
+def _words(video: str, sentence: str) -> tuple[str, str]:
+    return video, " ".join(sentence.lower().split()).strip(" .")
+
+
+def _search(answer: MomentAnswer | None, group: Sequence[TimedSentence]) -> Search:
+    truth = [(one.start_seconds, one.end_seconds) for one in group if one.has_times]
+    moments: NDArray[np.float64] = np.zeros((0, 2)) if answer is None else answer.moments
+    scores = np.zeros(0) if answer is None else answer.scores
+    return Search(moments, scores, np.array(truth, np.float64).reshape(-1, 2))
+
+
+def _name(one: MomentAnswer) -> str:
+    return f"{one.query} ({one.video}: {one.sentence[:40]!r})"
+
+
+def _name_of(one: TimedSentence) -> str:
+    return f"{one.query or one.where} ({one.video}: {one.sentence[:40]!r})"
+
+
+def _refuse_other_videos(
+    path: Path, truth: Path, pairs: Sequence[tuple[MomentAnswer, TimedSentence]]
+) -> None:
+    other = [(ours, theirs) for ours, theirs in pairs if ours.video != theirs.video]
+    if other:
+        ours, theirs = other[0]
+        raise DataError(
+            f"{ours.where}: qid {ours.query} is about {ours.video}, but about {theirs.video} in "
+            f"{truth}, as with {counted(len(other), 'sentence')} of {path}; are they of the same "
+            "data set?"
+        )
+
+
+def _notes(
+    answers: Sequence[MomentAnswer],
+    found: Mapping[object, MomentAnswer],
+    wanted: Mapping[Any, object],
+    shared: Sequence[object],
+    scores: QVHighlightsScores,
+    said: TimedSentences,
+) -> list[str]:
+    notes: list[str] = []
+    total = counted(len(wanted), "sentence")
+    if len(shared) < len(wanted):
+        notes.append(
+            f"{len(wanted) - len(shared)} of {total} without an answer: counted as misses; "
+            "the data set's own code refuses such a submission"
+        )
+    if extra := len(answers) - len(shared):
+        notes.append(f"{counted(extra, 'answer')} to sentences that the truth does not have")
+    if scores.without_truth:
+        notes.append(f"{scores.without_truth} of {total} without a true moment: left out")
+    unordered = sum(not one.is_ranked for one in found.values())
+    if unordered:
+        notes.append(
+            f"{counted(unordered, 'answer')} with a moment before one of a higher score: the "
+            "one that is listed first counts for R@1, as in the data set's own code"
+        )
+    lengths = [
+        (one.saliency, said.saliency[key])
+        for one in found.values()
+        if one.saliency is not None
+        for key in (one.query, str(one.query))
+        if key in said.saliency
+    ]
+    uneven = sum(abs(len(ours) - len(theirs)) > 1 for ours, theirs in lengths)
+    if uneven:
+        notes.append(
+            f"{counted(uneven, 'answer')} with a number of scores of clips that does not "
+            "fit the length of the video: those beyond it are ignored, missing ones are 0"
+        )
+    return notes
