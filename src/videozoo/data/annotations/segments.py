@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.segment_formats import RawInstance, RawVideo, raw_videos
+from videozoo.data.annotations.segment_formats import raw_videos
+from videozoo.data.annotations.segment_types import RawInstance, RawVideo
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
     finite_number,
