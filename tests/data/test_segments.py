@@ -527,9 +527,7 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes, messa
 
 
 def test_a_folder_without_features_says_what_it_expects(tmp_path: Path):
-    with pytest.raises(
-        DataError, match="no features of videos here; known formats:\n  feature packs"
-    ):
+    with pytest.raises(DataError, match="no features of videos here; not one of: feature packs"):
         FeatureFiles(tmp_path)
     (tmp_path / "features-000.tfrecord").write_bytes(b"")
     with pytest.raises(DataError, match=r"holds TFRecords, .* extract the features again with"):

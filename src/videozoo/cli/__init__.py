@@ -17,6 +17,7 @@ from videozoo.cli import (
     encoders,
     export,
     extract,
+    formats,
     models,
     prepare,
     runs,
@@ -47,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
-    for room in (runs, export, extract, encoders, prepare, models, config, weights, checks, demo):
+    rooms = (runs, export, extract, encoders, prepare, formats, models, config, weights, checks)
+    for room in (*rooms, demo):
         room.add(commands)
     return parser
 

@@ -3,6 +3,7 @@
 Each module that reads files of other tools has one table, its `FORMATS`. A new format is one
 function and one row. Put it before any row that would also take its files. The example of a row is
 its documentation, is shown in errors, and is its test (`tests/data/test_formats.py`).
+`videozoo formats` and `docs/formats.md` show all tables; `tasks/formats.py` lists them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from videozoo.data.format_traits import absent_columns, nearest, traits_of, traits_of_example
 from videozoo.data.text import json_of, text_of
 from videozoo.errors import DataError, brief, few
 from videozoo.safe_json import parse_json
@@ -59,16 +61,37 @@ def format_of(source: S, formats: Iterable[Format[S, F]]) -> Format[S, F] | None
     return next((one for one in formats if one.looks_like(source)), None)
 
 
-def unknown(problem: str, formats: Sequence[Format[Any, Any]], advice: str = "") -> DataError:
-    """The error for a file of no known format; it lists the known formats.
+def unknown(
+    problem: str,
+    formats: Sequence[Format[Any, Any]],
+    advice: str = "",
+    *,
+    path: Path | None = None,
+) -> DataError:
+    """The error for a file of no known format: it names all, and shows the nearest.
 
     Args:
         problem: The file, and what was found there.
         formats: The table.
         advice: What to do next.
+        path: The file or folder, to find the format that is nearest to it.
     """
-    known = "".join(f"\n  {one}" for one in formats)
-    return DataError(f"{problem}; known formats:{known}" + (f"\n{advice}" if advice else ""))
+    names = "; ".join(dict.fromkeys(one.name for one in formats))
+    lines = [f"{problem}; not one of: {names}"]
+    if path is not None:
+        lines += _nearest_lines(path, formats)
+    lines.append("`videozoo formats` shows an example of each")
+    return DataError("\n".join([*lines, advice] if advice else lines))
+
+
+def _nearest_lines(path: Path, formats: Sequence[Format[Any, Any]]) -> list[str]:
+    found = traits_of(path)
+    examples = [traits_of_example(one.file, one.example) for one in formats]
+    place = nearest(found, examples)
+    if place is None:
+        return []
+    lacks = few(map(repr, absent_columns(found, examples[place])))
+    return [f"  nearest: {formats[place]}", *([f"      not in this file: {lacks}"] * bool(lacks))]
 
 
 class TextFile:

@@ -109,8 +109,9 @@ def list_rows(path: Path, root: Path | None, kind: ListKind = "auto") -> Iterato
         return found.read(file)
     if kind == "csv":
         number, heading = file.lines[0]
-        raise unknown(f"{path}:{number}: expected the header of a CSV, got {brief(heading)}", _CSV)
-    raise unknown(f"{path}: not a list of videos: {file.seen}", FORMATS)
+        problem = f"{path}:{number}: expected the header of a CSV, got {brief(heading)}"
+        raise unknown(problem, _CSV, path=path)
+    raise unknown(f"{path}: not a list of videos: {file.seen}", FORMATS, path=path)
 
 
 # --- a heading names the columns -------------------------------------------------------------

@@ -124,7 +124,7 @@ def raw_videos(path: Path) -> Iterable[RawVideo]:
     if found is not None:
         return found.read(file)
     if file.is_folder:
-        raise unknown(f"{path}: no annotations in this folder", FORMATS)
+        raise unknown(f"{path}: no annotations in this folder", FORMATS, path=path)
     is_result = isinstance(file.content, dict) and "results" in file.content
     seen = "these are results, expected annotations" if is_result else file.seen
-    raise unknown(f"{path}: not annotations of a known kind: {seen}", FORMATS)
+    raise unknown(f"{path}: not annotations of a known kind: {seen}", FORMATS, path=path)

@@ -132,7 +132,7 @@ def read_timed_sentences(
     if form is None:
         segments = isinstance(file.content, dict) and "database" in file.content
         seen = "segments with labels, for BMN and C-TCN" if segments else file.seen
-        raise unknown(f"{path}: no sentences with times: {seen}", FORMATS)
+        raise unknown(f"{path}: no sentences with times: {seen}", FORMATS, path=path)
     found = list(form.read(file, reading))
     if reading.problems:
         raise DataError(f"{path}: {few(reading.problems, between='; ')}")

@@ -129,7 +129,7 @@ def read_labels(
     file = TextFile(path)
     found = format_of(file, FORMATS)
     if found is None:
-        raise unknown(f"{path}: no classes of videos: {file.seen}", FORMATS)
+        raise unknown(f"{path}: no classes of videos: {file.seen}", FORMATS, path=path)
     rows = list(found.read(file))
     labels = VideoLabels(path)
     every = [one for row in rows for one in row.labels]

@@ -45,7 +45,7 @@ class _File:
     def streams(self) -> Streams:
         found = format_of(self.path, FORMATS)
         if found is None:
-            raise unknown(f"{self.path}: not features of a video", FORMATS)
+            raise unknown(f"{self.path}: not features of a video", FORMATS, path=self.path)
         return found.read(self.path)
 
 
@@ -177,6 +177,7 @@ class FeatureFiles:
                 f"{path}: no features of videos here",
                 (*LAYOUTS, *FORMATS),
                 "`videozoo extract` makes features from videos.",
+                path=path,
             )
 
     @property
@@ -393,6 +394,11 @@ class _Place:
     def holds_streams(self) -> bool:
         is_empty = self.path.is_dir() and not self.files
         return is_empty and all((self.path / name).is_dir() for name in self.streams)
+
+
+def place_of(path: Path) -> _Place:
+    """What the layouts are told by, with the usual names of streams."""
+    return _Place(path, _PAIR)
 
 
 def _together(parts: Sequence[tuple[Path, _Found]]) -> _Found:

@@ -49,7 +49,7 @@ def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFil
     name = _kind_of(path) if kind == "auto" else kind
     found = next((one for one in FORMATS if one.name == name), None)
     if found is None:
-        raise unknown(f"{path}: not features of videos", FORMATS, _ADVICE)
+        raise unknown(f"{path}: not features of videos", FORMATS, _ADVICE, path=path)
     return found.read(path)
 
 
@@ -143,15 +143,20 @@ class _Start:
         return self.path.suffix.lower() in suffixes
 
 
+def start_of(path: Path) -> _Start:
+    """What the formats are told by; DataError if the file cannot be read."""
+    if path.is_dir():
+        return _Start(path)
+    try:
+        with path.open("rb") as file:
+            return _Start(path, file.read(16))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def _kind_of(path: Path) -> Kind | None:
     """The format of a file, by its first bytes."""
-    start = _Start(path)
-    if not path.is_dir():
-        try:
-            with path.open("rb") as file:
-                start = _Start(path, file.read(16))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    start = start_of(path)
     found = format_of(start, FORMATS)
     if start.head[:2] == b"\x1f\x8b" and not looks_like_tfrecord(start.head):
         raise DataError(
@@ -188,7 +193,8 @@ def _inside(folder: Path, wanted: Kind | Literal["auto"]) -> list[Path]:
     kinds = {kind: path for path, kind in reversed(found)}  # the first of each
     if not found:
         of_kind = "" if wanted == "auto" else f" of kind {wanted}"
-        raise unknown(f"{folder}: no features of videos{of_kind} in this folder", FORMATS, _ADVICE)
+        problem = f"{folder}: no features of videos{of_kind} in this folder"
+        raise unknown(problem, FORMATS, _ADVICE, path=folder)
     if len(kinds) > 1:
         shown = ", ".join(f"{path} ({kind})" for kind, path in sorted(kinds.items()))
         raise DataError(
