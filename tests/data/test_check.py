@@ -22,7 +22,7 @@ from videozoo.data.frames import check as check_module
 from videozoo.data.frames.check import (
     FactCache,
     FileReport,
-    Found,
+    FileToCheck,
     check_files,
     content_hashes,
     scan_folder,
@@ -85,7 +85,7 @@ def test_every_odd_file_is_accounted_for_and_agrees_with_pyav(every: int):
 
 
 def test_a_report_tells_what_a_video_is(clip: Path):
-    (report,) = check_files([Found(clip)])
+    (report,) = check_files([FileToCheck(clip)])
 
     assert (report.status, report.num_frames, report.height, report.width) == (
         "readable", 20, 64, 96,
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(
 def test_a_listed_file_must_be_a_video(tmp_path: Path):
     path = put(tmp_path / "a.txt", b"hello\n")
 
-    listed, found = (check_files([Found(path, expected)])[0] for expected in (True, False))
+    listed, found = (check_files([FileToCheck(path, expected)])[0] for expected in (True, False))
 
     assert (listed.status, listed.is_bad) == ("unreadable", True)
     assert (found.status, found.is_bad) == ("not a video", False)
@@ -247,8 +247,8 @@ def test_deep_finds_damage_in_the_middle(tmp_path: Path, clip: Path):
     content[start + 10 : start + sizes[7]] = b"\xff" * (sizes[7] - 10)
     path = put(tmp_path / "hurt.mp4", bytes(content))
 
-    (sparse,) = check_files([Found(path)])
-    (deep,) = check_files([Found(path)], deep=True)
+    (sparse,) = check_files([FileToCheck(path)])
+    (deep,) = check_files([FileToCheck(path)], deep=True)
 
     assert (sparse.status, sparse.damage) == ("readable", "")
     assert deep.status == "readable"
@@ -260,7 +260,7 @@ def test_a_second_check_opens_only_what_changed(
 ):
     same = put(tmp_path / "same.mp4", clip.read_bytes())
     other = put(tmp_path / "other.mp4", clip.read_bytes()[:500])
-    found = [Found(same), Found(other)]
+    found = [FileToCheck(same), FileToCheck(other)]
 
     def checked(*, deep: bool = False) -> list[FileReport]:
         cache = FactCache(tmp_path / "cache")
@@ -291,8 +291,8 @@ def test_a_second_check_opens_only_what_changed(
 
 def test_a_deep_report_answers_a_quick_question_too(tmp_path: Path, clip: Path):
     cache = FactCache(tmp_path)
-    deep = check_files([Found(clip)], deep=True, cache=cache)
-    quick = check_files([Found(clip)], cache=cache)
+    deep = check_files([FileToCheck(clip)], deep=True, cache=cache)
+    quick = check_files([FileToCheck(clip)], cache=cache)
     cache.close()
 
     assert [report.from_cache for report in (*deep, *quick)] == [False, True]
@@ -306,7 +306,7 @@ def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path, clip: Pa
     broken = FactCache(tmp_path / "broken")
 
     for memory in (cache, broken):
-        assert check_files([Found(clip)], cache=memory)[0].is_readable
+        assert check_files([FileToCheck(clip)], cache=memory)[0].is_readable
         assert memory.trouble
         memory.close()
 

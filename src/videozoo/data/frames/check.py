@@ -27,7 +27,7 @@ from videozoo.errors import DataError
 __all__ = [
     "FactCache",
     "FileReport",
-    "Found",
+    "FileToCheck",
     "Status",
     "check_files",
     "content_hashes",
@@ -48,7 +48,7 @@ _MOST_SECONDS = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileToCheck:
     """A file to check, or a folder with the frames of one video."""
 
     path: Path
@@ -92,7 +92,7 @@ class FileReport:
         return self.status not in ("readable", "not a video")
 
 
-def scan_folder(folder: Path) -> Iterator[Found]:
+def scan_folder(folder: Path) -> Iterator[FileToCheck]:
     """Everything in a folder and below, in order; links are followed, but not in circles.
 
     A subfolder with images and no video is one video. (So is `folder` itself, if it holds nothing
@@ -108,12 +108,12 @@ def scan_folder(folder: Path) -> Iterator[Found]:
     yield from _scan(folder, is_top=True)
 
 
-def _scan(folder: Path, *, is_top: bool) -> Iterator[Found]:
+def _scan(folder: Path, *, is_top: bool) -> Iterator[FileToCheck]:
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        yield Found(folder, remark=f"cannot be listed: {error.strerror}")
+        yield FileToCheck(folder, remark=f"cannot be listed: {error.strerror}")
         return
     folders = [entry for entry in inside if _is_folder(entry)]
     files = [entry for entry in inside if entry not in folders]
@@ -122,20 +122,20 @@ def _scan(folder: Path, *, is_top: bool) -> Iterator[Found]:
     may_be_frames = not videos and not (is_top and folders)
     is_frames = may_be_frames and any(path.suffix.lower() in IMAGE_SUFFIXES for path in seen)
     if is_frames:
-        yield Found(folder)
+        yield FileToCheck(folder)
     for file in files:
         path = Path(file.path)
         suffix = path.suffix.lower()
         if file.name.startswith("."):
-            yield Found(path, False, "hidden")
+            yield FileToCheck(path, False, "hidden")
         elif not (is_frames and suffix in IMAGE_SUFFIXES and _is_file(file)):
-            yield Found(path, path in videos)
+            yield FileToCheck(path, path in videos)
     for entry in folders:
         path = Path(entry.path)
         if entry.name.startswith("."):
-            yield Found(path, False, "a hidden folder")
+            yield FileToCheck(path, False, "a hidden folder")
         elif leads_back(path):
-            yield Found(path, False, "a link to a folder that it lies in")
+            yield FileToCheck(path, False, "a link to a folder that it lies in")
         else:
             yield from _scan(path, is_top=False)
 
@@ -158,7 +158,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def check_files(
-    found: Iterable[Found],
+    found: Iterable[FileToCheck],
     *,
     deep: bool = False,
     workers: int = 1,
@@ -185,7 +185,7 @@ def check_files(
     memory = cache or FactCache(None)
     reports: list[FileReport | None] = []
     stamps: dict[int, Stamp] = {}
-    hidden: dict[int, Found] = {}  # those at work, by place
+    hidden: dict[int, FileToCheck] = {}  # those at work, by place
 
     def jobs() -> Iterator[_Job]:
         for place, file in enumerate(found):
@@ -200,7 +200,7 @@ def check_files(
                     continue
             settle(place, file, known)
 
-    def settle(place: int, file: Found, report: FileReport) -> None:
+    def settle(place: int, file: FileToCheck, report: FileReport) -> None:
         reports[place] = _as_expected(report, file)
         if on_done is not None:
             on_done()
@@ -228,7 +228,7 @@ def _limit(base_seconds: float | None, deep: bool) -> Callable[[_Job], float]:
     return lambda job: min(base + job.num_bytes / _BYTES_A_SECOND[deep], max(base, _MOST_SECONDS))
 
 
-def _without_opening(file: Found) -> FileReport | None:
+def _without_opening(file: FileToCheck) -> FileReport | None:
     """The report on what is no plain file or folder; opening a pipe would wait for ever."""
     if file.remark:
         status: Status = "not a video" if not file.is_expected else "unlisted"
@@ -254,14 +254,14 @@ def _why_missing(path: Path, error: OSError) -> str:
     return f"a link to {target!r}: {error.strerror}"
 
 
-def _as_expected(report: FileReport, file: Found) -> FileReport:
+def _as_expected(report: FileReport, file: FileToCheck) -> FileReport:
     """A file that fails is bad only if it ought to be a video."""
     if report.is_readable or file.is_expected or report.status in ("hung", "crashed", "unlisted"):
         return report
     return replace(report, status="not a video", reason=report.reason or "empty")
 
 
-def _report_of(file: Found, stamp: Stamp, outcome: Outcome) -> FileReport:
+def _report_of(file: FileToCheck, stamp: Stamp, outcome: Outcome) -> FileReport:
     if outcome.failure:
         return FileReport(
             path=file.path,
@@ -277,7 +277,9 @@ def _question(deep: bool) -> str:
     return f"{'deep' if deep else 'open'} {_REVISION} av {av.__version__} libavcodec {version}"
 
 
-def _remembered(memory: FactCache, file: Found, stamp: Stamp, *, deep: bool) -> FileReport | None:
+def _remembered(
+    memory: FactCache, file: FileToCheck, stamp: Stamp, *, deep: bool
+) -> FileReport | None:
     questions = [_question(True)] if deep else [_question(False), _question(True)]
     answer = memory.get(file.path, stamp, *questions)
     return None if answer is None else FileReport(path=file.path, from_cache=True, **answer)

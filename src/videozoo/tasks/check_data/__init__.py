@@ -28,11 +28,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from videozoo.data.frames.check import FactCache, check_files, content_hashes
 from videozoo.errors import DataError, counted
 from videozoo.tasks.check_data.output import json_lines, say, show, verdict, write_good, write_lines
-from videozoo.tasks.check_data.parts import CheckRequest, Item, Part, find_parts, path_key
+from videozoo.tasks.check_data.parts import CheckRequest, Part, VideoToCheck, find_parts, path_key
 from videozoo.tasks.check_data.result import CheckResult, check_labels, compare, find_notes
 from videozoo.weights.cache import cache_folder
 
-__all__ = ["CheckRequest", "CheckResult", "Item", "Part", "check", "run"]
+__all__ = ["CheckRequest", "CheckResult", "Part", "VideoToCheck", "check", "run"]
 
 
 def run(request: CheckRequest, *, console: Console | None = None) -> CheckResult:

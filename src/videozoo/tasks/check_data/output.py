@@ -19,7 +19,7 @@ from videozoo.data.frames.check import FileReport
 from videozoo.errors import RunError, counted
 from videozoo.report.tables import check_counts_table, check_parts_table, check_spread_table, plain
 from videozoo.safe_write import written_aside
-from videozoo.tasks.check_data.parts import CheckRequest, Item, Part, path_key
+from videozoo.tasks.check_data.parts import CheckRequest, Part, VideoToCheck, path_key
 from videozoo.tasks.check_data.result import (
     CheckResult,
     all_labels,
@@ -238,7 +238,7 @@ def _part_json(part: Part, result: CheckResult) -> dict[str, Any]:
     }
 
 
-def _copy_json(group: Sequence[tuple[str, Item, str]]) -> dict[str, Any]:
+def _copy_json(group: Sequence[tuple[str, VideoToCheck, str]]) -> dict[str, Any]:
     return {
         "sha256": group[0][2] or None,
         "across_parts": len({part for part, _, _ in group}) > 1,

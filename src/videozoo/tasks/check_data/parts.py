@@ -19,7 +19,7 @@ from videozoo.data.annotations.videos import (
     list_lines,
 )
 from videozoo.data.files import is_pickle, not_read
-from videozoo.data.frames.check import Found, scan_folder
+from videozoo.data.frames.check import FileToCheck, scan_folder
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, UsageError
 from videozoo.tasks.requests import ConfigSource
@@ -49,10 +49,10 @@ class CheckRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class VideoToCheck:
     """One video of a list or folder."""
 
-    file: Found
+    file: FileToCheck
     name: str
     label: int | None = None
     line: int | None = None
@@ -69,7 +69,7 @@ class Part:
 
     name: str
     source: Path
-    items: list[Item]
+    items: list[VideoToCheck]
     problems: list[str] = field(default_factory=list[str])
     class_names: Sequence[str] | None = None
     is_folder: bool = False
@@ -120,7 +120,7 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         part.remarks += [remark] if remark else []
         part.remarks += _unlabelled(part)
         return [part], frames
-    item = Item(Found(path), str(path))
+    item = VideoToCheck(FileToCheck(path), str(path))
     return [Part(name="file", source=path, items=[item], is_labelled=False)], frames
 
 
@@ -185,8 +185,8 @@ def _configured_parts(config: RunConfig) -> list[Part]:
     return parts
 
 
-def _item(entry: ClipEntry) -> Item:
-    return Item(Found(entry.path), entry.name, entry.label)
+def _item(entry: ClipEntry) -> VideoToCheck:
+    return VideoToCheck(FileToCheck(entry.path), entry.name, entry.label)
 
 
 def _list_part(
@@ -226,8 +226,8 @@ def _list_part(
         if line.is_absent and not line.may_be_absent and not item_path.is_absolute():
             item_path = path.parent / item_path
         part.items.append(
-            Item(
-                Found(item_path),
+            VideoToCheck(
+                FileToCheck(item_path),
                 entry.name,
                 entry.label,
                 line.number,
@@ -257,7 +257,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
     except DataError as error:
         problems.append(str(error))
     is_divided = bool(part_of)
-    found: dict[str, list[Found]] = defaultdict(list)
+    found: dict[str, list[FileToCheck]] = defaultdict(list)
     for file in scan_folder(folder):
         steps = file.path.relative_to(folder).parts
         part = part_of.get(steps[0]) if len(steps) > 1 else None
@@ -271,7 +271,9 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         used = names if part != "beside the parts" else []
         number = {name: label for label, name in enumerate(used)}
         items = [
-            Item(file, str(file.path.relative_to(folder)), number.get(_step(folder, file, depth)))
+            VideoToCheck(
+                file, str(file.path.relative_to(folder)), number.get(_step(folder, file, depth))
+            )
             for file in files
         ]
         made = Part(name=part, source=folder, items=items, class_names=used or None, is_folder=True)
@@ -287,7 +289,7 @@ def _folder_parts(folder: Path) -> Iterator[Part]:
         yield made
 
 
-def _class_folders(folder: Path, files: Iterable[Found], depth: int) -> set[str]:
+def _class_folders(folder: Path, files: Iterable[FileToCheck], depth: int) -> set[str]:
     """Names of the class folders; none if videos lie beside them, or if there is only one."""
     names: set[str] = set()
     for file in files:
@@ -299,7 +301,7 @@ def _class_folders(folder: Path, files: Iterable[Found], depth: int) -> set[str]
     return names if len(names) > 1 else set()
 
 
-def _step(folder: Path, file: Found, depth: int) -> str:
+def _step(folder: Path, file: FileToCheck, depth: int) -> str:
     steps = file.path.relative_to(folder).parts
     return steps[depth] if len(steps) > depth + 1 else ""
 

@@ -13,7 +13,7 @@ from typing import Any
 from videozoo.data.files import is_pickle
 from videozoo.data.frames.check import FileReport
 from videozoo.errors import counted, few
-from videozoo.tasks.check_data.parts import Item, Part, path_key
+from videozoo.tasks.check_data.parts import Part, VideoToCheck, path_key
 from videozoo.tasks.classification.lengths import LONG_SECONDS
 from videozoo.tasks.measured import length
 
@@ -28,13 +28,13 @@ class CheckResult:
     parts: list[Part]
     reports: dict[str, FileReport]
     """Absolute path -> report."""
-    copies: list[list[tuple[str, Item, str]]] = field(default_factory=list[Any])
+    copies: list[list[tuple[str, VideoToCheck, str]]] = field(default_factory=list[Any])
     """Files with the same content: (part, item, sha256)."""
-    repeats: list[tuple[str, list[Item]]] = field(default_factory=list[Any])
+    repeats: list[tuple[str, list[VideoToCheck]]] = field(default_factory=list[Any])
     notes: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
 
-    def report_of(self, item: Item) -> FileReport:
+    def report_of(self, item: VideoToCheck) -> FileReport:
         """The report on the file of an item."""
         return self.reports[path_key(item.file.path)]
 
@@ -70,9 +70,9 @@ class CheckResult:
 
 def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
     """Find paths named twice, and files with the same content."""
-    by_hash: dict[str, list[tuple[str, Item, str]]] = defaultdict(list)
+    by_hash: dict[str, list[tuple[str, VideoToCheck, str]]] = defaultdict(list)
     for part in result.parts:
-        by_path: dict[str, list[Item]] = defaultdict(list)
+        by_path: dict[str, list[VideoToCheck]] = defaultdict(list)
         for item in part.items:
             by_path[path_key(item.file.path)].append(item)
         result.repeats += [(part.name, same) for same in by_path.values() if len(same) > 1]
@@ -111,7 +111,7 @@ def check_labels(part: Part, result: CheckResult) -> None:
     part.problems.append(problem)
 
 
-def label_of(item: Item, result: CheckResult) -> int | None:
+def label_of(item: VideoToCheck, result: CheckResult) -> int | None:
     """The class of a video: from its list, or from inside a pickle of the 2019 library."""
     return item.label if item.label is not None else result.report_of(item).label
 
