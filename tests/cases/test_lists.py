@@ -95,10 +95,6 @@ def test_these_are_read(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "multilabel4.txt",
-            r"multilabel4\.txt:1: three numbers after the path.* one class per video",
-        ),
         ("float.txt", r"float\.txt:1: label '0\.0', expected a whole number"),
         ("nolabel.txt", r"nolabel\.txt:1: no class: expected 'PATH LABEL', got 'fight/fi001\.mp4'"),
         ("mixed.txt", r"mixed\.txt:9: expected 'PATH LABEL', .* put a blank, not a comma"),
@@ -119,6 +115,23 @@ def test_these_are_refused_with_their_line(
     line = ["--config", "tiny.yaml", "--save-dir", str(tmp_path / "run")]
     assert cli.main(["train", *line, f"--set=data.train={name}"]) == 1
     assert capsys.readouterr().err.startswith(f"videozoo: {name}")
+
+
+def test_several_classes_after_the_frames_are_told_from_views(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(base)
+    data = ClipData(train=Path("multilabel4.txt"))
+
+    entries = clips.load_entries(data, "train", num_classes=2, several="as listed")
+
+    assert {entry.labels for entry in entries} == {(0, 1)}
+    assert all(entry.label is None and entry.clip_index is None for entry in entries)
+    assert "16 of 16 videos have several classes" in clips.lists_several(data, 2)
+    with pytest.raises(DataError, match=r"multilabel4\.txt:1: 2 classes \(0, 1\), and one class"):
+        clips.load_entries(data, "train", num_classes=2)
+    with pytest.raises(DataError, match=r"multilabel4\.txt:1: .* has 53 frames, and the number"):
+        clips.load_entries(data, "train", several="as listed")  # 60 may be a class
 
 
 def test_names_of_ucf101_have_no_numbers(base: Path):

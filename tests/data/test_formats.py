@@ -137,6 +137,16 @@ def test_unknown_records_are_told_every_format(tmp_path: Path):
 # --- lists of videos -------------------------------------------------------------------------
 
 
+SEVERAL = {
+    "the CSV of Charades: any number of classes per video": [(0, 1)],
+    "several classes per video: PATH LABEL [LABEL ...] or PATH FRAMES LABEL [LABEL ...]": [
+        (0, 3),
+        (5,),
+    ],
+}
+"""Formats of lists with several classes per video, and those of the videos of their examples."""
+
+
 @pytest.mark.parametrize("one", list_formats.FORMATS, ids=lambda one: one.name)
 def test_lists_of_videos(tmp_path: Path, one: Format[list_formats.VideoList, Any]):
     path = example(tmp_path, one)
@@ -144,6 +154,10 @@ def test_lists_of_videos(tmp_path: Path, one: Format[list_formats.VideoList, Any
     write(tmp_path / "run" / "abc_000010_000020.mp4", "-")
 
     check_told(list_formats.VideoList(path, tmp_path), one, list_formats.FORMATS)
+    if one.name in SEVERAL:
+        listed = read_list(path, several="as listed")
+        assert [entry.labels for entry in listed] == SEVERAL[one.name]
+        return
     (found,) = read_list(path, class_names=["run"], labels="optional")
     assert found.path in (tmp_path / "run" / "abc.mp4", tmp_path / "run" / "abc_000010_000020.mp4")
     if found.video is None:

@@ -255,8 +255,8 @@ def test_a_list_without_classes_takes_them_from_folders_named_so(tmp_path: Path)
             "a.mp4 60 0 1\nb.mp4 52 1 0\n",
             r":1: three numbers after the path; .* one class per video",
         ),
-        ("a.mp4 60 0 1 1\nb.mp4 5 1 0 0\n", r":1: no such video .*one class per video"),
-        ("a.mp4 0 1\nb.mp4 2\n", r":1: no such video 'a.mp4 0'; .*one class per video"),
+        ("a.mp4 60 0 1 1\nb.mp4 5 1 0 0\n", r":1: 4 classes \(60, 0, 1, 1\), and one class per"),
+        ("a.mp4 0 1\nb.mp4 2\n", r":1: 2 classes .*, got 'a.mp4 0 1'; .* train.loss=sigmoid"),
         ("path,label\na.mp4,0\nb.mp4\n", r":3: expected 'PATH LABEL' or .* got 'b.mp4'"),
         ("rtsp://camera/1 0\na.mp4 1\n", r":1: rtsp://camera/1: a network address"),
     ],
@@ -272,7 +272,7 @@ def test_numbers_for_many_videos_are_no_views(tmp_path: Path):
     touch(tmp_path, "a.mp4", "b.mp4")
     path = write(tmp_path / "videos.txt", "a.mp4 60 0 1\nb.mp4 60 1 0\n")
 
-    with pytest.raises(DataError, match=r"videos.txt:1: three numbers after the path"):
+    with pytest.raises(DataError, match=r"videos.txt:1: 3 classes \(60, 0, 1\), and one class"):
         read_list(path, labels="optional")
 
 

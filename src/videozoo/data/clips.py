@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from videozoo.data.annotations.class_folders import (
     read_folder,
 )
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.list_labels import (
     always_gives_names,
     find_first_label,
@@ -33,6 +34,7 @@ from videozoo.data.annotations.list_labels import (
 )
 from videozoo.data.annotations.videos import (
     ClipEntry,
+    Several,
     read_list,
     views_by_video,
 )
@@ -78,7 +80,8 @@ class ClipBatch(Batch):
     clips: Tensor
     """uint8 (V, T, C, H, W), C = 3 * frames_per_step; channels-last in memory."""
     labels: Tensor
-    """int64 (V,): class of the video, -1 where unknown."""
+    """int64 (V,): class of the video, -1 where unknown. Where a video may have several classes:
+    float32 (V, num_classes), 1 for its classes and 0 for others; -1 where they are unknown."""
     videos: Tensor
     """int64 (V,): place of the video in the list (in `videos_of(entries)` for lists of views)."""
     views: Tensor
@@ -104,24 +107,48 @@ class _Views:
     """Some views of a video."""
 
     views: list[NDArray[np.uint8]]
-    label: int
+    label: int | tuple[int, ...] | None
+    """The class, -1 if unknown; or all classes, None if unknown."""
     video: int
     first_view: int = 0
     damage: str = ""
 
 
-def _collated(items: Sequence[_Views]) -> ClipBatch:
+def _collated(items: Sequence[_Views], table_width: int | None = None) -> ClipBatch:
+    """Put views together; `table_width`: classes of a table, where a video may have several."""
     clips = torch.from_numpy(np.stack([view for item in items for view in item.views]))
     counts = torch.tensor([len(item.views) for item in items])
     return ClipBatch(
         clips=clips.permute(0, 1, 4, 2, 3),  # (V, T, H, W, C) -> (V, T, C, H, W)
-        labels=torch.tensor([item.label for item in items]).repeat_interleave(counts),
+        labels=_labels_of(items, table_width).repeat_interleave(counts, dim=0),
         videos=torch.tensor([item.video for item in items]).repeat_interleave(counts),
         views=torch.cat(
             [torch.arange(item.first_view, item.first_view + len(item.views)) for item in items]
         ),
         damaged={item.video: item.damage for item in items if item.damage},
     )
+
+
+def _labels_of(items: Sequence[_Views], table_width: int | None) -> Tensor:
+    if table_width is None:
+        return torch.tensor([item.label for item in items])
+    table = torch.zeros(len(items), table_width)
+    for row, item in zip(table, items, strict=True):
+        if isinstance(item.label, tuple):
+            row[list(item.label)] = 1.0
+        else:
+            row.fill_(-1.0)
+    return table
+
+
+def _classes_of(
+    entry: ClipEntry, reader: VideoReader, num_classes: int | None
+) -> tuple[int, ...] | None:
+    """All classes of a video; None if they are unknown."""
+    if entry.labels is not None:
+        return entry.labels
+    label = _label_of(entry, reader, num_classes)
+    return None if label < 0 else (label,)
 
 
 def _label_of(entry: ClipEntry, reader: VideoReader, num_classes: int | None) -> int:
@@ -176,6 +203,7 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
         *,
         seed: int = 0,
         num_classes: int | None = None,
+        several: bool = False,
     ) -> None:
         """Say how clips are cut; nothing is opened yet.
 
@@ -185,12 +213,14 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
             data: How clips are cut.
             seed: Of the order and of what is drawn.
             num_classes: Labels in 2019 pickles must be smaller; None does not check.
+            several: A video may have several classes; needs `num_classes`.
 
         Raises:
             DataError: There are no entries.
         """
         if not entries:
             raise DataError("there are no videos to train on")
+        self._table_width = num_classes if several else None
         self.entries = list(entries)
         self.plan = train_plan(shape, data)
         self.seed = seed
@@ -207,8 +237,9 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
     def read(self, number: int, epoch: int | None) -> _Views:
         """See `VideoDataset`."""
         entry = self.entries[number]
+        label_of = _label_of if self._table_width is None else _classes_of
         with open_video(entry.path) as reader:
-            label = _label_of(entry, reader, self._num_classes)
+            label = label_of(entry, reader, self._num_classes)
             draws = Draws.of(self.seed, epoch or 0, number)
             with _naming(entry.path):
                 view = train_view(reader, self.plan, draws, entry_span(entry, reader))
@@ -216,7 +247,7 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
 
     def collate(self, items: Sequence[_Views]) -> ClipBatch:
         """See `VideoDataset`."""
-        return _collated(items)
+        return _collated(items, self._table_width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +273,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
         views: ClipViews | None = None,
         *,
         num_classes: int | None = None,
+        several: bool = False,
     ) -> None:
         """Say how views are cut; nothing is opened yet.
 
@@ -252,6 +284,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
             data: How clips are cut.
             views: How many views of each video.
             num_classes: Labels in 2019 pickles must be smaller; None does not check.
+            several: A video may have several classes; needs `num_classes`.
 
         Raises:
             ConfigError: The crop does not fit into the frame.
@@ -261,6 +294,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
             raise DataError("there are no videos to evaluate")
         self.plan = eval_plan(shape, data, views or ClipViews())
         self.rows_per_item = self.plan.num_crops
+        self._table_width = num_classes if several else None
         self._num_classes = num_classes
         videos = views_by_video(entries)
         self._num_videos = len(videos)
@@ -295,8 +329,9 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
         """See `VideoDataset`."""
         key = self._keys[number]
         entry = key.entry
+        label_of = _label_of if self._table_width is None else _classes_of
         with open_video(entry.path) as reader, _naming(entry.path):
-            label = _label_of(entry, reader, self._num_classes)
+            label = label_of(entry, reader, self._num_classes)
             views = eval_views(
                 reader,
                 self.plan,
@@ -311,7 +346,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
 
     def collate(self, items: Sequence[_Views]) -> ClipBatch:
         """See `VideoDataset`."""
-        return _collated(items)
+        return _collated(items, self._table_width)
 
     def without(self, batch: ClipBatch, videos: Mapping[int, str]) -> ClipBatch | None:
         """Drop views of videos that turned out unreadable."""
@@ -339,6 +374,7 @@ def load_entries(
     *,
     num_classes: int | None = None,
     names: Sequence[str] | None = None,
+    several: Several = "refused",
 ) -> list[ClipEntry]:
     """Read the videos of one part of the `data:` section.
 
@@ -351,6 +387,7 @@ def load_entries(
         num_classes: Labels must be smaller; None does not check.
         names: What a trained model calls its classes, in order. By default `class_names(data)`,
             which may look at other folders than those the model was trained on.
+        several: What to do with several classes per video; see `read_list`.
 
     Raises:
         DataError: The part is not set, or its list or folder cannot be used.
@@ -361,7 +398,7 @@ def load_entries(
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
     names = names or class_names(data) or _names_in(data, path, num_classes)
     if _is_folder(data, path):
-        return read_folder(
+        found = read_folder(
             path,
             part=of_folder,
             val_share=data.val_share,
@@ -369,6 +406,9 @@ def load_entries(
             class_names=names,
             num_classes=num_classes,
         )
+        if several != "all":
+            return found
+        return [replace(one, label=None, labels=one.classes) for one in found]
     return read_list(
         path,
         count_frames=count_frames,
@@ -376,8 +416,26 @@ def load_entries(
         num_classes=num_classes,
         class_names=names,
         kind=_kind(data),
-        first_label=_first_label(data, part, path, num_classes, names),
+        first_label=_first_label(data, part, path, num_classes, names, several == "all"),
+        several=several,
     )
+
+
+def lists_several(data: ClipData, num_classes: int | None = None) -> str:
+    """What to say of a training list that shows several classes per video; empty for any other.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    path, _ = _source(data, "train")
+    if path is None or _is_folder(data, path) or not path.exists():
+        return ""
+    options: Any = {"num_classes": num_classes, "count_frames": count_frames}
+    rows = list(list_rows(path, data.root, _kind(data), **options))
+    if all(row.labels is None for row in rows):
+        return ""
+    count = sum(len(row.every_label) > 1 for row in rows)
+    return f"{path}: {count:,} of {counted(len(rows), 'video')} have several classes"
 
 
 def has_entries(data: ClipData, part: Part) -> bool:
@@ -430,8 +488,12 @@ def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] 
     return names
 
 
-def settled_first_label(data: ClipData, num_classes: int) -> tuple[int | None, str]:
+def settled_first_label(
+    data: ClipData, num_classes: int, *, has_several: bool = False
+) -> tuple[int | None, str]:
     """Find out what number the first class has in the list that is learnt from.
+
+    `has_several`: Its videos may have several classes each.
 
     Returns:
         The number, None where no list has numbers; and what to say of it, if anything.
@@ -442,22 +504,27 @@ def settled_first_label(data: ClipData, num_classes: int) -> tuple[int | None, s
     path, _ = _source(data, "train")
     if data.first_label is not None or path is None or not _has_numbers(data, path):
         return data.first_label, ""
-    return _found_or_asked(data, path, num_classes, class_names(data))
+    return _found_or_asked(data, path, num_classes, class_names(data), has_several)
 
 
 def _first_label(
-    data: ClipData, part: str, path: Path, num_classes: int | None, names: Sequence[str] | None
+    data: ClipData,
+    part: str,
+    path: Path,
+    num_classes: int | None,
+    names: Sequence[str] | None,
+    has_several: bool,
 ) -> int:
     """The number of the first class in the list of one part."""
     if not _has_numbers(data, path):
         return 0
     if data.first_label is None:
-        first, remark = _found_or_asked(data, path, num_classes, names)
+        first, remark = _found_or_asked(data, path, num_classes, names, has_several)
         if remark:
             _log.warning("%s", remark)
         return first
     if part != "train" and data.first_label == 0:
-        found = _found_first_label(data, path, num_classes, names)
+        found = _found_first_label(data, path, num_classes, names, has_several)
         if found is None or found[0]:
             _log.warning(
                 "%s: labels start at 1, and the first class is 0 (data.first_label); if it is 1 in "
@@ -468,9 +535,13 @@ def _first_label(
 
 
 def _found_or_asked(
-    data: ClipData, path: Path, num_classes: int | None, names: Sequence[str] | None
+    data: ClipData,
+    path: Path,
+    num_classes: int | None,
+    names: Sequence[str] | None,
+    has_several: bool,
 ) -> tuple[int, str]:
-    found = _found_first_label(data, path, num_classes, names)
+    found = _found_first_label(data, path, num_classes, names, has_several)
     if found is None:
         raise DataError(
             f"{path}: labels start at 1: is that the first class, or has class 0 no video here? "
@@ -480,7 +551,11 @@ def _found_or_asked(
 
 
 def _found_first_label(
-    data: ClipData, path: Path, num_classes: int | None, names: Sequence[str] | None
+    data: ClipData,
+    path: Path,
+    num_classes: int | None,
+    names: Sequence[str] | None,
+    has_several: bool,
 ) -> tuple[int, str] | None:
     named = data.class_names is not None and data.class_names.exists()
     return find_first_label(
@@ -489,6 +564,8 @@ def _found_first_label(
         num_classes=num_classes,
         class_names=names,
         first_number=first_class_number(cast(Path, data.class_names)) if named else None,
+        has_several=has_several,
+        count_frames=count_frames,
     )
 
 

@@ -73,7 +73,7 @@ def labelled_videos(
             split_seed=data.split_seed,
             class_names=names or class_names(data),
         )
-        found = [LabelledVideo(one.path, one.name, _one(one.label)) for one in entries]
+        found = [LabelledVideo(one.path, one.name, one.classes or ()) for one in entries]
         return found if is_drawn is None else _of_groups(data, found, is_drawn)
     names = names or class_names(data)
     videos = _labelled(data, path, data.labels, names)
@@ -234,7 +234,9 @@ def _folder_parts(folder: Path) -> dict[str, FolderPart]:
 
 def _videos_at(path: Path) -> list[Path]:
     if is_list_name(path):
-        entries = read_list(path, root=None, labels="optional", count_frames=count_frames)
+        entries = read_list(
+            path, root=None, labels="optional", count_frames=count_frames, several="as listed"
+        )
         return [entry.path for entry in videos_of(entries)]
     return [entry.path for entry in find_videos(path)]
 
@@ -244,8 +246,14 @@ def _labelled(
 ) -> list[LabelledVideo]:
     """All videos at a path that have a label, in the file of labels or in the list itself."""
     if file is None:
-        entries = read_list(path, root=data.root, class_names=names, count_frames=count_frames)
-        return [LabelledVideo(one.path, one.name, _one(one.label)) for one in videos_of(entries)]
+        entries = read_list(
+            path,
+            root=data.root,
+            class_names=names,
+            count_frames=count_frames,
+            several="as listed",
+        )
+        return [LabelledVideo(one.path, one.name, one.classes or ()) for one in videos_of(entries)]
     labels = read_labels(file, may_name=True, class_names=names)
     found: list[LabelledVideo] = []
     videos = _videos_at(path)
@@ -318,7 +326,3 @@ def _of_groups(
 def _all_of(data: FeatureData, part: Part) -> list[LabelledVideo]:
     path, _ = _source(data, part)
     return [] if path is None else _labelled(data, path, None, None)
-
-
-def _one(label: int | None) -> tuple[int, ...]:
-    return () if label is None else (label,)

@@ -455,7 +455,9 @@ def videos_at(path: Path) -> list[Path]:
         DataError: There are none.
     """
     if is_list_name(path):
-        entries = read_list(path, root=None, labels="optional", count_frames=count_frames)
+        entries = read_list(
+            path, root=None, labels="optional", count_frames=count_frames, several="as listed"
+        )
         return [entry.path for entry in videos_of(entries)]
     return [entry.path for entry in find_videos(path)]
 

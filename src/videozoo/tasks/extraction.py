@@ -72,7 +72,12 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
                 )
             entries += videos_of(
                 read_list(
-                    path, root=root, labels="optional", class_names=names, count_frames=count_frames
+                    path,
+                    root=root,
+                    labels="optional",
+                    class_names=names,
+                    count_frames=count_frames,
+                    several="as listed",
                 )
             )
         else:
@@ -97,7 +102,7 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
 def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> list[NamedVideo]:
     videos: list[NamedVideo] = []
     for entry in entries:
-        own = None if entry.label is None else (entry.label,)
+        own = entry.classes
         found = own if labels is None else labels.of(entry.path)
         videos.append(NamedVideo(entry.path, video_name(entry.path), found))
     if labels is not None and videos and all(video.labels is None for video in videos):

@@ -11,11 +11,19 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
+from videozoo.data.annotations.several_labels import (
+    Cut,
+    cell_labels,
+    charades_labels,
+    cut_line,
+    first_is_frames,
+    have_several,
+)
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, locate
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.text import Table, integer, lines_of
@@ -27,6 +35,7 @@ _PATH_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
+_SEVERAL_COLUMNS = ("labels", "classes", "tags", "categories", "label_ids", "class_ids", "targets")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
 _LONGEST_NAME = 200  # characters of a class name
 _MOST_TRIED = 16  # lines on which the ways to cut a line are tried
@@ -46,7 +55,9 @@ class Row:
     path: str
     """Empty if the line has too few columns."""
     label: str = ""
-    """Empty if the line has none."""
+    """Empty if the line has none; the first of `labels`, if that is given."""
+    labels: tuple[str, ...] | None = None
+    """All labels, where the format may have any number per video."""
     frames: int | None = None
     view: tuple[int, int, int] | None = None
     """Numbers of video, clip and crop, if the line is one view of a video; it has no class."""
@@ -58,6 +69,13 @@ class Row:
     problem: str = ""
     """What is wrong with the line; such a line is not used."""
 
+    @property
+    def every_label(self) -> tuple[str, ...]:
+        """The labels of the video; none where the line has none."""
+        if self.labels is not None:
+            return self.labels
+        return (self.label,) if self.label else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -67,18 +85,38 @@ class Columns:
     path: int
     label: int | None
     frames: int | None
+    may_be_several: bool = False
+    """The name of the column says that a video may have several labels."""
 
 
 class VideoList(TextFile):
     """A list file whose format is not yet known."""
 
-    def __init__(self, path: Path, root: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path | None,
+        count_frames: Callable[[Path], int] | None = None,
+        *,
+        has_several: bool = False,
+        num_classes: int | None = None,
+    ) -> None:
         super().__init__(path)
         self.root = root
+        self.has_several, self.num_classes = has_several, num_classes
+        self._count_frames = count_frames
 
     def exists(self, name: str) -> bool:
         """Whether a video of that name exists, looked up as for any list."""
         return locate(Path(name), self.root, self.path.parent) is not None
+
+    def num_frames(self, name: str) -> int | None:
+        """Frames of a video; None if it cannot be opened, or may not be."""
+        found = locate(Path(name), self.root, self.path.parent)
+        try:
+            return None if found is None or not self._count_frames else self._count_frames(found)
+        except DataError:
+            return None
 
     @cached_property
     def lines(self) -> list[tuple[int, str]]:
@@ -91,18 +129,30 @@ class VideoList(TextFile):
         return [line for line in self.lines if not _is_comment(line[1], self.exists)]
 
 
-def list_rows(path: Path, root: Path | None, kind: ListKind = "auto") -> Iterator[Row]:
+def list_rows(
+    path: Path,
+    root: Path | None,
+    kind: ListKind = "auto",
+    *,
+    has_several: bool = False,
+    num_classes: int | None = None,
+    count_frames: Callable[[Path], int] | None = None,
+) -> Iterator[Row]:
     """Yield the rows of a list in any of `FORMATS`.
 
     Args:
         path: The list.
         root: Folder of the videos.
         kind: `list` excludes the official CSV of Kinetics; `csv` expects a heading.
+        has_several: A video may have several classes, as is known already. By default the list
+            must show it by itself.
+        num_classes: How many classes there are; None: unknown.
+        count_frames: Opens a video and counts its frames: tells a column of frames from classes.
 
     Raises:
         DataError: The list is missing, empty, damaged or of no known format.
     """
-    file = VideoList(path, root)
+    file = VideoList(path, root, count_frames, has_several=has_several, num_classes=num_classes)
     formats = {"auto": FORMATS, "list": FORMATS[1:], "csv": _CSV}[kind]
     found = format_of(file, formats)
     if found is not None:
@@ -125,24 +175,31 @@ def _is_headed(file: VideoList) -> bool:
 def _headed_rows(file: VideoList) -> Iterator[Row]:
     columns = header_of(file.rows[0][1])
     assert columns is not None
-    if columns.delimiter == " ":
-        return _formed_rows(file.rows[1:], file)
-    return (_by_header(number, text, columns) for number, text in file.rows[1:])
+    rows = file.rows[1:]
+    if columns.delimiter != " ":
+        yield from _as_several([_by_header(*row, columns) for row in rows], columns)
+    elif columns.may_be_several or file.has_several or _are_several(rows, file):
+        yield from _several_rows(rows, file, with_frames=columns.frames is not None)
+    else:
+        yield from _formed_rows(rows, file)
 
 
 def header_of(line: str) -> Columns | None:
     """The columns that a heading names; None if the line is no heading.
 
     >>> header_of("Path, Label")
-    Columns(delimiter=',', path=0, label=1, frames=None)
+    Columns(delimiter=',', path=0, label=1, frames=None, may_be_several=False)
     >>> header_of("run/a.mp4 3")
     """
     for delimiter in ("\t", ",", ";", " "):
         cells = [_bare(cell).lower() for cell in line.split(delimiter)]
         path = _place(cells, _PATH_COLUMNS)
         label = _place(cells, (*_LABEL_COLUMNS, *_NUMBER_COLUMNS))
+        several = _place(cells, _SEVERAL_COLUMNS) if label is None else None
+        label = several if label is None else label
         if path is not None and (label is not None or len(cells) == 1):
-            return Columns(delimiter, path, label, _place(cells, _FRAME_COLUMNS))
+            frames = _place(cells, _FRAME_COLUMNS)
+            return Columns(delimiter, path, label, frames, several is not None)
     return None
 
 
@@ -163,10 +220,21 @@ def _by_header(number: int, text: str, columns: Columns) -> Row:
         text,
         cells[columns.path],
         "" if columns.label is None else cells[columns.label],
-        None
+        frames=None
         if columns.frames is None or len(cells) <= columns.frames
         else integer(cells[columns.frames]),
     )
+
+
+def _as_several(rows: Sequence[Row], columns: Columns) -> Sequence[Row]:
+    """Rows of a table with all labels of their cells, if any cell holds several."""
+    found = [cell_labels(row.label, commas=columns.may_be_several) for row in rows]
+    if max(map(len, found), default=0) < 2:
+        return rows
+    return [
+        replace(row, label=labels[0] if labels else "", labels=labels) if row.path else row
+        for row, labels in zip(rows, found, strict=True)
+    ]
 
 
 # --- plain lines -----------------------------------------------------------------------------
@@ -272,7 +340,10 @@ _MORE = re.compile(rf"\.({_ENDINGS}|pkl)[\s,;][-\d\s.,;]*$", re.IGNORECASE)
 
 def _by_form(number: int, text: str, form: _Form) -> Row:
     cut = form.cut(text)
-    return Row(number, text, text) if cut is None else Row(number, text, *cut)
+    if cut is None:
+        return Row(number, text, text)
+    path, label, frames = cut
+    return Row(number, text, path, label, frames=frames)
 
 
 def _is_comment(line: str, exists: Exists) -> bool:
@@ -285,6 +356,68 @@ def _is_comment(line: str, exists: Exists) -> bool:
 def _bare(cell: str) -> str:
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
+# --- several classes per video -----------------------------------------------------------------
+
+
+def _are_several(lines: Sequence[tuple[int, str]], file: VideoList) -> bool:
+    return have_several([text for _, text in lines], file.exists)
+
+
+def _has_several(file: VideoList) -> bool:
+    """Whether lines hold several numbers; where that is known already, one number is enough."""
+    if file.has_several:
+        return all(cut_line(text).numbers for _, text in file.rows)
+    return _are_several(file.rows, file)
+
+
+def _several_rows(
+    lines: Sequence[tuple[int, str]], file: VideoList, *, with_frames: bool | None = None
+) -> Iterator[Row]:
+    """Rows `PATH LABEL [LABEL ...]` or `PATH FRAMES LABEL [LABEL ...]`."""
+    cuts = [(number, cut_line(text, file.exists)) for number, text in lines]
+    if with_frames is None:
+        with_frames = first_is_frames(file.path, cuts, file.num_frames, file.num_classes)
+    found = [
+        _row_of(number, text, cut, with_frames)
+        for (number, text), (_, cut) in zip(lines, cuts, strict=True)
+    ]
+    is_single = not file.has_several and all(len(row.labels or "1") == 1 for row in found)
+    return (replace(row, labels=None) if is_single else row for row in found)
+
+
+def _row_of(number: int, text: str, cut: Cut, with_frames: bool) -> Row:
+    labels = tuple(map(str, cut.numbers[1:] if with_frames else cut.numbers))
+    if not labels:
+        form = "PATH FRAMES LABEL" if with_frames else "PATH LABEL"
+        problem = f"no class: expected '{form} [LABEL ...]', got {brief(text)}"
+        return Row(number, text, cut.path, problem=problem)
+    frames = cut.numbers[0] if with_frames else None
+    return Row(number, text, cut.path, labels[0], labels, frames)
+
+
+def _is_charades(file: VideoList) -> bool:
+    return {"id", "actions"} <= file.columns
+
+
+def _charades_rows(file: VideoList) -> Iterator[Row]:
+    table = Table(file.path, file.text)
+    for row in table:
+        name, actions = ((row.get(key) or "").strip() for key in ("id", "actions"))
+        text, problem = f"{name},{actions}", ""
+        labels: tuple[str, ...] = ()
+        try:
+            labels = tuple(dict.fromkeys(charades_labels(actions)))
+        except ValueError as error:
+            problem = f"expected actions as 'c092 11.90 21.20;...', got {brief(str(error))}"
+        if not name:
+            problem = f"no id of a video: {brief(text)}"
+        first = labels[0] if labels else ""
+        yield Row(
+            *(table.line_num, text, f"{name}.mp4", first, labels),
+            search=(name,), is_name=True, problem=problem,
+        )  # fmt: skip
 
 
 # --- views: test lists of the 2019 library -----------------------------------------------------
@@ -342,6 +475,24 @@ def _kinetics_rows(file: VideoList) -> Iterator[Row]:
         yield Row(table.line_num, text, f"{stem}.mp4", label, search=names, is_name=True)
 
 
+def _are_views(file: VideoList) -> bool:
+    """Whether all lines are views, and their numbers can be those of videos, clips and crops."""
+    fields = [_view_fields(line) for _, line in file.lines]
+    views = [one for one in fields if one is not None]
+    return len(views) == len(fields) and not file.has_several and can_be_views(views)
+
+
+def can_be_views(views: Sequence[tuple[str, int, int, int]]) -> bool:
+    """Whether each video has its own number, or all have 0 as in 2019 prediction lists.
+
+    Args:
+        views: Path and numbers of video, clip and crop.
+    """
+    pairs = {(path, video) for path, video, _, _ in views}
+    videos = {video for _, video in pairs}
+    return videos == {0} or len({path for path, _ in pairs}) == len(videos) == len(pairs)
+
+
 FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
     Format(
         "the official CSV of Kinetics",
@@ -352,10 +503,19 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
     ),
     Format(
         "test list of the 2019 library, one view per line: PATH VIDEO CLIP CROP",
-        lambda file: all(_view_fields(line) is not None for _, line in file.lines),
+        _are_views,
         _view_rows,
         "run/abc.mp4 0 3 1\n",
         "testlist.txt",
+    ),
+    Format(
+        "the CSV of Charades: any number of classes per video",
+        _is_charades,
+        _charades_rows,
+        "id,subject,actions,length\nabc,HR43,c092 11.90 21.20;c147 0.00 12.60,32.33\n",
+        "Charades_v1_train.csv",
+        about="Charades; the whole video has all its actions, their times are not used",
+        source="allenai.org/plato/charades: README.txt",
     ),
     Format(
         "a heading, and one video per line",
@@ -363,6 +523,15 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
         _headed_rows,
         "path,label\nrun/abc.mp4,run\n",
         "train.csv",
+    ),
+    Format(
+        "several classes per video: PATH LABEL [LABEL ...] or PATH FRAMES LABEL [LABEL ...]",
+        _has_several,
+        lambda file: _several_rows(file.rows, file),
+        "run/abc.mp4 0 3\nrun/abc.mp4 5\n",
+        "train_multi.txt",
+        about="lists of MMAction2 with several classes per video, of video files and of frames",
+        source="MMAction2, docs/en/user_guides/prepare_dataset.md; VideoDataset, RawframeDataset",
     ),
     Format(
         "one video per line: PATH, PATH LABEL or PATH FRAMES LABEL",
@@ -373,4 +542,4 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
     ),
 )
 """Formats of video lists."""
-_CSV = (FORMATS[0], FORMATS[2])
+_CSV = tuple(one for one in FORMATS if one.read in (_kinetics_rows, _headed_rows))

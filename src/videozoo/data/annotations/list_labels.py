@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from videozoo.data.annotations.list_formats import Row, has_more_columns, list_rows, may_be_name
+from videozoo.data.annotations.several_labels import code_of
 from videozoo.data.text import integer
 from videozoo.errors import DataError, brief, counted, few
 
@@ -25,7 +26,8 @@ def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None
     """
     rows: list[Row] = []
     for row in list_rows(path, root):
-        if not row.is_name and integer(row.label) is not None:  # one number is enough to know
+        # one number is enough to know
+        if not row.is_name and any(integer(label) is not None for label in row.every_label):
             return None
         rows.append(row)
     names = _named_classes(path, rows, None)
@@ -49,6 +51,8 @@ def find_first_label(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     first_number: int | None = None,
+    has_several: bool = False,
+    count_frames: Callable[[Path], int] | None = None,
 ) -> tuple[int, str] | None:
     """Find out which number a list gives to the first class: 0, or 1 as UCF101 does.
 
@@ -58,6 +62,8 @@ def find_first_label(
         num_classes: Number of classes.
         class_names: Their names, by number from 0.
         first_number: What `first_class_number` returns for the file of class names.
+        has_several: See `list_rows`.
+        count_frames: See `list_rows`.
 
     Returns:
         The number, and a sentence for the log if it is not 0. None if nothing decides.
@@ -67,12 +73,14 @@ def find_first_label(
     """
     rows: list[Row] = []
     numbered: list[tuple[int, str]] = []
-    for row in list_rows(path, root):
-        label = None if row.is_name else integer(row.label)
-        if label is not None and label < 1 and row.label not in (class_names or ()):
-            return 0, ""
+    options: Any = {"num_classes": num_classes, "count_frames": count_frames}
+    for row in list_rows(path, root, has_several=has_several, **options):
         rows.append(row)
-        numbered += [] if label is None else [(label, row.path)]
+        for text in () if row.is_name else row.every_label:
+            label = integer(text)
+            if label is not None and label < 1 and text not in (class_names or ()):
+                return 0, ""
+            numbered += [] if label is None else [(label, row.path)]
     if _named_classes(path, rows, class_names, quietly=True) is not None:
         return 0, ""
     low, high = min(numbered, default=(0,))[0], max(numbered, default=(0,))[0]
@@ -122,7 +130,9 @@ def label_reader(
     if names is not None and class_names is None and labels == "optional":
         return lambda _: UNKNOWN
     if names is not None:
+        codes = {code_of(name): number for number, name in enumerate(names)}
         place = {name: number for number, name in enumerate(names)}
+        place = place | codes if len(codes) == len(names) and "" not in codes else place
         known = few(map(repr, names))
         return lambda text: place.get(
             text, f"class {text!r} is not among the class names ({known})"
@@ -148,7 +158,7 @@ def _named_classes(
     path: Path, rows: Sequence[Row], class_names: Sequence[str] | None, *, quietly: bool = False
 ) -> Sequence[str] | None:
     """The classes, if the labels of a list are their names; None if they are numbers."""
-    labels = {row.label for row in rows if row.label}
+    labels = {label for row in rows for label in row.every_label}
     if any(row.is_name for row in rows):
         return class_names or sorted(labels)
     if not labels or any(map(_is_float, labels)) or not all(map(may_be_name, labels)):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from videozoo.data.annotations.list_formats import ListKind, Row, has_more_columns, list_rows
 from videozoo.data.annotations.list_labels import (
@@ -34,7 +34,7 @@ from videozoo.data.files import (
     walk,
 )
 from videozoo.data.text import raise_all
-from videozoo.errors import DataError, brief, counted
+from videozoo.errors import DataError, brief, counted, few
 
 LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 """Endings, in lower case, of files that name videos."""
@@ -42,6 +42,11 @@ LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 _LONGEST_PATH = 4096
 _MOST_OPENED = 5  # videos whose frames are compared with the list
 _EXPECTED = "expected 'PATH LABEL' or 'PATH FRAMES LABEL'"
+SEVERAL_ADVICE = "a clip model learns several classes per video with --set train.loss=sigmoid"
+Several = Literal["refused", "as listed", "all"]
+"""Of several classes per video. `refused`: an error names the line. `as listed`: entries have
+`labels` where the list shows several. `all`: every entry with a class has `labels`, and numbers
+after a path may be classes."""
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +68,15 @@ class ClipEntry:
     """Use only this part of the video."""
     video: int | None = None
     """Number of the video, if several entries are views of one video."""
+    labels: tuple[int, ...] | None = None
+    """All classes, in order, where the list may give any number per video; `label` is None then."""
+
+    @property
+    def classes(self) -> tuple[int, ...] | None:
+        """All classes of the video, one or any number; None if they are unknown."""
+        if self.labels is not None:
+            return self.labels
+        return None if self.label is None else (self.label,)
 
 
 def read_list(
@@ -76,6 +90,7 @@ def read_list(
     kind: ListKind = "auto",
     first_label: int = 0,
     count_frames: Callable[[Path], int] | None = None,
+    several: Several = "refused",
 ) -> list[ClipEntry]:
     """Read a list of videos in any of `list_formats.FORMATS`.
 
@@ -101,6 +116,7 @@ def read_list(
         first_label: The number that the list gives to the first class.
         count_frames: Opens a video and counts its frames, to check a list that says how many there
             are; None does not check.
+        several: What to do with several classes per video.
 
     Returns:
         At least one entry, in the order of the list.
@@ -116,6 +132,8 @@ def read_list(
         labels=labels,
         kind=kind,
         first_label=first_label,
+        several=several,
+        count_frames=count_frames,
     )
     problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
@@ -171,18 +189,24 @@ def list_lines(
     labels: Literal["required", "optional"] = "required",
     kind: ListKind = "auto",
     first_label: int = 0,
+    several: Several = "refused",
+    count_frames: Callable[[Path], int] | None = None,
 ) -> list[ListLine]:
     """Read a list as `read_list` does, but return every line, also the bad ones.
 
     Raises:
         DataError: The list as a whole cannot be read, or is empty.
     """
-    rows = list(list_rows(path, root, kind))
-    if any(row.view for row in rows) and (labels == "required" or not _can_be_views(rows)):
+    told = several == "all"
+    options: Any = {"num_classes": num_classes, "count_frames": count_frames}
+    rows = list(list_rows(path, root, kind, has_several=told, **options))
+    if labels == "required" and any(row.view for row in rows):
         raise DataError(
             f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class per "
-            f"video (several are not supported yet), got {brief(rows[0].text)}"
+            f"video, got {brief(rows[0].text)}; {SEVERAL_ADVICE}"
         )
+    if several == "refused":
+        _refuse_several(path, rows)
     holds_label = _pickles_of(path, rows, root)
     if labels == "required" and not any(row.search or holds_label(row) for row in rows):
         rows = with_folder_names(path, rows, class_names)
@@ -190,8 +214,10 @@ def list_lines(
     files = _files_by_stem(root or path.parent) if any(row.search for row in rows) else {}
     lines: list[ListLine] = []
     for row in rows:
-        if labels == "optional" and row.label == str(UNKNOWN) and not row.is_name:
-            row = replace(row, label="")
+        if labels == "optional" and row.every_label == (str(UNKNOWN),) and not row.is_name:
+            row = replace(row, label="", labels=None)
+        elif told and row.label and row.labels is None:
+            row = replace(row, labels=(row.label,))
         is_enough = labels == "optional" or bool(row.search) or holds_label(row)
         parsed = _entry_of(row, is_enough, number_of)
         if isinstance(parsed, str):
@@ -220,7 +246,8 @@ def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> lis
                 f"{entry.name}: video number {entry.video}, expected 0 to {len(truth) - 1}, "
                 "a place in the list with the classes"
             )
-        labelled.append(replace(entry, label=truth[entry.video].label))
+        known = truth[entry.video]
+        labelled.append(replace(entry, label=known.label, labels=known.labels))
     return labelled
 
 
@@ -350,6 +377,12 @@ def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) 
         return ClipEntry(path, None, row.path, clip_index=clip, crop_index=crop, video=video)
     if not row.path:
         return f"{_EXPECTED}, got {brief(row.text)}"
+    if row.labels is not None:
+        found = [number_of(label) for label in row.labels]
+        wrong = [each or _no_label(row) for each in found if isinstance(each, str)]
+        classes = {each for each in found if isinstance(each, int)} - {UNKNOWN}
+        ours = ClipEntry(Path(row.path), None, row.path, labels=tuple(sorted(classes)))
+        return wrong[0] if wrong else ours
     if not row.label:
         return ClipEntry(Path(row.path), None, row.path) if is_enough else _no_label(row)
     label = number_of(row.label)
@@ -365,11 +398,15 @@ def _no_label(row: Row) -> str:
     return f"expected 'PATH LABEL', got {brief(row.text)}{comma}"
 
 
-def _can_be_views(rows: Sequence[Row]) -> bool:
-    """Whether each video has its own number, or all have 0 as in 2019 prediction lists."""
-    pairs = {(row.path, row.view[0]) for row in rows if row.view is not None}
-    videos = {video for _, video in pairs}
-    return videos == {0} or len({path for path, _ in pairs}) == len(videos) == len(pairs)
+def _refuse_several(path: Path, rows: Sequence[Row]) -> None:
+    """Raise DataError if a row has several classes."""
+    first = next((row for row in rows if row.labels is not None and len(row.labels) > 1), None)
+    if first is not None and first.labels is not None:
+        raise DataError(
+            f"{path}:{first.number}: {counted(len(first.labels), 'class')} "
+            f"({few(first.labels)}), and one class per video is expected here, got "
+            f"{brief(first.text)}; {SEVERAL_ADVICE}"
+        )
 
 
 def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
@@ -426,7 +463,7 @@ def check_frames(
         where, entry, listed, count = far[0]
         raise DataError(
             f"{where}: {entry.name!r} has {counted(count, 'frame')}, and the number after it is "
-            f"{listed}; {_EXPECTED}, one class per video"
+            f"{listed}; {_EXPECTED}, one class per video; {SEVERAL_ADVICE}"
         )
     other = [row for row in compared if row[2] != row[3]]
     if other:
