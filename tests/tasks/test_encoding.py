@@ -271,6 +271,68 @@ def test_bad_videos_are_left_out_and_named(
     )
 
 
+@pytest.mark.parametrize("door", ["clips", "along", "features", "extract"])
+def test_what_is_not_there_is_told_and_the_others_are_answered(
+    door: str, world: World, weights: Path, capsys: Capture
+):
+    first, second = (str(video.path) for video in world.videos[:2])
+    Path("list.txt").write_text(f"{second}\ngone.mp4\n")
+    Path("empty").mkdir()
+    words: list[str | Path] = ["predict", "--weights", weights, "--save-dir", "made"]
+    if door == "along":
+        words += ["--every", "2"]
+    elif door == "features":
+        assert train(bmn(), world, weights, "run") == 0
+        words[2] = "run"
+    elif door == "extract":
+        words = ["extract", "--encoder", weights, "--output", "made", "--format", "npz"]
+    capsys.readouterr()
+
+    assert run(*words, first, "lost.mp4", "list.txt", "no/*.mp4", "empty") == 1
+
+    said = capsys.readouterr().err
+    assert "4 of 6 videos could not be used; the others are done" in said
+    report = said[said.index("4 of 6") :]
+    for line in ("lost.mp4: no such file", "list.txt:2: no such video 'gone.mp4'", "no/*.mp4: no"):
+        assert line in report
+    assert "empty: no videos in this folder" in report
+    if door == "extract":
+        made = sorted(path.stem for path in Path("made").glob("*.npz"))
+    else:
+        facts = json.loads(Path("made/predictions.json").read_text())
+        made = sorted(Path(one["video"]).stem for one in facts["predictions"])
+        assert len(facts["skipped"]) == 4
+        assert facts["inputs"][:2] == [first, "lost.mp4"]
+    assert made == sorted(Path(path).stem for path in (first, second))
+
+    assert run(*words, first, "lost.mp4", "--strict") == 1
+    assert "lost.mp4: no such file" in capsys.readouterr().err
+    assert run(*words, first, "lost.mp4", "--skip-bad") == 0
+    for alone, line in (("lost.mp4", "no such file"), ("empty", "no videos in this folder")):
+        capsys.readouterr()
+        assert run(*words, alone) == 1
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"videozoo: {alone}: {line}")
+
+
+def test_kept_features_that_are_damaged_are_told_by_the_name_of_the_video(
+    world: World, weights: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    first, second = (str(video.path) for video in world.videos[:2])
+    assert run("predict", "--weights", "run", first, second) == 0
+    (kept,) = Path("cache").rglob(f"{Path(first).stem}.npz")
+    kept.write_bytes(b"no features")
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", first, "lost.mp4", second) == 1
+
+    said = capsys.readouterr().err
+    assert ".npz" not in said.replace("a readable .npz file", "")
+    assert "2 of 3 videos could not be used" in said
+    assert f"{first}: not a readable" in said
+    assert f"kept in {kept.parent.absolute()}; without that they are made again" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -418,7 +418,7 @@ def test_inputs_are_files_folders_patterns_and_lists_each_once(world: World):
 
     found = find_inputs([str(text) for text in texts])
 
-    assert sorted(entry.path for entry in found) == sorted(videos)
+    assert sorted(entry.path for entry in found.entries) == sorted(videos)
 
 
 def test_names_that_collide_are_told(tmp_path: Path):
@@ -480,7 +480,7 @@ def test_classes_that_a_list_names_are_numbered_and_this_is_said(
     first, second = (video.path for video in world.videos[:2])
     listed.write_text(f"path,label\n{first},walk\n{second},jump\n")
 
-    assert [entry.label for entry in find_inputs([str(listed)])] == [1, 0]
+    assert [entry.label for entry in find_inputs([str(listed)]).entries] == [1, 0]
     assert "numbered in the order of their names, from 0 'jump' to 1 'walk'" in caplog.text
 
 

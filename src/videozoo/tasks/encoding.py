@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from videozoo import __version__
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.inputs import named_paths, refuse_none
 from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.segments import annotated_classes, annotated_videos
 from videozoo.data.annotations.sentences import read_timed_sentences
@@ -33,7 +34,6 @@ from videozoo.data.annotations.video_labels import absolute, video_name
 from videozoo.data.annotations.videos import (
     find_videos,
     is_list_name,
-    matching_paths,
     read_list,
     videos_of,
 )
@@ -76,6 +76,7 @@ from videozoo.weights.cache import cache_folder
 _ROWS_LOOKED_AT = 3
 _LOOKED_AT = 50
 """Videos whose length is looked at to choose a rate."""
+_BELOW = "\n  "
 _RATES = (DEFAULT_RATE, 4.0, 8.0)
 _ENOUGH_VECTORS = 6
 """Vectors of a video from which its mean is steady."""
@@ -448,15 +449,24 @@ def _rate_for(paths: Sequence[Path], say: Callable[[str], None]) -> float:
     return rate
 
 
-def videos_at(path: Path) -> list[Path]:
+def videos_at(path: Path, missing: Callable[[str], None] | None = None) -> list[Path]:
     """The videos that a path means: a folder, a file or a list.
+
+    Args:
+        path: What the user names.
+        missing: Told each video of a list that is not there; by default that is an error.
 
     Raises:
         DataError: There are none.
     """
     if is_list_name(path):
         entries = read_list(
-            path, root=None, labels="optional", count_frames=count_frames, several="as listed"
+            path,
+            root=None,
+            labels="optional",
+            missing=missing or "error",
+            count_frames=count_frames,
+            several="as listed",
         )
         return [entry.path for entry in videos_of(entries)]
     return [entry.path for entry in find_videos(path)]
@@ -523,13 +533,13 @@ def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, A
 # --- prediction ----------------------------------------------------------------------------------
 
 
-def holds_videos(text: str) -> bool:
-    """Whether an input names videos themselves, and not features or sentences.
+def holds_videos(inputs: Sequence[str]) -> bool:
+    """Whether some inputs name videos themselves, and not features or sentences.
 
     Raises:
-        DataError: It is a network address, or a pattern that nothing matches.
+        DataError: The only input is not there.
     """
-    return all(map(_is_video, matching_paths(text)))
+    return any(all(map(_is_video, paths)) for paths in named_paths(inputs).of_input.values())
 
 
 def _is_video(path: Path) -> bool:
@@ -589,26 +599,43 @@ def as_features(
         DataError: An input does not exist, or no video can be read.
         VideozooError: The encoder is not known, or is another one.
     """
+    named = named_paths(inputs, strict=strict)
+    absent = list(named.absent)
+
+    def missing(line: str) -> None:
+        if strict:
+            raise DataError(line)
+        absent.append(line)
+
     found = {
-        text: [video for path in matching_paths(text) for video in videos_at(path)]
-        if holds_videos(text)
+        text: [video for path in paths for video in videos_at(path, missing)]
+        if all(map(_is_video, paths))
         else None
-        for text in inputs
+        for text, paths in named.of_input.items()
     }
+    refuse_none([text for text, videos in found.items() if videos != []], absent)
     listed = [video for videos in found.values() for video in videos or ()]
+    for line in absent:
+        say(f"failed: {line}")
     if not listed:
-        return EncodedInputs(tuple(inputs), {})
+        return EncodedInputs(tuple(found), {}, tuple(absent))
     opened = extractor() if extractor else extractor_for(trained, choice, accelerator, say)
-    made, failed = _made(listed, opened, accelerator, strict, say)
-    if failed and not made:
-        raise DataError(
-            failed[0] if len(failed) == 1 else f"no video can be read:\n  {few(failed)}"
-        )
+    alone = len({absolute(video) for video in listed}) + len(absent) == 1
+    made, unread = _made(listed, opened, accelerator, strict or alone, say)
+    for line in unread:
+        say(f"failed: {line}")
+    failed = [*absent, *unread]
     texts: dict[str, None] = {}
     for text, videos in found.items():
         places = map(absolute, videos or ())
         here = [str(made[place].features) for place in places if place in made]
         texts |= dict.fromkeys([text] if videos is None else here)
+    if failed and not texts:
+        raise DataError(
+            failed[0]
+            if len(failed) == 1
+            else f"no video can be read:\n  {few(failed, between=_BELOW)}"
+        )
     videos = {str(each.features): each.video for each in made.values()}
     return EncodedInputs(tuple(texts), videos, tuple(failed))
 
@@ -632,10 +659,9 @@ def _made(
     by_folder: dict[Path, list[NamedVideo]] = {}
     for video in _named_apart(videos):
         by_folder.setdefault(video.path.parent, []).append(video)
-    alone = strict or sum(map(len, by_folder.values())) == 1
     for parent, here in by_folder.items():
         folder = kept_folder(parent, extractor)
-        done = make_features(extractor, here, folder, accelerator, say=say, strict=alone)
+        done = make_features(extractor, here, folder, accelerator, say=say, strict=strict)
         failed += done.skipped
         say_damaged(say, done.damaged)
         store = FeatureFolder(folder, "npz", extractor.facts)

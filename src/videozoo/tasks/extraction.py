@@ -10,16 +10,10 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from videozoo import __version__
+from videozoo.data.annotations.inputs import NamedVideos, named_videos
 from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels, video_name
-from videozoo.data.annotations.videos import (
-    ClipEntry,
-    find_videos,
-    is_list_name,
-    matching_paths,
-    read_list,
-    videos_of,
-)
+from videozoo.data.annotations.videos import ClipEntry, read_list, videos_of
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.frames.video import count_frames
 from videozoo.encoders.base import Encoder
@@ -53,39 +47,41 @@ _log = logging.getLogger(__name__)
 # --- the videos ----------------------------------------------------------------------------------
 
 
-def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEntry]:
+def find_inputs(
+    inputs: Sequence[str], root: Path | None = None, *, strict: bool = False
+) -> NamedVideos:
     """Videos that the user names: files, folders, patterns (`clips/*.mp4`) and lists.
 
     A video that is named twice is returned once.
 
     Raises:
-        DataError: An input does not exist or holds no video, or two videos have the same name.
+        DataError: No input is there, or two videos have the same name.
     """
-    entries: list[ClipEntry] = []
-    for path in (path for text in inputs for path in matching_paths(text)):
-        if is_list_name(path):
-            names = own_class_names(path, root=root)
-            if names:
-                _log.warning(
-                    "%s: its classes are numbered in the order of their names, from 0 %r to %d %r",
-                    *(path, names[0], len(names) - 1, names[-1]),
-                )
-            entries += videos_of(
-                read_list(
-                    path,
-                    root=root,
-                    labels="optional",
-                    class_names=names,
-                    count_frames=count_frames,
-                    several="as listed",
-                )
+
+    def read(path: Path, missing: Callable[[str], None]) -> Sequence[ClipEntry]:
+        names = own_class_names(path, root=root)
+        if names:
+            _log.warning(
+                "%s: its classes are numbered in the order of their names, from 0 %r to %d %r",
+                *(path, names[0], len(names) - 1, names[-1]),
             )
-        else:
-            entries += find_videos(path)
+        return videos_of(
+            read_list(
+                path,
+                root=root,
+                labels="optional",
+                missing=missing,
+                class_names=names,
+                count_frames=count_frames,
+                several="as listed",
+            )
+        )
+
+    named = named_videos(inputs, read, strict=strict)
     by_file: dict[str, ClipEntry] = {}
     by_name: dict[str, Path] = {}
     collisions: list[str] = []
-    for entry in entries:
+    for entry in named.entries:
         if by_file.setdefault(absolute(entry.path), entry) is not entry:
             continue
         other = by_name.setdefault(video_name(entry.path), entry.path)
@@ -96,7 +92,7 @@ def find_inputs(inputs: Sequence[str], root: Path | None = None) -> list[ClipEnt
             f"features go by the names of files, and these have one name: "
             f"{few(collisions, between='; ')}; rename them, or extract into two folders"
         )
-    return list(by_file.values())
+    return NamedVideos(list(by_file.values()), named.absent)
 
 
 def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> list[NamedVideo]:
@@ -134,7 +130,10 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     extractor, accelerator, say = _opened(request)
     clips = (one for one in extractor.encoders if isinstance(one, ClipEncoder))
     root = next((one.config.data.root for one in clips), None)
-    videos = _to_extract(find_inputs(request.inputs, root), labels)
+    named = find_inputs(request.inputs, root, strict=request.strict)
+    for line in named.absent:
+        say(f"failed: {line}")
+    videos = _to_extract(named.entries, labels)
     facts = facts_to_store(extractor, [video.path for video in videos])
     folder = FeatureFolder(request.output, request.format, facts)
     if accelerator.is_main_process:
@@ -145,7 +144,8 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     without = sum(video.labels is None for video in videos)
     if labels is not None and without:
         say(f"note: {without} of {counted(len(videos), 'video')} have no label in {labels.path}")
-    strict = request.strict or (len(missing) == 1 and not request.skip_bad)
+    alone = len(videos) + len(named.absent) == 1
+    strict = request.strict or (alone and bool(missing) and not request.skip_bad)
     result = fill(extractor, folder, missing, accelerator, strict=strict, say=say)
     result.kept = len(videos) - len(missing)
     if accelerator.is_main_process:
@@ -155,7 +155,8 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
             num_classes = labels.num_classes
         for line in _summary(result, extractor, request, len(folder.done), num_classes):
             out.print(line, markup=False, highlight=False, soft_wrap=True)
-    conclude(accelerator, request, result.skipped, say, total=len(videos))
+    failed = [*named.absent, *result.skipped]
+    conclude(accelerator, request, failed, say, total=len(videos) + len(named.absent))
     return result
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from rich.console import Console, RenderableType
 
 from videozoo.config import RunConfig
-from videozoo.errors import UsageError
+from videozoo.errors import DataError, UsageError, few
 from videozoo.report.answers import ModelAnswers, VideoAnswer
 from videozoo.tasks.answers import with_paths, write_answers, write_films
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall, usual_config
@@ -89,7 +89,10 @@ class Prediction(Generic[R]):
         if request.annotate and not is_seen:
             raise UsageError("--annotate needs a model that sees the videos themselves")
         job = Job.open(trained, request, config, console)
-        found = self.run(job)
+        try:
+            found = _told_of_videos(self.run(job), request)
+        except DataError as error:
+            raise type(error)(_of_videos(str(error), request)) from None
         folder, say = job.folder, job.say
         files: list[Path] = []
         if job.is_main:
@@ -125,6 +128,39 @@ class Prediction(Generic[R]):
             say(f"written: {', '.join(map(str, [written, *files]))}")
         job.close(shortfall)
         return found.results
+
+
+def _told_of_videos(found: Predicted[R], request: PredictRequest) -> Predicted[R]:
+    """The same, told of the videos that features were made of, with those without features."""
+    short = found.shortfall
+    failed = [_of_videos(line, request) for line in short.failed]
+    if failed == list(short.failed) and not request.failed:
+        return found
+    without = len(request.failed)
+    shortfall = replace(
+        short,
+        failed=[*request.failed, *failed],
+        left_out=[_of_videos(line, request) for line in short.left_out],
+        total=short.total + without,
+        num_failed=None if short.num_failed is None else short.num_failed + without,
+    )
+    skipped = [*request.failed, *(_of_videos(line, request) for line in found.facts["skipped"])]
+    notes = list(found.notes)
+    folders = {Path(path).parent for path in request.videos}
+    if failed != list(short.failed):
+        notes.append(
+            f"features of videos are kept in {few(sorted(folders))}; without that they are made "
+            "again"
+        )
+    facts = {**found.facts, "skipped": skipped}
+    return replace(found, shortfall=shortfall, facts=facts, notes=notes)
+
+
+def _of_videos(text: str, request: PredictRequest) -> str:
+    """A message with the videos in place of the features that were made of them."""
+    for features, video in request.videos.items():
+        text = text.replace(features, str(video))
+    return text
 
 
 def _folder_of_videos(config: RunConfig) -> Path | None:

@@ -172,6 +172,10 @@ class PredictRequest(RunRequest):
     window_seconds: float | None = None
     videos: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Files of features among `inputs` to the videos they were made of."""
+    asked: tuple[str, ...] | None = None
+    """The inputs as the user named them, if `inputs` holds features made of them."""
+    failed: tuple[str, ...] = ()
+    """A line per video of these that could not be used."""
 
     @property
     def choice(self) -> EncoderChoice:

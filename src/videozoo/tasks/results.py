@@ -74,7 +74,7 @@ class ResultFolder:
             "videozoo": __version__,
         }
         if isinstance(request, PredictRequest):
-            facts["inputs"] = list(request.inputs)
+            facts["inputs"] = list(_asked(request))
             if request.sentences:
                 facts["sentences"] = list(request.sentences)
             return cls(chosen[0], "predictions.json", facts)
@@ -219,7 +219,11 @@ def _default(
     if isinstance(request, EvalRequest):
         place = own / "eval"
         return place / weights.stem if weights.parent.name == "weights" else place
-    return own / "predict" / _input_name(request.inputs)
+    return own / "predict" / _input_name(_asked(request))
+
+
+def _asked(request: PredictRequest) -> tuple[str, ...]:
+    return request.inputs if request.asked is None else request.asked
 
 
 def _data_asked_for(trained: Trained, request: EvalRequest) -> list[str]:

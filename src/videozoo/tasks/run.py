@@ -284,28 +284,28 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
     from videozoo.engine.devices import make_accelerator
     from videozoo.tasks.common import speaker
     from videozoo.tasks.encoding import as_features, holds_videos
-    from videozoo.tasks.results import conclude
 
     task = trained.config.spec.task
     asks_nothing = isinstance(task, MomentRetrieval) and not request.sentences
-    if asks_nothing and any(map(holds_videos, request.inputs)):
+    if asks_nothing and holds_videos(request.inputs):
         raise UsageError("what is to be found in the videos? --sentence TEXT, once or more")
     accelerator = make_accelerator(device=request.device)
     say = speaker(Console(stderr=True), accelerator)
     made = as_features(
         request.inputs, trained, request.choice, accelerator, strict=request.strict, say=say
     )
-    for line in made.failed:
-        say(f"failed: {line}")
-    request = replace(request, inputs=made.inputs, videos=made.videos)
+    request = replace(
+        request,
+        inputs=made.inputs,
+        videos=made.videos,
+        asked=request.inputs,
+        failed=made.failed,
+    )
     if request.events is not None:
         request = replace(request, spans=_spans(trained, request))
     elif made.videos and isinstance(trained.config.spec.task, Captioning):
         say("note: each video is described as one event; to name events: --events FILE|RUN")
-    results = task_module(trained.config.spec.task.name).predict(trained, request)
-    total = len(made.videos) + len(made.failed)
-    conclude(accelerator, request, made.failed, say, total=total)
-    return results
+    return task_module(trained.config.spec.task.name).predict(trained, request)
 
 
 def _spans(captioner: Trained, request: PredictRequest) -> dict[str, list[tuple[float, float]]]:

@@ -86,7 +86,7 @@ def read_list(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     labels: Literal["required", "optional"] = "required",
-    missing: Literal["error", "skip"] = "error",
+    missing: Literal["error", "skip"] | Callable[[str], None] = "error",
     kind: ListKind = "auto",
     first_label: int = 0,
     count_frames: Callable[[Path], int] | None = None,
@@ -111,7 +111,8 @@ def read_list(
         class_names: The class of number i, for labels that are names. By default the names in the
             list, sorted; if labels are optional, the classes are then unknown.
         labels: `optional` accepts lines without a label, and -1, as unknown.
-        missing: `skip` leaves out videos that do not exist, and logs how many.
+        missing: `skip` leaves out videos that do not exist, and logs how many. A function is told
+            each of them; then there may be none left.
         kind: `auto` recognises the format from the file.
         first_label: The number that the list gives to the first class.
         count_frames: Opens a video and counts its frames, to check a list that says how many there
@@ -138,6 +139,7 @@ def read_list(
     problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
     entries = [line.entry for line in lines if line.entry is not None and not line.is_absent]
+    lost: list[str] = []
     if any(line.may_be_absent for line in lines):
         names = class_names or own_class_names(path) or ()
         if num_classes is not None and len(names) > num_classes:
@@ -148,18 +150,23 @@ def read_list(
                 f"{root or path.parent}; expected "
                 f"files such as {lines[0].problem}; set data.root to their folder"
             )
-    elif absent and missing == "error":
-        problems += [f"{path}:{line.number}: {line.problem}" for line in absent]
+    elif absent and missing != "skip":
+        lost = [f"{path}:{line.number}: {line.problem}" for line in absent]
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
-        problems[-1] += f" (looked in {', '.join(places)})"
+        lost[-1] += f" (looked in {', '.join(places)})"
+        if missing == "error":
+            problems += lost
     raise_all(path, problems)
     if count_frames is not None:
         check_frames(path, lines, count_frames)
-    if absent:
+    if lost and callable(missing):
+        for line in lost:
+            missing(line)
+    elif absent:
         _warn_absent(path, [line.problem for line in absent], len(lines))
     if not lines:
         raise DataError(f"{path}: names no video; expected one per line")
-    if not entries:
+    if not entries and not lost:
         raise DataError(f"{path}: none of its videos exist; is `root` right?")
     return entries
 

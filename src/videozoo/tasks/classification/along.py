@@ -27,6 +27,7 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from videozoo.config import RunConfig
+from videozoo.data.annotations.inputs import NamedVideos
 from videozoo.data.annotations.videos import ClipEntry, videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import eval_plan
@@ -207,11 +208,12 @@ def result_of(found: Along, names: Sequence[str], views: ClipPredict) -> VideoSe
 # --- the command ---------------------------------------------------------------------------------
 
 
-def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoSegments]:
+def predicted(job: PredictJob, named: NamedVideos) -> Predicted[VideoSegments]:
     """Score windows along videos, and join them into segments."""
     config, request = job.config, job.request
     views: ClipPredict = config.predict
-    entries = whole_videos(entries)
+    entries = whole_videos(named.entries)
+    total = len(entries) + len(named.absent)
     config = with_views(config, views)
     score = replace(job, config=config).model(scorer_of)
     scorer, names = open_scorer(job.trained, config, score), names_of_classes(job.trained, config)
@@ -221,8 +223,9 @@ def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoS
         scorer,
         entries,
         job.accelerator,
-        stops=request.strict or (len(entries) == 1 and not request.skip_bad),
+        stops=request.strict or (total == 1 and not request.skip_bad),
     )
+    failed = [*named.absent, *failed]
     damaged = [f"{each.path}: {each.damage}" for each in found if each.damage]
     say_damaged(job.say, damaged)
     results = [result_of(each, names, views) for each in found]
@@ -235,7 +238,7 @@ def predicted(job: PredictJob, entries: Sequence[ClipEntry]) -> Predicted[VideoS
     return Predicted(
         results=results,
         facts={"predictions": rows, "skipped": failed, "damaged": damaged},
-        shortfall=Shortfall(failed=failed, total=len(entries)),
+        shortfall=Shortfall(failed=failed, total=total),
         table=lambda: segment_table([_in_order(row) for row in rows], most=_MOST_LISTED),
         notes=notes if cut else (),
         draw=(lambda folder: picture_per_row(rows, _draw(pairs, views, folder), folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.videos import (
-    ClipEntry,
-    find_videos,
-    is_list_name,
-    matching_paths,
-    read_list,
-    videos_of,
-    views_by_video,
-)
+from videozoo.data.annotations.inputs import NamedVideos, named_videos
+from videozoo.data.annotations.videos import ClipEntry, read_list, videos_of, views_by_video
 from videozoo.data.frames.video import count_frames
 from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, WeightsError, counted
@@ -44,16 +37,20 @@ from videozoo.weights.exported import exported_kind
 
 def _predicted(job: PredictJob) -> Predicted[Any]:
     trained, request = job.trained, replace(job.request, save_dir=job.folder.path)
-    entries = input_entries(request.inputs, job.config, trained.class_names)
+    named = input_entries(
+        request.inputs, job.config, trained.class_names, strict=job.request.strict
+    )
+    for line in named.absent:
+        job.say(f"failed: {line}")
     if job.config.predict.every_seconds is not None:
-        return along.predicted(job, entries)
-    return _of_whole_videos(job, request, entries)
+        return along.predicted(job, named)
+    return _of_whole_videos(job, request, named)
 
 
 def _of_whole_videos(
-    job: PredictJob, request: PredictRequest, entries: Sequence[ClipEntry]
+    job: PredictJob, request: PredictRequest, named: NamedVideos
 ) -> Predicted[VideoResult]:
-    trained = job.trained
+    trained, entries = job.trained, named.entries
     is_drawn = request.annotate or request.explain
     if is_drawn:
         check_outputs(entries, request)
@@ -69,7 +66,7 @@ def _of_whole_videos(
         place: _prediction(result, names, config.predict.top_k)
         for place, result in scored.by_number.items()
     }
-    failed = list(scored.skipped.values())
+    failed = [*named.absent, *scored.skipped.values()]
     groups = views_by_video(entries)
 
     def draw(_folder: Path) -> Pictures:
@@ -96,7 +93,9 @@ def _of_whole_videos(
             "skipped": failed,
             "damaged": list(scored.damaged.values()),
         },
-        shortfall=Shortfall(failed=failed, total=len(rows) + len(scored.skipped)),
+        shortfall=Shortfall(
+            failed=failed, total=len(rows) + len(scored.skipped) + len(named.absent)
+        ),
         table=lambda: prediction_table(list(rows.values())),
         draw=draw if is_drawn else None,
         all_draw=True,
@@ -165,36 +164,39 @@ def _what_was_drawn(request: PredictRequest, count: int) -> str:
 
 
 def input_entries(
-    inputs: Sequence[str], config: RunConfig, class_names: Sequence[str] | None = None
-) -> list[ClipEntry]:
+    inputs: Sequence[str],
+    config: RunConfig,
+    class_names: Sequence[str] | None = None,
+    *,
+    strict: bool = False,
+) -> NamedVideos:
     """Videos to predict on: files, folders, patterns (`clips/*.mp4`) and lists, in any mixture.
 
     Without inputs, `predict.inputs` of the configuration is used. `class_names` are those of the
     model, for lists that name classes.
 
     Raises:
-        DataError: An input does not exist, or holds no video.
+        DataError: No input is there; with `strict`, any is missing; or a list is malformed.
     """
     if not inputs:
         listed: Path | None = config.predict.inputs
         if listed is None:
             raise DataError("no videos: name files, folders or lists, or set predict.inputs")
         inputs = (str(listed),)
-    entries: list[ClipEntry] = []
-    for path in (path for text in inputs for path in matching_paths(text)):
-        if is_list_name(path):
-            entries += read_list(
-                path,
-                count_frames=count_frames,
-                root=config.data.root,
-                labels="optional",
-                num_classes=config.model.num_classes,
-                class_names=class_names,
-                first_label=config.data.first_label or 0,
-            )
-        else:
-            entries += find_videos(path)
-    return entries
+
+    def read(path: Path, missing: Callable[[str], None]) -> list[ClipEntry]:
+        return read_list(
+            path,
+            count_frames=count_frames,
+            root=config.data.root,
+            labels="optional",
+            missing=missing,
+            num_classes=config.model.num_classes,
+            class_names=class_names,
+            first_label=config.data.first_label or 0,
+        )
+
+    return named_videos(inputs, read, strict=strict)
 
 
 def _prediction(result: VideoResult, names: Sequence[str], k: int) -> dict[str, Any]:

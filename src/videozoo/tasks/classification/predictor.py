@@ -194,7 +194,8 @@ class Classifier(Predictor):
     def _of_paths(
         self, paths: Sequence[str], strict: bool, damaged: list[str]
     ) -> tuple[list[VideoLabels], list[str]]:
-        entries = input_entries(paths, self.config, self._trained.class_names)
+        named = input_entries(paths, self.config, self._trained.class_names, strict=strict)
+        entries = named.entries
         views: ClipViews = self.config.predict
         inference = ClipInference(
             self._score,
@@ -212,7 +213,7 @@ class Classifier(Predictor):
         results = [
             labels_of(each.name, each.scores, self._names) for each in scored.by_number.values()
         ]
-        return results, list(scored.skipped.values())
+        return results, [*named.absent, *scored.skipped.values()]
 
     def _along(
         self,
@@ -246,13 +247,15 @@ class Classifier(Predictor):
                     name, reader = as_reader(video, number)
                     results.append(of_reader(reader, name))
                 return results, []
-            entries = input_entries(group, config, self._trained.class_names)
-            for entry in along.whole_videos(entries):
+            named = input_entries(group, config, self._trained.class_names, strict=strict)
+            entries = along.whole_videos(named.entries)
+            failed += named.absent
+            for entry in entries:
                 try:
                     with open_video(entry.path) as reader:
                         results.append(of_reader(reader, str(entry.path)))
                 except DataError as error:
-                    if strict or len(entries) == 1:
+                    if strict or len(entries) + len(named.absent) == 1:
                         raise
                     failed.append(str(error))
             return results, failed
