@@ -19,6 +19,7 @@ READ_BY = {
     "segments": read_tests.test_segments,
     "sentences": read_tests.test_sentences,
     "labels": read_tests.test_classes_of_videos,
+    "results": read_tests.test_results,
     "records": read_tests.test_records,
     "features": read_tests.test_layouts_of_features,
     "arrays": read_tests.test_features_of_one_video,

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videozoo.data.annotations import list_formats, segment_formats, sentences, video_labels
+from videozoo.data.annotations import (
+    list_formats,
+    result_formats,
+    segment_formats,
+    sentences,
+    video_labels,
+)
+from videozoo.data.annotations.result_formats import read_any_results
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.videos import read_list
@@ -275,3 +282,33 @@ def test_lines_may_begin_with_a_brace(tmp_path: Path):
     (tmp_path / "a.txt").write_text("{1} my clip.mp4 2\n")
 
     assert video_labels.read_labels(tmp_path / "a.txt").entries == {"{1} my clip.mp4": (2,)}
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", result_formats.FORMATS, ids=lambda one: one.name)
+def test_results(tmp_path: Path, one: Format[TextFile, Any]):
+    path = example(tmp_path, one)
+
+    check_told(TextFile(path), one, result_formats.FORMATS)
+    name, found = read_any_results(path)
+    assert name == one.name
+    match found:
+        case result_formats.SegmentResults():
+            (segment,) = found.by_video["a"]
+            assert (segment.start_seconds, segment.end_seconds, segment.score) == (1.0, 2.5, 0.9)
+            assert segment.label == "run"
+        case result_formats.MomentResults():
+            assert found.answers[0].moments.tolist() == [[1.0, 2.5]]
+            assert found.answers[0].scores.tolist() == [0.9]
+
+
+def test_unknown_results_are_told_every_format(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("1\n2\n")
+
+    with pytest.raises(DataError) as caught:
+        read_any_results(tmp_path / "a.txt")
+
+    assert "a.txt: not results of a known kind: its first line is '1'" in str(caught.value)
+    check_lists(str(caught.value), result_formats.FORMATS)

@@ -21,9 +21,15 @@ from videozoo.cli import (
     models,
     prepare,
     runs,
+    score,
     weights,
 )
 from videozoo.cli.parser import Parser, guarded, let_threads_sleep
+
+_ROOMS = (
+    *(runs, score, export, extract, encoders, prepare, formats, models, config, weights, checks),
+    demo,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--version", action="version", version=f"videozoo {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", parser_class=Parser)
-    rooms = (runs, export, extract, encoders, prepare, formats, models, config, weights, checks)
-    for room in (*rooms, demo):
+    for room in _ROOMS:
         room.add(commands)
     return parser
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videozoo.data.annotations import list_formats, segment_formats, sentences, video_labels
+from videozoo.data.annotations import (
+    list_formats,
+    result_formats,
+    segment_formats,
+    sentences,
+    video_labels,
+)
 from videozoo.data.features import by_name, record_formats
 from videozoo.data.formats import Format, TextFile, format_of
 
@@ -72,6 +78,15 @@ GROUPS: tuple[FormatGroup, ...] = (
         "`data.labels` of taggers with `data.videos`; `train --videos --labels`",
         video_labels.FORMATS,
         TextFile,
+    ),
+    FormatGroup(
+        "results",
+        "Results of models",
+        "what a model found in each video, with its scores",
+        "`videozoo score`, for any model",
+        result_formats.FORMATS,
+        TextFile,
+        ("predictions",),
     ),
     FormatGroup(
         "records",

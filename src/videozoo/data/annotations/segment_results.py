@@ -63,15 +63,24 @@ def read_results(path: Path) -> dict[str, list[Detection]]:
     Raises:
         DataError: The file is missing or damaged, or holds no results.
     """
-    results: dict[str, list[Detection]] = {}
-    for name, listed in _results_of(path).items():
+    return detections_in(path, _results_of(path))
+
+
+def detections_in(path: Path, results: Mapping[str, Any]) -> dict[str, list[Detection]]:
+    """The segments of the value of `results` in a file.
+
+    Raises:
+        DataError: An entry has no score, or no segment.
+    """
+    found: dict[str, list[Detection]] = {}
+    for name, listed in results.items():
         if not isinstance(listed, list):
             raise DataError(f"{path}: {name}: holds {kind_of(listed)}, expected a list of segments")
-        results[name] = [
+        found[name] = [
             _detection(f"{path}: {name}: result {number}", one)
             for number, one in enumerate(cast("list[Any]", listed))
         ]
-    return results
+    return found
 
 
 def _detection(where: str, one: Any) -> Detection:
@@ -100,7 +109,17 @@ def read_class_scores(path: Path) -> dict[str, dict[str, float]]:
     """
     content = object_of(json_of(path, text_of(path)), path)
     results = _results_of(path) if "results" in content else content
-    names: Any = content.get("class", [])
+    return class_scores_in(path, results, content.get("class", []))
+
+
+def class_scores_in(
+    path: Path, results: Mapping[str, Any], names: Any
+) -> dict[str, dict[str, float]]:
+    """The scores of classes in the value of `results` in a file; `names`: those of plain lists.
+
+    Raises:
+        DataError: An entry has no scores, or there are none.
+    """
     scores: dict[str, dict[str, float]] = {}
     for video, given in results.items():
         row = _scores_of(given, names)

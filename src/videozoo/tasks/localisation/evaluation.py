@@ -108,7 +108,7 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     return Evaluated(
         measure=lambda: facts,
         shortfall=Shortfall(failed=failed, total=total),
-        tables=_tables,
+        tables=tables,
         file=result_file(views, found, classes, job.files_folder),
         notes=lambda facts: map(tie_line, facts["ties"]),
         page=lambda facts: evaluation_page(facts, config),
@@ -148,7 +148,8 @@ def _measured(
     return measured, results
 
 
-def _tables(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+def tables(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Tables for the terminal, from the metrics of segments."""
     detections, metrics = facts["detections"], facts["metrics"]
     yield summary_table(metrics, used=facts["videos"], total=facts["videos_annotated"])
     yield bucket_table(

@@ -134,17 +134,26 @@ class Measured:
 def measure_proposals(truth: Truth, results: LocalisationResults, views: SequenceEval) -> Measured:
     """Average recall, its curve, and its dependence on length and coverage."""
     counter = count_proposals(truth, results.by_number.values(), views.tious)
+    measured = proposals_measured(counter, views)
+    measured.metrics |= results.counter.means
+    return measured
+
+
+def proposals_measured(
+    counter: ProposalCounter, views: SequenceEval, *, by_coverage: bool = True
+) -> Measured:
+    """The metrics of proposals that were counted; `by_coverage`: lengths of videos are known."""
     result = counter.result(_CURVE_END)
     metrics = {f"ar@{n:g}": _recall_at(counter, result, n) for n in views.average_numbers}
     return Measured(
-        metrics=metrics | {"auc": result.auc} | results.counter.means,
+        metrics=metrics | {"auc": result.auc},
         ties=_ties(counter, "auc", result.auc, lambda: counter.backwards().result(_CURVE_END).auc),
         curve={
             "average_number": result.proposals_per_video.tolist(),
             "average_recall": result.average_recall.tolist(),
         },
         by_length=_rows(result.by_length()),
-        by_coverage=_rows(result.by_coverage()),
+        by_coverage=_rows(result.by_coverage()) if by_coverage else [],
     )
 
 
@@ -177,7 +186,15 @@ def measure_detections(
     Returns:
         Metrics, and the content of `Measured.detections` and `Measured.ties`.
     """
-    counter = count_detections(truth, results.by_number.values(), views.tious)
+    return detections_measured(
+        count_detections(truth, results.by_number.values(), views.tious), names
+    )
+
+
+def detections_measured(
+    counter: DetectionCounter, names: Sequence[str], *, by_coverage: bool = True
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+    """The same for detections that were counted; `by_coverage`: lengths of videos are known."""
     result = counter.result()
     tiou = 0.5 if np.isclose(counter.tious, 0.5).any() else float(counter.tious[0])
     wrong, missed = counter.false_positives(tiou), counter.missed(tiou)
@@ -200,7 +217,7 @@ def measure_detections(
         "gains": dict(wrong.gains),
         "missed": missed.share,
         "missed_by_length": _rows(missed.by_length()),
-        "missed_by_coverage": _rows(missed.by_coverage()),
+        "missed_by_coverage": _rows(missed.by_coverage()) if by_coverage else [],
         "missed_by_instances": _rows(missed.by_instances()),
     }
     ties = _ties(counter, "map", result.mean_ap, lambda: counter.backwards().result().mean_ap)

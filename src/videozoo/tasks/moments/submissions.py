@@ -25,6 +25,8 @@ class SubmissionScores:
     """Scores of a submission, and what to know about them."""
 
     scores: QVHighlightsScores
+    searches: tuple[Search, ...]
+    """One per sentence with a true moment; without an answer it has no moments."""
     notes: tuple[str, ...]
 
 
@@ -43,9 +45,16 @@ def score_submission(path: Path, truth: Path) -> SubmissionScores:
     Raises:
         DataError: A file cannot be used, or the submission answers none of the sentences.
     """
-    answers, said = read_submission(path), read_timed_sentences(truth, need_times=False)
+    return score_answers(path, read_submission(path), truth)
+
+
+def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> SubmissionScores:
+    """As `score_submission`, for answers from a file of any kind; an empty `query` is none."""
+    said = read_timed_sentences(truth, need_times=False)
     groups = _by_query(said)
-    has_ids = all(isinstance(key, int | str) for key in groups)
+    has_ids = all(isinstance(key, int | str) for key in groups) and all(
+        one.query != "" for one in answers
+    )
     key_of: Callable[[MomentAnswer], object] = (
         (lambda one: str(one.query)) if has_ids else (lambda one: _words(one.video, one.sentence))
     )
@@ -77,7 +86,8 @@ def score_submission(path: Path, truth: Path) -> SubmissionScores:
             saliencies.append(Saliency(np.zeros(0) if given is None else given, labels))
     scores = qvhighlights(searches, saliencies)
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
-    return SubmissionScores(scores=scores, notes=tuple(notes))
+    known = tuple(one for one in searches if len(one.true_moments))
+    return SubmissionScores(scores=scores, searches=known, notes=tuple(notes))
 
 
 def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:

@@ -1,0 +1,82 @@
+"""videozoo score: metrics of result files, without a model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from videozoo.cli.parser import command
+
+
+def add(commands: Any) -> None:
+    """Describe the command and its flags."""
+    score = command(commands, "score", run_score)
+    score.add_argument(
+        "results",
+        type=Path,
+        metavar="RESULTS",
+        help="file of results of any model, or a folder that `videozoo predict` wrote",
+    )
+    score.add_argument(
+        "--truth",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="what is true: annotations, sentences or labels (repeat it for several people's "
+        "sentences)",
+    )
+    score.add_argument("--subset", metavar="NAME", help="the part of the truth to score")
+    score.add_argument(
+        "--tious",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="tIoU thresholds; by default those of the data set",
+    )
+    score.add_argument(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="names of the classes by number, if only one of the two files has names",
+    )
+    score.add_argument(
+        "--first-label",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the first class in a list of truth (default 0)",
+    )
+    score.add_argument(
+        "--durations",
+        type=Path,
+        metavar="FILE",
+        help="lengths of the videos in seconds, if the truth has none",
+    )
+    score.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+
+
+def run_score(parsed: argparse.Namespace) -> None:
+    """Score a file of results of any model against the truth."""
+    from videozoo.errors import UsageError
+
+    tious = tuple(parsed.tious or ())
+    for tiou in tious:
+        if not 0 < tiou <= 1:
+            raise UsageError(f"--tious {tiou:g}: expected numbers above 0, at most 1")
+
+    from videozoo.tasks.score import ScoreRequest, score
+
+    score(
+        ScoreRequest(
+            results=parsed.results,
+            truth=tuple(parsed.truth),
+            subset=parsed.subset,
+            tious=tious,
+            class_names=parsed.class_names,
+            durations=parsed.durations,
+            first_label=parsed.first_label,
+            json_path=parsed.json,
+        )
+    )

@@ -1,0 +1,312 @@
+"""Formats of results of models, ours and those of other people: what a file says of its videos.
+
+`FORMATS`, at the end, is the table of known formats. Nothing here knows what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from videozoo.data.annotations.moment_results import (
+    MomentAnswer,
+    is_submission,
+    read_submission,
+)
+from videozoo.data.annotations.segment_results import Detection, detections_in
+from videozoo.data.annotations.segment_tables import table_columns
+from videozoo.data.formats import Format, TextFile, format_of, unknown
+from videozoo.data.text import Table, finite_number
+from videozoo.errors import DataError, brief
+
+_PREDICTIONS = "predictions.json"
+_SCORE_COLUMNS = ("score", "confidence", "probability")
+_MOMENT = ("start", "end", "score")
+
+
+@dataclass(frozen=True)
+class SegmentResults:
+    """Segments of videos: detections if they have labels, else proposals."""
+
+    by_video: Mapping[str, Sequence[Detection]]
+
+
+@dataclass(frozen=True)
+class MomentResults:
+    """Moments found for sentences."""
+
+    answers: Sequence[MomentAnswer]
+
+
+AnyResults = SegmentResults | MomentResults
+
+
+def read_any_results(path: Path) -> tuple[str, AnyResults]:
+    """Read results in any of `FORMATS`.
+
+    Args:
+        path: The file, or the folder that `videozoo predict` wrote.
+
+    Returns:
+        Name of the format, and the results.
+
+    Raises:
+        DataError: The file is missing, damaged, of no known format, or holds no results.
+    """
+    if path.is_dir():
+        if not (path / _PREDICTIONS).is_file():
+            raise DataError(
+                f"{path}: a folder without {_PREDICTIONS}; name the file of results, or a folder "
+                "that `videozoo predict` wrote"
+            )
+        path = path / _PREDICTIONS
+    file = TextFile(path)
+    found = format_of(file, FORMATS)
+    if found is None:
+        content = file.content
+        advice = ""
+        if isinstance(content, dict) and "database" in content:
+            advice = "These are annotations: name them with --truth, and results first."
+        raise unknown(f"{path}: not results of a known kind: {file.seen}", FORMATS, advice)
+    return found.name, found.read(file)
+
+
+# --- JSON with `results` ---------------------------------------------------------------------
+
+
+def _results_of(file: TextFile) -> dict[str, Any] | None:
+    """The object `results`, if the file is JSON with one."""
+    content = file.content
+    results: Any = content.get("results") if isinstance(content, dict) else None
+    return cast("dict[str, Any]", results) if isinstance(results, dict) and results else None
+
+
+def _first_result(file: TextFile) -> Any:
+    """The first entry of the first video that has one; None without any."""
+    for listed in (_results_of(file) or {}).values():
+        if isinstance(listed, list) and listed:
+            return cast("list[Any]", listed)[0]
+        if isinstance(listed, dict):
+            return cast("dict[str, Any]", listed)
+    return None
+
+
+def _has_keys(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and set(keys) <= set(cast("dict[str, Any]", value))
+
+
+def _is_detections(file: TextFile) -> bool:
+    results = _results_of(file)
+    if results is None:
+        return False
+    first = _first_result(file)
+    only_empty = first is None and all(isinstance(one, list) for one in results.values())
+    return _has_keys(first, "segment") or only_empty
+
+
+def _read_detections(file: TextFile) -> SegmentResults:
+    return SegmentResults(detections_in(file.path, _results_of(file) or {}))
+
+
+# --- predictions.json of videozoo ------------------------------------------------------------
+
+
+def _predictions(file: TextFile) -> list[dict[str, Any]]:
+    content = file.content
+    listed: Any = content.get("predictions") if isinstance(content, dict) else None
+    rows = cast("list[Any]", listed) if isinstance(listed, list) else []
+    return [row for row in rows if isinstance(row, dict) and row.get("video")]
+
+
+def _is_own(file: TextFile, *keys: str, top: Sequence[str] = ()) -> bool:
+    rows = _predictions(file)
+    if not rows or not _has_keys(rows[0], *keys):
+        return False
+    best: Any = rows[0].get("top")
+    return not top or (isinstance(best, list) and (not best or _has_keys(best[0], *top)))
+
+
+def _own_segments(file: TextFile) -> SegmentResults:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in _predictions(file):
+        video, own = str(row["video"]), list[dict[str, Any]]()
+        for one in cast("list[dict[str, Any]]", row["segments"]):
+            if "start_seconds" not in one and "start" in one:
+                raise DataError(
+                    f"{file.path}: {video}: its length was not known, so that its times are "
+                    "shares of the video, and truth is in seconds; predict again from features "
+                    "that store their rate, or score a file in seconds"
+                )
+            ends = [one.get("start_seconds"), one.get("end_seconds")]
+            own.append({**one, "segment": ends})
+        found[video] = own
+    return SegmentResults(detections_in(file.path, found))
+
+
+def _own_moments(file: TextFile) -> MomentResults:
+    found: list[MomentAnswer] = []
+    for number, row in enumerate(_predictions(file)):
+        where = f"{file.path}: prediction {number}"
+        if row.get("unit") != "seconds":
+            raise DataError(
+                f"{where}: moments in {row.get('unit')}, and truth is in seconds; predict again "
+                "with data.rate"
+            )
+        top = cast("list[dict[str, Any]]", row["top"])
+        numbers = [[finite_number(one.get(key)) for key in _MOMENT] for one in top]
+        if any(None in one for one in numbers):
+            raise DataError(f"{where}: expected start, end and score of each moment")
+        table = np.array(numbers, np.float64).reshape(-1, len(_MOMENT))
+        found.append(
+            MomentAnswer(
+                query="",
+                video=str(row["video"]),
+                sentence=str(row.get("sentence") or ""),
+                moments=table[:, :2],
+                scores=table[:, 2],
+                where=where,
+            )
+        )
+    return MomentResults(found)
+
+
+def _read_qvhighlights(file: TextFile) -> MomentResults:
+    return MomentResults(read_submission(file.path))
+
+
+# --- tables and lines ------------------------------------------------------------------------
+
+
+def _score_column(file: TextFile) -> str | None:
+    names = {name.lower(): name for name in file.columns}
+    return next((names[one] for one in _SCORE_COLUMNS if one in names), None)
+
+
+def _is_segment_table(file: TextFile) -> bool:
+    return _segment_columns(file) is not None and _score_column(file) is not None
+
+
+def _segment_columns(file: TextFile) -> dict[str, str] | None:
+    """Columns of a table of segments; without labels they are proposals."""
+    if file.is_json:
+        return None
+    found = table_columns(file.heading)
+    if found is None:
+        found = table_columns(f"{file.heading},label")
+        if found is not None:
+            del found["label"]
+    return found
+
+
+def _read_segment_table(file: TextFile) -> SegmentResults:
+    columns, score = _segment_columns(file) or {}, _score_column(file)
+    assert score is not None
+    found: dict[str, list[dict[str, Any]]] = {}
+    rows = Table(file.path, file.text)
+    if rows.fieldnames is not None:
+        rows.fieldnames = [name.strip() for name in rows.fieldnames]
+    for row in rows:
+        video = (row[columns["video"]] or "").strip()
+        one: dict[str, Any] = {
+            "segment": [row[columns["start"]], row[columns["end"]]],
+            "score": row[score],
+        }
+        if "label" in columns:
+            one["label"] = (row[columns["label"]] or "").strip()
+        found.setdefault(video, []).append(one)
+    return SegmentResults(detections_in(file.path, found))
+
+
+def _thumos_fields(line: str) -> tuple[str, float, float, str, float] | None:
+    """VIDEO START END CLASS SCORE; None if the line is something else."""
+    fields = line.split()
+    if len(fields) != 5:
+        return None
+    video, label = fields[0], fields[3]
+    start, end, score = (finite_number(fields[place]) for place in (1, 2, 4))
+    if start is None or end is None or score is None:
+        return None
+    return video, start, end, label, score
+
+
+def _is_thumos(file: TextFile) -> bool:
+    return not file.is_json and _thumos_fields(file.first_line) is not None
+
+
+def _read_thumos(file: TextFile) -> SegmentResults:
+    found: dict[str, list[Detection]] = {}
+    for number, line in file.lines:
+        fields = _thumos_fields(line)
+        if fields is None:
+            raise DataError(
+                f"{file.path}:{number}: {brief(line)}, expected 'VIDEO START END CLASS SCORE'"
+            )
+        video, start, end, label, score = fields
+        found.setdefault(video, []).append(Detection(start, end, score, label))
+    return SegmentResults(found)
+
+
+FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
+    Format(
+        "ActivityNet results",
+        _is_detections,
+        _read_detections,
+        '{"results": {"a": [{"segment": [1.0, 2.5], "score": 0.9, "label": "run"}]}}',
+        "results.json",
+        about="segments with scores: detections with labels, proposals without",
+        source="ActivityNet challenge, Evaluation/eval_detection.py and eval_proposal.py",
+        written="videozoo predict",
+    ),
+    Format(
+        "segments of videozoo",
+        lambda file: _is_own(file, "segments"),
+        _own_segments,
+        '{"predictions": [{"video": "a", "segments": [{"start_seconds": 1.0, "end_seconds": 2.5, '
+        '"score": 0.9, "label": "run"}]}]}',
+        _PREDICTIONS,
+        about="segments that a localiser found",
+        written="videozoo predict",
+    ),
+    Format(
+        "moments of videozoo",
+        lambda file: _is_own(file, "top", "unit", top=("start", "end")),
+        _own_moments,
+        '{"predictions": [{"video": "a", "sentence": "A man runs.", "unit": "seconds", '
+        '"top": [{"start": 1.0, "end": 2.5, "score": 0.9}]}]}',
+        _PREDICTIONS,
+        about="moments that were found for sentences",
+        written="videozoo predict",
+    ),
+    Format(
+        "QVHighlights results",
+        is_submission,
+        _read_qvhighlights,
+        '{"qid": 1, "query": "A man runs.", "vid": "a", '
+        '"pred_relevant_windows": [[1.0, 2.5, 0.9]]}\n',
+        "hl_val_submission.jsonl",
+        about="moments that were found for sentences",
+        source="github.com/jayleicn/moment_detr, standalone_eval",
+    ),
+    Format(
+        "CSV of segments with scores",
+        _is_segment_table,
+        _read_segment_table,
+        "video,start,end,label,score\na,1.0,2.5,run,0.9\n",
+        "segments.csv",
+        about="one segment per row, in seconds; proposals without `label`",
+    ),
+    Format(
+        "THUMOS14 detections",
+        _is_thumos,
+        _read_thumos,
+        "a 1.0 2.5 run 0.9\n",
+        "detections.txt",
+        about="lines VIDEO START END CLASS SCORE; the class is a name, or its number in THUMOS14",
+        source="THUMOS Challenge 2014, evaluation of temporal action detection",
+    ),
+)
+"""Formats of results."""

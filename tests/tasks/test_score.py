@@ -1,0 +1,321 @@
+"""`videozoo score`: result files of any model against the truth."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from videozoo.cli import main
+from videozoo.errors import DataError, UsageError
+from videozoo.tasks.score import ScoreRequest, score
+
+REAL = Path(__file__).parents[3] / "shared/data"
+NO_REAL = "the sample files of other projects do not lie beside the repository"
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Score files that are given by their content: text, or what JSON describes."""
+
+    def scored(
+        results: object,
+        truth: object,
+        names: tuple[str, str] = ("results.json", "truth.json"),
+        **options: Any,
+    ) -> dict[str, Any]:
+        paths = [tmp_path / "found" / names[0], tmp_path / "true" / names[1]]
+        for path, content in zip(paths, (results, truth), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        request = ScoreRequest(results=paths[0], truth=(paths[1],), **options)
+        return score(request, console=Console(quiet=True))
+
+    return scored
+
+
+def annotated(
+    videos: Mapping[str, list[tuple[float, float, str]]],
+    *,
+    seconds: float | None = 100,
+    **more: Any,
+) -> dict[str, Any]:
+    """Annotations of ActivityNet."""
+    length = {} if seconds is None else {"duration": seconds}
+    return {
+        "database": {
+            name: {
+                **length,
+                **more,
+                "annotations": [{"segment": [a, b], "label": label} for a, b, label in segments],
+            }
+            for name, segments in videos.items()
+        }
+    }
+
+
+def found(videos: Mapping[str, list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """Results of ActivityNet; each entry is (start, end, score) and perhaps a label."""
+    return {
+        "results": {
+            name: [
+                {"segment": [a, b], "score": x, **({"label": label[0]} if label else {})}
+                for a, b, x, *label in segments
+            ]
+            for name, segments in videos.items()
+        }
+    }
+
+
+# --- segments --------------------------------------------------------------------------------
+
+TRUTH = {"a": [(0.0, 10.0, "run"), (20.0, 30.0, "run")]}
+FOUND = {"a": [(0, 9, 0.9, "run"), (50, 60, 0.8, "run"), (22, 30, 0.7, "run")]}
+
+
+def test_detections_of_activitynet(run: Run):
+    facts = run(found(FOUND), annotated(TRUTH), tious=(0.5,))
+
+    assert facts["kind"] == "detections"
+    assert facts["metrics"]["map"] == pytest.approx(5 / 6)  # precision 1 and 2/3
+    assert [row["class"] for row in facts["detections"]["classes"]] == ["run"]
+    assert facts["metrics"]["ar@100"] == 1.0
+
+
+def test_proposals_have_no_map(run: Run):
+    facts = run(found({"a": [(0, 10, 0.9), (21, 30, 0.8), (50, 60, 0.7)]}), annotated(TRUTH))
+
+    assert facts["kind"] == "proposals"
+    assert facts["metrics"]["ar@100"] == pytest.approx(0.95)
+    assert facts["metrics"]["ar@1"] == pytest.approx(0.5)
+    assert "map" not in facts["metrics"]
+
+
+def test_names_fit_with_v_in_front_and_with_their_files(run: Run):
+    both = TRUTH | {"c": [(0.0, 10.0, "run")]}
+    results = found({"v_a": FOUND["a"], "clips/c.mp4": [(0, 10, 0.5, "run")]})
+
+    facts = run(results, annotated(both), tious=(0.5,))
+
+    assert (facts["videos"], facts["videos_outside"], facts["missing"]) == (2, [], [])
+
+
+def test_videos_and_labels_of_one_side_only_are_named(run: Run):
+    results = found({**FOUND, "x": [(0, 5, 0.95, "run"), (0, 5, 0.9, "swim")]})
+    truth = annotated({**TRUTH, "b": [(0, 5, "jump")]})
+
+    facts = run(results, truth, tious=(0.5,))
+
+    assert (facts["videos_outside"], facts["missing"]) == (["x"], ["b"])
+    text = "\n".join(facts["notes"])
+    assert "1 video of the results not in the truth, as wrong as" in text
+    assert "1 video of the truth without results: b" in text
+    assert "1 label of the results not in the truth, with 1 segment" in text
+    assert "1 class of the truth without a segment in the results" in text
+    # a wrong detection before all others, and a class that nothing finds
+    assert facts["metrics"]["map"] == pytest.approx((1 / 2 + 2 / 4) / 2 / 2)
+
+
+def test_results_of_other_videos_are_refused(run: Run):
+    with pytest.raises(DataError, match=r"none of its 1 video is in .*'x' there, 'a' in the truth"):
+        run(found({"x": FOUND["a"]}), annotated(TRUTH))
+
+
+def test_results_with_other_labels_are_refused(run: Run):
+    results = found({"a": [(0, 9, 0.9, "3"), (22, 30, 0.7, "4")]})
+
+    with pytest.raises(DataError, match=r"2 of 2 segments have a label that .* --class-names"):
+        run(results, annotated(TRUTH))
+
+
+def test_numbers_of_classes_are_read_by_their_names(run: Run, tmp_path: Path):
+    (tmp_path / "names.txt").write_text("jump\nrun\n")
+    results = found({"a": [(0, 10, 0.9, "1"), (20, 30, 0.7, "1")]})
+
+    facts = run(results, annotated(TRUTH), class_names=tmp_path / "names.txt")
+
+    assert facts["metrics"]["map"] == 1.0
+
+
+def test_a_part_of_the_labels_is_refused(run: Run):
+    with pytest.raises(DataError, match="1 of 2 segments have no label, unlike the others"):
+        run(found({"a": [(0, 9, 0.9, "run"), (0, 9, 0.8)]}), annotated(TRUTH))
+
+
+def test_results_in_frames_are_refused(run: Run):
+    frames = found({"a": [(30 * a, 30 * b, x, n) for a, b, x, n in FOUND["a"][1:]]})
+
+    with pytest.raises(DataError, match=r"reach beyond their video.*frames\? Times of results"):
+        run(frames, annotated(TRUTH))
+    with pytest.raises(DataError, match=r"2 of 2 segments end later than 3 times the last"):
+        run(frames, annotated(TRUTH, seconds=None))
+
+
+def test_results_in_shares_are_refused(run: Run):
+    shares = found({"a": [(a / 100, b / 100, x, n) for a, b, x, n in FOUND["a"]]})
+
+    with pytest.raises(DataError, match="are they shares of the video"):
+        run(shares, annotated(TRUTH))
+
+
+def test_the_subset_of_the_results_counts_and_is_said(run: Run):
+    truth = annotated(TRUTH, subset="validation")
+    truth["database"] |= annotated({"b": [(0, 5, "jump")]}, subset="training")["database"]
+
+    facts = run(found(FOUND), truth)
+
+    assert facts["truth_format"] == "ActivityNet, validation (1 video)"
+    assert any("all results are of validation, and only it counts" in n for n in facts["notes"])
+    assert run(found(FOUND), truth, subset="val")["videos_annotated"] == 1
+    both = found({**FOUND, "b": [(0, 5, 0.4, "jump")]})
+    with pytest.raises(DataError, match=r"has several subsets: .*--subset NAME"):
+        run(both, truth)
+    chosen = run(both, truth, subset="training")
+    assert (chosen["metrics"]["map"], chosen["videos_outside"]) == (1.0, [])
+    assert "results of 1 video of other subsets are left out: a" in chosen["notes"]
+
+
+def test_a_subset_of_truth_without_subsets_is_refused(run: Run):
+    with pytest.raises(UsageError, match="has no subsets"):
+        run(found(FOUND), annotated(TRUTH), subset="val")
+
+
+THUMOS = (
+    "video,type,start,end\nvideo_test_0000004,Diving,0.2,1.2\nvideo_test_0000004,LongJump,3,5\n"
+)
+
+
+def test_thumos_text_with_numbers_of_ucf101(run: Run):
+    lines = "video_test_0000004 0.2 1.2 26 0.9\nvideo_test_0000004 3.0 4.2 51 0.8\n"
+
+    facts = run(lines, THUMOS, ("found.txt", "test_Annotation.csv"))
+
+    assert facts["tious"] == pytest.approx([0.3, 0.4, 0.5, 0.6, 0.7])
+    assert facts["metrics"]["map@0.5"] == 1.0
+    assert facts["metrics"]["map@0.7"] == 0.5
+    text = "\n".join(facts["notes"])
+    assert "read as those of THUMOS14" in text
+    assert "no length of 1 video" in text
+
+
+def test_a_damaged_line_is_named(run: Run):
+    with pytest.raises(DataError, match=r"found\.txt:2: 'a 1 2', expected 'VIDEO START END CLASS"):
+        run("a 1 2 run 0.9\na 1 2\n", THUMOS, ("found.txt", "test.csv"))
+
+
+def test_a_table_of_segments_with_scores(run: Run):
+    table = "video,start,end,label,score\na,0,9,run,.9\na,50,60,run,.8\na,22,30,run,.7\n"
+
+    facts = run(table, annotated(TRUTH), ("found.csv", "truth.json"), tious=(0.5,))
+
+    assert facts["metrics"]["map"] == pytest.approx(5 / 6)
+
+
+def test_segments_of_our_own_predictions(run: Run):
+    rows = [{"start_seconds": a, "end_seconds": b, "score": x} for a, b, x, _ in FOUND["a"]]
+    shares = {"predictions": [{"video": "a", "segments": [{"start": 0, "end": 1, "score": 1}]}]}
+
+    facts = run({"predictions": [{"video": "a", "segments": rows}]}, annotated(TRUTH))
+
+    assert facts["kind"] == "proposals"
+    with pytest.raises(DataError, match="times are shares of the video"):
+        run(shares, annotated(TRUTH))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=NO_REAL)
+def test_the_numbers_of_another_project():
+    """mAP that MMAction2's own test expects of its small files."""
+    folder = REAL / "activitynet/mmaction2_tests/eval_localization"
+    request = ScoreRequest(results=folder / "result.json", truth=(folder / "gt.json",))
+
+    facts = score(request, console=Console(quiet=True))
+
+    expected = [0.71428571] * 3 + [0.6875] * 2 + [0.59722222] + [0.52083333] * 3 + [0.5]
+    got = [facts["metrics"][f"map@{tiou:g}"] for tiou in facts["tious"]]
+    assert got == pytest.approx(expected)
+    assert facts["metrics"]["map"] == pytest.approx(0.6177579365079365)
+
+
+# --- moments ---------------------------------------------------------------------------------
+
+QUERIES = (
+    '{"qid": 1, "query": "A man runs.", "vid": "a", "duration": 60, '
+    '"relevant_windows": [[0, 10], [20, 30]]}\n'
+    '{"qid": 2, "query": "A dog sits.", "vid": "b", "duration": 60, "relevant_windows": [[4, 8]]}\n'
+)
+
+
+def test_submissions_of_qvhighlights(run: Run):
+    answers = (
+        '{"qid": 1, "query": "A man runs.", "vid": "a", '
+        '"pred_relevant_windows": [[20, 30, 0.9], [0, 10, 0.8]]}\n'
+        '{"qid": 2, "query": "A dog sits.", "vid": "b", '
+        '"pred_relevant_windows": [[30, 40, 0.9], [4, 8, 0.8]]}\n'
+    )
+
+    facts = run(answers, QUERIES, ("found.jsonl", "val.jsonl"))
+
+    assert (facts["kind"], facts["sentences"]) == ("moments", 2)
+    assert facts["metrics"]["MR-full-R1@0.5"] == 0.5
+    assert facts["metrics"]["MR-full-mAP"] == pytest.approx(0.75)
+    recalls = {(one["n"], one["tiou"]): one["share"] for one in facts["recall"]}
+    assert (recalls[1, 0.7], recalls[5, 0.7]) == (0.5, 1.0)
+
+
+def test_moments_of_our_own_predictions_fit_by_their_sentences(run: Run):
+    top = [{"start": 4, "end": 8, "score": 0.9}]
+    row = {"video": "b", "sentence": "A dog sits.", "unit": "seconds", "top": top}
+
+    facts = run({"predictions": [row]}, QUERIES, ("predictions.json", "val.jsonl"))
+
+    assert facts["metrics"]["MR-full-R1@0.7"] == 0.5
+    assert any("1 of 2 sentences without an answer" in note for note in facts["notes"])
+    with pytest.raises(DataError, match="moments in vectors, and truth is in seconds"):
+        run({"predictions": [row | {"unit": "vectors"}]}, QUERIES, ("p.json", "val.jsonl"))
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "r.json").write_text(json.dumps(found(FOUND)))
+    (tmp_path / "t.json").write_text(json.dumps(annotated(TRUTH)))
+    out = tmp_path / "out.json"
+
+    paths = [str(tmp_path / "r.json"), "--truth", str(tmp_path / "t.json")]
+    status = main(["score", *paths, "--tious", "0.5", "--json", str(out)])
+
+    assert status == 0
+    assert "mAP@0.5" in capsys.readouterr().out
+    assert json.loads(out.read_text())["metrics"]["map@0.5"] == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--tious", "1.5"], "--tious 1.5: expected numbers above 0, at most 1"),
+        (["--json", "no/such/folder.json"], "expected a file in a folder that exists"),
+    ],
+)
+def test_bad_flags_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], text: str
+):
+    (tmp_path / "r.json").write_text(json.dumps(found(FOUND)))
+    (tmp_path / "t.json").write_text(json.dumps(annotated(TRUTH)))
+
+    paths = [str(tmp_path / "r.json"), "--truth", str(tmp_path / "t.json")]
+    assert main(["score", *paths, *flags]) in (1, 2)
+    assert text in capsys.readouterr().err
+
+
+def test_annotations_in_place_of_results_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "t.json").write_text(json.dumps(annotated(TRUTH)))
+
+    assert main(["score", str(tmp_path / "t.json"), "--truth", str(tmp_path / "t.json")]) == 1
+    assert "These are annotations" in capsys.readouterr().err
