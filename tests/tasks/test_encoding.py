@@ -314,6 +314,24 @@ def test_what_is_not_there_is_told_and_the_others_are_answered(
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"videozoo: {alone}: {line}")
 
 
+def test_a_rate_above_the_frame_rate_is_told_at_every_door(
+    world: World, weights: Path, capsys: Capture
+):
+    videos, said = world.videos[0].path.parent, "--rate 9 is above the frame rate of"
+    assert train(bmn(), world, weights, "run", "--rate", "9") == 0
+    error = capsys.readouterr().err
+    assert f"{said} 7 of 7 videos, such as " in error
+    assert error.count("has 6 frames per second") == 2  # with the first video, and at the end
+    for again in ("made now", "kept before"):
+        assert run("predict", "--weights", "run", world.split("test")[0].path) == 0
+        assert f"{said} 1 of 1 video, such as " in capsys.readouterr().err, again
+    words = ["extract", "--encoder", weights, "--output", "made", videos, "--rate"]
+    assert run(*words, "9") == 0
+    assert f"{said} 7 of 7 videos" in capsys.readouterr().err
+    assert run(*words, "6", "--overwrite") == 0
+    assert "frame rate" not in capsys.readouterr().err
+
+
 def test_kept_features_that_are_damaged_are_told_by_the_name_of_the_video(
     world: World, weights: Path, capsys: Capture
 ):

@@ -54,7 +54,7 @@ from videozoo.safe_lock import hold
 from videozoo.settings.segments import SequenceData
 from videozoo.settings.shared import RawVideos
 from videozoo.settings.tags import FeatureData
-from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity
+from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity, slow_line
 from videozoo.tasks.kept_encoder import (
     ADVICE,
     DEFAULT_RATE,
@@ -69,7 +69,7 @@ from videozoo.tasks.kept_encoder import (
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import spread
 from videozoo.tasks.requests import EncoderChoice
-from videozoo.tasks.results import say_damaged
+from videozoo.tasks.results import say_of_videos
 from videozoo.types import Localisation, MomentRetrieval, Tagging
 from videozoo.weights.cache import cache_folder
 
@@ -192,6 +192,9 @@ def _make_features(
         for video in videos
         if video.name not in again and (damage := store.done[video.name].get("damage"))
     ]
+    for video in videos:
+        if video.name not in again:
+            done.slow += slow_line(video, store.done[video.name])
     if missing:
         speed = done.video_seconds / max(done.wall_seconds, 1e-9)
         say(
@@ -416,7 +419,7 @@ def _made_for(
     folder = given or kept_folder(source, extractor)
     done = make_features(extractor, videos, folder, accelerator, say=say)
     _refuse_many_bad(done, len(videos), data, say)
-    say_damaged(say, done.damaged)
+    say_of_videos(say, done, len(videos), extractor.rate)
     return {
         "data.features": folder,
         "data.encoder": [encoder.reference for encoder in extractor.encoders],
@@ -663,7 +666,7 @@ def _made(
         folder = kept_folder(parent, extractor)
         done = make_features(extractor, here, folder, accelerator, say=say, strict=strict)
         failed += done.skipped
-        say_damaged(say, done.damaged)
+        say_of_videos(say, done, len(here), extractor.rate)
         store = FeatureFolder(folder, "npz", extractor.facts)
         store.read()
         for one in here:

@@ -39,7 +39,7 @@ from videozoo.tasks.kept_encoder import (
 from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.next_steps import after_extraction, train_tagger
 from videozoo.tasks.requests import ConfigSource, EncoderChoice, ExtractRequest
-from videozoo.tasks.results import conclude, say_damaged
+from videozoo.tasks.results import conclude, say_of_videos
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     result = fill(extractor, folder, missing, accelerator, strict=strict, say=say)
     result.kept = len(videos) - len(missing)
     if accelerator.is_main_process:
-        say_damaged(say, result.damaged)
+        say_of_videos(say, result, len(missing), extractor.rate)
         num_classes = 1 + max((one for video in videos for one in video.labels or ()), default=-1)
         if labels is not None:
             num_classes = labels.num_classes

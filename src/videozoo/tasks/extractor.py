@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +43,9 @@ from videozoo.tasks.requests import Device
 
 MOST_VECTORS_A_SECOND = 1000.0
 _SAY_EVERY_SECONDS = 30.0
+_SLOW = "frames_per_second"
+"""Fact of the features of a video that has fewer frames than vectors per second."""
+_MORE = 1.01  # a rate of 30 is not above 29.97 frames per second
 
 
 class Extractor:
@@ -154,11 +157,12 @@ class Extractor:
                 f"{(row + 0.5) / self.rate:.1f} s; compute in fp32, or use other weights"
             )
         damage = str(getattr(reader, "damage", ""))
+        if damage:
+            facts["damage"] = damage
+        if self.rate * times.duration_seconds > _MORE * len(times.start_seconds):
+            facts[_SLOW] = round(len(times.start_seconds) / times.duration_seconds, 3)
         return FeatureRecord(
-            name,
-            {STREAM: rows},
-            duration_seconds=round(times.duration_seconds, 6),
-            facts={**facts, "damage": damage} if damage else facts,
+            name, {STREAM: rows}, duration_seconds=round(times.duration_seconds, 6), facts=facts
         )
 
     def _tables(
@@ -297,6 +301,8 @@ class Extraction:
     """A line per unreadable video, with the reason."""
     damaged: list[str] = field(default_factory=list[str])
     """A line per damaged video, with what is wrong; read as far as it decodes."""
+    slow: list[str] = field(default_factory=list[str])
+    """A line per video with fewer frames per second than vectors, of those done by this call."""
 
 
 def fill(
@@ -368,6 +374,10 @@ def _mine(
                 done.video_seconds += record.duration_seconds or 0.0
                 if "damage" in record.facts:
                     done.damaged.append(f"{video.path}: {record.facts['damage']}")
+                slow = slow_line(video, record.facts)
+                done.slow += slow
+                if slow and len(done.slow) == 1:  # long before the end of many videos
+                    say(f"note: {slow[0]}, fewer than {extractor.rate:g} vectors per second")
     finally:
         writer.close_part()
     done.wall_seconds = time.perf_counter() - started
@@ -385,7 +395,13 @@ def _merged(mine: Extraction, accelerator: Accelerator) -> Extraction:
         wall_seconds=max(part.wall_seconds for part in parts),
         skipped=[problem for part in parts for problem in part.skipped],
         damaged=[problem for part in parts for problem in part.damaged],
+        slow=[line for part in parts for line in part.slow],
     )
+
+
+def slow_line(video: NamedVideo, facts: Mapping[str, Any]) -> list[str]:
+    """A line about a video with fewer frames per second than vectors; none about others."""
+    return [f"{video.path} has {facts[_SLOW]:g} frames per second"] if _SLOW in facts else []
 
 
 @contextmanager

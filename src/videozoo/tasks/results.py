@@ -15,9 +15,10 @@ from accelerate.utils import broadcast_object_list
 
 from videozoo import __version__
 from videozoo.engine.devices import finish
-from videozoo.errors import IncompleteError, RunError, few
+from videozoo.errors import IncompleteError, RunError, counted, few
 from videozoo.safe_json import parse_json
 from videozoo.tasks.common import write_json
+from videozoo.tasks.extractor import Extraction
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest, PredictRequest, VideosRequest
 from videozoo.weights.files import sha256_of
@@ -200,6 +201,24 @@ def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:
         say(f"damaged: {problem}; read as far as it decodes")
     if len(damaged) > _MOST_NAMED:
         say(f"damaged: and {len(damaged) - _MOST_NAMED} more videos")
+
+
+def say_of_videos(say: Callable[[str], None], done: Extraction, total: int, rate: float) -> None:
+    """Name damaged videos, and tell how many have fewer frames than vectors.
+
+    Args:
+        say: Prints.
+        done: What was made of the videos.
+        total: How many there are.
+        rate: Vectors per second.
+    """
+    say_damaged(say, done.damaged)
+    if done.slow:
+        say(
+            f"note: --rate {rate:g} is above the frame rate of {len(done.slow)} of "
+            f"{counted(total, 'video')}, such as {done.slow[0]}: neighbouring vectors are of the "
+            "same frames, and a lower rate loses nothing"
+        )
 
 
 def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:
