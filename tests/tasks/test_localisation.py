@@ -291,6 +291,30 @@ def test_both_stages_of_bsn_in_one_run(
     assert "already holds a run" in capsys.readouterr().err
 
 
+def test_flags_are_of_both_stages_of_bsn(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    second = {"epochs": 3, "batch_size": 8, "learning_rate": 0.05}
+    config = write_config(tmp_path, world, "bsn", epochs=2, second_stage=second)
+    run = tmp_path / "run"
+    words = ["train", "--config", config, "--save-dir", str(run), "--log-interval", "0"]
+    flags = ["--epochs", "1", "--batch-size", "4", "--learning-rate", "0.01"]
+
+    assert cli.main([*words, *flags]) == 0
+
+    assert "second: --set train.second_stage.learning_rate=X" in capsys.readouterr().err
+    for stage, rate in (("first", 0.01), ("second", 0.05)):
+        stored = read_weights(run / stage / "best.safetensors")[1]["config"]["train"]
+        assert (stored["epochs"], stored["batch_size"]) == (1, 4)
+        assert stored["learning_rate"] == rate
+    # the weights of both say how long the videos were, as those of the first stage do
+    measured = [
+        read_weights(each / "best.safetensors")[1]["measured"] for each in (run, run / "first")
+    ]
+    assert measured[0] == measured[1]
+    assert measured[0]["videos"]["median_seconds"] > 0
+
+
 def test_stages_of_bsn_must_fit_each_other(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -71,7 +71,9 @@ def add(commands: Any) -> None:
         help="continue a run: RUN, or the one in --save-dir",
     )
     train.add_argument("--overwrite", action="store_true", help="move a run in DIR aside first")
-    train.add_argument("--epochs", type=int, metavar="N")
+    train.add_argument(
+        "--epochs", type=int, metavar="N", help="of each network, where there are two"
+    )
     train.add_argument("--batch-size", type=int, metavar="N", help="over all devices")
     train.add_argument("--learning-rate", type=float, metavar="X")
     train.add_argument("--seed", type=int, metavar="N")
@@ -254,7 +256,7 @@ def run_train(parsed: argparse.Namespace) -> None:
     source = config_source(parsed, flags)
     if source.path is None and parsed.data is not None and not resumes:
         source = replace(source, path=Path(_config_for_folder(parsed)))
-    source = _with_own_videos(source, parsed)
+    source = _with_own_videos(_for_both_stages(source), parsed)
     save_dir = _run_folder(parsed.save_dir, parsed.resume)
     options: dict[str, Any] = {
         "log_interval": parsed.log_interval,
@@ -300,6 +302,28 @@ def _config_for_folder(parsed: argparse.Namespace) -> str:
         taken = FOLDER_CONFIG
     print(f"no --config: {said}", file=sys.stderr)
     return taken
+
+
+def _for_both_stages(source: ConfigSource) -> ConfigSource:
+    """The same flags for the second of two networks; its learning rate is another, and stays."""
+    from dataclasses import replace
+
+    both = {
+        f"train.second_stage.{key}": source.flags[f"train.{key}"]
+        for key in ("epochs", "batch_size")
+    }
+    rate = source.flags["train.learning_rate"][1]
+    if source.path is None or all(each is None for each in (rate, *(v for _, v in both.values()))):
+        return source
+    if "second_stage" not in source.load().as_dict()["train"]:
+        return source
+    if rate is not None:
+        print(
+            "note: --learning-rate is that of the first stage; of the second: "
+            "--set train.second_stage.learning_rate=X",
+            file=sys.stderr,
+        )
+    return replace(source, flags={**source.flags, **both}).checked()
 
 
 def _with_own_videos(source: ConfigSource, parsed: argparse.Namespace) -> ConfigSource:

@@ -98,7 +98,8 @@ def train(
     )
     say(f"stage 2 of 2: {second.spec.title}")
     result = _train_second(first, second, _request_of(request, SECOND), console, folder)
-    extractor = _extractor(path / FIRST)
+    learnt = read_weights(resolve_weights(str(path / FIRST)))[1]
+    extractor = learnt.get("features")
     if accelerator.is_main_process:
         module = build(config)
         for stage, name in ((FIRST, task.first.part), (SECOND, task.second.part)):
@@ -107,7 +108,8 @@ def train(
         facts = {"auc": result.best, "epoch": result.best_epoch}
 
         def save(aside: Path) -> None:
-            save_trained(aside, module, config, None, facts, extractor)
+            measured = learnt.get("measured") or {}
+            save_trained(aside, module, config, None, facts, extractor, measured=measured)
 
         _write(folder, save)
     accelerator.wait_for_everyone()
@@ -125,10 +127,6 @@ def _write(folder: RunFolder, save: Callable[[Path], None]) -> None:
             save(aside)
     except OSError as error:
         raise RunError(f"{folder.best}: cannot be written: {error.strerror}") from None
-
-
-def _extractor(run: Path) -> Any:
-    return read_weights(resolve_weights(str(run)))[1].get("features")
 
 
 def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
