@@ -15,6 +15,7 @@ from videozoo.data.annotations import (
     sentences,
     video_labels,
 )
+from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.result_formats import read_any_results
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
@@ -165,7 +166,8 @@ def test_lists_of_videos(tmp_path: Path, one: Format[list_formats.VideoList, Any
         listed = read_list(path, several="as listed")
         assert [entry.labels for entry in listed] == SEVERAL[one.name]
         return
-    (found,) = read_list(path, class_names=["run"], labels="optional")
+    names = own_class_names(path) or ["run"]
+    (found,) = read_list(path, class_names=names, labels="optional")
     assert found.path in (tmp_path / "run" / "abc.mp4", tmp_path / "run" / "abc_000010_000020.mp4")
     if found.video is None:
         assert found.label == 0

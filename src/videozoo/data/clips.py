@@ -30,11 +30,14 @@ from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.list_labels import (
     always_gives_names,
     find_first_label,
+    names_by_folders,
     own_class_names,
 )
 from videozoo.data.annotations.videos import (
     ClipEntry,
     Several,
+    is_list_name,
+    list_parts,
     read_list,
     views_by_video,
 )
@@ -397,7 +400,8 @@ def load_entries(
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a list or a folder of videos")
     names = names or class_names(data) or _names_in(data, path, num_classes)
-    if _is_folder(data, path):
+    names = names or _names_by_folders(data, path, num_classes)
+    if is_folder(data, path):
         found = read_folder(
             path,
             part=of_folder,
@@ -418,6 +422,8 @@ def load_entries(
         kind=_kind(data),
         first_label=_first_label(data, part, path, num_classes, names, several == "all"),
         several=several,
+        part=part,
+        split=data.split,
     )
 
 
@@ -428,7 +434,7 @@ def lists_several(data: ClipData, num_classes: int | None = None) -> str:
         DataError: The list cannot be read.
     """
     path, _ = _source(data, "train")
-    if path is None or _is_folder(data, path) or not path.exists():
+    if path is None or is_folder(data, path) or not path.exists():
         return ""
     options: Any = {"num_classes": num_classes, "count_frames": count_frames}
     rows = list(list_rows(path, data.root, _kind(data), **options))
@@ -459,7 +465,7 @@ def class_names(data: ClipData) -> list[str] | None:
 
 def _own_names(data: ClipData, path: Path) -> list[str] | None:
     """What a folder, or a list that names classes, calls them."""
-    if _is_folder(data, path):
+    if is_folder(data, path):
         return folder_class_names(path)
     return own_class_names(path, root=data.root)
 
@@ -485,6 +491,24 @@ def _names_in(data: ClipData, path: Path, num_classes: int | None) -> list[str] 
         path,
         shown,
     )
+    return names
+
+
+def _names_by_folders(data: ClipData, path: Path, num_classes: int | None) -> list[str] | None:
+    """For a list without labels, of videos in folders named as their classes; this is said."""
+    train = data.train
+    if train is None or train == path or not train.exists() or is_folder(data, path):
+        return None
+    if is_folder(data, train):
+        return None
+    first = _first_label(data, "train", train, num_classes, None, has_several=False)
+    names = names_by_folders(path, train, first, root=data.root)
+    if names is not None:
+        _log.warning(
+            "%s: has no labels; its classes are the folders of the videos, numbered as in %s",
+            path,
+            train,
+        )
     return names
 
 
@@ -571,7 +595,7 @@ def _found_first_label(
 
 def _has_numbers(data: ClipData, path: Path) -> bool:
     """Whether this may be a list with numbers of classes."""
-    if _is_folder(data, path) or not path.exists():
+    if is_folder(data, path) or not path.exists():
         return False
     return data.format == "list" or not always_gives_names(path)
 
@@ -594,12 +618,19 @@ def _source(data: ClipData, part: Part) -> tuple[Path | None, FolderPart]:
 
 
 def _splits_itself(data: ClipData) -> bool:
-    """Whether `train` is a folder that must give the validation videos too."""
-    return data.train is not None and data.val is None and _is_folder(data, data.train)
+    """Whether `train` must give the validation videos too: a folder, or a list with parts."""
+    if data.train is None or data.val is not None:
+        return False
+    if is_folder(data, data.train):
+        return True
+    return is_list_name(data.train) and data.train.exists() and bool(list_parts(data.train))
 
 
-def _is_folder(data: ClipData, path: Path) -> bool:
-    return data.format == "folder" or (data.format == "auto" and path.is_dir())
+def is_folder(data: ClipData, path: Path) -> bool:
+    """Whether a path is a folder with one folder of videos per class, and no list."""
+    if data.format != "auto":
+        return data.format == "folder"
+    return path.is_dir() and not is_list_name(path)
 
 
 def _kind(data: ClipData) -> Literal["auto", "list", "csv"]:

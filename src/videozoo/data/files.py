@@ -142,7 +142,8 @@ def known_suffixes() -> str:
 def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
     """Find a file that a list names: as it is, under `root`, or beside the list (`beside`).
 
-    If there is no such file, backslashes are taken as slashes.
+    If there is no such file, backslashes are taken as slashes, and bytes that are not UTF-8 as
+    letters of Windows and Latin-1.
     """
     video = listed_path(video)
     try:
@@ -156,4 +157,57 @@ def locate(video: Path, root: Path | None, beside: Path) -> Path | None:
         return None
     text = str(video)
     other = text.replace("\\", "/")
+    if other == text:
+        written = text.encode("utf-8", "surrogateescape")
+        other = written.decode("cp1252", "replace") if _is_not_utf8(written) else text
     return locate(Path(other), root, beside) if other != text else None
+
+
+def _is_not_utf8(written: bytes) -> bool:
+    try:
+        written.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+class Lookup:
+    """Finds the videos that a list names: as `locate` does, or by a name without its ending."""
+
+    def __init__(self, root: Path | None, beside: Path) -> None:
+        self._root, self._beside = root, beside
+        self._inside: dict[Path, dict[str, list[Path]]] = {}
+
+    def find(self, name: str) -> Path | None:
+        """The file, or the folder of images, with this name; None if there is none, or several."""
+        found = locate(Path(name), self._root, self._beside)
+        if found is None and len(alike := self.without_ending(name)) == 1:
+            return alike[0]
+        return found
+
+    def without_ending(self, name: str) -> list[Path]:
+        """Videos that have this name before their ending, in the first folder that has any."""
+        video = listed_path(Path(name.replace("\\", "/")))
+        if not video.name or video.suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES:
+            return []
+        for folder in (Path(), self._root, self._beside):
+            if folder is not None:
+                path = folder / video
+                alike = self._videos_in(path.parent).get(path.name)
+                if alike:
+                    return alike
+        return []
+
+    def _videos_in(self, folder: Path) -> dict[str, list[Path]]:
+        """Videos directly in a folder, by their names without ending."""
+        if folder not in self._inside:
+            found: dict[str, list[Path]] = {}
+            try:
+                inside = sorted(folder.iterdir())
+            except (OSError, ValueError):  # no such folder, or no name of one
+                inside = []
+            for path in inside:
+                if path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != ".":
+                    found.setdefault(path.stem, []).append(path)
+            self._inside[folder] = found
+        return self._inside[folder]

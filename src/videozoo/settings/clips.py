@@ -19,21 +19,25 @@ class ClipData(Settings):
     """Videos, their classes, and how clips are cut from them."""
 
     train: Path | None = None
-    """Videos to learn from: a list (one `PATH LABEL` per line), the official Kinetics CSV, or a
-    folder with one subfolder of videos per class."""
+    """Videos to learn from: a folder with one subfolder of videos per class, or a list: one `PATH
+    LABEL` per line, or the list of a data set (`videozoo formats`)."""
     val: Path | None = None
     """Videos to validate on after each epoch. By default, where `train` is a folder: its subfolder
-    `val`, or `val_share` of its videos."""
+    `val`, or `val_share` of its videos; where `train` is a list that says which videos are for
+    validation or testing (HMDB51, a column `split`): these."""
     test: Path | None = None
     """Videos to evaluate on. By default those of `val`."""
     root: Path | None = None
-    """Folder for relative paths of a list that are not found in the current folder. For the
-    Kinetics CSV: the folder to search."""
+    """Folder for relative paths of a list that are not found in the current folder. For the lists
+    of Kinetics, Something-Something and Diving48: the folder to search."""
     class_names: Path | None = None
     """Names of the classes in order: JSON or text. By default the names of the class folders."""
     first_label: Literal[0, 1] | None = None
     """Number of the first class in the lists: 0, or 1 as in UCF101. By default it is found from the
     lists, and you are asked if they do not tell."""
+    split: int | None = Field(default=None, ge=1)
+    """Which split, for lists that divide the videos in several ways: 1, 2 or 3 of HMDB51. Training
+    takes its videos for training, validation and evaluation those for testing."""
     format: Literal["auto", "list", "csv", "folder"] = "auto"
     """Format of `train`, `val` and `test`. `auto` detects it."""
     val_share: Share = 0.2

@@ -16,7 +16,9 @@ def read_class_names(path: Path) -> list[str]:
 
     These files are known:
 
-    - a JSON list of names, or a JSON object from number to name or from name to number;
+    - a JSON list of names, or a JSON object from number to name or from name to number, as the
+      labels of Something-Something v2;
+    - the vocabulary of Diving48, a JSON list with the four parts of each name, joined by blanks;
     - the vocabulary CSV of YouTube-8M;
     - text with one name per line. A number may stand before or after the name: `NAME NUMBER` as the
       tool `generate_label.py` of the 2019 library writes it, `1 ApplyEyeMakeup` as in UCF101, or
@@ -61,6 +63,9 @@ def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
         items = cast(list[Any], content)
         if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
             return _names_in_lines(path, [str(item).strip() for item in items])
+        joined = [_joined(item) for item in items]
+        if all(joined):
+            return joined, None
     found: tuple[list[str], int] | None = None
     if isinstance(content, dict):
         pairs = [(str(k), v) for k, v in cast(dict[Any, Any], content).items()]
@@ -74,6 +79,14 @@ def _names_from_json(path: Path, text: str) -> tuple[list[str], int | None]:
             "or from name to number, the numbers 0, 1, 2, ... without gaps"
         )
     return found
+
+
+def _joined(parts: Any) -> str:
+    """A name from its parts; empty if these are not several texts."""
+    listed = cast("list[Any]", parts) if isinstance(parts, list) else []
+    if len(listed) < 2 or not all(isinstance(part, str) for part in listed):
+        return ""
+    return " ".join(filter(None, listed))
 
 
 def _names_in_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], int | None]:

@@ -12,10 +12,23 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from videozoo.data.annotations.data_set_lists import (
+    diving_rows,
+    hmdb_files,
+    hmdb_rows,
+    is_diving,
+    is_moments,
+    is_something,
+    kinetics_delimiter,
+    kinetics_rows,
+    moments_rows,
+    something_rows,
+)
+from videozoo.data.annotations.list_files import Row, VideoList, with_parts
 from videozoo.data.annotations.several_labels import (
     Cut,
     cell_labels,
@@ -24,57 +37,25 @@ from videozoo.data.annotations.several_labels import (
     first_is_frames,
     have_several,
 )
-from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, locate
-from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import Table, integer, lines_of
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
+from videozoo.data.formats import Format, format_of, unknown
+from videozoo.data.text import Table, integer
 from videozoo.errors import DataError, brief
 
 _PATH_COLUMNS = (
     *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),
-    *("file_name", "video_name", "clip_name", "clip"),
+    *("file_name", "video_name", "clip_name", "clip", "video_id", "vid_name", "vid", "id"),
 )
 _LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
 _SEVERAL_COLUMNS = ("labels", "classes", "tags", "categories", "label_ids", "class_ids", "targets")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
+_PART_COLUMNS = ("split", "subset", "part", "set")
 _LONGEST_NAME = 200  # characters of a class name
 _MOST_TRIED = 16  # lines on which the ways to cut a line are tried
 
 ListKind = Literal["auto", "list", "csv"]
 Exists = Callable[[str], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list, its columns as the file writes them."""
-
-    number: int
-    """Line number, from 1."""
-    text: str
-    """The whole line."""
-    path: str
-    """Empty if the line has too few columns."""
-    label: str = ""
-    """Empty if the line has none; the first of `labels`, if that is given."""
-    labels: tuple[str, ...] | None = None
-    """All labels, where the format may have any number per video."""
-    frames: int | None = None
-    view: tuple[int, int, int] | None = None
-    """Numbers of video, clip and crop, if the line is one view of a video; it has no class."""
-    search: tuple[str, ...] = ()
-    """Names of the video, without ending, best first; for lists that give a name and no path. The
-    video may lie anywhere under the root. The video or its class may be absent."""
-    is_name: bool = False
-    """The label is the name of the class, even if it looks like a number."""
-    problem: str = ""
-    """What is wrong with the line; such a line is not used."""
-
-    @property
-    def every_label(self) -> tuple[str, ...]:
-        """The labels of the video; none where the line has none."""
-        if self.labels is not None:
-            return self.labels
-        return (self.label,) if self.label else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,46 +68,8 @@ class Columns:
     frames: int | None
     may_be_several: bool = False
     """The name of the column says that a video may have several labels."""
-
-
-class VideoList(TextFile):
-    """A list file whose format is not yet known."""
-
-    def __init__(
-        self,
-        path: Path,
-        root: Path | None,
-        count_frames: Callable[[Path], int] | None = None,
-        *,
-        has_several: bool = False,
-        num_classes: int | None = None,
-    ) -> None:
-        super().__init__(path)
-        self.root = root
-        self.has_several, self.num_classes = has_several, num_classes
-        self._count_frames = count_frames
-
-    def exists(self, name: str) -> bool:
-        """Whether a video of that name exists, looked up as for any list."""
-        return locate(Path(name), self.root, self.path.parent) is not None
-
-    def num_frames(self, name: str) -> int | None:
-        """Frames of a video; None if it cannot be opened, or may not be."""
-        found = locate(Path(name), self.root, self.path.parent)
-        try:
-            return None if found is None or not self._count_frames else self._count_frames(found)
-        except DataError:
-            return None
-
-    @cached_property
-    def lines(self) -> list[tuple[int, str]]:
-        """Lines that are not empty, with their numbers from 1; DataError if there are none."""
-        return lines_of(self.path)
-
-    @cached_property
-    def rows(self) -> list[tuple[int, str]]:
-        """`lines` without comments."""
-        return [line for line in self.lines if not _is_comment(line[1], self.exists)]
+    part: int | None = None
+    """Column that says which part of the data set a video belongs to."""
 
 
 def list_rows(
@@ -153,7 +96,7 @@ def list_rows(
         DataError: The list is missing, empty, damaged or of no known format.
     """
     file = VideoList(path, root, count_frames, has_several=has_several, num_classes=num_classes)
-    formats = {"auto": FORMATS, "list": FORMATS[1:], "csv": _CSV}[kind]
+    formats = {"auto": FORMATS, "list": _NOT_KINETICS, "csv": _CSV}[kind]
     found = format_of(file, formats)
     if found is not None:
         return found.read(file)
@@ -162,6 +105,19 @@ def list_rows(
         problem = f"{path}:{number}: expected the header of a CSV, got {brief(heading)}"
         raise unknown(problem, _CSV, path=path)
     raise unknown(f"{path}: not a list of videos: {file.seen}", FORMATS, path=path)
+
+
+def is_of_data_set(path: Path) -> bool:
+    """Whether a folder or a JSON file is the list of a known data set.
+
+    Other lists are known by their endings.
+    """
+    if not path.is_dir() and path.suffix.lower() != ".json":
+        return False
+    try:
+        return format_of(VideoList(path, None), _OF_DATA_SETS) is not None
+    except DataError:
+        return False
 
 
 # --- a heading names the columns -------------------------------------------------------------
@@ -177,7 +133,9 @@ def _headed_rows(file: VideoList) -> Iterator[Row]:
     assert columns is not None
     rows = file.rows[1:]
     if columns.delimiter != " ":
-        yield from _as_several([_by_header(*row, columns) for row in rows], columns)
+        by_header = [_by_header(*row, columns) for row in rows]
+        found = _as_several([row for row, _ in by_header], columns)
+        yield from with_parts(list(zip(found, (part for _, part in by_header), strict=True)))
     elif columns.may_be_several or file.has_several or _are_several(rows, file):
         yield from _several_rows(rows, file, with_frames=columns.frames is not None)
     else:
@@ -188,7 +146,7 @@ def header_of(line: str) -> Columns | None:
     """The columns that a heading names; None if the line is no heading.
 
     >>> header_of("Path, Label")
-    Columns(delimiter=',', path=0, label=1, frames=None, may_be_several=False)
+    Columns(delimiter=',', path=0, label=1, frames=None, may_be_several=False, part=None)
     >>> header_of("run/a.mp4 3")
     """
     for delimiter in ("\t", ",", ";", " "):
@@ -198,8 +156,8 @@ def header_of(line: str) -> Columns | None:
         several = _place(cells, _SEVERAL_COLUMNS) if label is None else None
         label = several if label is None else label
         if path is not None and (label is not None or len(cells) == 1):
-            frames = _place(cells, _FRAME_COLUMNS)
-            return Columns(delimiter, path, label, frames, several is not None)
+            frames, part = _place(cells, _FRAME_COLUMNS), _place(cells, _PART_COLUMNS)
+            return Columns(delimiter, path, label, frames, several is not None, part)
     return None
 
 
@@ -207,23 +165,22 @@ def _place(cells: Sequence[str], names: Sequence[str]) -> int | None:
     return next((cells.index(name) for name in names if name in cells), None)
 
 
-def _by_header(number: int, text: str, columns: Columns) -> Row:
+def _by_header(number: int, text: str, columns: Columns) -> tuple[Row, str]:
+    """A row, and what its column of parts says."""
     try:
         cells = next(csv.reader([text], delimiter=columns.delimiter, skipinitialspace=True), [])
     except csv.Error:  # no column is that long
-        return Row(number, text, "")
+        return Row(number, text, ""), ""
     cells = [cell.strip() for cell in cells]
     if len(cells) <= max(columns.path, columns.label or 0):
-        return Row(number, text, "")
-    return Row(
-        number,
-        text,
-        cells[columns.path],
-        "" if columns.label is None else cells[columns.label],
-        frames=None
-        if columns.frames is None or len(cells) <= columns.frames
-        else integer(cells[columns.frames]),
-    )
+        return Row(number, text, ""), ""
+
+    def cell(place: int | None) -> str:
+        return "" if place is None or len(cells) <= place else cells[place]
+
+    frames = integer(cell(columns.frames))
+    row = Row(number, text, cells[columns.path], cell(columns.label), frames=frames)
+    return row, cell(columns.part)
 
 
 def _as_several(rows: Sequence[Row], columns: Columns) -> Sequence[Row]:
@@ -346,13 +303,6 @@ def _by_form(number: int, text: str, form: _Form) -> Row:
     return Row(number, text, path, label, frames=frames)
 
 
-def _is_comment(line: str, exists: Exists) -> bool:
-    if not line.startswith("#") or exists(line):
-        return False
-    cuts = [form.cut(line) for form in _FORMS]
-    return not any(exists(cut[0]) for cut in cuts if cut is not None)
-
-
 def _bare(cell: str) -> str:
     cell = cell.strip()
     return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
@@ -446,35 +396,6 @@ def _view_rows(file: VideoList) -> Iterator[Row]:
         yield Row(number, text, path, view=(video, clip, crop), problem=problem)
 
 
-# --- the official CSV of Kinetics ------------------------------------------------------------
-
-
-def _kinetics_delimiter(file: VideoList) -> str | None:
-    """The delimiter between columns; None if this is not the header of the Kinetics CSV."""
-    wanted = {"youtube_id", "time_start", "time_end"}
-    for delimiter in (",", ";", "\t"):
-        if wanted <= {column.strip().strip('"') for column in file.first_line.split(delimiter)}:
-            return delimiter
-    return None
-
-
-def _kinetics_rows(file: VideoList) -> Iterator[Row]:
-    table = Table(file.path, file.text, delimiter=_kinetics_delimiter(file) or ",")
-    for row in table:
-        text = ",".join(str(value) for value in row.values() if value is not None)
-        label = (row.get("label") or "").strip()
-        try:
-            start, end = (int(float(row[key])) for key in ("time_start", "time_end"))
-            identifier = row["youtube_id"].strip()
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            problem = f"expected 'label,youtube_id,time_start,time_end,...', got {brief(text)}"
-            yield Row(table.line_num, text, "", label, is_name=True, problem=problem)
-            continue
-        stem = f"{identifier}_{start:06d}_{end:06d}"
-        names = stem, identifier
-        yield Row(table.line_num, text, f"{stem}.mp4", label, search=names, is_name=True)
-
-
 def _are_views(file: VideoList) -> bool:
     """Whether all lines are views, and their numbers can be those of videos, clips and crops."""
     fields = [_view_fields(line) for _, line in file.lines]
@@ -493,13 +414,72 @@ def can_be_views(views: Sequence[tuple[str, int, int, int]]) -> bool:
     return videos == {0} or len({path for path, _ in pairs}) == len(videos) == len(pairs)
 
 
-FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
+_ListFormat = Format[VideoList, Callable[[VideoList], Iterator[Row]]]
+_KINETICS: _ListFormat = Format(
+    "the official CSV of Kinetics",
+    lambda file: not file.is_folder and kinetics_delimiter(file) is not None,
+    kinetics_rows,
+    "label,youtube_id,time_start,time_end,split\nrun,abc,10,20,train\n",
+    "kinetics400_train.csv",
+    about="Kinetics-400, -600 and -700. Videos lie anywhere below data.root, as "
+    "ID_START_END.mp4 or ID.mp4.",
+    source="readme.txt of the data set",
+)
+_HEADED: _ListFormat = Format(
+    "a heading, and one video per line",
+    _is_headed,
+    _headed_rows,
+    "path,label\nrun/abc.mp4,run\n",
+    "train.csv",
+    about="Columns in any order, by comma, tab, semicolon or blank. A column `split` with train, "
+    "val and test divides one list into parts.",
+)
+_OF_DATA_SETS: tuple[_ListFormat, ...] = (
     Format(
-        "the official CSV of Kinetics",
-        lambda file: _kinetics_delimiter(file) is not None,
-        _kinetics_rows,
-        "label,youtube_id,time_start,time_end,split\nrun,abc,10,20,train\n",
-        "kinetics400_train.csv",
+        "HMDB51, a folder of CLASS_test_splitN.txt: VIDEO CODE",
+        lambda file: bool(hmdb_files(file.path)),
+        hmdb_rows,
+        "abc.mp4 1\n",
+        "splits/run_test_split1.txt",
+        about="Code 1 is for training, 2 for testing, 0 for neither. data.split says which split, "
+        "if the folder has several; the videos lie in data.root, CLASS/VIDEO. One of the files "
+        "stands for all of its split.",
+        source="readme.txt of the split files; PyTorchVideo, data/hmdb51.py",
+    ),
+    Format(
+        "Something-Something v2",
+        is_something,
+        something_rows,
+        '[{"id": "abc", "template": "Pushing [something]"}]',
+        "something-something-v2-train.json",
+        about="The class is the template without brackets; data.class_names takes "
+        "something-something-v2-labels.json. Videos (or folders of frames) lie below data.root.",
+        source="SlowFast, datasets/ssv2.py; MMAction2, tools/data/parse_file_list.py",
+    ),
+    Format(
+        "Diving48",
+        is_diving,
+        diving_rows,
+        '[{"vid_name": "abc", "label": 0, "start_frame": 0, "end_frame": 89}]',
+        "Diving48_V2_train.json",
+        about="Whole videos, classes from 0; data.class_names takes Diving48_vocab.json. Videos "
+        "(or folders of frames) lie below data.root.",
+        source="MMAction2, tools/data/parse_file_list.py",
+    ),
+)
+"""Formats of files and folders that are not known as lists by their endings."""
+FORMATS: tuple[_ListFormat, ...] = (
+    *_OF_DATA_SETS,
+    _KINETICS,
+    Format(
+        "Moments in Time: PATH,CLASS,YES,NO",
+        is_moments,
+        moments_rows,
+        "run/abc.mp4,run,3,0\n",
+        "trainingSet.csv",
+        about="YES and NO count people who agreed, and are not used; data.class_names takes "
+        "moments_categories.txt. data.root is the folder of the data set, or its training/.",
+        source="README.txt of the data set; MMAction2, tools/data/parse_file_list.py",
     ),
     Format(
         "test list of the 2019 library, one view per line: PATH VIDEO CLIP CROP",
@@ -507,6 +487,7 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
         _view_rows,
         "run/abc.mp4 0 3 1\n",
         "testlist.txt",
+        about="For prediction with Non-local networks of the 2019 library.",
     ),
     Format(
         "the CSV of Charades: any number of classes per video",
@@ -517,13 +498,7 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
         about="Charades; the whole video has all its actions, their times are not used",
         source="allenai.org/plato/charades: README.txt",
     ),
-    Format(
-        "a heading, and one video per line",
-        _is_headed,
-        _headed_rows,
-        "path,label\nrun/abc.mp4,run\n",
-        "train.csv",
-    ),
+    _HEADED,
     Format(
         "several classes per video: PATH LABEL [LABEL ...] or PATH FRAMES LABEL [LABEL ...]",
         _has_several,
@@ -539,7 +514,14 @@ FORMATS: tuple[Format[VideoList, Callable[[VideoList], Iterator[Row]]], ...] = (
         _plain_rows,
         "run/abc.mp4 0\n",
         "train.txt",
+        about="UCF101, MMAction2 (videos and raw frames), SlowFast, PyTorchVideo, VideoMAE. "
+        "Blanks, tabs, commas or semicolons between the columns; classes as numbers or as names; "
+        "lines that start with # are left out. PATH may be a folder with the frames as images, and "
+        "may lack its ending.",
+        source="MMAction2, datasets/video_dataset.py and rawframe_dataset.py; SlowFast, "
+        "datasets/DATASET.md; PyTorchVideo, data/labeled_video_paths.py; VideoMAE, DATASET.md",
     ),
 )
 """Formats of video lists."""
-_CSV = tuple(one for one in FORMATS if one.read in (_kinetics_rows, _headed_rows))
+_CSV = (_KINETICS, _HEADED)
+_NOT_KINETICS = tuple(one for one in FORMATS if one is not _KINETICS)

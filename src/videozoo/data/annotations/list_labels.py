@@ -75,6 +75,8 @@ def find_first_label(
     numbered: list[tuple[int, str]] = []
     options: Any = {"num_classes": num_classes, "count_frames": count_frames}
     for row in list_rows(path, root, has_several=has_several, **options):
+        if row.search and not row.is_name and integer(row.label) is not None:
+            return 0, ""  # Diving48, whose numbers start at 0
         rows.append(row)
         for text in () if row.is_name else row.every_label:
             label = integer(text)
@@ -196,7 +198,7 @@ def with_folder_names(
     if any(row.label for row in rows):
         return list(rows)
     named = [replace(row, label=_folder_class(row.path, class_names or ())) for row in rows]
-    lacking = next((row for row in named if not row.label), None)
+    lacking = next((row for row in named if not row.label and not row.problem), None)
     if lacking is None:
         return named
     hint = "if the folders are named as classes, name the classes (data.class_names)"
@@ -206,6 +208,46 @@ def with_folder_names(
         hint = "one video per line"
     got = f"expected 'PATH LABEL', got {brief(lacking.text)}"
     raise DataError(f"{path}:{lacking.number}: no class: {got}; {hint}")
+
+
+def names_by_folders(
+    path: Path, other: Path, first_label: int, *, root: Path | None = None
+) -> list[str] | None:
+    """Names of classes for a list without labels, from another list with numbers.
+
+    UCF101's test lists have no labels; the folders are named as the classes, and the training list
+    has the numbers.
+
+    Args:
+        path: The list without labels.
+        other: The list with numbers, of videos in folders named as their classes.
+        first_label: The number that it gives to the first class.
+        root: Folder of the videos.
+
+    Returns:
+        The name of each class; None if the first list has labels, or if folders and numbers of the
+        other do not go together one to one.
+
+    Raises:
+        DataError: A list cannot be read.
+    """
+    if any(row.label or row.is_name or row.search for row in list_rows(path, root)):
+        return None
+    numbers: dict[str, int] = {}
+    for row in list_rows(other, root):
+        label, folder = integer(row.label), _parent(row.path)
+        if label is None or row.is_name or not folder:
+            return None
+        if numbers.setdefault(folder, label) != label:
+            return None
+    named = {label - first_label: folder for folder, label in numbers.items()}
+    if len(named) < len(numbers) or min(named, default=-1) < 0:
+        return None
+    return [named.get(number, f"class {number}") for number in range(max(named) + 1)]
+
+
+def _parent(video: str) -> str:
+    return Path(video.replace("\\", "/")).parent.name
 
 
 def _folder_class(video: str, class_names: Sequence[str]) -> str:

@@ -15,7 +15,13 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
-from videozoo.data.annotations.list_formats import ListKind, Row, has_more_columns, list_rows
+from videozoo.data.annotations.list_formats import (
+    ListKind,
+    Row,
+    has_more_columns,
+    is_of_data_set,
+    list_rows,
+)
 from videozoo.data.annotations.list_labels import (
     UNKNOWN,
     label_reader,
@@ -23,8 +29,10 @@ from videozoo.data.annotations.list_labels import (
     with_folder_names,
 )
 from videozoo.data.files import (
+    IMAGE_SUFFIXES,
     PICKLE_SUFFIXES,
     VIDEO_SUFFIXES,
+    Lookup,
     has_images,
     is_pickle,
     known_suffixes,
@@ -89,6 +97,8 @@ def read_list(
     missing: Literal["error", "skip"] | Callable[[str], None] = "error",
     kind: ListKind = "auto",
     first_label: int = 0,
+    part: Literal["train", "val", "test"] | None = None,
+    split: int | None = None,
     count_frames: Callable[[Path], int] | None = None,
     several: Several = "refused",
 ) -> list[ClipEntry]:
@@ -99,10 +109,11 @@ def read_list(
     named as their classes, as in the test lists of UCF101. In a list with one view per line, VIDEO
     is the number of the video, not its class (see `with_labels`); labels must then be `optional`.
 
-    A relative path is looked up in the current folder, then in `root`, then beside the list. The
-    official CSV of Kinetics gives names only: such a name is looked for anywhere under `root`, and
-    videos that are not found are left out with a warning. Empty lines do not count, nor do lines
-    that start with # and name no video.
+    A relative path is looked up in the current folder, then in `root`, then beside the list; it may
+    lack its ending, and may be a folder with the frames as images. The lists of Kinetics,
+    Something-Something and Diving48 give names only: such a name is looked for anywhere under
+    `root`, and videos that are not found are left out with a warning. Empty lines do not count, nor
+    do lines that start with # and name no video.
 
     Args:
         path: The list.
@@ -115,6 +126,10 @@ def read_list(
             each of them; then there may be none left.
         kind: `auto` recognises the format from the file.
         first_label: The number that the list gives to the first class.
+        part: Of a list that says to which part each video belongs, take this part, where it has
+            several; None takes all. A list with a part for testing and none for validation has one
+            for both.
+        split: Of a list that is divided in several ways (HMDB51), take this one.
         count_frames: Opens a video and counts its frames, to check a list that says how many there
             are; None does not check.
         several: What to do with several classes per video.
@@ -135,8 +150,10 @@ def read_list(
         first_label=first_label,
         several=several,
         count_frames=count_frames,
+        part=part,
+        split=split,
     )
-    problems = [f"{path}:{line.number}: {line.problem}" for line in lines if line.entry is None]
+    problems = [f"{line.where}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
     entries = [line.entry for line in lines if line.entry is not None and not line.is_absent]
     lost: list[str] = []
@@ -151,7 +168,7 @@ def read_list(
                 f"files such as {lines[0].problem}; set data.root to their folder"
             )
     elif absent and missing != "skip":
-        lost = [f"{path}:{line.number}: {line.problem}" for line in absent]
+        lost = [f"{line.where}: {line.problem}" for line in absent]
         places = ["the current folder", *([str(root)] if root else []), str(path.parent)]
         lost[-1] += f" (looked in {', '.join(places)})"
         if missing == "error":
@@ -176,7 +193,9 @@ class ListLine:
     """One line of a list: the video that it names, or what is wrong with it."""
 
     number: int
-    """In the file, from 1."""
+    """In the file, from 1; 0 where the list has no lines."""
+    where: str
+    """File and line, or the place in the file, for messages."""
     entry: ClipEntry | None
     """None if the line cannot be used. If the video is absent, `path` is as the list writes it."""
     problem: str = ""
@@ -185,6 +204,8 @@ class ListLine:
     """The list belongs to a data set of which people rarely have all videos."""
     frames: int | None = None
     """Number of frames of the video, as the list says."""
+    is_of_folder: bool = False
+    """The list names a folder of images, and a video of that name was found."""
 
 
 def list_lines(
@@ -198,6 +219,8 @@ def list_lines(
     first_label: int = 0,
     several: Several = "refused",
     count_frames: Callable[[Path], int] | None = None,
+    part: Literal["train", "val", "test"] | None = None,
+    split: int | None = None,
 ) -> list[ListLine]:
     """Read a list as `read_list` does, but return every line, also the bad ones.
 
@@ -207,6 +230,7 @@ def list_lines(
     told = several == "all"
     options: Any = {"num_classes": num_classes, "count_frames": count_frames}
     rows = list(list_rows(path, root, kind, has_several=told, **options))
+    rows = _chosen(path, rows, part, split)
     if labels == "required" and any(row.view for row in rows):
         raise DataError(
             f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class per "
@@ -217,8 +241,16 @@ def list_lines(
     holds_label = _pickles_of(path, rows, root)
     if labels == "required" and not any(row.search or holds_label(row) for row in rows):
         rows = with_folder_names(path, rows, class_names)
+    elif labels == "required" and not any(
+        row.label or row.problem or holds_label(row) for row in rows
+    ):
+        raise DataError(
+            f"{path}: names videos and no classes, as the list of a test does; predict on them, or "
+            "name a list with classes"
+        )
     number_of = label_reader(path, rows, class_names, num_classes, labels, first_label)
     files = _files_by_stem(root or path.parent) if any(row.search for row in rows) else {}
+    lookup = Lookup(root, path.parent)
     lines: list[ListLine] = []
     for row in rows:
         if labels == "optional" and row.every_label == (str(UNKNOWN),) and not row.is_name:
@@ -228,12 +260,22 @@ def list_lines(
         is_enough = labels == "optional" or bool(row.search) or holds_label(row)
         parsed = _entry_of(row, is_enough, number_of)
         if isinstance(parsed, str):
-            lines.append(ListLine(row.number, None, parsed))
+            lines.append(ListLine(row.number, _where(path, row), None, parsed))
         elif row.search:
-            lines.append(_searched(row, parsed, files, root or path.parent))
+            lines.append(_searched(path, row, parsed, files, root or path.parent))
         else:
-            lines.append(_looked_up(path, row, parsed, root))
+            lines.append(_looked_up(path, row, parsed, lookup))
     return lines
+
+
+def list_parts(path: Path) -> set[str]:
+    """The parts that a list gives to its videos, if there are several; else empty.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    parts = {row.part for row in list_rows(path, None)} - {"", "unused"}
+    return set(parts) if len(parts) > 1 else set()
 
 
 def with_labels(entries: Sequence[ClipEntry], truth: Sequence[ClipEntry]) -> list[ClipEntry]:
@@ -296,8 +338,8 @@ def matching_paths(text: str) -> list[Path]:
 
 
 def is_list_name(path: Path) -> bool:
-    """Whether a path has the ending of a list, and is no folder."""
-    return path.suffix.lower() in LIST_SUFFIXES and not path.is_dir()
+    """Whether a path is a list: by its ending, or as the list of a known data set."""
+    return (path.suffix.lower() in LIST_SUFFIXES and not path.is_dir()) or is_of_data_set(path)
 
 
 def find_videos(path: Path) -> list[ClipEntry]:
@@ -321,6 +363,51 @@ def find_videos(path: Path) -> list[ClipEntry]:
 # --- lines -----------------------------------------------------------------------------------
 
 
+def _where(path: Path, row: Row) -> str:
+    return row.where or f"{path}:{row.number}"
+
+
+def _chosen(
+    path: Path,
+    rows: Sequence[Row],
+    part: Literal["train", "val", "test"] | None,
+    split: int | None,
+) -> list[Row]:
+    """Rows of one part and split; all of a list that is not divided.
+
+    Raises:
+        DataError: It has several splits and none is chosen, or it lacks what is chosen.
+    """
+    splits = sorted({row.split for row in rows if row.split is not None})
+    if split is not None and split not in splits:
+        there = f"the splits {few(splits)}" if splits else "no splits"
+        raise DataError(f"{path}: data.split is {split}, and this list has {there}")
+    if part is None:  # every video once
+        of_path = {row.path: row for row in reversed(rows) if split in (None, row.split)}
+        return list(reversed(of_path.values())) if splits else list(rows)
+    if split is None and len(splits) > 1:
+        raise DataError(
+            f"{path}: divides the videos in {len(splits)} ways (splits {few(splits)}); choose one: "
+            f"--set data.split={splits[0]}"
+        )
+    rows = [row for row in rows if split in (None, row.split)]
+    parts = {row.part for row in rows if row.part not in ("", "unused")}
+    if len(parts) < 2 and not splits:
+        return list(rows)
+    wanted: str = part
+    if part != "train" and part not in parts:
+        wanted = "test" if part == "val" else "val"
+    chosen = [row for row in rows if row.part == wanted or (row.problem and not row.part)]
+    if not chosen:
+        raise DataError(f"{path}: has videos for {' and '.join(sorted(parts))}, none for {part}")
+    if not splits:
+        _log.warning(
+            "%s: taken for %s are the %d of %d videos that it marks so",
+            *(path, part, len(chosen), len(rows)),
+        )
+    return chosen
+
+
 def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[[Row], bool]:
     """A function that says whether a row names a pickle of the 2019 library.
 
@@ -338,34 +425,40 @@ def _pickles_of(path: Path, rows: Sequence[Row], root: Path | None) -> Callable[
     return is_one
 
 
-def _looked_up(path: Path, row: Row, entry: ClipEntry, root: Path | None) -> ListLine:
+def _looked_up(path: Path, row: Row, entry: ClipEntry, lookup: Lookup) -> ListLine:
     """The line of a row, after looking for its video."""
-    found = locate(entry.path, root, path.parent)
+    where = _where(path, row)
+    found = lookup.find(entry.name)
     if found is not None:
-        return ListLine(row.number, replace(entry, path=found), frames=row.frames)
+        is_of_folder = found.suffix != entry.path.suffix and row.frames is not None
+        entry = replace(entry, path=found)
+        return ListLine(row.number, where, entry, frames=row.frames, is_of_folder=is_of_folder)
     # show a path in full if it is short enough to be one
     name = repr(entry.name) if len(entry.name) < _LONGEST_PATH else brief(entry.name)
     problem = not_read(entry.name) or f"no such video {name}"
     if has_more_columns(entry.name):
         problem += f"; {_EXPECTED}, one class per video"
-    return ListLine(row.number, entry, problem, is_absent=True, frames=row.frames)
+    if alike := lookup.without_ending(entry.name):
+        problem += f", but {few((one.name for one in alike), between=' and ')}; write the ending"
+    return ListLine(row.number, where, entry, problem, is_absent=True, frames=row.frames)
 
 
 def _searched(
-    row: Row, entry: ClipEntry, files: Mapping[str, Sequence[Path]], root: Path
+    path: Path, row: Row, entry: ClipEntry, files: Mapping[str, Sequence[Path]], root: Path
 ) -> ListLine:
     """The line of a row whose video may lie anywhere under the root.
 
     If there are several copies, the one in the folder of its class is used. Blanks and underscores
     in the name of that folder mean the same.
     """
+    where = _where(path, row)
     copies = next((files[name] for name in row.search if name in files), ())
     if not copies:
-        return ListLine(row.number, entry, entry.name, is_absent=True, may_be_absent=True)
+        return ListLine(row.number, where, entry, entry.name, is_absent=True, may_be_absent=True)
     wanted = row.label.replace(" ", "_")
     found = min(copies, key=lambda path: path.parent.name.replace(" ", "_") != wanted)
     entry = replace(entry, path=found, name=found.relative_to(root).as_posix())
-    return ListLine(row.number, entry, may_be_absent=True)
+    return ListLine(row.number, where, entry, may_be_absent=True)
 
 
 def _entry_of(row: Row, is_enough: bool, number_of: Callable[[str], int | str]) -> ClipEntry | str:
@@ -430,9 +523,15 @@ def _files_by_stem(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the folder of the videos")
     files: dict[str, list[Path]] = defaultdict(list)
+    of_images: dict[Path, None] = {}  # folders of frames
     for path in walk(root):
-        if path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in PICKLE_SUFFIXES:
+        suffix = path.suffix.lower()
+        if suffix in VIDEO_SUFFIXES or suffix in PICKLE_SUFFIXES:
             files[path.stem].append(path)
+        elif suffix in IMAGE_SUFFIXES and path.parent != root:
+            of_images[path.parent] = None
+    for folder in of_images:
+        files[folder.name].append(folder)
     return files
 
 
@@ -453,31 +552,31 @@ def check_frames(
         DataError: The numbers are far off.
     """
     with_numbers = [
-        (f"{path}:{line.number}", line.entry, line.frames)
+        (line, line.entry, line.frames)
         for line in lines
         if line.entry is not None and line.frames is not None and not line.is_absent
     ]
-    compared: list[tuple[str, ClipEntry, int, int]] = []
-    for where, entry, listed in with_numbers[:: max(1, len(with_numbers) // _MOST_OPENED)][
+    compared: list[tuple[ListLine, ClipEntry, int, int]] = []
+    for line, entry, listed in with_numbers[:: max(1, len(with_numbers) // _MOST_OPENED)][
         :_MOST_OPENED
     ]:
         try:
-            compared.append((where, entry, listed, count_frames(entry.path)))
+            compared.append((line, entry, listed, count_frames(entry.path)))
         except DataError:  # the run reports it when it reads the video
             continue
     far = [row for row in compared if not row[3] / 2 <= row[2] <= row[3] * 2]
-    if 2 * len(far) > len(compared):
-        where, entry, listed, count = far[0]
+    if 2 * len(far) > len(compared) and not far[0][0].is_of_folder:
+        line, entry, listed, count = far[0]
         raise DataError(
-            f"{where}: {entry.name!r} has {counted(count, 'frame')}, and the number after it is "
-            f"{listed}; {_EXPECTED}, one class per video; {SEVERAL_ADVICE}"
+            f"{line.where}: {entry.name!r} has {counted(count, 'frame')}, and the number after it "
+            f"is {listed}; {_EXPECTED}, one class per video; {SEVERAL_ADVICE}"
         )
     other = [row for row in compared if row[2] != row[3]]
     if other:
-        where, _, listed, count = other[0]
+        line, _, listed, count = other[0]
         _log.warning(
             "%s: says %d frames, but the video has %d; the numbers in the list are not used",
-            where,
+            line.where,
             listed,
             count,
         )

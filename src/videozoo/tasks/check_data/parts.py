@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from videozoo.data.annotations.class_folders import class_order, part_folders
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
@@ -96,7 +96,7 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         if config is None:
             raise UsageError("nothing to check: name a folder, a list or a video, or --config FILE")
         return _configured_parts(config), frames
-    if path.is_dir():
+    if path.is_dir() and not is_list_name(path):
         return list(_folder_parts(path)), frames
     if not os.path.lexists(path):
         raise DataError(not_read(path) or f"{path}: no such file or folder")
@@ -159,7 +159,7 @@ def _configured_parts(config: RunConfig) -> list[Part]:
         if not clips.has_entries(data, name) or (name == "test" and data.test is None):
             continue
         source = cast(Path, getattr(data, name) or data.train)
-        is_folder = data.format == "folder" or (data.format == "auto" and source.is_dir())
+        is_folder = clips.is_folder(data, source)
         part = Part(name=name, source=source, items=[], class_names=names, is_folder=is_folder)
         try:
             if is_folder:
@@ -168,7 +168,14 @@ def _configured_parts(config: RunConfig) -> list[Part]:
             else:
                 kind = "auto" if data.format == "folder" else data.format
                 part = _list_part(
-                    name, source, root=data.root, names=names, kind=kind, first_label=first or 0
+                    name,
+                    source,
+                    root=data.root,
+                    names=names,
+                    kind=kind,
+                    first_label=first or 0,
+                    part=name,
+                    split=data.split,
                 )
                 part.problems += _unlabelled(part)
                 if any(item.is_view for item in part.items):
@@ -197,6 +204,8 @@ def _list_part(
     names: Sequence[str] | None,
     kind: Any = "auto",
     first_label: int = 0,
+    part: Literal["train", "val", "test"] | None = None,
+    split: int | None = None,
 ) -> Part:
     names = names or own_class_names(path, root=root)
     lines = list_lines(
@@ -206,17 +215,19 @@ def _list_part(
         labels="optional",
         kind=kind,
         first_label=first_label,
+        part=part,
+        split=split,
     )
-    part = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
+    made = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
     try:
         check_frames(path, lines, count_frames)
     except DataError as error:
-        part.problems.append(str(error))
+        made.problems.append(str(error))
     seen: set[tuple[Path, int | None]] = set()
     for line in lines:
         entry = line.entry
         if entry is None:
-            part.problems.append(f"{path}:{line.number}: {line.problem}")
+            made.problems.append(f"{line.where}: {line.problem}")
             continue
         if entry.video is not None:  # one line per view; its number is not a class
             if (entry.path, entry.video) in seen:
@@ -225,7 +236,7 @@ def _list_part(
         item_path = entry.path
         if line.is_absent and not line.may_be_absent and not item_path.is_absolute():
             item_path = path.parent / item_path
-        part.items.append(
+        made.items.append(
             VideoToCheck(
                 FileToCheck(item_path),
                 entry.name,
@@ -235,8 +246,8 @@ def _list_part(
                 is_view=entry.crop_index is not None,
             )
         )
-    part.is_labelled = any(item.label is not None for item in part.items)
-    return part
+    made.is_labelled = any(item.label is not None for item in made.items)
+    return made
 
 
 def _unlabelled(part: Part) -> list[str]:

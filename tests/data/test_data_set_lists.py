@@ -1,0 +1,372 @@
+"""The lists of published data sets, with their oddities: each small example is made by hand."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_labels import own_class_names
+from videozoo.data.annotations.videos import ClipEntry, is_list_name, read_list
+from videozoo.data.clips import class_names, has_entries, load_entries
+from videozoo.errors import DataError
+from videozoo.settings.clips import ClipData
+from videozoo.tasks.check_data.parts import CheckRequest, find_parts
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"-")
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def pairs(entries: list[ClipEntry]) -> list[tuple[str, int | None]]:
+    return [(entry.path.name, entry.label) for entry in entries]
+
+
+# --- UCF101 ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ucf101(tmp_path: Path) -> Path:
+    """Numbers from 1, Windows line ends, a test list without labels, 101 classes."""
+    names = ["ApplyEyeMakeup", "ApplyLipstick", *(f"Class{n}" for n in range(3, 102))]
+    lists = tmp_path / "ucfTrainTestlist"
+    indices = "".join(f"{n} {name}\r\n" for n, name in enumerate(names, 1))
+    write(lists / "classInd.txt", indices)
+    videos = [f"{name}/v_{name}_g08_c01.avi" for name in names]
+    touch(tmp_path / "UCF-101", *videos)
+    lines = "".join(f"{video} {n}\r\n" for n, video in enumerate(videos, 1))
+    write(lists / "trainlist01.txt", lines)
+    write(lists / "testlist01.txt", "".join(f"{video}\r\n" for video in videos[1:3]))
+    return tmp_path
+
+
+@pytest.mark.parametrize("with_names", [True, False])
+def test_ucf101(ucf101: Path, with_names: bool, caplog: pytest.LogCaptureFixture):
+    lists = ucf101 / "ucfTrainTestlist"
+    data = ClipData(
+        train=lists / "trainlist01.txt",
+        val=lists / "testlist01.txt",
+        root=ucf101 / "UCF-101",
+        class_names=lists / "classInd.txt" if with_names else None,
+    )
+
+    train = load_entries(data, "train", num_classes=101)
+    with caplog.at_level(logging.WARNING):
+        val = load_entries(data, "val", num_classes=101)
+
+    assert [entry.label for entry in train] == list(range(101))
+    assert pairs(val) == [("v_ApplyLipstick_g08_c01.avi", 1), ("v_Class3_g08_c01.avi", 2)]
+    assert ("its classes are the folders of the videos" in caplog.text) == (not with_names)
+    assert (first_class_number(lists / "classInd.txt"), len(class_names(data) or [])) == (
+        (1, 101) if with_names else (1, 0)
+    )
+
+
+def test_folders_that_do_not_go_with_the_numbers_name_no_classes(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/3.mp4")
+    data = ClipData(
+        train=write(tmp_path / "train.txt", "a/1.mp4 0\na/2.mp4 1\nb/3.mp4 0\n"),
+        val=write(tmp_path / "val.txt", "a/1.mp4\n"),
+    )
+
+    with pytest.raises(DataError, match=r"val\.txt:1: no class"):
+        load_entries(data, "val", num_classes=2)
+
+
+# --- HMDB51 ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hmdb51(tmp_path: Path) -> Path:
+    """Two of 51 classes, two of three splits; a blank ends each line, names may begin with #."""
+    splits = tmp_path / "splits"
+    one, two = "#437_How_To_Ride_A_Bike_ride_bike_f_cm_np1_ba_med_2.avi", "b_ride_bike_1.avi"
+    three, four = "c (1) & d_climb_stairs_f_0.avi", "d_climb_stairs_9.avi"
+    write(splits / "ride_bike_test_split1.txt", f"{one} 1 \n{two} 2 \n")
+    write(splits / "ride_bike_test_split2.txt", f"{one} 2 \n{two} 0 \n")
+    write(splits / "climb_stairs_test_split1.txt", f"{three} 1 \n{four} 0 \n")
+    write(splits / "climb_stairs_test_split2.txt", f"{three} 2 \n{four} 1 \n")
+    touch(tmp_path / "videos", *(f"ride_bike/{name}" for name in (one, two)))
+    touch(tmp_path / "videos", *(f"climb_stairs/{name}" for name in (three, four)))
+    return tmp_path
+
+
+def test_hmdb51(hmdb51: Path):
+    data = ClipData(train=hmdb51 / "splits", root=hmdb51 / "videos", split=1)
+
+    assert class_names(data) == ["climb_stairs", "ride_bike"]
+    assert pairs(load_entries(data, "train", num_classes=2)) == [
+        ("c (1) & d_climb_stairs_f_0.avi", 0),
+        ("#437_How_To_Ride_A_Bike_ride_bike_f_cm_np1_ba_med_2.avi", 1),
+    ]
+    assert has_entries(data, "val")
+    for part in ("val", "test"):
+        assert pairs(load_entries(data, part, num_classes=2)) == [("b_ride_bike_1.avi", 1)]
+    other = data.model_copy(update={"split": 2, "val": data.train})
+    assert pairs(load_entries(other, "train")) == [("d_climb_stairs_9.avi", 0)]
+    assert len(load_entries(other, "val")) == 2
+
+
+def test_hmdb51_asks_which_split(hmdb51: Path):
+    data = ClipData(train=hmdb51 / "splits", root=hmdb51 / "videos")
+
+    with pytest.raises(DataError, match=r"2 ways \(splits 1, 2\); choose one: .*data\.split=1"):
+        load_entries(data, "train")
+    with pytest.raises(DataError, match=r"data\.split is 3, and this list has the splits 1, 2"):
+        load_entries(data.model_copy(update={"split": 3}), "train")
+    touch(hmdb51, "a.mp4")
+    listed = ClipData(train=write(hmdb51 / "train.txt", "a.mp4 0\n"), split=1)
+    with pytest.raises(DataError, match=r"data\.split is 1, and this list has no splits"):
+        load_entries(listed, "train")
+
+
+def test_one_file_of_hmdb51_stands_for_its_split(hmdb51: Path):
+    path = hmdb51 / "splits" / "ride_bike_test_split2.txt"
+    data = ClipData(train=path, root=hmdb51 / "videos")
+
+    assert pairs(load_entries(data, "train", num_classes=2)) == [("d_climb_stairs_9.avi", 0)]
+    assert pairs(load_entries(data, "test", num_classes=2)) == [
+        ("c (1) & d_climb_stairs_f_0.avi", 0),
+        ("#437_How_To_Ride_A_Bike_ride_bike_f_cm_np1_ba_med_2.avi", 1),
+    ]
+
+
+def test_all_videos_of_hmdb51_once(hmdb51: Path):
+    splits = hmdb51 / "splits"
+
+    assert is_list_name(splits)
+    assert len(read_list(splits, root=hmdb51 / "videos", labels="optional")) == 4
+    (part,), _ = find_parts(CheckRequest(path=splits))
+    assert len(part.items) == 4
+    assert part.class_names == ["climb_stairs", "ride_bike"]
+
+
+def test_a_bad_line_of_hmdb51_is_named_with_its_file(hmdb51: Path):
+    write(hmdb51 / "splits" / "ride_bike_test_split1.txt", "b_ride_bike_1.avi 3\n")
+
+    with pytest.raises(DataError, match=r"ride_bike_test_split1\.txt:1: expected 'VIDEO CODE'"):
+        load_entries(ClipData(train=hmdb51 / "splits", root=hmdb51 / "videos", split=1), "train")
+
+
+# --- Something-Something v2 ------------------------------------------------------------------
+
+
+SOMETHING = [
+    {
+        "id": "78687",
+        "label": "holding potato next to vicks vaporub bottle",
+        "template": "Holding [something] next to [something]",
+        "placeholders": ["potato", "vicks vaporub bottle"],
+    },
+    {"id": "42326", "label": "", "template": "Putting [number of] [something] onto [something]"},
+    {"id": "1", "label": "absent", "template": "Holding [something] next to [something]"},
+]
+LABELS = {
+    "Putting number of something onto something": "1",
+    "Holding something next to something": "0",
+}
+
+
+def test_something_something(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    videos = tmp_path / "20bn-something-something-v2"
+    touch(videos, "78687.webm", "frames/42326/00001.jpg")
+    data = ClipData(
+        train=write(tmp_path / "something-something-v2-train.json", json.dumps(SOMETHING)),
+        root=videos,
+        class_names=write(tmp_path / "something-something-v2-labels.json", json.dumps(LABELS)),
+    )
+
+    with caplog.at_level(logging.WARNING):
+        found = load_entries(data, "train", num_classes=2)
+
+    assert pairs(found) == [("78687.webm", 0), ("42326", 1)]
+    assert "1 of 3 videos do not exist and are left out; first: 1.webm" in caplog.text
+    assert own_class_names(data.train or Path()) == [
+        "Holding something next to something",
+        "Putting number of something onto something",
+    ]
+
+
+def test_the_test_list_of_something_something_has_no_classes(tmp_path: Path):
+    touch(tmp_path, "1420.webm")
+    path = write(tmp_path / "something-something-v2-test.json", '[{"id": "1420"}, {"id": "3"}]')
+
+    assert pairs(read_list(path, labels="optional")) == [("1420.webm", None)]
+    with pytest.raises(DataError, match=r"names videos and no classes, .* predict on them"):
+        read_list(path)
+
+
+def test_entries_of_json_that_cannot_be_used_are_named(tmp_path: Path):
+    bad = [{"id": "a", "template": "x"}, {"template": "x"}, 3, {"id": "b", "template": None}]
+    path = write(tmp_path / "train.json", json.dumps(bad))
+
+    with pytest.raises(DataError) as error:
+        read_list(path)
+
+    assert [line.partition("train.json: ")[2] for line in str(error.value).splitlines()[1:]] == [
+        "entry 1: expected an object with 'id' and 'template', got {'template': 'x'}",
+        "entry 2: expected an object with 'id' and 'template', got 3",
+        "entry 3: expected an object with 'id' and 'template', got {'id': 'b', 'template': None}",
+    ]
+
+
+# --- Diving48 --------------------------------------------------------------------------------
+
+
+def test_diving48(tmp_path: Path):
+    touch(tmp_path / "rgb", "_8Vy3dlHg2w_00000.mp4", "_8Vy3dlHg2w_00001.mp4")
+    entries = [
+        {"vid_name": "_8Vy3dlHg2w_00000", "label": 2, "start_frame": 0, "end_frame": 134},
+        {"vid_name": "_8Vy3dlHg2w_00001", "label": 1, "start_frame": 0, "end_frame": 69},
+    ]
+    vocabulary = [
+        ["Back", "15som", "05Twis", "FREE"],
+        ["Back", "15som", "15Twis", "FREE"],
+        ["Inward", "25som", "NoTwis", "PIKE"],
+    ]
+    data = ClipData(
+        train=write(tmp_path / "Diving48_V2_train.json", json.dumps(entries)),
+        root=tmp_path,
+        class_names=write(tmp_path / "Diving48_vocab.json", json.dumps(vocabulary)),
+    )
+
+    assert pairs(load_entries(data, "train", num_classes=3)) == [
+        ("_8Vy3dlHg2w_00000.mp4", 2),
+        ("_8Vy3dlHg2w_00001.mp4", 1),
+    ]
+    assert read_class_names(tmp_path / "Diving48_vocab.json")[2] == "Inward 25som NoTwis PIKE"
+    write(tmp_path / "Diving48_V2_train.json", json.dumps([entries[0] | {"start_frame": 40}]))
+    with pytest.raises(DataError, match="starts at frame 40; only whole videos are read"):
+        load_entries(data, "train", num_classes=3)
+
+
+# --- Moments in Time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", ["", "training"])
+def test_moments_in_time(tmp_path: Path, root: str):
+    touch(
+        tmp_path / "training",
+        "blocking/getty-karate-video-id635808620_4.mp4",
+        "adult+male+speaking/yt-5of6, ffo6-Bw_205.mp4",
+    )
+    data = ClipData(
+        train=write(
+            tmp_path / "trainingSet.csv",
+            "blocking/getty-karate-video-id635808620_4.mp4,blocking,3,0\n"
+            '"adult+male+speaking/yt-5of6, ffo6-Bw_205.mp4",adult+male+speaking,4,1\n',
+        ),
+        root=tmp_path / root,
+        class_names=write(
+            tmp_path / "moments_categories.txt", "clapping,0\nadult+male+speaking,1\nblocking,2\n"
+        ),
+    )
+
+    assert [entry.label for entry in load_entries(data, "train", num_classes=3)] == [2, 1]
+
+
+# --- lists of other libraries ----------------------------------------------------------------
+
+
+def test_rawframe_lists_of_mmaction2_name_folders_of_images(tmp_path: Path):
+    for name in ("run/v1", "jump/v2"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(1, 4):
+            picture = Image.fromarray(np.full((8, 8, 3), number, np.uint8))
+            picture.save(tmp_path / name / f"img_{number:05d}.jpg")
+    data = ClipData(train=write(tmp_path / "train.txt", "run/v1 3 0\njump/v2 3 1\n"))
+
+    assert pairs(load_entries(data, "train", num_classes=2)) == [("v1", 0), ("v2", 1)]
+    write(tmp_path / "train.txt", "run/v1 30 0\njump/v2 30 1\n")
+    with pytest.raises(DataError, match="has 3 frames, and the number after it is 30"):
+        load_entries(data, "train", num_classes=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run/v1.mp4 0\njump/v2.mp4 1\n",  # SlowFast, PyTorchVideo, MMAction2
+        "run/v1.mp4  0\njump/v2.mp4  1\n",  # VideoMAE
+        "run/v1.mp4,0\njump/v2.mp4,1\n",
+        "run/v1.mp4\t0\njump/v2.mp4\t1\n",
+        "path,label\nrun/v1.mp4,0\njump/v2.mp4,1\n",
+        "video_id;class\nrun/v1;0\njump/v2;1\n",
+        ",label,video_name\n0,0,run/v1\n1,1,jump/v2\n",
+        "run/v1 20 0\njump/v2 20 1\n",  # folders of frames, here as videos
+        "run/v1;jogging\njump/v2;leaping\n",  # as the answers of Something-Something
+        "run\\v1.mp4 0\njump\\v2.mp4 1\n",
+        '"run/v1.mp4" 0\n"jump/v2.mp4" 1\n',
+    ],
+)
+def test_columns_of_other_libraries(tmp_path: Path, text: str):
+    touch(tmp_path, "run/v1.mp4", "jump/v2.mp4")
+
+    found = read_list(write(tmp_path / "train.csv", text), num_classes=2)
+
+    assert pairs(found) == [("v1.mp4", 0), ("v2.mp4", 1)]
+
+
+def test_names_without_ending_that_fit_two_videos_are_refused(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "a.avi", "b.mp4")
+    path = write(tmp_path / "train.txt", "b 0\na 1\n")
+
+    with pytest.raises(DataError, match=r"no such video 'a', but a\.avi and a\.mp4; write the end"):
+        read_list(path)
+
+
+def test_a_list_in_latin_1_finds_videos(tmp_path: Path):
+    touch(tmp_path, "café.mp4")
+
+    (found,) = read_list(write(tmp_path / "a.txt", "café.mp4 0\n", encoding="latin-1"))
+
+    assert found.path == tmp_path / "café.mp4"
+
+
+# --- a column that divides the videos --------------------------------------------------------
+
+
+SPLITS = "path,label,split\na.mp4,0,train\nb.mp4,1,train\nc.mp4,0,Validation\nd.mp4,1,test\n"
+
+
+def test_a_column_divides_a_list_into_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    data = ClipData(train=write(tmp_path / "all.csv", SPLITS))
+
+    with caplog.at_level(logging.WARNING):
+        found = [
+            [entry.name for entry in load_entries(data, part)] for part in ("train", "val", "test")
+        ]
+
+    assert found == [["a.mp4", "b.mp4"], ["c.mp4"], ["d.mp4"]]
+    assert "taken for train are the 2 of 4 videos that it marks so" in caplog.text
+    assert len(read_list(tmp_path / "all.csv")) == 4
+
+
+def test_a_column_with_one_part_or_other_words_divides_nothing(tmp_path: Path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    one = write(tmp_path / "val.csv", "path,label,split\na.mp4,0,train\nb.mp4,1,train\n")
+    words = write(tmp_path / "folds.csv", "path,label,split\na.mp4,0,fold1\nb.mp4,1,train\n")
+
+    for path in (one, words):
+        assert not has_entries(ClipData(train=path), "val")
+        assert len(load_entries(ClipData(train=path, val=path), "val")) == 2
+
+
+def test_a_part_that_a_column_lacks_is_told(tmp_path: Path):
+    touch(tmp_path, "c.mp4", "d.mp4")
+    path = write(tmp_path / "x.csv", "path,label,split\nc.mp4,0,val\nd.mp4,1,test\n")
+
+    with pytest.raises(DataError, match="has videos for test and val, none for train"):
+        load_entries(ClipData(train=path), "train")
