@@ -22,6 +22,7 @@ from videozoo.data.captions import (
     count_unknown,
     input_events,
     load_events,
+    read_part,
     read_vocabulary,
 )
 from videozoo.data.features.packs import PackWriter
@@ -355,3 +356,165 @@ def test_sentences_without_times_are_for_prediction_only(tmp_path: Path):
         read_timed_sentences(tmp_path / "test.jsonl")
     (one,) = read_timed_sentences(tmp_path / "test.jsonl", need_times=False).sentences
     assert not one.has_times
+
+
+# --- captions of whole videos ----------------------------------------------------------------
+
+
+MSRVTT = {
+    "videos": [
+        {"video_id": "v_0", "split": "train", "start time": 3.0, "end time": 7.0},
+        {"video_id": "v_1", "split": "validate"},
+        {"video_id": "v_2", "split": "test"},
+    ],
+    "sentences": [
+        {"sen_id": 0, "video_id": "v_1", "caption": "a dog runs"},
+        {"sen_id": 1, "video_id": "v_0", "caption": "a man"},
+        {"sen_id": 2, "video_id": "v_1", "caption": "The dog!"},
+        {"sen_id": 3, "video_id": "v_2", "caption": "runs away"},
+    ],
+}
+
+
+def test_captions_of_whole_videos_name_their_subset_and_come_together(tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(MSRVTT))
+
+    found = read_timed_sentences(tmp_path / "a.json", whole_videos=True)
+
+    assert found.durations == {"v_0": 4.0}
+    assert found.num_whole == len(found) == 4
+    assert [one.subset for one in found.sentences] == ["validate", "train", "validate", "test"]
+    assert [one.all_texts for one in found.together().sentences] == [
+        ("a dog runs", "The dog!"),
+        ("a man",),
+        ("runs away",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "part", "videos"),
+    [
+        ({"train": "a", "val": "a"}, "train", ["v_0"]),
+        ({"train": "a", "val": "a"}, "val", ["v_1"]),
+        ({"train": "a", "val": "a"}, "test", ["v_1"]),
+        ({"train": "a", "test": "b"}, "test", ["v_2"]),
+        ({"train": "a", "val": "a", "test_subset": "test"}, "test", ["v_2"]),
+        ({"train": "a", "train_subset": "train_val"}, "train", ["v_0", "v_1"]),
+    ],
+)
+def test_each_part_takes_its_subset_and_says_so(
+    tmp_path: Path, files: dict[str, str], part: Any, videos: list[str]
+):
+    for name in "ab":
+        (tmp_path / f"{name}.json").write_text(json.dumps(MSRVTT))
+    paths = {k: v if k.endswith("subset") else tmp_path / f"{v}.json" for k, v in files.items()}
+
+    found = read_part(CaptionData.model_validate(paths), part)
+
+    assert sorted(found.videos) == videos
+    assert f"for data.{part}" in found.notes[-1]
+
+
+def test_a_subset_that_is_not_there_is_an_error_with_those_that_are(tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(MSRVTT))
+
+    with pytest.raises(DataError, match=r"no sentence is of the subset 'x'; it has .*'validate'"):
+        read_part(CaptionData(val=tmp_path / "a.json", val_subset="x"), "val")
+
+    (tmp_path / "b.csv").write_text("video,caption\nv_0,A man.\n")
+    with pytest.raises(DataError, match=r"names no subset, but data\.val_subset is 'x'"):
+        read_part(CaptionData(val=tmp_path / "b.csv", val_subset="x"), "val")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.json", '[{"videoID": "a_1_2", "enCap": ["A.", "B."], "chCap": ["x"]}]', 2),
+        ("a.json", '{"a": "One.", "b": ["Two.", "Three."]}', 3),
+        ("a.json", '[{"video": "a.mp4", "caption": ["One.", "Two."]}]', 2),
+        ("a.txt", "# by people\n\nmv89psg6zh4_33_46 a bird\nmv89psg6zh4_33_46 the bird\n", 2),
+        ("a.csv", 'split, Video ,Caption\ntrain,a,"One, two"\nval,b,Three\n', 2),
+        (
+            "a.csv",
+            "VideoID,Start,End,WorkerID,Source,AnnotationTime,Language,Description\n"
+            "a,1,2,0,clean,5,English,One.\na,1,2,0,clean,5,German,Eins.\na,1,2,0,x,5,English,\n",
+            1,
+        ),
+    ],
+)
+def test_forms_of_whole_video_captions(tmp_path: Path, name: str, text: str, expected: int):
+    (tmp_path / name).write_text(text)
+
+    found = read_timed_sentences(tmp_path / name, whole_videos=True)
+
+    assert len(found) == found.num_whole == expected
+
+
+def test_a_csv_with_times_holds_events(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("video,start,end,sentence\na,1,2.5,A man runs.\n")
+
+    (one,) = read_timed_sentences(tmp_path / "a.csv").sentences
+
+    assert (one.start_seconds, one.end_seconds, one.is_whole) == (1.0, 2.5, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "video,start,caption\na,1,b\n", "a column 'start' alone"),
+        ("a.csv", "video,caption\na,One, two\n", "line 2: more fields than columns"),
+        ("a.csv", "video,caption\n,One\n", "line 2: no name of a video"),
+        ("a.csv", "video,caption\na,\n", "line 2: the sentence is empty"),
+        ("a.csv", "video,start,end,caption\na,1,x,b\n", "line 2: expected seconds, got '1' and"),
+        ("a.txt", "a\tOne.\nb Two.\n", "line 2: expected a video and its caption with a tab"),
+        ("a.json", '{"videos": [], "sentences": [{"video_id": "a"}]}', "'a' is not among `videos`"),
+        (
+            "a.json",
+            '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}',
+            "image_id 1 is not among `images`",
+        ),
+        ("a.json", '[{"image_id": 1, "caption": "a"}, {"caption": "b"}]', "entry 1: expected `im"),
+        ("a.json", '[{"image_id": 1, "caption": 7}]', "entry 0: 1: expected a sentence, got 7"),
+        ("a.json", '{"database": {"a": {"annotations": [{"sentence": "x"}]}}}', "`segment`"),
+    ],
+)
+def test_mistakes_in_whole_video_captions_are_named(
+    tmp_path: Path, name: str, text: str, message: str
+):
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(DataError, match=message):
+        read_timed_sentences(tmp_path / name, whole_videos=True)
+
+
+def test_a_whole_video_is_all_rows_of_its_features(data: CaptionData, tmp_path: Path):
+    (tmp_path / "a.json").write_text(json.dumps(MSRVTT))
+    changed = data.model_copy(
+        update={"train": tmp_path / "a.json", "val": None, "train_subset": "train"}
+    )
+
+    events = load_events(changed, "train", feature_dim=DIM)
+
+    (event,) = events.events
+    assert events.rows(event, 17) == slice(0, 17)
+    assert events.empty == ()
+
+
+def test_youcook2_is_read_with_its_subsets(tmp_path: Path):
+    segment = {"id": 0, "segment": [1, 2.5], "sentence": "cut the bread"}
+    content = {
+        "a": {"duration": 9.5, "subset": "training", "annotations": [segment]},
+        "b": {"duration": 8, "subset": "validation", "annotations": [segment, segment]},
+        "c": {"duration": 7, "subset": "testing"},
+    }
+    (tmp_path / "a.json").write_text(json.dumps({"database": content}))
+
+    found = read_timed_sentences(tmp_path / "a.json")
+
+    assert found.durations == {"a": 9.5, "b": 8.0, "c": 7.0}
+    assert [(one.video, one.subset) for one in found.sentences] == [
+        ("a", "training"),
+        ("b", "validation"),
+        ("b", "validation"),
+    ]
+    assert found.notes == (f"{tmp_path / 'a.json'}: 1 video without annotations",)

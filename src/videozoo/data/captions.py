@@ -19,9 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
+from videozoo.data.annotations.sentences import (
+    FORMATS,
+    TimedSentence,
+    TimedSentences,
+    of_part,
+    read_timed_sentences,
+)
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.formats import TextFile, format_of
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, counted, few
@@ -169,6 +176,8 @@ class CaptionEvents:
 
         Reference behaviour: PaddlePaddle/models release/1.8, ets_reader.
         """
+        if event.is_whole:
+            return slice(0, length)
         first = max(0, int(event.start_seconds * self.rate))
         return slice(first, min(length, int(event.end_seconds * self.rate + 0.5)))
 
@@ -200,20 +209,43 @@ def load_features(data: CaptionData) -> FeatureFiles:
     return FeatureFiles(data.features, streams=data.streams)
 
 
-def load_events(data: CaptionData, part: Part, *, feature_dim: int) -> CaptionEvents:
-    """Find the events of one part of the `data:` section.
+def read_part(data: CaptionData, part: Part) -> TimedSentences:
+    """Read the events of one part of the `data:` section.
 
     Raises:
-        DataError: The part is not set or cannot be used, no video has features, or times and
-            features do not fit together.
+        DataError: The part is not set or cannot be used.
     """
     path = part_path(data, part)
     if path is None:
         raise DataError(
             f"data.{part} is not set; name a file of events, such as ActivityNet Captions' JSON"
         )
+    found = read_timed_sentences(path, whole_videos=True)
+    others = {"train": (data.val, data.test), "val": (data.train,), "test": (data.train, data.val)}
+    wanted: str | None = getattr(data, f"{part}_subset")
+    if part == "test" and wanted is None and data.test in (None, data.val):
+        wanted = data.val_subset
+    return of_part(found, part, wanted, shared=path in others[part])
+
+
+def load_events(
+    data: CaptionData, part: Part, *, feature_dim: int, together: bool = False
+) -> CaptionEvents:
+    """Find the events of one part of the `data:` section.
+
+    With `together` a video that is described as a whole is one event, whatever the number of its
+    sentences; see `TimedSentences.together`.
+
+    Raises:
+        DataError: The part is not set or cannot be used, no video has features, or times and
+            features do not fit together.
+    """
+    found = read_part(data, part)
     return with_features(
-        read_timed_sentences(path), load_features(data), data, feature_dim=feature_dim
+        found.together() if together else found,
+        load_features(data),
+        data,
+        feature_dim=feature_dim,
     )
 
 
@@ -312,19 +344,21 @@ def input_events(
             f"{other}: features beside files of events; with these, features come from "
             "data.features: --set data.features=PATH"
         )
-    files = [read_timed_sentences(path, need_text=False) for path in listed]
-    together = TimedSentences(
+    files = [read_timed_sentences(path, need_text=False, whole_videos=True) for path in listed]
+    joined = TimedSentences(
         files[0].path,
         tuple(event for file in files for event in file.sentences),
         {video: seconds for file in files for video, seconds in file.durations.items()},
         tuple(note for file in files for note in file.notes),
     )
-    return with_features(together, load_features(data), data, feature_dim=feature_dim)
+    return with_features(joined.together(), load_features(data), data, feature_dim=feature_dim)
 
 
 def _holds_events(path: Path) -> bool:
-    if path.is_dir() or path.suffix.lower() in (".npy", ".npz", ".csv", ".h5", ".hdf5", ".pkl"):
+    if path.is_dir() or path.suffix.lower() in (".npy", ".npz", ".h5", ".hdf5", ".pkl"):
         return False
+    if path.suffix.lower() == ".csv":  # of captions, or of the features of a video
+        return format_of(TextFile(path), FORMATS) is not None
     with path.open("rb") as file:
         head = file.read(4096)
     return b"\0" not in head and head[:1] != b"\x80"

@@ -199,6 +199,45 @@ def caption_scores(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EventScores:
+    """Scores of captions that are compared with what people say of the same event or video."""
+
+    scores: CaptionScores
+    note: str
+    """On the tokenizer; empty if it is PTB's."""
+
+
+def event_scores(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], *, meteor: Meteor | None = None
+) -> EventScores:
+    """Score captions against one or several sentences of people each, as nlg-eval does.
+
+    All sentences are cut into words first. Several references count as is usual: BLEU takes the
+    highest count of each n-gram and the reference of the nearest length, ROUGE-L the best precision
+    and the best recall, CIDEr the mean over references, METEOR the best reference.
+
+    How to call it: for captions of whole videos, one prediction per video (an empty one for a
+    video without) and all sentences of that video. For result files,
+    `tasks.captioning.submissions.score_captions` does it all.
+
+    Args:
+        predictions: N sentences.
+        references: N lists of at least one sentence.
+        meteor: Adds METEOR.
+
+    Raises:
+        ValueError: As `caption_scores`.
+        RunError: pycocoevalcap is not installed, or Java fails.
+    """
+    words, note = tokenized([*predictions, *(text for texts in references for text in texts)])
+    rest = iter(words[len(predictions) :])
+    truths = [[next(rest) for _ in texts] for texts in references]
+    return EventScores(
+        scores=caption_scores(truths, words[: len(predictions)], meteor=meteor), note=note
+    )
+
+
 class Meteor:
     """METEOR 1.5 in a Java process; takes ten seconds to start and 2 GB of memory.
 

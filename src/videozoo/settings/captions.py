@@ -21,8 +21,9 @@ class CaptionData(RawVideos):
     """Events of videos, their sentences, and how they reach the model."""
 
     train: Path | None = None
-    """Events to learn from: ActivityNet Captions or TACoS as JSON, QVHighlights, Charades-STA, or a
-    list in the 2019 format (`VIDEO<tab>START<tab>END<tab>sentence`)."""
+    """Events to learn from: ActivityNet Captions, YouCook2 or TACoS as JSON, QVHighlights,
+    Charades-STA, a CSV, or a list in the 2019 format (`VIDEO<tab>START<tab>END<tab>sentence`). Or
+    captions of whole videos: MSR-VTT, MSVD, VATEX, a CSV `video,caption`."""
     val: Path | None = None
     """Events to validate on after each epoch."""
     test: Path | None = None
@@ -30,6 +31,13 @@ class CaptionData(RawVideos):
     references: tuple[Path, ...] = ()
     """Sentences of other people for the same videos, one file per person, for the scores of dense
     captioning. By default the sentences of `test`."""
+    train_subset: str | None = None
+    """Subset of `train` to learn from, where the file names subsets. By default that for
+    training."""
+    val_subset: str | None = None
+    """Subset of `val`. By default that for validation."""
+    test_subset: str | None = None
+    """Subset of `test`. By default that for testing, or that of `val` if both are one file."""
     features: Path | None = None
     """Features of whole videos: a folder in the 2019 format (one pickle per video, named after it);
     a folder of .npy, .npz, .csv, .h5 or .pkl files; or a feature pack.

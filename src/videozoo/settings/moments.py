@@ -49,13 +49,20 @@ class MomentData(RawVideos):
     """Sentences, the moments they describe, and the windows to search."""
 
     train: Path | None = None
-    """Sentences to learn from: Charades-STA, TACoS or ActivityNet Captions as JSON, QVHighlights as
-    JSON lines, lists of ETS in the 2019 format, or pickles of TALL in the 2019 format (clip names
-    and sentence vectors)."""
+    """Sentences to learn from: Charades-STA, TACoS, ActivityNet Captions or YouCook2 as JSON,
+    QVHighlights as JSON lines, a CSV `video,start,end,sentence`, lists of ETS in the 2019 format,
+    or pickles of TALL in the 2019 format (clip names and sentence vectors)."""
     val: Path | None = None
     """Sentences to validate on after each epoch."""
     test: Path | None = None
     """Sentences to evaluate on. By default those of `val`."""
+    train_subset: str | None = None
+    """Subset of `train` to learn from, where the file names subsets. By default that for
+    training."""
+    val_subset: str | None = None
+    """Subset of `val`. By default that for validation."""
+    test_subset: str | None = None
+    """Subset of `test`. By default that for testing, or that of `val` if both are one file."""
     features: Path | None = None
     """Features of whole videos, from which windows are cut: a folder of files, or a feature
     pack. With `videos`: where their features are kept, by default in the cache."""

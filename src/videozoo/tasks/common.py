@@ -22,12 +22,15 @@ from rich.progress import (
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.sentences import has_subsets
 from videozoo.data.clips import class_names
 from videozoo.data.labelled_videos import class_names as classes_of_videos
 from videozoo.errors import ConfigError, RunError, counted
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
+from videozoo.settings.captions import CaptionData
 from videozoo.settings.clips import ClipData
+from videozoo.settings.moments import MomentData
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks.loading import Trained
 
@@ -98,12 +101,14 @@ def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]
 def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val", "test"]) -> None:
     """Warn where validation or test data is the same file as the training data.
 
-    A folder of class folders is not checked: it is divided into parts of its own.
+    A folder of class folders is not checked: it is divided into parts of its own. So are files of
+    sentences that name subsets.
     """
     path = data.val if part == "val" else data.test or data.val
     if path is None or data.train is None or (isinstance(data, ClipData) and path.is_dir()):
         return
-    if os.path.abspath(path) == os.path.abspath(data.train):  # noqa: PTH100 - nothing is looked up
+    is_same = os.path.abspath(path) == os.path.abspath(data.train)  # noqa: PTH100 - no look-up
+    if is_same and not (isinstance(data, CaptionData | MomentData) and has_subsets(path)):
         say(
             f"WARNING: data.{part} is data.train ({path}): the figures say little about what was "
             f"not learnt from; choose another: --set data.{part}=PATH"

@@ -307,7 +307,9 @@ def _names_in(path: Path, data: RawVideos) -> Collection[str] | None:
     try:
         if isinstance(data, SequenceData):
             return annotated_videos(path)
-        return read_timed_sentences(path, need_text=False, need_times=False).videos
+        return read_timed_sentences(
+            path, need_text=False, need_times=False, whole_videos=True
+        ).videos
     except DataError:  # who reads it as a whole says what is wrong
         return None
 

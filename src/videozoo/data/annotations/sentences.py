@@ -9,112 +9,35 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoo.data.annotations import whole_captions
+from videozoo.data.annotations.segments import is_of_subset
+from videozoo.data.annotations.timed_sentences import CLIP_SECONDS, ReadState
+from videozoo.data.annotations.timed_sentences import TimedSentence as TimedSentence
+from videozoo.data.annotations.timed_sentences import TimedSentences as TimedSentences
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.data.text import finite_number
 from videozoo.errors import DataError, brief, counted, few
+from videozoo.settings.shared import Part
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
-_WORD = re.compile(r"\w")
-CLIP_SECONDS = 2.0
-"""Length of the clips that QVHighlights labels."""
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
 _CUT = "What reaches beyond a video is not used; correct the times."
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimedSentence:
-    """A sentence that describes a video from a start to an end."""
-
-    video: str
-    start_seconds: float
-    end_seconds: float
-    """Not checked: may lie beyond the end of the video, or before the start."""
-    sentence: str
-    """Without blanks around it; empty only if it was read with `need_text=False`."""
-    where: str
-    """File and place, for messages."""
-    tokenised: bool = False
-    """The words are separated by blanks and are used as they are."""
-    has_times: bool = True
-    """If not, start and end mean nothing; only if it was read with `need_times=False`."""
-    query: int | str | None = None
-    """Identifier of a sentence that may be here several times, once per moment that it means."""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.video} {self.start_seconds:g} to {self.end_seconds:g} s"
-
-
-@dataclass(frozen=True)
-class TimedSentences:
-    """All sentences of a file, in its order."""
-
-    path: Path
-    sentences: tuple[TimedSentence, ...]
-    durations: dict[str, float]
-    """Lengths of videos in seconds, as far as the file gives them."""
-    notes: tuple[str, ...] = ()
-    """What the user should know about how the file was read."""
-    saliency: dict[int | str, NDArray[np.float64]] = field(
-        default_factory=dict[int | str, NDArray[np.float64]], compare=False
-    )
-    """For a `query`, labels (C, A) of A people per clip of `CLIP_SECONDS` of its video, 0 to 4; 0
-    outside its moments."""
-
-    def __len__(self) -> int:
-        return len(self.sentences)
-
-    @property
-    def videos(self) -> tuple[str, ...]:
-        """Names of the videos, in the order of the file."""
-        return tuple(dict.fromkeys(one.video for one in self.sentences))
-
-    @property
-    def num_several(self) -> int:
-        """Number of queries with several moments."""
-        counts = Counter(one.query for one in self.sentences if one.query is not None)
-        return sum(count > 1 for count in counts.values())
-
-
-@dataclass
-class _ReadState:
-    """What is known of a file while it is read."""
-
-    path: Path
-    need_text: bool
-    need_times: bool
-    durations: dict[str, float] = field(default_factory=dict[str, float])
-    problems: list[str] = field(default_factory=list[str])
-    notes: list[str] = field(default_factory=list[str])
-    saliency: dict[int | str, NDArray[np.float64]] = field(
-        default_factory=dict[int | str, NDArray[np.float64]]
-    )
-
-    def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
-        """Whether a text can be used as a sentence; if not, adds to `problems`."""
-        wrong: str | None = None
-        if not isinstance(text, str):
-            wrong = f"expected a sentence, got {text!r}"
-        elif any("\ud800" <= letter <= "\udfff" for letter in text):
-            wrong = "the sentence is not UTF-8; store the file as UTF-8"
-        elif self.need_text and not text.strip():
-            wrong = "the sentence is empty; write what happens, or remove it"
-        elif self.need_text and not tokenised and not _WORD.search(text):
-            wrong = f"the sentence {text.strip()!r} has no word; write what happens, or remove it"
-        if wrong is not None:
-            self.problems.append(f"{place}: {wrong}")
-        return wrong is None
-
-
 def read_timed_sentences(
-    path: Path, *, need_text: bool = True, need_times: bool = True
+    path: Path,
+    *,
+    need_text: bool = True,
+    need_times: bool = True,
+    whole_videos: bool = False,
 ) -> TimedSentences:
     """Read a file in any of `FORMATS`.
 
@@ -122,12 +45,13 @@ def read_timed_sentences(
         path: The file.
         need_text: Refuse empty sentences, and lines or entries without a sentence.
         need_times: Refuse sentences without times (the test part of QVHighlights has none).
+        whole_videos: Take sentences that describe whole videos; see `TimedSentence.is_whole`.
 
     Raises:
         DataError: The file cannot be read, has no known format, or has mistakes, which are listed
-            with their places.
+            with their places; or it describes whole videos and these are not wanted.
     """
-    file, reading = TextFile(path), _ReadState(path, need_text, need_times)
+    file, reading = TextFile(path), ReadState(path, need_text, need_times)
     form = format_of(file, FORMATS)
     if form is None:
         segments = isinstance(file.content, dict) and "database" in file.content
@@ -138,9 +62,75 @@ def read_timed_sentences(
         raise DataError(f"{path}: {few(reading.problems, between='; ')}")
     if not found:
         raise DataError(f"{path}: holds no sentence")
+    if not whole_videos and any(one.is_whole for one in found):
+        raise DataError(
+            f"{path}: {form.name}: describes whole videos and does not tell when something "
+            "happens; only captioning can learn from it; this needs sentences with times, such as "
+            "those of ActivityNet Captions"
+        )
     return TimedSentences(
         path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency
     )
+
+
+def has_subsets(path: Path) -> bool:
+    """Whether a file of sentences names the subset of each; not if it cannot be read."""
+    try:
+        found = read_timed_sentences(path, need_text=False, need_times=False, whole_videos=True)
+    except DataError:
+        return False
+    return any(one.subset is not None for one in found.sentences)
+
+
+def of_part(
+    found: TimedSentences, part: Part, wanted: str | None, *, shared: bool
+) -> TimedSentences:
+    """The sentences of one part of a run, where a file holds several subsets.
+
+    Args:
+        found: The file. A file without subsets is taken whole.
+        part: What the sentences are for.
+        wanted: Name of the subset, as the `data:` section gives it; `train_val` takes both. None:
+            the subset that the part is named after; for `test` that of `val` if both are `shared`;
+            a file of one subset is taken whole.
+        shared: The file is also that of another part.
+
+    Returns:
+        The chosen sentences, with a note on what was taken.
+
+    Raises:
+        DataError: No sentence is of the wanted subset, or it is not clear which to take.
+    """
+    subsets = Counter(one.subset for one in found.sentences if one.subset is not None)
+    key = f"data.{part}_subset"
+    listed = few([f"{name!r} ({counted(count, 'sentence')})" for name, count in subsets.items()])
+    if not subsets:
+        if wanted is not None:
+            raise DataError(f"{found.path}: names no subset, but {key} is {wanted!r}; leave it out")
+        return found
+    if wanted is None and len(subsets) == 1 and not shared:
+        return found
+    asked = wanted or ("val" if part == "test" and shared else part)
+    chosen = tuple(
+        one for one in found.sentences if one.subset is not None and _is_of(one.subset, asked)
+    )
+    if not chosen:
+        raise DataError(
+            f"{found.path}: no sentence is of the subset {asked!r}; it has {listed}; choose one: "
+            f"--set {key}=NAME"
+        )
+    videos = len({one.video for one in chosen})
+    note = (
+        f"{found.path}: {counted(len(chosen), 'sentence')} of {counted(videos, 'video')} of the "
+        f"subset {few(sorted({repr(one.subset) for one in chosen}))} for data.{part}, of {listed}; "
+        f"{key} chooses others"
+    )
+    return replace(found, sentences=chosen, notes=(*found.notes, note))
+
+
+def _is_of(subset: str, wanted: str) -> bool:
+    """As `is_of_subset`; MSR-VTT calls the subset for validation `validate`."""
+    return is_of_subset("validation" if subset.lower() == "validate" else subset, wanted)
 
 
 def check_times(
@@ -173,7 +163,7 @@ def check_times(
     stretches: list[Stretch] = []
     for one in found.sentences:
         length = seconds.get(one.video)
-        if length and one.has_times:
+        if length and one.has_times and not one.is_whole:
             end = one.end_seconds if one.end_seconds > length + slack_seconds else length
             stretches.append(Stretch(one.where, one.start_seconds, end, length))
     check_ends(stretches, source=found.path, what="sentences", advice=_CUT)
@@ -190,7 +180,7 @@ def _entries(file: TextFile) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _read_videos(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+def _read_videos(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     """If a video has `fps`, its times are in frames."""
     problems = reading.problems
     for video, entry in cast("dict[str, Any]", file.content).items():
@@ -237,6 +227,62 @@ def _read_videos(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]
                 )
 
 
+def _recipes(file: TextFile) -> dict[str, Any]:
+    """The videos of a file whose segments have sentences in place of labels."""
+    content = file.content
+    database: Any = (
+        cast("dict[str, Any]", content).get("database") if isinstance(content, dict) else None
+    )
+    if not isinstance(database, dict):
+        return {}
+    videos = cast("dict[str, Any]", database)
+    described = any("sentence" in segment for one in videos.values() for segment in _segments(one))
+    return videos if described else {}
+
+
+def _segments(video: Any) -> list[dict[str, Any]]:
+    listed: Any = (
+        cast("dict[str, Any]", video).get("annotations") if isinstance(video, dict) else []
+    )
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _read_recipes(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """Videos without annotations, such as those of the test part, are left out.
+
+    Source: youcook2.eecs.umich.edu, youcookii_annotations_trainval.json.
+    """
+    without = 0
+    for video, entry in _recipes(file).items():
+        if not isinstance(entry, dict):
+            reading.problems.append(f"{video}: expected an object with `annotations`")
+            continue
+        facts = cast("dict[str, Any]", entry)
+        if (length := finite_number(facts.get("duration"))) is not None:
+            reading.durations[video] = length
+        segments = _segments(facts)
+        without += not segments
+        subset = facts.get("subset")
+        for number, one in enumerate(segments):
+            place = f"{video}: annotation {number}"
+            times = _times(one.get("segment"))
+            if times is None:
+                reading.problems.append(
+                    f"{place}: expected `segment` [start, end], got {one.get('segment')!r}"
+                )
+            elif reading.is_sentence(one.get("sentence"), place):
+                yield TimedSentence(
+                    video=video,
+                    start_seconds=times[0],
+                    end_seconds=times[1],
+                    sentence=" ".join(str(one["sentence"]).split()),
+                    where=f"{reading.path}: {place}",
+                    subset=None if subset is None else str(subset),
+                )
+    if without:
+        reading.notes.append(f"{reading.path}: {counted(without, 'video')} without annotations")
+
+
 def _is_query(record: object) -> bool:
     return isinstance(record, dict) and {"vid", "query"} <= record.keys()
 
@@ -245,7 +291,7 @@ def _queries(file: TextFile) -> list[tuple[str, Any]]:
     return file.records or [("line 1", file.content)]
 
 
-def _read_queries(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+def _read_queries(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     """A sentence with several moments is yielded once per moment.
 
     Source: jayleicn/moment_detr, data/README.md.
@@ -350,7 +396,7 @@ def _times(value: object) -> tuple[float, float] | None:
 # --- lines -----------------------------------------------------------------------------------
 
 
-def _read_charades(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+def _read_charades(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     for number, line in file.lines:
         found = _CHARADES.fullmatch(line)
         if found is None:
@@ -360,7 +406,7 @@ def _read_charades(file: TextFile, reading: _ReadState) -> Iterator[TimedSentenc
             yield from _sentence(reading, number, found.groups())
 
 
-def _read_tabs(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
+def _read_tabs(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     """Words are separated by blanks; lines for prediction have no sentence."""
     for number, line in file.lines:
         fields = [field.strip() for field in line.split("\t")]
@@ -374,7 +420,7 @@ def _read_tabs(file: TextFile, reading: _ReadState) -> Iterator[TimedSentence]:
 
 
 def _sentence(
-    reading: _ReadState, number: int, fields: Sequence[str], *, tokenised: bool = False
+    reading: ReadState, number: int, fields: Sequence[str], *, tokenised: bool = False
 ) -> Iterator[TimedSentence]:
     """The sentence of a line, if it can be used."""
     video, start, end, text = fields
@@ -393,7 +439,17 @@ def _sentence(
         )
 
 
-FORMATS: tuple[Format[TextFile, Callable[[TextFile, _ReadState], Iterator[TimedSentence]]], ...] = (
+FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSentence]]], ...] = (
+    Format(
+        "YouCook2",
+        lambda file: bool(_recipes(file)),
+        _read_recipes,
+        '{"database": {"a": {"duration": 9, "subset": "training", "annotations": '
+        '[{"id": 0, "segment": [1, 2.5], "sentence": "A man runs."}]}}}',
+        "youcookii_annotations_trainval.json",
+        about="steps of recipes with start and end in seconds; the subset is named",
+        source="http://youcook2.eecs.umich.edu/download",
+    ),
     Format(
         "QVHighlights",
         lambda file: any(_is_query(record) for _, record in _queries(file)),
@@ -431,5 +487,6 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, _ReadState], Iterator[TimedS
         "a\t1.0\t2.5\tA man runs.\n",
         "train.list",
     ),
+    *whole_captions.FORMATS,
 )
-"""Formats of files of sentences with times."""
+"""Formats of files of sentences: with times, or of whole videos."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
@@ -19,19 +20,20 @@ from videozoo.data.captions import (
     CaptionEvents,
     count_unknown,
     load_events,
+    read_part,
 )
 from videozoo.errors import DataError, RunError, counted
 from videozoo.metrics.captions import (
     Meteor,
     TimedCaption,
-    caption_scores,
     dense_caption_scores,
+    event_scores,
     has_java,
-    tokenized,
 )
 from videozoo.report.tables import caption_table, summary_table
 from videozoo.tasks.captioning.scoring import (
     CaptionResults,
+    EventCaptions,
     caption_model,
     check_events,
     describe,
@@ -48,10 +50,12 @@ _MOST_SHOWN = 5  # sentences shown beside those of people
 def _evaluated(job: EvalJob) -> Evaluated:
     config = job.config
     vocabulary = trained_vocabulary(job.trained)
-    events = load_events(config.data, "test", feature_dim=config.model.feature_dim)
+    events = load_events(config.data, "test", feature_dim=config.model.feature_dim, together=True)
     check_events(events, job)
     _refuse_other_videos(events, config)
-    unknown = count_unknown(events.events, vocabulary)
+    unknown = count_unknown(
+        (replace(one, sentence=text) for one in events.events for text in one.all_texts), vocabulary
+    )
     model = job.model(caption_model)
     job.say(f"{config.spec.title}: {counted(len(events), 'event')} of {events.path}")
     started = time.monotonic()
@@ -66,11 +70,13 @@ def _evaluated(job: EvalJob) -> Evaluated:
         show=True,
     )
     short, results = shortfall(described, events), list(described.by_number.values())
+    references = _texts_of(results, config)
 
     def measure() -> dict[str, Any]:
-        metrics, notes = _scores(described, config, job.say)
+        metrics, notes = _scores(described, references, config, job.say)
         return {
             "events": len(results),
+            "references": sum(len(texts) for texts in references),
             "seconds": round(time.monotonic() - started, 3),
             "unknown_words": {"unknown": unknown.unknown, "total": unknown.total},
             **metrics,
@@ -82,7 +88,9 @@ def _evaluated(job: EvalJob) -> Evaluated:
     def tables(facts: Mapping[str, Any]) -> Iterator[Table]:
         yield summary_table(
             facts["metrics"],
-            title="Each event against its own sentence",
+            title="Each event against its own sentence"
+            if facts["references"] == facts["events"]
+            else "Each event against all that people say of it",
             used=len(results),
             total=short.total,
             what="events",
@@ -115,9 +123,15 @@ def _row(event: TimedSentence, sentence: str) -> dict[str, Any]:
 
 
 def _scores(
-    described: CaptionResults, config: RunConfig, say: Callable[[str], None]
+    described: CaptionResults,
+    references: Sequence[Sequence[str]],
+    config: RunConfig,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Scores of each event against its own sentence, those of dense captioning, and notes."""
+    """Scores of each event against its own sentences, those of dense captioning, and notes.
+
+    Dense captioning is about finding events: whole videos take no part in it.
+    """
     results = list(described.by_number.values())
     meteor = config.eval.meteor and has_java()
     notes: list[str] = []
@@ -131,16 +145,38 @@ def _scores(
     try:
         with ExitStack() as stack:
             scorer = stack.enter_context(Meteor()) if meteor else None
-            texts = [text for one in results for text in (one.sentence, one.event.sentence)]
-            words, note = tokenized(texts)
-            scores = caption_scores([[truth] for truth in words[1::2]], words[::2], meteor=scorer)
-        found["metrics"] = dict(scores.corpus)
-        dense = dense_caption_scores(_predicted(described), _truths(config), meteor=meteor)
-        found["dense"] = dense.average
-        notes += [line for line in dict.fromkeys((note, dense.note)) if line]
+            scores = event_scores([one.sentence for one in results], references, meteor=scorer)
+        found["metrics"] = dict(scores.scores.corpus)
+        said = [scores.note]
+        if not all(one.event.is_whole for one in results):
+            dense = dense_caption_scores(_predicted(described), _truths(config), meteor=meteor)
+            found["dense"] = dense.average
+            said.append(dense.note)
+        notes += [line for line in dict.fromkeys(said) if line]
     except RunError as error:  # the sentences are written; only a tool for scores is missing
         notes.append(f"no scores: {error}")
     return found, notes
+
+
+def _texts_of(results: Sequence[EventCaptions], config: RunConfig) -> list[list[str]]:
+    """What people say of each event; of whole videos also in `data.references`."""
+    others: dict[str, list[str]] = {}
+    if any(one.event.is_whole for one in results) and config.data.references:
+        for file in _references(config):
+            for one in file.sentences:
+                if one.is_whole:
+                    others.setdefault(one.video, []).append(one.sentence)
+    return [
+        list(
+            dict.fromkeys(
+                (
+                    *one.event.all_texts,
+                    *(others.get(one.event.video, ()) if one.event.is_whole else ()),
+                )
+            )
+        )
+        for one in results
+    ]
 
 
 def _timed(events: Sequence[tuple[TimedSentence, str]]) -> Mapping[str, list[TimedCaption]]:
@@ -152,12 +188,15 @@ def _timed(events: Sequence[tuple[TimedSentence, str]]) -> Mapping[str, list[Tim
 
 
 def _predicted(described: CaptionResults) -> Mapping[str, list[TimedCaption]]:
-    return _timed([(one.event, one.sentence) for one in described.by_number.values()])
+    found = [(one.event, one.sentence) for one in described.by_number.values()]
+    return _timed([(event, text) for event, text in found if not event.is_whole])
 
 
 def _references(config: RunConfig) -> list[TimedSentences]:
-    data = config.data
-    return [read_timed_sentences(path) for path in data.references or (data.test or data.val,)]
+    if config.data.references:
+        paths = config.data.references
+        return [read_timed_sentences(path, whole_videos=True) for path in paths]
+    return [read_part(config.data, "test")]
 
 
 def _refuse_other_videos(events: CaptionEvents, config: RunConfig) -> None:
@@ -173,4 +212,7 @@ def _refuse_other_videos(events: CaptionEvents, config: RunConfig) -> None:
 
 
 def _truths(config: RunConfig) -> list[Mapping[str, list[TimedCaption]]]:
-    return [_timed([(one, one.sentence) for one in file.sentences]) for file in _references(config)]
+    return [
+        _timed([(one, one.sentence) for one in file.sentences if not one.is_whole])
+        for file in _references(config)
+    ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations.sentences import TimedSentence, TimedSentences, read_timed_sentences
+from videozoo.data.annotations.sentences import TimedSentence, TimedSentences
 from videozoo.data.captions import (
     RATE_2019,
     CaptionBatch,
@@ -23,6 +23,7 @@ from videozoo.data.captions import (
     CaptionEvents,
     Vocabulary,
     build_vocabulary,
+    read_part,
     read_vocabulary,
     with_features,
 )
@@ -124,14 +125,19 @@ class CaptionInference:
         self, batch: CaptionBatch, outputs: Sequence[Sequence[Hypothesis]]
     ) -> Mapping[int, EventCaptions]:
         """The sentence in words."""
-        events = self.events.events
+        rows = zip(batch.events.tolist(), batch.lengths.tolist(), outputs, strict=True)
         return {
             number: EventCaptions(
-                event=events[number],
+                event=self._event(number, length),
                 sentences=tuple(_sentence(each, self.vocabulary, self.settings) for each in found),
             )
-            for number, found in zip(batch.events.tolist(), outputs, strict=True)
+            for number, length, found in rows
         }
+
+    def _event(self, number: int, length: int) -> TimedSentence:
+        """An event; of a whole video with its end, which only the features tell."""
+        event = self.events.events[number]
+        return replace(event, end_seconds=length / self.events.rate) if event.is_whole else event
 
 
 def describe(
@@ -261,9 +267,7 @@ def vocabulary_to_learn(config: RunConfig) -> Vocabulary:
     data = config.data
     if data.vocabulary is not None:
         return read_vocabulary(data.vocabulary)
-    if data.train is None:
-        raise DataError("data.train is not set; name a file of events with sentences")
-    sentences = read_timed_sentences(data.train).sentences
+    sentences = read_part(data, "train").sentences
     return build_vocabulary(sentences, min_count=data.min_word_count)
 
 

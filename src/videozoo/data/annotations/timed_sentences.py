@@ -1,0 +1,137 @@
+"""Sentences with a start and an end in a video, and what is known of a file while it is read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLIP_SECONDS = 2.0
+"""Length of the clips that QVHighlights labels."""
+_WORD = re.compile(r"\w")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedSentence:
+    """A sentence that describes a video from a start to an end."""
+
+    video: str
+    start_seconds: float
+    end_seconds: float
+    """Not checked: may lie beyond the end of the video, or before the start."""
+    sentence: str
+    """Without blanks around it; empty only if it was read with `need_text=False`."""
+    where: str
+    """File and place, for messages."""
+    tokenised: bool = False
+    """The words are separated by blanks and are used as they are."""
+    has_times: bool = True
+    """If not, start and end mean nothing; only if it was read with `need_times=False`."""
+    query: int | str | None = None
+    """Identifier of a sentence that may be here several times, once per moment that it means."""
+    subset: str | None = None
+    """Name of the part of the data set that its video is in, if the file tells."""
+    is_whole: bool = False
+    """It describes the whole video: from 0 to `math.inf`, as the file does not tell its length."""
+    also: tuple[str, ...] = ()
+    """What other people say of the same event; only after `TimedSentences.together`."""
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """Everything that people say of the event."""
+        return (self.sentence, *self.also)
+
+    def __str__(self) -> str:
+        if self.is_whole:
+            return f"{self.where}: {self.video}"
+        return f"{self.where}: {self.video} {self.start_seconds:g} to {self.end_seconds:g} s"
+
+
+@dataclass(frozen=True)
+class TimedSentences:
+    """All sentences of a file, in its order."""
+
+    path: Path
+    sentences: tuple[TimedSentence, ...]
+    durations: dict[str, float]
+    """Lengths of videos in seconds, as far as the file gives them."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about how the file was read."""
+    saliency: dict[int | str, NDArray[np.float64]] = field(
+        default_factory=dict[int | str, NDArray[np.float64]], compare=False
+    )
+    """For a `query`, labels (C, A) of A people per clip of `CLIP_SECONDS` of its video, 0 to 4; 0
+    outside its moments."""
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """Names of the videos, in the order of the file."""
+        return tuple(dict.fromkeys(one.video for one in self.sentences))
+
+    @property
+    def num_whole(self) -> int:
+        """Number of sentences that describe a whole video."""
+        return sum(one.is_whole for one in self.sentences)
+
+    def together(self) -> TimedSentences:
+        """One sentence per video that is described as a whole; the others are in its `also`."""
+        first: dict[str, TimedSentence] = {}
+        others: dict[str, list[str]] = {}
+        kept: list[TimedSentence] = []
+        for one in self.sentences:
+            if one.is_whole and one.video in first:
+                others[one.video].append(one.sentence)
+                continue
+            if one.is_whole:
+                first[one.video], others[one.video] = one, []
+            kept.append(one)
+        return replace(
+            self,
+            sentences=tuple(
+                replace(one, also=tuple(others[one.video])) if one.is_whole else one for one in kept
+            ),
+        )
+
+    @property
+    def num_several(self) -> int:
+        """Number of queries with several moments."""
+        counts = Counter(one.query for one in self.sentences if one.query is not None)
+        return sum(count > 1 for count in counts.values())
+
+
+@dataclass
+class ReadState:
+    """What is known of a file while it is read."""
+
+    path: Path
+    need_text: bool
+    need_times: bool
+    whole_videos: bool = False
+    durations: dict[str, float] = field(default_factory=dict[str, float])
+    problems: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    saliency: dict[int | str, NDArray[np.float64]] = field(
+        default_factory=dict[int | str, NDArray[np.float64]]
+    )
+
+    def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
+        """Whether a text can be used as a sentence; if not, adds to `problems`."""
+        wrong: str | None = None
+        if not isinstance(text, str):
+            wrong = f"expected a sentence, got {text!r}"
+        elif any("\ud800" <= letter <= "\udfff" for letter in text):
+            wrong = "the sentence is not UTF-8; store the file as UTF-8"
+        elif self.need_text and not text.strip():
+            wrong = "the sentence is empty; write what happens, or remove it"
+        elif self.need_text and not tokenised and not _WORD.search(text):
+            wrong = f"the sentence {text.strip()!r} has no word; write what happens, or remove it"
+        if wrong is not None:
+            self.problems.append(f"{place}: {wrong}")
+        return wrong is None

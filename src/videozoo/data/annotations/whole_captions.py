@@ -1,0 +1,372 @@
+"""Captions of whole videos, which name no times: several per video, in the forms of data sets.
+
+`sentences.FORMATS` holds the rows of `FORMATS` after those of sentences with times.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
+from videozoo.data.formats import Format, TextFile
+from videozoo.data.text import Table, finite_number
+from videozoo.errors import brief, counted
+
+_CLIP = re.compile(r"(\S{11}_\d+_\d+)\s+(\S.*)")  # of MSVD: name on YouTube, start, end
+_COLUMNS = {
+    "video": ("video", "video_id", "videoid", "video_name", "vid", "image_id", "file", "filename"),
+    "caption": ("caption", "sentence", "description", "text"),
+    "start": ("start", "start_seconds", "start_time", "begin"),
+    "end": ("end", "end_seconds", "end_time", "stop"),
+    "subset": ("subset", "split"),
+}
+_MSVD = {"VideoID", "Start", "End", "Language", "Description"}
+_VIDEO = ("video", "video_id", "image_id", "videoID")
+
+
+def _whole(
+    reading: ReadState, video: str, text: Any, place: str, *, subset: str | None = None
+) -> Iterator[TimedSentence]:
+    """The sentence, if it can be used."""
+    if not video.strip():
+        reading.problems.append(f"{place}: no name of a video")
+    elif reading.is_sentence(text, place):
+        yield TimedSentence(
+            video=video.strip(),
+            start_seconds=0.0,
+            end_seconds=math.inf,
+            sentence=" ".join(text.split()),
+            where=f"{reading.path}: {place}",
+            subset=subset,
+            is_whole=True,
+        )
+
+
+def _object(file: TextFile) -> dict[str, Any]:
+    return cast("dict[str, Any]", file.content) if isinstance(file.content, dict) else {}
+
+
+def _entries(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def _read_msrvtt(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """Source: the data set's own readme (videodatainfo_2017.json)."""
+    content = _object(file)
+    subsets: dict[str, str | None] = {}
+    for number, one in enumerate(_entries(content["videos"])):
+        facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+        name = facts.get("video_id")
+        if name is None:
+            reading.problems.append(f"video {number}: expected `video_id`, got {brief(one)}")
+            continue
+        split = facts.get("split")
+        subsets[str(name)] = None if split is None else str(split)
+        ends = finite_number(facts.get("start time")), finite_number(facts.get("end time"))
+        if ends[0] is not None and ends[1] is not None and ends[1] > ends[0]:
+            reading.durations[str(name)] = ends[1] - ends[0]  # the video is cut out of a longer one
+    for number, one in enumerate(_entries(content["sentences"])):
+        place = f"sentence {number}"
+        facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+        name = str(facts.get("video_id"))
+        if name not in subsets:
+            reading.problems.append(f"{place}: its video {name!r} is not among `videos`")
+            continue
+        yield from _whole(reading, name, facts.get("caption"), place, subset=subsets[name])
+
+
+def _is_vatex(record: Any) -> bool:
+    return isinstance(record, dict) and {"videoID", "enCap"} <= record.keys()
+
+
+def _read_vatex(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """The Chinese captions are not read. Source: eric-xw.github.io/vatex-website."""
+    chinese = 0
+    for place, record in file.records:
+        if not _is_vatex(record):
+            reading.problems.append(f"{place}: expected `videoID` and `enCap`, got {brief(record)}")
+            continue
+        facts = cast("dict[str, Any]", record)
+        chinese += len(_entries(facts.get("chCap")))
+        for number, text in enumerate(_entries(facts["enCap"])):
+            where = f"{place}: {facts['videoID']}: caption {number}"
+            yield from _whole(reading, str(facts["videoID"]), text, where)
+    if chinese:
+        reading.notes.append(
+            f"{reading.path}: {counted(chinese, 'caption')} in Chinese are not read, only English"
+        )
+
+
+def _read_coco(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """A video is named by its `id`, as in results."""
+    content = _object(file)
+    names = {
+        str(cast("dict[str, Any]", one).get("id")) if isinstance(one, dict) else ""
+        for one in _entries(content["images"])
+    }
+    for number, one in enumerate(_entries(content["annotations"])):
+        place = f"annotation {number}"
+        facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+        name = str(facts.get("image_id"))
+        if name not in names:
+            reading.problems.append(
+                f"{place}: image_id {facts.get('image_id')!r} is not among `images`"
+            )
+            continue
+        yield from _whole(reading, name, facts.get("caption"), place)
+
+
+def _named(record: Any) -> str | None:
+    """The name of the video of an entry of a list of captions; None if it is no such entry."""
+    if not isinstance(record, dict) or "caption" not in record:
+        return None
+    facts = cast("dict[str, Any]", record)
+    return next((str(facts[key]) for key in _VIDEO if facts.get(key) is not None), None)
+
+
+def _read_list(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """An entry may have one caption or a list of them."""
+    for place, record in file.records:
+        name = _named(record)
+        if name is None:
+            reading.problems.append(
+                f"{place}: expected `image_id` or `video`, and `caption`, got {brief(record)}"
+            )
+            continue
+        given: Any = cast("dict[str, Any]", record)["caption"]
+        for text in given if isinstance(given, list) else [given]:
+            yield from _whole(reading, name, text, f"{place}: {name}")
+
+
+def _is_mapping(file: TextFile) -> bool:
+    content = _object(file)
+    return bool(content) and all(_texts(value) for value in content.values())
+
+
+def _texts(value: Any) -> list[str]:
+    """One sentence or several; nothing for any other value."""
+    listed = cast("list[Any]", value if isinstance(value, list) else [value])
+    return cast("list[str]", listed) if all(isinstance(one, str) for one in listed) else []
+
+
+def _read_mapping(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    for video, value in _object(file).items():
+        for number, text in enumerate(_texts(value)):
+            yield from _whole(reading, video, text, f"{video}: caption {number}")
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+def _first_clip(file: TextFile) -> bool:
+    first = next((line for _, line in file.lines if not line.startswith("#")), "")
+    return "\t" not in first and _CLIP.fullmatch(first) is not None
+
+
+def _read_msvd(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """Lines of other captions; those that begin with `#` say something about the file.
+
+    Source: cs.utexas.edu/users/ml/clamp/videoDescription, AllVideoDescriptions.txt.
+    """
+    for number, line in file.lines:
+        if line.startswith("#"):
+            continue
+        found = _CLIP.fullmatch(line)
+        if found is None:
+            reading.problems.append(
+                f"line {number}: expected `VIDEO_START_END caption`, got {line[:60]!r}"
+            )
+            continue
+        yield from _whole(reading, found[1], found[2], f"line {number}")
+
+
+def _read_pairs(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    for number, line in file.lines:
+        fields = line.split("\t")
+        if len(fields) != 2:
+            reading.problems.append(
+                f"line {number}: expected a video and its caption with a tab between them, got "
+                f"{line[:60]!r}"
+            )
+            continue
+        yield from _whole(reading, fields[0], fields[1], f"line {number}")
+
+
+def _is_msvd_table(file: TextFile) -> bool:
+    return file.columns >= _MSVD
+
+
+def _read_msvd_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """Each clip has its own file VideoID_Start_End; captions in other languages are not read."""
+    others = 0
+    rows = Table(file.path, file.text)
+    for row in rows:
+        if (row["Language"] or "").strip() != "English":
+            others += 1
+            continue
+        name = "_".join((row[key] or "").strip() for key in ("VideoID", "Start", "End"))
+        text = (row["Description"] or "").strip()
+        if text:  # some rows of the data set have none
+            yield from _whole(reading, name, text, f"line {rows.line_num}")
+    if others:
+        reading.notes.append(
+            f"{reading.path}: {counted(others, 'caption')} not in English are not read"
+        )
+
+
+def table_columns(heading: str) -> Mapping[str, str] | None:
+    """Names of the columns of a CSV of captions, by what they hold; None if it is no such table.
+
+    >>> table_columns("video_id,caption")
+    {'video': 'video_id', 'caption': 'caption'}
+    >>> table_columns("video,start,end,label")
+    """
+    try:
+        names = [name.strip() for name in next(csv.reader([heading]), [])]
+    except csv.Error:  # too long for a heading
+        return None
+    plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
+    found = {
+        what: next((plain[one] for one in known if one in plain), None)
+        for what, known in _COLUMNS.items()
+    }
+    if found["video"] is None or found["caption"] is None:
+        return None
+    return {what: name for what, name in found.items() if name is not None}
+
+
+def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
+    """With columns of start and end the sentences have times, in seconds."""
+    columns = table_columns(file.heading) or {}
+    rows = Table(file.path, file.text)
+    if rows.fieldnames is not None:
+        rows.fieldnames = [name.strip() for name in rows.fieldnames]
+    if ("start" in columns) != ("end" in columns):
+        reading.problems.append(
+            f"line 1: a column {columns.get('start') or columns.get('end')!r} alone; expected "
+            "`start` and `end`, or neither for captions of whole videos"
+        )
+        return
+    for row in rows:
+        place = f"line {rows.line_num}"
+        held = {what: (row[name] or "").strip() for what, name in columns.items()}
+        subset = held.get("subset") or None
+        if None in row:
+            reading.problems.append(
+                f"{place}: more fields than columns; a caption with a comma needs quotation marks"
+            )
+        elif "start" not in columns:
+            yield from _whole(reading, held["video"], held["caption"], place, subset=subset)
+        elif (times := _seconds(held["start"], held["end"])) is None:
+            reading.problems.append(
+                f"{place}: expected seconds, got {held['start']!r} and {held['end']!r}"
+            )
+        elif reading.is_sentence(held["caption"], place):
+            yield TimedSentence(
+                video=held["video"],
+                start_seconds=times[0],
+                end_seconds=times[1],
+                sentence=" ".join(held["caption"].split()),
+                where=f"{reading.path}: {place}",
+                subset=subset,
+            )
+
+
+def _seconds(start: str, end: str) -> tuple[float, float] | None:
+    first, last = finite_number(start), finite_number(end)
+    return None if first is None or last is None else (first, last)
+
+
+FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSentence]]], ...] = (
+    Format(
+        "MSR-VTT",
+        lambda file: {"videos", "sentences"} <= _object(file).keys(),
+        _read_msrvtt,
+        '{"videos": [{"video_id": "a", "split": "train", "start time": 3, "end time": 12}], '
+        '"sentences": [{"sen_id": 0, "video_id": "a", "caption": "A man runs."}]}',
+        "videodatainfo_2017.json",
+        about="captions of whole videos, with the split of each video",
+        source="MSR-VTT, Xu et al., CVPR 2016: readme of the data set",
+    ),
+    Format(
+        "VATEX",
+        lambda file: any(_is_vatex(record) for _, record in file.records[:1]),
+        _read_vatex,
+        '[{"videoID": "a", "enCap": ["A man runs."]}]',
+        "vatex_training_v1.0.json",
+        about="captions of whole videos, a list per video; the English ones are read",
+        source="https://eric-xw.github.io/vatex-website/download.html",
+    ),
+    Format(
+        "COCO captions",
+        lambda file: {"images", "annotations"} <= _object(file).keys(),
+        _read_coco,
+        '{"images": [{"id": "a"}], "annotations": [{"id": 0, "image_id": "a", '
+        '"caption": "A man runs."}]}',
+        "captions_val.json",
+        about="captions of whole videos in the form of the COCO caption annotations",
+        source="https://cocodataset.org/#format-data",
+    ),
+    Format(
+        "list of captions, as COCO results",
+        lambda file: any(_named(record) is not None for _, record in file.records[:1]),
+        _read_list,
+        '[{"image_id": "a", "caption": "A man runs."}]',
+        "results.json",
+        about="captions of whole videos; `video` or `video_id` may stand for `image_id`",
+        source="https://cocodataset.org/#format-results",
+    ),
+    Format(
+        "captions by video",
+        _is_mapping,
+        _read_mapping,
+        '{"a": ["A man runs."]}',
+        "captions.json",
+        about="an object from video to its captions, or to its one caption",
+    ),
+    Format(
+        "MSVD, its table",
+        _is_msvd_table,
+        _read_msvd_table,
+        "VideoID,Start,End,WorkerID,Source,AnnotationTime,Language,Description\n"
+        "a,1,10,7,clean,30,English,A man runs.\n",
+        "video_corpus.csv",
+        about="captions of clips named VideoID_Start_End; the English ones are read",
+        source="Microsoft Research Video Description Corpus: its CSV file",
+    ),
+    Format(
+        "CSV of captions",
+        lambda file: table_columns(file.heading) is not None,
+        _read_table,
+        "video,caption\na,A man runs.\n",
+        "captions.csv",
+        about="columns `video` and `caption`; with `start` and `end` in seconds, captions of "
+        "events; `subset` or `split` if there are parts",
+    ),
+    Format(
+        "MSVD",
+        _first_clip,
+        _read_msvd,
+        "mv89psg6zh4_33_46 A man runs.\n",
+        "AllVideoDescriptions.txt",
+        about="lines of a clip, VIDEO_START_END, and its caption",
+        source="https://www.cs.utexas.edu/users/ml/clamp/videoDescription/",
+    ),
+    Format(
+        "captions with a tab after the video",
+        lambda file: not file.is_json and file.first_line.count("\t") == 1,
+        _read_pairs,
+        "a\tA man runs.\n",
+        "sents_train_lc_nopunc.txt",
+        about="lines of a video and its caption, as MSVD is given with S2VT",
+        source="Venugopalan et al., ICCV 2015 (S2VT)",
+    ),
+)
+"""Formats of captions of whole videos."""
