@@ -80,7 +80,9 @@ def _is_set(key: str, origins: Collection[str]) -> bool:
 def _meaning(description: str | None, indent: str) -> list[str]:
     mark = f"{indent}# "
     text = " ".join((description or "").split())
-    return textwrap.wrap(text, _WIDTH, initial_indent=mark, subsequent_indent=mark)
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=mark, subsequent_indent=mark, break_on_hyphens=False
+    )
 
 
 def _text(path: Path) -> str:
