@@ -457,6 +457,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         '{"qid": 1, "query": "A man runs.", "vid": "a", "duration": 9, "relevant_windows": '
         '[[1, 2.5]], "relevant_clip_ids": [0, 1], "saliency_scores": [[4, 1, 3], [2, 2, 4]]}\n',
         "highlight_train.jsonl",
+        about="sentences with one or several moments each, and labels of salient clips",
+        source="https://github.com/jayleicn/moment_detr/blob/main/data/README.md",
     ),
     Format(
         "TACoS",
@@ -465,6 +467,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         '{"a": {"fps": 10, "num_frames": 90, "timestamps": [[10, 25]], '
         '"sentences": ["A man runs."]}}',
         "train.json",
+        about="moments in frames, with the frame rate of each video, as VSLNet prepares them",
+        source="https://github.com/26hzhang/VSLNet",
     ),
     Format(
         "ActivityNet Captions",
@@ -472,6 +476,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         _read_videos,
         '{"a": {"duration": 9, "timestamps": [[1, 2.5]], "sentences": ["A man runs."]}}',
         "train.json",
+        about="events of a video in seconds, and a sentence for each",
+        source="https://cs.stanford.edu/people/ranjaykrishna/densevid",
     ),
     Format(
         "Charades-STA",
@@ -479,6 +485,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         _read_charades,
         "a 1.0 2.5##A man runs.\n",
         "charades_sta_train.txt",
+        about="lines of a video, the start and end of a moment in seconds, and its sentence",
+        source="https://github.com/jiyanggao/TALL",
     ),
     Format(
         "ETS list of the 2019 library, tabs between fields",
@@ -486,6 +494,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         _read_tabs,
         "a\t1.0\t2.5\tA man runs.\n",
         "train.list",
+        about="lines of a video, start and end in seconds, and words separated by blanks",
+        source="PaddlePaddle/models release/1.8, ets_reader",
     ),
     *whole_captions.FORMATS,
 )
