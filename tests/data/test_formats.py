@@ -17,6 +17,7 @@ from videozoo.data.annotations import (
 )
 from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.result_formats import read_any_results
+from videozoo.data.annotations.segment_types import Reading
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.annotations.videos import read_list
@@ -232,8 +233,13 @@ def test_segments(tmp_path: Path, one: Format[TextFile, Any]):
     path = example(tmp_path, one)
 
     check_told(TextFile(path), one, segment_formats.FORMATS)
-    lengths = {"a": 9.0, "video_validation_0000051": 9.0}
-    (video,) = read_annotations(path, durations=lengths, frames_per_second=10).videos
+    lengths = {"a": 9.0, "1": 9.0, "video_validation_0000051": 9.0}
+    reading = Reading(
+        label_from="verb" if one.name == "EPIC-Kitchens-100" else None, spot_seconds=1.5
+    )
+    (video,) = read_annotations(
+        path, durations=lengths, frames_per_second=10, reading=reading
+    ).videos
     assert video.video in lengths
     assert video.duration_seconds == 9
     first = video.instances[0]

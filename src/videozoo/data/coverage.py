@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videozoo.data.annotations.class_names import read_class_names
+from videozoo.data.annotations.segment_types import FrameTimesOf, Reading
 from videozoo.data.annotations.segments import (
     Annotations,
     annotated_classes,
@@ -33,6 +34,7 @@ def load_annotations(
     *,
     durations: Mapping[str, float] | None = None,
     measured: Measured | None = None,
+    frame_times: FrameTimesOf | None = None,
     quiet: bool = False,
 ) -> Annotations:
     """Read the annotations of one part of the `data:` section.
@@ -44,6 +46,7 @@ def load_annotations(
         part: Part to read.
         durations: Seconds of videos, used if neither annotations nor `data.durations` have them.
         measured: Lengths of videos by their features.
+        frame_times: When the frames of videos are shown, for annotations in frames.
         quiet: Log no warnings, because the file was read before.
 
     Raises:
@@ -57,11 +60,14 @@ def load_annotations(
     known = dict(durations or {})
     if data.durations is not None:
         known |= read_durations(data.durations)
+    reading = reading_of(data)
     names: Sequence[str] | None = None
     if data.class_names is not None:
         names = read_class_names(data.class_names)
     elif data.annotations is not None and path != data.annotations:
-        names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+        names = annotated_classes(
+            data.annotations, ignored_classes=data.ignored_classes, reading=reading
+        )
     subset: str | None = getattr(data, f"{part}_subset")
     found = read_annotations(
         path,
@@ -71,11 +77,18 @@ def load_annotations(
         class_names=names,
         ignored_classes=data.ignored_classes,
         frames_per_second=data.frames_per_second,
+        frame_times=frame_times,
+        reading=reading,
         quiet=quiet,
     )
     if part == "train" and not quiet:
         _warn_of_unused(found, data)
     return found.of_subset(subset)
+
+
+def reading_of(data: AnnotatedData) -> Reading:
+    """What the `data:` section says about files of segments that leave something open."""
+    return Reading(data.label_from, data.spot_seconds)
 
 
 def _warn_of_unused(found: Annotations, data: AnnotatedData) -> None:

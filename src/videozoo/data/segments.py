@@ -27,6 +27,7 @@ from videozoo.data.coverage import (
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
+from videozoo.data.video_times import VideoTimes
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.ops.windows import Window
 from videozoo.settings.segments import (
@@ -60,7 +61,14 @@ def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
             differ from the annotations.
     """
     files = load_files(data)
-    return with_features(load_annotations(data, part, measured=files.measured), files)
+    times = times_of_features(files)
+    found = load_annotations(data, part, measured=files.measured, frame_times=times)
+    return with_features(found, files)
+
+
+def times_of_features(files: FeatureFiles) -> VideoTimes:
+    """When the frames of the videos are shown that features were made of, where these are there."""
+    return VideoTimes({name: fact.path for name, fact in files.videos.items()})
 
 
 def load_files(data: SequenceData) -> FeatureFiles:

@@ -26,10 +26,10 @@ class AnnotatedData(Settings):
     """Annotated videos, and how they are read."""
 
     annotations: Path | None = None
-    """Segments and their labels: ActivityNet's JSON, the official or the 2019 format; CSV of
-    THUMOS14 or Charades, or with the columns video, start, end, label; projects of VIA 3 and
-    exports of Label Studio; lists of C-TCN in the 2019 format. Used for training, validation and
-    test unless the next two keys say otherwise."""
+    """Segments and their labels, in a format that `videozoo formats` lists: a CSV with the columns
+    video, start, end, label; JSON of ActivityNet, HACS, FineAction; THUMOS14, Charades,
+    EPIC-Kitchens; exports of Label Studio, CVAT, VIA 3, ELAN, FiftyOne, OSL; lists of C-TCN in the
+    2019 format. Used for training, validation and test unless the next two keys say otherwise."""
     val_annotations: Path | None = None
     """Annotations of the validation videos, where they are in another file."""
     test_annotations: Path | None = None
@@ -52,7 +52,15 @@ class AnnotatedData(Settings):
     ignored_classes: tuple[str, ...] = ()
     """Labels whose segments are ignored, such as `Ambiguous` of THUMOS14."""
     frames_per_second: float | None = Field(default=None, gt=0)
-    """Frame rate of the videos, for exports of Label Studio, which count frames."""
+    """Frame rate of the videos, for annotations in frames (Label Studio, CVAT, FiftyOne). By
+    default that of the videos, where they are at hand."""
+    label_from: str | None = None
+    """Which text of a segment is its class, where there are several: a column of a CSV,
+    `verb_class`, `noun_class` or `action` of EPIC-Kitchens, an attribute of VIA or CVAT, a tier of
+    ELAN (or `tier`: the names of the tiers), a key of JSON, a head of OSL."""
+    spot_seconds: float | None = Field(default=None, gt=0)
+    """For annotations that are points in time (SoccerNet, OSL): the length of the segments around
+    them, whose middle they are."""
     num_workers: NumWorkers = 4
     prefetch_batches: PrefetchBatches = 2
     bad_video_share: MissingFeaturesShare = 0.05

@@ -37,6 +37,7 @@ from videozoo.data.annotations.videos import (
     read_list,
     videos_of,
 )
+from videozoo.data.coverage import reading_of
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import has_images, is_video_name, locate, videos_under, walk
@@ -520,7 +521,9 @@ def _model_classes(config: RunConfig, say: Callable[[str], None]) -> dict[str, A
         if data.class_names is not None:
             names = read_class_names(data.class_names)
         else:
-            names = annotated_classes(data.annotations, ignored_classes=data.ignored_classes)
+            names = annotated_classes(
+                data.annotations, ignored_classes=data.ignored_classes, reading=reading_of(data)
+            )
         number = len(names) + task.background
         with_background = ", the background among them" if task.background else ""
     else:

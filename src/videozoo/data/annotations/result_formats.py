@@ -18,13 +18,13 @@ from videozoo.data.annotations.moment_results import (
     read_submission,
 )
 from videozoo.data.annotations.segment_results import Detection, detections_in
-from videozoo.data.annotations.segment_tables import table_columns
+from videozoo.data.annotations.segment_tables import table_columns, table_videos
+from videozoo.data.annotations.segment_types import Reading, SegmentFile
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import Table, finite_number
+from videozoo.data.text import finite_number
 from videozoo.errors import DataError, brief
 
 _PREDICTIONS = "predictions.json"
-_SCORE_COLUMNS = ("score", "confidence", "probability")
 _MOMENT = ("start", "end", "score")
 
 
@@ -181,43 +181,23 @@ def _read_qvhighlights(file: TextFile) -> MomentResults:
 # --- tables and lines ------------------------------------------------------------------------
 
 
-def _score_column(file: TextFile) -> str | None:
-    names = {name.lower(): name for name in file.columns}
-    return next((names[one] for one in _SCORE_COLUMNS if one in names), None)
-
-
 def _is_segment_table(file: TextFile) -> bool:
-    return _segment_columns(file) is not None and _score_column(file) is not None
-
-
-def _segment_columns(file: TextFile) -> dict[str, str] | None:
-    """Columns of a table of segments; without labels they are proposals."""
     if file.is_json:
-        return None
-    found = table_columns(file.heading)
-    if found is None:
-        found = table_columns(f"{file.heading},label")
-        if found is not None:
-            del found["label"]
-    return found
+        return False
+    columns = table_columns(file.heading)
+    return columns is not None and columns.score is not None
 
 
 def _read_segment_table(file: TextFile) -> SegmentResults:
-    columns, score = _segment_columns(file) or {}, _score_column(file)
-    assert score is not None
+    """Segments of a table; without a column of labels they are proposals."""
     found: dict[str, list[dict[str, Any]]] = {}
-    rows = Table(file.path, file.text)
-    if rows.fieldnames is not None:
-        rows.fieldnames = [name.strip() for name in rows.fieldnames]
-    for row in rows:
-        video = (row[columns["video"]] or "").strip()
-        one: dict[str, Any] = {
-            "segment": [row[columns["start"]], row[columns["end"]]],
-            "score": row[score],
-        }
-        if "label" in columns:
-            one["label"] = (row[columns["label"]] or "").strip()
-        found.setdefault(video, []).append(one)
+    for video in table_videos(SegmentFile(file.path, Reading(needs_labels=False))):
+        if any(one.in_frames for one in video.instances):
+            raise DataError(f"{file.path}: its times are frames; expected start and end in seconds")
+        found[video.name] = [
+            {"segment": [one.start, one.end], "score": one.score, "label": one.label}
+            for one in video.instances
+        ]
     return SegmentResults(detections_in(file.path, found))
 
 

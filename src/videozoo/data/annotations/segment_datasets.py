@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from videozoo.data.annotations.segment_types import RawInstance, RawVideo
+from videozoo.data.annotations.segment_types import (
+    RawInstance,
+    RawVideo,
+    SegmentFile,
+    clock_seconds,
+    dicts,
+    mapping,
+)
 from videozoo.data.formats import TextFile
-from videozoo.data.text import Table, integer, kind_of, lines_of
-from videozoo.errors import DataError, brief
+from videozoo.data.text import Table, finite_number, integer, kind_of, lines_of
+from videozoo.errors import DataError, brief, counted, few
 
 _DURATIONS = ("duration", "duration_second")
+_FRAMES_APART = 2.0  # frames by which seconds and frames of a segment may differ
 _THUMOS_FILE = re.compile(r"(\w+)_(val|test)\.txt", re.ASCII)
 
 
@@ -25,12 +33,23 @@ def is_by_video(file: TextFile) -> bool:
     return any(isinstance(one, dict) and not known.isdisjoint(one) for one in entries)
 
 
-def json_videos(file: TextFile) -> Iterator[RawVideo]:
-    """Videos by name, each with its annotations: ActivityNet and the many files of that form."""
+def json_videos(file: SegmentFile) -> Iterator[RawVideo]:
+    """Videos by name, each with its annotations: ActivityNet and the many files of that form.
+
+    HACS Segments, FineAction, MMAction2, OpenTAD and ActionFormer use it. Their `fps`, `frame` and
+    `segment(frames)` are compared with the seconds, and `label_id` with the labels; a note counts
+    what does not agree. `label_from` names another key than `label`, such as OpenTAD's
+    `verb_label` of EPIC-Kitchens.
+
+    Source: the READMEs of ActivityNet and HACS, and the readers of OpenTAD (`datasets/thumos.py`)
+    and ActionFormer (`libs/datasets`).
+    """
     path, content = file.path, cast("dict[str, Any]", file.content)
     database: Any = content.get("database", content)
     if not isinstance(database, dict):
         raise DataError(f"{path}: database is {kind_of(database)}, expected an object of videos")
+    key = _label_key(file, cast("dict[str, Any]", database))
+    check = _Agreement(path)
     for name, entry in cast("dict[str, Any]", database).items():
         where = f"{path}: {name}"
         if not isinstance(entry, dict):
@@ -46,12 +65,79 @@ def json_videos(file: TextFile) -> Iterator[RawVideo]:
         video = RawVideo(
             name, where, duration, None if subset is None else str(subset), extras=facts
         )
+        rate = finite_number(facts.get("fps"))
+        video.frames_per_second = rate if rate is not None and rate > 0 else None
         for number, one in enumerate(cast("list[Any]", listed)):
-            video.instances.append(_json_instance(f"{where}: annotation {number}", one))
+            place = f"{where}: annotation {number}"
+            video.instances.append(_json_instance(place, one, key))
+            check.add(place, cast("dict[str, Any]", one), video.frames_per_second)
         yield video
+    file.notes += check.notes()
 
 
-def _json_instance(where: str, one: Any) -> RawInstance:
+def _label_key(file: SegmentFile, database: Mapping[str, Any]) -> str:
+    """The key of an annotation that holds its class."""
+    annotations = (
+        one for entry in database.values() for one in dicts(mapping(entry).get("annotations"))
+    )
+    first = next(annotations, None)
+    if first is None:
+        return "label"
+    known = [
+        key for key, value in first.items() if isinstance(value, str | int) and "segment" not in key
+    ]
+    if file.label_from is None and ("label" in first or not any("label" in key for key in known)):
+        return "label"
+    return file.label_of("keys", [key for key in known if key != "score"])
+
+
+class _Agreement:
+    """Whether what a file says twice agrees: seconds and frames, labels and their numbers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._apart: list[str] = []
+        self._num_pairs = 0
+        self._numbers: dict[str, set[str]] = {}
+        self._labels: dict[str, set[str]] = {}
+
+    def add(self, where: str, facts: Mapping[str, Any], rate: float | None) -> None:
+        """Compare one annotation."""
+        frames, seconds = facts.get("segment(frames)"), facts.get("segment")
+        if rate is not None and isinstance(frames, list) and isinstance(seconds, list):
+            pairs = zip(
+                map(finite_number, cast("list[Any]", seconds)),
+                map(finite_number, cast("list[Any]", frames)),
+                strict=False,
+            )
+            self._num_pairs += 1
+            if any(a is None or b is None or abs(a * rate - b) > _FRAMES_APART for a, b in pairs):
+                self._apart.append(f"{where}: {seconds} s and frames {frames} at {rate:g} per s")
+        label, number = facts.get("label"), facts.get("label_id")
+        if isinstance(label, str) and number is not None:
+            self._numbers.setdefault(label, set()).add(str(number))
+            self._labels.setdefault(str(number), set()).add(label)
+
+    def notes(self) -> Iterator[str]:
+        """What does not agree."""
+        if self._apart:
+            first = self._apart[0].removeprefix(f"{self._path}: ")
+            yield (
+                f"{self._path}: segment and segment(frames) do not agree in {len(self._apart)} of "
+                f"{counted(self._num_pairs, 'segment')}; the seconds are used; first is {first}"
+            )
+        for one, several, what in (
+            ("label", self._numbers, "label_id"),
+            ("label_id", self._labels, "label"),
+        ):
+            odd = [
+                f"{name} has {few(sorted(held))}" for name, held in several.items() if len(held) > 1
+            ]
+            if odd:
+                yield f"{self._path}: one {one} with several {what}: {few(odd)}; labels are used"
+
+
+def _json_instance(where: str, one: Any, key: str) -> RawInstance:
     if not isinstance(one, dict):
         raise DataError(f"{where} is {kind_of(one)}, expected an object with segment and label")
     facts = cast("dict[str, Any]", one)
@@ -59,12 +145,13 @@ def _json_instance(where: str, one: Any) -> RawInstance:
     if not isinstance(segment, list) or len(cast("list[Any]", segment)) != 2:
         raise DataError(f"{where}: segment is {segment!r}, expected [start, end] in seconds")
     start, end = cast("list[Any]", segment)
-    label = facts.get("label")
+    label = facts.get(key or "label")
     # a number is the name of a class here
-    return RawInstance(where, start, end, str(label) if type(label) in (int, float) else label)
+    name = str(label) if type(label) in (int, float) else label
+    return RawInstance(where, start, end, name, score=facts.get("score"))
 
 
-def thumos_rows(file: TextFile) -> Iterable[RawVideo]:
+def thumos_rows(file: SegmentFile) -> Iterable[RawVideo]:
     """THUMOS14 as a table: one segment per row."""
     path, videos = file.path, dict[str, RawVideo]()
     is_of_names = "type" in file.columns
@@ -97,7 +184,7 @@ def thumos_files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, named[1]) for path, named in found if named is not None]
 
 
-def thumos_folder(file: TextFile) -> Iterable[RawVideo]:
+def thumos_folder(file: SegmentFile) -> Iterable[RawVideo]:
     """One file per class, one segment per line."""
     videos: dict[str, RawVideo] = {}
     for path, label in thumos_files(file.path):
@@ -113,7 +200,78 @@ def thumos_folder(file: TextFile) -> Iterable[RawVideo]:
     return videos.values()
 
 
-def charades_rows(file: TextFile) -> Iterator[RawVideo]:
+def _class_files(folder: Path) -> list[Path]:
+    """Files CLASS.txt of a folder whose first line is `VIDEO START END`."""
+    found: list[Path] = []
+    for path in sorted(folder.glob("*.txt")):
+        first = next((line for _, line in lines_of(path)), "") if path.stat().st_size else ""
+        fields = first.split()
+        if len(fields) == 3 and all(finite_number(each) is not None for each in fields[1:]):
+            found.append(path)
+    return found
+
+
+def is_class_folder(file: TextFile) -> bool:
+    """Whether this is a folder of files CLASS.txt, as MultiTHUMOS has them."""
+    return file.is_folder and bool(_class_files(file.path))
+
+
+def class_folder(file: SegmentFile) -> Iterable[RawVideo]:
+    """MultiTHUMOS: one file per class, one segment per line; classes overlap.
+
+    Source: MultiTHUMOS (Yeung et al. 2018), folder `annotations`.
+    """
+    videos: dict[str, RawVideo] = {}
+    files = _class_files(file.path)
+    others = [path.name for path in sorted(file.path.glob("*.txt")) if path not in files]
+    if others:
+        file.notes.append(f"{file.path}: not read, because they hold no segments: {few(others)}")
+    for path in files:
+        for number, line in lines_of(path):
+            where, fields = f"{path}:{number}", line.split()
+            if len(fields) != 3:
+                raise DataError(f"{where}: expected 'VIDEO START END', got {brief(line)}")
+            video, start, end = fields
+            entry = videos.setdefault(
+                video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
+            )
+            entry.instances.append(RawInstance(where, start, end, path.stem))
+    return videos.values()
+
+
+def epic_rows(file: SegmentFile) -> Iterable[RawVideo]:
+    """EPIC-Kitchens-100: one action per row; `label_from` says what of it is the class.
+
+    `verb` and `noun` are the names as narrated, `verb_class` and `noun_class` the numbers of the
+    classes, on which the challenge is scored; `action` is the pair of these numbers. Times are the
+    `timestamp` columns; the frames say the same at the rate of the video, rounded.
+
+    Source: README of epic-kitchens-100-annotations.
+    """
+    videos: dict[str, RawVideo] = {}
+    rows = Table(file.path, file.text)
+    names = [name.strip() for name in rows.fieldnames or ()]
+    has_labels = "verb_class" in names and "noun_class" in names
+    choices = ["verb_class", "noun_class", "action", "verb", "noun"]
+    chosen = file.label_of("columns", choices) if has_labels else ""
+    for row in rows:
+        where = f"{file.path}:{rows.line_num}"
+        name = (row["video_id"] or "").strip()
+        if not name:
+            raise DataError(f"{where}: a row without video_id")
+        times = [clock_seconds(row[f"{side}_timestamp"] or "") for side in ("start", "stop")]
+        if None in times:
+            raise DataError(f"{where}: expected start_timestamp and stop_timestamp hh:mm:ss.ms")
+        if chosen == "action":
+            label = f"verb {row['verb_class']}, noun {row['noun_class']}"
+        else:
+            label = (row.get(chosen) or "").strip() if chosen else None
+        video = videos.setdefault(name, RawVideo(name, f"{file.path}: {name}"))
+        video.instances.append(RawInstance(where, times[0], times[1], label))
+    return videos.values()
+
+
+def charades_rows(file: SegmentFile) -> Iterator[RawVideo]:
     """Charades: one video per row, with all its actions."""
     rows = Table(file.path, file.text, skip_blanks=False)
     for row in rows:
@@ -154,7 +312,7 @@ def is_ctcn(file: TextFile) -> bool:
     return bool(line) and not (file.is_json or "," in line) and _ctcn_video("", line) is not None
 
 
-def ctcn_lines(file: TextFile) -> Iterator[RawVideo]:
+def ctcn_lines(file: SegmentFile) -> Iterator[RawVideo]:
     """C-TCN of the 2019 library: one video per line, times in frames."""
     for number, line in file.lines:
         where = f"{file.path}:{number}"

@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.segment_formats import raw_videos
-from videozoo.data.annotations.segment_types import RawInstance, RawVideo
+from videozoo.data.annotations.segment_types import (
+    FrameTimes,
+    FrameTimesOf,
+    RawInstance,
+    RawVideo,
+    Reading,
+    clock_seconds,
+    frame_times_of,
+)
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
     finite_number,
@@ -45,6 +53,8 @@ _CUT = (
     "Times must be in seconds; segments are cut at the end of their video, unless "
     "data.bad_segments says otherwise."
 )
+_NO_LABELS = Reading(needs_labels=False)
+LABEL_STUDIO = "Label Studio"
 _CODE = re.compile(r"c\d+", re.ASCII)
 _log = logging.getLogger(__name__)
 
@@ -150,6 +160,8 @@ def read_annotations(
     class_names: Sequence[str] | None = None,
     ignored_classes: Sequence[str] = (),
     frames_per_second: float | None = None,
+    frame_times: FrameTimesOf | None = None,
+    reading: Reading | None = None,
     quiet: bool = False,
 ) -> Annotations:
     """Read annotations of any of `segment_formats.FORMATS`.
@@ -165,7 +177,9 @@ def read_annotations(
         measured: Lengths by the features. They are compared with the file, and used before it.
         class_names: The classes; any other label is an error.
         ignored_classes: Segments with these labels are left out, such as `AMBIGUOUS`.
-        frames_per_second: Frame rate of the videos, for exports of Label Studio (in frames).
+        frames_per_second: Frame rate of the videos, for files that count frames.
+        frame_times: Where videos are at hand: when their frames are shown, for such files.
+        reading: What the user says about a file that leaves something open.
         quiet: Log no warnings, because the file was read before.
 
     Raises:
@@ -173,16 +187,19 @@ def read_annotations(
             duration; a label is missing or unknown; most lengths are far from those measured, or
             most segments lie far beyond their videos. The first few problems are named.
     """
-    videos = list(raw_videos(path))
+    notes: list[str] = []
+    videos = raw_videos(path, reading, notes=notes)
     if not videos:
-        raise DataError(f"{path}: holds no video")
-    _check_rate(videos, frames_per_second)
+        raise DataError("\n".join([f"{path}: holds no video", *notes]))
+    times = clocks(videos, frames_per_second, frame_times, notes=notes)
     problems: list[str] = []
     left_out: list[str] = []
     lengths: dict[str, float] = {}
     stretches: list[Stretch] = []
     classes = _Classes(class_names, ignored_classes)
     warn = _ignore if quiet else _log.warning
+    for note in notes:
+        warn(note)
     _check_labels(path, videos)
     found: dict[str, Annotation] = {}
     for video in videos:
@@ -200,7 +217,7 @@ def read_annotations(
             continue
         instances: list[Instance] = []
         for raw in video.instances:
-            instance = _instance_of(raw, video, duration, classes, frames_per_second)
+            instance = _instance_of(raw, video, duration, classes, times.get(video.name))
             if isinstance(instance, str):
                 problems.append(instance)
             elif instance.label not in ignored_classes:
@@ -238,15 +255,49 @@ def read_annotations(
     )
 
 
-def _check_rate(videos: Sequence[RawVideo], frames_per_second: float | None) -> None:
-    """Raise DataError if segments are in frames and the frame rate is not known."""
-    if frames_per_second is not None:
-        return
-    for one in (one for video in videos for one in video.instances if one.in_frames):
-        raise DataError(
-            f"{one.where}: Label Studio counts in frames ({one.start} to {one.end}); set the "
-            "frames per second of the videos: --set data.frames_per_second=25"
+def clocks(
+    videos: Sequence[RawVideo],
+    frames_per_second: float | None,
+    look_up: FrameTimesOf | None,
+    *,
+    notes: list[str],
+) -> dict[str, FrameTimes]:
+    """How to turn frames into seconds, for each video whose segments are in frames.
+
+    Args:
+        videos: The videos of one file.
+        frames_per_second: The rate that the user gives.
+        look_up: Where videos are at hand: when their frames are shown.
+        notes: Takes what the user should know.
+
+    Raises:
+        DataError: A rate is not known.
+    """
+    found: dict[str, FrameTimes] = {}
+    measured: set[float] = set()
+    for video in videos:
+        first = next((one for one in video.instances if one.in_frames), None)
+        if first is None:
+            continue
+        times = frame_times_of(video, frames_per_second, look_up)
+        if times is None:
+            raise DataError(
+                f"{first.where}: {video.counted_by or 'the file'} counts in frames ({first.start} "
+                f"to {first.end}); set the frames per second of the videos: --set "
+                "data.frames_per_second=25"
+            )
+        found[video.name] = times
+        is_measured = not frames_per_second and video.frames_per_second is None
+        if is_measured and video.counted_by == LABEL_STUDIO:
+            measured.add(round(times.frames_per_second, 3))
+    if measured:
+        rates = few([f"{rate:g}" for rate in sorted(measured)])
+        notes.append(
+            "Label Studio counts frames by the frameRate of its labelling setup (24, if that names "
+            f"none); taken are the frame rates of the videos: {rates}; if the setup named another, "
+            "set data.frames_per_second"
         )
+    return found
 
 
 def _check_labels(path: Path, videos: Sequence[RawVideo]) -> None:
@@ -296,13 +347,15 @@ def _ignore(_text: str) -> None:
     """Drop a warning that was logged before."""
 
 
-def annotated_classes(path: Path, *, ignored_classes: Sequence[str] = ()) -> list[str]:
+def annotated_classes(
+    path: Path, *, ignored_classes: Sequence[str] = (), reading: Reading | None = None
+) -> list[str]:
     """All labels of a file of annotations, sorted; the rest of the file is not checked.
 
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return _names_of(raw_videos(path), _Classes(None, ignored_classes))
+    return _names_of(raw_videos(path, reading), _Classes(None, ignored_classes))
 
 
 def annotated_durations(path: Path) -> dict[str, float]:
@@ -311,7 +364,7 @@ def annotated_durations(path: Path) -> dict[str, float]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    lengths = {one.name: _duration_of(one, {}) for one in raw_videos(path)}
+    lengths = {one.name: _duration_of(one, {}) for one in raw_videos(path, _NO_LABELS)}
     return {name: seconds for name, seconds in lengths.items() if seconds is not None}
 
 
@@ -321,7 +374,7 @@ def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    videos = list(raw_videos(path))
+    videos = raw_videos(path, _NO_LABELS)
     if subset is None or all(one.subset is None for one in videos):
         return [one.name for one in videos]
     return [one.name for one in videos if is_of_subset(one.subset, subset)]
@@ -333,7 +386,7 @@ def video_lengths(path: Path) -> dict[str, float | None]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return {one.name: _duration_of(one, {}) for one in raw_videos(path)}
+    return {one.name: _duration_of(one, {}) for one in raw_videos(path, _NO_LABELS)}
 
 
 def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
@@ -377,7 +430,7 @@ def _by_number(label: str) -> tuple[int, str]:
 
 
 def _duration_of(video: RawVideo, durations: Mapping[str, float]) -> float | None:
-    seconds = finite_number(video.duration)
+    seconds = clock_seconds(video.duration)
     if video.duration is None:
         seconds = of_video(video.name, durations)
     return seconds if seconds is not None and seconds > 0 else None
@@ -388,12 +441,13 @@ def _instance_of(
     video: RawVideo,
     duration: float,
     classes: _Classes,
-    frames_per_second: float | None,
+    times: FrameTimes | None,
 ) -> Instance | str:
     """Check one segment. A returned text says what is wrong with it."""
-    start, end = finite_number(raw.start), finite_number(raw.end)
-    if start is None or end is None:
-        return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
+    ends = ends_of(raw, times)
+    if isinstance(ends, str):
+        return ends
+    start, end = ends
     label = _label_of(raw)
     name = classes.name_of(label)
     if name is None:
@@ -403,12 +457,18 @@ def _instance_of(
             f"{raw.where}: unknown class {label!r}, expected one of {len(known)}: "
             f"{few(map(repr, known))}; or leave it out (ignored_classes)"
         )
-    if raw.in_frames and frames_per_second is not None:
-        start, end = (start - 1) / frames_per_second, end / frames_per_second
     if video.num_frames is None:
         return Instance(start, end, name)
-    ends = [frame / video.num_frames * duration for frame in (start, end)]
-    return Instance(ends[0], ends[1], name, (start, end))
+    shares = [frame / video.num_frames * duration for frame in (start, end)]
+    return Instance(shares[0], shares[1], name, (start, end))
+
+
+def ends_of(raw: RawInstance, times: FrameTimes | None) -> tuple[float, float] | str:
+    """Start and end as the file counts, frames turned into seconds; a text says what is wrong."""
+    start, end = finite_number(raw.start), finite_number(raw.end)
+    if start is None or end is None:
+        return f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
+    return times.span(start, end) if raw.in_frames and times is not None else (start, end)
 
 
 def _label_of(raw: RawInstance) -> str | int:
@@ -445,9 +505,11 @@ def read_durations(path: Path) -> dict[str, float]:
         content = object_of(json_of(path, text), path)
         pairs = [(path.name, *pair) for pair in content.items()]
         if any(not isinstance(value, int | float) for _, _, value in pairs):
-            pairs = [(path.name, video.name, video.duration) for video in raw_videos(path)]
+            pairs = [
+                (path.name, video.name, video.duration) for video in raw_videos(path, _NO_LABELS)
+            ]
     elif "video-duration" in text.split("\n", 1)[0]:
-        pairs = [(path.name, video.name, video.duration) for video in raw_videos(path)]
+        pairs = [(path.name, video.name, video.duration) for video in raw_videos(path, _NO_LABELS)]
     else:
         lines = [(number, line.split()) for number, line in lines_of(path)]
         pairs = [(f"{path.name}:{number}", line[0], line[-1]) for number, line in lines]

@@ -13,6 +13,7 @@ import numpy as np
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.segments import annotated_classes
+from videozoo.data.coverage import reading_of
 from videozoo.errors import DataError
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
@@ -120,7 +121,11 @@ def _configured_names(config: RunConfig) -> tuple[str, ...] | None:
         return None
     if data.class_names is not None:
         return tuple(read_class_names(data.class_names))
-    return tuple(annotated_classes(data.annotations, ignored_classes=data.ignored_classes))
+    return tuple(
+        annotated_classes(
+            data.annotations, ignored_classes=data.ignored_classes, reading=reading_of(data)
+        )
+    )
 
 
 def _refuse_twice(sources: Sequence[VideoSource]) -> None:

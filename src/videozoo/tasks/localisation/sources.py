@@ -31,6 +31,7 @@ from videozoo.data.segments import (
     SequenceDataset,
     SequenceVideos,
     load_files,
+    times_of_features,
     with_features,
 )
 from videozoo.data.text import integer, lines_of, of_video, text_of
@@ -190,7 +191,14 @@ def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> Sequen
     frames: dict[str, float] = {}
     if part == "train" and data.annotations is not None:
         frames = _lengths_in_list(data.annotations)
-    found = load_annotations(data, part, durations=frames, measured=files.measured, quiet=quiet)
+    found = load_annotations(
+        data,
+        part,
+        durations=frames,
+        measured=files.measured,
+        frame_times=times_of_features(files),
+        quiet=quiet,
+    )
     return with_features(found, files)
 
 
