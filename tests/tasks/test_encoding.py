@@ -427,6 +427,52 @@ def test_python_answers_on_paths_and_open_videos(
         assert predictor.predict(bad, path, strict=False) == [by_path]
 
 
+class OwnReader:
+    """As a user writes one: a few lines around frames."""
+
+    def __init__(self, frames: Any, frames_per_second: Any = None) -> None:
+        self._frames, self.num_frames = frames, len(frames)
+        if frames_per_second is not None:
+            self.frames_per_second = frames_per_second
+
+    def read(self, indices: Any) -> Any:
+        return self._frames[list(indices)]
+
+
+def test_a_reader_of_ones_own_is_a_video_for_every_model(world: World, weights: Path):
+    assert train(bmn(), world, weights, "run") == 0
+    path = world.videos[0].path
+    with open_video(path) as video:
+        frames, rate = video.read(range(video.num_frames)), video.info.frames_per_second
+    localiser = videozoo.load("run", device="cpu", task="localisation")
+    classifier = videozoo.load(weights, device="cpu", task="classification")
+    own = OwnReader(frames, rate)
+
+    (by_path,), (by_reader,) = localiser.predict(path), localiser.predict(own)
+    assert by_reader.segments == by_path.segments
+    (whole,), (of_reader,) = classifier.predict(path), classifier.predict(own)
+    assert of_reader.labels == whole.labels
+    (along,), (own_along,) = (classifier.predict(one, every=2.0) for one in (path, own))
+    assert own_along.segments == along.segments
+    # whole videos of frames need no rate; one error says what else is missing
+    assert len(classifier.predict(OwnReader(torch.from_numpy(frames)))) == 1
+    gone = OwnReader(frames, rate)
+    del gone.num_frames
+    for wrong, said in (
+        (OwnReader(frames), "a reader of your own says it by `frames_per_second`"),
+        (OwnReader(frames, "fast"), "`frames_per_second` is no number"),
+        (OwnReader(frames, 0), "`frames_per_second` is 0, expected more than 0"),
+        (OwnReader(frames / 255.0, rate), r"type float64, expected RGB frames uint8 \("),
+        (
+            OwnReader(np.zeros((8, 32, 32), np.uint8), rate),
+            r"of 1 frame returned an array of shape \(1, 32, 32\)",
+        ),
+        (gone, "a OwnReader without `num_frames`; a reader of your own has `num_frames`"),
+    ):
+        with pytest.raises(DataError, match=said):
+            localiser.predict(wrong)
+
+
 def test_windows_of_videos_are_learnt_from_and_answered_on(
     world: World, weights: Path, capsys: Capture
 ):

@@ -22,6 +22,7 @@ from videozoo.commands import words_for_python
 from videozoo.config import RunConfig
 from videozoo.data.annotations.video_labels import video_name
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
+from videozoo.data.frames.own_reader import FrameReader, as_video_reader, is_reader
 from videozoo.data.frames.video import FrameArray, VideoReader
 from videozoo.errors import ConfigError, DataError, UsageError, counted
 from videozoo.models import is_model_file, model_spec
@@ -35,13 +36,17 @@ from videozoo.tasks.run import export_trained
 from videozoo.weights.exported import exported_kind
 
 R = TypeVar("R")
-Video = str | Path | VideoReader | NDArray[np.uint8] | Tensor
-"""A path, a video from `open_video`, or frames uint8 (T, H, W, 3), RGB."""
+Video = str | Path | FrameReader | NDArray[np.uint8] | Tensor
+"""A path, a video from `open_video`, frames uint8 (T, H, W, 3), RGB, or a reader of your own: an
+object with `num_frames`, `read(indices)`, and where seconds count `frames_per_second`."""
 Array = NDArray[Any] | Tensor
-Features = str | Path | FeatureRecord | Array | Mapping[str, Array | Mapping[str, Array]]
+Features = (
+    str | Path | FeatureRecord | Array | Mapping[str, Array | Mapping[str, Array]] | FrameReader
+)
 """Features: a path; an array (T, dim) of one video; a dict of its streams; or a dict of videos by
-name, each an array or a dict of streams. In place of features also videos: a path, or a video from
-`open_video`; their features are made as those of the training were."""
+name, each an array or a dict of streams. In place of features also videos: a path, a video from
+`open_video`, or a reader of your own (see `Video`) with `frames_per_second`; their features are
+made as those of the training were."""
 
 
 class Predictor(ABC):
@@ -336,21 +341,20 @@ def are_paths(group: Sequence[Any]) -> bool:
 
 def _is_video(one: Any) -> bool:
     """Whether an input is an open video, or frames of one."""
-    if hasattr(one, "num_frames") and hasattr(one, "read"):
-        return True
-    return _is_array(one) and one.ndim == 4
+    return is_reader(one) or (_is_array(one) and one.ndim == 4)
 
 
 def as_reader(video: Any, number: int) -> tuple[str, VideoReader]:
     """Name and reader of an open video, or of one in memory; `number` is its place in the inputs.
 
     Raises:
-        VideoError: An array has another shape or type.
+        VideoError: An array has another shape or type, or a reader lacks something.
         DataError: The input is not a video.
     """
     name = f"video {number}"
-    if hasattr(video, "num_frames") and hasattr(video, "read"):
-        return str(getattr(video, "path", name)), cast(VideoReader, video)
+    if is_reader(video):
+        name = str(getattr(video, "path", name))
+        return name, as_video_reader(video, name)
     if not _is_array(video):
         raise DataError(
             f"{name}: a {type(video).__name__}, expected a path, a video from open_video, or "

@@ -91,7 +91,8 @@ class FrameTimes:
             if not rate:
                 raise VideoError(
                     f"{name}: does not say how many frames per second it has, so it cannot be cut "
-                    "into windows of seconds; make a video file of it"
+                    "into windows of seconds; make a video file of it (a reader of your own says "
+                    "it by `frames_per_second`)"
                 )
             return cls(
                 np.arange(reader.num_frames, dtype=np.float64) / rate, reader.num_frames / rate
