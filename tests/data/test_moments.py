@@ -180,7 +180,7 @@ def test_windows_are_cut_out_of_whole_videos(new: MomentData):
 
     assert (moments.unit, moments.encoder) == ("seconds", "hashed-1")
     video = moments.videos[0]
-    assert [query.moment for query in video.queries] == [(2.0, 6.0), (12.0, 20.0)]  # cut
+    assert [query.moments for query in video.queries] == [((2.0, 6.0),), ((12.0, 20.0),)]  # cut
     assert [4.0, 8.0] in video.windows.tolist()
     assert new.features is not None
     rows = np.load(new.features / "V0.npy")
@@ -210,12 +210,77 @@ def test_a_moment_outside_its_video_is_refused_or_left_out(new: MomentData):
     assert len(moments.left_out) == 2
 
 
+QVHIGHLIGHTS = (
+    '{"qid": 7, "query": "A man runs.", "vid": "V0", "duration": 20, "relevant_windows": '
+    '[[0, 4], [10, 18]], "relevant_clip_ids": [0, 1], "saliency_scores": [[4, 1], [2, 2]]}\n'
+    '{"qid": 8, "query": "A dog sleeps.", "vid": "V0", "duration": 20, '
+    '"relevant_windows": [[2, 10]]}\n'
+)
+
+
+def test_a_sentence_with_several_moments_is_one_query_that_learns_from_all(new: MomentData):
+    assert new.train is not None
+    new.train.write_text(QVHIGHLIGHTS)
+
+    moments = load_moments(new, "train", **DIMS)
+    pairs = training_pairs(moments, min_tiou=0.5, max_outside=0.15)
+
+    (video,) = moments.videos
+    first, second = video.queries
+    assert (first.moments, first.identifier) == (((0, 4), (10, 18)), 7)
+    assert first.saliency is not None
+    assert first.saliency.tolist() == [[4, 1], [2, 2], *[[0, 0]] * 8]
+    assert second.saliency is None
+    shown = [
+        (query, *video.windows[window].tolist(), *offsets)
+        for (_, query, window), offsets in zip(
+            pairs.table.tolist(), pairs.offsets.tolist(), strict=True
+        )
+    ]
+    assert (0, 0.0, 4.0, 0.0, 0.0) in shown
+    assert (0, 12.0, 20.0, -2.0, -2.0) not in shown  # too much of the window lies outside
+    assert (0, 8.0, 16.0, 2.0, 2.0) not in shown
+    assert {window[1:3] for window in shown if window[0] == 0} >= {(0.0, 4.0)}
+    assert all(
+        (start + first_offset, end + last_offset) in video.queries[query].moments
+        for query, start, end, first_offset, last_offset in shown
+    )
+    assert any("1 sentence with several moments: all are learnt" in note for note in moments.notes)
+
+
+def test_of_several_moments_those_outside_the_video_are_left_out(new: MomentData):
+    assert new.train is not None
+    new.train.write_text(QVHIGHLIGHTS.replace("[10, 18]", "[25, 28]"))
+
+    with pytest.raises(DataError, match=r"line 1: V0: from 25 to 28 seconds lies outside"):
+        load_moments(new, "train", **DIMS)
+    skipping = new.model_copy(update={"outside": "skip"})
+    moments = load_moments(skipping, "train", **DIMS)
+    assert moments.videos[0].queries[0].moments == ((0, 4),)
+    assert len(moments.left_out) == 1
+
+
+def test_the_subset_of_a_part_is_taken_for_moments_too(new: MomentData):
+    assert new.train is not None
+    new.train.write_text(
+        "video,start,end,sentence,split\nV0,2,6,A man runs.,train\nV1,1,5,He sits.,val\n"
+    )
+    both = new.model_copy(update={"val": new.train, "test": None})
+
+    names = [
+        [video.name for video in load_moments(both, part, **DIMS).videos]
+        for part in ("train", "val", "test")
+    ]
+
+    assert names == [["V0"], ["V1"], ["V1"]]
+
+
 def test_frames_and_seconds_meet_where_the_rate_is_known(old: MomentData, tmp_path: Path):
     (tmp_path / "sta.txt").write_text("s1-d2.avi 1 4##a man cuts bread")
     texts = old.model_copy(update={"train": tmp_path / "sta.txt", "sentences": SentenceSettings()})
 
     (query,) = load_moments(texts, "train", **DIMS).videos[0].queries
-    assert query.moment == pytest.approx((29.4, 117.6))
+    assert query.moments == (pytest.approx((29.4, 117.6)),)
     with pytest.raises(DataError, match="set the frames per second"):
         load_moments(texts.model_copy(update={"lengths": None}), "train", **DIMS)
 

@@ -220,12 +220,7 @@ def read_part(data: CaptionData, part: Part) -> TimedSentences:
         raise DataError(
             f"data.{part} is not set; name a file of events, such as ActivityNet Captions' JSON"
         )
-    found = read_timed_sentences(path, whole_videos=True)
-    others = {"train": (data.val, data.test), "val": (data.train,), "test": (data.train, data.val)}
-    wanted: str | None = getattr(data, f"{part}_subset")
-    if part == "test" and wanted is None and data.test in (None, data.val):
-        wanted = data.val_subset
-    return of_part(found, part, wanted, shared=path in others[part])
+    return of_part(read_timed_sentences(path, whole_videos=True), part, data)
 
 
 def load_events(

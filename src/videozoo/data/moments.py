@@ -29,7 +29,13 @@ from videozoo.data.annotations.sentence_vectors import (
     check_dim,
     make_encoder,
 )
-from videozoo.data.annotations.sentences import TimedSentences, check_times, read_timed_sentences
+from videozoo.data.annotations.sentences import (
+    TimedSentence,
+    TimedSentences,
+    check_times,
+    of_part,
+    read_timed_sentences,
+)
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet, fingerprint
@@ -443,13 +449,18 @@ def load_windows(data: MomentData, part: Part, *, visual_dim: int) -> WindowSour
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A sentence whose moment is searched, or is known."""
+    """A sentence whose moments are searched, or are known."""
 
     sentence: str
     """Empty for files of the 2019 library, which hold vectors only."""
     vector: NDArray[np.float32]
-    moment: tuple[float, float] | None = None
-    """Start and end of what the sentence describes, in the unit of the windows."""
+    moments: tuple[tuple[float, float], ...] = ()
+    """Start and end of each stretch that the sentence describes, in the unit of the windows; empty
+    if none is known."""
+    identifier: int | str | None = None
+    """The sentence's own number or name in its data set."""
+    saliency: NDArray[np.float64] | None = field(default=None, repr=False)
+    """(C, A), labels of A people per clip of 2 s of the video, 0 to 4; None: not labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -504,12 +515,13 @@ class _RawQuery:
 
     video: str
     sentence: str
-    start: float
-    end: float
+    spans: tuple[tuple[float, float], ...]
+    """Start and end of each of its moments; empty if none is known."""
     unit: Unit
     where: str
     vector: NDArray[np.float32] | None = None
-    has_moment: bool = True
+    identifier: int | str | None = None
+    saliency: NDArray[np.float64] | None = None
 
 
 def has_part(data: MomentData, part: Part) -> bool:
@@ -538,7 +550,7 @@ def load_moments(
         ConfigError: The sentence encoder is not available.
     """
     path, source = _part_of(data, part, visual_dim)
-    return read_moments(path, source, data, sentence_dim=sentence_dim, make=make)
+    return read_moments(path, source, data, sentence_dim=sentence_dim, part=part, make=make)
 
 
 def load_readable_moments(
@@ -551,7 +563,9 @@ def load_readable_moments(
 ) -> MomentSet:
     """As `load_moments`, but leave out unreadable features; see `MomentSet.damaged`."""
     path, source = _part_of(data, part, visual_dim)
-    return read_moments(path, source, data, sentence_dim=sentence_dim, strict=False, make=make)
+    return read_moments(
+        path, source, data, sentence_dim=sentence_dim, part=part, strict=False, make=make
+    )
 
 
 def _part_of(data: MomentData, part: Part, visual_dim: int) -> tuple[Path, WindowSource]:
@@ -580,6 +594,7 @@ def read_moments(
     data: MomentData,
     *,
     sentence_dim: int,
+    part: Part | None = None,
     need_times: bool = True,
     strict: bool = True,
     make: EncoderMaker = make_encoder,
@@ -591,6 +606,7 @@ def read_moments(
         source: Windows of its videos.
         data: The `data:` section.
         sentence_dim: Length of the vectors of sentences.
+        part: Take the subset of this part, where the file names subsets; None: take all.
         need_times: Refuse sentences without a moment.
         strict: Raise if features cannot be read; otherwise leave those videos out.
         make: Makes the sentence encoder.
@@ -601,6 +617,8 @@ def read_moments(
         ConfigError: The sentence encoder is not available.
     """
     found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
+    if found is not None and part is not None:
+        found = of_part(found, part, data)
     raw = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
     try:
         return _moments_of(path, raw, found, source, data, sentence_dim, make)
@@ -638,25 +656,29 @@ def _moments_of(
     notes = () if found is None else (*found.notes, *source.check_times(found))
     if found is not None and found.num_several:
         notes = (
-            f"{path}: {counted(found.num_several, 'sentence')} with several moments; each moment "
-            "counts as a sentence of its own",
+            f"{path}: {counted(found.num_several, 'sentence')} with several moments: all are "
+            "learnt from, and a search that finds any of them is right",
             *notes,
         )
-    by_video: dict[str, list[tuple[_RawQuery, tuple[float, float] | None]]] = defaultdict(list)
+    by_video: dict[str, list[tuple[_RawQuery, tuple[tuple[float, float], ...]]]] = defaultdict(list)
     left_out: list[str] = []
     for one in raw:
         if one.video not in source:
             continue
-        moment = _moment_of(one, source, data, lengths) if one.has_moment else None
-        wrong = None if moment is None else _fault(one, moment, source)
-        if wrong is None:
-            by_video[one.video].append((one, moment))
-        elif data.outside == "refuse":
-            raise DataError(
-                f"{wrong}; correct it, or leave such sentences out: --set data.outside=skip"
-            )
-        else:
-            left_out.append(wrong)
+        kept: list[tuple[float, float]] = []
+        for span in one.spans:
+            moment = _moment_of(span, one, source, data, lengths)
+            wrong = _fault(span, one, moment, source)
+            if wrong is None:
+                kept.append(moment)
+            elif data.outside == "refuse":
+                raise DataError(
+                    f"{wrong}; correct it, or leave such sentences out: --set data.outside=skip"
+                )
+            else:
+                left_out.append(wrong)
+        if kept or not one.spans:
+            by_video[one.video].append((one, tuple(kept)))
     vectors, encoder, facts = _vectors_of(
         [p[0] for v in by_video.values() for p in v], data, sentence_dim, make
     )
@@ -664,8 +686,14 @@ def _moments_of(
         MomentVideo(
             name=video,
             queries=tuple(
-                Query(sentence=one.sentence, vector=next(vectors), moment=moment)
-                for one, moment in pairs
+                Query(
+                    sentence=one.sentence,
+                    vector=next(vectors),
+                    moments=moments,
+                    identifier=one.identifier,
+                    saliency=one.saliency,
+                )
+                for one, moments in pairs
             ),
             windows=source.windows(video),
             length=source.length(video),
@@ -771,8 +799,7 @@ def _read_2019(path: Path, dims: int | None) -> list[_RawQuery]:
             _RawQuery(
                 video=clip[0],
                 sentence="",
-                start=clip[1],
-                end=clip[2],
+                spans=((clip[1], clip[2]),),
                 unit="frames",
                 where=where,
                 vector=as_vector(vector, path)[:dims],
@@ -785,21 +812,26 @@ def _read_2019(path: Path, dims: int | None) -> list[_RawQuery]:
 
 
 def _texts_of(found: TimedSentences) -> list[_RawQuery]:
+    """One per sentence, where the file gives several moments of one sentence too."""
+    groups: dict[object, list[TimedSentence]] = {}
+    for number, one in enumerate(found.sentences):
+        groups.setdefault(("line", number) if one.query is None else one.query, []).append(one)
     return [
         _RawQuery(
-            video=one.video,
-            sentence=one.sentence,
-            start=one.start_seconds,
-            end=one.end_seconds,
+            video=group[0].video,
+            sentence=group[0].sentence,
+            spans=tuple((one.start_seconds, one.end_seconds) for one in group if one.has_times),
             unit="seconds",
-            where=one.where,
-            has_moment=one.has_times,
+            where=group[0].where,
+            identifier=group[0].query,
+            saliency=None if group[0].query is None else found.saliency.get(group[0].query),
         )
-        for one in found.sentences
+        for group in groups.values()
     ]
 
 
 def _moment_of(
+    span: tuple[float, float],
     one: _RawQuery,
     source: WindowSource,
     data: MomentData,
@@ -817,23 +849,26 @@ def _moment_of(
         factor = rate if source.unit == "frames" else 1 / rate
     else:
         factor = 1.0
-    start, end = one.start * factor, one.end * factor
+    start, end = (time * factor for time in span)
     if source.unit == "seconds" and (length := source.length(one.video)) is not None:
         start, end = max(0.0, start), min(end, max(length, start))
     return start, end
 
 
-def _fault(one: _RawQuery, moment: tuple[float, float], source: WindowSource) -> str | None:
-    """What is wrong with a moment; None if nothing is."""
+def _fault(
+    span: tuple[float, float], one: _RawQuery, moment: tuple[float, float], source: WindowSource
+) -> str | None:
+    """What is wrong with a moment, given as `span`; None if nothing is."""
     length = source.length(one.video)
     start, end = moment
     if length is not None and start >= length:
+        said = span[1] if one.unit == source.unit else end  # before it was cut
         return (
-            f"{one.where}: from {start:g} to {one.end:g} {source.unit} lies outside the video "
+            f"{one.where}: from {start:g} to {said:g} {source.unit} lies outside the video "
             f"{one.video}, which has {length:g} {source.unit}"
         )
     if end <= start:
-        return f"{one.where}: ends at {one.end:g}, not after its start at {one.start:g}"
+        return f"{one.where}: ends at {span[1]:g}, not after its start at {span[0]:g}"
     return None
 
 
@@ -869,7 +904,7 @@ class Pairs:
 
 
 def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -> Pairs:
-    """Pair sentences with windows for training.
+    """Pair sentences with windows for training; of several moments of a sentence, with all.
 
     Args:
         moments: Sentences and windows.
@@ -881,18 +916,27 @@ def training_pairs(moments: MomentSet, *, min_tiou: float, max_outside: float) -
 
     Reference behaviour: PaddlePaddle/models release/1.8, tall_reader.
     """
-    rows: list[NDArray[np.int64]] = []
-    offsets: list[Table] = []
+    rows: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
+    offsets: list[Table] = [np.zeros((0, 2))]
     for number, video in enumerate(moments.videos):
-        true = np.array([query.moment for query in video.queries], np.float64)[:, None]
-        ours = video.windows[None]
-        shared = np.minimum(true[..., 1], ours[..., 1]) - np.maximum(true[..., 0], ours[..., 0])
-        hull = np.maximum(true[..., 1], ours[..., 1]) - np.minimum(true[..., 0], ours[..., 0])
-        lengths = ours[..., 1] - ours[..., 0]
-        fits = (shared / hull > min_tiou) & ((lengths - shared) / lengths < max_outside)
-        places = np.argwhere(fits)
-        rows.append(np.column_stack((np.full(len(places), number), places)))
-        offsets.append((true - ours)[fits])
+        ours = video.windows
+        lengths = ours[:, 1] - ours[:, 0]
+        for place, query in enumerate(video.queries):
+            true = np.array(query.moments, np.float64).reshape(-1, 1, 2)
+            if not len(true):
+                continue
+            shared = np.minimum(true[..., 1], ours[:, 1]) - np.maximum(true[..., 0], ours[:, 0])
+            hull = np.maximum(true[..., 1], ours[:, 1]) - np.minimum(true[..., 0], ours[:, 0])
+            tious = shared / hull
+            best = tious.argmax(0)  # of several moments, each window shows one
+            each = np.arange(len(ours))
+            fits = (tious[best, each] > min_tiou) & (
+                (lengths - shared[best, each]) / lengths < max_outside
+            )
+            windows = np.flatnonzero(fits)
+            sides = np.broadcast_to([number, place], (len(windows), 2))
+            rows.append(np.column_stack((sides, windows)))
+            offsets.append(true[best, 0][fits] - ours[fits])
     table = np.concatenate(rows).astype(np.int64)
     if not len(table):
         raise DataError(

@@ -467,11 +467,11 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
 
     Args:
         found: Each with `video`, `number` and `sentence` (None: known by its number only), `unit`,
-            `top` (a list of {`start`, `end`, `score`}, best first), `truth` ([start, end] or None)
-            and perhaps `is_likely` (False: probably not in this video).
+            `top` (a list of {`start`, `end`, `score`}, best first), `truths` (the [start, end] of
+            each true moment, or None) and perhaps `is_likely` (False: probably not in this video).
     """
     marked = any(row.get("is_likely") is False for row in found)
-    with_truth = any(row["truth"] is not None for row in found)
+    with_truth = any(row["truths"] for row in found)
     table = Table(title="Moments", title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("sentence", overflow="fold")
@@ -491,8 +491,8 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
                 f"{moment['score']:.3f}",
             ]
             if with_truth:
-                truth = None if rank else row["truth"]
-                cells.append("" if truth is None else f"{truth[0]:.1f} - {truth[1]:.1f}")
+                truths = () if rank else row["truths"] or ()
+                cells.append("\n".join(f"{start:.1f} - {end:.1f}" for start, end in truths))
             if marked:
                 unlikely = row.get("is_likely") is False and not rank
                 cells.append(_NOT_THERE if unlikely else "")

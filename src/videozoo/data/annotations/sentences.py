@@ -25,6 +25,8 @@ from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
 from videozoo.data.text import finite_number
 from videozoo.errors import DataError, brief, counted, few
+from videozoo.settings.captions import CaptionData
+from videozoo.settings.moments import MomentData
 from videozoo.settings.shared import Part
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
@@ -82,18 +84,17 @@ def has_subsets(path: Path) -> bool:
     return any(one.subset is not None for one in found.sentences)
 
 
-def of_part(
-    found: TimedSentences, part: Part, wanted: str | None, *, shared: bool
-) -> TimedSentences:
+def of_part(found: TimedSentences, part: Part, data: CaptionData | MomentData) -> TimedSentences:
     """The sentences of one part of a run, where a file holds several subsets.
 
+    By default a part takes the subset of its name; `test` takes that of `val` where both read one
+    file. A file without subsets, and one of a single subset that only this part reads, is taken
+    whole.
+
     Args:
-        found: The file. A file without subsets is taken whole.
+        found: The file of the part.
         part: What the sentences are for.
-        wanted: Name of the subset, as the `data:` section gives it; `train_val` takes both. None:
-            the subset that the part is named after; for `test` that of `val` if both are `shared`;
-            a file of one subset is taken whole.
-        shared: The file is also that of another part.
+        data: The section; `train_val` as a subset takes both.
 
     Returns:
         The chosen sentences, with a note on what was taken.
@@ -101,6 +102,12 @@ def of_part(
     Raises:
         DataError: No sentence is of the wanted subset, or it is not clear which to take.
     """
+    others = {"train": (data.val, data.test), "val": (data.train,), "test": (data.train, data.val)}
+    shared = found.path in others[part]
+    wanted: str | None = getattr(data, f"{part}_subset")
+    as_val = part == "test" and data.test in (None, data.val)
+    if as_val and wanted is None:
+        wanted = data.val_subset
     subsets = Counter(one.subset for one in found.sentences if one.subset is not None)
     key = f"data.{part}_subset"
     listed = few([f"{name!r} ({counted(count, 'sentence')})" for name, count in subsets.items()])
@@ -110,7 +117,7 @@ def of_part(
         return found
     if wanted is None and len(subsets) == 1 and not shared:
         return found
-    asked = wanted or ("val" if part == "test" and shared else part)
+    asked = wanted or ("val" if as_val else part)
     chosen = tuple(
         one for one in found.sentences if one.subset is not None and _is_of(one.subset, asked)
     )

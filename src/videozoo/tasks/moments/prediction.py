@@ -191,6 +191,7 @@ def _prediction(one: QueryMoments, result: VideoMoments) -> dict[str, Any]:
         "sentence": one.query.sentence or None,
         "unit": one.unit,
         "truth": None if one.truth is None else list(one.truth),
+        "truths": [list(each) for each in one.truths] or None,
         "is_likely": result.is_likely,
         "top": [
             {"start": moment.start, "end": moment.end, "score": round(moment.score, 6)}
@@ -208,7 +209,7 @@ def _results_2019(searched: MomentResults, config: RunConfig) -> dict[str, Any]:
 
 
 def _draw(searched: MomentResults, config: RunConfig, folder: Path) -> dict[str, Path]:
-    """Draw a picture per video: its sentences, the moments found, and the true moment if known."""
+    """Draw a picture per video: its sentences, the moments found, and the true moments if known."""
     settings = config.predict
     videos = [found for found in searched.by_number.values() if found]
     files = picture_names([Path(found[0].video) for found in videos])
@@ -236,10 +237,12 @@ def _draw(searched: MomentResults, config: RunConfig, folder: Path) -> dict[str,
                 for rank, moment in enumerate(best, 1)
             ]
             rows.append(SpanRow(name=text, spans=spans))
-            if one.truth is not None:
-                text = f"{one.truth[0]:.1f} to {one.truth[1]:.1f}"
-                truth = Span(start=one.truth[0], end=one.truth[1], text=text)
-                rows.append(SpanRow(name="truth", spans=[truth], kind="truth"))
+            if one.truths:
+                truths = [
+                    Span(start=start, end=end, text=f"{start:.1f} to {end:.1f}")
+                    for start, end in one.truths
+                ]
+                rows.append(SpanRow(name="truth", spans=truths, kind="truth"))
         more = len(found) > len(drawn)
         timeline = Timeline(
             title=first.video + (f", first {len(drawn)} of {len(found)} sentences" * more),

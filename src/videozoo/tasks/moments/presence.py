@@ -89,7 +89,7 @@ def with_others(moments: MomentSet) -> MomentSet:
     distinct: dict[Any, Query] = {}
     for video in moments.videos:
         for query in video.queries:
-            distinct.setdefault(_key(query), replace(query, moment=None))
+            distinct.setdefault(_key(query), replace(query, moments=(), saliency=None))
     videos = tuple(
         _with(video, distinct, random.Random(number)) for number, video in enumerate(moments.videos)
     )

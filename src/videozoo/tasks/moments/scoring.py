@@ -15,7 +15,7 @@ from videozoo.config import RunConfig
 from videozoo.data.loader import EvalLoader
 from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, SearchDataset, Unit
 from videozoo.errors import ConfigError, DataError
-from videozoo.metrics.moments import Search
+from videozoo.metrics.moments import Search, tiou
 from videozoo.settings.moments import MomentData
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import load_model
@@ -49,16 +49,22 @@ class QueryMoments:
     """Number of the sentence among those of the video."""
     query: Query
     search: Search
-    """All windows as refined by the model, with scores; the true moment is nan if unknown.
+    """All windows as refined by the model, with scores, and the true moments if they are known.
     Moments in seconds are clipped to the video."""
     unit: Unit
     length: float | None
     """Length of the video in `unit`; None if unknown."""
 
     @property
+    def truths(self) -> tuple[tuple[float, float], ...]:
+        """The true moments (start, end); empty if unknown."""
+        return self.query.moments
+
+    @property
     def truth(self) -> tuple[float, float] | None:
-        """The true moment (start, end); None if unknown."""
-        return self.query.moment
+        """The true moment; of several that which the best moment fits best; None if unknown."""
+        best = self.search.ranked()[:1]
+        return max(self.truths, key=lambda each: tiou(best, each).max(initial=0), default=None)
 
     def top(self, k: int, *, limit: float | None = None) -> list[Moment]:
         """The k best moments; `limit` is the highest tIoU allowed with a better moment."""
@@ -148,7 +154,7 @@ def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[Q
             search=Search(
                 moments[number],
                 scores[number],
-                np.array(query.moment or (np.nan, np.nan), np.float64),
+                np.array(query.moments, np.float64).reshape(-1, 2),
             ),
             unit=unit,
             length=video.length,
