@@ -20,7 +20,7 @@ from videozoo.data.synthetic.clips import write_video
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks import extractor as extractor_module
 from videozoo.tasks.loading import save_trained
-from videozoo.tasks.tagging.solving import folds_of, neighbour_folds
+from videozoo.tasks.tagging.solving import folds_of
 
 Capture = pytest.CaptureFixture[str]
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
@@ -243,6 +243,31 @@ def test_a_folder_alone_is_learnt_by_a_probe_that_says_how_sure_it_is(
     assert sum(row["score"] for row in found[0]["top"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_few_videos_are_all_learnt_from_and_judged_by_cross_validation(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    words = ("train", "--data", clips, "--encoder", encoder, "--set", "data.num_workers=0")
+    assert run(*words, "--save-dir", "run") == 0
+    said = capsys.readouterr().err
+    assert "12 videos are few: all are learnt from" in said
+    assert "cross-validation on the 12 videos to learn from" in said
+    assert "held-out video" not in said
+    assert "videozoo predict" in said
+    assert "videozoo eval" not in said
+
+    assert run("eval", "--weights", "run") == 1
+    assert "no video is held out (data.val_share=0)" in capsys.readouterr().err
+    assert run("eval", "--weights", "run", "--data", clips) == 0
+
+    shutil.copytree(clips, "parts/train")
+    shutil.copytree(clips, "parts/val")
+    divided = ("train", "--data", "parts", "--encoder", encoder, "--set", "data.num_workers=0")
+    assert run(*divided, "--save-dir", "divided") == 0
+    said = capsys.readouterr().err
+    assert "are few" not in said
+    assert "on the 12 held-out videos" in said
+
+
 def test_labels_without_rhyme_or_reason_are_said_to_be_near_chance(
     clips: Path, encoder: Path, capsys: Capture
 ):
@@ -278,15 +303,6 @@ def test_several_classes_per_video_and_groups(clips: Path, encoder: Path, capsys
     assert not parts["train"] & parts["val"]
     assert probe(*line, "--set", "data.groups=person", save_dir="none") == 1
     assert "finds nothing in" in capsys.readouterr().err
-
-
-def test_neighbours_by_name_are_held_out_together():
-    names = [f"{c}/{n:02}.mp4" for c in ("a", "b") for n in range(6)] + ["c/0.mp4", "c/1.mp4"]
-    targets = np.eye(3)[[0] * 6 + [1] * 6 + [2] * 2]
-
-    fold = neighbour_folds(names, targets, folds=3)
-
-    assert fold.tolist() == [0, 0, 1, 1, 2, 2] * 2 + [0, 2]
 
 
 def test_groups_stay_together_and_classes_are_spread():

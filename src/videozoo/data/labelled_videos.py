@@ -19,6 +19,7 @@ from videozoo.data.annotations.class_folders import (
     folder_class_names,
     has_parts,
     loose_videos,
+    part_folders,
     part_of_name,
     read_folder,
     uniform,
@@ -62,6 +63,11 @@ def labelled_videos(
     if path is None:
         also = " (nor data.val)" if part == "test" else ""
         raise DataError(f"data.{part} is not set{also}; name a folder or a list of videos")
+    if part != "train" and _none_is_held_out(data, path, of_folder):
+        raise DataError(
+            f"{path}: no video is held out (data.val_share=0), all are for learning; evaluate "
+            "other videos: --data PATH"
+        )
     is_drawn = None
     if data.groups is not None and of_folder != "all" and not _is_divided(path, data):
         is_drawn = of_folder
@@ -72,6 +78,7 @@ def labelled_videos(
             val_share=data.val_share,
             split_seed=data.split_seed,
             class_names=names or class_names(data),
+            together=True,
         )
         found = [LabelledVideo(one.path, one.name, one.classes or ()) for one in entries]
         return found if is_drawn is None else _of_groups(data, found, is_drawn)
@@ -82,7 +89,15 @@ def labelled_videos(
 
 def has_part(data: FeatureData, part: Part) -> bool:
     """Whether the section says where the videos of this part are."""
-    return _source(data, part)[0] is not None
+    path, of_folder = _source(data, part)
+    return path is not None and (part == "train" or not _none_is_held_out(data, path, of_folder))
+
+
+def is_drawn(data: FeatureData) -> bool:
+    """Whether the videos to check with are drawn from those to learn from, and not a part of their
+    own."""
+    path, of_folder = _source(data, "val")
+    return path is not None and of_folder != "all" and not _has_folder(data, path, "val")
 
 
 def all_videos(data: FeatureData) -> list[Path]:
@@ -214,6 +229,19 @@ def _source(data: FeatureData, part: Part) -> tuple[Path | None, FolderPart]:
     return data.videos, "all" if is_whole else part
 
 
+def _none_is_held_out(data: FeatureData, path: Path, of_folder: FolderPart) -> bool:
+    """Whether what is drawn to check with is nothing."""
+    return data.val_share == 0 and of_folder != "all" and not _has_folder(data, path, of_folder)
+
+
+def _has_folder(data: FeatureData, path: Path, part: FolderPart) -> bool:
+    """Whether a folder of its own holds a part; `test` may be `val`."""
+    if not path.is_dir():
+        return False
+    found = part_folders(path) if data.labels is None else set(_folder_parts(path).values())
+    return part in found or (part == "test" and "val" in found)
+
+
 def _is_divided(path: Path, data: FeatureData) -> bool:
     if not path.is_dir():
         return False
@@ -287,13 +315,16 @@ def _of_part(
             raise DataError(f"{path}: holds {there} and no folder for the {part} part")
         return [one for one in videos if parts[Path(one.name).parts[0]] == wanted]
     groups: dict[str, list[LabelledVideo]] = defaultdict(list)
+    one_each = has_one_class_each(data)
     for one in videos:  # an equal share of each class, where each video has one
-        groups[str(one.labels[0]) if has_one_class_each(data) else ""].append(one)
+        groups[str(one.labels[0]) if one_each else ""].append(one)
     base = path if path.is_dir() else path.parent
     chosen: set[Path] = set()
     for name, group in groups.items():
         paths = [one.path for one in group]
-        chosen |= set(drawn(base, paths, name, of_folder, data.val_share, data.split_seed))
+        chosen.update(
+            drawn(base, paths, name, of_folder, data.val_share, data.split_seed, together=one_each)
+        )
     found = [one for one in videos if one.path in chosen]
     if not found:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -215,3 +216,13 @@ class Table(_Rows):
     def _damaged(self, error: csv.Error) -> DataError:
         where = f"{self._path}:{self.line_num + 1}"
         return DataError(f"{where}: not a row of a table ({error}); is a quotation mark open?")
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key to sort names by: digits compare as numbers, the rest as text without case.
+
+    >>> sorted(["f10.jpg", "f9.jpg", "F1.jpg"], key=natural_key)
+    ['F1.jpg', 'f9.jpg', 'f10.jpg']
+    """
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", name.casefold())
+    return [(0, int(digits), "") if digits else (1, 0, text) for digits, text in parts], name

@@ -38,13 +38,14 @@ class FeatureData(RawVideos):
     features: Path | None = None
     """Where features of `videos` are kept; by default in the cache."""
     val_share: Share = 0.2
-    """Share of `videos` that is kept for validation; of each class, where each video has one."""
+    """Share of `videos` that is kept for validation; of each class, where each video has one, the
+    last share by name. A probe on fewer than 100 videos keeps none, unless this is set."""
     split_seed: int = 0
     """Which of `videos` are kept for validation; another number keeps others."""
     groups: str | None = None
     """Videos of one group, such as a person or a day, are held out together: a regular expression
-    that finds the group in the path of a video, such as `person[0-9]+`. By default each video is
-    on its own."""
+    that finds the group in the path of a video, such as `person[0-9]+`. By default neighbours by
+    name, and clips of one source (`v_run_g01_c01`, `v_run_g01_c02`)."""
     format: Literal["auto", "tfrecord", "pickle", "pack", "npz"] = "auto"
     """Format of the files. `auto` detects it; the others take only such files from a folder."""
     max_frames: int | None = Field(default=300, ge=1)

@@ -46,6 +46,7 @@ from videozoo.data.labelled_videos import (
     all_videos,
     class_names,
     has_one_class_each,
+    is_drawn,
     num_classes,
     remarks,
 )
@@ -79,6 +80,9 @@ _LOOKED_AT = 50
 """Videos whose length is looked at to choose a rate."""
 _BELOW = "\n  "
 _RATES = (DEFAULT_RATE, 4.0, 8.0)
+_MANY_VIDEOS = 100
+"""From so many on, a share that is held out says how good a model is; of fewer it is too small to
+tell, and each counts for learning."""
 _ENOUGH_VECTORS = 6
 """Vectors of a video from which its mean is steady."""
 
@@ -373,6 +377,7 @@ def _with_labelled_features(
     if trained is None:
         changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
         changes |= _tagger_loss(config, data, say)
+        changes |= _held_out_share(config, data, len(paths), say)
     return config.replace("data.videos", changes)
 
 
@@ -389,6 +394,23 @@ def _tagger_loss(
         else "train.loss is sigmoid: a video may be of several classes"
     )
     return {"train.loss": "softmax" if one else "sigmoid"}
+
+
+def _held_out_share(
+    config: RunConfig, data: FeatureData, total: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Nothing is held out of few videos, where cross-validation judges the model anyway."""
+    task = config.spec.task
+    is_asked = config.origin_of("data.val_share") != ""
+    if not isinstance(task, Tagging) or not task.is_solved or is_asked or total >= _MANY_VIDEOS:
+        return {}
+    if not is_drawn(data):
+        return {}
+    say(
+        f"{counted(total, 'video')} are few: all are learnt from, and cross-validation judges (to "
+        "hold some out: a folder `val`, or --set data.val_share=0.2)"
+    )
+    return {"data.val_share": 0.0}
 
 
 def _configured_extractor(

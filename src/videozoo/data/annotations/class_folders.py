@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+from videozoo.data.annotations.neighbours import places
 from videozoo.data.annotations.videos import ClipEntry
 from videozoo.data.files import (
     IMAGE_SUFFIXES,
@@ -40,6 +41,7 @@ def read_folder(
     split_seed: int = 0,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
+    together: bool = False,
 ) -> list[ClipEntry]:
     """Read a folder with one folder of videos per class; deeper folders belong to their class.
 
@@ -56,6 +58,7 @@ def read_folder(
         split_seed: Seed of the draw; another seed chooses other videos.
         class_names: The class of number i; by default the names of the folders in `class_order`.
         num_classes: Highest number of classes allowed; None does not check.
+        together: Neighbours by name become `val` together: see `drawn`.
 
     Returns:
         Entries sorted by class, then path.
@@ -67,14 +70,14 @@ def read_folder(
     if not parts:
         by_class = _videos_by_class(folder)
         chosen = {
-            name: drawn(folder / name, videos, name, part, val_share, split_seed)
+            name: drawn(folder / name, videos, name, part, val_share, split_seed, together)
             for name, videos in by_class.items()
         }
         found = [(folder, chosen)]
     elif part == "all":
         found = [(path, _videos_by_class(path)) for paths in parts.values() for path in paths]
     else:
-        found = _of_part(folder, parts, part, val_share, split_seed)
+        found = _of_part(folder, parts, part, val_share, split_seed, together)
     names = list(class_names or folder_class_names(folder))
     _check_classes(folder, found, names, num_classes)
     number = {name: label for label, name in enumerate(names)}
@@ -241,6 +244,7 @@ def _of_part(
     part: FolderPart,
     val_share: float,
     split_seed: int,
+    together: bool,
 ) -> list[tuple[Path, dict[str, list[Path]]]]:
     wanted: FolderPart = "val" if part == "test" and "test" not in parts else part
     if wanted not in parts and "train" not in parts:
@@ -252,7 +256,7 @@ def _of_part(
         (
             base,
             {
-                name: drawn(base / name, videos, name, wanted, val_share, split_seed)
+                name: drawn(base / name, videos, name, wanted, val_share, split_seed, together)
                 for name, videos in _videos_by_class(base).items()
             },
         )
@@ -279,6 +283,7 @@ def drawn(
     part: FolderPart,
     val_share: float,
     split_seed: int,
+    together: bool = False,
 ) -> list[Path]:
     """Choose the videos of a class that belong to `part`: each is drawn by its own name.
 
@@ -289,19 +294,33 @@ def drawn(
         part: `train` or not; `all` takes every video.
         val_share: Share of them that is not for training.
         split_seed: Seed of the draw.
+        together: Draw nothing; `val` is the last share of the videos by name (with another seed
+            another share), and clips of one source are never apart: see `neighbours`. A video
+            that is added behind the others moves none of them from `train` to `val`.
     """
     if part == "all":
         return list(videos)
-    place = {video: uniform(f"{split_seed}:{name}/{_below(video, base)}") for video in videos}
+    if together:
+        found = places([_below(video, base) for video in videos])
+        place = {
+            video: (1 - one + split_seed * val_share) % 1
+            for video, one in zip(videos, found, strict=True)
+        }
+    else:
+        place = {video: uniform(f"{split_seed}:{name}/{_below(video, base)}") for video in videos}
     val = {video for video in videos if place[video] < val_share}
     if len(videos) > 1 and 0 < val_share < 1:
         if not val:
-            val = {min(videos, key=place.__getitem__)}
+            val = _at(min(place.values()), place)
         elif len(val) == len(videos):
-            val.remove(max(videos, key=place.__getitem__))
+            val -= _at(max(place.values()), place)
     elif len(videos) == 1 and val_share < 1:
         val = set()  # the only video of a class is for training
     return [video for video in videos if (video in val) == (part != "train")]
+
+
+def _at(value: float, place: Mapping[Path, float]) -> set[Path]:
+    return {video for video, own in place.items() if own == value}
 
 
 def _below(video: Path, base: Path) -> str:

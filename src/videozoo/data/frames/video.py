@@ -9,7 +9,6 @@ otherwise everything up to the last wanted frame. Both give the same bytes: fram
 from __future__ import annotations
 
 import os
-import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -34,6 +33,7 @@ from PIL import Image
 
 from videozoo.data.files import IMAGE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.data.frames._bitstream import StreamIndex, index_stream
+from videozoo.data.text import natural_key
 from videozoo.errors import DataError, VideoError, counted
 from videozoo.safe_pickle import load_pickle
 
@@ -831,7 +831,7 @@ class FrameFolder(_Reader):
             names = [entry for entry in path.iterdir() if _is_image(entry)]
         except OSError as error:
             raise VideoError(f"{path}: cannot be listed: {error.strerror}") from None
-        self._files = sorted(names, key=lambda file: _natural_key(file.name))
+        self._files = sorted(names, key=lambda file: natural_key(file.name))
         if not self._files:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise VideoError(f"{path}: a folder without images ({kinds})")
@@ -945,16 +945,6 @@ def _still_info(num_frames: int, size: tuple[int, int], *, codec: str, container
 def _is_image(path: Path) -> bool:
     is_named_so = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     return is_named_so and path.is_file()
-
-
-def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Digits compare as numbers, the rest as text without case.
-
-    >>> sorted(["f10.jpg", "f9.jpg", "F1.jpg"], key=_natural_key)
-    ['F1.jpg', 'f9.jpg', 'f10.jpg']
-    """
-    parts = re.findall(r"([0-9]+)|([^0-9]+)", name.casefold())
-    return [(0, int(digits), "") if digits else (1, 0, text) for digits, text in parts], name
 
 
 def _image_size(path: Path) -> tuple[int, int]:

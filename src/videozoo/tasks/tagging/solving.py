@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoo.data.annotations.neighbours import places
 from videozoo.data.loader import seed_of
 from videozoo.data.tags import FeatureDataset
 from videozoo.errors import DataError, counted, few
@@ -201,33 +202,6 @@ def folds_of(
     return fold
 
 
-def neighbour_folds(
-    names: Sequence[str], targets: NDArray[Any], *, folds: int
-) -> NDArray[np.int64]:
-    """Divide videos of one class each so that neighbours by name stay together.
-
-    Clips with neighbouring names often show one scene; apart, a classifier that knows the scene
-    again would seem to know the class.
-
-    Args:
-        names: Of the videos.
-        targets: (N, C), 1 for the class of a video.
-        folds: How many.
-
-    Returns:
-        The fold of each video, (N,): of each class the first share by name is in fold 0, and so on.
-    """
-    fold = np.zeros(len(names), np.int64)
-    labels: list[int] = targets.argmax(axis=1).tolist()
-    order = sorted(range(len(names)), key=names.__getitem__)
-    for label in set(labels):
-        own = [number for number in order if labels[number] == label]
-        for place, number in enumerate(own):
-            # the same share of the folds for each class, also for classes of few videos
-            fold[number] = (2 * place + 1) * folds // (2 * len(own))
-    return fold
-
-
 def judge(
     module: nn.Module,
     found: Pooled,
@@ -258,7 +232,8 @@ def judge(
     divisions: list[NDArray[np.int64]] = []
     for repeat in range(repeats):
         if by_name:
-            fold = neighbour_folds(found.names, targets, folds=folds)
+            own = places(found.names, targets.argmax(axis=1).tolist())
+            fold = (np.array(own) * folds).astype(np.int64)
         else:
             fold = folds_of(targets, groups, folds=folds, seed=seed_of(seed, repeat))
         divisions.append(fold)
