@@ -13,6 +13,7 @@ from videozoo import __version__
 from videozoo.cli import (
     checks,
     config,
+    convert,
     demo,
     encoders,
     export,
@@ -27,7 +28,20 @@ from videozoo.cli import (
 from videozoo.cli.parser import Parser, guarded, let_threads_sleep
 
 _ROOMS = (
-    *(runs, score, export, extract, encoders, prepare, formats, models, config, weights, checks),
+    *(
+        runs,
+        score,
+        export,
+        extract,
+        encoders,
+        prepare,
+        convert,
+        formats,
+        models,
+        config,
+        weights,
+        checks,
+    ),
     demo,
 )
 

@@ -80,6 +80,7 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         "export.json",
         about="Tasks of Label Studio: exports as JSON or JSON-MIN, and pre-annotations",
         source="Label Studio, TimelineLabels; task format",
+        written="videozoo convert --to labelstudio",
     ),
     Format(
         "FiftyOne temporal detections",
@@ -89,6 +90,7 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         "labels.json",
         about="labels.json of a FiftyOneTemporalDetectionDataset, by name of the video file",
         source="FiftyOne user guide, FiftyOneTemporalDetectionDataset",
+        written="videozoo convert --to fiftyone",
     ),
     Format(
         "OSL-ActionSpotting",
@@ -140,6 +142,7 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         "activity_net.v1-3.min.json",
         about="ActivityNet, and its form in HACS, FineAction, OpenTAD and ActionFormer",
         source="ActivityNet and HACS, READMEs; readers of OpenTAD and ActionFormer",
+        written="videozoo convert --to activitynet",
     ),
     Format(
         "ActivityNet as in the 2019 library",
@@ -188,6 +191,7 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         "segments.csv",
         about="Any order of columns; seconds, mm:ss, or frames where columns are named so",
         source="README, Annotation tools",
+        written="videozoo convert --to csv",
     ),
     Format(
         "C-TCN list of the 2019 library, in frames",

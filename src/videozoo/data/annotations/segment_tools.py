@@ -132,7 +132,7 @@ def label_studio_videos(file: SegmentFile) -> Iterable[RawVideo]:
             raise DataError(f"{path}: task {number} names no video")
     known = cast("list[dict[str, Any]]", tasks)
     done = [task for task in known if _is_done(task)]
-    if not done and any(_predicted_regions(task) for task in known):
+    if not done and any(dicts(task.get("predictions")) for task in known):
         file.notes.append(
             f"{path}: nobody has annotated these tasks of Label Studio; their predictions are used"
         )
@@ -155,6 +155,7 @@ def label_studio_videos(file: SegmentFile) -> Iterable[RawVideo]:
         video = video_at(videos, path, _task_video(task) or "")
         video.counted_by, video.frames_are_time = "Label Studio", True
         video.frames_per_second = _task_rate(task, found)
+        video.duration, video.subset = _task_facts(task)
         for place, region in enumerate(found):
             _add_region(video, f"{video.where}: region {place}", region)
     return videos.values()
@@ -198,6 +199,14 @@ def _task_rate(task: Mapping[str, Any], regions: Iterable[Mapping[str, Any]]) ->
         frames, seconds = (finite_number(value.get(key)) for key in ("framesCount", "duration"))
         rates.append(frames / seconds if frames and seconds and seconds > 0 else None)
     return next((rate for rate in rates if rate is not None and rate > 0), None)
+
+
+def _task_facts(task: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """Seconds and subset of the video, in fields of the data that we write."""
+    data = task.get("data")
+    fields = cast("Mapping[str, Any]", data) if isinstance(data, dict) else task
+    subset = fields.get("subset")
+    return finite_number(fields.get("duration")), subset if isinstance(subset, str) else None
 
 
 def _is_done(task: Mapping[str, Any]) -> bool:

@@ -390,7 +390,7 @@ def video_lengths(path: Path) -> dict[str, float | None]:
 
 
 def _names_of(videos: Iterable[RawVideo], classes: _Classes) -> list[str]:
-    used = {classes.name_of(_label_of(one)) for video in videos for one in video.instances}
+    used = {classes.name_of(label_of(one)) for video in videos for one in video.instances}
     return sorted(
         (name for name in used if name is not None and name not in classes.ignored), key=_by_number
     )
@@ -448,7 +448,7 @@ def _instance_of(
     if isinstance(ends, str):
         return ends
     start, end = ends
-    label = _label_of(raw)
+    label = label_of(raw)
     name = classes.name_of(label)
     if name is None:
         known = classes.names or ()
@@ -471,7 +471,7 @@ def ends_of(raw: RawInstance, times: FrameTimes | None) -> tuple[float, float] |
     return times.span(start, end) if raw.in_frames and times is not None else (start, end)
 
 
-def _label_of(raw: RawInstance) -> str | int:
+def label_of(raw: RawInstance) -> str | int:
     """Name of the class without blanks around it, or its number from 0."""
     if isinstance(raw.label, int):
         return raw.label
