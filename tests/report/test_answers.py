@@ -36,6 +36,7 @@ from videozoo.results import (
     VideoLabels,
     VideoMoments,
     VideoSegments,
+    WindowScores,
 )
 
 NASTY = "</script><script>alert('ü \U0001f600')</script>\" onload=\"x & --> {\\an8} <b>.mp4"
@@ -237,6 +238,41 @@ def test_moments_that_are_probably_not_there_are_marked_and_not_told():
     assert "probably not there" in page.texts
     assert not [each for _, each in page.elements if "data-told" in each]
     assert not cues_of(rows_of([ModelAnswers(title="TALL", videos=[VideoAnswer(result=doubted)])]))
+
+
+def along(count: int, *segments: Segment) -> list[ModelAnswers]:
+    """What a clip model says along a video of `count` seconds: `hop` grows, `run` falls to 0."""
+    edges = np.arange(count + 1, dtype=np.float64)
+    rising = np.linspace(0, 0.4, count)
+    scores = np.stack([0.1 - rising / 4, rising, 1 - rising, *np.full((3, count), 0.001)], axis=1)
+    windows = WindowScores(
+        np.stack([edges[:-1], edges[1:]], axis=1), scores[:, :5], ("run", "hop", "sit", "a", "b")
+    )
+    result = VideoSegments(
+        video="v", duration_seconds=float(count), segments=segments, windows=windows
+    )
+    return [ModelAnswers(title="TSM", videos=[VideoAnswer(result=result)])]
+
+
+def test_scores_along_a_video_are_drawn_below_the_segments_of_their_class():
+    page = page_of(along(8, Segment(5, 8, 0.4, "hop"), Segment(0, 1, 0.03, "run")))
+
+    # a class with segments first, the highest of them before; `run` is too weak for a segment here
+    curves = [str(each["aria-label"]) for each in page.all("svg", **{"class": "curve"})]
+    assert [name.split()[2] for name in curves] == ["hop", "run", "sit", "a"]
+    assert "up to 0.40" in curves[0]
+    assert "1 segment below 0.04 only in the table" in page.texts
+    assert len(page.all("button", **{"class": "span"})) == 1
+    assert len(str(page.all("polygon")[0]["points"]).split()) == 2 + 2 * 8
+
+    silent = page_of(along(8))
+    said = "Note: TSM found nothing in it that it is sure of; its scores are drawn below."
+    assert said in silent.texts
+    assert len(silent.all("polygon")) == 4
+
+    (curve, *_) = by_video(along(7200, Segment(5, 8, 0.4, "hop")))[0].curves
+    assert len(curve.scores) == 600
+    assert (curve.ends[-1], curve.scores.max()) == (7200.0, pytest.approx(0.4))
 
 
 def test_times_that_are_no_seconds_get_an_axis_of_their_own():

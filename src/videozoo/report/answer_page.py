@@ -28,12 +28,21 @@ from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
 from videozoo.errors import VideoError, counted
 from videozoo.report import drawing
-from videozoo.report.answers import ModelAnswers, Row, Unit, VideoRows, by_video, told_over_time
+from videozoo.report.answers import (
+    Curve,
+    ModelAnswers,
+    Row,
+    Unit,
+    VideoRows,
+    by_video,
+    told_over_time,
+)
 from videozoo.report.files import write_text
 
 _MOST_LABELS = 5  # classes of whole videos per model
 _MOST_NAMES = 12  # rows of names per model
 _MOST_SPANS = 20  # of one name or sentence
+_LEAST_SHARE = 0.1  # of the best score of a model: segments below it are in the table only
 _MOST_CAPTIONS = 400
 _MOST_PACKED = 8  # rows of spans that overlap
 _MOST_IN_TABLE = 200  # answers per video and model
@@ -92,7 +101,8 @@ def answer_page(
         title: Heading of the page.
         made: Date and command, for the last line.
     """
-    models = list(dict.fromkeys(row.model for video in videos for row in video.rows))
+    said = ((*video.rows, *video.curves) for video in videos)
+    models = list(dict.fromkeys(each.model for video in said for each in video))
     colours = {model: f"--c:var(--line{n % _COLOURS})" for n, model in enumerate(models)}
     page = _Page(folder=folder, media=media, colours=colours, is_only=len(videos) <= _MOST_LOADED)
     parts = [
@@ -203,7 +213,8 @@ class _Page:
         seconds = [row for row in video.rows if row.unit == "seconds"]
         last = max((each.seconds[1] for each in seconds if each.seconds is not None), default=0.0)
         length = max(video.duration_seconds or 0.0, last)
-        blocks = [self._block(video, seconds, "seconds", length)] if seconds else []
+        has_any = bool(seconds or video.curves)
+        blocks = [self._block(video, seconds, "seconds", length)] if has_any else []
         others: tuple[Unit, ...] = ("share", "frames")
         for unit in others:
             rows = [row for row in video.rows if row.unit == unit]
@@ -255,8 +266,9 @@ class _Page:
             parts.append(_axis(length, unit, video.name))
         for model, style in self.colours.items():
             own = [row for row in rows if row.model == model]
-            if own:
-                lanes = "".join(_lanes(own, length, told))
+            curves = [each for each in video.curves if each.model == model and unit == "seconds"]
+            if own or curves:
+                lanes = "".join(_lanes(own, curves, length, told))
                 parts.append(f'<div style="{style}"><h3>{_text(model)}</h3>{lanes}</div>')
         kind = "time" if unit == "seconds" and length > 0 else "time other"
         data = f' data-length="{length:.3f}"' if kind == "time" else ""
@@ -332,12 +344,21 @@ def _axis(length: float, unit: Unit, name: str) -> str:
     )
 
 
-def _lanes(rows: Sequence[Row], length: float, told: set[int]) -> Iterable[str]:
-    """The rows of one model: a lane per class or sentence, one for all captions."""
+def _lanes(
+    rows: Sequence[Row], curves: Sequence[Curve], length: float, told: set[int]
+) -> Iterable[str]:
+    """The rows of one model: a lane per class or sentence, one for all captions.
+
+    Scores along the time are drawn below the segments of their class.
+    """
     best = max((row.score for row in rows if not math.isnan(row.score)), default=0.0)
+    by_name = {curve.name: curve for curve in curves}
     groups: dict[tuple[str, str], list[Row]] = {}
+    weak = 0
     for row in rows:
-        if row.kind != "caption" or row.rank == 1:
+        if row.kind == "segment" and row.score < _LEAST_SHARE * best:
+            weak += 1
+        elif row.kind != "caption" or row.rank == 1:
             groups.setdefault((row.kind, "" if row.kind == "caption" else row.name), []).append(row)
     labels = 0
     for turn, ((kind, name), own) in enumerate(groups.items()):
@@ -348,7 +369,7 @@ def _lanes(rows: Sequence[Row], length: float, told: set[int]) -> Iterable[str]:
         elif turn >= _MOST_NAMES:
             left = len(groups) - turn
             yield _lane(f'<span class="more">{left} more in the table</span>', "", length, kind)
-            return
+            break
         else:
             most = {"moment": _MOST_MOMENTS, "caption": _MOST_CAPTIONS}.get(kind, _MOST_SPANS)
             packed, drawn = _packed(own[:most], length, best, told)
@@ -361,7 +382,32 @@ def _lanes(rows: Sequence[Row], length: float, told: set[int]) -> Iterable[str]:
                 title += ' <span class="more">probably not there</span>'
             if drawn < len(own):
                 title += f' <span class="more">{drawn} of {len(own)}</span>'
-            yield _lane(title, packed, length, kind)
+            yield _lane(title, packed + _curve(by_name.pop(name, None), length), length, kind)
+    for curve in by_name.values():
+        peak = f' <span class="more">up to {curve.scores.max():.2f}</span>'
+        yield _lane(_text(curve.name) + peak, _curve(curve, length), length, "curve")
+    if weak:
+        hint = f"{counted(weak, 'segment')} below {_LEAST_SHARE * best:.2f} only in the table"
+        yield _lane(f'<span class="more">{hint}</span>', "", length, "segment")
+
+
+def _curve(curve: Curve | None, length: float) -> str:
+    """Scores along the time as steps, from 0 at the bottom to 1 at the top."""
+    if curve is None or length <= 0:
+        return ""
+    points: list[str] = []
+    start = 0.0
+    for end, score in zip(curve.ends.tolist(), curve.scores.tolist(), strict=True):
+        height = f"{100 * (1 - min(max(score, 0.0), 1.0)):.1f}"
+        left, right = (f"{1000 * min(each / length, 1.0):.1f}" for each in (start, end))
+        points.append(f"{left},{height} {right},{height}")
+        start = end
+    last = f"{1000 * min(start / length, 1.0):.1f}"
+    peak = f"score of {curve.name} along the time, up to {curve.scores.max():.2f}"
+    return (
+        f'<svg class="curve" viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{_text(peak)}"><polygon points="0,100 {" ".join(points)} {last},100"/></svg>'
+    )
 
 
 def _lane(title: str, inner: str, length: float, kind: str) -> str:
@@ -439,7 +485,7 @@ def _span(row: Row, length: float, best: float, is_told: bool) -> str:
         data += f' data-told="{_text(said)}"'
     return (
         f'<button type="button" class="span{thin}" style="{style}"{data} title="{full}" '
-        f'aria-label="{full}">{"" if thin else text}</button>'
+        f'aria-label="{full}">{"" if thin else f"<span>{text}</span>"}</button>'
     )
 
 

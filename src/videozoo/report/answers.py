@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
 from videozoo.errors import UsageError, VideoError
@@ -18,6 +21,8 @@ from videozoo.results import Result, VideoCaptions, VideoLabels, VideoMoments, V
 Kind = Literal["label", "segment", "caption", "moment"]
 Unit = Literal["seconds", "share", "frames"]
 
+_MOST_CURVES = 4  # classes of a model with their scores over time
+_MOST_STRETCHES = 600  # of a curve
 HALF = 0.5
 """Segments whose score is below this share of the best one's are too unsure for subtitles and
 films."""
@@ -74,6 +79,19 @@ class Row:
         if self.start is None or self.end is None or self.unit != "seconds":
             return None
         return self.start, self.end
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """The scores of one class along a video."""
+
+    model: str
+    name: str
+    """Of the class."""
+    ends: NDArray[np.float64]
+    """Where each stretch of the video ends, in seconds; the first starts at 0."""
+    scores: NDArray[np.float64]
+    """The highest score in each stretch."""
 
 
 def rows_of(models: Sequence[ModelAnswers]) -> list[Row]:
@@ -178,6 +196,36 @@ def told_over_time(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if is_told(row)]
 
 
+def curves_of(result: Result, model: str) -> list[Curve]:
+    """The scores along a video of the classes that score highest, the highest first.
+
+    They are of a few hundred stretches at most, whatever the length of the video; none for results
+    without scores along the time.
+    """
+    windows = result.windows if isinstance(result, VideoSegments) else None
+    if windows is None or not len(windows.scores):
+        return []
+    scores = np.asarray(windows.scores, np.float64)
+    peaks = scores.max(axis=0)
+    found = {each.name for each in result.segments}  # pyright: ignore[reportAttributeAccessIssue]
+    order: list[int] = np.argsort(-peaks, kind="stable").tolist()
+    named = [number for number in order if windows.class_names[number] in found]
+    shown = list(dict.fromkeys((*named, *order)))[:_MOST_CURVES]
+    firsts = np.unique(np.linspace(0, len(scores), min(len(scores), _MOST_STRETCHES) + 1)[:-1]
+                       .astype(np.int64))  # fmt: skip
+    lasts = np.append(firsts[1:], len(scores)) - 1
+    highest = np.maximum.reduceat(scores, firsts, axis=0)
+    return [
+        Curve(
+            model=model,
+            name=windows.class_names[number],
+            ends=windows.times[lasts, 1],
+            scores=highest[:, number],
+        )
+        for number in shown
+    ]
+
+
 # --- videos of several models --------------------------------------------------------------------
 
 
@@ -193,6 +241,8 @@ class VideoRows:
     """`Row.video` is `name`."""
     notes: Sequence[str] = ()
     """Where lengths and times do not agree, and which models found nothing."""
+    curves: Sequence[Curve] = ()
+    """Scores of classes along the time."""
 
 
 def by_video(models: Sequence[ModelAnswers]) -> list[VideoRows]:
@@ -239,11 +289,24 @@ def by_video(models: Sequence[ModelAnswers]) -> list[VideoRows]:
                 f"some times lie after the end of the video: {last:.1f} s, and it lasts "
                 f"{length:.1f} s; they may be of another video"
             )
+        curves = [curve for title, each in said for curve in curves_of(each.result, title)]
+        drawn = {curve.model for curve in curves}
         silent = {title for title, _ in said} - {row.model for row in rows}
-        notes += [f"{title} found nothing in it" for title in sorted(silent)]
+        notes += [
+            f"{title} found nothing in it"
+            + (" that it is sure of; its scores are drawn below" if title in drawn else "")
+            for title in sorted(silent)
+        ]
         path = said[0][1].path
         found.append(
-            VideoRows(name=name, path=path, duration_seconds=length, rows=rows, notes=notes)
+            VideoRows(
+                name=name,
+                path=path,
+                duration_seconds=length,
+                rows=rows,
+                notes=notes,
+                curves=curves,
+            )
         )
     return found
 
