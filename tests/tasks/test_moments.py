@@ -19,6 +19,7 @@ from videozoo.config import load_config
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
 from videozoo.tasks.moments import MomentRetriever
+from videozoo.tasks.moments.submissions import score_submission
 from videozoo.weights.files import read_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tall_pipeline"
@@ -322,6 +323,47 @@ def test_a_query_without_a_moment_is_looked_for_and_qvhighlights_is_learnt_from(
     assert "2 sentences with several moments" in capsys.readouterr().err
     facts = json.loads((tmp_path / "eval.json").read_text())
     assert facts["sentences"] == 2
+    found = score_submission(tmp_path / "moments.jsonl", tmp_path / "val.jsonl")
+    assert found.notes == ()
+    known = {name: each for name, each in found.scores.published.items() if each == each}
+    assert known == pytest.approx({name: 100 * each for name, each in facts["metrics"].items()})
+
+
+def test_highlights_are_scored_by_the_best_moment_over_each_clip(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, data = trained
+    listed = [line.split("##") for line in Path(data["val"]).read_text().splitlines()[:4]]
+    rows: list[dict[str, Any]] = []
+    for number, (times, sentence) in enumerate(listed):
+        video, start, _ = times.split()
+        first = int(start) // 2
+        rows.append(
+            {
+                "qid": number,
+                "query": sentence,
+                "vid": video,
+                "duration": 16,
+                "relevant_windows": [[int(start), int(start) + 4]],
+                "relevant_clip_ids": [first, first + 1],
+                "saliency_scores": [[4, 4, 4], [4, 4, 4]],
+            }
+        )
+    (tmp_path / "val.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    save = ["--weights", str(run), "--save-dir", str(tmp_path)]
+
+    assert cli.main(["eval", *save, "--set", f"data.test={tmp_path / 'val.jsonl'}"]) == 0
+
+    facts = json.loads((tmp_path / "eval.json").read_text())
+    assert facts["metrics"]["HL-min-VeryGood-Hit1"] > 0.7  # a guess is right in a quarter
+    assert "highlights (very good): mAP" in capsys.readouterr().out
+    assert cli.main(["predict", *save, str(tmp_path / "val.jsonl")]) == 0
+    found = score_submission(tmp_path / "moments.jsonl", tmp_path / "val.jsonl")
+    assert found.scores.published["HL-min-VeryGood-Hit1"] == pytest.approx(
+        100 * facts["metrics"]["HL-min-VeryGood-Hit1"]
+    )
+    predicted = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert predicted[0]["truths"] == [[float(end) for end in rows[0]["relevant_windows"][0]]]
 
 
 def test_a_mistake_in_json_names_the_video(

@@ -20,7 +20,8 @@ LENGTHS_SECONDS = {"short": (0.0, 10.0), "middle": (10.0, 30.0), "long": (30.0, 
 """Groups of true moments by their length in QVHighlights: above the first, up to the second."""
 LEVELS = {"fair": 2, "good": 3, "very_good": 4}
 """From which label on, of 0 to 4, a clip counts as a highlight in QVHighlights."""
-_MOST_MOMENTS = 10  # per sentence, in the average precision of QVHighlights
+MOST_MOMENTS = 10
+"""Moments per sentence that count for the average precision of QVHighlights."""
 
 
 def tiou(moments: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
@@ -338,8 +339,8 @@ def qvhighlights(
 def _precisions(search: Search, truth: Moments) -> NDArray[np.float64]:
     """(10,): average precision of one sentence at each of `AP_TIOUS`."""
     limits = np.array(AP_TIOUS)
-    moments = np.asarray(search.moments, np.float64)[:_MOST_MOMENTS]
-    order = np.argsort(-_comparable(search.scores)[:_MOST_MOMENTS], kind="stable")
+    moments = np.asarray(search.moments, np.float64)[:MOST_MOMENTS]
+    order = np.argsort(-_comparable(search.scores)[:MOST_MOMENTS], kind="stable")
     is_free = np.ones((len(limits), len(truth)), np.bool_)
     right = np.zeros((len(limits), len(order)), np.bool_)
     for rank, number in enumerate(order):

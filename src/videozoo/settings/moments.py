@@ -107,6 +107,9 @@ class MomentViews(Settings):
 
     batch_size: int = Field(default=1, ge=1)
     """Videos searched at once, each with all its windows."""
+    submission_name: str | None = "moments.jsonl"
+    """File for the best ten moments per sentence in the form of QVHighlights, which `videozoo
+    score` reads; null: not written. Only for moments in seconds."""
 
 
 class MomentEval(MomentViews):

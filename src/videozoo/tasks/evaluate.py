@@ -37,6 +37,8 @@ class Evaluated:
     """Tables for the terminal, from the content of `eval.json`."""
     file: ResultFile | None = None
     """Another result file to write."""
+    submission: ResultFile | None = None
+    """And one in the form that a data set's own evaluation reads."""
     notes: Callable[[Mapping[str, Any]], Iterable[str]] = _none
     """Notes for the user, from the content of `eval.json`."""
     page: Callable[[Mapping[str, Any]], Report] | None = None
@@ -88,7 +90,7 @@ class Evaluation:
         found = self.run(job)
         facts: dict[str, Any] = {}
         if job.is_main:
-            files = job.write(found.file)
+            files = job.write(found.file, found.submission)
             facts = {**job.folder.facts, **found.measure()}
             written = job.folder.write(facts, files)
             report = _report(job, found, facts, files)

@@ -105,13 +105,13 @@ class Job(Generic[Q]):
         """Where result files of the 2019 library's format go."""
         return self.request.files_dir or self.folder.path
 
-    def write(self, file: ResultFile | None) -> list[Path]:
-        """Move older results away, and write the result file that goes beside the JSON file."""
-        self.folder.make_room(self.say, None if file is None else file.path)
-        if file is None:
-            return []
-        file.write(file.path)
-        return [file.path]
+    def write(self, *files: ResultFile | None) -> list[Path]:
+        """Move older results away, and write the result files that go beside the JSON file."""
+        wanted = [file for file in files if file is not None]
+        self.folder.make_room(self.say, *(file.path for file in wanted))
+        for file in wanted:
+            file.write(file.path)
+        return [file.path for file in wanted]
 
     def close(self, shortfall: Shortfall) -> None:
         """End the work with the other processes, and report what could not be used.

@@ -45,6 +45,8 @@ class Predicted(Generic[R]):
     """Table for the terminal."""
     file: ResultFile | None = None
     """Another result file to write."""
+    submission: ResultFile | None = None
+    """And one in the form that a data set's own evaluation reads."""
     notes: Sequence[str] = ()
     """Notes for the user."""
     draw: Callable[[Path], Pictures] | None = None
@@ -96,7 +98,7 @@ class Prediction(Generic[R]):
         folder, say = job.folder, job.say
         files: list[Path] = []
         if job.is_main:
-            files = job.write(found.file)
+            files = job.write(found.file, found.submission)
             folder.write(found.facts, files)
         pictures = None
         if found.draw is not None:

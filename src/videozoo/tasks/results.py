@@ -82,12 +82,12 @@ class ResultFolder:
         facts["data"] = _data_asked_for(trained, request)
         return cls(chosen[0], "eval.json", facts)
 
-    def make_room(self, say: Callable[[str], None], file: Path | None = None) -> None:
+    def make_room(self, say: Callable[[str], None], *files: Path) -> None:
         """Move results of other weights or other videos out of the way.
 
         Args:
             say: Told what was moved, and where.
-            file: Another file that will be written. An old one may be of another model, in a folder
+            files: Other files that will be written. An old one may be of another model, in a folder
                 that models shared in the 2019 library.
 
         Raises:
@@ -96,8 +96,9 @@ class ResultFolder:
         there = _read(self.path / self.name)
         if there is not None and any(there.get(key) != self.facts.get(key) for key in _SAME):
             self._keep(there, say)
-        if file is not None and file.is_file():
-            self._hand_back(file, say)
+        for file in files:
+            if file.is_file():
+                self._hand_back(file, say)
 
     def _hand_back(self, file: Path, say: Callable[[str], None]) -> None:
         """Move a file that another model wrote here to where its other results are."""

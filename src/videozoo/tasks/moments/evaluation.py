@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from videozoo.data.moments import load_moments, load_readable_moments
 from videozoo.encoders.sentences import make_sentence_encoder
 from videozoo.errors import counted
-from videozoo.metrics.moments import Search, mean_tiou, recall, recall_2019
+from videozoo.metrics.moments import (
+    AP_TIOUS,
+    MOST_MOMENTS,
+    QVHighlightsScores,
+    Search,
+    mean_tiou,
+    recall,
+    recall_2019,
+)
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
@@ -21,6 +29,7 @@ from videozoo.tasks.moments.scoring import (
     search,
     shortfall,
 )
+from videozoo.tasks.moments.submissions import scores_of, submission_file
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
@@ -52,6 +61,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
     short, used = shortfall(searched, moments), len(searched.by_number)
     own, others = parted(searched, moments)
     searches = [one.search for one in own]
+    scores = scores_of(own, limit=config.eval.nms_limit)
     presence = None if learnt is None or not others else learnt.tried_on(own, others)
 
     def measure() -> dict[str, Any]:
@@ -61,6 +71,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
             **recalls_of(searches, config.eval),
+            "metrics": _shares(scores),
             **({} if presence is None else {PRESENCE: presence.facts}),
             "skipped": [*short.left_out, *short.failed],
             "config": config.as_dict(),
@@ -74,13 +85,41 @@ def _evaluated(job: EvalJob) -> Evaluated:
             recall_table(facts["recall"], title="R@n at tIoU"),
             recall_table(facts["recall_2019"], title="The same, as counted in the 2019 library"),
             f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}",
+            *_precision_lines(scores),
             *([] if presence is None else [_presence_line(presence)]),
         ),
         file=results_file(job, config.eval.results_name, lambda: _results_2019(searches)),
+        submission=submission_file(
+            job,
+            config.eval.submission_name,
+            lambda: own,
+            limit=config.eval.nms_limit,
+            unit=moments.unit,
+        ),
     )
 
 
 evaluate = Evaluation(run=_evaluated)
+
+
+def _shares(scores: QVHighlightsScores) -> dict[str, float]:
+    """The numbers of QVHighlights that there are, in [0, 1]."""
+    return {name: value / 100 for name, value in scores.published.items() if value == value}
+
+
+def _precision_lines(scores: QVHighlightsScores) -> Iterator[str]:
+    """Average precision, and that of highlights where clips are labelled."""
+    at = dict(zip(AP_TIOUS, scores.ap, strict=True))
+    yield (
+        f"mAP of the best {MOST_MOMENTS} moments, mean over tIoU .5 to .95: "
+        f"{percent(scores.mean_ap)}; at .5 {percent(at[0.5])}, at .75 {percent(at[0.75])}"
+    )
+    if "very_good" in scores.highlights:
+        mean_ap, hit = scores.highlights["very_good"]
+        yield (
+            f"highlights (very good): mAP {percent(mean_ap)}, Hit@1 {percent(hit)}; a clip scores "
+            "as the best moment over it"
+        )
 
 
 def _presence_line(presence: Presence) -> str:

@@ -39,6 +39,7 @@ from videozoo.tasks.moments.scoring import (
     search,
     shortfall,
 )
+from videozoo.tasks.moments.submissions import submission_file
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
 
 _MOST_DRAWN = 20  # sentences per picture
@@ -85,6 +86,13 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
         notes=[] if remark is None else [remark],
         file=results_file(
             job, config.predict.results_name, lambda: _results_2019(searched, config)
+        ),
+        submission=submission_file(
+            job,
+            config.predict.submission_name,
+            lambda: all_found(searched),
+            limit=config.predict.nms_limit,
+            unit=moments.unit,
         ),
         draw=draw if request.explain else None,
         answers=lambda: [

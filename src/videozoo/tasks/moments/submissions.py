@@ -1,4 +1,4 @@
-"""Submissions of QVHighlights: scored against a file of sentences, by any model."""
+"""Submissions of QVHighlights: written, and scored against a file of sentences, by any model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.moment_results import MomentAnswer, read_submission
+from videozoo.data.annotations.moment_results import (
+    MomentAnswer,
+    read_submission,
+    write_submission,
+)
 from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
     read_timed_sentences,
 )
+from videozoo.data.annotations.timed_sentences import CLIP_SECONDS
+from videozoo.data.moments import Unit
 from videozoo.errors import DataError, counted, few
-from videozoo.metrics.moments import QVHighlightsScores, Saliency, Search, qvhighlights
+from videozoo.metrics.moments import (
+    MOST_MOMENTS,
+    QVHighlightsScores,
+    Saliency,
+    Search,
+    qvhighlights,
+)
+from videozoo.tasks.jobs import Job, ResultFile
+from videozoo.tasks.moments.scoring import QueryMoments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +102,78 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
     known = tuple(one for one in searches if len(one.true_moments))
     return SubmissionScores(scores=scores, searches=known, notes=tuple(notes))
+
+
+# ---- of our own models --------------------------------------------------------------------------
+
+
+def answer_of(found: QueryMoments, number: int, *, limit: float | None) -> MomentAnswer:
+    """What a model found for a sentence, as a submission holds it.
+
+    Where the sentence is one of QVHighlights, clips get scores too: that of the best moment over
+    the middle of each. No model here is trained for them.
+
+    Args:
+        found: Moments in seconds.
+        number: Its number in the file, where the data set gives it no identifier.
+        limit: Remove moments whose tIoU with a better one is above this; None: keep all.
+    """
+    best = found.top(MOST_MOMENTS, limit=limit)
+    identifier = found.query.identifier
+    return MomentAnswer(
+        query=number if identifier is None else identifier,
+        video=found.video,
+        sentence=found.query.sentence,
+        moments=np.array([(one.start, one.end) for one in best], np.float64).reshape(-1, 2),
+        scores=np.array([one.score for one in best], np.float64),
+        saliency=None if identifier is None else _clip_scores(found),
+    )
+
+
+def _clip_scores(found: QueryMoments) -> NDArray[np.float64] | None:
+    """(C,): for each clip of the video the score of the best moment over its middle."""
+    scores = np.asarray(found.search.scores, np.float64)
+    if found.length is None or not len(scores) or not np.isfinite(scores).all():
+        return None
+    middles = (np.arange(max(1, int(found.length / CLIP_SECONDS))) + 0.5) * CLIP_SECONDS
+    starts, ends = np.asarray(found.search.moments, np.float64).T[..., None]
+    covers = (starts <= middles) & (middles < ends)
+    return np.where(covers, scores[:, None], scores.min()).max(0)
+
+
+def submission_file(
+    job: Job[Any],
+    name: str | None,
+    found: Callable[[], Sequence[QueryMoments]],
+    *,
+    limit: float | None,
+    unit: Unit,
+) -> ResultFile | None:
+    """The file in the form of QVHighlights; None if its name is not set, or times are in frames."""
+    if name is None or unit != "seconds":
+        return None
+    return ResultFile(
+        job.files_folder / name,
+        lambda path: write_submission(
+            path, [answer_of(one, number, limit=limit) for number, one in enumerate(found())]
+        ),
+    )
+
+
+def scores_of(found: Sequence[QueryMoments], *, limit: float | None) -> QVHighlightsScores:
+    """Scores of QVHighlights for what a model found; highlights where clips are labelled."""
+    searches: list[Search] = []
+    saliencies: list[Saliency] = []
+    for number, one in enumerate(found):
+        answer = answer_of(one, number, limit=limit)
+        searches.append(Search(answer.moments, answer.scores, one.search.truth))
+        if one.query.saliency is not None and one.unit == "seconds":
+            scores = np.zeros(0) if answer.saliency is None else answer.saliency
+            saliencies.append(Saliency(scores, one.query.saliency))
+    return qvhighlights(searches, saliencies)
+
+
+# ---- of any model -------------------------------------------------------------------------------
 
 
 def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:
