@@ -18,7 +18,12 @@ import yaml
 from pydantic import ValidationError
 
 from videozoo import config_v1
-from videozoo.engine.settings import TaggingTrainSettings, TrainSettings, TwoStageTrainSettings
+from videozoo.engine.settings import (
+    ClipTrainSettings,
+    TaggingTrainSettings,
+    TrainSettings,
+    TwoStageTrainSettings,
+)
 from videozoo.errors import ConfigError, UsageError, brief
 from videozoo.models import (
     find_model_file,
@@ -48,7 +53,12 @@ from videozoo.settings.tags import FeatureData, FeatureEval, FeaturePredict
 from videozoo.types import ModelSpec, Settings
 
 SECTIONS: dict[str, dict[str, type[Settings]]] = {
-    "classification": {"data": ClipData, "eval": ClipEval, "predict": ClipPredict},
+    "classification": {
+        "data": ClipData,
+        "train": ClipTrainSettings,
+        "eval": ClipEval,
+        "predict": ClipPredict,
+    },
     "captioning": {"data": CaptionData, "eval": CaptionEval, "predict": CaptionPredict},
     "moments": {"data": MomentData, "eval": MomentEval, "predict": MomentPredict},
     "tagging": {

@@ -161,6 +161,16 @@ class VideoLabels(Result):
     """The best first: all classes, or for models that tag videos the best `predict.top_k`."""
     scores: NDArray[np.floating[Any]] | None = field(default=None, repr=False, compare=False)
     """(num_classes,), by number of the class; None for models that tag videos."""
+    least_score: float | None = None
+    """Where a video may have several classes: those with this score or more are said to be there.
+    None: the scores sum to 1, and the best class is the answer."""
+
+    @property
+    def there(self) -> tuple[Label, ...]:
+        """The classes that the video is said to have: those from `least_score`, or the best one."""
+        if self.least_score is None:
+            return self.labels[:1]
+        return tuple(label for label in self.labels if label.score >= self.least_score)
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """Numbers and scores of the k best classes."""
@@ -178,7 +188,7 @@ class WindowScores:
     times: NDArray[np.float64]
     """(N, 2): start and end of each window's share of the video, in seconds, without gaps."""
     scores: NDArray[np.floating[Any]]
-    """(N, num_classes), each row summing to 1."""
+    """(N, num_classes); each row sums to 1, unless a video may have several classes."""
     class_names: tuple[str, ...]
     """By number of the class."""
 

@@ -169,6 +169,14 @@ class TaggingTrainSettings(TrainSettings):
     classes. `auto`: as the labels are, for videos themselves; else `sigmoid`."""
 
 
+class ClipTrainSettings(TaggingTrainSettings):
+    """How to optimise a model that tells the classes of clips."""
+
+    loss: Literal["auto", "softmax", "sigmoid"] = "auto"
+    """`softmax`: each video is of one class, and its scores sum to 1. `sigmoid`: a video may have
+    several classes, each with a score of its own. `auto`: as `data.train` lists them."""
+
+
 class SecondStage(Settings):
     """What differs in the training of the second of two networks; see `TrainSettings`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,9 @@ class MixedLabels:
     """Labels of blended examples: `labels` with weight `share`, `others` with the rest."""
 
     labels: Tensor
-    """(N,) class numbers."""
+    """(N,) class numbers; or (N, num_classes), 1 for each class of an example."""
     others: Tensor
-    """(N,) class numbers of the examples blended in."""
+    """The same of the examples blended in."""
     share: float
     """In [0, 1]; 1 where nothing was blended."""
 
@@ -28,7 +29,7 @@ def mixup(clips: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, MixedLab
 
     Args:
         clips: (N, ...) floating, normalised, because bytes would be rounded. Changed in place.
-        labels: (N,) class numbers.
+        labels: (N,) class numbers, or (N, num_classes).
         alpha: 0 blends nothing and draws nothing; 1 draws from a uniform distribution.
 
     Returns:
@@ -57,7 +58,11 @@ def mixup(clips: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, MixedLab
 
 
 def mixed_cross_entropy(
-    logits: Tensor, mixed: MixedLabels, *, label_smoothing: float = 0.0
+    logits: Tensor,
+    mixed: MixedLabels,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy with blended labels.
 
@@ -65,17 +70,56 @@ def mixed_cross_entropy(
         logits: (N, num_classes).
         mixed: From `mixup`.
         label_smoothing: Share of each label spread evenly over all classes.
+        class_weights: (num_classes,), factors on the terms of each class; the mean is still over
+            the N examples, so that a weight means the same in every batch.
 
     >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
     >>> mixed = MixedLabels(labels, 1 - labels, share=0.75)
     >>> round(mixed_cross_entropy(logits, mixed).item(), 4)  # 0.75 * 0.1269 + 0.25 * 2.1269
     0.6269
     """
-    loss = F.cross_entropy(logits, mixed.labels, label_smoothing=label_smoothing)
+
+    def mean_loss(labels: Tensor) -> Tensor:
+        if class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        options: Any = {"label_smoothing": label_smoothing, "reduction": "none"}
+        return F.cross_entropy(logits, labels, weight=class_weights, **options).mean()
+
+    loss = mean_loss(mixed.labels)
     if mixed.share == 1:
         return loss
-    other = F.cross_entropy(logits, mixed.others, label_smoothing=label_smoothing)
-    return loss * mixed.share + other * (1 - mixed.share)
+    return loss * mixed.share + mean_loss(mixed.others) * (1 - mixed.share)
+
+
+def mixed_binary_cross_entropy(
+    logits: Tensor,
+    mixed: MixedLabels,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy of every class, summed over the classes; the mean over the examples.
+
+    Args:
+        logits: (N, num_classes).
+        mixed: From `mixup`, with labels (N, num_classes).
+        label_smoothing: Share of each label that becomes 1/2.
+        class_weights: (num_classes,), factors on the terms of each class.
+
+    >>> labels = torch.tensor([[1.0, 0.0]])
+    >>> mixed = MixedLabels(labels, labels, 1)
+    >>> round(mixed_binary_cross_entropy(torch.zeros(1, 2), mixed).item(), 4)
+    1.3863
+    """
+    targets = mixed.labels
+    if mixed.share != 1:
+        targets = targets * mixed.share + mixed.others * (1 - mixed.share)
+    if label_smoothing:
+        targets = targets * (1 - label_smoothing) + label_smoothing / 2
+    losses = F.binary_cross_entropy_with_logits(
+        logits, targets, weight=class_weights, reduction="none"
+    )
+    return losses.sum(dim=1).mean()
 
 
 def mixed_hits(logits: Tensor, mixed: MixedLabels) -> Tensor:
@@ -88,7 +132,11 @@ def mixed_hits(logits: Tensor, mixed: MixedLabels) -> Tensor:
     1.0
     """
     best = logits.argmax(1)
-    hits = (best == mixed.labels).sum()
+
+    def count(labels: Tensor) -> Tensor:
+        return labels.gather(1, best[:, None]).sum() if labels.ndim > 1 else (best == labels).sum()
+
+    hits = count(mixed.labels)
     if mixed.share == 1:
         return hits
-    return hits * mixed.share + (best == mixed.others).sum() * (1 - mixed.share)
+    return hits * mixed.share + count(mixed.others) * (1 - mixed.share)

@@ -119,7 +119,11 @@ def rows_of_one(answer: VideoAnswer) -> Iterator[Row]:
     if isinstance(result, VideoLabels):
         for rank, label in enumerate(result.labels, 1):
             times = answer.part_seconds or (None, None)
-            yield _row(result, "label", label.name, label.score, rank, times)
+            row = _row(result, "label", label.name, label.score, rank, times)
+            likely = result.least_score is None or label.score >= result.least_score
+            # where a video may have several classes, each is a question of its own
+            alone = rank if result.least_score is None else 1
+            yield replace(row, is_likely=likely, rank=alone)
     elif isinstance(result, VideoSegments):
         length = result.duration_seconds or answer.duration_seconds
         is_share = result.duration_seconds is None

@@ -134,15 +134,18 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
     return table
 
 
-def tag_table(classes: Sequence[Mapping[str, Any]], *, most: int = 20) -> Table:
+def tag_table(
+    classes: Sequence[Mapping[str, Any]], *, title: str = "Tags", most: int = 20
+) -> Table:
     """Average precision of the most frequent tags.
 
     Args:
         classes: Rows with `class`, `videos` and `ap` (in [0, 1]).
+        title: Over the table.
         most: Rows shown.
     """
-    table = Table(title="Tags", title_justify="left")
-    table.add_column("tag")
+    table = Table(title=title, title_justify="left")
+    table.add_column("tag" if title == "Tags" else "class")
     table.add_column("videos", justify="right")
     table.add_column("average precision", justify="right")
     rows = sorted(classes, key=lambda row: -row["videos"])
@@ -186,6 +189,37 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
             cells.append(plain(", ".join(then)))
         table.add_row(*cells)
     return table
+
+
+def several_table(predictions: Sequence[Mapping[str, Any]], *, least_score: float) -> Table:
+    """Predictions of several classes per video, one video per line.
+
+    Args:
+        predictions: Each with `video`, `top` and `classes` (lists of {`class`, `score`}, best
+            first; `classes`: those with `least_score` or more) and, if known, `labels` (names of
+            the true classes).
+        least_score: For the heading.
+    """
+    with_truth = any(row.get("labels") is not None for row in predictions)
+    table = Table(title="Predictions", title_justify="left")
+    table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(f"classes from {least_score:g}", overflow="fold", style="bold")
+    table.add_column("best below", style="dim", overflow="ellipsis")
+    if with_truth:
+        table.add_column("truth", overflow="fold")
+    for row in predictions:
+        there = row["classes"]
+        below = [each for each in row["top"] if each not in there][:1]
+        cells = [_end_of(row["video"]), _scored(there) or "none", _scored(below)]
+        if with_truth:
+            known = row.get("labels")
+            cells.append("" if known is None else ", ".join(known) or "none")
+        table.add_row(*map(plain, cells))
+    return table
+
+
+def _scored(classes: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{_short(each['class'])} {each['score']:.3f}" for each in classes)
 
 
 def bucket_name(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ class ClipData(Settings):
 
     train: Path | None = None
     """Videos to learn from: a folder with one subfolder of videos per class, or a list: one `PATH
-    LABEL` per line, or the list of a data set (`videozoo formats`)."""
+    LABEL` per line, or several labels, or the list of a data set (`videozoo formats`)."""
     val: Path | None = None
     """Videos to validate on after each epoch. By default, where `train` is a folder: its subfolder
     `val`, or `val_share` of its videos; where `train` is a list that says which videos are for
@@ -152,7 +152,9 @@ class ClipPredict(ClipViews):
     smooth_windows: int = Field(default=3, ge=1)
     """Scores are averaged over this many neighbouring windows, an odd number; 1: not at all."""
     least_score: float = Field(default=0.5, ge=0, le=1)
-    """Windows in which no class scores this much belong to no segment."""
+    """With `every_seconds`: windows in which no class scores this much belong to no segment. For
+    models of several classes per video: a video is said to have the classes that score this much.
+    """
 
     @field_validator("smooth_windows")
     @classmethod

@@ -18,6 +18,14 @@ def clip_shape(config: RunConfig) -> ClipShape:
     return task.clip_shape(config.model)
 
 
+def has_several_classes(config: RunConfig) -> bool:
+    """Whether a video may have several classes: a score per class in place of scores that sum to 1.
+
+    Weights of earlier versions do not say it; their videos have one class.
+    """
+    return config.train.loss == "sigmoid"  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def with_views(config: RunConfig, views: ClipViews) -> RunConfig:
     """Change the number of segments of the model if the views ask for it.
 

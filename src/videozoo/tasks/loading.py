@@ -164,6 +164,7 @@ def config_for_weights(source: ConfigSource, weights: str | None) -> Trained:
                 f"{path}: made for model {made_for!r}, but {source.path} describes "
                 f"{config.name!r}; pass the configuration they were trained with, or none"
             )
+    config = _with_stored_loss(config, metadata.get("config"), path)
     found = _trained(config, path, stored_names(metadata, config), metadata.get("features"))
     return replace(found, measured=_mapping(metadata.get("measured")))
 
@@ -271,6 +272,7 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
     if not same_model(named, about.model):
         raise WeightsError(f"{path}: made for model {about.model!r}, not for {named!r}")
     config = from_layers([stored, *layers], origins=origins, exported=exported)
+    config = _with_stored_loss(config, about.config, path)
     _refuse_changes(from_layers([stored], exported=exported), config, path)
     config = replace(config, origins=origins, notes=notes)
     found = _trained(config, path, stored_names(about.model_dump(), config), about.features)
@@ -296,6 +298,26 @@ def _trained(
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _with_stored_loss(config: RunConfig, stored: Any, path: Path) -> RunConfig:
+    """Take the scores of a model to be what it was trained for: softmax, or a sigmoid per class.
+
+    Raises:
+        ConfigError: The configuration says something else than the weights.
+    """
+    train = _mapping(_mapping(stored).get("train"))
+    learnt, asked = train.get("loss"), getattr(config.train, "loss", None)
+    if asked is None or learnt not in ("softmax", "sigmoid") or learnt == asked:
+        return config
+    if asked == "auto":
+        changed = config.replace(str(path), {"train.loss": learnt})
+        return replace(changed, origins=config.origins)
+    means = {"softmax": "one class per video", "sigmoid": "several classes per video"}
+    raise ConfigError(
+        f"{path}: trained with train.loss={learnt} ({means[learnt]}), and train.loss is {asked} "
+        f"({means[asked]}) here; leave it out"
+    )
 
 
 def _refuse_changes(stored: RunConfig, config: RunConfig, path: Path) -> None:

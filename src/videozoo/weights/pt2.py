@@ -83,6 +83,7 @@ OPERATIONS = frozenset(
         "relu.default",
         "reshape.default",
         "scaled_dot_product_attention.default",
+        "sigmoid.default",
         "slice.Tensor",
         "softmax.int",
         "squeeze.dim",

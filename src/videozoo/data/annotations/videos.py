@@ -50,7 +50,7 @@ LIST_SUFFIXES = frozenset((".csv", ".list", ".lst", ".tsv", ".txt"))
 _LONGEST_PATH = 4096
 _MOST_OPENED = 5  # videos whose frames are compared with the list
 _EXPECTED = "expected 'PATH LABEL' or 'PATH FRAMES LABEL'"
-SEVERAL_ADVICE = "a clip model learns several classes per video with --set train.loss=sigmoid"
+SEVERAL_ADVICE = "several classes per video are for clip models with --set train.loss=sigmoid"
 Several = Literal["refused", "as listed", "all"]
 """Of several classes per video. `refused`: an error names the line. `as listed`: entries have
 `labels` where the list shows several. `all`: every entry with a class has `labels`, and numbers

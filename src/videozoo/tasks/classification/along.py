@@ -8,9 +8,10 @@
     segment           [=================]                 neighbours of one class
 
 Scores are averaged over `smooth_windows` neighbours (fewer at the ends of the video). A window
-belongs to its best class, if that then scores `least_score` or more. Neighbouring windows of one
-class are a segment, from the start of the first share to the end of the last; its score is the mean
-of the averaged scores of its class.
+belongs to its best class, if that then scores `least_score` or more; where a video may have several
+classes, to every class that does. Neighbouring windows of one class are a segment, from the start
+of the first share to the end of the last; its score is the mean of the averaged scores of its
+class.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from videozoo.results import Segment, VideoSegments, WindowScores
 from videozoo.settings.clips import ClipPredict
 from videozoo.tasks.classification.lengths import CLIPS
 from videozoo.tasks.classification.scoring import ClipScorer, Scores, scorer_of, with_views
-from videozoo.tasks.clip_views import clip_shape
+from videozoo.tasks.clip_views import clip_shape, has_several_classes
 from videozoo.tasks.common import names_of_classes, progress_bar
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
@@ -168,7 +169,12 @@ def smoothed(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64
 
 
 def segments_along(
-    found: Along, names: Sequence[str], *, smooth_windows: int, least_score: float
+    found: Along,
+    names: Sequence[str],
+    *,
+    smooth_windows: int,
+    least_score: float,
+    several: bool = False,
 ) -> tuple[Segment, ...]:
     """Join neighbouring windows of one class, as the head of this file says; the best first.
 
@@ -177,25 +183,32 @@ def segments_along(
     >>> video = Along("v", "v", 7.0, times, scores)
     >>> segments_along(video, ["run", "jump"], smooth_windows=1, least_score=0.6)
     (Segment(6.0 to 7.0 s, 'jump', 0.900), Segment(0.0 to 4.0 s, 'run', 0.850))
+    >>> segments_along(video, ["run", "jump"], smooth_windows=1, least_score=0.45, several=True)[1:]
+    (Segment(4.0 to 7.0 s, 'jump', 0.725), Segment(0.0 to 6.0 s, 'run', 0.717))
     """
     means = smoothed(found.scores, smooth_windows)
-    labels = means.argmax(axis=1)
-    best = means[np.arange(len(means)), labels]
-    labels[best < least_score] = -1
-    edges = np.flatnonzero(np.diff(labels)) + 1
+    is_there = means >= least_score
+    if not several:
+        is_there &= np.arange(means.shape[1]) == means.argmax(axis=1)[:, None]
     segments: list[Segment] = []
-    for run in np.split(np.arange(len(labels)), edges):
-        label = int(labels[run[0]])
-        if label >= 0:
+    for label in np.flatnonzero(is_there.any(axis=0)).tolist():
+        windows = np.flatnonzero(is_there[:, label])
+        for run in np.split(windows, np.flatnonzero(np.diff(windows) > 1) + 1):
             start, end = float(found.times[run[0], 0]), float(found.times[run[-1], 1])
-            segments.append(Segment(start, end, float(best[run].mean()), names[label]))
+            segments.append(Segment(start, end, float(means[run, label].mean()), names[label]))
+    segments.sort(key=lambda each: each.start)
     return tuple(sorted(segments, key=lambda each: -each.score))
 
 
-def result_of(found: Along, names: Sequence[str], views: ClipPredict) -> VideoSegments:
+def result_of(found: Along, names: Sequence[str], config: RunConfig) -> VideoSegments:
     """The segments of a video, with the scores of its windows."""
+    views: ClipPredict = config.predict
     segments = segments_along(
-        found, names, smooth_windows=views.smooth_windows, least_score=views.least_score
+        found,
+        names,
+        smooth_windows=views.smooth_windows,
+        least_score=views.least_score,
+        several=has_several_classes(config),
     )
     return VideoSegments(
         video=found.video,
@@ -228,7 +241,7 @@ def predicted(job: PredictJob, named: NamedVideos) -> Predicted[VideoSegments]:
     failed = [*named.absent, *failed]
     damaged = [f"{each.path}: {each.damage}" for each in found if each.damage]
     say_damaged(job.say, damaged)
-    results = [result_of(each, names, views) for each in found]
+    results = [result_of(each, names, config) for each in found]
     pairs = list(zip(found, results, strict=True))
     rows = [_row(one, result, scorer) for one, result in pairs]
     cut = [each.video for each in results if len(each.segments) > _MOST_LISTED]

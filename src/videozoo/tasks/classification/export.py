@@ -1,6 +1,7 @@
 """Write a trained clip model as one file: pixels in, scores out.
 
-The graph normalises its input and ends in a softmax; the batch can have any size. It is compared
+The graph normalises its input and ends in a softmax, or in sigmoids where a video may have several
+classes; the batch can have any size. It is compared
 with the model before the file is kept.
 """
 
@@ -30,8 +31,8 @@ from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipPredict
 from videozoo.tasks.building import build
-from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer
-from videozoo.tasks.clip_views import clip_shape, with_views
+from videozoo.tasks.classification.scoring import ClipScorer, ModuleScorer, class_scores
+from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.common import configured_class_names, speaker, without_absent_names
 from videozoo.tasks.exporting import (
     LARGEST_DIFFERENCE,
@@ -69,16 +70,17 @@ Write = Callable[[Path, Description], None]
 
 
 class ScoringGraph(nn.Module):
-    """The exported module: normalising, the network, softmax."""
+    """The exported module: normalising, the network, softmax or sigmoids."""
 
-    def __init__(self, network: nn.Module, data: ClipData) -> None:
+    def __init__(self, network: nn.Module, data: ClipData, *, several: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.several = network, several
         self.mean, self.std = data.mean, data.std
 
     def forward(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, C, H, W) -> scores (N, num_classes), each row summing to 1."""
-        return torch.softmax(self.network(normalize(clips, self.mean, self.std)), dim=1)
+        """uint8 (N, T, C, H, W) -> scores (N, num_classes); rows sum to 1, unless `several`."""
+        logits = self.network(normalize(clips, self.mean, self.std))
+        return class_scores(logits, several=self.several)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,11 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         write(aside, about)
         if request.check:
             found = _compare(
-                aside, kind, ModuleScorer(network, config.data, accelerator), about, real
+                aside,
+                kind,
+                ModuleScorer(network, config.data, accelerator, has_several_classes(config)),
+                about,
+                real,
             )
             _refuse_if_different(found, path)
             about = about.model_copy(update={"check": _check_facts(found, kind)})
@@ -202,7 +208,7 @@ def trace(network: nn.Module, config: RunConfig) -> ExportedProgram:
     batch = Dim("N", min=1, max=MOST_ROWS)
     with tracing():
         program = torch.export.export(
-            ScoringGraph(folded, config.data).eval(),
+            ScoringGraph(folded, config.data, several=has_several_classes(config)).eval(),
             (clips,),
             dynamic_shapes={INPUT: {0: batch}},
         )
@@ -300,7 +306,9 @@ def _real_clips(
     why = "the configuration names none"
     try:
         if has_entries(config.data, "test"):
-            entries = load_entries(config.data, "test", num_classes=config.model.num_classes)
+            entries = load_entries(
+                config.data, "test", num_classes=config.model.num_classes, several="as listed"
+            )
             first = {entry.path: entry for entry in reversed(entries)}
             return _cut(config, list(reversed(first.values()))[:_MOST_REAL], skip_bad=True)
     except DataError as error:
@@ -310,7 +318,10 @@ def _real_clips(
 
 
 def _cut(config: RunConfig, entries: Sequence[ClipEntry], *, skip_bad: bool) -> _RealClips:
-    whole = [replace(entry, label=None, clip_index=None, crop_index=None) for entry in entries]
+    whole = [
+        replace(entry, label=None, labels=None, clip_index=None, crop_index=None)
+        for entry in entries
+    ]
     views = config.predict.model_copy(update={"num_clips": 1, "num_crops": 1})
     dataset = ViewDataset(whole, clip_shape(config), config.data, views)
     batches = EvalLoader(dataset, batch_size=_MOST_REAL, skip_bad=skip_bad)
@@ -325,7 +336,7 @@ def _cut(config: RunConfig, entries: Sequence[ClipEntry], *, skip_bad: bool) -> 
 def _a_video(config: RunConfig) -> Path | None:
     """A video of the configuration, if there is one."""
     try:
-        return load_entries(config.data, "test")[0].path
+        return load_entries(config.data, "test", several="as listed")[0].path
     except DataError:
         return None
 

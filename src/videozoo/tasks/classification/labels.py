@@ -23,9 +23,10 @@ def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
     Raises:
         DataError: All videos are of one class.
     """
-    labels = {entry.label for entry in entries}
-    if len(labels) > 1 or None in labels:
+    found = {entry.classes for entry in entries}
+    if len(found) > 1 or None in found:
         return
+    several = next(iter(found)) or ()
     below = one_level_down(source) if source.is_dir() else None
     hint = "; add videos of another class"
     if below is not None:
@@ -33,9 +34,18 @@ def check_learnable(entries: Sequence[ClipEntry], source: Path) -> None:
     elif source.is_dir():
         hint = ": expected FOLDER/CLASS/VIDEO.mp4 with two folders or more"
     raise DataError(
-        f"{source}: all videos to learn from ({len(entries)}) are of one class: nothing "
-        f"to tell apart{hint}"
+        f"{source}: all videos to learn from ({len(entries)}) are of "
+        f"{'one class' if len(several) < 2 else 'the same classes'}: nothing to tell apart{hint}"
     )
+
+
+def one_class_note(entries: Sequence[ClipEntry], source: object) -> Iterator[str]:
+    """Say that each video of a list has one class, for a model of several classes per video."""
+    if entries and all(entry.classes is not None and len(entry.classes) == 1 for entry in entries):
+        yield (
+            f"{source}: every video has one class, and the model gives each class a score of its "
+            "own (train.loss is sigmoid); a video of one class has none of the others here"
+        )
 
 
 def remarks(
@@ -58,18 +68,24 @@ def remarks(
     if loose:
         names_of = few((path.name for path in loose), 1)
         yield f"{source}: left out, for they lie beside the class folders: {names_of}"
-    counts = Counter(entry.label for entry in entries)
-    if None not in counts:  # pickles of the 2019 library hold their labels inside
+    counts = Counter(label for entry in entries for label in entry.classes or ())
+    if all(
+        entry.classes is not None for entry in entries
+    ):  # pickles of the 2019 library hold their labels inside
         absent = [label for label in range(num_classes) if not counts[label]]
         if absent:
             yield (
                 f"{counted(len(absent), 'class')} of {num_classes} never "
                 f"{'occurs' if len(absent) == 1 else 'occur'} in training: {_few(absent, names)}"
             )
-        if max(counts.values()) == 1:
+        empty = sum(entry.classes == () for entry in entries)
+        if empty:
+            verb = "has" if empty == 1 else "have"
+            yield f"{counted(empty, 'video')} to learn from {verb} no class"
+        if max(counts.values(), default=0) == 1:
             yield "every class has only one training video; expect low accuracy"
-        if held_out and all(entry.label is not None for entry in held_out):
-            checked = {entry.label for entry in held_out}
+        if held_out and all(entry.classes is not None for entry in held_out):
+            checked = {label for entry in held_out for label in entry.classes or ()}
             unchecked = [
                 label for label in range(num_classes) if counts[label] and label not in checked
             ]
@@ -79,16 +95,18 @@ def remarks(
                     f"{'has' if len(unchecked) == 1 else 'have'} no video to check with: "
                     f"{_few(unchecked, names)}"
                 )
-    labels: dict[tuple[int, int] | str, set[int | None]] = defaultdict(set)
+    labels: dict[tuple[int, int] | str, set[tuple[int, ...] | None]] = defaultdict(set)
     twice: dict[tuple[int, int] | str, str] = {}
     for entry in entries:
         file = _identity(entry.path)
-        labels[file].add(entry.label)
+        labels[file].add(entry.classes)
         if len(labels[file]) > 1:
             twice.setdefault(file, entry.name)
     if twice:
         count = counted(len(twice), "video")
-        yield f"{count} to learn from in two classes, such as {next(iter(twice.values()))}"
+        several = any(entry.labels is not None for entry in entries)
+        ways = "twice, with other classes" if several else "in two classes"
+        yield f"{count} to learn from {ways}, such as {next(iter(twice.values()))}"
     shared = [entry for entry in held_out if _identity(entry.path) in labels]
     if shared:
         yield (

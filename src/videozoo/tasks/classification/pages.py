@@ -13,10 +13,10 @@ from videozoo.errors import DataError, counted
 from videozoo.metrics.calibration import confidence_bins, expected_calibration_error
 from videozoo.report.charts import Curve, Panel, Reliability
 from videozoo.report.html import Headline, PredictionCard, Report, Table
-from videozoo.report.tables import percent
+from videozoo.report.tables import percent, title_of
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.pictures import seen_frames
-from videozoo.tasks.classification.scoring import ClipResults
+from videozoo.tasks.classification.scoring import ClipResults, truth_of
 from videozoo.tasks.pages import confusion_of, details_of, made_by_eval, run_of
 
 _MOST_CLASSES = 32  # rows of a table in the order of the classes
@@ -72,6 +72,68 @@ def evaluation_page(
         skipped=facts["skipped"],
         details=details_of(config, facts),
         made=made_by_eval(facts),
+    )
+
+
+def evaluation_page_of_several(
+    facts: Mapping[str, Any],
+    scored: ClipResults,
+    entries: Sequence[ClipEntry],
+    config: RunConfig,
+    views: ClipViews,
+    names: Sequence[str],
+) -> Report:
+    """As `evaluation_page`, where a video may have several classes."""
+    metrics: Mapping[str, float] = facts["metrics"]
+    run = run_of(Path(facts["weights"]))
+    total, rows = int(facts["videos"]), facts["classes"]
+    seen = [row for row in rows if row["ap"] is not None]
+    chance = sum(row["videos"] for row in seen) / max(1, len(seen) * total)
+    summary = (
+        f"{config.spec.title} on {counted(total, 'video')}: MAP {percent(metrics['map'])}, the "
+        f"mean average precision of {counted(len(seen), 'class')}; scores by chance would give "
+        f"about {percent(chance)}."
+    )
+    if len(seen) < len(rows):
+        summary += f" {counted(len(rows) - len(seen), 'class')} without a video here did not count."
+    if facts["skipped"]:
+        summary += f" {counted(len(facts['skipped']), 'video')} could not be read."
+    return Report(
+        title=f"{config.spec.title}: evaluation",
+        summary=summary,
+        headlines=[
+            Headline(
+                label="MAP",
+                value=percent(metrics["map"]),
+                note="mean over the classes of the precision at the rank of each right video",
+                share=metrics["map"],
+                is_main=True,
+            ),
+            Headline(
+                label="Hit@1",
+                value=percent(metrics["hit_at_one"]),
+                note="videos whose best class is one of theirs",
+                share=metrics["hit_at_one"],
+            ),
+        ],
+        panels=curves({config.spec.title: run}, chance=chance, metric="map") if run else (),
+        tables=[_precision_table(seen)] if seen else (),
+        errors=worst_errors(facts["results"], entries, config, views, names),
+        skipped=facts["skipped"],
+        details=details_of(config, facts),
+        made=made_by_eval(facts),
+    )
+
+
+def _precision_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Average precision per class: in order, or the worst first if there are many."""
+    is_long = len(rows) > _MOST_CLASSES
+    order = sorted(rows, key=lambda row: row["ap"]) if is_long else rows
+    return Table(
+        title="Classes",
+        columns=("class", "videos", "average precision"),
+        rows=[(row["class"], row["videos"], row["ap"]) for row in order],
+        note="Worst first." if is_long else "",
     )
 
 
@@ -141,12 +203,13 @@ def _reliability(bins: Sequence[Any], error: float) -> Reliability:
 # --- parts that other pages share ----------------------------------------------------------------
 
 
-def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
+def curves(runs: Mapping[str, RunFolder], *, chance: float, metric: str = "top1") -> list[Panel]:
     """Loss, top-1 accuracy and learning rate by epoch, for one run or several.
 
     Args:
         runs: Name in the legend -> run.
         chance: Accuracy of random guessing.
+        metric: What is shown in place of top-1 accuracy.
     """
     loss: list[Curve] = []
     top1: list[Curve] = []
@@ -156,7 +219,7 @@ def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
         epochs = [line for line in lines if line["kind"] == "epoch"]
         steps = [line for line in lines if line["kind"] == "train"]
         for part, prefix in (("training", ""), ("validation", "valid_")):
-            for curve_list, key in ((loss, "loss"), (top1, "top1")):
+            for curve_list, key in ((loss, "loss"), (top1, metric)):
                 found = [line for line in epochs if line.get(prefix + key) is not None]
                 if found:
                     x, y = _column(found, "epoch"), _column(found, prefix + key)
@@ -164,9 +227,10 @@ def curves(runs: Mapping[str, RunFolder], *, chance: float) -> list[Panel]:
         if steps:
             x, y = _column(steps, "step"), _column(steps, "learning_rate")
             rate.append(Curve(name=name, x=x, y=y))
+    title = "Top-1 accuracy" if metric == "top1" else title_of(metric)
     return [
         Panel(title="Loss", curves=loss),
-        Panel(title="Top-1 accuracy", curves=top1, is_share=True, level=("chance", chance)),
+        Panel(title=title, curves=top1, is_share=True, level=("chance", chance)),
         Panel(title="Learning rate", curves=rate, x_label="step"),
     ]
 
@@ -178,7 +242,7 @@ def _column(lines: Sequence[Mapping[str, Any]], key: str) -> list[float]:
 def card(
     views_of_video: Sequence[ClipEntry],
     top: Sequence[tuple[int, float]],
-    truth: int | None,
+    truth: Sequence[int] | None,
     config: RunConfig,
     views: ClipViews,
     names: Sequence[str],
@@ -188,7 +252,7 @@ def card(
     Args:
         views_of_video: From `views_by_video`.
         top: Classes with their scores, best first.
-        truth: The true class; None if unknown.
+        truth: The true classes; None if unknown.
         config: The configuration for these views.
         views: The section with the views.
         names: Names of all classes.
@@ -200,7 +264,7 @@ def card(
         name=views_of_video[0].name,
         frames=seen_frames(views_of_video, config, views).seen.pictures,
         top=[(names[number], score) for number, score in top[:3]],
-        truth=None if truth is None else names[truth],
+        truth=truth_of(truth, top, names),
     )
 
 
@@ -216,21 +280,28 @@ def worst_errors(
     """The wrong predictions with the highest scores, highest first; see `card`.
 
     Args:
-        results: As in `eval.json`: `video`, `label`, `top`.
+        results: As in `eval.json`: `video`, `label` or `labels`, `top`.
         entries: The whole list of videos.
         config: The configuration for these views.
         views: The section with the views.
         names: Names of all classes.
         most: The largest number of videos.
     """
-    wrong = [row for row in results if row["label"] not in (None, row["top"][0][0])]
-    wrong.sort(key=lambda row: -row["top"][0][1])
+    truths = [
+        row.get("labels", None if row.get("label") is None else [row["label"]]) for row in results
+    ]
+    wrong = [
+        (row, truth)
+        for row, truth in zip(results, truths, strict=True)
+        if truth is not None and row["top"][0][0] not in truth
+    ]
+    wrong.sort(key=lambda each: -each[0]["top"][0][1])
     groups = {group[0].name: group for group in views_by_video(entries)}
     cards: list[PredictionCard] = []
-    for row in wrong[:most]:
+    for row, truth in wrong[:most]:
         group, top = groups[row["video"]], [(number, score) for number, score in row["top"]]
         try:
-            cards.append(card(group, top, row["label"], config, views, names))
+            cards.append(card(group, top, truth, config, views, names))
         except DataError:  # the file was readable before; its results stay valid
             continue
     return cards

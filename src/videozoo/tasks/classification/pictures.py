@@ -31,7 +31,7 @@ from videozoo.report.annotate import (
 )
 from videozoo.settings.clips import ClipViews
 from videozoo.tasks.classification.explain import explain
-from videozoo.tasks.classification.scoring import VideoResult
+from videozoo.tasks.classification.scoring import VideoResult, truth_of
 from videozoo.tasks.clip_views import clip_shape
 from videozoo.tasks.common import progress_bar
 from videozoo.tasks.requests import PredictRequest
@@ -191,7 +191,7 @@ def _answer(result: VideoResult, names: Sequence[str], k: int) -> Answer:
     return Answer(
         name=Path(result.path).name,
         top=[(names[number], score) for number, score in result.top(k)],
-        truth=None if result.label is None else names[result.label],
+        truth=truth_of(result.truth, result.top(1), names),
     )
 
 

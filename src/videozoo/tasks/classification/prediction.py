@@ -16,7 +16,7 @@ from videozoo.data.frames.video import count_frames
 from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, WeightsError, counted
 from videozoo.report.answers import VideoAnswer, video_seconds
-from videozoo.report.tables import prediction_table
+from videozoo.report.tables import prediction_table, several_table
 from videozoo.results import Label, VideoLabels
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.lengths import CLIPS, too_long
@@ -26,7 +26,7 @@ from videozoo.tasks.classification.scoring import (
     VideoResult,
     run_views,
 )
-from videozoo.tasks.clip_views import clip_shape
+from videozoo.tasks.clip_views import clip_shape, has_several_classes
 from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.measured import Lengths
@@ -62,10 +62,18 @@ def _of_whole_videos(
     scored, config = run_views(job, job.config.predict, entries)
     _say_too_long(job, entries)
     names = names_of_classes(trained, config)
+    several = has_several_classes(config)
+    least = config.predict.least_score if several else None
     rows = {
-        place: _prediction(result, names, config.predict.top_k)
+        place: _prediction(result, names, config.predict.top_k, least)
         for place, result in scored.by_number.items()
     }
+    many = sum(len(entry.classes or ()) > 1 for entry in entries)
+    if many and not several:
+        job.say(
+            f"note: {counted(many, 'video')} of the list with several classes, and this model "
+            "tells one class per video: they are not compared"
+        )
     failed = [*named.absent, *scored.skipped.values()]
     groups = views_by_video(entries)
 
@@ -96,13 +104,19 @@ def _of_whole_videos(
         shortfall=Shortfall(
             failed=failed, total=len(rows) + len(scored.skipped) + len(named.absent)
         ),
-        table=lambda: prediction_table(list(rows.values())),
+        table=lambda: (
+            prediction_table(list(rows.values()))
+            if least is None
+            else several_table(list(rows.values()), least_score=least)
+        ),
         draw=draw if is_drawn else None,
         all_draw=True,
         draws_films=True,
         answers=lambda: [
             VideoAnswer(
-                result=labels_of(result.name, result.scores, names, config.predict.top_k),
+                result=labels_of(
+                    result.name, result.scores, names, config.predict.top_k, least_score=least
+                ),
                 path=Path(result.path),
                 part_seconds=_part_of(groups[place][0]),
             )
@@ -122,7 +136,12 @@ def _part_of(entry: ClipEntry) -> tuple[float, float] | None:
 
 
 def labels_of(
-    name: str, scores: Scores, names: Sequence[str], top_k: int | None = None
+    name: str,
+    scores: Scores,
+    names: Sequence[str],
+    top_k: int | None = None,
+    *,
+    least_score: float | None = None,
 ) -> VideoLabels:
     """The classes of a video, the best first.
 
@@ -131,10 +150,14 @@ def labels_of(
         scores: (num_classes,).
         names: Of all classes.
         top_k: How many classes; None: all.
+        least_score: Where a video may have several classes: those with this score are said to be
+            there, and listed, however many they are.
     """
+    if top_k is not None and least_score is not None:
+        top_k = max(top_k, int((scores >= least_score).sum()))
     order: list[int] = np.argsort(-scores, kind="stable").tolist()[:top_k]
     labels = tuple(Label(names[number], float(scores[number]), number) for number in order)
-    return VideoLabels(video=name, labels=labels, scores=scores)
+    return VideoLabels(video=name, labels=labels, scores=scores, least_score=least_score)
 
 
 def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
@@ -194,18 +217,28 @@ def input_entries(
             num_classes=config.model.num_classes,
             class_names=class_names,
             first_label=config.data.first_label or 0,
+            several="all" if has_several_classes(config) else "as listed",
         )
 
     return named_videos(inputs, read, strict=strict)
 
 
-def _prediction(result: VideoResult, names: Sequence[str], k: int) -> dict[str, Any]:
-    return {
-        "video": result.name,
-        "path": result.path,
-        "label": None if result.label is None else names[result.label],
-        "top": [
-            {"class": names[number], "label": number, "score": round(score, 6)}
-            for number, score in result.top(k)
-        ],
-    }
+def _prediction(
+    result: VideoResult, names: Sequence[str], k: int, least_score: float | None
+) -> dict[str, Any]:
+    """A row of `predictions.json`; `least_score` where a video may have several classes."""
+
+    def scored(numbers: Sequence[int]) -> list[dict[str, Any]]:
+        return [
+            {"class": names[n], "label": n, "score": round(float(result.scores[n]), 6)}
+            for n in numbers
+        ]
+
+    row: dict[str, Any] = {"video": result.name, "path": result.path}
+    top = scored([number for number, _ in result.top(k)])
+    if least_score is None:
+        known = None if result.label is None else names[result.label]
+        return {**row, "label": known, "top": top}
+    labels = None if result.labels is None else [names[number] for number in result.labels]
+    there = scored(result.above(least_score))
+    return {**row, "labels": labels, "least_score": least_score, "classes": there, "top": top}

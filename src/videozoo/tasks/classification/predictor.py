@@ -26,7 +26,7 @@ from videozoo.tasks.classification import parts as parts_of
 from videozoo.tasks.classification.lengths import CLIPS, too_long
 from videozoo.tasks.classification.prediction import frames_seen, input_entries, labels_of
 from videozoo.tasks.classification.scoring import ClipInference, Scores, scorer_of
-from videozoo.tasks.clip_views import clip_shape, with_views
+from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run
@@ -84,6 +84,9 @@ class Classifier(Predictor):
     ) -> list[VideoLabels] | list[VideoSegments]:
         """Score videos; `.labels` of each result holds all classes, the best first.
 
+        Where a video may have several classes, scores are of each class for itself, and `.there`
+        holds those with `predict.least_score` or more.
+
         With `every`, `.segments` of each result holds what happens when, and `.windows` the scores
         of all classes over time; `classification.along` says how segments are made.
 
@@ -116,7 +119,7 @@ class Classifier(Predictor):
             results: list[VideoLabels] = []
             for number, video in enumerate(group, place):
                 name, reader = as_reader(video, number)
-                results.append(labels_of(name, self._of_reader(reader), self._names))
+                results.append(self._labels_of(name, self._of_reader(reader)))
             return results, []
 
         results, failed = answers(videos, answer, strict=strict)
@@ -210,9 +213,7 @@ class Classifier(Predictor):
         known = Lengths.stored(self._trained.measured, CLIPS)
         for line in too_long(videos_of(entries), known, frames_seen(self.config)):
             warnings.warn(line.replace(_FLAG, "predict(..., every=SECONDS)"), stacklevel=5)
-        results = [
-            labels_of(each.name, each.scores, self._names) for each in scored.by_number.values()
-        ]
+        results = [self._labels_of(each.name, each.scores) for each in scored.by_number.values()]
         return results, [*named.absent, *scored.skipped.values()]
 
     def _along(
@@ -237,7 +238,7 @@ class Classifier(Predictor):
         def of_reader(reader: VideoReader, name: str) -> VideoSegments:
             found = scorer(reader, name)
             damaged.extend([f"{name}: {found.damage}"] if found.damage else [])
-            return along.result_of(found, self._names, config.predict)
+            return along.result_of(found, self._names, config)
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoSegments], list[str]]:
             results: list[VideoSegments] = []
@@ -264,6 +265,11 @@ class Classifier(Predictor):
         warn_of(failed, stacklevel=4)
         say_damaged(lambda line: warnings.warn(line, stacklevel=5), damaged)
         return results
+
+    def _labels_of(self, name: str, scores: Scores) -> VideoLabels:
+        several = has_several_classes(self.config)
+        least = self.config.predict.least_score if several else None
+        return labels_of(name, scores, self._names, least_score=least)
 
     def _of_reader(self, reader: VideoReader) -> Scores:
         """(num_classes,): the mean over the views of an open video."""

@@ -25,10 +25,11 @@ from videozoo.engine.devices import use_channels_last
 from videozoo.errors import counted
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.multicrop import VideoScores
+from videozoo.metrics.tagging import TaggingCounter
 from videozoo.ops.folding import fold_batch_norms
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipData, ClipViews
-from videozoo.tasks.clip_views import clip_shape, with_views
+from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader
 from videozoo.tasks.jobs import Job
@@ -50,7 +51,21 @@ class VideoResult:
     label: int | None
     """The true class; None if unknown."""
     scores: Scores
-    """(num_classes,), summing to 1: the mean over the views."""
+    """(num_classes,), the mean over the views. They sum to 1, unless a video may have several
+    classes."""
+    labels: tuple[int, ...] | None = None
+    """All true classes, where a video may have several; None if unknown."""
+
+    @property
+    def truth(self) -> tuple[int, ...] | None:
+        """The true classes, one or several; None if unknown."""
+        if self.labels is not None:
+            return self.labels
+        return None if self.label is None else (self.label,)
+
+    def above(self, least_score: float) -> list[int]:
+        """The classes with this score or more, best first."""
+        return [number for number, score in self.top(len(self.scores)) if score >= least_score]
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k best classes with their scores, best first."""
@@ -58,18 +73,56 @@ class VideoResult:
         return [(int(number), float(self.scores[number])) for number in order]
 
 
+def truth_of(
+    truth: Sequence[int] | None, top: Sequence[tuple[int, float]], names: Sequence[str]
+) -> str | None:
+    """The true class in words: of several, the predicted one where it is among them, else all.
+
+    >>> truth_of((0, 2), [(2, 0.9)], "abc"), truth_of((0, 2), [(1, 0.9)], "abc")
+    ('c', 'a, c')
+    """
+    if truth is None:
+        return None
+    best = top[0][0]
+    return names[best] if best in truth else ", ".join(names[each] for each in truth) or "none"
+
+
 @dataclass
 class ClipCounts:
     """Metrics, counted over all videos."""
 
     accuracy: AccuracyCounter
-    """Metrics of videos, with averaged views."""
+    """Metrics of videos of one class, with averaged views."""
     num_views: int = 0
+    tags: TaggingCounter | None = None
+    """The same where a video may have several classes; `accuracy` is empty then."""
+
+    @property
+    def total(self) -> int:
+        """Videos whose classes are known."""
+        return self.accuracy.total if self.tags is None else self.tags.videos
+
+    def summary(self) -> dict[str, float]:
+        """Metrics by name. Of several classes per video: `map`, `hit_at_one` and `loss`.
+
+        `map` is the mean over the classes of their average precision: the mean of the precision at
+        the rank of each video of the class, among all videos, without interpolation. So do the
+        evaluation script of Charades and MMAction2. Classes that no video has are left out. Of
+        equal scores, videos without the class come first (MMAction2: as one step). A video without
+        any class counts as one that does not have the class, as in MMAction2 (the script of
+        Charades puts it last).
+        """
+        if self.tags is None:
+            return self.accuracy.summary()
+        found = self.tags.summary()
+        return {key: found[key] for key in ("map", "hit_at_one", "loss") if key in found}
 
     def merge(self, other: ClipCounts) -> None:
         """Add the counts of another process."""
         self.accuracy.merge(other.accuracy)
         self.num_views += other.num_views
+        if self.tags is not None and other.tags is not None:
+            self.tags.merge(other.tags)
 
 
 ClipResults = InferenceResults[VideoResult, ClipCounts]
@@ -104,11 +157,17 @@ class ClipInference:
             skip_bad: Continue without videos that cannot be read.
         """
         classes = config.model.num_classes
-        dataset = ViewDataset(entries, clip_shape(config), config.data, views, num_classes=classes)
+        self._several = has_several_classes(config)
+        dataset = ViewDataset(
+            *(entries, clip_shape(config), config.data, views),
+            num_classes=classes,
+            several=self._several,
+        )
         self.batches = eval_loader(
             dataset, config.data, accelerator, batch_size=views.batch_size, skip_bad=skip_bad
         )
-        self.counter = ClipCounts(AccuracyCounter(classes))
+        tags = TaggingCounter(classes, classes) if self._several else None  # all ranks count
+        self.counter = ClipCounts(AccuracyCounter(classes), tags=tags)
         self._score, self._most_views = score, views.batch_size
         self._videos = videos_of(entries)
         self._pooled = VideoScores(_views_per_video(entries, dataset.plan))
@@ -126,12 +185,27 @@ class ClipInference:
             scores = self._pooled.add(video, row)
             if scores is None:
                 continue
+            if self._several:
+                found[video] = self._with_several(video, label, scores)
+                continue
             loss = float(-np.log(max(scores[label], 1e-30))) if label >= 0 else 0.0
             self.counter.accuracy.update(scores[None], [label], loss=[loss])
             known = label if label >= 0 else None
             entry = self._videos[video]
             found[video] = VideoResult(entry.name, str(entry.path), known, scores)
         return found
+
+    def _with_several(self, video: int, row: Sequence[float], scores: Scores) -> VideoResult:
+        entry = self._videos[video]
+        if row[0] < 0:  # unknown
+            return VideoResult(entry.name, str(entry.path), None, scores)
+        there = np.array(row) > 0
+        assert self.counter.tags is not None
+        sure = np.where(there, scores, 1 - scores.astype(np.float64))
+        loss = float(-np.log(np.maximum(sure, 1e-30)).sum())
+        self.counter.tags.update(scores[None], there[None].astype(np.int64), loss=[loss])
+        labels = tuple(np.flatnonzero(there).tolist())
+        return VideoResult(entry.name, str(entry.path), None, scores, labels)
 
 
 def _views_per_video(entries: Sequence[ClipEntry], plan: ViewPlan) -> Callable[[int], int]:
@@ -175,7 +249,12 @@ def scorer_of(
         return model
     fold_batch_norms(model)  # its weights are not saved from here
     use_channels_last(model)
-    return ModuleScorer(model, config.data, accelerator)
+    return ModuleScorer(model, config.data, accelerator, has_several_classes(config))
+
+
+def class_scores(logits: Tensor, *, several: bool) -> Tensor:
+    """Scores (N, num_classes) in [0, 1]: sigmoids where a video may have several classes."""
+    return torch.sigmoid(logits) if several else torch.softmax(logits, dim=1)
 
 
 @dataclass(frozen=True)
@@ -186,13 +265,15 @@ class ModuleScorer:
     """The module in evaluation mode, on the device of the accelerator."""
     data: ClipData
     accelerator: Accelerator
+    several: bool = False
+    """A video may have several classes: a score per class."""
 
     def __call__(self, views: Tensor) -> Scores:
-        """uint8 (V, T, C, H, W) -> (V, num_classes), each row summing to 1."""
+        """uint8 (V, T, C, H, W) -> (V, num_classes); each row sums to 1, unless `several`."""
         clips = views.to(self.accelerator.device, non_blocking=True)
         with torch.inference_mode(), self.accelerator.autocast():
             logits = self.module(normalize(clips, self.data.mean, self.data.std))
-        return torch.softmax(logits.float(), 1).cpu().numpy()
+        return class_scores(logits.float(), several=self.several).cpu().numpy()
 
 
 def _views_line(config: RunConfig, num_videos: int, views: ClipViews) -> str:

@@ -10,23 +10,29 @@ from torch import Tensor, nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_folders import folder_class_names
-from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.annotations.videos import ClipEntry, Several
 from videozoo.data.clips import (
     ClipBatch,
     ClipDataset,
     has_entries,
+    lists_several,
     load_entries,
     settled_first_label,
 )
 from videozoo.engine.loop import Best
 from videozoo.errors import counted
-from videozoo.ops.mixup import mixed_cross_entropy, mixed_hits, mixup
+from videozoo.ops.mixup import (
+    mixed_binary_cross_entropy,
+    mixed_cross_entropy,
+    mixed_hits,
+    mixup,
+)
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
-from videozoo.tasks.classification.labels import check_learnable, remarks
+from videozoo.tasks.classification.labels import check_learnable, one_class_note, remarks
 from videozoo.tasks.classification.lengths import CLIPS, clip_lengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
-from videozoo.tasks.clip_views import clip_shape
+from videozoo.tasks.clip_views import clip_shape, has_several_classes
 from videozoo.tasks.common import configured_class_names, without_absent_names
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
@@ -39,16 +45,20 @@ _ENOUGH_CLIPS = 3000
 
 def _configured(config: RunConfig, request: TrainRequest) -> RunConfig:
     config = for_folder(config, request.data) if request.data else config
-    return _with_first_label(without_absent_names(config))
+    return _with_first_label(_with_loss(without_absent_names(config)))
 
 
 def _plan(job: TrainJob) -> TrainingPlan:
     config, accelerator = job.config, job.accelerator
     settings, data = config.train, config.data
     names = configured_class_names(config)
-    entries = load_entries(data, "train", num_classes=config.model.num_classes)
+    several = has_several_classes(config)
+    kept: Several = "all" if several else "refused"
+    entries = load_entries(data, "train", num_classes=config.model.num_classes, several=kept)
     check_learnable(entries, data.train)
-    held_out = _validation_entries(job)
+    held_out = _validation_entries(job, kept)
+    for note in one_class_note(entries, data.train) if several else ():
+        job.say(f"note: {note}")
     for remark in remarks(entries, held_out or (), data.train, config.model.num_classes, names):
         job.say(f"note: {remark}")
     is_fresh = job.request.pretrain in (None, "none") and not job.request.resume
@@ -64,7 +74,9 @@ def _plan(job: TrainJob) -> TrainingPlan:
         data,
         seed=settings.seed,
         num_classes=config.model.num_classes,
+        several=several,
     )
+    mixed_loss = mixed_binary_cross_entropy if several else mixed_cross_entropy
 
     def loss_of(model: nn.Module, batch: ClipBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = batch.to(accelerator.device)
@@ -73,20 +85,21 @@ def _plan(job: TrainJob) -> TrainingPlan:
         with accelerator.autocast():
             logits = model(clips)
         # cross-entropy in fp32: in bf16 its small differences drown
-        loss = mixed_cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
-        return loss, {"total": float(len(batch)), "top1": mixed_hits(logits, labels)}
+        loss = mixed_loss(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        hits = mixed_hits(logits, labels)
+        return loss, {"total": float(len(batch)), "hit_at_one" if several else "top1": hits}
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert held_out is not None
         inference = ClipInference(
-            ModuleScorer(module, data, accelerator),
+            ModuleScorer(module, data, accelerator, several),
             config,
             held_out,
             accelerator,
             views=ClipViews(batch_size=job.batch_size),
         )
-        accuracy = run(inference, accelerator, keep=False).counter.accuracy
-        return accuracy.summary() if accuracy.total else {}
+        counter = run(inference, accelerator, keep=False).counter
+        return counter.summary() if counter.total else {}
 
     lengths = clip_lengths(entries)
     return TrainingPlan(
@@ -95,8 +108,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
         num_held_out=None if held_out is None else len(held_out),
         loss_of=loss_of,
         validate=validate,
-        best=Best(name="top1"),
-        metric_title="top-1",
+        best=Best(name="map" if several else "top1"),
+        metric_title="MAP" if several else "top-1",
         class_names=names,
         measured=lambda _validated: {} if lengths is None else {CLIPS: lengths.facts},
         example=[(held_out or entries)[0].path],
@@ -125,17 +138,29 @@ def for_folder(config: RunConfig, folder: Path) -> RunConfig:
     return config.replace("--data", changes)
 
 
+def _with_loss(config: RunConfig) -> RunConfig:
+    """Settle whether a video may have several classes, and keep it with the run."""
+    if config.train.loss != "auto":  # pyright: ignore[reportAttributeAccessIssue]
+        return config
+    line = lists_several(config.data, config.model.num_classes)
+    changed = config.replace("", {"train.loss": "sigmoid" if line else "softmax"})
+    note = f"{line}: a score per class (train.loss is sigmoid)"
+    return replace(changed, notes=(*config.notes, *([note] if line else ())))
+
+
 def _with_first_label(config: RunConfig) -> RunConfig:
     """Keep the number of the first class with the run, so that its other lists are read alike."""
-    first, remark = settled_first_label(config.data, config.model.num_classes)
+    first, remark = settled_first_label(
+        config.data, config.model.num_classes, has_several=has_several_classes(config)
+    )
     if first == config.data.first_label:
         return config
     changed = config.replace("", {"data.first_label": first})
     return replace(changed, notes=(*config.notes, *([remark] if remark else ())))
 
 
-def _validation_entries(job: TrainJob) -> list[ClipEntry] | None:
+def _validation_entries(job: TrainJob, several: Several) -> list[ClipEntry] | None:
     data = job.config.data
     if job.request.valid_interval == 0 or not has_entries(data, "val"):
         return None
-    return load_entries(data, "val", num_classes=job.config.model.num_classes)
+    return load_entries(data, "val", num_classes=job.config.model.num_classes, several=several)

@@ -202,7 +202,7 @@ def _report(
         pages.card(
             [ClipEntry(Path(result.path), None, Path(result.path).name)],
             result.top(3),
-            truths[result.path],
+            [truths[result.path]],
             config,
             config.predict,
             CLASS_NAMES,
