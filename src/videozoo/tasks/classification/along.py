@@ -183,7 +183,8 @@ def segments_along(
     >>> video = Along("v", "v", 7.0, times, scores)
     >>> segments_along(video, ["run", "jump"], smooth_windows=1, least_score=0.6)
     (Segment(6.0 to 7.0 s, 'jump', 0.900), Segment(0.0 to 4.0 s, 'run', 0.850))
-    >>> segments_along(video, ["run", "jump"], smooth_windows=1, least_score=0.45, several=True)[1:]
+    >>> options = {"smooth_windows": 1, "least_score": 0.45, "several": True}
+    >>> segments_along(video, ["run", "jump"], **options)
     (Segment(4.0 to 7.0 s, 'jump', 0.725), Segment(0.0 to 6.0 s, 'run', 0.717))
     """
     means = smoothed(found.scores, smooth_windows)
