@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 import videozoo
 from videozoo import cli
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.metrics.tagging import average_precision
+from videozoo.results import VideoLabels
+from videozoo.tasks.classification import Classifier
 from videozoo.weights.files import read_metadata
 
 NAMES = ["right-left", "up-down", "grow-shrink", "turn", "forward", "back"]
@@ -56,6 +60,17 @@ def configured(path: Path, clips: SyntheticClips, model: str, extra: str) -> Pat
     text = CONFIG.replace("MODEL", model).replace("EXTRA", extra)
     path.write_text(text.replace("FOLDER", str(clips.folder)))
     return path
+
+
+def opened(weights: Path) -> Classifier:
+    found = videozoo.load(weights)
+    assert isinstance(found, Classifier)
+    return found
+
+
+def scores_of(result: VideoLabels) -> NDArray[np.floating[Any]]:
+    assert result.scores is not None
+    return result.scores
 
 
 def run(*words: str | Path) -> int:
@@ -103,27 +118,31 @@ def test_every_clip_model_learns_several_classes(
     least = ["--set", "predict.least_score=0.4"]
     assert run("predict", "--weights", folder, listed.unseen[0], "--save-dir", out, *least) == 0
     (row,) = json.loads((out / "predictions.json").read_text())["predictions"]
-    (result,) = videozoo.load(folder).predict(listed.unseen[0])
+    (result,) = opened(folder).predict(listed.unseen[0])
     for each in row["top"]:
-        assert each["score"] == pytest.approx(float(result.scores[each["label"]]), abs=1e-5)
+        assert each["score"] == pytest.approx(float(scores_of(result)[each["label"]]), abs=1e-5)
     assert [one["label"] for one in row["classes"]] == [
-        number for number in np.argsort(-result.scores) if result.scores[number] >= 0.4
+        number for number in np.argsort(-scores_of(result)) if scores_of(result)[number] >= 0.4
     ]
     assert result.least_score == 0.5
     assert [label.number for label in result.there] == [
-        number for number in np.argsort(-result.scores) if result.scores[number] >= 0.5
+        number for number in np.argsort(-scores_of(result)) if scores_of(result)[number] >= 0.5
     ]
 
 
 def test_scores_are_sigmoids_of_the_logits(trained: Path, listed: SyntheticClips):
-    classifier = videozoo.load(trained)
+    classifier = opened(trained)
     (result,) = classifier.predict(listed.unseen[0])
 
     logits: list[torch.Tensor] = []
-    classifier.module.register_forward_hook(lambda _module, _given, found: logits.append(found))
+
+    def keep(_module: nn.Module, _given: Any, found: torch.Tensor) -> None:
+        logits.append(found)
+
+    classifier.module.register_forward_hook(keep)
     classifier.predict(listed.unseen[0])
 
-    assert np.allclose(logits[0].sigmoid()[0].numpy(), result.scores, atol=1e-6)
+    assert np.allclose(logits[0].sigmoid()[0].numpy(), scores_of(result), atol=1e-6)
 
 
 def test_average_precision_is_that_of_all_videos(trained: Path, tmp_path: Path):
@@ -131,11 +150,11 @@ def test_average_precision_is_that_of_all_videos(trained: Path, tmp_path: Path):
     facts = json.loads((tmp_path / "eval.json").read_text())
     entries = [row["video"] for row in facts["results"]]
     folder = Path(facts["config"]["data"]["val"]).parent
-    results = videozoo.load(trained).predict([folder / name for name in entries])
+    results = opened(trained).predict([folder / name for name in entries])
 
     for number, row in enumerate(facts["classes"]):
         hits = [number in each["labels"] for each in facts["results"]]
-        scores = [float(result.scores[number]) for result in results]
+        scores = [float(scores_of(result)[number]) for result in results]
         assert row["ap"] == pytest.approx(average_precision(scores, hits))
 
 
@@ -147,8 +166,8 @@ def test_a_resumed_run_ends_with_the_same_weights(
     assert run("train", "--config", config, "--save-dir", folder, "--epochs", "1") == 0
     assert run("train", "--resume", folder, "--epochs", "2") == 0
 
-    whole = videozoo.load(trained / "weights" / "epoch_2.safetensors").module.state_dict()
-    again = videozoo.load(folder / "weights" / "epoch_2.safetensors").module.state_dict()
+    whole = opened(trained / "weights" / "epoch_2.safetensors").module.state_dict()
+    again = opened(folder / "weights" / "epoch_2.safetensors").module.state_dict()
     assert all(torch.equal(whole[key], again[key]) for key in whole)
 
 
@@ -159,10 +178,10 @@ def test_exports_carry_the_sigmoids(
     path = tmp_path / "model.pt2"
     assert run("export", "--weights", trained, "--format", kind, "--output", path) == 0
 
-    (ours,) = videozoo.load(trained).predict(listed.unseen[0])
-    (theirs,) = videozoo.load(path).predict(listed.unseen[0])
+    (ours,) = opened(trained).predict(listed.unseen[0])
+    (theirs,) = opened(path).predict(listed.unseen[0])
 
-    assert np.allclose(ours.scores, theirs.scores, atol=1e-5)
+    assert np.allclose(scores_of(ours), scores_of(theirs), atol=1e-5)
     assert theirs.least_score == 0.5
     refused = run("eval", "--weights", path, "--set", "train.loss=softmax")
     assert refused == 1
@@ -179,7 +198,7 @@ def test_windows_belong_to_every_class_that_scores_enough(
     (row,) = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     scores = np.array(list(row["windows"]["scores"].values()))
     assert not np.allclose(scores.sum(axis=0), 1)
-    (result,) = videozoo.load(trained).predict(listed.unseen[0], every=0.2, least_score=0.3)
+    (result,) = opened(trained).predict(listed.unseen[0], every=0.2, least_score=0.3)
     assert [segment.name for segment in result.segments] == [s["label"] for s in row["segments"]]
 
 
