@@ -319,7 +319,9 @@ def test_tables_with_a_segment_a_row(tmp_path: Path):
         ("val", 5),
     ]
     text(path, "video,start,end,label", "x/a.mp4,0,1,dig", "y/a.mp4,0,1,dig")
-    with pytest.raises(DataError, match=r"x/a.mp4 and y/a.mp4 are both called 'a'"):
+    assert set(times(read_annotations(path, durations={"x__a": 4, "y__a": 4}))) == {"x__a", "y__a"}
+    text(path, "video,start,end,label", "x/a.mp4,0,1,dig", "x/a.avi,0,1,dig")
+    with pytest.raises(DataError, match=r"x/a.mp4 and x/a.avi are both called 'a'"):
         read_annotations(path)
 
 

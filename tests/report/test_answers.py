@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -486,8 +487,11 @@ def test_results_find_their_files_by_name(film: Path):
     listed = VideoLabels(video=film.stem, labels=(Label("run", 0.9, 0),))
     both = answers_of({"TSM": [result], "NeXtVLAD": [listed]}, videos=[film])
     assert [len(each.rows) for each in by_video(both)] == [2]  # one video
-    with pytest.raises(UsageError, match="have one name"):
-        answers_of([result], videos=["x/a.mp4", "y/a.mp4"])
+    apart = [replace(listed, video=name) for name in ("x__a", "y__a")]
+    found = answers_of(apart, videos=["x/a.mp4", "y/a.mp4"])[0].videos
+    assert [each.path for each in found] == [Path("x/a.mp4"), Path("y/a.mp4")]
+    with pytest.raises(UsageError, match="are both called 'a'"):
+        answers_of([replace(listed, video="a")], videos=["x/a.mp4", "y/a.mp4"])
     with pytest.raises(UsageError, match="there are none"):
         answers_of([])
     with pytest.raises(UsageError, match=r"a dict, expected what \.predict returned"):

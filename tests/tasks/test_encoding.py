@@ -23,6 +23,7 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.frames.video import open_video
 from videozoo.data.synthetic.world import World, make_world
 from videozoo.errors import DataError
+from videozoo.results import VideoSegments
 from videozoo.tasks import extractor as extractor_module
 from videozoo.tasks.encoding import kept_folder
 from videozoo.tasks.extractor import Extractor
@@ -269,6 +270,47 @@ def test_bad_videos_are_left_out_and_named(
     assert "2 of 7 videos cannot be read, more than data.bad_video_share=0.05" in (
         capsys.readouterr().err
     )
+
+
+def test_videos_of_one_name_in_two_folders_have_an_answer_each_from_python(
+    world: World, weights: Path
+):
+    assert train(bmn(), world, weights, "run") == 0
+    paths: list[Path] = []
+    for folder, video in zip(("x", "y"), world.videos, strict=False):
+        Path(folder).mkdir()
+        paths.append(Path(shutil.copy(video.path, Path(folder, "b.mp4"))))
+    predictor = videozoo.load("run", device="cpu")
+
+    results = predictor.predict(*paths)
+
+    assert [one.video for one in results] == ["x__b", "y__b"]
+    assert [one.video for one in predictor.predict("x", "y")] == ["x__b", "y__b"]
+    alone = [predictor.predict(path)[0] for path in paths]
+    assert [one.video for one in alone] == ["b", "b"]
+    for one, other in zip(alone, results, strict=True):
+        assert isinstance(one, VideoSegments)
+        assert isinstance(other, VideoSegments)
+        assert one.segments == other.segments
+    with videozoo.open_video(paths[0]) as first, videozoo.open_video(paths[1]) as second:
+        opened = predictor.predict(first, second)
+    assert [one.video for one in opened] == ["x__b", "y__b"]
+
+
+def test_annotations_of_one_of_two_videos_of_one_name_find_it(world: World, weights: Path):
+    Path("v/x").mkdir(parents=True)
+    Path("v/y").mkdir()
+    for place, video in zip(("x/b", "y/b", "c", "d"), world.videos, strict=False):
+        shutil.copy(video.path, f"v/{place}.mp4")
+    rows = [f"v/{place}.mp4,1,2,move,train" for place in ("x/b", "c", "d")]
+    Path("own.csv").write_text("\n".join(["video,start,end,label,subset", *rows]))
+    words = ["--videos", "v", "--annotations", "own.csv", "--encoder", weights, "--save-dir", "r"]
+
+    parts = ["--set", "data.train_subset=train", "--set", "data.val_subset=train"]
+    assert run("train", "--config", bmn(), *words, *parts) == 0
+
+    kept = sorted(path.stem for path in Path("cache").rglob("*.npz"))
+    assert kept == ["c", "d", "x__b"]
 
 
 @pytest.mark.parametrize("door", ["clips", "along", "features", "extract"])

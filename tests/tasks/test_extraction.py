@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -421,14 +420,25 @@ def test_inputs_are_files_folders_patterns_and_lists_each_once(world: World):
     assert sorted(entry.path for entry in found.entries) == sorted(videos)
 
 
-def test_names_that_collide_are_told(tmp_path: Path):
-    for name in ("a/x.mp4", "b/x.mp4", "b/y.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+def test_videos_of_one_name_are_told_apart_by_their_folders(
+    world: World, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    places = ("a/x.mp4", "b/x.mp4", "b/y.mp4", "c/x.mp4")
+    for video, place in zip(world.videos, places, strict=False):
+        (tmp_path / "tree" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video.path, tmp_path / "tree" / place)
+    out, tree = tmp_path / "out", tmp_path / "tree"
 
-    said = re.escape(f"{tmp_path}/a/x.mp4 and {tmp_path}/b/x.mp4")
-    with pytest.raises(DataError, match=rf"these have one name: {said};"):
-        find_inputs([str(tmp_path)])
+    assert extract(weights, [tree / "a"], out).videos == 1
+    result = extract(weights, [tree], out)
+
+    assert (result.videos, result.kept) == (3, 1)
+    assert names_in(out) == ["b__x", "c__x", "x", "y"]
+    assert "3 videos share their names" not in capsys.readouterr().err
+    assert extract(weights, [tree], tmp_path / "whole").videos == 4
+    assert names_in(tmp_path / "whole") == ["a__x", "b__x", "c__x", "y"]
+    assert "3 videos share their names with others" in capsys.readouterr().err
+    assert extract(weights, [tree], tmp_path / "whole").kept == 4
 
 
 def test_inputs_that_are_not_there(tmp_path: Path):
@@ -493,7 +503,7 @@ def test_classes_that_a_list_names_are_numbered_and_this_is_said(
         ("l.txt", "a.mp4 60 0 1\n", r"l.txt:1: expected 'PATH LABEL"),
         ("l.txt", "a.mp4 1\na.mp4 2\n", r"l.txt:2: 'a.mp4' has other labels in line 1"),
         ("l.json", "{", r"l.json: not valid JSON"),
-        ("l.json", "[1]", r"l.json: expected an object"),
+        ("l.json", "[1]", r"l.json: no classes of videos: JSON, 1"),
         ("l.json", '{"a.mp4": true}', r"l.json: 'a.mp4': expected class numbers"),
         ("l.json", '{"a.mp4": ["dog"]}', r"l.json: 'a.mp4': expected class numbers"),
     ],

@@ -37,6 +37,12 @@ class Measured:
     slack_seconds: float = 0.0
     """By how much an estimate may be wrong."""
 
+    def __contains__(self, video: object) -> bool:
+        """Whether a length of this video is known."""
+        return isinstance(video, str) and any(
+            of_video(video, known) is not None for known in (self.seconds, self.estimates)
+        )
+
     def length(self, video: str, annotated: float | None) -> float | None:
         """The length of a video to use, in seconds; None if none is known."""
         return of_video(video, self.seconds) or annotated or of_video(video, self.estimates)

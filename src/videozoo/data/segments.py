@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoo.data.annotations.segments import Annotation, Annotations
+from videozoo.data.annotations.segments import Annotation, Annotations, name_among
 from videozoo.data.coverage import (
     Part,
     load_annotations,
@@ -88,6 +88,8 @@ def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVide
     Raises:
         DataError: No video has features.
     """
+    named = (replace(one, video=name_among(one, files)) for one in annotations.videos)
+    annotations = replace(annotations, videos=tuple(named))
     present = tuple(one for one in annotations.videos if one.video in files)
     missing = tuple(one.video for one in annotations.videos if one.video not in files)
     if not present:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
+from videozoo.data.video_names import names_apart, video_name
 from videozoo.errors import UsageError, VideoError
 from videozoo.results import Result, VideoCaptions, VideoLabels, VideoMoments, VideoSegments
 
@@ -365,13 +366,13 @@ def answers_of(
 
     Args:
         results: Of one model, or by title of the model.
-        videos: Their files. Where a video is not among them, its name is taken as a path if there
+        videos: Their files; those of one name are told apart by their folders, as features are
+            (`names_apart`). Where a video is not among them, its name is taken as a path if there
             is such a file.
         measured: Tells the length of a file in seconds; by default `video_seconds`.
 
     Raises:
-        UsageError: There is no result, or something else among them; or two files of a list have
-            one name.
+        UsageError: There is no result, or something else among them.
     """
     by_title = results if isinstance(results, Mapping) else {"": results}
     length_of = measured or video_seconds
@@ -387,6 +388,8 @@ def answers_of(
                     "dict from the title of a model to that"
                 )
             path = files.get(result.video)
+            if path is None:
+                _check_told_apart(result.video, files.values())
             if path is None and os.path.exists(result.video):  # noqa: PTH110 - any text may be there
                 path = Path(result.video)
             if path is not None and path not in lengths:
@@ -397,6 +400,16 @@ def answers_of(
     if not any(model.videos for model in models):
         raise UsageError("results: there are none; pass what .predict returned")
     return models
+
+
+def _check_told_apart(video: str, files: Iterable[Path]) -> None:
+    """Refuse a result that may be about any of several files."""
+    alike = [path for path in files if video_name(path) == video]
+    if len(alike) > 1:
+        raise UsageError(
+            f"videos: {alike[0]} and {alike[1]} are both called {video!r}, and a result is of one "
+            "of them; pass a dict from the name of each video in the results to its file"
+        )
 
 
 def _title_of(answers: Sequence[VideoAnswer]) -> str:
@@ -413,14 +426,8 @@ def _title_of(answers: Sequence[VideoAnswer]) -> str:
 def _files(videos: Videos) -> dict[str, Path]:
     if isinstance(videos, Mapping):
         return {name: Path(path) for name, path in videos.items()}
-    files: dict[str, Path] = {}
-    for path in map(Path, [videos] if isinstance(videos, str) else videos):
-        if files.setdefault(path.stem, path) != path:
-            raise UsageError(
-                f"videos: {files[path.stem]} and {path} have one name; pass a dict from the name "
-                "of each video in the results to its file"
-            )
-    return files
+    paths = [Path(video) for video in ([videos] if isinstance(videos, str) else videos)]
+    return dict(zip(names_apart(paths), paths, strict=True))
 
 
 def video_seconds(path: Path) -> float | None:

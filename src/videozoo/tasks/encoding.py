@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +26,9 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.inputs import named_paths, refuse_none
 from videozoo.data.annotations.list_formats import list_rows
-from videozoo.data.annotations.segments import annotated_classes, annotated_videos
+from videozoo.data.annotations.segments import annotated_classes, possible_names
 from videozoo.data.annotations.sentences import read_timed_sentences
-from videozoo.data.annotations.video_labels import absolute, video_name
+from videozoo.data.annotations.video_labels import absolute
 from videozoo.data.annotations.videos import (
     find_videos,
     is_list_name,
@@ -51,6 +49,7 @@ from videozoo.data.labelled_videos import (
     remarks,
 )
 from videozoo.data.text import spellings
+from videozoo.data.video_names import names_apart
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
 from videozoo.safe_lock import hold
 from videozoo.settings.segments import SequenceData
@@ -105,19 +104,8 @@ def named(paths: Sequence[Path], root: Path) -> list[NamedVideo]:
     >>> [one.name for one in named(paths, Path("v"))]
     ['a', 'x__b', 'y__b']
     """
-    often = Counter(map(video_name, paths))
-    videos: list[NamedVideo] = []
-    for path in paths:
-        name = video_name(path)
-        if often[name] > 1:
-            inside = path.relative_to(root) if path.is_relative_to(root) else Path(*path.parts[1:])
-            name = "__".join((*inside.parts[:-1], name))
-        videos.append(NamedVideo(path, name))
-    again = Counter(video.name for video in videos)
-    return [
-        NamedVideo(one.path, one.name if again[one.name] == 1 else f"{one.name}{one.path.suffix}")
-        for one in videos
-    ]
+    names = names_apart(paths, root=root)
+    return [NamedVideo(path, name) for path, name in zip(paths, names, strict=True)]
 
 
 def make_features(
@@ -311,7 +299,7 @@ def _names_in(path: Path, data: RawVideos) -> Collection[str] | None:
     """Names of the videos in a file of annotations; None if its format does not tell alone."""
     try:
         if isinstance(data, SequenceData):
-            return annotated_videos(path)
+            return possible_names(path)
         return read_timed_sentences(
             path, need_text=False, need_times=False, whole_videos=True
         ).videos
@@ -607,6 +595,7 @@ def as_features(
     strict: bool = False,
     say: Callable[[str], None] = lambda _line: None,
     extractor: Callable[[], Extractor] | None = None,
+    among: Sequence[Path] = (),
 ) -> EncodedInputs:
     """Put features in place of the videos among the inputs of a model that reads features.
 
@@ -621,6 +610,7 @@ def as_features(
         strict: Raise for the first video that cannot be read.
         say: Told what is done.
         extractor: Opens what makes the features; by default by `choice`.
+        among: Other videos from whose names those of these videos must differ.
 
     Returns:
         One file of features per video, in the order of the inputs.
@@ -651,7 +641,7 @@ def as_features(
         return EncodedInputs(tuple(found), {}, tuple(absent))
     opened = extractor() if extractor else extractor_for(trained, choice, accelerator, say)
     alone = len({absolute(video) for video in listed}) + len(absent) == 1
-    made, unread = _made(listed, opened, accelerator, strict or alone, say)
+    made, unread = _made(listed, opened, accelerator, strict or alone, say, among)
     for line in unread:
         say(f"failed: {line}")
     failed = [*absent, *unread]
@@ -670,6 +660,22 @@ def as_features(
     return EncodedInputs(tuple(texts), videos, tuple(failed))
 
 
+def all_inputs(inputs: Sequence[str]) -> list[Path]:
+    """All videos that some inputs mean, as far as they can be found."""
+    found: list[Path] = []
+    for text in inputs:
+        try:
+            paths = filter(_is_video, named_paths([text]).of_input.get(text, []))
+            found += [video for path in paths for video in videos_at(path, _skip)]
+        except DataError:  # whoever uses the input says what is wrong
+            continue
+    return found
+
+
+def _skip(_line: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class _Made:
     video: Path
@@ -682,12 +688,13 @@ def _made(
     accelerator: Accelerator,
     strict: bool,
     say: Callable[[str], None],
+    among: Sequence[Path],
 ) -> tuple[dict[str, _Made], list[str]]:
     """The features of each readable video by its absolute path, and a line per other video."""
     made: dict[str, _Made] = {}
     failed: list[str] = []
     by_folder: dict[Path, list[NamedVideo]] = {}
-    for video in _named_apart(videos):
+    for video in _named_apart(videos, among):
         by_folder.setdefault(video.path.parent, []).append(video)
     for parent, here in by_folder.items():
         folder = kept_folder(parent, extractor)
@@ -703,15 +710,11 @@ def _made(
     return made, failed
 
 
-def _named_apart(videos: Sequence[Path]) -> list[NamedVideo]:
-    """Each video once, with names that tell them apart also where folders hold equal names."""
+def _named_apart(videos: Sequence[Path], among: Sequence[Path]) -> list[NamedVideo]:
+    """Each video once, with names that tell them apart, from those of `among` too."""
     spelled: dict[str, Path] = {}
-    for video in videos:
+    for video in (*videos, *among):
         spelled.setdefault(absolute(video), video)
-    paths = list(map(Path, spelled))
-    try:
-        root = Path(os.path.commonpath([path.parent for path in paths]))
-    except ValueError:  # no folder in common: other drives, or no videos
-        root = Path()
-    names = named(paths, root)
-    return [NamedVideo(spelled[str(one.path)], one.name) for one in names]
+    names = dict(zip(spelled, names_apart(list(spelled.values())), strict=True))
+    asked = dict.fromkeys(map(absolute, videos))
+    return [NamedVideo(spelled[place], names[place]) for place in asked]

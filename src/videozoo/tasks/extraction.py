@@ -12,10 +12,11 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.data.annotations.inputs import NamedVideos, named_videos
 from videozoo.data.annotations.list_labels import own_class_names
-from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels, video_name
+from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
 from videozoo.data.annotations.videos import ClipEntry, read_list, videos_of
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.frames.video import count_frames
+from videozoo.data.video_names import names_apart, video_name
 from videozoo.encoders.base import Encoder
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError, counted, few
@@ -78,36 +79,38 @@ def find_inputs(
         )
 
     named = named_videos(inputs, read, strict=strict)
-    by_file: dict[str, ClipEntry] = {}
-    by_name: dict[str, Path] = {}
-    collisions: list[str] = []
-    for entry in named.entries:
-        if by_file.setdefault(absolute(entry.path), entry) is not entry:
-            continue
-        other = by_name.setdefault(video_name(entry.path), entry.path)
-        if other != entry.path:
-            collisions.append(f"{other} and {entry.path}")
-    if collisions:
-        raise DataError(
-            f"features go by the names of files, and these have one name: "
-            f"{few(collisions, between='; ')}; rename them, or extract into two folders"
-        )
-    return NamedVideos(list(by_file.values()), named.absent)
+    by_file = {absolute(entry.path): entry for entry in reversed(named.entries)}
+    return NamedVideos(list(reversed(by_file.values())), named.absent)
 
 
-def _to_extract(entries: Sequence[ClipEntry], labels: VideoLabels | None) -> list[NamedVideo]:
-    videos: list[NamedVideo] = []
-    for entry in entries:
-        own = entry.classes
-        found = own if labels is None else labels.of(entry.path)
-        videos.append(NamedVideo(entry.path, video_name(entry.path), found))
-    if labels is not None and videos and all(video.labels is None for video in videos):
+def _labels_of(
+    entries: Sequence[ClipEntry], labels: VideoLabels | None
+) -> list[tuple[int, ...] | None]:
+    """The classes of each video, from its list or from a file of labels."""
+    found = [entry.classes if labels is None else labels.of(entry.path) for entry in entries]
+    if labels is not None and found and all(each is None for each in found):
         raise DataError(
-            f"{labels.path}: mentions none of the {counted(len(videos), 'video')}, e.g. "
-            f"{videos[0].path}; paths are compared as from here and from beside the file, then "
+            f"{labels.path}: mentions none of the {counted(len(entries), 'video')}, e.g. "
+            f"{entries[0].path}; paths are compared as from here and from beside the file, then "
             "names"
         )
-    return videos
+    return found
+
+
+def _names_of(entries: Sequence[ClipEntry], folder: FeatureFolder) -> list[str]:
+    """The name of each video; those in the folder keep theirs."""
+    there = {Path(line["path"]): name for name, line in folder.done.items() if line.get("path")}
+    paths = [Path(absolute(entry.path)) for entry in entries]
+    return names_apart(paths, kept={path: there[path] for path in paths if path in there})
+
+
+def _say_longer(videos: Sequence[NamedVideo], say: Callable[[str], None]) -> None:
+    longer = [video.name for video in videos if video.name != video_name(video.path)]
+    if longer:
+        say(
+            f"note: {counted(len(longer), 'video')} share their names with others, so their "
+            f"features have folders in their names: {few(longer)}"
+        )
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -133,13 +136,19 @@ def extract_all(request: ExtractRequest, *, console: Console | None = None) -> E
     named = find_inputs(request.inputs, root, strict=request.strict)
     for line in named.absent:
         say(f"failed: {line}")
-    videos = _to_extract(named.entries, labels)
-    facts = facts_to_store(extractor, [video.path for video in videos])
+    labels_of = _labels_of(named.entries, labels)
+    facts = facts_to_store(extractor, [entry.path for entry in named.entries])
     folder = FeatureFolder(request.output, request.format, facts)
     if accelerator.is_main_process:
         folder.prepare(made_with=__version__, overwrite=request.overwrite)
     accelerator.wait_for_everyone()
     folder.read()
+    names = _names_of(named.entries, folder)
+    videos = [
+        NamedVideo(entry.path, name, own)
+        for entry, name, own in zip(named.entries, names, labels_of, strict=True)
+    ]
+    _say_longer(videos, say)
     missing = _not_done(videos, folder, say)
     without = sum(video.labels is None for video in videos)
     if labels is not None and without:

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from videozoo.data.annotations.video_labels import absolute, video_name
+from videozoo.data.annotations.video_labels import absolute
 from videozoo.data.features.records import FeatureRecord, fingerprint
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.frames.video import VideoReader, open_video
@@ -36,6 +36,7 @@ from videozoo.data.frames.windows import (
     retried,
     window_frames,
 )
+from videozoo.data.video_names import video_name
 from videozoo.encoders.base import Encoder
 from videozoo.engine.devices import make_accelerator
 from videozoo.errors import DataError, UsageError, counted

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from videozoo.commands import words_for_python
 from videozoo.config import RunConfig
-from videozoo.data.annotations.video_labels import video_name
 from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.data.frames.own_reader import FrameReader, as_video_reader, is_reader
 from videozoo.data.frames.video import FrameArray, VideoReader
+from videozoo.data.video_names import names_apart, video_name
 from videozoo.errors import ConfigError, DataError, UsageError, counted
 from videozoo.models import is_model_file, model_spec
 from videozoo.results import Result
-from videozoo.tasks.encoding import as_features
+from videozoo.tasks.encoding import all_inputs, as_features
 from videozoo.tasks.extractor import Extractor
 from videozoo.tasks.kept_encoder import extractor_for
 from videozoo.tasks.loading import Trained
@@ -155,6 +155,7 @@ class Predictor(ABC):
         inputs: list[Any] = []
         failed: list[str] = []
         first: DataError | None = None
+        among = _paths_among(list(flat(videos)))
         for number, one in enumerate(flat(videos)):
             try:
                 if isinstance(one, str | Path):
@@ -165,12 +166,15 @@ class Predictor(ABC):
                         accelerator,
                         strict=strict,
                         extractor=self._extractor(accelerator),
+                        among=among,
                     )
                     inputs += made.inputs
                     failed += made.failed
                 elif _is_video(one):
                     name, reader = as_reader(one, number)
-                    name = video_name(Path(name))
+                    name = dict(zip(among, names_apart(among), strict=True)).get(
+                        Path(name), video_name(Path(name))
+                    )
                     inputs.append(self._extractor(accelerator)().extract(reader, name=name))
                 else:
                     inputs.append(one)
@@ -208,6 +212,14 @@ class Predictor(ABC):
         classes = f", {counted(len(self.class_names), 'class')}" if self.class_names else ""
         title = self.config.spec.title
         return f"{type(self).__name__}({title}{classes}, from '{self._trained.path}')"
+
+
+def _paths_among(videos: Sequence[Any]) -> list[Path]:
+    """Paths of all videos among some inputs, also of open ones, from which they get names."""
+    texts = [str(one) for one in videos if isinstance(one, str | Path)]
+    opened = [getattr(one, "path", None) for one in videos if not isinstance(one, str | Path)]
+    found = [Path(path) for path in opened if isinstance(path, str | Path)]
+    return [*all_inputs(texts), *found] if len(texts) + len(found) > 1 else []
 
 
 def _unpickled(kind: type[Predictor], model_file: str, state: bytes) -> Predictor:

@@ -36,7 +36,7 @@ from videozoo.data.annotations.segment_tools import (
     soccernet_videos,
     via_videos,
 )
-from videozoo.data.annotations.segment_types import RawVideo, Reading, SegmentFile
+from videozoo.data.annotations.segment_types import RawVideo, Reading, SegmentFile, named_apart
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.errors import DataError
 
@@ -221,7 +221,7 @@ def raw_videos(
     file = SegmentFile(path, reading)
     found = format_of(file, FORMATS)
     if found is not None:
-        videos = list(found.read(file))
+        videos = named_apart(found.read(file), path)
         if file.ignores_label_from:
             raise DataError(
                 f"{path}: label_from is set, but a segment of '{found.name}' has one label only; "

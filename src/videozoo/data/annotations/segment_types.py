@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote
 from videozoo.data.files import VIDEO_SUFFIXES
 from videozoo.data.formats import TextFile
 from videozoo.data.text import finite_number
+from videozoo.data.video_names import Place, told_apart
 from videozoo.errors import DataError, few
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-", re.ASCII)  # Label Studio's prefix of uploaded files
@@ -247,12 +248,22 @@ def video_of(path: str) -> str:
     >>> video_of("/data/local-files/?d=clips/a%20b.mp4"), video_of("s3://x/a.mp4?sign=1")
     ('a b', 'a')
     """
-    found = file_at(path)
-    name = found.name
-    if "upload" in found.parts:
+    return place_of(path)[1]
+
+
+def place_of(address: str) -> Place:
+    """Folders and name of the video at an address, as `video_of`; uploaded files have no folders.
+
+    >>> place_of("C:\\\\clips\\\\b.avi"), place_of("x/b")
+    ((('C:', 'clips'), 'b'), (('x',), 'b'))
+    """
+    found = file_at(address)
+    name, is_upload = found.name, "upload" in found.parts
+    if is_upload:
         name = _UPLOAD.sub("", name, count=1)
     stem, dot, ending = name.rpartition(".")
-    return stem if dot and f".{ending.lower()}" in VIDEO_SUFFIXES else name
+    stem = stem if dot and f".{ending.lower()}" in VIDEO_SUFFIXES else name
+    return () if is_upload else tuple(part for part in found.parts[:-1] if part != "/"), stem
 
 
 def file_at(address: str) -> PurePosixPath:
@@ -275,15 +286,33 @@ def is_video_address(text: str) -> bool:
 
 
 def video_at(videos: dict[str, RawVideo], path: Path, address: str) -> RawVideo:
-    """The video with this address; added to `videos` if its name is new."""
+    """The video with this address; added to `videos` if it is new."""
     name = video_of(address)
-    video = videos.setdefault(name, RawVideo(name, f"{path}: {name}", address=address))
-    if video.address != address:
-        raise DataError(
-            f"{path}: {video.address} and {address} are both called {name!r}, so their features "
-            "cannot be told apart; rename one of the files"
-        )
-    return video
+    return videos.setdefault(
+        file_at(address).as_posix(), RawVideo(name, f"{path}: {name}", address=address)
+    )
+
+
+def named_apart(videos: Iterable[RawVideo], path: Path) -> list[RawVideo]:
+    """Tell videos of one name apart: the folders of their addresses get into their names.
+
+    Raises:
+        DataError: Only their endings differ, or they were uploaded and have no folders.
+    """
+    listed = list(videos)
+    with_address = [video for video in listed if video.address]
+    places = [place_of(video.address) for video in with_address]
+    first: dict[str, RawVideo] = {}
+    for video, name in zip(with_address, told_apart(places), strict=True):
+        other = first.setdefault(name, video)
+        if other is not video:
+            raise DataError(
+                f"{path}: {other.address} and {video.address} are both called {name!r}, so their "
+                "features cannot be told apart; rename one of the files"
+            )
+        if name != video_of(video.address):
+            video.name, video.where = name, f"{path}: {name}"
+    return listed
 
 
 # --- values of JSON ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from videozoo.data.annotations.segment_types import (
     Reading,
     clock_seconds,
     frame_times_of,
+    place_of,
 )
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
@@ -37,6 +38,7 @@ from videozoo.data.text import (
     of_video,
     text_of,
 )
+from videozoo.data.video_names import longer_names
 from videozoo.errors import DataError, counted, few
 from videozoo.settings.segments import BadSegments
 
@@ -86,6 +88,8 @@ class Annotation:
     """As annotated, in the order of the file; an end may lie a little beyond the video."""
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Other entries of a JSON file: `resolution`, `url`, `duration_frame`, `feature_frame`, ..."""
+    address: str = ""
+    """Path of the video in an export of a tool or in a table; empty elsewhere."""
 
     def shares(self) -> NDArray[np.float64]:
         """Segments (G, 2) as fractions of the length of the video, clipped to 0 to 1."""
@@ -207,9 +211,10 @@ def read_annotations(
             problems.append(f"{video.where}: is there twice")
             continue
         annotated = _duration_of(video, durations or {})
-        duration = annotated if measured is None else measured.length(video.name, annotated)
+        name = video.name if measured is None else _name_among(video.name, video.address, measured)
+        duration = annotated if measured is None else measured.length(name, annotated)
         if annotated is not None and annotated != video.num_frames:  # else it is no time in seconds
-            lengths[video.name] = annotated
+            lengths[name] = annotated
         if duration is None:
             got = "" if video.duration is None else f", got {video.duration!r}"
             hint = "" if video.duration is not None else "; name a file of durations"
@@ -236,6 +241,7 @@ def read_annotations(
             subset=video.subset,
             instances=tuple(instances),
             extras=video.extras,
+            address=video.address,
         )
     _raise_all(path, problems)
     names = _names_of(videos, classes) if class_names is None else class_names
@@ -378,6 +384,30 @@ def annotated_videos(path: Path, *, subset: str | None = None) -> list[str]:
     if subset is None or all(one.subset is None for one in videos):
         return [one.name for one in videos]
     return [one.name for one in videos if is_of_subset(one.subset, subset)]
+
+
+def possible_names(path: Path) -> set[str]:
+    """Names that the videos of a file may have among others: see `video_names.longer_names`.
+
+    Raises:
+        DataError: The file is missing, empty or of no known kind.
+    """
+    return {name for one in raw_videos(path) for name in _names_among(one.name, one.address)}
+
+
+def name_among(video: Annotation, known: Container[str]) -> str:
+    """The name of a video among those that are known: its own, or a longer one by its path."""
+    return _name_among(video.video, video.address, known)
+
+
+def _name_among(name: str, address: str, known: Container[str]) -> str:
+    return next((one for one in _names_among(name, address) if one in known), name)
+
+
+def _names_among(name: str, address: str) -> Iterator[str]:
+    yield name
+    if address:
+        yield from longer_names(place_of(address), name)
 
 
 def video_lengths(path: Path) -> dict[str, float | None]:

@@ -12,12 +12,8 @@ from typing import Any, cast
 from videozoo.data.annotations.list_formats import has_more_columns, header_of
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.text import lines_of, raise_all
+from videozoo.data.video_names import video_name
 from videozoo.errors import DataError, brief, counted
-
-
-def video_name(path: Path) -> str:
-    """Name of a video among its features: the name of its file without the ending."""
-    return path.name if path.is_dir() else path.stem
 
 
 def absolute(path: Path | str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from videozoo.data.annotations.segment_results import read_class_scores
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.text import json_of, spellings, text_of
+from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, counted, few
 from videozoo.metrics.detection import ERRORS, DetectionCounter
 from videozoo.metrics.proposals import ACTIVITYNET_TIOUS, Bucket, ProposalCounter, ProposalResult
@@ -260,12 +261,13 @@ def read_labels(path: Path) -> ClassScores:
     if listed is None:
         return read_class_scores(path)
     scores: dict[str, dict[str, float]] = {}
-    for row in listed:
+    names = names_apart([Path(str(row.get("video", ""))) for row in listed])
+    for name, row in zip(names, listed, strict=True):
         top = row.get("top")
         if not isinstance(top, list) or not row.get("video"):
             raise DataError(f"{path}: predictions without classes, expected those of a classifier")
         best = cast("list[dict[str, Any]]", top)
-        scores[Path(str(row["video"])).stem] = {each["class"]: each["score"] for each in best}
+        scores[name] = {each["class"]: each["score"] for each in best}
     return scores
 
 

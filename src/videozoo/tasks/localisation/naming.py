@@ -17,9 +17,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.video_labels import video_name
 from videozoo.data.annotations.videos import find_videos
 from videozoo.data.text import of_video
+from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, UsageError, few
 from videozoo.settings.segments import SequenceViews
 from videozoo.tasks.common import progress_bar
@@ -240,11 +240,5 @@ def _as_stored(source: VideoSource, video: str) -> Path | None:
 
 
 def _in_folder(folder: Path) -> Mapping[str, Path]:
-    found: dict[str, Path] = {}
-    for entry in find_videos(folder):
-        other = found.setdefault(video_name(entry.path), entry.path)
-        if other != entry.path:
-            raise DataError(
-                f"{folder}: two videos of one name: {other} and {entry.path}; rename one of them"
-            )
-    return found
+    paths = [entry.path for entry in find_videos(folder)]
+    return dict(zip(names_apart(paths, root=folder), paths, strict=True))
