@@ -209,6 +209,15 @@ def test_a_score_that_is_not_a_number_is_worse_than_any_number():
     assert (counter.hit_at_one, counter.gap) == (0.0, 1 / 4 / 2)
 
 
+def test_a_class_without_a_score_is_not_found():
+    nothing = -np.inf
+    counter = TaggingCounter(4, 4)
+
+    counter.update([[nothing, 0.9, nothing, nothing]], [[0, 1]])
+
+    assert (counter.gap, counter.perr, counter.mean_ap) == (0.5, 0.5, 0.5)
+
+
 def test_equal_scores_do_not_flatter():
     scores = np.full((4, 2), 0.5, np.float32)
     labels = np.array([[1, 0]] * 2 + [[0, 1]] * 2, np.float32)

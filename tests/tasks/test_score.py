@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from videozoo.cli import main
+from videozoo.data.features.record_formats import write_shard
+from videozoo.data.features.records import FeatureRecord
 from videozoo.errors import DataError, UsageError
 from videozoo.tasks.score import ScoreRequest, score
 
@@ -238,6 +241,144 @@ def test_the_numbers_of_another_project():
     got = [facts["metrics"][f"map@{tiou:g}"] for tiou in facts["tious"]]
     assert got == pytest.approx(expected)
     assert facts["metrics"]["map"] == pytest.approx(0.6177579365079365)
+
+
+# --- classes of videos -----------------------------------------------------------------------
+
+SCORES = "video,jump,run,swim\na.mp4,0.7,0.2,0.1\nb.mp4,0.1,0.3,0.6\nc.mp4,0.2,0.7,0.1\n"
+
+
+def test_a_table_of_scores_against_a_list_of_names(run: Run):
+    facts = run(SCORES, "x/a.mp4 jump\nx/b.mp4 run\nx/c.mp4 run\n", ("s.csv", "list.txt"))
+
+    assert facts["metrics"] == {"top1": pytest.approx(2 / 3), "mean_class": 0.75}
+    assert facts["classes"][1] == {"class": "run", "videos": 2, "right": 1}
+    assert "1 class of the results not in the truth: 'swim'" in facts["notes"]
+
+
+def test_scores_in_order_need_the_names_of_a_truth_with_names(run: Run, tmp_path: Path):
+    (tmp_path / "names.txt").write_text("jump\nrun\n")
+    scores, truth = {"a": [0.9, 0.1], "b": [0.2, 0.8]}, "a.mp4 jump\nb.mp4 jump\n"
+
+    with pytest.raises(DataError, match="results have numbers and the truth has names"):
+        run(scores, truth, ("s.json", "list.txt"))
+    facts = run(scores, truth, ("s.json", "list.txt"), class_names=tmp_path / "names.txt")
+
+    assert facts["metrics"]["top1"] == 0.5
+
+
+def test_lists_that_count_from_one_are_told(run: Run):
+    scores = {"a": [0.9, 0.1], "b": [0.2, 0.8]}
+
+    with pytest.raises(DataError, match=r"1 class that .* does not have: '2'.*--first-label 1"):
+        run(scores, "a.mp4 1\nb.mp4 2\n", ("s.json", "list.txt"))
+    right = run(scores, "a.mp4 1\nb.mp4 2\n", ("s.json", "list.txt"), first_label=1)
+    assert right["metrics"]["top1"] == 1.0
+    doubtful = run(scores, "a.mp4 1\nb.mp4 1\n", ("s.json", "list.txt"))
+    assert any("no video of the truth has class 0" in note for note in doubtful["notes"])
+
+
+def test_short_lists_of_our_own_predictions_give_no_top_5(run: Run):
+    def row(video: str, name: str, label: int) -> dict[str, Any]:
+        return {"video": video, "top": [{"class": name, "label": label, "score": 0.9}]}
+
+    names = ["a", "b", "c", "d", "e", "f"]
+    rows = [row(f"{name}.mp4", name, number) for number, name in enumerate(names)]
+    truth = "".join(f"{name}.mp4 {number}\n" for number, name in enumerate(names))
+
+    facts = run({"predictions": rows}, truth, ("predictions.json", "list.txt"))
+
+    assert (facts["metrics"]["top1"], "top5" in facts["metrics"]) == (1.0, False)
+    assert "no top-5: the results list only 1 class of some videos" in facts["notes"]
+
+
+YT8M = "VideoId,LabelConfidencePairs\naa,1 0.9 3 0.4\nbb,2 0.8 1 0.5\n"
+
+
+def test_tags_of_youtube_8m(run: Run):
+    facts = run(YT8M, "VideoId,Labels\naa,1\nbb,1 3\n", ("p.csv", "truth.csv"))
+
+    # in one list: 1 right, 2 wrong, 1 right, 3 wrong; three tags in all
+    assert facts["metrics"]["gap"] == pytest.approx((1 + 2 / 3) / 3)
+    assert facts["metrics"]["hit_at_one"] == 0.5
+    assert facts["metrics"]["perr"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_tags_against_records_of_features(run: Run, tmp_path: Path):
+    frames = np.zeros((2, 3), np.uint8)
+    records = [
+        FeatureRecord("aa", {"rgb": frames}, (1,)),
+        FeatureRecord("bb", {"rgb": frames}, (2,)),
+    ]
+    write_shard(tmp_path / "val.tfrecord", records)
+    (tmp_path / "p.csv").write_text(YT8M)
+
+    request = ScoreRequest(results=tmp_path / "p.csv", truth=(tmp_path / "val.tfrecord",))
+    facts = score(request, console=Console(quiet=True))
+
+    assert (facts["metrics"]["hit_at_one"], facts["metrics"]["perr"]) == (1.0, 1.0)
+    assert facts["truth_format"] == "records of features (2 videos)"
+
+
+def test_classes_of_annotated_segments_as_activitynet_scores_them(run: Run):
+    results = {"results": {"a": [{"label": "run", "score": 1.0}]}}
+    truth = annotated({**TRUTH, "b": [(0, 5, "jump")]})
+
+    facts = run(results, truth)
+
+    assert facts["metrics"] == {"map": 0.5, "hit_at_one": 0.5}
+    assert facts["missing"] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("VideoId,LabelConfidencePairs\naa,1 0.9 3\n", r"p\.csv:2: .*expected VIDEO,LABEL SCORE"),
+        ("VideoId,LabelConfidencePairs\naa,1 0.9 1 0.8\n", "aa has a class twice"),
+        ("VideoId,LabelConfidencePairs\naa,1 0.9\naa,2 0.8\n", "aa is there twice"),
+    ],
+)
+def test_bad_rows_of_tags_are_named(run: Run, text: str, message: str):
+    with pytest.raises(DataError, match=message):
+        run(text, "VideoId,Labels\naa,1\n", ("p.csv", "truth.csv"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=NO_REAL)
+def test_the_samples_of_activitynet_have_the_numbers_of_its_own_code(tmp_path: Path):
+    """Recorded from eval_detection.py and eval_classification.py of the challenge.
+
+    The true annotations have no licence to lie here, so the truth is made of the samples, and equal
+    scores, whose order decides there, are told apart.
+    """
+    truth: dict[str, list[tuple[float, float, str]]] = {}
+    for kind in ("detection", "classification"):
+        sample = REAL / f"activitynet/official_samples/sample_{kind}_prediction.json"
+        results = json.loads(sample.read_text())
+        if kind == "detection":
+            for place, (name, segments) in enumerate(sorted(results["results"].items())):
+                best = max(segments, key=lambda one: one["score"])
+                start, end = best["segment"]
+                shift = (end - start) * (place % 3) / 10
+                if start < end and place % 5 != 4:
+                    truth[name] = [(start + shift, end + shift, best["label"])]
+        ordered = (one for _, found in sorted(results["results"].items()) for one in found)
+        for place, one in enumerate(ordered):
+            one["score"] -= place * 7919 % 100003 * 1e-7
+        (tmp_path / f"{kind}.json").write_text(json.dumps(results))
+    (tmp_path / "truth.json").write_text(json.dumps(annotated(truth, seconds=1000)))
+
+    def metrics(kind: str) -> dict[str, float]:
+        results, true = tmp_path / f"{kind}.json", (tmp_path / "truth.json",)
+        request = ScoreRequest(results=results, truth=true)
+        return score(request, console=Console(quiet=True))["metrics"]
+
+    found = metrics("detection")
+    assert found["map"] == pytest.approx(0.38506042368433235, rel=1e-12)
+    assert found["map@0.65"] == pytest.approx(0.6417473, abs=1e-7)
+    assert metrics("classification") == {
+        "map": pytest.approx(0.8627676673282307, rel=1e-12),
+        "hit_at_one": 1.0,
+    }
 
 
 # --- moments ---------------------------------------------------------------------------------

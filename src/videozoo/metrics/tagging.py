@@ -8,7 +8,7 @@ Equal scores never improve a result, and the order of the videos does not matter
 - within a video the smaller class number is better;
 - over several videos (GAP and MAP), misses come before hits.
 
-nan counts as minus infinity.
+nan counts as minus infinity, and a class with that score is not found.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class TaggingCounter:
     def _add(self, table: Scores, tags: IntArray) -> None:
         """Count (N, C) scores; `tags` are the indices of the tags in the flat table."""
         best, classes = _best(table, self.k)
-        hits = _looked_up(classes, tags, self.num_classes)
+        hits = _looked_up(classes, tags, self.num_classes) & (best > -np.inf)
         self._scores.append(best)
         self._classes.append(classes)
         self._hits.append(hits)

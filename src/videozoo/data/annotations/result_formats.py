@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +19,17 @@ from videozoo.data.annotations.moment_results import (
     is_submission,
     read_submission,
 )
-from videozoo.data.annotations.segment_results import Detection, detections_in
+from videozoo.data.annotations.segment_results import Detection, class_scores_in, detections_in
 from videozoo.data.annotations.segment_tables import table_columns, table_videos
 from videozoo.data.annotations.segment_types import Reading, SegmentFile
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import finite_number
+from videozoo.data.text import Table, finite_number
 from videozoo.errors import DataError, brief
 
 _PREDICTIONS = "predictions.json"
+_VIDEO_COLUMNS = ("video", "video_id", "videoid", "id", "name", "path", "filename", "file")
+_YT8M = "VideoId,LabelConfidencePairs"
+_BARE_NUMBER = re.compile(r"-?\d+", re.ASCII)
 _MOMENT = ("start", "end", "score")
 
 
@@ -36,13 +41,27 @@ class SegmentResults:
 
 
 @dataclass(frozen=True)
+class LabelResults:
+    """Scores of classes of whole videos."""
+
+    by_video: Mapping[str, Mapping[str, float]]
+    """Video -> class -> score; a class is a name, or the digits of a number."""
+    is_tagging: bool = False
+    """The format is of a data set whose videos have any number of classes each."""
+    numbers: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Class -> its number, where the file has both."""
+    numbered: bool = False
+    """The classes are the places of the scores in a list, from 0."""
+
+
+@dataclass(frozen=True)
 class MomentResults:
     """Moments found for sentences."""
 
     answers: Sequence[MomentAnswer]
 
 
-AnyResults = SegmentResults | MomentResults
+AnyResults = SegmentResults | LabelResults | MomentResults
 
 
 def read_any_results(path: Path) -> tuple[str, AnyResults]:
@@ -112,6 +131,23 @@ def _read_detections(file: TextFile) -> SegmentResults:
     return SegmentResults(detections_in(file.path, _results_of(file) or {}))
 
 
+def _read_class_scores(file: TextFile) -> LabelResults:
+    names = cast("dict[str, Any]", file.content).get("class", [])
+    return LabelResults(class_scores_in(file.path, _results_of(file) or {}, names))
+
+
+def _is_class_scores(file: TextFile) -> bool:
+    first = _first_result(file)
+    if isinstance(first, dict):
+        held = cast("dict[str, Any]", first)
+        return _has_keys(held, "label", "score") or all(map(_is_number, held.values()))
+    return _is_number(first) and _has_keys(file.content, "class")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 # --- predictions.json of videozoo ------------------------------------------------------------
 
 
@@ -147,6 +183,18 @@ def _own_segments(file: TextFile) -> SegmentResults:
     return SegmentResults(detections_in(file.path, found))
 
 
+def _own_labels(file: TextFile) -> LabelResults:
+    """Names of files are the names of the videos; equal names are told apart by their paths."""
+    found: dict[str, dict[str, float]] = {}
+    numbers: dict[str, int] = {}
+    for row in _predictions(file):
+        path = str(row.get("path") or row["video"])
+        top = cast("list[dict[str, Any]]", row["top"])
+        found[path] = {str(one["class"]): float(one["score"]) for one in top}
+        numbers |= {str(one["class"]): int(one["label"]) for one in top if "label" in one}
+    return LabelResults(found, numbers=numbers)
+
+
 def _own_moments(file: TextFile) -> MomentResults:
     found: list[MomentAnswer] = []
     for number, row in enumerate(_predictions(file)):
@@ -178,7 +226,62 @@ def _read_qvhighlights(file: TextFile) -> MomentResults:
     return MomentResults(read_submission(file.path))
 
 
+# --- other JSON ------------------------------------------------------------------------------
+
+
+def _is_plain_scores(file: TextFile) -> bool:
+    """`{VIDEO: {CLASS: SCORE}}` or `{VIDEO: [SCORE, ...]}`."""
+    content = file.content
+    if not isinstance(content, dict) or not content:
+        return False
+    first: Any = next(iter(cast("dict[str, Any]", content).values()))
+    values = cast("Any", first.values() if isinstance(first, dict) else first)
+    return isinstance(first, dict | list) and bool(first) and all(map(_is_number, values))
+
+
+def _plain_scores(file: TextFile) -> LabelResults:
+    content = cast("dict[str, Any]", file.content)
+    lengths = {len(one) for one in content.values() if isinstance(one, list)}
+    if len(lengths) > 1:
+        raise DataError(
+            f"{file.path}: lists of {min(lengths)} to {max(lengths)} scores, expected one score "
+            "per class in every list"
+        )
+    names = [str(number) for number in range(max(lengths, default=0))]
+    found = class_scores_in(file.path, content, names)
+    return LabelResults(found, numbered=bool(lengths))
+
+
 # --- tables and lines ------------------------------------------------------------------------
+
+
+def _is_yt8m(file: TextFile) -> bool:
+    return file.heading.replace(" ", "").replace('"', "").lower() == _YT8M.lower()
+
+
+def _read_yt8m(file: TextFile) -> LabelResults:
+    found: dict[str, dict[str, float]] = {}
+    for number, line in file.lines[1:]:
+        where = f"{file.path}:{number}"
+        video, comma, pairs = line.partition(",")
+        fields = pairs.replace('"', "").split()
+        scores = [finite_number(one) for one in fields[1::2]]
+        labels = fields[0::2]
+        is_right = len(labels) == len(scores) and all(map(_BARE_NUMBER.fullmatch, labels))
+        if not comma or not is_right or None in scores:
+            raise DataError(
+                f"{where}: {brief(line)}, expected VIDEO,LABEL SCORE LABEL SCORE ... with class "
+                "numbers"
+            )
+        if video in found:
+            raise DataError(f"{where}: {video} is there twice")
+        row = dict(zip(labels, cast("list[float]", scores), strict=True))
+        if len(row) < len(labels):
+            raise DataError(f"{where}: {video} has a class twice")
+        found[video] = row
+    if not found:
+        raise DataError(f"{file.path}: holds no results")
+    return LabelResults(found, is_tagging=True)
 
 
 def _is_segment_table(file: TextFile) -> bool:
@@ -199,6 +302,33 @@ def _read_segment_table(file: TextFile) -> SegmentResults:
             for one in video.instances
         ]
     return SegmentResults(detections_in(file.path, found))
+
+
+def _is_score_table(file: TextFile) -> bool:
+    """A heading with the name of a video and of classes; all other cells are numbers."""
+    if file.is_json or len(file.lines) < 2 or "," not in file.heading:
+        return False
+    heads, first = (next(csv.reader([line]), []) for _, line in file.lines[:2])
+    is_named = heads[0].strip().lower() in _VIDEO_COLUMNS
+    return is_named and len(heads) > 2 and all(finite_number(x) is not None for x in first[1:])
+
+
+def _read_score_table(file: TextFile) -> LabelResults:
+    rows = Table(file.path, file.text)
+    names = list(rows.fieldnames or ())
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        where = f"{file.path}:{rows.line_num}"
+        video = (row[names[0]] or "").strip()
+        scores = {name.strip(): finite_number(row[name]) for name in names[1:]}
+        if not video or None in scores.values() or None in row:
+            raise DataError(f"{where}: expected a video and {len(names) - 1} scores")
+        if len(scores) < len(names) - 1:
+            raise DataError(f"{file.path}: a class is there twice in the heading")
+        if video in found:
+            raise DataError(f"{where}: {video} is there twice")
+        found[video] = cast("dict[str, float]", scores)
+    return LabelResults(found)
 
 
 def _thumos_fields(line: str) -> tuple[str, float, float, str, float] | None:
@@ -242,6 +372,15 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         written="videozoo predict",
     ),
     Format(
+        "ActivityNet classification results",
+        _is_class_scores,
+        _read_class_scores,
+        '{"results": {"a": [{"label": "run", "score": 0.9}, {"label": "jump", "score": 0.1}]}}',
+        "classes.json",
+        about="scores of classes of whole videos",
+        source="ActivityNet challenge, Evaluation/eval_classification.py",
+    ),
+    Format(
         "segments of videozoo",
         lambda file: _is_own(file, "segments"),
         _own_segments,
@@ -262,6 +401,15 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         written="videozoo predict",
     ),
     Format(
+        "classes of videozoo",
+        lambda file: _is_own(file, "top", top=("class", "score")),
+        _own_labels,
+        '{"predictions": [{"video": "a", "top": [{"class": "run", "score": 0.9}]}]}',
+        _PREDICTIONS,
+        about="the best classes or tags of videos",
+        written="videozoo predict",
+    ),
+    Format(
         "QVHighlights results",
         is_submission,
         _read_qvhighlights,
@@ -272,12 +420,37 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         source="github.com/jayleicn/moment_detr, standalone_eval",
     ),
     Format(
+        "JSON of class scores",
+        _is_plain_scores,
+        _plain_scores,
+        '{"a": {"run": 0.9, "jump": 0.1}}',
+        "scores.json",
+        about="video -> class -> score, or video -> one score per class in order",
+    ),
+    Format(
+        "YouTube-8M CSV",
+        _is_yt8m,
+        _read_yt8m,
+        f"{_YT8M}\na,1 0.9 0 0.1\n",
+        "predictions.csv",
+        about="the best class numbers of each video, with their scores",
+        source="github.com/google/youtube-8m, inference.py",
+    ),
+    Format(
         "CSV of segments with scores",
         _is_segment_table,
         _read_segment_table,
         "video,start,end,label,score\na,1.0,2.5,run,0.9\n",
         "segments.csv",
         about="one segment per row, in seconds; proposals without `label`",
+    ),
+    Format(
+        "CSV of class scores",
+        _is_score_table,
+        _read_score_table,
+        "video,run,jump\na,0.9,0.1\n",
+        "scores.csv",
+        about="one video per row, one class per column",
     ),
     Format(
         "THUMOS14 detections",

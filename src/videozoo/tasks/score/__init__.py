@@ -10,18 +10,21 @@ from rich.console import Console
 
 from videozoo.data.annotations.result_formats import (
     AnyResults,
+    LabelResults,
     MomentResults,
     SegmentResults,
     read_any_results,
 )
 from videozoo.errors import DataError
 from videozoo.tasks.common import write_json
+from videozoo.tasks.score.labels import score_labels
 from videozoo.tasks.score.moments import score_moments
 from videozoo.tasks.score.request import Scored, ScoreRequest
 from videozoo.tasks.score.segments import score_segments
 
 _KINDS: dict[type[AnyResults], tuple[str, Callable[[Any, ScoreRequest], Scored]]] = {
     SegmentResults: ("segments", score_segments),
+    LabelResults: ("classes of videos", score_labels),
     MomentResults: ("moments", score_moments),
 }
 """Type of results -> what they are, and how they are scored."""

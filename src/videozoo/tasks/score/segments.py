@@ -75,9 +75,9 @@ def score_segments(results: SegmentResults, request: ScoreRequest) -> Scored:
     notes: list[str] = []
     path = request.one_truth
     labels = _labels_of(results, request)
-    truth, has_lengths = _read_truth(path, request, notes)
+    truth, has_lengths = read_truth(path, request, notes)
     whole = [one.video for one in truth.videos]
-    truth, part = _part_of(truth, results, request, notes)
+    truth, part = part_of(truth, results.by_video, request, notes)
     by_name = {one.video: one for one in truth.videos}
     pairs = paired(results.by_video, by_name, request)
     if pairs.outside and len(whole) > len(by_name):
@@ -148,7 +148,7 @@ def _segments(found: Sequence[Detection]) -> np.ndarray:
 # --- the truth -------------------------------------------------------------------------------
 
 
-def _read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[Annotations, bool]:
+def read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[Annotations, bool]:
     """The annotations, and whether the lengths of all videos are known."""
     given = {} if request.durations is None else read_durations(request.durations)
     videos = list(raw_videos(path))
@@ -184,10 +184,10 @@ def _read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[An
     return found, not without
 
 
-def _part_of(
-    truth: Annotations, results: SegmentResults, request: ScoreRequest, notes: list[str]
+def part_of(
+    truth: Annotations, results: Mapping[str, object], request: ScoreRequest, notes: list[str]
 ) -> tuple[Annotations, str]:
-    """The part of the truth that results are of, and what it is called."""
+    """The part of the truth that results are of, by their videos, and what it is called."""
     file = TextFile(truth.path)
     form = format_of(file, FORMATS)
     name = "annotations" if form is None else form.name
@@ -199,7 +199,7 @@ def _part_of(
         return chosen, f"{name}, {request.subset} ({counted(len(chosen), 'video')})"
     if len(counts) == 1:
         return truth, f"{name} ({counted(len(truth), 'video')})"
-    pairs = paired(results.by_video, [one.video for one in truth.videos], request)
+    pairs = paired(results, [one.video for one in truth.videos], request)
     used = Counter(one.subset for one in truth.videos if one.video in pairs.by_video)
     held = ", ".join(f"{subset} ({count:,})" for subset, count in counts.items())
     if len(used) > 1 or None in used:

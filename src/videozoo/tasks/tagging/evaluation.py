@@ -73,7 +73,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             "seconds": round(seconds, 3),
             "metrics": scored.counter.summary(with_2019=config.eval.hit_at_one_2019),
             **({"certainty": sure} if sure else {}),
-            "classes": _classes(counter, names),
+            "classes": classes_of(counter, names),
             "skipped": skipped,
             "config": config.as_dict(),
         },
@@ -88,7 +88,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
 evaluate = Evaluation(run=_evaluated, has_page=True)
 
 
-def _classes(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:
+def classes_of(counter: TaggingCounter, names: list[str]) -> list[dict[str, Any]]:
     """Average precision of each class that at least one video has."""
     positives, precision = counter.class_positives, counter.class_ap
     return [
