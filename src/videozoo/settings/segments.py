@@ -16,6 +16,8 @@ from videozoo.settings.shared import (
 )
 from videozoo.types import Settings
 
+SegmentForm = Literal["activitynet", "csv", "labelstudio", "fiftyone"]
+"""Forms that segments are written in: `data.annotations.segment_writers`."""
 BadSegments = Literal["clip", "drop", "refuse"]
 
 
@@ -205,6 +207,9 @@ class SequenceViews(Settings):
     """All segments as JSON. A name without a folder is put into the folder of --save-dir."""
     result_form: Literal["activitynet", "bmn_2019", "ctcn_2019"] = "activitynet"
     """Format of `result_file`: that of ActivityNet, or exactly that of the 2019 library."""
+    result_forms: tuple[SegmentForm, ...] = ()
+    """Also write the segments as these, beside `result_file`: `csv`, `labelstudio` (to correct them
+    there), `fiftyone`, or `activitynet` (annotations). `videozoo convert` does it later."""
     score_files: Path | None = None
     """Folder for one CSV per video with the network's outputs before NMS; null: not written."""
     proposal_files: Path | None = None

@@ -31,7 +31,7 @@ from videozoo.tasks.localisation.measures import (
 )
 from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.pages import evaluation_page, tie_line
-from videozoo.tasks.localisation.results import result_file
+from videozoo.tasks.localisation.results import files_of, result_file
 from videozoo.tasks.localisation.score_files import ScoreFiles
 from videozoo.tasks.localisation.scoring import (
     LocalisationInference,
@@ -109,7 +109,14 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
         measure=lambda: facts,
         shortfall=Shortfall(failed=failed, total=total),
         tables=tables,
-        file=result_file(views, found, classes, job.files_folder),
+        file=result_file(
+            views,
+            found,
+            classes,
+            job.files_folder,
+            files=files_of([source.video_files]),
+            say=job.say,
+        ),
         notes=lambda facts: map(tie_line, facts["ties"]),
         page=lambda facts: evaluation_page(facts, config),
     )

@@ -27,7 +27,7 @@ from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
 from videozoo.tasks.localisation.lengths import much_longer_notes, other_windows_notes
 from videozoo.tasks.localisation.naming import Names, named
-from videozoo.tasks.localisation.results import VideoProposals, result_file
+from videozoo.tasks.localisation.results import VideoProposals, files_of, result_file
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
 from videozoo.tasks.localisation.sources import (
     FeatureSource,
@@ -90,7 +90,14 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
         facts={"predictions": rows, "skipped": failed},
         shortfall=Shortfall(failed=failed, total=len(found) + len(failed)),
         table=lambda: segment_table(rows, most=views.top_k),
-        file=result_file(views, found, names if with_classes else None, job.files_folder),
+        file=result_file(
+            views,
+            found,
+            names if with_classes else None,
+            job.files_folder,
+            files=files_of(source.video_files for source in sources),
+            say=job.say,
+        ),
         notes=notes,
         draw=(lambda folder: picture_per_row(rows, _draw(found, results, folder), folder))
         if request.explain
