@@ -231,7 +231,7 @@ class Tagging:
     is_solved: bool = False
     """Training solves a linear layer, in place of epochs. The module has `pooled(streams,
     lengths)`, (N, D); `standardise(pooled)`, which keeps the statistics of the training videos in
-    its buffers `mean` and `scale`, (D,); and `head`, which reads (pooled - mean) * scale."""
+    its buffers; and `head`, which reads `standardised(pooled)`, (N, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)

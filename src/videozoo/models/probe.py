@@ -7,7 +7,7 @@ and it takes seconds. It sees what is there, hardly how it moves.
 
 ::
 
-    a stream's vectors (N, T, D) ── mean and deviation over T ── standardised ── class scores
+    vectors (N, T, D) ── mean and deviation over T ── roots ── standardised ── class scores
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ class ProbeSettings(Settings):
     pooling: tuple[Literal["mean", "std"], ...] = ("mean",)
     """What is taken of the vectors of a video, side by side: their `mean`, and `std`, how much each
     value changes over time."""
+    root: bool = False
+    """Take square roots of what is pooled, where no value is below 0, as after a ReLU: a few large
+    values then do not outweigh the rest (Hellinger's distance)."""
 
     @field_validator("pooling")
     @classmethod
@@ -49,6 +52,7 @@ class Probe(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    rooted: Tensor | None
 
     def __init__(self, settings: ProbeSettings) -> None:
         super().__init__()
@@ -56,6 +60,7 @@ class Probe(nn.Module):
         size = sum(stream.dim for stream in settings.streams) * len(settings.pooling)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("rooted", torch.zeros(()) if settings.root else None)
         self.head = nn.Linear(size, settings.num_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -70,7 +75,7 @@ class Probe(nn.Module):
         Returns:
             Logits (N, num_classes).
         """
-        return self.head((self.pooled(streams, lengths) - self.mean) * self.scale)
+        return self.head(self.standardised(self.pooled(streams, lengths)))
 
     def pooled(self, streams: Sequence[Tensor], lengths: Tensor) -> Tensor:
         """What the head reads of each video, before it is standardised: (N, size)."""
@@ -87,11 +92,23 @@ class Probe(nn.Module):
         return torch.cat(parts, dim=1)
 
     def standardise(self, pooled: Tensor) -> None:
-        """Take the statistics of training videos, (N, size); rows then have a length of about 1."""
-        deviation = pooled.std(dim=0, unbiased=False)
+        """Take the statistics of training videos, (N, size)."""
+        if self.rooted is not None:
+            self.rooted.fill_(bool((pooled >= 0).all()))
+        rows = self._rooted(pooled)
+        deviation = rows.std(dim=0, unbiased=False)
         scale = torch.where(deviation > _FLAT, 1 / deviation.clamp(min=_FLAT), 0.0)
-        self.mean.copy_(pooled.mean(dim=0))
+        self.mean.copy_(rows.mean(dim=0))
         self.scale.copy_(scale / max(1, int((scale > 0).sum())) ** 0.5)
+
+    def standardised(self, pooled: Tensor) -> Tensor:
+        """What the head is given: (N, size); rows have a length of about 1."""
+        return (self._rooted(pooled) - self.mean) * self.scale
+
+    def _rooted(self, pooled: Tensor) -> Tensor:
+        if self.rooted is None:
+            return pooled
+        return torch.where(self.rooted > 0, pooled.clamp(min=0).sqrt(), pooled)
 
 
 def feature_shape(settings: ProbeSettings) -> FeatureShape:

@@ -82,8 +82,8 @@ _RATES = (DEFAULT_RATE, 4.0, 8.0)
 _MANY_VIDEOS = 100
 """From so many on, a share that is held out says how good a model is; of fewer it is too small to
 tell, and each counts for learning."""
-_ENOUGH_VECTORS = 6
-"""Vectors of a video from which its mean is steady."""
+_ENOUGH_VECTORS = 12
+"""Vectors of a video from which their mean and deviation are steady."""
 
 
 # --- features of videos, kept --------------------------------------------------------------------

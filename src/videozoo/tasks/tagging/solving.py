@@ -242,7 +242,7 @@ def judge(
             if not bool(held.any()) or bool(held.all()):
                 continue
             solved = _solved(module, found.features[~held], found.targets[~held], loss, PENALTIES)
-            tested = _standardised(module, found.features[held])
+            tested = cast(Any, module).standardised(found.features[held])
             for place, (weight, bias) in enumerate(solved):
                 logits[repeat, place, held.cpu()] = (tested @ weight.T + bias).cpu()
             on_fold()
@@ -294,13 +294,9 @@ def solve(module: nn.Module, found: Pooled, loss: Loss, penalty: float) -> None:
 def _solved(
     module: nn.Module, features: Tensor, targets: Tensor, loss: Loss, penalties: Sequence[float]
 ) -> list[tuple[Tensor, Tensor]]:
-    cast(Any, module).standardise(features)
-    return solve_linear(_standardised(module, features), targets, penalties, loss=loss)
-
-
-def _standardised(module: nn.Module, features: Tensor) -> Tensor:
     held = cast(Any, module)
-    return (features - held.mean) * held.scale
+    held.standardise(features)
+    return solve_linear(held.standardised(features), targets, penalties, loss=loss)
 
 
 def _value(logits: Tensor, targets: Tensor, loss: Loss, top_k: int) -> float:
