@@ -98,6 +98,19 @@ def test_sentences_without_identifiers_are_told_by_video_and_words(tmp_path: Pat
     assert found.scores.highlights == {}
 
 
+def test_only_the_subset_that_is_answered_counts(tmp_path: Path):
+    truth = tmp_path / "truth.csv"
+    truth.write_text(
+        "video,start,end,caption,split\nx,0,9,He eats.,train\na,6,10,A man runs.,val\n"
+        "b,5,9,He sits.,val\n"
+    )
+
+    found = score_submission(write(tmp_path / "ours.jsonl", ANSWERS), truth)
+
+    assert (found.scores.sentences, found.scores.recall_1[0]) == (2, 1.0)
+    assert "'val' is scored, of its subsets 'train', 'val'" in found.notes[0]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from videozoo.data.annotations.timed_sentences import TimedSentence as TimedSent
 from videozoo.data.annotations.timed_sentences import TimedSentences as TimedSentences
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.lengths import Stretch, check_ends, check_lengths
-from videozoo.data.text import finite_number
+from videozoo.data.text import finite_number, of_video
 from videozoo.errors import DataError, brief, counted, few
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.moments import MomentData
@@ -133,6 +133,39 @@ def of_part(found: TimedSentences, part: Part, data: CaptionData | MomentData) -
         f"{key} chooses others"
     )
     return replace(found, sentences=chosen, notes=(*found.notes, note))
+
+
+def described_subsets(
+    found: TimedSentences, videos: Iterable[str], wanted: str | None = None
+) -> TimedSentences:
+    """The part of a file that results are of, where the file names subsets.
+
+    Args:
+        found: What is true.
+        videos: Names of the videos in the results.
+        wanted: The subset to take; None: those that the videos are in.
+
+    Returns:
+        The chosen sentences, with a note on what was taken.
+
+    Raises:
+        DataError: No sentence is of the wanted subset.
+    """
+    subsets = dict.fromkeys(one.subset for one in found.sentences if one.subset is not None)
+    listed = few(map(repr, subsets))
+    if wanted is not None:
+        chosen = {name for name in subsets if _is_of(name, wanted)}
+        if not chosen:
+            has = f"it has {listed}" if subsets else "it names none"
+            raise DataError(f"{found.path}: no sentence is of the subset {wanted!r}; {has}")
+    else:
+        names = {video: video for video in videos}
+        chosen = {one.subset for one in found.sentences if of_video(one.video, names)}
+    kept = tuple(one for one in found.sentences if one.subset in chosen)
+    if not subsets or not kept or len(kept) == len(found.sentences):
+        return found
+    note = f"{found.path}: {few(sorted(map(repr, chosen)))} is scored, of its subsets {listed}"
+    return replace(found, sentences=kept, notes=(*found.notes, note))
 
 
 def _is_of(subset: str, wanted: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from videozoo.data.annotations.caption_results import read_caption_results
 from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
+    described_subsets,
     read_timed_sentences,
 )
 from videozoo.data.text import of_video
@@ -68,7 +68,7 @@ def score_captions(
         raise UsageError("no file of sentences of people; name one or more")
     ours = read_caption_results(path)
     notes: list[str] = []
-    files = [_of_subset(_read(each), ours, subset, notes) for each in truths]
+    files = [described_subsets(_read(each), ours.videos, subset) for each in truths]
     for file in files:
         notes += file.notes
         if not any(of_video(video, _names(file)) for video in ours.videos):
@@ -96,32 +96,6 @@ def _read(path: Path) -> TimedSentences:
 
 def _names(file: TimedSentences) -> dict[str, str]:
     return {video: video for video in file.videos}
-
-
-def _of_subset(
-    file: TimedSentences, ours: TimedSentences, subset: str | None, notes: list[str]
-) -> TimedSentences:
-    """The subset that was asked for, or those of the described videos."""
-    subsets = Counter(one.subset for one in file.sentences if one.subset is not None)
-    if not subsets:
-        return file
-    names = {video: video for video in ours.videos}
-    if subset is None:
-        wanted = {one.subset for one in file.sentences if of_video(one.video, names)}
-    else:
-        wanted = {name for name in subsets if name.lower() == subset.lower()}
-        if not wanted:
-            raise DataError(
-                f"{file.path}: no sentence is of the subset {subset!r}; it has "
-                f"{few(map(repr, subsets))}"
-            )
-    if len(wanted) < len(subsets) and wanted:
-        notes.append(
-            f"{file.path}: of its subsets {few(map(repr, subsets))}, "
-            f"{few(sorted(map(repr, wanted)))} is scored"
-        )
-        return replace(file, sentences=tuple(s for s in file.sentences if s.subset in wanted))
-    return file
 
 
 def _whole_videos(

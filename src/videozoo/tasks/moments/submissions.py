@@ -18,6 +18,7 @@ from videozoo.data.annotations.moment_results import (
 from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
+    described_subsets,
     read_timed_sentences,
 )
 from videozoo.data.annotations.timed_sentences import CLIP_SECONDS
@@ -64,7 +65,9 @@ def score_submission(path: Path, truth: Path) -> SubmissionScores:
 
 def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> SubmissionScores:
     """As `score_submission`, for answers from a file of any kind; an empty `query` is none."""
-    said = read_timed_sentences(truth, need_times=False)
+    said = described_subsets(
+        read_timed_sentences(truth, need_times=False), [one.video for one in answers]
+    )
     groups = _by_query(said)
     has_ids = all(isinstance(key, int | str) for key in groups) and all(
         one.query != "" for one in answers
