@@ -294,7 +294,7 @@ def _run_eval(parsed: argparse.Namespace) -> None:
 
 
 def _run_predict(parsed: argparse.Namespace) -> None:
-    from videozoo.tasks import run
+    from videozoo.tasks import asking
     from videozoo.tasks.requests import PredictRequest
 
     given = parsed.video_path or parsed.filelist
@@ -303,7 +303,7 @@ def _run_predict(parsed: argparse.Namespace) -> None:
         raise DataError(f"{flag} {given}: no such file")
     if _plain(parsed.model_name) == "tall":
         given = None  # its sentences and clips come from the configuration, as in 2019
-    run.predict(
+    asking.predict(
         PredictRequest(
             source=_source(parsed, {"predict.batch_size": ("--batch_size", parsed.batch_size)}),
             weights=_weights(parsed),

@@ -24,7 +24,9 @@ from videozoo.data.frames.video import open_video
 from videozoo.data.synthetic.world import World, make_world
 from videozoo.errors import DataError
 from videozoo.results import VideoSegments
+from videozoo.tasks import encoding as encoding_module
 from videozoo.tasks import extractor as extractor_module
+from videozoo.tasks import kept_encoder as kept_encoder_module
 from videozoo.tasks.encoding import kept_folder
 from videozoo.tasks.extractor import Extractor
 from videozoo.tasks.kept_encoder import open_encoder
@@ -125,6 +127,24 @@ def test_one_command_learns_from_videos_and_one_answers_on_them(
     assert found[0]["duration_seconds"] == pytest.approx(world.split("test")[0].duration_seconds)
     assert found[0]["segments"]
     assert opened == ["unseen"]
+
+
+def test_encoders_are_opened_once_in_a_training(
+    world: World, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[str] = []
+
+    def noted(text: str, options: Any = None) -> Any:
+        opened.append(text)
+        return open_encoder(text, options)
+
+    for module in (encoding_module, kept_encoder_module):
+        monkeypatch.setattr(module, "open_encoder", noted)
+
+    assert train(bmn(), world, weights, "run") == 0
+
+    assert opened == [str(weights)]
+    assert Path("run/encoder/encoder.json").is_file()
 
 
 def test_a_second_model_on_the_same_videos_decodes_nothing_again(

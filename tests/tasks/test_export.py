@@ -20,7 +20,7 @@ from videozoo.config import RunConfig, from_layers
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.errors import ConfigError, RunError, UsageError, VideoError, WeightsError
 from videozoo.ops.pixels import normalize
-from videozoo.tasks import run
+from videozoo.tasks import asking, run
 from videozoo.tasks.classification import Classifier
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.requests import ConfigSource, EvalRequest, ExportRequest, PredictRequest
@@ -358,7 +358,7 @@ def test_what_is_fixed_in_the_graph_cannot_be_asked_otherwise(
         inputs=(str(clips.unseen[0]),),
     )
     with pytest.raises(ConfigError, match=message):
-        run.predict(predict)
+        asking.predict(predict)
 
 
 def test_another_number_of_segments_can_be_exported(weights: Callable[..., Path]):

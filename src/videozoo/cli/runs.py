@@ -403,7 +403,7 @@ def run_eval(parsed: argparse.Namespace) -> None:
 
 def run_predict(parsed: argparse.Namespace) -> None:
     """Predict what happens in videos."""
-    from videozoo.tasks import run
+    from videozoo.tasks import asking
     from videozoo.tasks.requests import PredictRequest
 
     flags = {
@@ -416,7 +416,7 @@ def run_predict(parsed: argparse.Namespace) -> None:
     sentences = (*parsed.sentence, *_lines(parsed.sentences))
     weights: list[str | None] = parsed.weights or [None]
     folders = _result_folders(parsed.save_dir, weights)
-    run.predict_with(
+    asking.predict_with(
         [
             requested(
                 PredictRequest,

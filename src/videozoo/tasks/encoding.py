@@ -50,6 +50,7 @@ from videozoo.data.labelled_videos import (
 )
 from videozoo.data.text import spellings
 from videozoo.data.video_names import names_apart
+from videozoo.encoders.base import Encoder
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
 from videozoo.safe_lock import hold
 from videozoo.settings.segments import SequenceData
@@ -216,6 +217,7 @@ def with_features(
     say: Callable[[str], None],
     *,
     trained: Trained | None = None,
+    on_encoders: Callable[[Sequence[Encoder]], None] = lambda _encoders: None,
 ) -> RunConfig:
     """Make the features of `data.videos`, and fit the model's settings to them.
 
@@ -227,6 +229,7 @@ def with_features(
         say: Told what is done.
         trained: The model, if it has learnt already: then nothing of it is changed, and a tagger's
             features are made as those it learnt from.
+        on_encoders: Handed what makes the features.
 
     Returns:
         The configuration with `data.features`, the found encoders, their rate, and the dimensions
@@ -238,7 +241,7 @@ def with_features(
     """
     data = config.data
     if isinstance(data, FeatureData) and data.is_raw:
-        return _with_labelled_features(config, accelerator, say, trained)
+        return _with_labelled_features(config, accelerator, say, trained, on_encoders)
     if not isinstance(data, RawVideos) or data.videos is None:
         return config
     paths = videos_at(data.videos)
@@ -247,9 +250,11 @@ def with_features(
     given: Path | None = getattr(data, "features", None)
     if trained is not None:
         extractor = extractor_for(trained, EncoderChoice(), accelerator, say)
+        on_encoders(extractor.encoders)
         changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
         return config.replace("data.videos", changes)
     extractor = _configured_extractor(data, data.rate or DEFAULT_RATE, accelerator, say)
+    on_encoders(extractor.encoders)
     changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
     changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
     return config.replace("data.videos", changes)
@@ -343,6 +348,7 @@ def _with_labelled_features(
     accelerator: Accelerator,
     say: Callable[[str], None],
     trained: Trained | None,
+    on_encoders: Callable[[Sequence[Encoder]], None],
 ) -> RunConfig:
     """The same for taggers, whose videos have classes and may lie in several places."""
     data: FeatureData = config.data
@@ -360,6 +366,7 @@ def _with_labelled_features(
             data = data.model_copy(update={"encoder": (_encoder_at_hand(say),)})
         rate = data.rate or _rate_for(paths, say)
         extractor = _configured_extractor(data, rate, accelerator, say)
+    on_encoders(extractor.encoders)
     given = data.features if trained is None else None
     changes = _made_for(data, extractor, named(paths, root), source, given, accelerator, say)
     if trained is None:

@@ -194,7 +194,7 @@ def run_training(
         config=config.to_yaml(),
         start=start_of(config, request, learnt),
         outer=outer,
-        more=lambda path: keep_encoder(path, plan.features, say),
+        more=lambda path: keep_encoder(path, plan.features, say, encoders=request.made_with),
     )
     other_measure: tuple[str, ...] = ()
     if request.resume:

@@ -119,13 +119,20 @@ def visual_features(features: Mapping[str, Any] | None) -> Mapping[str, Any] | N
     return features
 
 
-def keep_encoder(run: Path, features: Mapping[str, Any] | None, say: Callable[[str], None]) -> None:
+def keep_encoder(
+    run: Path,
+    features: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+    *,
+    encoders: Sequence[Encoder] = (),
+) -> None:
     """Put what makes the features of a run into its folder, so that it answers on videos.
 
     Args:
         run: The run folder.
         features: What made the training features.
         say: Told how large it is, or why nothing is kept.
+        encoders: Those that made the features, if they are open; otherwise they are opened.
 
     Raises:
         RunError: The folder cannot be written.
@@ -137,7 +144,7 @@ def keep_encoder(run: Path, features: Mapping[str, Any] | None, say: Callable[[s
         return
     try:
         for place, entry in enumerate(entries):
-            encoder = _open(entry)
+            encoder = encoders[place] if len(encoders) == len(entries) else _open(entry)
             _refuse_changed(encoder, features, place, len(entries))
             inside = folder / str(place)
             inside.mkdir(parents=True, exist_ok=True)

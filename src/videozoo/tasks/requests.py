@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import device as TorchDevice
 
     from videozoo.config import RunConfig
+    from videozoo.encoders.base import Encoder
     from videozoo.report.answers import ModelAnswers
 
 Device = Literal["auto", "cpu", "cuda"] | Union[str, "TorchDevice"]
@@ -91,6 +92,8 @@ class TrainRequest:
     fixed_seed: bool = False
     """Also ask PyTorch for deterministic algorithms."""
     tensorboard: bool = False
+    made_with: Sequence[Encoder] = ()
+    """The open encoders that made the features of this training, if it made them itself."""
     is_stage: bool = False
     """This training is one stage of a larger run; only the larger run prints what to do next."""
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from videozoo.commands import command
 from videozoo.data.synthetic.world import WorldVideo, make_world
 from videozoo.errors import RunError, few
-from videozoo.tasks import run as tasks
+from videozoo.tasks import asking
 from videozoo.tasks.answers import PAGE
 from videozoo.tasks.demos import captioning, clips, localisation, long_videos, moments, tagging
 from videozoo.tasks.demos.long_videos import Demo
@@ -126,7 +126,7 @@ def _new_video(folder: Path, seed: int) -> WorldVideo:
 
 def _answer(weights: list[Path], video: Path, sentence: str, answers: Path, device: Device) -> None:
     every = {"predict.every_seconds": ("--every", _EVERY_SECONDS)}
-    tasks.predict_with(
+    asking.predict_with(
         [
             PredictRequest(
                 source=ConfigSource(flags=every),

@@ -26,7 +26,7 @@ from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.data.synthetic.world import World, make_world
 from videozoo.engine.devices import make_accelerator
-from videozoo.tasks import run as tasks
+from videozoo.tasks import asking
 from videozoo.tasks.common import speaker
 from videozoo.tasks.demos import clips
 from videozoo.tasks.demos.outcome import Outcome
@@ -149,5 +149,5 @@ def _draw(demo: Demo, world: World, run: Path, device: Device) -> Path:
         device=device,
         explain=True,
     )
-    tasks.predict(request)
+    asking.predict(request)
     return run / "predictions"
