@@ -312,6 +312,10 @@ def test_results(tmp_path: Path, one: Format[TextFile, Any]):
             (segment,) = found.by_video["a"]
             assert (segment.start_seconds, segment.end_seconds, segment.score) == (1.0, 2.5, 0.9)
             assert segment.label == "run"
+        case result_formats.CaptionResults():
+            assert [one.sentence.lower().strip(".") for one in found.sentences.sentences] == [
+                "a man runs"
+            ]
         case result_formats.LabelResults():
             assert max(found.by_video["a"].values()) == 0.9
         case result_formats.MomentResults():

@@ -1,6 +1,8 @@
 """`videozoo score`: result files of any model against the truth."""
 
+import importlib.util
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -378,6 +380,78 @@ def test_the_samples_of_activitynet_have_the_numbers_of_its_own_code(tmp_path: P
     assert metrics("classification") == {
         "map": pytest.approx(0.8627676673282307, rel=1e-12),
         "hit_at_one": 1.0,
+    }
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+needs_scorers = pytest.mark.skipif(
+    importlib.util.find_spec("pycocoevalcap") is None, reason="pip install 'videozoo[captions]'"
+)
+EVENTS = {
+    "a": {"duration": 20, "timestamps": [[0, 5], [6, 9]], "sentences": ["A man runs.", "He sits."]}
+}
+
+
+@pytest.fixture
+def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videozoo.metrics.captions.has_java", lambda: False)
+    monkeypatch.setattr("videozoo.tasks.captioning.submissions.has_java", lambda: False)
+
+
+@needs_scorers
+@pytest.mark.usefixtures("no_java")
+def test_results_of_activitynet_captions(run: Run):
+    said = [
+        {"timestamp": [0, 5], "sentence": "a man runs"},
+        {"timestamp": [6, 9], "sentence": "he sits"},
+    ]
+
+    facts = run({"results": {"v_a": said}}, EVENTS)
+
+    assert (facts["kind"], facts["compared"]) == ("captions", 2)
+    assert facts["metrics"]["bleu_1"] == pytest.approx(1)
+    assert facts["dense"]["precision"] == 1.0
+    rows = [{"video": "a", "start_seconds": 0, "end_seconds": 5, "sentence": "a man runs"}]
+    own = run({"predictions": rows}, EVENTS, ("predictions.json", "val.json"))
+    assert own["dense"]["recall"] == 0.5
+
+
+@needs_scorers
+@pytest.mark.usefixtures("no_java")
+def test_captions_of_whole_videos(run: Run):
+    truth = {"a": ["A man runs.", "Somebody runs."], "b": ["A dog sits there."]}
+    said = [{"image_id": "a", "caption": "a man runs"}, {"image_id": "b", "caption": "a cat"}]
+
+    facts = run(said, truth)
+
+    assert (facts["compared"], facts["references"], facts["dense"]) == (2, 3, {})
+    assert 0 < facts["metrics"]["bleu_1"] < 1
+
+
+def test_texts_of_different_lengths_are_refused(run: Run):
+    with pytest.raises(DataError, match=r"ref\.txt: 1 line, but .*hyp\.txt has 2 lines"):
+        run("a man runs\na dog sits\n", "A man runs.\n", ("hyp.txt", "ref.txt"))
+
+
+@needs_scorers
+@pytest.mark.skipif(not REAL.is_dir(), reason=NO_REAL)
+@pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java")
+def test_the_published_numbers_of_nlg_eval():
+    folder = REAL / "captions/nlg_eval"
+    truths = (folder / "ref1.txt", folder / "ref2.txt")
+
+    request = ScoreRequest(results=folder / "hyp.txt", truth=truths)
+    facts = score(request, console=Console(quiet=True))
+
+    assert {name: round(value, 6) for name, value in facts["metrics"].items()} == {
+        "bleu_1": 0.55,
+        "bleu_2": 0.428174,
+        "bleu_3": 0.284043,
+        "bleu_4": 0.201143,
+        "rouge_l": 0.522104,
+        "cider": 1.242192,
+        "meteor": 0.295797,
     }
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from videozoo.data.annotations.caption_results import is_caption_results, read_caption_results
 from videozoo.data.annotations.moment_results import (
     MomentAnswer,
     is_submission,
@@ -22,6 +24,8 @@ from videozoo.data.annotations.moment_results import (
 from videozoo.data.annotations.segment_results import Detection, class_scores_in, detections_in
 from videozoo.data.annotations.segment_tables import table_columns, table_videos
 from videozoo.data.annotations.segment_types import Reading, SegmentFile
+from videozoo.data.annotations.timed_sentences import TimedSentence, TimedSentences
+from videozoo.data.annotations.whole_captions import FORMATS as WHOLE_CAPTIONS
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.text import Table, finite_number
 from videozoo.errors import DataError, brief
@@ -30,6 +34,8 @@ _PREDICTIONS = "predictions.json"
 _VIDEO_COLUMNS = ("video", "video_id", "videoid", "id", "name", "path", "filename", "file")
 _YT8M = "VideoId,LabelConfidencePairs"
 _BARE_NUMBER = re.compile(r"-?\d+", re.ASCII)
+_LOOKED_AT = 10  # lines that are tried to find the format of a file
+_WORD = re.compile(r"[^\W\d_]{2}")
 _MOMENT = ("start", "end", "score")
 
 
@@ -55,13 +61,23 @@ class LabelResults:
 
 
 @dataclass(frozen=True)
+class CaptionResults:
+    """Sentences of events or of whole videos."""
+
+    sentences: TimedSentences
+    in_lines: bool = False
+    """The file is a text with one sentence per line, and the videos are the numbers of its lines,
+    from 1."""
+
+
+@dataclass(frozen=True)
 class MomentResults:
     """Moments found for sentences."""
 
     answers: Sequence[MomentAnswer]
 
 
-AnyResults = SegmentResults | LabelResults | MomentResults
+AnyResults = SegmentResults | LabelResults | CaptionResults | MomentResults
 
 
 def read_any_results(path: Path) -> tuple[str, AnyResults]:
@@ -226,6 +242,25 @@ def _read_qvhighlights(file: TextFile) -> MomentResults:
     return MomentResults(read_submission(file.path))
 
 
+def _own_captions(file: TextFile) -> CaptionResults:
+    found: list[TimedSentence] = []
+    for number, row in enumerate(_predictions(file)):
+        where = f"{file.path}: prediction {number}"
+        start, end = (finite_number(row.get(key)) for key in ("start_seconds", "end_seconds"))
+        if start is None or end is None or not isinstance(row.get("sentence"), str):
+            raise DataError(f"{where}: expected start_seconds, end_seconds and a sentence")
+        found.append(
+            TimedSentence(
+                video=str(row["video"]),
+                start_seconds=start,
+                end_seconds=end,
+                sentence=" ".join(row["sentence"].split()),
+                where=where,
+            )
+        )
+    return CaptionResults(TimedSentences(file.path, tuple(found), {}))
+
+
 # --- other JSON ------------------------------------------------------------------------------
 
 
@@ -360,6 +395,50 @@ def _read_thumos(file: TextFile) -> SegmentResults:
     return SegmentResults(found)
 
 
+# --- sentences -------------------------------------------------------------------------------
+
+
+def _read_captions(file: TextFile) -> CaptionResults:
+    return CaptionResults(read_caption_results(file.path))
+
+
+def _is_whole_captions(file: TextFile) -> bool:
+    return not file.is_folder and format_of(file, WHOLE_CAPTIONS) is not None
+
+
+def _is_sentences(file: TextFile) -> bool:
+    lines = file.lines[:_LOOKED_AT] if not file.is_json and not file.is_folder else []
+    is_text = file.path.suffix.lower() in ("", ".txt")
+    return is_text and bool(lines) and all(len(_WORD.findall(line)) > 1 for _, line in lines)
+
+
+def _read_lines(file: TextFile) -> CaptionResults:
+    return CaptionResults(sentences_in_lines(file.path), in_lines=True)
+
+
+def sentences_in_lines(path: Path) -> TimedSentences:
+    """Read a text with one sentence per line; the videos are the numbers of the lines, from 1.
+
+    Raises:
+        DataError: The file cannot be read, or a line between others is empty.
+    """
+    found: list[TimedSentence] = []
+    for number, line in enumerate(TextFile(path).text.rstrip().split("\n"), 1):
+        if not line.strip():
+            raise DataError(f"{path}:{number}: an empty line, expected one sentence per line")
+        found.append(
+            TimedSentence(
+                video=str(number),
+                start_seconds=0.0,
+                end_seconds=math.inf,
+                sentence=" ".join(line.split()),
+                where=f"{path}:{number}",
+                is_whole=True,
+            )
+        )
+    return TimedSentences(path, tuple(found), {})
+
+
 FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
     Format(
         "ActivityNet results",
@@ -369,6 +448,16 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         "results.json",
         about="segments with scores: detections with labels, proposals without",
         source="ActivityNet challenge, Evaluation/eval_detection.py and eval_proposal.py",
+        written="videozoo predict",
+    ),
+    Format(
+        "ActivityNet Captions results",
+        is_caption_results,
+        _read_captions,
+        '{"results": {"a": [{"sentence": "A man runs.", "timestamp": [1.0, 2.5]}]}}',
+        "captions.json",
+        about="sentences with times, for dense captioning",
+        source="github.com/ranjaykrishna/densevid_eval",
         written="videozoo predict",
     ),
     Format(
@@ -401,6 +490,16 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         written="videozoo predict",
     ),
     Format(
+        "captions of videozoo",
+        lambda file: _is_own(file, "sentence", "start_seconds"),
+        _own_captions,
+        '{"predictions": [{"video": "a", "start_seconds": 1.0, "end_seconds": 2.5, '
+        '"sentence": "A man runs."}]}',
+        _PREDICTIONS,
+        about="sentences for events",
+        written="videozoo predict",
+    ),
+    Format(
         "classes of videozoo",
         lambda file: _is_own(file, "top", top=("class", "score")),
         _own_labels,
@@ -426,6 +525,15 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         '{"a": {"run": 0.9, "jump": 0.1}}',
         "scores.json",
         about="video -> class -> score, or video -> one score per class in order",
+    ),
+    Format(
+        "captions of whole videos, as COCO results",
+        _is_whole_captions,
+        _read_captions,
+        '[{"image_id": "a", "caption": "a man runs"}]',
+        "captions_results.json",
+        about="one sentence per video; any form of captions of whole videos",
+        source="github.com/tylin/coco-caption",
     ),
     Format(
         "YouTube-8M CSV",
@@ -460,6 +568,15 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         "detections.txt",
         about="lines VIDEO START END CLASS SCORE; the class is a name, or its number in THUMOS14",
         source="THUMOS Challenge 2014, evaluation of temporal action detection",
+    ),
+    Format(
+        "text, one sentence per line",
+        _is_sentences,
+        _read_lines,
+        "a man runs\n",
+        "hyp.txt",
+        about="one sentence per line, in the order of the truth",
+        source="github.com/Maluuba/nlg-eval",
     ),
 )
 """Formats of results."""

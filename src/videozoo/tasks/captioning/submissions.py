@@ -67,13 +67,24 @@ def score_captions(
     if not truths:
         raise UsageError("no file of sentences of people; name one or more")
     ours = read_caption_results(path)
+    return score_sentences(ours, [_read(each) for each in truths], meteor=meteor, subset=subset)
+
+
+def score_sentences(
+    ours: TimedSentences,
+    truths: Sequence[TimedSentences],
+    *,
+    meteor: bool = True,
+    subset: str | None = None,
+) -> CaptionSubmissionScores:
+    """As `score_captions`, for sentences that are read already."""
     notes: list[str] = []
-    files = [described_subsets(_read(each), ours.videos, subset) for each in truths]
+    files = [described_subsets(each, ours.videos, subset) for each in truths]
     for file in files:
         notes += file.notes
         if not any(of_video(video, _names(file)) for video in ours.videos):
             raise DataError(
-                f"{path}: describes none of the {counted(len(file.videos), 'video')} of "
+                f"{ours.path}: describes none of the {counted(len(file.videos), 'video')} of "
                 f"{file.path}; it has {few(ours.videos, 3)}, expected such as "
                 f"{few(file.videos, 3)}"
             )

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from videozoo.data.annotations.result_formats import (
     AnyResults,
+    CaptionResults,
     LabelResults,
     MomentResults,
     SegmentResults,
@@ -17,6 +18,7 @@ from videozoo.data.annotations.result_formats import (
 )
 from videozoo.errors import DataError
 from videozoo.tasks.common import write_json
+from videozoo.tasks.score.captions import score_sentence_results
 from videozoo.tasks.score.labels import score_labels
 from videozoo.tasks.score.moments import score_moments
 from videozoo.tasks.score.request import Scored, ScoreRequest
@@ -25,6 +27,7 @@ from videozoo.tasks.score.segments import score_segments
 _KINDS: dict[type[AnyResults], tuple[str, Callable[[Any, ScoreRequest], Scored]]] = {
     SegmentResults: ("segments", score_segments),
     LabelResults: ("classes of videos", score_labels),
+    CaptionResults: ("sentences", score_sentence_results),
     MomentResults: ("moments", score_moments),
 }
 """Type of results -> what they are, and how they are scored."""
