@@ -1,10 +1,19 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional as F
 
-from videozoo.ops.mixup import MixedLabels, mixed_cross_entropy, mixed_hits, mixup
+from videozoo.ops.mixup import (
+    MixedLabels,
+    mixed_binary_cross_entropy,
+    mixed_cross_entropy,
+    mixed_hits,
+    mixup,
+)
 
 LABELS = torch.tensor([0, 1, 2, 3])
 
@@ -51,6 +60,7 @@ def test_the_same_seed_draws_the_same_blend():
     assert first.share == second.share
 
 
+@settings(deadline=None)
 @given(share=st.floats(0, 1), smoothing=st.floats(0, 0.9), seed=st.integers(0, 100))
 def test_the_loss_is_that_of_labels_given_as_probabilities(
     share: float, smoothing: float, seed: int
@@ -77,3 +87,43 @@ def test_a_hit_on_either_label_counts_by_its_share():
 def test_bytes_are_refused():
     with pytest.raises(ValueError, match=r"expected normalised, floating clips, got torch\.uint8"):
         mixup(torch.zeros(2, 3, dtype=torch.uint8), LABELS[:2], 0.2)
+
+
+def test_a_class_weight_counts_like_so_many_examples():
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    labels, weights = torch.tensor([0, 2, 2]), torch.tensor([3.0, 1.0, 0.5, 1.0])
+    mixed = MixedLabels(labels, labels, 1.0)
+
+    found = mixed_cross_entropy(logits, mixed, class_weights=weights)
+
+    single = torch.stack(
+        [F.cross_entropy(row[None], one[None]) for row, one in zip(logits, labels, strict=True)]
+    )
+    assert torch.allclose(found, (single * weights[labels]).mean())
+    ones = mixed_cross_entropy(logits, mixed, class_weights=torch.ones(4))
+    assert torch.allclose(ones, mixed_cross_entropy(logits, mixed))
+
+
+def test_blended_tables_of_classes_cost_their_share():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, generator=generator)
+    labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    weights = torch.tensor([1.0, 2.0, 0.0])
+
+    def loss(share: float, **options: Any) -> Tensor:
+        mixed = MixedLabels(labels, labels.flip(0), share)
+        return mixed_binary_cross_entropy(logits, mixed, **options)
+
+    terms = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    assert torch.allclose(loss(1.0), terms.sum(1).mean())
+    assert torch.allclose(loss(1.0, class_weights=weights), (terms * weights).sum(1).mean())
+    assert torch.allclose(loss(0.25), 0.25 * loss(1.0) + 0.75 * loss(0.0))
+    smooth = F.binary_cross_entropy_with_logits(logits, labels * 0.8 + 0.1, reduction="none")
+    assert torch.allclose(loss(1.0, label_smoothing=0.2), smooth.sum(1).mean())
+
+
+def test_a_hit_is_any_class_of_the_example():
+    labels = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 1.0]])
+
+    assert mixed_hits(logits, MixedLabels(labels, labels, 1.0)).item() == 1

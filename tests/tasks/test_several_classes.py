@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
 import videozoo
 from videozoo import cli
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
-from videozoo.metrics.tagging import average_precision
+from videozoo.metrics.accuracy import AccuracyCounter
+from videozoo.metrics.tagging import TaggingCounter, average_precision
 from videozoo.results import VideoLabels
 from videozoo.tasks.classification import Classifier
+from videozoo.tasks.classification.scoring import ClipCounts
 from videozoo.weights.files import read_metadata
 
 NAMES = ["right-left", "up-down", "grow-shrink", "turn", "forward", "back"]
@@ -156,6 +160,56 @@ def test_average_precision_is_that_of_all_videos(trained: Path, tmp_path: Path):
         hits = [number in each["labels"] for each in facts["results"]]
         scores = [float(scores_of(result)[number]) for result in results]
         assert row["ap"] == pytest.approx(average_precision(scores, hits))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20), st.frozensets(st.integers(0, 2))), min_size=1, max_size=12
+    )
+)
+def test_precision_is_taken_at_every_right_video_of_the_whole_ranking(
+    videos: list[tuple[int, frozenset[int]]],
+):
+    """The definition of Charades and MMAction2, where no scores are equal."""
+    generator = np.random.default_rng([seed for seed, _ in videos])
+    scores = generator.permuted(np.linspace(0, 1, 3 * len(videos))).reshape(-1, 3)
+    counter = ClipCounts(AccuracyCounter(3), tags=TaggingCounter(3, 3))
+    assert counter.tags is not None
+    counter.tags.update(scores, [tags for _, tags in videos])
+
+    found: list[float] = []
+    for label in range(3):
+        order = np.argsort(-scores[:, label])
+        right = np.array([label in videos[place][1] for place in order])
+        at_hits = [right[: rank + 1].mean() for rank in np.flatnonzero(right)]
+        found += [float(np.mean(at_hits))] if at_hits else []
+    if found:
+        assert counter.summary()["map"] == pytest.approx(np.mean(found))
+    else:
+        assert np.isnan(counter.summary()["map"])
+
+
+def test_rare_classes_are_made_up_for_and_runs_resume(
+    listed: SyntheticClips, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    config = configured(tmp_path / "c.yaml", listed, "tsn", ", num_segments: 2")
+    words: list[Any] = ["train", "--config", config, "--set", "data.balance=true"]
+    words += ["--set", "train.class_weights=balanced"]
+    assert run(*words, "--save-dir", tmp_path / "whole") == 0
+    said = capfd.readouterr().err
+    assert "class weights: from 0.625 (4) to 1.25 (" in said
+    assert "note: each class has about 3 of the 16 clips of an epoch (data.balance)" in said
+    assert "both make up for rare classes" in said
+
+    part = tmp_path / "part"
+    assert run(*words, "--save-dir", part, "--epochs", "1") == 0
+    assert run("train", "--resume", part, "--epochs", "2") == 0
+
+    ends = [
+        opened(folder / "weights" / "epoch_2.safetensors") for folder in (tmp_path / "whole", part)
+    ]
+    whole, again = (end.module.state_dict() for end in ends)
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(

@@ -193,6 +193,48 @@ def epoch_order(
     return share_of(np.array(order), rank=rank, world=world).tolist()
 
 
+def balanced_order(classes: Sequence[Sequence[int]], *, seed: int, epoch: int) -> list[int]:
+    """Order of an epoch in which every class has the same share, as near as possible.
+
+    Of a class with more videos than its share some are drawn, others in another epoch; of one with
+    fewer, all come, some more often. Videos without a class are one more class.
+
+    Args:
+        classes: Of each video; several give it several chances.
+        seed: Of the run.
+        epoch: From 0.
+
+    Returns:
+        As many numbers as there are videos. Number k * len(classes) + v is video v for the k-th
+        time more, so that another clip of it is drawn.
+
+    >>> sorted(n % 4 for n in balanced_order([[0], [0], [0], [1]], seed=0, epoch=0))[2:]
+    [3, 3]
+    """
+    rng = random.Random(f"balance/{seed}/{epoch}")
+    members: dict[int, list[int]] = {}
+    for video, own in enumerate(classes):
+        for label in own or (-1,):
+            members.setdefault(label, []).append(video)
+    total = len(classes)
+    groups = [members[label] for label in sorted(members)]
+    rng.shuffle(groups)  # the first ones get what is left over
+    drawn: list[int] = []
+    for place, group in enumerate(groups):
+        share = total // len(groups) + (place < total % len(groups))
+        while share:
+            some = rng.sample(group, min(share, len(group)))
+            drawn += some
+            share -= len(some)
+    rng.shuffle(drawn)
+    times = [0] * total
+    order: list[int] = []
+    for video in drawn:
+        order.append(times[video] * total + video)
+        times[video] += 1
+    return order
+
+
 class ClipDataset(VideoDataset[_Views, ClipBatch]):
     """Training clips: one random clip per video and epoch."""
 
@@ -219,11 +261,13 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
             several: A video may have several classes; needs `num_classes`.
 
         Raises:
-            DataError: There are no entries.
+            DataError: There are no entries, or `data.balance` needs classes that the list does not
+                tell.
         """
         if not entries:
             raise DataError("there are no videos to train on")
         self._table_width = num_classes if several else None
+        self._classes = _known_classes(entries) if data.balance else None
         self.entries = list(entries)
         self.plan = train_plan(shape, data)
         self.seed = seed
@@ -234,23 +278,37 @@ class ClipDataset(VideoDataset[_Views, ClipBatch]):
         return len(self.entries)
 
     def order(self, epoch: int) -> Numbers:
-        """See `epoch_order`."""
+        """See `epoch_order`; with `data.balance` see `balanced_order`."""
+        if self._classes is not None:
+            return np.array(balanced_order(self._classes, seed=self.seed, epoch=epoch))
         return np.array(epoch_order(len(self), seed=self.seed, epoch=epoch))
 
     def read(self, number: int, epoch: int | None) -> _Views:
         """See `VideoDataset`."""
-        entry = self.entries[number]
+        video = number if self._classes is None else number % len(self.entries)
+        entry = self.entries[video]
         label_of = _label_of if self._table_width is None else _classes_of
         with open_video(entry.path) as reader:
             label = label_of(entry, reader, self._num_classes)
             draws = Draws.of(self.seed, epoch or 0, number)
             with _naming(entry.path):
                 view = train_view(reader, self.plan, draws, entry_span(entry, reader))
-        return _Views([view], label, number)
+        return _Views([view], label, video)
 
     def collate(self, items: Sequence[_Views]) -> ClipBatch:
         """See `VideoDataset`."""
         return _collated(items, self._table_width)
+
+
+def _known_classes(entries: Sequence[ClipEntry]) -> list[tuple[int, ...]]:
+    """The classes of each video, for balancing."""
+    unknown = next((entry for entry in entries if entry.classes is None), None)
+    if unknown is not None:
+        raise DataError(
+            f"{unknown.name}: its class is not in the list but in the file, and data.balance needs "
+            "it before; name the class in the list, or leave data.balance out"
+        )
+    return [entry.classes or () for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,7 +315,8 @@ class TrainLoader(Generic[B]):
     def _read(self, keys: Sequence[_Key]) -> Iterator[B]:
         for loaded in self._passes.read(keys):
             for number, message in loaded.bad:
-                self._bad.setdefault(number, message)
+                # from the length of the dataset on, numbers are the same items once more
+                self._bad.setdefault(number % len(self.dataset), message)
             self._check_share()
             if loaded.batch is None:
                 why = loaded.bad[-1][1] if loaded.bad else "there was nothing to learn from them"

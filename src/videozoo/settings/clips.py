@@ -70,6 +70,9 @@ class ClipData(Settings):
     """Standard deviation of red, green and blue; the values are divided by it."""
     num_workers: NumWorkers = 4
     prefetch_batches: PrefetchBatches = 2
+    balance: bool = False
+    """In training: draw the videos of an epoch so that each class has the same share; videos of
+    rare classes come several times, as other clips, and only some of frequent ones."""
     bad_video_share: Share = 0.01
     """Training replaces unreadable videos by others. It stops when more than this share of the list
     was replaced."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from videozoo.config import RunConfig
@@ -29,6 +30,7 @@ from videozoo.ops.mixup import (
 )
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
+from videozoo.tasks.classification.balance import balance_notes, class_weights, weights_line
 from videozoo.tasks.classification.labels import check_learnable, one_class_note, remarks
 from videozoo.tasks.classification.lengths import CLIPS, clip_lengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
@@ -76,6 +78,12 @@ def _plan(job: TrainJob) -> TrainingPlan:
         num_classes=config.model.num_classes,
         several=several,
     )
+    weights = class_weights(config, entries, names)
+    if weights is not None:
+        job.say(f"class weights: {weights_line(weights, names)}")
+    for note in balance_notes(config, entries, names):
+        job.say(f"note: {note}")
+    factors = None if weights is None else torch.tensor(weights, device=accelerator.device)
     mixed_loss = mixed_binary_cross_entropy if several else mixed_cross_entropy
 
     def loss_of(model: nn.Module, batch: ClipBatch) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -85,7 +93,12 @@ def _plan(job: TrainJob) -> TrainingPlan:
         with accelerator.autocast():
             logits = model(clips)
         # cross-entropy in fp32: in bf16 its small differences drown
-        loss = mixed_loss(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        loss = mixed_loss(
+            logits.float(),
+            labels,
+            label_smoothing=settings.label_smoothing,
+            class_weights=factors,
+        )
         hits = mixed_hits(logits, labels)
         return loss, {"total": float(len(batch)), "hit_at_one" if several else "top1": hits}
 
