@@ -168,6 +168,24 @@ def test_videos_of_one_name_in_two_folders_are_told(films: Path, tmp_path: Path)
 
     with pytest.raises(DataError, match="a: several videos have this name"):
         times("a")
-    found = times("x/a")
-    assert found is not None
-    assert (found.frames_per_second, found.num_frames) == (10, 20)
+    for name in ("x/a", "x__a", "y/a.mp4"):
+        found = times(name)
+        assert found is not None
+        assert (found.frames_per_second, found.num_frames) == (10, 20)
+
+
+def test_videos_of_one_name_go_to_a_tool_and_back(films: Path, tmp_path: Path):
+    for folder in ("x", "y"):
+        (tmp_path / "films" / folder).mkdir(parents=True)
+        (tmp_path / "films" / folder / "a.mp4").write_bytes((films / "a.mp4").read_bytes())
+    own = "video,start,end,label\nx/a.mp4,0.1,0.5,run\ny/a.mp4,0.2,0.9,jump\n"
+    (tmp_path / "own.csv").write_text(own)
+    for form in ("labelstudio", "fiftyone"):
+        there, back = tmp_path / f"{form}.json", tmp_path / f"{form}.csv"
+        videos = ("--videos", tmp_path / "films")
+
+        assert convert(tmp_path / "own.csv", there, "--to", form, *videos) == 0
+        assert convert(there, back, "--to", "csv", *videos) == 0
+
+        found = [(row["video"], row["start"], row["end"], row["label"]) for row in rows(back)]
+        assert found == [("x/a.mp4", "0.1", "0.5", "run"), ("y/a.mp4", "0.2", "0.9", "jump")]

@@ -418,12 +418,17 @@ def test_elan_with_a_heading_and_a_column_per_tier(tmp_path: Path):
         "Begin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\t"
         "End Time - ss.msec\tDuration - hh:mm:ss.ms\tDuration - ss.msec\tact\tgaze"
     )
-    media = '"#file:///D:/films/a.mp4" -- offset: 0'
+    media = (
+        '"#file:///D:/my%20films/a.mp4 -- offset: 0, duration: 00:00:09.500 / 9.5 / 9500, ms per '
+        'sample: 40.0"'
+    )
     path = text(tmp_path / "x.txt", '"#file:///D:/a.eaf"', media, heading, f"{BOTH}\trun\tleft")
 
     with pytest.raises(DataError, match=r"tiers could be the class .* \(act \| gaze \| tier\)"):
         read(path)
-    assert times(read(path, Reading("gaze"))) == {"a": [(1, 2.5, "left")]}
+    found = read(path, Reading("gaze"))
+    assert times(found) == {"a": [(1, 2.5, "left")]}
+    assert found.videos[0].duration_seconds == 9.5
     assert times(read(path, Reading("tier"))) == {"a": [(1, 2.5, "act"), (1, 2.5, "gaze")]}
 
 

@@ -9,6 +9,7 @@ from videozoo.data.annotations.segment_types import FrameTimes
 from videozoo.data.files import videos_under
 from videozoo.data.frames.video import open_video
 from videozoo.data.text import of_video
+from videozoo.data.video_names import names_apart, video_name
 from videozoo.errors import DataError, VideoError, few
 
 _UNEVEN = 0.5  # frames by which a frame may be early or late at an even rate
@@ -27,7 +28,7 @@ class VideoTimes:
 
     @classmethod
     def under(cls, folder: Path) -> VideoTimes:
-        """The videos below a folder, by their names and by their paths there, without endings.
+        """The videos below a folder, by their names (see `video_names`) and by their paths there.
 
         Raises:
             DataError: It is no folder, or holds no videos.
@@ -39,10 +40,9 @@ class VideoTimes:
             raise DataError(f"{folder}: holds no videos")
         found = cls({})
         by_name: dict[str, list[Path]] = {}
-        for path in paths:
-            inside = path.relative_to(folder)
-            name = path.stem if path.is_file() else path.name
-            for each in {name, inside.as_posix(), (inside.parent / name).as_posix()}:
+        for path, apart in zip(paths, names_apart(paths, root=folder), strict=True):
+            inside, name = path.relative_to(folder), video_name(path)
+            for each in {apart, name, inside.as_posix(), (inside.parent / name).as_posix()}:
                 by_name.setdefault(each, []).append(path)
         found._files = {name: held[0] for name, held in by_name.items() if len(held) == 1}
         found._twice = {name: held for name, held in by_name.items() if len(held) > 1}

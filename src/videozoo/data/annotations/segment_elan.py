@@ -24,6 +24,7 @@ _HEADING = re.compile(r"(begin|end) time - (.*)", re.IGNORECASE)
 _CLOCK = re.compile(r"\d+:\d\d:\d\d\.\d{1,3}", re.ASCII)
 _SECONDS = re.compile(r"\d+\.\d{1,3}", re.ASCII)
 _MILLISECONDS = re.compile(r"\d+", re.ASCII)
+_DURATION = re.compile(r"duration:\s*\S+\s*/\s*\S+\s*/\s*(\d+)", re.ASCII)  # milliseconds
 _OFFSET = re.compile(r"offset:?\s*(-?\d+)", re.IGNORECASE | re.ASCII)
 _MEDIA = re.compile(r"#?\"?#?(.*?)\"?(?:\s+--.*)?$")
 _FILES = ("file", "file name", "file path", "filename")
@@ -72,7 +73,8 @@ def elan_videos(file: SegmentFile) -> Iterable[RawVideo]:
     is_by_text = any(row.text for row in found)
     default = TIER if not is_by_text else tiers[0] if len(tiers) == 1 else None
     chosen = file.label_of("tiers", [*tiers, TIER], default=default)
-    media = _media(file)
+    has_files = all(row.file for row in found)
+    media, seconds = ("", None) if has_files else _media(file)
     videos: dict[str, RawVideo] = {}
     for row in found:
         if chosen not in ("", TIER, row.tier):
@@ -81,6 +83,7 @@ def elan_videos(file: SegmentFile) -> Iterable[RawVideo]:
         if address.endswith(".eaf"):
             address = address.removesuffix(".eaf")
         video = video_at(videos, file.path, address)
+        video.duration = None if row.file else seconds
         label = row.tier if chosen == TIER else row.text
         where = f"{file.path}:{row.line}"
         video.instances.append(RawInstance(where, row.start, row.end, label or None))
@@ -210,15 +213,15 @@ def _seconds(cell: str, form: str) -> float | None:
     return clock_seconds(cell)
 
 
-def _media(file: SegmentFile) -> str:
-    """Address of the video: from the lines before the table, or the name of the file itself."""
+def _media(file: SegmentFile) -> tuple[str, float | None]:
+    """Address of the video and its seconds: from the lines before the table, or the file's name."""
     heads = [line for _, line in file.lines if line.lstrip('"').startswith("#")]
-    named: list[str] = []
+    named: list[tuple[str, float | None]] = []
     for line in heads:
-        found = _MEDIA.match(line)
-        address = (found[1] if found else "").removeprefix("file://")
+        found, length = _MEDIA.match(line), _DURATION.search(line)
+        address = found[1] if found else ""
         if is_video_address(address):
-            named.append(address)
+            named.append((address, None if length is None else int(length[1]) / 1000))
         if (offset := _OFFSET.search(line)) and int(offset[1]):
             file.notes.append(
                 f"{file.path}: a media file has an offset of {offset[1]} ms; times are taken "
@@ -227,10 +230,10 @@ def _media(file: SegmentFile) -> str:
     if len(named) > 1:
         file.notes.append(
             f"{file.path}: annotates {len(named)} media files; the times are used for "
-            f"{file_at(named[0]).name}"
+            f"{file_at(named[0][0]).name}"
         )
     if not named:
         file.notes.append(
             f"{file.path}: names no video; it is taken to be of the video {file.path.stem!r}"
         )
-    return named[0] if named else file.path.stem
+    return named[0] if named else (file.path.stem, None)

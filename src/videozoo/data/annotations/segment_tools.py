@@ -267,8 +267,10 @@ def fiftyone_videos(file: SegmentFile) -> Iterator[RawVideo]:
     for name, listed in held.items():
         if listed is None:
             continue
-        where = f"{file.path}: {name}"
-        video = RawVideo(name, where, counted_by="FiftyOne", frames_are_time=True)
+        found = dict[str, RawVideo]()  # a name with folders is a path without its ending
+        video = video_at(found, file.path, name) if "/" in name else RawVideo(name, "")
+        where = video.where = f"{file.path}: {name}"
+        video.counted_by, video.frames_are_time = "FiftyOne", True
         for number, one in enumerate(dicts(listed)):
             place, label = f"{where}: detection {number}", one.get("label")
             if isinstance(label, int) and not isinstance(label, bool) and names:

@@ -256,7 +256,7 @@ def _fiftyone(videos: Sequence[TimedVideo], notes: list[str]) -> str:
                 when = {"support": list(frames.of(one, video.times.steady()))}
             scored = {} if one.score is None else {"confidence": one.score}
             rows.append({"label": _label(one), **when, **scored})
-        labels[video.name] = rows
+        labels[_fiftyone_name(video)] = rows
     frames.notes(notes)
     _note_unnamed(videos, notes)
     unknown = sum(video.times is None for video in videos)
@@ -281,6 +281,13 @@ def _fiftyone(videos: Sequence[TimedVideo], notes: list[str]) -> str:
     )
     classes = sorted({_label(one) for video in videos for one in video.segments})
     return json.dumps({"classes": classes, "labels": labels}, ensure_ascii=False, indent=1) + "\n"
+
+
+def _fiftyone_name(video: TimedVideo) -> str:
+    """Name of a video for FiftyOne: its path in the folder of videos, without the ending."""
+    path = video.address
+    is_inside = "/" in path and not path.startswith("/") and "://" not in path and ":" not in path
+    return path.rpartition(".")[0] if is_inside and is_video_address(path) else video.name
 
 
 WRITERS: dict[str, Writer] = {

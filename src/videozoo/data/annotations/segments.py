@@ -261,6 +261,18 @@ def read_annotations(
     )
 
 
+def by_any_name(video: RawVideo, look_up: FrameTimesOf | None) -> FrameTimesOf | None:
+    """The same, asked by each name that a video may have among others, the longest first."""
+    if look_up is None:
+        return None
+    names = [*_names_among(video.name, video.address)][::-1]
+
+    def found(_name: str) -> FrameTimes | None:
+        return next((times for each in names if (times := look_up(each)) is not None), None)
+
+    return found
+
+
 def clocks(
     videos: Sequence[RawVideo],
     frames_per_second: float | None,
@@ -285,7 +297,7 @@ def clocks(
         first = next((one for one in video.instances if one.in_frames), None)
         if first is None:
             continue
-        times = frame_times_of(video, frames_per_second, look_up)
+        times = frame_times_of(video, frames_per_second, by_any_name(video, look_up))
         if times is None:
             raise DataError(
                 f"{first.where}: {video.counted_by or 'the file'} counts in frames ({first.start} "
@@ -392,7 +404,9 @@ def possible_names(path: Path) -> set[str]:
     Raises:
         DataError: The file is missing, empty or of no known kind.
     """
-    return {name for one in raw_videos(path) for name in _names_among(one.name, one.address)}
+    return {
+        name for one in raw_videos(path, _NO_LABELS) for name in _names_among(one.name, one.address)
+    }
 
 
 def name_among(video: Annotation, known: Container[str]) -> str:

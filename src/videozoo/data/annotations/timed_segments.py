@@ -16,7 +16,7 @@ from videozoo.data.annotations.segment_types import (
     clock_seconds,
     video_of,
 )
-from videozoo.data.annotations.segments import clocks, ends_of, label_of
+from videozoo.data.annotations.segments import by_any_name, clocks, ends_of, label_of
 from videozoo.data.text import finite_number
 from videozoo.errors import DataError, counted, few
 
@@ -75,7 +75,8 @@ def timed_annotations(
     for video in videos:
         if video.name in found:
             raise DataError(f"{video.where}: is there twice")
-        measured = None if look_up is None else look_up(video.name)
+        asked = by_any_name(video, look_up)
+        measured = None if asked is None else asked(video.name)
         duration = clock_seconds(video.duration)
         if duration is None and measured is not None:
             duration = measured.duration_seconds
