@@ -12,8 +12,16 @@ from videozoo.data.annotations.class_names import first_class_number, read_class
 from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.videos import ClipEntry, is_list_name, read_list
 from videozoo.data.clips import class_names, has_entries, load_entries
+from videozoo.data.labelled_videos import (
+    all_videos,
+    labelled_videos,
+    num_classes,
+    remarks,
+    settled_first_label,
+)
 from videozoo.errors import DataError
 from videozoo.settings.clips import ClipData
+from videozoo.settings.tags import FeatureData
 from videozoo.tasks.check_data.parts import CheckRequest, find_parts
 
 
@@ -370,3 +378,41 @@ def test_a_part_that_a_column_lacks_is_told(tmp_path: Path):
 
     with pytest.raises(DataError, match="has videos for test and val, none for train"):
         load_entries(ClipData(train=path), "train")
+
+
+# --- videos themselves for models that read features ---------------------------------------------
+
+
+def test_taggers_find_or_ask_the_first_label_of_a_list(tmp_path: Path):
+    touch(tmp_path, "a/1.mp4", "b/2.mp4")
+    listed = write(tmp_path / "trainlist01.txt", "a/1.mp4 1\nb/2.mp4 2\n")
+    data = FeatureData(videos=listed, encoder=("x",), val_share=0)
+
+    with pytest.raises(DataError, match=r"labels start at 1: .* --set data\.first_label=1"):
+        labelled_videos(data, "train")
+    told = data.model_copy(update={"first_label": 1})
+    assert [one.labels for one in labelled_videos(told, "train")] == [(0,), (1,)]
+    assert num_classes(told) == 2
+    named = data.model_copy(update={"class_names": write(tmp_path / "classInd.txt", "1 a\n2 b\n")})
+    assert [one.labels for one in labelled_videos(named, "train")] == [(0,), (1,)]
+    assert settled_first_label(named) == 1
+    assert list(remarks(named)) == [
+        f"{listed}: labels run from 1 to 2, taken to start at 1: there are 2 classes"
+    ]
+
+
+def test_taggers_take_the_parts_of_hmdb51(hmdb51: Path):
+    data = FeatureData(videos=hmdb51 / "splits", root=hmdb51 / "videos", encoder=("x",), split=1)
+
+    found = {
+        part: [(one.path.name[:1], one.labels) for one in labelled_videos(data, part)]
+        for part in ("train", "val", "test")
+    }
+
+    assert found == {
+        "train": [("c", (0,)), ("#", (1,))],
+        "val": [("b", (1,))],
+        "test": [("b", (1,))],
+    }
+    assert len(all_videos(data)) == 4
+    assert list(remarks(data)) == []

@@ -24,10 +24,16 @@ from videozoo.data.annotations.class_folders import (
     read_folder,
     uniform,
 )
-from videozoo.data.annotations.class_names import read_class_names
-from videozoo.data.annotations.list_labels import own_class_names
+from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
-from videozoo.data.annotations.videos import find_videos, is_list_name, read_list, videos_of
+from videozoo.data.annotations.videos import (
+    find_videos,
+    is_list_name,
+    list_parts,
+    read_list,
+    videos_of,
+)
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, counted, few
 from videozoo.settings.shared import Part
@@ -83,7 +89,7 @@ def labelled_videos(
         found = [LabelledVideo(one.path, one.name, one.classes or ()) for one in entries]
         return found if is_drawn is None else _of_groups(data, found, is_drawn)
     names = names or class_names(data)
-    videos = _labelled(data, path, data.labels, names)
+    videos = _labelled(data, path, data.labels, names, of_folder)
     return _of_part(data, path, videos, of_folder, part)
 
 
@@ -107,7 +113,7 @@ def all_videos(data: FeatureData) -> list[Path]:
         DataError: There are none.
     """
     sources = [data.videos, *(getattr(data, part) for part in _PARTS)]
-    found = [video for path in sources if path is not None for video in _videos_at(path)]
+    found = [video for path in sources if path is not None for video in _videos_at(data, path)]
     return list({absolute(video): video for video in found}.values())
 
 
@@ -121,7 +127,7 @@ def class_names(data: FeatureData) -> list[str] | None:
         return read_class_names(data.class_names)
     if data.labels is not None:
         return _read_labels(data).class_names
-    path = next(filter(None, (data.train, data.videos, data.val, data.test)), None)
+    path = _learnt_from(data)
     if path is None:
         return None
     if is_list_name(path):
@@ -144,6 +150,18 @@ def num_classes(data: FeatureData) -> int:
     return 1 + max((label for video in found for label in video.labels), default=0)
 
 
+def settled_first_label(data: FeatureData) -> int | None:
+    """The number of the first class in the list that is learnt from; None without a list.
+
+    Raises:
+        DataError: The list does not tell, or cannot be read.
+    """
+    path = _learnt_from(data)
+    if data.labels is not None or path is None or not is_list_name(path):
+        return data.first_label
+    return _first_label(data, class_names(data))[0]
+
+
 def has_one_class_each(data: FeatureData) -> bool:
     """Whether each video is of one class, as in class folders and lists, and not of any number."""
     if data.labels is None:
@@ -159,8 +177,11 @@ def remarks(data: FeatureData) -> Iterator[str]:
         DataError: The labels are of other videos altogether.
     """
     if data.labels is None:
+        listed = _learnt_from(data)
+        if listed is not None and is_list_name(listed):
+            yield from filter(None, _first_label(data, class_names(data))[1:])
         source = data.train or data.videos
-        loose = loose_videos(source) if source is not None and source.is_dir() else []
+        loose = loose_videos(source) if source is not None and _is_tree(source) else []
         if loose:
             shown = few((path.name for path in loose), 1)
             yield f"{source}: left out, for they lie beside the class folders: {shown}"
@@ -216,6 +237,11 @@ def groups_of(names: Sequence[str], pattern: str) -> list[str]:
 # --- inside ------------------------------------------------------------------------------------
 
 
+def _learnt_from(data: FeatureData) -> Path | None:
+    """The folder or list that says what the classes are."""
+    return next(filter(None, (data.train, data.videos, data.val, data.test)), None)
+
+
 def _source(data: FeatureData, part: Part) -> tuple[Path | None, FolderPart]:
     """Where the videos of a part are, and which part of that folder or list they are."""
     own: Path | None = getattr(data, part)
@@ -236,13 +262,21 @@ def _none_is_held_out(data: FeatureData, path: Path, of_folder: FolderPart) -> b
 
 def _has_folder(data: FeatureData, path: Path, part: FolderPart) -> bool:
     """Whether a folder of its own holds a part; `test` may be `val`."""
+    if is_list_name(path):
+        return _is_divided(path, data)
     if not path.is_dir():
         return False
     found = part_folders(path) if data.labels is None else set(_folder_parts(path).values())
     return part in found or (part == "test" and "val" in found)
 
 
+def _is_tree(path: Path) -> bool:
+    return path.is_dir() and not is_list_name(path)
+
+
 def _is_divided(path: Path, data: FeatureData) -> bool:
+    if is_list_name(path):
+        return data.labels is None and path.exists() and bool(list_parts(path))
     if not path.is_dir():
         return False
     return has_parts(path) if data.labels is None else bool(_folder_parts(path))
@@ -260,31 +294,41 @@ def _folder_parts(folder: Path) -> dict[str, FolderPart]:
     return parts if "train" in parts.values() and len(set(parts.values())) > 1 else {}
 
 
-def _videos_at(path: Path) -> list[Path]:
+def _videos_at(data: FeatureData, path: Path) -> list[Path]:
     if is_list_name(path):
         entries = read_list(
-            path, root=None, labels="optional", count_frames=count_frames, several="as listed"
+            path, root=data.root, labels="optional", count_frames=count_frames, several="as listed"
         )
         return [entry.path for entry in videos_of(entries)]
     return [entry.path for entry in find_videos(path)]
 
 
 def _labelled(
-    data: FeatureData, path: Path, file: Path | None, names: Sequence[str] | None
+    data: FeatureData,
+    path: Path,
+    file: Path | None,
+    names: Sequence[str] | None,
+    part: FolderPart,
 ) -> list[LabelledVideo]:
-    """All videos at a path that have a label, in the file of labels or in the list itself."""
+    """The videos at a path that have a label, in the file of labels or in the list itself.
+
+    Of a list that says which part each video belongs to, only those of `part`.
+    """
     if file is None:
         entries = read_list(
             path,
             root=data.root,
             class_names=names,
+            first_label=_first_label(data, names)[0],
+            part=None if part == "all" else part,
+            split=data.split,
             count_frames=count_frames,
             several="as listed",
         )
         return [LabelledVideo(one.path, one.name, one.classes or ()) for one in videos_of(entries)]
     labels = read_labels(file, may_name=True, class_names=names)
     found: list[LabelledVideo] = []
-    videos = _videos_at(path)
+    videos = _videos_at(data, path)
     for video, own in zip(videos, labels.of_all(videos)[0], strict=True):
         if own:
             is_below = path.is_dir() and video.is_relative_to(path)
@@ -301,7 +345,7 @@ def _of_part(
     part: Part,
 ) -> list[LabelledVideo]:
     """Those of one part: by their folder, or drawn."""
-    if of_folder == "all":
+    if of_folder == "all" or (is_list_name(path) and _is_divided(path, data)):
         return list(videos)
     if data.groups is not None and not _is_divided(path, data):
         return _of_groups(data, videos, of_folder)
@@ -334,6 +378,31 @@ def _of_part(
     return found
 
 
+def _first_label(data: FeatureData, names: Sequence[str] | None) -> tuple[int, str]:
+    """The number of the first class in lists, by the one that is learnt from; what to say of it.
+
+    Raises:
+        DataError: That list does not tell.
+    """
+    path = _learnt_from(data)
+    if data.first_label is not None or path is None or not path.exists() or not is_list_name(path):
+        return data.first_label or 0, ""
+    known = data.class_names is not None and data.class_names.exists()
+    found = find_first_label(
+        path,
+        root=data.root,
+        num_classes=None if names is None else len(names),
+        class_names=names,
+        first_number=first_class_number(data.class_names) if known and data.class_names else None,
+    )
+    if found is None:
+        raise DataError(
+            f"{path}: labels start at 1: is that the first class, or has class 0 no video here? "
+            "Say which number the first class has: --set data.first_label=1, or =0"
+        )
+    return found
+
+
 def _read_labels(data: FeatureData) -> VideoLabels:
     assert data.labels is not None
     return read_labels(data.labels, may_name=True)
@@ -356,4 +425,4 @@ def _of_groups(
 
 def _all_of(data: FeatureData, part: Part) -> list[LabelledVideo]:
     path, _ = _source(data, part)
-    return [] if path is None else _labelled(data, path, None, None)
+    return [] if path is None else _labelled(data, path, None, None, "all")

@@ -32,6 +32,11 @@ class FeatureData(RawVideos):
     class_names: Path | None = None
     """Names of the classes in order: the vocabulary CSV of YouTube-8M, JSON or text. By default,
     with videos themselves, those of the class folders or of `labels`."""
+    first_label: Literal[0, 1] | None = None
+    """Number of the first class in lists of videos themselves: 0, or 1 as in UCF101. By default it
+    is found from the lists, and you are asked if they do not tell."""
+    split: int | None = Field(default=None, ge=1)
+    """Which split, for lists that divide videos themselves in several ways: 1, 2 or 3 of HMDB51."""
     labels: Path | None = None
     """Classes of videos themselves, any number per video: lines `PATH LABEL[,LABEL...]`, or JSON
     `{PATH: [LABEL, ...]}`. By default `videos` has one folder per class."""

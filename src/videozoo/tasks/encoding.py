@@ -47,6 +47,7 @@ from videozoo.data.labelled_videos import (
     is_drawn,
     num_classes,
     remarks,
+    settled_first_label,
 )
 from videozoo.data.text import spellings
 from videozoo.data.video_names import names_apart
@@ -372,6 +373,7 @@ def _with_labelled_features(
     if trained is None:
         changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
         changes |= _tagger_loss(config, data, say)
+        changes["data.first_label"] = settled_first_label(data)
         changes |= _held_out_share(config, data, len(paths), say)
     return config.replace("data.videos", changes)
 
