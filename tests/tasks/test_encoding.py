@@ -715,6 +715,35 @@ def test_options_of_an_encoder_are_not_ignored(world: World, weights: Path, caps
     assert "`videozoo encoders` lists encoders by name" in capsys.readouterr().err
 
 
+def test_the_precision_of_an_encoder_is_told_and_stays_with_the_run(
+    world: World, weights: Path, capsys: Capture
+):
+    pytest.importorskip("transformers")
+    from tests.encoders.tiny_models import build, save
+
+    encoder, video = save(build("vit"), Path("vit")), world.videos[0].path
+    fast = ["--encoder-precision", "bf16"]
+    words = ["extract", video, "--format", "npz", "--encoder", encoder, "--output"]
+    assert run(*words, "exact") == run(*words, "fast", *fast) == 0
+    one, other = (np.load(f"{where}/{video.stem}.npz")["rgb"] for where in ("exact", "fast"))
+    assert 0 < np.abs(one - other).max() < 0.1
+    for where, precision in (("exact", "fp32"), ("fast", "bf16")):
+        made = json.loads(Path(where, "extractor.json").read_text())["extractor"]
+        assert made["precision"] == precision
+
+    assert train(bmn(), world, encoder, "run", *fast) == 0
+    assert run("predict", "--weights", "run", video) == 0
+    assert run("predict", "--weights", "run", "fast") == 0
+    capsys.readouterr()
+    assert run("predict", "--weights", "run", video, "--encoder", encoder) == 1
+    assert "precision" in capsys.readouterr().err
+    assert run("predict", "--weights", "run", video, *fast) == 2
+    assert "only with --encoder: --encoder-precision" in capsys.readouterr().err
+    words[words.index(encoder)] = weights
+    assert run(*words, "third", *fast) == 2
+    assert "a clip model computes as in its training" in capsys.readouterr().err
+
+
 def test_a_run_that_is_set_aside_takes_its_encoder_along(world: World, weights: Path):
     small = {"tem": {"num_steps": 16, "hidden_size": 8}, "pem": {"hidden_size": 8}}
     for config in (bmn(), localiser("bsn", **small)):

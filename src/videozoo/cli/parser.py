@@ -255,6 +255,12 @@ def encoder_flags(
         "library reads them; or the number of a layer of a Hugging Face model",
     )
     command.add_argument(
+        "--encoder-precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="features of a Hugging Face model: number format in which it computes (default fp32; "
+        "bf16 is far faster on recent GPUs, and changes features a little)",
+    )
+    command.add_argument(
         "--pooling",
         metavar="NAME",
         help="features of a Hugging Face model: how a vector is made (default: as suits it)",

@@ -251,6 +251,7 @@ def run_train(parsed: argparse.Namespace) -> None:
         "--window-seconds": "data.encoder_window_seconds",
         "--layer": "data.encoder_layer",
         "--pooling": "data.encoder_pooling",
+        "--encoder-precision": "data.encoder_precision",
     }
     resumes = parsed.resume is not None
     source = config_source(parsed, flags)

@@ -69,6 +69,9 @@ class RawVideos(Settings):
     encoder_pooling: str | None = None
     """For encoders of Hugging Face: how a vector is made of the outputs. By default as suits the
     model."""
+    encoder_precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """For encoders of Hugging Face: number format in which they compute. `bf16` is several times as
+    fast on recent GPUs, and changes the features a little."""
     encoder_window_seconds: float | None = Field(default=None, gt=0)
     """Seconds of video behind each vector. By default as the encoder was made for; if it does not
     say, one over the rate."""

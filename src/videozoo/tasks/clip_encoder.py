@@ -191,6 +191,11 @@ def open_clip_encoder(text: str, options: Mapping[str, Any]) -> ClipEncoder:
             f"{text}: a clip model has no choice of pooling, and its layers are `features` and "
             "`scores`"
         )
+    if "precision" in options:
+        raise UsageError(
+            f"{text}: a clip model computes as in its training; --encoder-precision is for "
+            "encoders of Hugging Face"
+        )
     config, overrides = options.get("config"), tuple(options.get("set", ()))
     if config is None and exported_kind(path) is None and _stored(path) is None:
         return ClipEncoder(_image_net(path), layer=layer)

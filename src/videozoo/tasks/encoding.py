@@ -413,7 +413,7 @@ def _held_out_share(
 def _configured_extractor(
     data: RawVideos, rate: float, accelerator: Accelerator, say: Callable[[str], None]
 ) -> Extractor:
-    options = encoder_options(data.encoder_layer, data.encoder_pooling)
+    options = encoder_options(data.encoder_layer, data.encoder_pooling, data.encoder_precision)
     if not data.encoder:
         raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
     encoders = [open_encoder(text, options) for text in data.encoder]

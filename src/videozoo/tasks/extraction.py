@@ -194,10 +194,11 @@ def _opened_for(
 ) -> tuple[Extractor, Accelerator, Callable[[str], None]]:
     """The extractor of the features that a run learnt from."""
     chosen = request.rate, request.window_seconds, request.weights, request.source.path
-    if any(each is not None for each in chosen) or request.layer != "features":
+    own = request.layer != "features" or request.encoder_precision != "fp32"
+    if any(each is not None for each in chosen) or own:
         raise UsageError(
-            "--for takes rate, window, layer and weights from the run; leave out --rate, "
-            "--window-seconds, --layer, --weights and --config"
+            "--for takes rate, window, layer, precision and weights from the run; leave out "
+            "--rate, --window-seconds, --layer, --encoder-precision, --weights and --config"
         )
     trained = config_for_weights(ConfigSource(), run)
     accelerator = make_accelerator(device=request.device)
@@ -208,7 +209,7 @@ def _opened_for(
 
 def _encoders(request: ExtractRequest) -> list[Encoder]:
     """The encoders that a request names: with --encoder, or a clip model with --weights."""
-    options = encoder_options(request.layer, request.pooling)
+    options = encoder_options(request.layer, request.pooling, request.encoder_precision)
     source = request.source
     if request.encoders:
         if request.weights is not None or source.path is not None or source.model is not None:
@@ -220,6 +221,11 @@ def _encoders(request: ExtractRequest) -> list[Encoder]:
         raise UsageError(
             "no encoder: pass --encoder NAME|RUN|FILE|hf://OWNER/NAME (`videozoo encoders`), or "
             "--weights RUN of a clip model"
+        )
+    if "precision" in options:
+        raise UsageError(
+            "--encoder-precision is for encoders of Hugging Face; a clip model computes as in its "
+            "training: --set train.precision=bf16"
         )
     if request.pooling is not None:
         raise UsageError("--pooling is for encoders of Hugging Face, not for clip models")

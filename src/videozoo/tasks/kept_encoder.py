@@ -27,7 +27,7 @@ from videozoo.tasks.clip_encoder import open_clip_encoder
 from videozoo.tasks.extractor import Extractor
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.loading import Trained
-from videozoo.tasks.requests import EncoderChoice, Layer
+from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
 
@@ -36,6 +36,7 @@ KEPT = "encoder"
 _ABOUT = "encoder.json"
 _KEPT_FORMAT = "videozoo-encoder"
 DEFAULT_RATE = 2.0
+_DEFAULTS = ("features", "fp32", None)  # of options
 ADVICE = "name one: --encoder NAME|RUN|FILE|hf://OWNER/NAME (`videozoo encoders` lists some)"
 
 
@@ -70,10 +71,12 @@ def encoder_at_hand() -> str | None:
     return LITE0 if weights_file() is not None else None
 
 
-def encoder_options(layer: Layer, pooling: str | None) -> dict[str, Any]:
+def encoder_options(
+    layer: Layer, pooling: str | None, precision: EncoderPrecision = "fp32"
+) -> dict[str, Any]:
     """The options of `open_encoder` that were chosen."""
-    options = {} if layer == "features" else {"layer": layer}
-    return options if pooling is None else options | {"pooling": pooling}
+    options: dict[str, Any] = {"layer": layer, "pooling": pooling, "precision": precision}
+    return {key: value for key, value in options.items() if value not in _DEFAULTS}
 
 
 def facts_to_store(extractor: Extractor, videos: Sequence[Path]) -> dict[str, Any]:
@@ -81,6 +84,10 @@ def facts_to_store(extractor: Extractor, videos: Sequence[Path]) -> dict[str, An
     named = [{"encoder": each.reference, **each.options} for each in extractor.encoders]
     video = str(videos[0].absolute()) if videos else None
     return {**extractor.facts, SOURCE: {"encoders": named, "video": video}}
+
+
+def _flag_of(option: str) -> str:
+    return "--encoder-precision" if option == "precision" else f"--{option}"
 
 
 def _entries_of(features: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -220,14 +227,14 @@ def extractor_for(
     """
     learnt = visual_features(trained.features)
     facts = learnt or {}
-    options = encoder_options(choice.layer, choice.pooling)
+    options = encoder_options(choice.layer, choice.pooling, choice.precision)
     title = trained.config.spec.title
     if choice.encoders:
         if "layer" not in options and facts.get("layer") == "class scores":
             options["layer"] = "scores"
         encoders = [open_encoder(text, options) for text in choice.encoders]
     elif options:
-        flags = " and ".join(f"--{key}" for key in options)
+        flags = " and ".join(map(_flag_of, options))
         raise UsageError(
             f"only with --encoder: {flags}; without it, features are made as those that {title} "
             "learnt from"
@@ -266,7 +273,7 @@ def extractor_for(
             "--encoder": bool(choice.encoders),
             "--rate": choice.rate,
             "--window-seconds": choice.window_seconds,
-            **{f"--{key}": True for key in options},
+            **{_flag_of(key): True for key in options},
         }
         flags = ", ".join(flag for flag, value in given.items() if value not in (None, False))
         refuse_other_features(

@@ -20,6 +20,9 @@ Layer = Literal["features", "scores"] | int
 """What to take from an encoder: its features; the class scores of a clip model; or the output of a
 Hugging Face model's layer of this number."""
 
+EncoderPrecision = Literal["fp32", "bf16", "fp16"]
+"""In which number format an encoder of Hugging Face computes."""
+
 
 @dataclass(frozen=True)
 class EncoderChoice:
@@ -28,6 +31,7 @@ class EncoderChoice:
     encoders: tuple[str, ...] = ()
     layer: Layer = "features"
     pooling: str | None = None
+    precision: EncoderPrecision = "fp32"
     rate: float | None = None
     window_seconds: float | None = None
 
@@ -170,6 +174,7 @@ class PredictRequest(RunRequest):
     """What makes features of videos, for models that read them; by default what the run keeps."""
     layer: Layer = "features"
     pooling: str | None = None
+    encoder_precision: EncoderPrecision = "fp32"
     rate: float | None = None
     """Vectors per second; by default as in training. So is `window_seconds`."""
     window_seconds: float | None = None
@@ -187,6 +192,7 @@ class PredictRequest(RunRequest):
             encoders=self.encoders,
             layer=self.layer,
             pooling=self.pooling,
+            precision=self.encoder_precision,
             rate=self.rate,
             window_seconds=self.window_seconds,
         )
@@ -233,6 +239,8 @@ class ExtractRequest(VideosRequest):
     """See `Layer`."""
     pooling: str | None = None
     """For encoders of Hugging Face: how a vector is made of the outputs."""
+    encoder_precision: EncoderPrecision = "fp32"
+    """For encoders of Hugging Face: in which number format they compute."""
     batch_size: int | None = None
     """Windows per forward pass; None: as the encoder says."""
     format: Literal["pack", "tfrecord", "npz", "npy", "csv"] = "pack"
