@@ -16,8 +16,8 @@ import pytest
 
 from tests.cases.pickle_entries import DATA_FILES, WEIGHTS, prepare
 from tests.test_safe_pickle import HOSTILE
-from tests.weights.test_torch_file import HOSTILE as HOSTILE_TENSORS
-from tests.weights.test_torch_file import written
+from tests.test_safe_torch import HOSTILE as HOSTILE_TENSORS
+from tests.test_safe_torch import written
 from videozoo import cli
 from videozoo.errors import VideozooError
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from videozoo.data.annotations import (
     list_formats,
@@ -49,6 +50,7 @@ def write_hdf5(path: Path) -> None:
 BINARY: dict[str, Callable[[Path], object]] = {
     ".npy": lambda path: np.save(path, FEATURES),
     ".npz": lambda path: np.savez(path, rgb=FEATURES),
+    ".pt": lambda path: torch.save(torch.from_numpy(FEATURES), path),
     ".h5": write_hdf5,
     ".pkl": lambda path: path.write_bytes(pickle.dumps(FEATURES)),
     ".tfrecord": lambda path: write_shard(path, [RECORD]),

@@ -17,7 +17,7 @@ from torch import Tensor
 from videozoo.errors import WeightsError, brief, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
-from videozoo.weights._torch_file import LEGACY_START, read_torch_file
+from videozoo.safe_torch import LEGACY_START, read_torch_file
 from videozoo.weights.whole_files import written_aside
 
 Kind = Literal["safetensors", "torch", "paddle-pickle", "paddle-folder", "paddle-combined"]

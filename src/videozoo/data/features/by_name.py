@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 
 from videozoo.data.features._hdf5 import names_in, read_datasets
 from videozoo.data.features.packs import MANIFEST
-from videozoo.data.features.record_formats import NpzFile, find_records
-from videozoo.data.features.records import Facts, RecordSet, fingerprint, read_extractor
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import (
+    Facts,
+    RecordSet,
+    fingerprint,
+    read_extractor,
+    without_axes_of_one,
+)
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
-from videozoo.data.text import of_video, spellings, text_of
+from videozoo.data.text import kind_of, of_video, spellings, text_of
 from videozoo.errors import DataError, MisfitError
-from videozoo.safe_npy import map_npy, read_npy
-from videozoo.safe_pickle import load_pickle
+from videozoo.safe_npy import map_npy, read_npy, read_npz
+from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
 _HDF5 = (".h5", ".hdf5")
+_LMDB = ("data.mdb", "lock.mdb")
 _PAIR = ("rgb", "flow")
 _ONLY = ""  # name of the stream in files with one array
 _MOST_KEPT = 4  # videos kept in memory, because events of one video often follow each other
@@ -132,9 +139,9 @@ class FeatureFiles:
 
         Args:
             path: One of `LAYOUTS`, several of them, or records that are open already. The layouts
-                are: a folder with one file per video (.csv, .npy, .npz, .h5, .pkl, or pickles of
-                the 2019 library without an ending); one subfolder of such files per stream, such as
-                `rgb` and `flow` of C-TCN; a feature pack or a folder of packs; one HDF5 file of
+                are: a folder with one file per video (.csv, .npy, .npz, .pt, .h5, .pkl, or pickles
+                of the 2019 library without an ending); one subfolder of such files per stream, such
+                as `rgb` and `flow` of C-TCN; a feature pack or a folder of packs; one HDF5 file of
                 many videos; the file of one video.
             streams: Arrays of a video, or subfolders, to concatenate in this order, cut to the
                 shortest. By default the only one, or `rgb` and `flow`.
@@ -171,6 +178,12 @@ class FeatureFiles:
             raise DataError(
                 f"{path}: holds TFRecords, which only models that tag videos can read; for this "
                 "model extract the features again with --format pack (or npy, npz, csv)"
+            )
+        if not self._sources and any((path / name).is_file() for name in _LMDB):
+            raise DataError(
+                f"{path}: an LMDB database, which is not read, because each project stores other "
+                "things in it; write one .npy or .npz file per video, (steps, values), with the "
+                "package lmdb"
             )
         if not self._sources:
             raise unknown(
@@ -296,8 +309,13 @@ class FeatureFiles:
             raise DataError(f"{video}: no features in {self.path}")
         where = str(source)
         features = self._side_by_side(source.streams(), where)
+        if features.ndim > 2 and max(features.shape) == features.size == feature_dim:
+            features = features.reshape(1, -1)  # one step, wherever its axis is
         if features.ndim != 2:
-            raise DataError(f"{where}: shape {features.shape}, expected (steps, values)")
+            raise DataError(
+                f"{where}: shape {features.shape}, expected (steps, values)"
+                + ("; only axes of length 1 can be left out" if features.ndim > 2 else "")
+            )
         if not len(features):
             raise DataError(f"{where}: empty: it has no features")
         if feature_dim is not None and features.shape[1] != feature_dim:
@@ -323,12 +341,17 @@ class FeatureFiles:
             names = _PAIR if set(streams) == set(_PAIR) else tuple(streams)
             if len(names) != 1 and names != _PAIR:
                 held = ", ".join(streams) or "none"
-                raise MisfitError(f"{where}: holds several arrays ({held}); choose data.streams")
+                shown = ", ".join(f"{name} {array.shape}" for name, array in streams.items())
+                example = next(iter(streams), "NAME")
+                raise MisfitError(
+                    f"{where}: holds several arrays ({held}); choose data.streams, such as "
+                    f"--set 'data.streams=[{example}]'; their shapes: {shown or 'none'}"
+                )
         for name in names:
             if name not in streams:
                 held = ", ".join(streams)
                 raise MisfitError(f"{where}: has no array {name!r} (data.streams); it has: {held}")
-        chosen = [streams[name] for name in names]
+        chosen = [without_axes_of_one(streams[name]) for name in names]
         for array in chosen:
             if array.dtype.kind == "u" and array.dtype.itemsize == 1:
                 raise MisfitError(f"{where}: stored as bytes, expected floating-point numbers")
@@ -567,7 +590,35 @@ def _from_pickle(path: Path) -> NDArray[Any]:
 
 
 def _in_npz(path: Path) -> Streams:
-    return NpzFile(path).read(0).streams
+    """Labels of taggers do not count."""
+    arrays = read_npz(path)
+    arrays.pop("labels", None)
+    return arrays
+
+
+def _from_torch(path: Path) -> Streams:
+    """A tensor, or a dict of tensors; other values of a dict do not count."""
+    from torch import Tensor  # here: torch takes seconds, and other files do without
+
+    from videozoo.safe_torch import read_torch_file
+
+    try:
+        content = read_torch_file(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ForbiddenError, RefusedError, DamagedError) as error:
+        raise DataError(f"{path}: not tensors that torch.save wrote: {error}") from None
+    held = cast("dict[Any, Any]", content) if isinstance(content, dict) else {_ONLY: content}
+    found = {str(name): one for name, one in held.items() if isinstance(one, Tensor)}
+    if not found:
+        raise DataError(
+            f"{path}: holds {kind_of(content)} without tensors, expected a tensor (steps, values), "
+            "or a dict of them"
+        )
+    half = "torch.bfloat16"  # which numpy does not have
+    return {
+        n: (t.float() if str(t.dtype) == half else t).detach().numpy() for n, t in found.items()
+    }
 
 
 def _in_datasets(path: Path) -> Streams:
@@ -587,6 +638,14 @@ FORMATS: tuple[Format[Path, Callable[[Path], Streams]], ...] = (
     Format("CSV", _ends(".csv"), _alone(_from_csv), "f0,f1\n0.1,0.2\n0.3,0.4\n", "a.csv"),
     Format("NumPy", _ends(".npy"), _alone(read_npy), "(T, C) float32", "a.npy"),
     Format("NumPy, several streams", _ends(".npz"), _in_npz, "rgb (T, C), flow (T, C)", "a.npz"),
+    Format(
+        "PyTorch",
+        _ends(".pt", ".pth"),
+        _from_torch,
+        "a tensor (T, C), or a dict of them: rgb (T, C), flow (T, C)",
+        "a.pt",
+        about="what torch.save wrote; it is read without running anything in it",
+    ),
     Format("HDF5", _ends(*_HDF5), _in_datasets, "rgb (T, C), flow (T, C)", "a.h5"),
     Format(
         "pickle",

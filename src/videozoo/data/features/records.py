@@ -235,6 +235,27 @@ def _origin(mark: str | None, file: RecordFile) -> str:
 # --- checks of records ---------------------------------------------------------------
 
 
+def without_axes_of_one(array: NDArray[Any]) -> NDArray[Any]:
+    """Features as (T, C): axes of length 1 are dropped, the order of the others stays.
+
+    An array with more than two other axes comes back as it is, and one where more than one axis
+    could be the steps: (T, 1, 1).
+
+    >>> [without_axes_of_one(np.zeros(shape)).shape for shape in ((5, 1, 3), (5, 3, 1, 1))]
+    [(5, 3), (5, 3)]
+    >>> [without_axes_of_one(np.zeros(shape)).shape for shape in ((1, 1, 3), (5, 1, 1))]
+    [(1, 3), (5, 1, 1)]
+    """
+    if array.ndim <= 2:
+        return array
+    long = [axis for axis, size in enumerate(array.shape) if size != 1]
+    if len(long) == 2:
+        return array.reshape([array.shape[axis] for axis in long])
+    if long in ([], [array.ndim - 1]):  # one step
+        return array.reshape(1, -1)
+    return array
+
+
 def checked_record(
     where: str, name: object, streams: Mapping[str, Any], labels: object
 ) -> FeatureRecord:
@@ -243,6 +264,12 @@ def checked_record(
     Raises:
         DataError: A stream is not (T, dim) numbers, or the labels are not whole numbers.
     """
+    streams = {
+        stream: without_axes_of_one(cast("NDArray[Any]", frames))
+        if isinstance(frames, np.ndarray)
+        else frames
+        for stream, frames in streams.items()
+    }
     for stream, frames in streams.items():
         if not isinstance(frames, np.ndarray) or frames.ndim != 2:
             got = f"shape {frames.shape}" if isinstance(frames, np.ndarray) else kind_of(frames)

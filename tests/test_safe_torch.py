@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoo.errors import WeightsError
-from videozoo.weights._torch_file import read_torch_file
+from videozoo.safe_torch import read_torch_file
 from videozoo.weights.files import read_weights
 
 
