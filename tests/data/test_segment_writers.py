@@ -191,6 +191,19 @@ def test_label_studio_needs_frame_rates_and_files(tmp_path: Path, more: Any, mes
         )
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("a.mp4", "a"), ("x/a.mp4", "x/a"), ("/films/a.mp4", "/films/a.mp4"), ("s3://x/a.mp4", "a")],
+)
+def test_fiftyone_finds_the_files(tmp_path: Path, address: str, name: str):
+    one = video(TimedSegment(1, 2.5, "x"), address=address)
+
+    write_segments(tmp_path / "a.json", [one], "fiftyone", notes=[])
+
+    assert list(json.loads((tmp_path / "a.json").read_text())["labels"]) == [name]
+    assert [found.name for found in again(tmp_path / "a.json", [one])] == ["a"]
+
+
 def test_fiftyone_gets_seconds_where_the_rate_is_not_known(tmp_path: Path):
     notes: list[str] = []
     known, unknown = video(TimedSegment(1, 2.5, "x")), video(TimedSegment(1, 2.5, None), times=None)

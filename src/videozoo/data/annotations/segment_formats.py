@@ -52,6 +52,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         thumos_folder,
         "video_validation_0000051 1.0 2.5\n",
         "annotation/run_val.txt",
+        about="THUMOS14: one file per class, as the challenge gives them",
+        source="THUMOS Challenge 2014, temporal annotations",
     ),
     Format(
         "MultiTHUMOS, a folder of CLASS.txt",
@@ -70,6 +72,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         '"attribute": {"1": {"aname": "action", "type": 4, "options": {"0": "run"}}}, '
         '"metadata": {"1_x": {"vid": "1", "z": [1.0, 2.5], "av": {"1": "0"}}}}',
         "project.json",
+        about="VGG Image Annotator 3: segments of videos in seconds; attributes by data.label_from",
+        source="VIA 3 documentation, project file",
     ),
     Format(
         "Label Studio",
@@ -151,6 +155,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         '{"a": {"duration_second": 9, "subset": "training", '
         '"annotations": [{"segment": [1.0, 2.5], "label": "run"}]}}',
         "activity_net_1_3_new.json",
+        about="ActivityNet by video, as MMAction2 and the 2019 library have it",
+        source="PaddlePaddle/models release/1.8; MMAction2, anet_anno_train.json",
     ),
     Format(
         "THUMOS14 with names of classes",
@@ -158,6 +164,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         thumos_rows,
         "video,type,start,end\nvideo_validation_0000051,run,1.0,2.5\n",
         "val_Annotation.csv",
+        about="THUMOS14 as a table; columns of frames beside the seconds are not used",
+        source="G-TAD and others, val_Annotation.csv",
     ),
     Format(
         "THUMOS14 with numbers of classes",
@@ -165,6 +173,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         thumos_rows,
         "video-name,t-init,t-end,label-idx,video-duration\nvideo_validation_0000051,1.0,2.5,0,9\n",
         "thumos14.csv",
+        about="THUMOS14 as a table with lengths; class 0 is the first",
+        source="BSN and P-GCN, thumos14_test_groundtruth.csv",
     ),
     Format(
         "Charades",
@@ -172,6 +182,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         charades_rows,
         "id,actions,length\na,c000 1.0 2.5;c001 3.0 4.0,9\n",
         "Charades_v1_train.csv",
+        about="Charades: one video per row, with all its actions",
+        source="Charades, README of Charades_v1",
     ),
     Format(
         "ELAN, tab-delimited text",
@@ -199,6 +211,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         ctcn_lines,
         "a 90 1 1 10 25\n",
         "train.list",
+        about="NAME FRAMES COUNT (CLASS START END)...; class 1 is the first",
+        source="PaddlePaddle/models release/1.8, C-TCN",
     ),
 )
 """Formats of segment annotations."""

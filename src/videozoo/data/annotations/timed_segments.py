@@ -80,6 +80,8 @@ def timed_annotations(
         duration = clock_seconds(video.duration)
         if duration is None and measured is not None:
             duration = measured.duration_seconds
+        if duration is None and video.num_frames is not None and frames_per_second:
+            duration = video.num_frames / frames_per_second
         segments = _segments(video, times.get(video.name), frames_per_second, measured, bad)
         clock = measured or times.get(video.name)
         found[video.name] = TimedVideo(
@@ -119,7 +121,7 @@ def _segments(
             if rate is None:
                 raise DataError(
                     f"{raw.where}: counts in frames ({raw.start} to {raw.end}); say the frames "
-                    "per second, or name the folder of the videos"
+                    "per second (--frames-per-second), or name the folder of the videos (--videos)"
                 )
             ends = ends[0] / rate, ends[1] / rate
         start, end = ends
