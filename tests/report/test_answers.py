@@ -241,6 +241,18 @@ def test_moments_that_are_probably_not_there_are_marked_and_not_told():
     assert not cues_of(rows_of([ModelAnswers(title="TALL", videos=[VideoAnswer(result=doubted)])]))
 
 
+def test_all_true_moments_of_a_sentence_are_drawn_below_those_that_were_found():
+    found = VideoMoments(video="v", sentence="x", moments=(Moment(2, 6, 0.5), Moment(7, 9, 0.1)))
+    answer = VideoAnswer(result=found, duration_seconds=10.0, truths=[(1.0, 5.0), (8.0, 10.0)])
+
+    text = answer_page(
+        by_video([ModelAnswers(title="TALL", videos=[answer])]), folder=Path("/runs/a")
+    )
+
+    assert text.count('class="span true"') == 2
+    assert 'style="left:80.000%;width:20.000%" title="true: 00:08.0 to 00:10.0"' in text
+
+
 def along(count: int, *segments: Segment) -> list[ModelAnswers]:
     """What a clip model says along a video of `count` seconds: `hop` grows, `run` falls to 0."""
     edges = np.arange(count + 1, dtype=np.float64)

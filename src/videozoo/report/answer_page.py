@@ -382,7 +382,8 @@ def _lanes(
                 title += ' <span class="more">probably not there</span>'
             if drawn < len(own):
                 title += f' <span class="more">{drawn} of {len(own)}</span>'
-            yield _lane(title, packed + _curve(by_name.pop(name, None), length), length, kind)
+            more = _truths(own[0], length) + _curve(by_name.pop(name, None), length)
+            yield _lane(title, packed + more, length, kind)
     for curve in by_name.values():
         peak = f' <span class="more">up to {curve.scores.max():.2f}</span>'
         yield _lane(_text(curve.name) + peak, _curve(curve, length), length, "curve")
@@ -444,6 +445,21 @@ def _packed(rows: Sequence[Row], length: float, best: float, told: set[int]) -> 
         for line in lines
     )
     return html, sum(map(len, lines))
+
+
+def _truths(row: Row, length: float) -> str:
+    """The true moments of a sentence, on a line of their own."""
+    if not row.truths or length <= 0:
+        return ""
+    fine, hours = length < _TENTHS_BELOW, length >= _HOUR
+    spans: list[str] = []
+    for start, end in row.truths:
+        times = " to ".join(_shown_time(each, row.unit, fine, hours) for each in (start, end))
+        style = f"left:{_percent(start, length)};width:{_percent(end - start, length)}"
+        spans.append(
+            f'<span class="span true" style="{style}" title="{_text(f"true: {times}")}">true</span>'
+        )
+    return f'<div class="packed">{"".join(spans)}</div>'
 
 
 def _are_apart(one: Row, other: Row, length: float) -> bool:

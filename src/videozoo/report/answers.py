@@ -40,6 +40,8 @@ class VideoAnswer:
     """Length of the video; None where it is not known."""
     part_seconds: tuple[float, float] | None = None
     """The part of the video that classes are about; None: all of it."""
+    truths: Sequence[tuple[float, float]] = ()
+    """For moments: the true ones, as people say, in the unit of the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class Row:
     unit: Unit = "seconds"
     is_likely: bool = True
     """False: the model itself says that this is probably not to be seen in the video."""
+    truths: Sequence[tuple[float, float]] = ()
+    """For moments: the true ones, in `unit`."""
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -143,7 +147,7 @@ def rows_of_one(answer: VideoAnswer) -> Iterator[Row]:
             times = (moment.start, moment.end)
             likely = result.least_score is None or moment.score >= result.least_score
             row = _row(result, "moment", result.sentence, moment.score, rank, times, result.unit)
-            yield replace(row, is_likely=likely)
+            yield replace(row, is_likely=likely, truths=answer.truths)
 
 
 def _row(

@@ -99,6 +99,7 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
             VideoAnswer(
                 result=result,
                 duration_seconds=one.length if one.unit == "seconds" else None,
+                truths=one.truths,
             )
             for one, result in zip(all_found(searched), results, strict=True)
         ],
