@@ -8,7 +8,7 @@ import pytest
 
 from videozoo import cli_v1
 from videozoo.config import load_config
-from videozoo.tasks import run
+from videozoo.tasks import asking, run
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -25,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     requests: list[Any] = []
     monkeypatch.chdir(tmp_path)
     for name in SCRIPTS:
-        monkeypatch.setattr(run, name, requests.append)
+        monkeypatch.setattr(asking if name == "predict" else run, name, requests.append)
     return requests
 
 
