@@ -26,7 +26,25 @@ def add(commands: Any) -> None:
         nargs="?",
         type=Path,
         metavar="PATH",
-        help="folder, list or video, or files of features; by default what --config names",
+        help="videos (a folder, a list, a file), annotations, captions, moments, features or "
+        "records; by default what --config names",
+    )
+    check.add_argument(
+        "--kind",
+        choices=("videos", "segments", "sentences", "features", "records"),
+        help="what PATH is; by default found from what is in it",
+    )
+    check.add_argument(
+        "--videos",
+        type=Path,
+        metavar="DIR",
+        help="also compare annotations or features with these videos: names and lengths",
+    )
+    check.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="also compare annotations with these features: names, lengths and rates",
     )
     config_flags(check, default="also checks what the configuration needs")
     check.add_argument("--deep", action="store_true", help="decode every frame, not only three")
@@ -59,7 +77,7 @@ def run_doctor(parsed: argparse.Namespace) -> None:
 
 
 def run_check_data(parsed: argparse.Namespace) -> None:
-    """Open every video of a data set; count them and name what cannot be used."""
+    """Check videos, annotations, sentences or features: counts, and what cannot be used."""
     from videozoo.errors import UsageError
 
     if parsed.workers is not None and parsed.workers < 1:
@@ -69,18 +87,19 @@ def run_check_data(parsed: argparse.Namespace) -> None:
     source = config_source(parsed, {})
 
     from videozoo.tasks.check_data import CheckRequest, run
-    from videozoo.tasks.check_data.records import run_records
-    from videozoo.tasks.check_data.segments import run_segments
 
-    request = CheckRequest(
-        path=parsed.path,
-        source=source,
-        deep=parsed.deep,
-        workers=parsed.workers,
-        base_seconds=parsed.timeout,
-        json_path=parsed.json,
-        write_good=parsed.write_good,
-        use_cache=not parsed.no_cache,
+    run(
+        CheckRequest(
+            path=parsed.path,
+            kind=parsed.kind,
+            videos=parsed.videos,
+            features=parsed.features,
+            source=source,
+            deep=parsed.deep,
+            workers=parsed.workers,
+            base_seconds=parsed.timeout,
+            json_path=parsed.json,
+            write_good=parsed.write_good,
+            use_cache=not parsed.no_cache,
+        )
     )
-    if not (run_records(request) or run_segments(request)):
-        run(request)

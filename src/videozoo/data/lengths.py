@@ -86,6 +86,7 @@ def check_lengths(
     slack_seconds: float = 0.0,
     advice: str = "",
     may_refuse: bool = True,
+    measured_by: str = "by their features",
     warn: Callable[[str], object] = _log.warning,
 ) -> None:
     """Compare the lengths of videos by their annotations and by their features.
@@ -100,6 +101,7 @@ def check_lengths(
             divided by their rate: the seconds of one vector.
         advice: What to know or do about a difference, if it is known.
         may_refuse: If not, only warn, because the annotations may be of other videos.
+        measured_by: What gave the other length, for messages; `features` is then its path.
         warn: Function that logs a warning.
 
     Raises:
@@ -115,11 +117,12 @@ def check_lengths(
         return
     worst = max(apart, key=lambda video: apart[video])
     annotated, measured = lengths[worst]
+    own = measured_by.replace("their", "its")
     text = (
         f"{source}: {len(apart)} of {counted(len(lengths), 'video')} are longer or shorter there "
-        f"than by their features in {features}; worst is {worst}: {annotated:g} s annotated, "
-        f"{measured:g} s by its features, {apart[worst]:.3g} times; are the annotations in frames, "
-        "or of other videos?"
+        f"than {measured_by} in {features}; worst is {worst}: {annotated:g} s annotated, "
+        f"{measured:g} s {own}, {apart[worst]:.3g} times; are the annotations in frames, or of "
+        "other videos?"
     )
     if may_refuse and 2 * sum(ratio >= _FAR for ratio in apart.values()) > len(lengths):
         raise DataError(f"{text} {advice or _CORRECT}")

@@ -8,13 +8,13 @@ them or, if there are many, some records of some files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from videozoo.data.features.packs import PackStream
-from videozoo.data.features.records import RecordSet, usable_frames
+from videozoo.data.features.records import FeatureRecord, RecordSet, usable_frames
 from videozoo.errors import DataError
 from videozoo.types import FeatureShape
 
@@ -67,6 +67,7 @@ def survey(
     num_classes: int | None = None,
     shape: FeatureShape | None = None,
     most: int | None = MOST_RECORDS,
+    on_record: Callable[[str, FeatureRecord], None] | None = None,
 ) -> Survey:
     """Read records and count what is in them.
 
@@ -75,6 +76,7 @@ def survey(
         num_classes: Labels must be smaller; None does not check.
         shape: What the model reads; other records are problems. None accepts any record.
         most: Read at most this many, the first of each of a few files; None reads all.
+        on_record: Called with the place and the content of each record that can be used.
     """
     found = Survey(total=len(records))
     for number in _chosen(records, most):
@@ -86,6 +88,8 @@ def survey(
             found.problems[number] = str(error)
             continue
         found.looked_at += 1
+        if on_record is not None:
+            on_record(records.where(number), record)
         found.names[record.name] += 1
         found.streams.update(
             PackStream(name, frames.shape[1], frames.dtype.name)

@@ -24,6 +24,7 @@ from videozoo.data.features.records import (
     without_axes_of_one,
 )
 from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
@@ -417,6 +418,37 @@ class _Place:
     def holds_streams(self) -> bool:
         is_empty = self.path.is_dir() and not self.files
         return is_empty and all((self.path / name).is_dir() for name in self.streams)
+
+
+def holds_features(path: Path) -> bool:
+    """Whether a path holds features by the names of videos, and no videos.
+
+    Pickles and files without ending do not count, because they may be clips; of tables, those do
+    that hold numbers only.
+    """
+    if path.is_file():
+        return _is_surely_of_video(path)
+    if not path.is_dir():
+        return False
+    inside = [one for one in path.rglob("*") if one.is_file()]
+    if any(one.suffix.lower() in VIDEO_SUFFIXES for one in inside):
+        return False
+    place = place_of(path)
+    return place.holds_packs or any(map(_is_surely_of_video, inside))
+
+
+def _is_surely_of_video(path: Path) -> bool:
+    if path.suffix.lower() in ("", *PICKLE_SUFFIXES) or not _is_of_video(path):
+        return False
+    return path.suffix.lower() != ".csv" or _holds_numbers(path)
+
+
+def _holds_numbers(path: Path) -> bool:
+    try:
+        lines = text_of(path).splitlines()[1:2]
+    except DataError:
+        return False
+    return bool(lines) and _are_numbers(lines[0])
 
 
 def place_of(path: Path) -> _Place:

@@ -1,128 +1,209 @@
-"""Check every video of a data set before a run depends on it.
+"""Check a data set before a run depends on it: videos, annotations, sentences, features, records.
 
-The result of `--json FILE` is one object:
-
-* `videozoo`, `kind` ("check-data"), `format` (1), `asked`: what was checked, and how.
-* `counts`: files by status (see `videozoo.data.frames.check.Status`), `damaged`, `bad`,
-  `from_cache`.
-* `parts`: for each list or part of a folder its `name`, `source`, number of `videos`, `problems`
-  (lines that cannot be used, labels out of range), and `classes` (`label`, `name`, and how many
-  `videos` of it are readable).
-* `files`: one object per file: `path`, `status`, `reason`, `damage`, `num_bytes`, `num_frames`,
-  `seconds`, `height`, `width` (as shown), `frames_per_second`, `codec`, `container`, `rotation`,
-  `label` (of a pickle of the 2019 library), `from_cache`.
-* `copies`: files with the same content: `sha256`, and of each its `part`, `path`, `label`.
-  `across_parts` is true where they stand in more than one part.
-* `repeats`: the same path more than once in a list: `part`, `path`, `lines`, `labels`.
-* `notes`: remarks for the user, one line each.
+`CHECKERS` is the table: what each checks, which files it takes, and which configurations.
+`videos.py` and `findings.py` describe the result of `--json FILE`.
 """
 
+from __future__ import annotations
+
 import os
-import sys
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videozoo.data.frames.check import FactCache, check_files, content_hashes
-from videozoo.errors import DataError, counted
-from videozoo.tasks.check_data.output import json_lines, say, show, verdict, write_good, write_lines
-from videozoo.tasks.check_data.parts import CheckRequest, Part, VideoToCheck, find_parts, path_key
-from videozoo.tasks.check_data.result import CheckResult, check_labels, compare, find_notes
-from videozoo.weights.cache import cache_folder
+from videozoo.config import RunConfig
+from videozoo.data.annotations import list_formats, segment_formats, sentences
+from videozoo.data.annotations.list_formats import VideoList
+from videozoo.data.annotations.segment_types import SegmentFile
+from videozoo.data.features.by_name import holds_features
+from videozoo.data.features.record_formats import holds_records
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
+from videozoo.data.formats import Format, TextFile, format_of, unknown
+from videozoo.data.text import finite_number
+from videozoo.errors import DataError, UsageError, few
+from videozoo.tasks.check_data.features import run_features
+from videozoo.tasks.check_data.parts import CheckRequest, Kind, Part, VideoToCheck
+from videozoo.tasks.check_data.records import run_records
+from videozoo.tasks.check_data.result import CheckResult
+from videozoo.tasks.check_data.segments import run_segments
+from videozoo.tasks.check_data.sentences import run_sentences
+from videozoo.tasks.check_data.videos import check, run_videos
+from videozoo.types import (
+    Captioning,
+    Classification,
+    Localisation,
+    MomentRetrieval,
+    ProposalScoring,
+    Tagging,
+)
 
-__all__ = ["CheckRequest", "CheckResult", "Part", "VideoToCheck", "check", "run"]
+__all__ = ["CHECKERS", "CheckRequest", "CheckResult", "Part", "VideoToCheck", "check", "run"]
 
 
-def run(request: CheckRequest, *, console: Console | None = None) -> CheckResult:
-    """Check the videos, print a summary, write the requested files.
+@dataclass(frozen=True)
+class Checker:
+    """One kind of data that can be checked."""
+
+    kind: Kind
+    takes: Callable[[Path], bool]
+    """Whether there is such data at a path. The first row that returns true checks it."""
+    reads: Callable[[RunConfig], bool]
+    """Whether a run of this configuration reads such data."""
+    run: Callable[[CheckRequest, RunConfig | None, Console], None]
+    """Checks, shows what it finds, and raises DataError if something cannot be used."""
+    compares: tuple[str, ...] = ()
+    """Flags for data to compare with."""
+
+
+CHECKERS: tuple[Checker, ...] = (
+    Checker(
+        "records",
+        lambda path: os.path.lexists(path) and holds_records(path),
+        lambda config: isinstance(config.spec.task, Tagging) and not config.data.is_raw,
+        run_records,
+    ),
+    Checker(
+        "segments",
+        lambda path: _is_text_of(path, segment_formats.FORMATS) and not _is_of_sentences(path),
+        lambda config: isinstance(config.spec.task, Localisation | ProposalScoring),
+        run_segments,
+        ("videos", "features"),
+    ),
+    Checker(
+        "sentences",
+        lambda path: _is_text_of(path, sentences.FORMATS),
+        lambda config: isinstance(config.spec.task, Captioning | MomentRetrieval),
+        run_sentences,
+        ("videos", "features"),
+    ),
+    Checker(
+        "features",
+        lambda path: path.exists() and holds_features(path),
+        lambda config: False,
+        run_features,
+        ("videos",),
+    ),
+    Checker(
+        "videos",
+        lambda path: True,
+        lambda config: isinstance(config.spec.task, Classification | Tagging),
+        lambda request, _config, out: run_videos(request, out),
+    ),
+)
+"""All kinds, in the order in which a path is offered to them."""
+
+
+def run(request: CheckRequest, *, console: Console | None = None) -> None:
+    """Check what the request names, print a summary, write the requested files.
 
     Raises:
         DataError: Something cannot be used; the message counts it and says what to do.
         VideozooError: There is nothing to check, or a result cannot be written.
     """
-    out = console or Console()
-    result = check(request)
-    show(result, request, out)
-    if request.json_path is not None:
-        write_lines(request.json_path, json_lines(result, request))
-        say(out, f"everything, file by file: {request.json_path}")
-    if request.write_good is not None:
-        num_written, remarks = write_good(request.write_good, result)
-        say(out, f"{request.write_good}: {counted(num_written, 'video')} that can be used")
-        for remark in remarks:
-            say(out, f"  {remark}")
-    num_bad, problems = len(result.bad), result.problems
-    if num_bad or problems:
-        raise DataError(verdict(result, request, num_bad, problems))
-    return result
+    config = None if request.source.path is None else request.source.load()
+    checker = _checker_of(request, config)
+    if checker.kind == "videos" and request.kind is None and request.path is not None:
+        _refuse_others(request.path)
+    for flag in ("videos", "features"):
+        if getattr(request, flag) is not None and flag not in checker.compares:
+            raise UsageError(f"--{flag}: nothing to compare {checker.kind} with")
+    checker.run(request, config, console or Console())
 
 
-def check(request: CheckRequest) -> CheckResult:
-    """Open every video of the request, and compare the files.
-
-    Raises:
-        VideozooError: There is nothing to check.
-    """
-    parts, frames_needed = find_parts(request)
-    started = time.monotonic()
-    files = {path_key(item.file.path): item.file for part in parts for item in part.items}
-    if not files and not any(part.problems for part in parts):
-        raise DataError(f"{parts[0].source if parts else request.path}: nothing to check in it")
-    workers = max(1, request.workers or _cores())
-    cache = FactCache(cache_folder() / "check-data" if request.use_cache else None)
-    try:
-        with _progress(len(files)) as advance:
-            found = check_files(
-                files.values(),
-                deep=request.deep,
-                workers=workers,
-                base_seconds=request.base_seconds,
-                cache=cache,
-                on_done=advance,
+def _checker_of(request: CheckRequest, config: RunConfig | None) -> Checker:
+    if config is not None:
+        found = next((one for one in CHECKERS if one.reads(config)), None)
+        if found is None:
+            raise UsageError(
+                f"--config {request.source.path}: {config.spec.title} reads nothing that can be "
+                "checked; name files, without --config"
             )
-        result = CheckResult(parts=parts, reports=dict(zip(files, found, strict=True)))
-        readable = [report.path for report in found if report.is_readable]
-        hashes = content_hashes(readable, workers=workers, cache=cache)
-    finally:
-        cache.close()
-    compare(result, hashes)
-    for part in parts:
-        check_labels(part, result)
-    result.notes += [remark for part in parts for remark in part.remarks]
-    result.notes += find_notes(result, frames_needed)
-    if cache.trouble:
-        result.notes.append(f"nothing is remembered for the next time: {cache.trouble}")
-    result.seconds = time.monotonic() - started
-    return result
+        if request.kind not in (None, found.kind):
+            raise UsageError(f"--kind {request.kind}: {config.spec.title} reads {found.kind}")
+        return found
+    path = request.path
+    if path is None:
+        raise UsageError("nothing to check: name a folder, a list or a file, or --config FILE")
+    if request.kind is not None:
+        return next(one for one in CHECKERS if one.kind == request.kind)
+    return next(one for one in CHECKERS if one.takes(path))
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _refuse_others(path: Path) -> None:
+    """Raise DataError if a path holds no videos, but files of other kinds of data.
+
+    A list of videos and a file that should be a video are checked as such.
+    """
+    if path.is_file():
+        file = TextFile(path)
+        if _is_text(path) and file.is_json and not _is_list(path):
+            formats = (*list_formats.FORMATS, *segment_formats.FORMATS, *sentences.FORMATS)
+            raise unknown(f"{path}: nothing that can be checked: {file.seen}", formats, path=path)
+        return
+    if not path.is_dir() or videos_under(path):
+        return
+    others = [
+        f"{one.name} ({checker.kind})"
+        for one in sorted(path.iterdir())
+        if one.is_file()
+        for checker in CHECKERS[:-1]
+        if checker.takes(one)
+    ]
+    if others:
+        raise DataError(f"{path}: holds no videos; name one of the files in it: {few(others)}")
 
 
-class _progress:  # noqa: N801 - used like a function
-    """A progress bar in a terminal; elsewhere nothing."""
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"\0" not in file.read(4096)
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar = Progress(
-            TextColumn("files"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
 
-    def __enter__(self) -> Any:
-        self._bar.start()
-        task = self._bar.add_task("files", total=self._total)
-        return lambda: self._bar.advance(task)
+def _is_list(path: Path) -> bool:
+    try:
+        return format_of(VideoList(path, None), list_formats.FORMATS) is not None
+    except DataError:
+        return False
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+
+def _is_text_of(path: Path, formats: tuple[Format[TextFile, Any], ...]) -> bool:
+    """Whether a path has one of some formats, and is no list of videos."""
+    if not path.exists() or path.suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES:
+        return False
+    file = SegmentFile(path)
+    try:
+        found = format_of(file, formats)
+        if found is not None and file.is_folder:  # told by names alone
+            return any(True for _ in found.read(file))
+        return found is not None and not _lists_files(file)
+    except DataError:  # not text, or damaged: whoever reads it says what is wrong
+        return False
+
+
+def _is_of_sentences(path: Path) -> bool:
+    """Whether a file that looks like segments rather has sentences.
+
+    A length of a video alone looks like segments without any; a row with tabs like an export of
+    ELAN without a heading.
+    """
+    file, cells = TextFile(path), TextFile(path).first_line.split("\t")
+    is_row = len(cells) == 4 and len(cells[3].split()) > 1
+    is_row = is_row and all(finite_number(cell) is not None for cell in cells[1:3])
+    return (file.is_json or is_row) and _is_text_of(path, sentences.FORMATS)
+
+
+def _lists_files(file: TextFile) -> bool:
+    """Whether lines begin with files, as lists of clips do, which some formats resemble."""
+    if file.is_folder or file.is_json or "##" in file.first_line or file.first_line[:1] == "<":
+        return False
+    cells = file.first_line.split("\t")
+    if len(cells) == 4 and any(map(str.isalpha, cells[3])):  # video, start, end, sentence
+        return False
+    words = file.first_line.replace(",", " ").replace(";", " ").split()
+    if not words or len(words) == 1:  # names alone
+        return bool(words)
+    if Path(words[0]).suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES:
+        return True
+    return any(map(os.path.exists, (words[0], file.path.parent / words[0])))

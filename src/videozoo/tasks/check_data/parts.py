@@ -29,12 +29,22 @@ if TYPE_CHECKING:
     from videozoo.config import RunConfig
 
 
+Kind = Literal["videos", "segments", "sentences", "features", "records"]
+"""Kinds of data that can be checked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckRequest:
     """`videozoo check-data`."""
 
     path: Path | None = None
-    """A folder, a list or one video; None: the data of the configuration."""
+    """A folder, a list, one video, annotations or features; None: the data of the configuration."""
+    kind: Kind | None = None
+    """What is at `path`; None: found from what is in it."""
+    videos: Path | None = None
+    """Videos to compare annotations or features with."""
+    features: Path | None = None
+    """Features to compare annotations with."""
     source: ConfigSource = field(default_factory=ConfigSource)
     deep: bool = False
     """Decode every frame, not only the first, middle and last."""

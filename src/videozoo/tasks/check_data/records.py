@@ -1,28 +1,31 @@
-"""Check feature files of tagging models: every record, and its labels."""
+"""Check feature files of tagging models: every record, its values and its labels."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
 from rich.console import Console
 
-from videozoo import __version__
-from videozoo.data.features.record_formats import find_records, holds_records
-from videozoo.data.features.records import RecordSet
+from videozoo.config import RunConfig
+from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.data.tags import load_records
-from videozoo.errors import DataError, RunError, UsageError, counted
-from videozoo.safe_write import written_aside
-from videozoo.tasks.check_data.output import say
+from videozoo.errors import DataError, counted
+from videozoo.tasks.check_data.feature_survey import Values
+from videozoo.tasks.check_data.findings import (
+    MOST_STRANGE,
+    STRANGE,
+    Findings,
+    refuse_write_good,
+    report,
+    spread_of,
+)
 from videozoo.tasks.check_data.parts import CheckRequest
 from videozoo.types import FeatureShape, Tagging
-
-_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,54 +36,62 @@ class _Needs:
     shape: FeatureShape | None = None
 
 
-def run_records(request: CheckRequest, *, console: Console | None = None) -> bool:
-    """Read every record of the request, print a summary, write the requested file.
+@dataclass(kw_only=True)
+class _Seen:
+    """What was seen of all records."""
 
-    Returns:
-        False if the request names no feature files; then it is about videos.
+    values: dict[str, Values] = field(default_factory=dict[str, Values])
+    """By stream."""
+    frames: dict[str, int] = field(default_factory=dict[str, int])
+    """Frames of each record, by its place."""
+    labels: dict[str, int] = field(default_factory=dict[str, int])
+    """Number of labels of each record, by its place."""
+
+    def look(self, where: str, record: FeatureRecord) -> None:
+        """Look at one record."""
+        place = f"{where} ({record.name})"
+        self.frames[place] = max(map(len, record.streams.values()), default=0)
+        self.labels[place] = len(record.labels or ())
+        for stream, values in record.streams.items():
+            if values.ndim == 2 and np.isfinite(values).all():
+                self.values.setdefault(stream, Values()).look(place, values)
+
+
+def run_records(request: CheckRequest, config: RunConfig | None, out: Console) -> None:
+    """Read every record of the request, print a summary, write the requested file.
 
     Raises:
         DataError: Some record cannot be used.
         VideozooError: There is nothing to check, or the result cannot be written.
     """
-    found = _parts(request)
-    if found is None:
-        return False
-    if request.write_good is not None:
-        raise UsageError("--write-good is for videos; runs leave out records that are damaged")
-    parts, needs = found
-    out = console or Console()
-    facts: list[dict[str, Any]] = []
-    wrong = 0
+    refuse_write_good(request)
+    parts, needs = _parts(request, config)
     before: dict[str, set[str]] = {}
+    found: list[Findings] = []
     for name, records in parts:
-        seen = survey(records, num_classes=needs.num_classes, shape=needs.shape, most=None)
-        problems = [*seen.problems.values(), *_wrong_labels(seen, needs)]
-        notes = [*_notes(seen, needs), *_shared(seen, before)]
-        before[name] = set(seen.names)
-        wrong += len(problems)
-        _show(out, name, records, seen, problems, notes)
-        facts.append(_facts(name, records, seen, problems, notes))
-    if request.json_path is not None:
-        _write(request.json_path, facts)
-        say(out, f"everything, record by record: {request.json_path}")
-    if wrong:
-        raise DataError(f"{counted(wrong, 'problem')} in the records")
-    return True
+        seen = _Seen()
+        surveyed = survey(
+            records,
+            num_classes=needs.num_classes,
+            shape=needs.shape,
+            most=None,
+            on_record=seen.look,
+        )
+        found.append(_findings(name, records, surveyed, seen, needs, before))
+        before[name] = set(surveyed.names)
+    report(found, request, out, kind="records", what="the records")
 
 
-def _parts(request: CheckRequest) -> tuple[list[tuple[str, RecordSet]], _Needs] | None:
+def _parts(
+    request: CheckRequest, config: RunConfig | None
+) -> tuple[list[tuple[str, RecordSet]], _Needs]:
     path = request.path
-    if request.source.path is None:
-        if path is None or not os.path.lexists(path) or not holds_records(path):
-            return None
+    if config is None:
+        assert path is not None
         return [(str(path), find_records(path))], _Needs()
-    config = request.source.load()
-    task = config.spec.task
-    if not isinstance(task, Tagging):
-        return None
+    task, data = config.spec.task, config.data
+    assert isinstance(task, Tagging)
     needs = _Needs(num_classes=config.model.num_classes, shape=task.feature_shape(config.model))
-    data = config.data
     if path is not None:
         return [(str(path), find_records(path, root=data.root, kind=data.format))], needs
     parts = [
@@ -94,6 +105,67 @@ def _parts(request: CheckRequest) -> tuple[list[tuple[str, RecordSet]], _Needs] 
             "--set data.train=PATH"
         )
     return parts, needs
+
+
+def _findings(
+    name: str,
+    records: RecordSet,
+    seen: Survey,
+    values: _Seen,
+    needs: _Needs,
+    before: Mapping[str, set[str]],
+) -> Findings:
+    found = Findings(kind="records", name=name)
+    files = counted(len(records.files), "file")
+    found.lines.append(
+        f"{counted(len(records), 'record')} in {files}; {seen.looked_at:,} can be used"
+    )
+    streams = ", ".join(f"{stream} ({n:,})" for stream, n in seen.streams.items())
+    if streams:
+        found.lines.append(f"streams, values per frame, numbers (records): {streams}")
+    if values.frames:
+        found.lines.append(f"frames: {spread_of(list(values.frames.values()))}")
+    if seen.counts:
+        low, high = min(seen.counts), max(seen.counts)
+        each = spread_of(list(seen.counts.values()))
+        found.lines.append(
+            f"labels: {len(seen.counts):,} different ones from {low} to {high}, on {each} records"
+        )
+    found.problems = [*seen.problems.values(), *_wrong_labels(seen, needs)]
+    found.notes = [*_notes(seen, needs), *_shared(seen, before)]
+    for stream, looked in values.values.items():
+        found.notes += [f"{stream}: {note}" for note in looked.notes()]
+    found.strangest = list(_strange(values))[:MOST_STRANGE]
+    found.facts = {
+        "files": [str(file.path) for file in records.files],
+        "records": len(records),
+        "usable": seen.looked_at,
+        "labelled": seen.labelled,
+        "segment_rated": seen.segment_rated,
+        "streams": {str(stream): n for stream, n in seen.streams.items()},
+        "classes": {str(label): n for label, n in sorted(seen.counts.items())},
+    }
+    return found
+
+
+def _strange(seen: _Seen) -> Iterator[str]:
+    for what, counts in (("frame", seen.frames), ("label", seen.labels)):
+        if len(set(counts.values())) < 2:
+            continue
+        usual = statistics.median(counts.values())
+        for word, pick in (("most", max), ("fewest", min)):
+            place = pick(counts, key=lambda place: counts[place])
+            if max(counts[place], usual) > STRANGE * min(counts[place], usual):
+                yield f"{word} {what}s: {place}, {counts[place]:,}, where the median is {usual:g}"
+    for stream, values in seen.values.items():
+        if len(values.largest) > 1:
+            place = max(values.largest, key=lambda place: values.largest[place])
+            usual = statistics.median(values.largest.values())
+            if values.largest[place] > STRANGE * usual:
+                yield (
+                    f"largest value of {stream}: {place}, {values.largest[place]:.4g}, where the "
+                    f"usual largest is {usual:.4g}"
+                )
 
 
 def _wrong_labels(seen: Survey, needs: _Needs) -> list[str]:
@@ -130,54 +202,3 @@ def _shared(seen: Survey, before: Mapping[str, set[str]]) -> list[str]:
         if shared := [name for name in seen.names if name in names]:
             lines.append(f"leak: {counted(len(shared), 'name')} also in {other}, e.g. {shared[0]}")
     return lines
-
-
-def _show(
-    out: Console,
-    name: str,
-    records: RecordSet,
-    seen: Survey,
-    problems: Sequence[str],
-    notes: Sequence[str],
-) -> None:
-    say(out, name, style="bold")
-    files = counted(len(records.files), "file")
-    say(out, f"  {counted(len(records), 'record')} in {files}; {seen.looked_at:,} can be used")
-    streams = ", ".join(f"{stream} ({n:,})" for stream, n in seen.streams.items())
-    if streams:
-        say(out, f"  streams, values per frame, numbers (records): {streams}")
-    if seen.counts:
-        low, high = min(seen.counts), max(seen.counts)
-        say(out, f"  labels: {len(seen.counts):,} different ones from {low} to {high}")
-    for title, lines in (("Cannot be used", problems), ("Good to know", notes)):
-        if lines:
-            say(out, f"  {title}")
-            more = len(lines) - _MOST_SHOWN
-            for line in [*lines[:_MOST_SHOWN], *([f"and {more:,} more"] if more > 0 else [])]:
-                say(out, f"    {line}")
-
-
-def _facts(
-    name: str, records: RecordSet, seen: Survey, problems: Sequence[str], notes: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "files": [str(file.path) for file in records.files],
-        "records": len(records),
-        "usable": seen.looked_at,
-        "labelled": seen.labelled,
-        "segment_rated": seen.segment_rated,
-        "streams": {str(stream): n for stream, n in seen.streams.items()},
-        "classes": {str(label): n for label, n in sorted(seen.counts.items())},
-        "problems": list(problems),
-        "notes": list(notes),
-    }
-
-
-def _write(path: Path, parts: list[dict[str, Any]]) -> None:
-    facts = {"videozoo": __version__, "kind": "check-records", "format": 1, "parts": parts}
-    try:
-        with written_aside(path) as aside:
-            aside.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
