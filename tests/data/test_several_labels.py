@@ -90,6 +90,14 @@ def test_two_numbers_are_classes_where_that_is_told_and_the_videos_do_not_contra
     assert [entry.labels for entry in seen] == [(3,), (2,)]  # 60 is no class
 
 
+def test_an_empty_cell_is_no_class_where_there_may_be_several(tmp_path: Path):
+    path = listed(tmp_path, "path,labels\na.mp4,run\nb.mp4,\n")
+
+    asked = read_list(path, several="all", class_names=["hop", "run"])
+
+    assert [entry.labels for entry in asked] == [(1,), ()]
+
+
 @pytest.mark.parametrize("sign", "|;")
 def test_a_sign_alone_is_not_a_class(tmp_path: Path, sign: str):
     path = listed(tmp_path, f"path,label\na.mp4,run{sign}hop{sign}\nb.mp4,hop\n")

@@ -14,6 +14,7 @@ from torch import nn
 
 import videozoo
 from videozoo import cli
+from videozoo.data.annotations.videos import read_list
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.tagging import TaggingCounter, average_precision
@@ -283,6 +284,25 @@ def test_other_kinds_of_lists_are_said_or_refused(
 
     captured = capfd.readouterr()
     assert message in captured.out + captured.err
+
+
+def test_check_data_counts_every_class_and_writes_a_list_that_trains(
+    listed: SyntheticClips, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    config = configured(tmp_path / "c.yaml", listed, "tsn", ", num_segments: 2")
+    good, facts = tmp_path / "good.txt", tmp_path / "facts.json"
+    words = ["--config", config, "--write-good", good, "--json", facts, "--no-cache"]
+
+    assert run("check-data", listed.folder / "val.txt", *words) == 0
+
+    (part,) = json.loads(facts.read_text())["parts"]
+    assert part["videos"] == 8
+    assert [row["videos"] for row in part["classes"]] == [2, 2, 2, 2, 4, 3]
+    assert "7 of 8 videos have several classes" in capfd.readouterr().out
+    before, after = (read_list(path, several="all") for path in (listed.folder / "val.txt", good))
+    assert [(one.path.name, one.labels) for one in before] == [
+        (one.path.name, one.labels) for one in after
+    ]
 
 
 def test_a_model_of_one_class_refuses_a_list_of_several(

@@ -134,7 +134,7 @@ def _headed_rows(file: VideoList) -> Iterator[Row]:
     rows = file.rows[1:]
     if columns.delimiter != " ":
         by_header = [_by_header(*row, columns) for row in rows]
-        found = _as_several([row for row, _ in by_header], columns)
+        found = _as_several([row for row, _ in by_header], columns, file)
         yield from with_parts(list(zip(found, (part for _, part in by_header), strict=True)))
     elif columns.may_be_several or file.has_several or _are_several(rows, file):
         yield from _several_rows(rows, file, with_frames=columns.frames is not None)
@@ -183,10 +183,10 @@ def _by_header(number: int, text: str, columns: Columns) -> tuple[Row, str]:
     return row, cell(columns.part)
 
 
-def _as_several(rows: Sequence[Row], columns: Columns) -> Sequence[Row]:
-    """Rows of a table with all labels of their cells, if any cell holds several."""
+def _as_several(rows: Sequence[Row], columns: Columns, file: VideoList) -> Sequence[Row]:
+    """Rows of a table with all labels of their cells, if any cell holds several, or may."""
     found = [cell_labels(row.label, commas=columns.may_be_several) for row in rows]
-    if max(map(len, found), default=0) < 2:
+    if columns.label is None or (max(map(len, found), default=0) < 2 and not file.has_several):
         return rows
     return [
         replace(row, label=labels[0] if labels else "", labels=labels) if row.path else row

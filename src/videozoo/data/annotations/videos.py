@@ -221,14 +221,17 @@ def list_lines(
     count_frames: Callable[[Path], int] | None = None,
     part: Literal["train", "val", "test"] | None = None,
     split: int | None = None,
+    most_classes: int | None = None,
 ) -> list[ListLine]:
     """Read a list as `read_list` does, but return every line, also the bad ones.
+
+    `most_classes` is `num_classes` where labels are not checked: it tells frames from classes.
 
     Raises:
         DataError: The list as a whole cannot be read, or is empty.
     """
     told = several == "all"
-    options: Any = {"num_classes": num_classes, "count_frames": count_frames}
+    options: Any = {"num_classes": num_classes or most_classes, "count_frames": count_frames}
     rows = list(list_rows(path, root, kind, has_several=told, **options))
     rows = _chosen(path, rows, part, split)
     if labels == "required" and any(row.view for row in rows):

@@ -27,6 +27,7 @@ from videozoo.tasks.check_data.result import (
     all_labels,
     class_counts,
     class_name,
+    labels_of,
 )
 
 _MOST_SHOWN = 5
@@ -139,7 +140,10 @@ def _part_row(part: Part, result: CheckResult) -> dict[str, Any]:
     ordered = sorted(labels, key=lambda label: counts[label])
     return {
         "part": part.name,
-        "videos": sum(counts.values()),
+        "videos": sum(
+            result.report_of(item).is_readable and labels_of(item, result) is not None
+            for item in part.items
+        ),
         "classes": len(labels),
         "least": (class_name(part, ordered[0]), counts[ordered[0]]) if ordered else None,
         "median": statistics.median(counts[label] for label in labels) if labels else 0,
@@ -205,7 +209,9 @@ def json_lines(result: CheckResult, request: CheckRequest) -> Iterator[str]:
                 "part": part,
                 "path": str(same[0].file.path),
                 "lines": [item.line for item in same],
-                "labels": [item.label for item in same],
+                "labels": [
+                    item.label if item.labels is None else list(item.labels) for item in same
+                ],
             }
             for part, same in result.repeats
         ],
@@ -246,6 +252,7 @@ def _copy_json(group: Sequence[tuple[str, VideoToCheck, str]]) -> dict[str, Any]
         "across_parts": len({part for part, _, _ in group}) > 1,
         "files": [
             {"part": part, "path": str(item.file.path), "label": item.label}
+            | ({} if item.labels is None else {"labels": list(item.labels)})
             for part, item, _ in group
         ],
     }
@@ -256,24 +263,29 @@ def _file_json(report: FileReport) -> dict[str, Any]:
 
 
 def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
-    """Write `PATH LABEL` lines for the usable videos; return the number of lines, and remarks."""
+    """Write `PATH LABEL` lines for the usable videos; return the number of lines, and remarks.
+
+    Where videos have several classes, `PATH LABEL LABEL ...` under a heading.
+    """
     folder = Path(path_key(path)).parent
     lines: list[str] = []
     remarks: list[str] = []
-    num_unwritable = 0
+    num_unwritable = num_bare = 0
+    has_several = any(item.labels is not None for part in result.parts for item in part.items)
     for part in result.parts:
         for item in part.items:
-            label = item.label
-            in_range = part.num_classes is None or label is None or label < part.num_classes
+            labels = item.labels or (() if item.label is None else (item.label,))
+            in_range = part.num_classes is None or max(labels, default=0) < part.num_classes
             if not result.report_of(item).is_readable or not in_range:
                 continue
             if part.is_folder and not item.file.is_expected and not is_pickle(item.file.path):
                 continue
-            line = _list_line(
-                Path(path_key(item.file.path)),
-                folder,
-                None if label is None else label + part.first_label,  # as the list had it
-            )
+            if has_several and not labels:
+                num_bare += 1
+                continue
+            # as the list had them
+            written = [label + part.first_label for label in labels]
+            line = _list_line(Path(path_key(item.file.path)), folder, written)
             if line is None:
                 num_unwritable += 1
             else:
@@ -282,22 +294,26 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
         remarks.append(
             f"{counted(num_unwritable, 'name')} left out: a list cannot hold line breaks"
         )
+    if num_bare:
+        remarks.append(
+            f"{counted(num_bare, 'video')} without a class left out: such a list cannot say so"
+        )
     if len(result.parts) > 1:
         remarks.append("it holds all parts together; for one of them, check that one alone")
     if any(part.is_folder and part.class_names for part in result.parts):
         remarks.append("classes are numbered in the order of their folders' names")
-    _write_bytes(path, lines)
+    _write_bytes(path, ["path labels", *lines] if has_several else lines)
     return len(lines), remarks
 
 
-def _list_line(path: Path, folder: Path, label: int | None) -> str | None:
+def _list_line(path: Path, folder: Path, labels: Sequence[int]) -> str | None:
     """The line for `path` in a list in that folder; None if no list can hold the name."""
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     if "\n" in name or "\r" in name or name != name.strip():
         return None
-    if label is None and name.rpartition(" ")[2].lstrip("-").isdigit():
-        label = -1  # without a label the end of the name would be read as one
-    return name if label is None else f"{name} {label}"
+    if not labels and name.rpartition(" ")[2].lstrip("-").isdigit():
+        labels = (-1,)  # without a label the end of the name would be read as one
+    return " ".join([name, *map(str, labels)])
 
 
 def _write_bytes(path: Path, lines: Sequence[str]) -> None:

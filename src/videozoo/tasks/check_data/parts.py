@@ -14,6 +14,7 @@ from videozoo.data.annotations.class_names import first_class_number, read_class
 from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.videos import (
     ClipEntry,
+    Several,
     check_frames,
     is_list_name,
     list_lines,
@@ -21,7 +22,7 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import FileToCheck, scan_folder
 from videozoo.data.frames.video import count_frames
-from videozoo.errors import DataError, UsageError
+from videozoo.errors import DataError, UsageError, counted
 from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Classification, Tagging
 
@@ -71,6 +72,13 @@ class VideoToCheck:
     """A missing file is no error: the Kinetics CSV names videos that were never downloaded."""
     is_view: bool = False
     """The item comes from a list of views, which holds no classes."""
+    labels: tuple[int, ...] | None = None
+    """All classes, where the list shows several per video; `label` is None then."""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the list says which classes the video has."""
+        return self.label is not None or self.labels is not None
 
 
 @dataclass(kw_only=True)
@@ -122,10 +130,24 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
         remark = ""
         if first is None:
             found = find_first_label(
-                path, root=root, num_classes=num_classes, class_names=names, first_number=number
+                path,
+                root=root,
+                num_classes=num_classes,
+                class_names=names,
+                first_number=number,
+                has_several=config is not None and _has_several(config),
+                count_frames=count_frames,
             )
             first, remark = found or (None, "")
-        part = _list_part("list", path, root=root, names=names, first_label=first or 0)
+        part = _list_part(
+            "list",
+            path,
+            root=root,
+            names=names,
+            first_label=first or 0,
+            num_classes=num_classes,
+            several="all" if config is not None and _has_several(config) else "as listed",
+        )
         part.num_classes = num_classes
         part.remarks += [remark] if remark else []
         part.remarks += _unlabelled(part)
@@ -140,6 +162,18 @@ def _frames_of_clip(config: RunConfig) -> int:
     shape = config.spec.task.clip_shape(config.model)
     stride = config.data.frame_stride if shape.sampling == "dense" else 1
     return shape.num_steps * shape.frames_per_step * stride
+
+
+def _has_several(config: RunConfig) -> bool:
+    """Whether the configuration says that a video may have several classes."""
+    return getattr(config.train, "loss", None) == "sigmoid"
+
+
+def _several(config: RunConfig) -> Several:
+    """What a run with this configuration does with several classes per video."""
+    loss = getattr(config.train, "loss", None)
+    told: dict[Any, Several] = {"sigmoid": "all", "softmax": "refused"}
+    return told.get(loss, "as listed")
 
 
 def _configured_parts(config: RunConfig) -> list[Part]:
@@ -160,7 +194,9 @@ def _configured_parts(config: RunConfig) -> list[Part]:
         )
     first = data.first_label
     try:
-        first, remark = clips.settled_first_label(data, config.model.num_classes)
+        first, remark = clips.settled_first_label(
+            data, config.model.num_classes, has_several=_has_several(config)
+        )
     except DataError as error:
         remark = ""
         problems.append(str(error))
@@ -186,6 +222,8 @@ def _configured_parts(config: RunConfig) -> list[Part]:
                     first_label=first or 0,
                     part=name,
                     split=data.split,
+                    num_classes=config.model.num_classes,
+                    several=_several(config),
                 )
                 part.problems += _unlabelled(part)
                 if any(item.is_view for item in part.items):
@@ -216,6 +254,8 @@ def _list_part(
     first_label: int = 0,
     part: Literal["train", "val", "test"] | None = None,
     split: int | None = None,
+    num_classes: int | None = None,
+    several: Several = "as listed",
 ) -> Part:
     names = names or own_class_names(path, root=root)
     lines = list_lines(
@@ -227,6 +267,9 @@ def _list_part(
         first_label=first_label,
         part=part,
         split=split,
+        several=several,
+        most_classes=num_classes,
+        count_frames=count_frames,
     )
     made = Part(name=name, source=path, items=[], class_names=names, first_label=first_label)
     try:
@@ -254,15 +297,21 @@ def _list_part(
                 line.number,
                 may_be_absent=line.is_absent and line.may_be_absent,
                 is_view=entry.crop_index is not None,
+                labels=entry.labels,
             )
         )
-    made.is_labelled = any(item.label is not None for item in made.items)
+    made.is_labelled = any(item.is_labelled for item in made.items)
+    several_of = sum(len(item.labels or ()) > 1 for item in made.items)
+    if several_of:
+        made.remarks.append(
+            f"{name}: {several_of:,} of {counted(len(made.items), 'video')} have several classes"
+        )
     return made
 
 
 def _unlabelled(part: Part) -> list[str]:
     """Problems: lines without a class. The pickles of the 2019 library hold their class inside."""
-    bare = [item for item in part.items if item.label is None and not is_pickle(item.file.path)]
+    bare = [item for item in part.items if not item.is_labelled and not is_pickle(item.file.path)]
     if not bare or not part.is_labelled:
         return []
     return [f"{part.source}:{bare[0].line}: no class after the video ({len(bare)} such lines)"]

@@ -90,9 +90,7 @@ def check_labels(part: Part, result: CheckResult) -> None:
     count = part.num_classes
     if part.class_names is not None and not part.is_folder:
         count = min(count or len(part.class_names), len(part.class_names))
-    labelled = [
-        (label, item) for item in part.items if (label := label_of(item, result)) is not None
-    ]
+    labelled = [(label, item) for item in part.items for label in labels_of(item, result) or ()]
     if not labelled or count is None:
         return
     wrong = [(label, item) for label, item in labelled if not 0 <= label < count]
@@ -111,9 +109,12 @@ def check_labels(part: Part, result: CheckResult) -> None:
     part.problems.append(problem)
 
 
-def label_of(item: VideoToCheck, result: CheckResult) -> int | None:
-    """The class of a video: from its list, or from inside a pickle of the 2019 library."""
-    return item.label if item.label is not None else result.report_of(item).label
+def labels_of(item: VideoToCheck, result: CheckResult) -> tuple[int, ...] | None:
+    """The classes of a video: from its list, or from inside a pickle of the 2019 library."""
+    if item.labels is not None:
+        return item.labels
+    label = item.label if item.label is not None else result.report_of(item).label
+    return None if label is None else (label,)
 
 
 def class_counts(part: Part, result: CheckResult) -> Counter[int]:
@@ -121,7 +122,8 @@ def class_counts(part: Part, result: CheckResult) -> Counter[int]:
     return Counter(
         label
         for item in part.items
-        if result.report_of(item).is_readable and (label := label_of(item, result)) is not None
+        if result.report_of(item).is_readable
+        for label in labels_of(item, result) or ()
     )
 
 
@@ -185,7 +187,7 @@ def _copy_notes(result: CheckResult) -> Iterator[str]:
         if len(group) > len(parts):
             same = [item for part in parts for name, item, _ in group if name == part]
             within.append(" = ".join(item.name for item in same[:2]))
-        if len({label_of(item, result) for _, item, _ in group} - {None}) > 1:
+        if len({labels_of(item, result) for _, item, _ in group} - {None}) > 1:
             conflicts.append(" = ".join(item.name for _, item, _ in group[:2]))
     for (one, other), count in leaks.items():
         yield (
@@ -205,7 +207,7 @@ def _copy_notes(result: CheckResult) -> Iterator[str]:
         conflicts += [
             f"{same[0].name} (lines {', '.join(str(item.line) for item in same[:3])})"
             for _, same in repeated
-            if len({label_of(item, result) for item in same} - {None}) > 1
+            if len({labels_of(item, result) for item in same} - {None}) > 1
         ]
     if conflicts:
         yield f"{counted(len(conflicts), 'video')} with two different classes, e.g. {conflicts[0]}"
