@@ -79,3 +79,15 @@ def test_label_studio_tasks_of_one_name_are_told_apart(tmp_path: Path):
     found = read_annotations(path, durations={"x__b": 4, "y__b": 4}, frames_per_second=10)
 
     assert [one.video for one in found.videos] == ["x__b", "y__b"]
+
+
+def test_features_in_folders_are_found_by_names_that_tell_them_apart(tmp_path: Path):
+    for number, name in enumerate(("x/b", "y/b", "y/c")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{name}.npy", np.full((4, 2), number, np.float32))
+
+    files = FeatureFiles(tmp_path)
+
+    assert list(files) == ["c", "x__b", "y__b"]
+    assert files.read("y__b")[0, 0] == 1
+    assert "b" not in files

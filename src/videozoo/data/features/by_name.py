@@ -24,10 +24,11 @@ from videozoo.data.features.records import (
     without_axes_of_one,
 )
 from videozoo.data.features.writer import FeatureFolder
-from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, walk
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
+from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, MisfitError
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
@@ -141,9 +142,9 @@ class FeatureFiles:
         Args:
             path: One of `LAYOUTS`, several of them, or records that are open already. The layouts
                 are: a folder with one file per video (.csv, .npy, .npz, .pt, .h5, .pkl, or pickles
-                of the 2019 library without an ending); one subfolder of such files per stream, such
-                as `rgb` and `flow` of C-TCN; a feature pack or a folder of packs; one HDF5 file of
-                many videos; the file of one video.
+                of the 2019 library without an ending); folders of such files; one subfolder per
+                stream, such as `rgb` and `flow` of C-TCN; a feature pack or a folder of packs; one
+                HDF5 file of many videos; the file of one video.
             streams: Arrays of a video, or subfolders, to concatenate in this order, cut to the
                 shortest. By default the only one, or `rgb` and `flow`.
 
@@ -405,6 +406,14 @@ class _Place:
         """Names of videos and their files, in a folder."""
         return _files_in(self.path)
 
+    @cached_property
+    def tree(self) -> list[tuple[str, Path]]:
+        """Names of videos and their files in the folders below, if the folder has none itself."""
+        if not self.path.is_dir() or self.files:
+            return []
+        paths = [path for path in walk(self.path) if _is_of_video(path)]
+        return list(zip(names_apart(paths, root=self.path), paths, strict=True))
+
     @property
     def holds_packs(self) -> bool:
         if (self.path / MANIFEST).is_file():
@@ -525,6 +534,10 @@ def _folder(place: _Place) -> _Found:
     return held
 
 
+def _tree(place: _Place) -> _Found:
+    return _Found([(name, _File(path)) for name, path in place.tree], read_extractor(place.path))
+
+
 def _tell_lengths(held: _Found, folder: Path) -> None:
     """Add the lengths that an extraction wrote beside its files."""
     if held.extractor is None:
@@ -564,6 +577,13 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         lambda place: place.holds_streams,
         _folder_per_stream,
         "features/rgb/a.npy\nfeatures/flow/a.npy",
+    ),
+    Format(
+        "one file per video, in folders",
+        lambda place: bool(place.tree),
+        _tree,
+        "features/run/a.npy\nfeatures/jump/b.npz",
+        about="Videos of one name in different folders are called FOLDER__NAME.",
     ),
     Format(
         "one file per video",
