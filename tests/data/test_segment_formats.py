@@ -63,6 +63,13 @@ def test_times_of_tables_are_seconds_or_clocks_in_any_order_of_columns(tmp_path:
     }
 
 
+def test_tables_of_sentences_are_no_segments(tmp_path: Path):
+    path = text(tmp_path / "a.csv", "video,start,end,sentence", "a.mp4,1,2,A man runs.")
+
+    with pytest.raises(DataError, match="not annotations of a known kind"):
+        read(path)
+
+
 def test_tables_of_other_countries_and_units(tmp_path: Path):
     semicolons = text(tmp_path / "a.csv", "file;start;end;class", "a.mp4;1,5;2,25;läuft")
     tabs = text(tmp_path / "b.tsv", "video\tstart_ms\tend_ms\tlabel", "a.mp4\t1500\t2250\tläuft")
@@ -255,6 +262,16 @@ def test_label_studio_takes_the_rate_from_the_task_then_from_the_video(
     assert "(24, if that names none); taken are the frame rates of the videos: 50" in caplog.text
     with pytest.raises(DataError, match="c: region 0: Label Studio counts in frames"):
         read(path)
+
+
+def test_another_rate_than_the_file_says_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    task = studio_task("a.mp4", (11, 25))
+    task["data"]["fps"] = 10
+
+    found = read(dumped(tmp_path / "a.json", [task]), frames_per_second=20)
+
+    assert times(found) == {"a": [(0.5, 1.25, "run")]}
+    assert "says that it counts 10 frames per second; 20 is used, as given" in caplog.text
 
 
 def test_label_studio_tasks_of_nobody_are_no_empty_videos(

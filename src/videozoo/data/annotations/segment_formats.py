@@ -23,7 +23,7 @@ from videozoo.data.annotations.segment_datasets import (
     thumos_rows,
 )
 from videozoo.data.annotations.segment_elan import elan_videos, is_elan
-from videozoo.data.annotations.segment_tables import table_columns, table_videos
+from videozoo.data.annotations.segment_tables import is_segment_table, table_videos
 from videozoo.data.annotations.segment_tools import (
     fiftyone_videos,
     is_fiftyone,
@@ -197,7 +197,7 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
     ),
     Format(
         "CSV with one segment per row",
-        lambda file: table_columns(file.heading) is not None,
+        is_segment_table,
         table_videos,
         "video,start,end,label\na.mp4,1.0,2.5,run\n",
         "segments.csv",

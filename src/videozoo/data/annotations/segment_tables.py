@@ -13,11 +13,13 @@ from videozoo.data.annotations.segment_types import (
     clock_seconds,
     video_at,
 )
+from videozoo.data.formats import TextFile
 from videozoo.data.text import Table, finite_number, integer
 from videozoo.errors import DataError
 
 _VIDEO = ("video", "video_id", "video_name", "name", "file", "filename", "path")
 _LABEL = ("label", "class", "action", "type", "category")
+_SENTENCES = frozenset(("sentence", "caption", "description", "query", "text"))
 _TIMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "seconds": (
         ("start", "start_seconds", "start_time", "t_start", "begin", "start_sec", "start_s"),
@@ -95,6 +97,15 @@ def _columns(names: list[str], delimiter: str) -> TableColumns | None:
     used = {video, label, *ends, *optional.values()}
     others = tuple(name for name in names if name and name not in used)
     return TableColumns(video, start, end, unit, label, others, delimiter=delimiter, **optional)
+
+
+def is_segment_table(file: TextFile) -> bool:
+    """Whether this is a table of segments; one with sentences in place of classes is not."""
+    columns = table_columns(file.heading)
+    if columns is None:
+        return False
+    has_sentences = any(name.lower() in _SENTENCES for name in columns.others)
+    return columns.label is not None or not has_sentences
 
 
 def table_videos(file: SegmentFile) -> Iterable[RawVideo]:

@@ -56,6 +56,7 @@ _CUT = (
     "data.bad_segments says otherwise."
 )
 _NO_LABELS = Reading(needs_labels=False)
+_RATES_APART = 0.001  # share by which two frame rates may differ
 LABEL_STUDIO = "Label Studio"
 _CODE = re.compile(r"c\d+", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -293,6 +294,7 @@ def clocks(
     """
     found: dict[str, FrameTimes] = {}
     measured: set[float] = set()
+    other: set[float] = set()
     for video in videos:
         first = next((one for one in video.instances if one.in_frames), None)
         if first is None:
@@ -305,9 +307,18 @@ def clocks(
                 "data.frames_per_second=25"
             )
         found[video.name] = times
+        own = video.frames_per_second
+        if frames_per_second and own and abs(own - frames_per_second) > _RATES_APART * own:
+            other.add(round(own, 3))
         is_measured = not frames_per_second and video.frames_per_second is None
         if is_measured and video.counted_by == LABEL_STUDIO:
             measured.add(round(times.frames_per_second, 3))
+    if other:
+        rates = few([f"{rate:g}" for rate in sorted(other)])
+        notes.append(
+            f"the file itself says that it counts {rates} frames per second; {frames_per_second:g} "
+            "is used, as given"
+        )
     if measured:
         rates = few([f"{rate:g}" for rate in sorted(measured)])
         notes.append(
