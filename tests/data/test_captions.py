@@ -318,7 +318,12 @@ def test_saliency_labels_are_laid_over_the_clips_of_the_video(tmp_path: Path):
 
     (labels,) = read_timed_sentences(tmp_path / "a.jsonl").saliency.values()
 
-    assert labels.tolist() == [[4, 1, 3], [0, 0, 0], [0, 0, 0], [2, 2, 2]]  # 9 s are 4 whole clips
+    assert labels.table.tolist() == [
+        [4, 1, 3],
+        [0, 0, 0],
+        [0, 0, 0],
+        [2, 2, 2],
+    ]  # 9 s are 4 whole clips
 
 
 @pytest.mark.parametrize(
@@ -329,6 +334,7 @@ def test_saliency_labels_are_laid_over_the_clips_of_the_video(tmp_path: Path):
         ({"saliency_scores": [["x"], [1], [3]]}, "labels of the same people"),
         ({"relevant_clip_ids": [0, 3, 5]}, "clip 5 of 2 s begins after the end .* at 9 s"),
         ({"relevant_clip_ids": [0, 3, -1]}, "numbers of clips from 0 .* got -1"),
+        ({"duration": 1e300}, "of a video of 1e.300 s, expected at most a day"),
         ({"duration": None}, "`saliency_scores` without `duration`"),
         ({"qid": [1]}, "expected a number as `qid`, got"),
     ],
@@ -430,7 +436,7 @@ def test_a_subset_that_is_not_there_is_an_error_with_those_that_are(tmp_path: Pa
     ("name", "text", "expected"),
     [
         ("a.json", '[{"videoID": "a_1_2", "enCap": ["A.", "B."], "chCap": ["x"]}]', 2),
-        ("a.json", '{"a": "One.", "b": ["Two.", "Three."]}', 3),
+        ("a.json", '{"a": "One.", "b": ["Two.", "Three."], "c": []}', 3),
         ("a.json", '[{"video": "a.mp4", "caption": ["One.", "Two."]}]', 2),
         ("a.txt", "# by people\n\nmv89psg6zh4_33_46 a bird\nmv89psg6zh4_33_46 the bird\n", 2),
         ("a.csv", 'split, Video ,Caption\ntrain,a,"One, two"\nval,b,Three\n', 2),

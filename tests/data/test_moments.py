@@ -229,7 +229,7 @@ def test_a_sentence_with_several_moments_is_one_query_that_learns_from_all(new: 
     first, second = video.queries
     assert (first.moments, first.identifier) == (((0, 4), (10, 18)), 7)
     assert first.saliency is not None
-    assert first.saliency.tolist() == [[4, 1], [2, 2], *[[0, 0]] * 8]
+    assert first.saliency.table.tolist() == [[4, 1], [2, 2], *[[0, 0]] * 8]
     assert second.saliency is None
     shown = [
         (query, *video.windows[window].tolist(), *offsets)

@@ -36,6 +36,7 @@ from videozoo.data.annotations.sentences import (
     of_part,
     read_timed_sentences,
 )
+from videozoo.data.annotations.timed_sentences import ClipLabels
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet, fingerprint
@@ -459,8 +460,8 @@ class Query:
     if none is known."""
     identifier: int | str | None = None
     """The sentence's own number or name in its data set."""
-    saliency: NDArray[np.float64] | None = field(default=None, repr=False)
-    """(C, A), labels of A people per clip of 2 s of the video, 0 to 4; None: not labelled."""
+    saliency: ClipLabels | None = field(default=None, repr=False)
+    """How salient people find the clips of the video; None: not labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -521,7 +522,7 @@ class _RawQuery:
     where: str
     vector: NDArray[np.float32] | None = None
     identifier: int | str | None = None
-    saliency: NDArray[np.float64] | None = None
+    saliency: ClipLabels | None = None
 
 
 def has_part(data: MomentData, part: Part) -> bool:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from videozoo.data.annotations import whole_captions
 from videozoo.data.annotations.segments import is_of_subset
-from videozoo.data.annotations.timed_sentences import CLIP_SECONDS, ReadState
+from videozoo.data.annotations.timed_sentences import CLIP_SECONDS, ClipLabels, ReadState
 from videozoo.data.annotations.timed_sentences import TimedSentence as TimedSentence
 from videozoo.data.annotations.timed_sentences import TimedSentences as TimedSentences
 from videozoo.data.formats import Format, TextFile, format_of, unknown
@@ -30,6 +29,7 @@ from videozoo.settings.moments import MomentData
 from videozoo.settings.shared import Part
 
 _CHARADES = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
+_LONGEST_SECONDS = 86_400.0  # of a video with labelled clips
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
 _CUT = "What reaches beyond a video is not used; correct the times."
 
@@ -390,7 +390,7 @@ def _read_queries(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]
             )
 
 
-def _saliency(record: Mapping[str, Any], length: float | None) -> NDArray[np.float64] | str:
+def _saliency(record: Mapping[str, Any], length: float | None) -> ClipLabels | str:
     """Labels of all clips of the video; or what is wrong with those of the file."""
     clips, given = record.get("relevant_clip_ids"), record["saliency_scores"]
     numbers = cast("list[Any]", clips if isinstance(clips, list) else [])
@@ -408,19 +408,26 @@ def _saliency(record: Mapping[str, Any], length: float | None) -> NDArray[np.flo
         )
     if length is None:
         return "`saliency_scores` without `duration`: the number of clips is not known"
-    count = int(length / CLIP_SECONDS)
-    table = np.zeros((max(count, 1), max(widths, default=1)))
-    for number, row in zip(numbers, labels, strict=True):
+    if not 0 < length <= _LONGEST_SECONDS:
+        return f"`saliency_scores` of a video of {length:g} s, expected at most a day"
+    count = max(1, int(length / CLIP_SECONDS))
+    kept: list[int] = []
+    for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            return f"expected numbers of clips from 0 in `relevant_clip_ids`, got {number!r}"
-        if number * CLIP_SECONDS >= length:
+            return f"expected numbers of clips from 0 in `relevant_clip_ids`, got {brief(number)}"
+        if number >= length / CLIP_SECONDS:
             return (
-                f"clip {number} of {CLIP_SECONDS:g} s begins after the end of the video, at "
+                f"clip {brief(number)} of {CLIP_SECONDS:g} s begins after the end of the video, at "
                 f"{length:g} s"
             )
-        if number < len(table):  # an incomplete last clip does not count in QVHighlights
-            table[number] = row
-    return table
+        kept.append(number)
+    table = np.array(labels, np.float64).reshape(len(labels), -1 if labels else 1)
+    whole = np.array(kept, np.int64) < count  # QVHighlights leaves out an incomplete last clip
+    return ClipLabels(
+        num_clips=count,
+        clips=tuple(number for number in kept if number < count),
+        labels=table[whole],
+    )
 
 
 def _times(value: object) -> tuple[float, float] | None:

@@ -15,6 +15,25 @@ CLIP_SECONDS = 2.0
 _WORD = re.compile(r"\w")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipLabels:
+    """How salient people find clips of `CLIP_SECONDS` of a video for a sentence, from 0 to 4."""
+
+    num_clips: int
+    """Clips of the whole video."""
+    clips: tuple[int, ...]
+    """The labelled clips, from 0."""
+    labels: NDArray[np.float64]
+    """(N, A): of each labelled clip, by A people."""
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """(num_clips, A): 0 for clips without labels, which lie outside the moments."""
+        table = np.zeros((self.num_clips, self.labels.shape[1]))
+        table[list(self.clips)] = self.labels
+        return table
+
+
 @dataclass(frozen=True, kw_only=True)
 class TimedSentence:
     """A sentence that describes a video from a start to an end."""
@@ -61,11 +80,10 @@ class TimedSentences:
     """Lengths of videos in seconds, as far as the file gives them."""
     notes: tuple[str, ...] = ()
     """What the user should know about how the file was read."""
-    saliency: dict[int | str, NDArray[np.float64]] = field(
-        default_factory=dict[int | str, NDArray[np.float64]], compare=False
+    saliency: dict[int | str, ClipLabels] = field(
+        default_factory=dict[int | str, ClipLabels], compare=False
     )
-    """For a `query`, labels (C, A) of A people per clip of `CLIP_SECONDS` of its video, 0 to 4; 0
-    outside its moments."""
+    """Labels of the clips of the video, for a `query` that has them."""
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -117,9 +135,7 @@ class ReadState:
     durations: dict[str, float] = field(default_factory=dict[str, float])
     problems: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
-    saliency: dict[int | str, NDArray[np.float64]] = field(
-        default_factory=dict[int | str, NDArray[np.float64]]
-    )
+    saliency: dict[int | str, ClipLabels] = field(default_factory=dict[int | str, ClipLabels])
 
     def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
         """Whether a text can be used as a sentence; if not, adds to `problems`."""

@@ -147,7 +147,8 @@ def _read_list(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
 
 def _is_mapping(file: TextFile) -> bool:
     content = _object(file)
-    return bool(content) and all(_texts(value) for value in content.values())
+    listed = list(content.values())
+    return any(map(_texts, listed)) and all(_texts(value) or value == [] for value in listed)
 
 
 def _texts(value: Any) -> list[str]:

@@ -100,7 +100,7 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
         labels = said.saliency.get(query) if isinstance(query, int | str) else None
         if has_clips and labels is not None:
             given = None if answer is None else answer.saliency
-            saliencies.append(Saliency(np.zeros(0) if given is None else given, labels))
+            saliencies.append(Saliency(np.zeros(0) if given is None else given, labels.table))
     scores = qvhighlights(searches, saliencies)
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
     known = tuple(one for one in searches if len(one.true_moments))
@@ -172,7 +172,7 @@ def scores_of(found: Sequence[QueryMoments], *, limit: float | None) -> QVHighli
         searches.append(Search(answer.moments, answer.scores, one.search.truth))
         if one.query.saliency is not None and one.unit == "seconds":
             scores = np.zeros(0) if answer.saliency is None else answer.saliency
-            saliencies.append(Saliency(scores, one.query.saliency))
+            saliencies.append(Saliency(scores, one.query.saliency.table))
     return qvhighlights(searches, saliencies)
 
 
@@ -252,7 +252,7 @@ def _notes(
         for key in (one.query, str(one.query))
         if key in said.saliency
     ]
-    uneven = sum(abs(len(ours) - len(theirs)) > 1 for ours, theirs in lengths)
+    uneven = sum(abs(len(ours) - theirs.num_clips) > 1 for ours, theirs in lengths)
     if uneven:
         notes.append(
             f"{counted(uneven, 'answer')} with a number of scores of clips that does not "
