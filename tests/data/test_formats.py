@@ -320,6 +320,8 @@ def test_results(tmp_path: Path, one: Format[TextFile, Any]):
             ]
         case result_formats.LabelResults():
             assert max(found.by_video["a"].values()) == 0.9
+        case result_formats.SegmentRankings():
+            assert found.by_class == {3: ["a:0", "a:5"]}
         case result_formats.MomentResults():
             assert found.answers[0].moments.tolist() == [[1.0, 2.5]]
             assert found.answers[0].scores.tolist() == [0.9]

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 
 from videozoo.cli import main
+from videozoo.data.features._example import _entry, _sized, _varint, encode
+from videozoo.data.features._tfrecord import write_tfrecord
 from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import FeatureRecord
 from videozoo.errors import DataError, UsageError
@@ -320,6 +322,70 @@ def test_tags_against_records_of_features(run: Run, tmp_path: Path):
 
     assert (facts["metrics"]["hit_at_one"], facts["metrics"]["perr"]) == (1.0, 1.0)
     assert facts["truth_format"] == "records of features (2 videos)"
+
+
+RATINGS = "a:0,3,1\na:5,3,0\nb:0,3,1\nb:5,3,1\na:0,7,1\n"
+
+
+def test_rankings_of_segments_of_youtube_8m(run: Run):
+    ranking = "Class,Segments\n3,a:5 z:0 a:0 b:0\n9,a:0\n"
+
+    facts = run(ranking, RATINGS, ("submission.csv", "ratings.csv"))
+
+    # class 3: wrong, not rated, right, right, and one is not found; class 7 has no ranking
+    assert facts["metrics"]["map"] == pytest.approx((1 / 2 + 2 / 3) / 3 / 2)
+    assert facts["missing"] == [7]
+    text = "\n".join(facts["notes"])
+    assert "1 class of the truth without a ranking, counted as 0: 7" in text
+    assert "3 of 5 segments are rated for their class" in text
+
+
+def test_rankings_against_records_with_labels_of_segments(run: Run, tmp_path: Path):
+    write_tfrecord(tmp_path / "val.tfrecord", [rated("a", [(0, 3, 1.0), (5, 3, 0.0)])])
+    write_tfrecord(tmp_path / "odd.tfrecord", [rated("a", [(0, 3, 1.0)], more_starts=[5])])
+    write_shard(tmp_path / "none.tfrecord", [FeatureRecord("a", {"rgb": np.zeros((9, 2), "u1")})])
+    (tmp_path / "s.csv").write_text("3,a:0 a:5\n")
+
+    def scored(name: str) -> dict[str, Any]:
+        request = ScoreRequest(results=tmp_path / "s.csv", truth=(tmp_path / name,))
+        return score(request, console=Console(quiet=True))
+
+    assert scored("val.tfrecord")["metrics"]["map"] == 1.0
+    with pytest.raises(DataError, match="segment_scores do not fit one another"):
+        scored("odd.tfrecord")
+    with pytest.raises(DataError, match="no labels of segments in 1 record"):
+        scored("none.tfrecord")
+
+
+def rated(
+    video: str, ratings: list[tuple[int, int, float]], *, more_starts: Sequence[int] = ()
+) -> bytes:
+    """A record of YouTube-8M 2019: (start, class, score) per rating."""
+    starts = [start for start, _, _ in ratings] + list(more_starts)
+    context = numbers("segment_start_times", starts)
+    context += numbers("segment_labels", [label for _, label, _ in ratings])
+    scores = np.array([score for _, _, score in ratings], "<f4").tobytes()
+    context += _entry("segment_scores", _sized(2, _sized(1, scores)))
+    message = encode(video, None, {"rgb": np.zeros((12, 2), np.uint8)})
+    return message + b"\n" + _varint(len(context)) + context
+
+
+def numbers(key: str, values: Iterable[int]) -> bytes:
+    return _entry(key, _sized(3, _sized(1, b"".join(map(_varint, values)))))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3,a:0\n3,a:5\n", "class 3 is there twice"),
+        ("3,a:0 a:0\n", "class 3 names a segment twice"),
+        ("3,a:0\nx,a:5\n", r"s\.csv:2: 'x,a:5', expected CLASS,VIDEO:START"),
+        ("3,c:0\n", r"none of its 1 segment is rated for its class in .*'c:0' there"),
+    ],
+)
+def test_bad_rankings_are_told(run: Run, text: str, message: str):
+    with pytest.raises(DataError, match=message):
+        run(text, RATINGS, ("s.csv", "ratings.csv"))
 
 
 def test_classes_of_annotated_segments_as_activitynet_scores_them(run: Run):

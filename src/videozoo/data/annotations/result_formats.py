@@ -36,6 +36,8 @@ _YT8M = "VideoId,LabelConfidencePairs"
 _BARE_NUMBER = re.compile(r"-?\d+", re.ASCII)
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
 _WORD = re.compile(r"[^\W\d_]{2}")
+_RANKINGS = "Class,Segments"
+_RANKING = re.compile(r"\d{1,9},\s*(\S+:\d+(\s+\S+:\d+)*)?", re.ASCII)
 _MOMENT = ("start", "end", "score")
 
 
@@ -77,7 +79,15 @@ class MomentResults:
     answers: Sequence[MomentAnswer]
 
 
-AnyResults = SegmentResults | LabelResults | CaptionResults | MomentResults
+@dataclass(frozen=True)
+class SegmentRankings:
+    """Segments that show a class, per class, the best first."""
+
+    by_class: Mapping[int, Sequence[str]]
+    """Number of the class -> segments VIDEO:START."""
+
+
+AnyResults = SegmentResults | LabelResults | CaptionResults | MomentResults | SegmentRankings
 
 
 def read_any_results(path: Path) -> tuple[str, AnyResults]:
@@ -319,6 +329,30 @@ def _read_yt8m(file: TextFile) -> LabelResults:
     return LabelResults(found, is_tagging=True)
 
 
+def _is_rankings(file: TextFile) -> bool:
+    heading = file.first_line.replace(" ", "").lower()
+    return heading == _RANKINGS.lower() or _RANKING.fullmatch(file.first_line) is not None
+
+
+def _read_rankings(file: TextFile) -> SegmentRankings:
+    found: dict[int, list[str]] = {}
+    for number, line in file.lines:
+        label, _, listed = line.partition(",")
+        where, segments = f"{file.path}:{number}", listed.split()
+        if _RANKING.fullmatch(line) is None:
+            if number == file.lines[0][0]:  # a heading
+                continue
+            raise DataError(f"{where}: {brief(line)}, expected CLASS,VIDEO:START VIDEO:START ...")
+        if int(label) in found:
+            raise DataError(f"{where}: class {label} is there twice")
+        if len(set(segments)) < len(segments):
+            raise DataError(f"{where}: class {label} names a segment twice")
+        found[int(label)] = segments
+    if not found:
+        raise DataError(f"{file.path}: holds no results")
+    return SegmentRankings(found)
+
+
 def _is_segment_table(file: TextFile) -> bool:
     if file.is_json:
         return False
@@ -543,6 +577,15 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         "predictions.csv",
         about="the best class numbers of each video, with their scores",
         source="github.com/google/youtube-8m, inference.py",
+    ),
+    Format(
+        "YouTube-8M 2019, segments per class",
+        _is_rankings,
+        _read_rankings,
+        f"{_RANKINGS}\n3,a:0 a:5\n",
+        "submission.csv",
+        about="segments of 5 s that show a class, VIDEO:START, the best first; one class per line",
+        source="github.com/google/youtube-8m, inference.py and segment_eval_inference.py",
     ),
     Format(
         "CSV of segments with scores",

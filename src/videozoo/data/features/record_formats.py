@@ -6,7 +6,7 @@ records together are one `RecordSet`, numbered from 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from videozoo.data.features.records import (
     FeatureRecord,
     RecordFile,
     RecordSet,
+    SegmentRating,
     as_array,
     checked_record,
     read_extractor,
@@ -266,11 +267,36 @@ class TFRecords:
         name = context.get("id") or context.get("video_id") or [f"{self.path.stem}/{number}"]
         streams = example.frames or _video_level(example)
         record = checked_record(where, name[0], streams, context.get("labels"))
-        return replace(record, has_segment_labels="segment_labels" in context)
+        if "segment_labels" not in context:
+            return record
+        return replace(record, has_segment_labels=True, ratings=_ratings(context))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+_SEGMENT_FRAMES = 5  # where the ends of segments are not given
+
+
+def _ratings(context: Mapping[str, Sequence[Any]]) -> tuple[SegmentRating, ...] | None:
+    """Labels of segments; None if their lists do not fit one another.
+
+    Source: google/youtube-8m, readers.py.
+    """
+    starts, labels = context.get("segment_start_times", []), context.get("segment_labels", [])
+    scores = context.get("segment_scores", [])
+    ends = context.get("segment_end_times") or [
+        start + _SEGMENT_FRAMES for start in starts if isinstance(start, int)
+    ]
+    if len({len(starts), len(ends), len(labels), len(scores)}) > 1:
+        return None
+    rows = list(zip(starts, ends, labels, scores, strict=True))
+    for start, end, label, score in rows:
+        is_whole = all(type(one) is int for one in (start, end, label))
+        if not is_whole or not isinstance(score, int | float) or not 0 <= start < end:
+            return None
+    return tuple(SegmentRating(a, b, label, score > 0) for a, b, label, score in rows)
 
 
 def _video_level(example: Example) -> dict[str, NDArray[np.float32]]:

@@ -33,6 +33,18 @@ DTYPES = ("uint8", "float16", "float32", "float64")
 """Types of number that features may have."""
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentRating:
+    """What a person said of one class in a segment of a video, of 5 frames as a rule."""
+
+    start: int
+    """First frame, from 0; with one frame per second also the start in seconds."""
+    end: int
+    """The frame after the last."""
+    label: int
+    is_present: bool
+
+
 @dataclass(frozen=True)
 class FeatureRecord:
     """One video as sequences of features."""
@@ -47,7 +59,9 @@ class FeatureRecord:
     facts: Facts = field(default_factory=dict[str, Any])
     """Other facts about the video, plain data. Only packs store them."""
     has_segment_labels: bool = False
-    """Segments of the video have labels (2019 version of YouTube-8M), which are not read."""
+    """Segments of the video have labels (2019 version of YouTube-8M)."""
+    ratings: tuple[SegmentRating, ...] | None = None
+    """These labels; None if there are none, or if their lists differ in length."""
 
 
 class RecordFile(Protocol):

@@ -13,6 +13,7 @@ from videozoo.data.annotations.result_formats import (
     CaptionResults,
     LabelResults,
     MomentResults,
+    SegmentRankings,
     SegmentResults,
     read_any_results,
 )
@@ -21,6 +22,7 @@ from videozoo.tasks.common import write_json
 from videozoo.tasks.score.captions import score_sentence_results
 from videozoo.tasks.score.labels import score_labels
 from videozoo.tasks.score.moments import score_moments
+from videozoo.tasks.score.rankings import score_rankings
 from videozoo.tasks.score.request import Scored, ScoreRequest
 from videozoo.tasks.score.segments import score_segments
 
@@ -28,6 +30,7 @@ _KINDS: dict[type[AnyResults], tuple[str, Callable[[Any, ScoreRequest], Scored]]
     SegmentResults: ("segments", score_segments),
     LabelResults: ("classes of videos", score_labels),
     CaptionResults: ("sentences", score_sentence_results),
+    SegmentRankings: ("rankings of segments", score_rankings),
     MomentResults: ("moments", score_moments),
 }
 """Type of results -> what they are, and how they are scored."""
