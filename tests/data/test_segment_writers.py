@@ -6,15 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.make_clips import moving_frames, write_clip
 from videozoo.data.annotations.segment_types import FrameTimes, Reading
 from videozoo.data.annotations.segment_writers import WRITERS, write_segments
 from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.timed_segments import TimedSegment, TimedVideo, timed_annotations
+from videozoo.data.features.records import FeatureRecord
+from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.segments import load_videos
 from videozoo.errors import DataError
+from videozoo.settings.segments import SequenceData
 
 RATES = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 50.0, 59.94)
 LABELS = st.text(min_size=1, max_size=12).filter(
@@ -221,3 +227,28 @@ def test_fiftyone_gets_seconds_where_the_rate_is_not_known(tmp_path: Path):
     }
     assert "the frame rates of 1 video are not known" in "\n".join(notes)
     assert "1 segment without a label: written as 'segment'" in "\n".join(notes)
+
+
+def test_training_asks_the_videos_that_the_features_were_made_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    film = write_clip(tmp_path / "a.mp4", moving_frames(20, height=32, width=32), rate=10)
+    folder = FeatureFolder(tmp_path / "feat", "npz", {"model": "tsm", "rate": 2})
+    folder.prepare(made_with="test")
+    facts = {"path": str(film), "bytes": film.stat().st_size}
+    record = FeatureRecord("a", {"rgb": np.zeros((4, 3), np.float32)}, None, 2.0, facts)
+    folder.writer(0).add(record)
+    folder.merge()
+    value = {"ranges": [{"start": 3, "end": 10}], "timelinelabels": ["run"]}
+    task = {"id": 1, "data": {"video": "a.mp4"}, "annotations": [{"result": [{"value": value}]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    data = SequenceData(annotations=tmp_path / "export.json", features=folder.folder)
+
+    (one,) = load_videos(data, "train").present
+
+    (segment,) = one.instances
+    assert (segment.start_seconds, segment.end_seconds) == pytest.approx((0.2, 1.0))
+    assert "taken are the frame rates of the videos: 10" in caplog.text
+    film.write_bytes(film.read_bytes() + b"changed")
+    with pytest.raises(DataError, match="Label Studio counts in frames"):
+        load_videos(data, "train")

@@ -68,7 +68,11 @@ def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
 
 def times_of_features(files: FeatureFiles) -> VideoTimes:
     """When the frames of the videos are shown that features were made of, where these are there."""
-    return VideoTimes({name: fact.path for name, fact in files.videos.items()})
+    facts = files.videos
+    return VideoTimes(
+        {name: fact.path for name, fact in facts.items()},
+        num_bytes={fact.path: fact.num_bytes for fact in facts.values()},
+    )
 
 
 def load_files(data: SequenceData) -> FeatureFiles:

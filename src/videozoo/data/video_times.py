@@ -18,9 +18,17 @@ _UNEVEN = 0.5  # frames by which a frame may be early or late at an even rate
 class VideoTimes:
     """Frame rates, frames and lengths of video files, by name; each file is opened once."""
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        """Take files by name; see `under` for all of a folder."""
+    def __init__(
+        self, files: Mapping[str, Path], *, num_bytes: Mapping[Path, int | None] | None = None
+    ) -> None:
+        """Take files by name; see `under` for all of a folder.
+
+        Args:
+            files: Names of videos -> their files.
+            num_bytes: Sizes that files must have; one of another size is another video.
+        """
         self._files = dict(files)
+        self._num_bytes = dict(num_bytes or {})
         self._twice: dict[str, list[Path]] = {}
         self._known: dict[Path, FrameTimes | None] = {}
         self.unreadable: list[str] = []
@@ -66,11 +74,18 @@ class VideoTimes:
             return None
         if path not in self._known:
             try:
-                self._known[path] = frame_times(path)
+                self._known[path] = frame_times(path) if self._is_same(path) else None
             except (VideoError, OSError) as error:
                 self.unreadable.append(str(error))
                 self._known[path] = None
         return self._known[path]
+
+    def _is_same(self, path: Path) -> bool:
+        wanted = self._num_bytes.get(path)
+        if wanted is None or path.stat().st_size == wanted:
+            return True
+        self.unreadable.append(f"{path}: is of another size than when its features were made")
+        return False
 
 
 def frame_times(path: Path) -> FrameTimes | None:
