@@ -25,6 +25,7 @@ from videozoo.report.answers import (
     answers_of,
     by_video,
     rows_of,
+    rows_of_one,
     told_over_time,
 )
 from videozoo.report.subtitles import MOST_LINES, cues_of, srt, webvtt, write_subtitles
@@ -508,3 +509,21 @@ def test_results_find_their_files_by_name(film: Path):
         answers_of([])
     with pytest.raises(UsageError, match=r"a dict, expected what \.predict returned"):
         answers_of([{"video": "x"}])  # pyright: ignore[reportArgumentType]
+
+
+def test_of_several_classes_all_that_score_enough_are_told():
+    labels = tuple(Label(name, score, n) for n, (name, score) in enumerate(SEVERAL))
+    result = VideoLabels(video="v", labels=labels, least_score=0.5)
+
+    rows = list(rows_of_one(VideoAnswer(result=result, part_seconds=(1.0, 3.0))))
+
+    assert [(row.rank, row.is_likely) for row in rows] == [(1, True), (2, True), (3, False)]
+    assert [row.name for row in told_over_time(rows)] == ["run", "jump"]
+    alone = replace(result, least_score=None)
+    rows = list(rows_of_one(VideoAnswer(result=alone, part_seconds=(1.0, 3.0))))
+    assert [row.name for row in told_over_time(rows)] == ["run"]
+    assert [label.name for label in result.there] == ["run", "jump"]
+    assert [label.name for label in alone.there] == ["run"]
+
+
+SEVERAL = [("run", 0.9), ("jump", 0.6), ("swim", 0.2)]

@@ -75,6 +75,8 @@ class Row:
     unit: Unit = "seconds"
     is_likely: bool = True
     """False: the model itself says that this is probably not to be seen in the video."""
+    is_one_of_several: bool = False
+    """A class of a video that may have several: it holds whether or not better ones do."""
     truths: Sequence[tuple[float, float]] = ()
     """For moments: the true ones, in `unit`."""
 
@@ -125,10 +127,9 @@ def rows_of_one(answer: VideoAnswer) -> Iterator[Row]:
         for rank, label in enumerate(result.labels, 1):
             times = answer.part_seconds or (None, None)
             row = _row(result, "label", label.name, label.score, rank, times)
+            several = result.least_score is not None
             likely = result.least_score is None or label.score >= result.least_score
-            # where a video may have several classes, each is a question of its own
-            alone = rank if result.least_score is None else 1
-            yield replace(row, is_likely=likely, rank=alone)
+            yield replace(row, is_likely=likely, is_one_of_several=several)
     elif isinstance(result, VideoSegments):
         length = result.duration_seconds or answer.duration_seconds
         is_share = result.duration_seconds is None
@@ -169,10 +170,10 @@ def told_over_time(rows: Sequence[Row]) -> list[Row]:
     """The answers worth showing while a video plays.
 
     These are the best sentence for every event; the best moment of every sentence, unless it is
-    probably not there; the best class of a part of a video; and the segments with at least half
-    the score of the best one of the same model and video, unless one before them has the same name
-    and overlaps them. Answers whose times are not seconds are left out, and so are classes of whole
-    videos.
+    probably not there; the best class of a part of a video, or its several classes that are
+    probably there; and the segments with at least half the score of the best one of the same model
+    and video, unless one before them has the same name and overlaps them. Answers whose times are
+    not seconds are left out, and so are classes of whole videos.
 
     >>> def segment(score, start):
     ...     return Row(video="v", model="m", kind="segment", name="run", score=score, rank=1,
@@ -192,7 +193,7 @@ def told_over_time(rows: Sequence[Row]) -> list[Row]:
         if row.seconds is None or not row.is_likely:
             return False
         if row.kind != "segment":
-            return row.rank == 1
+            return row.rank == 1 or row.is_one_of_several
         if not row.score >= HALF * best.get((row.model, row.video), math.inf):
             return False
         start, end = row.seconds
