@@ -438,6 +438,7 @@ def test_a_subset_that_is_not_there_is_an_error_with_those_that_are(tmp_path: Pa
         ("a.json", '[{"videoID": "a_1_2", "enCap": ["A.", "B."], "chCap": ["x"]}]', 2),
         ("a.json", '{"a": "One.", "b": ["Two.", "Three."], "c": []}', 3),
         ("a.json", '[{"video": "a.mp4", "caption": ["One.", "Two."]}]', 2),
+        ("a.tsv", "video\tcaption\na\tOne, two.\n", 1),
         ("a.txt", "# by people\n\nmv89psg6zh4_33_46 a bird\nmv89psg6zh4_33_46 the bird\n", 2),
         ("a.csv", 'split, Video ,Caption\ntrain,a,"One, two"\nval,b,Three\n', 2),
         (
@@ -456,8 +457,10 @@ def test_forms_of_whole_video_captions(tmp_path: Path, name: str, text: str, exp
     assert len(found) == found.num_whole == expected
 
 
-def test_a_csv_with_times_holds_events(tmp_path: Path):
-    (tmp_path / "a.csv").write_text("video,start,end,sentence\na,1,2.5,A man runs.\n")
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_csv_with_times_holds_events(tmp_path: Path, mark: str):
+    text = "video,start,end,sentence\na,1,2.5,A man runs.\n".replace(",", mark)
+    (tmp_path / "a.csv").write_text(text)
 
     (one,) = read_timed_sentences(tmp_path / "a.csv").sentences
 

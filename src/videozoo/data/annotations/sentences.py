@@ -537,7 +537,9 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
     ),
     Format(
         "ETS list of the 2019 library, tabs between fields",
-        lambda file: file.first_line.count("\t") > 1,
+        lambda file: (
+            file.first_line.count("\t") > 1 and whole_captions.table_columns(file.heading) is None
+        ),
         _read_tabs,
         "a\t1.0\t2.5\tA man runs.\n",
         "train.list",

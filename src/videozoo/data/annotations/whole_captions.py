@@ -230,7 +230,8 @@ def table_columns(heading: str) -> Mapping[str, str] | None:
     >>> table_columns("video,start,end,label")
     """
     try:
-        names = [name.strip() for name in next(csv.reader([heading]), [])]
+        rows = csv.reader([heading], delimiter=_delimiter(heading))
+        names = [name.strip() for name in next(rows, [])]
     except csv.Error:  # too long for a heading
         return None
     plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
@@ -243,10 +244,15 @@ def table_columns(heading: str) -> Mapping[str, str] | None:
     return {what: name for what, name in found.items() if name is not None}
 
 
+def _delimiter(heading: str) -> str:
+    """What separates columns: the first of tab, semicolon and comma that the heading holds."""
+    return next((mark for mark in "\t;" if mark in heading), ",")
+
+
 def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     """With columns of start and end the sentences have times, in seconds."""
     columns = table_columns(file.heading) or {}
-    rows = Table(file.path, file.text)
+    rows = Table(file.path, file.text, delimiter=_delimiter(file.heading))
     if rows.fieldnames is not None:
         rows.fieldnames = [name.strip() for name in rows.fieldnames]
     if ("start" in columns) != ("end" in columns):
@@ -349,7 +355,7 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         "video,caption\na,A man runs.\n",
         "captions.csv",
         about="columns `video` and `caption`; with `start` and `end` in seconds, captions of "
-        "events; `subset` or `split` if there are parts",
+        "events; `subset` or `split` if there are parts; commas, semicolons or tabs",
     ),
     Format(
         "MSVD",
