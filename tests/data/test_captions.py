@@ -459,7 +459,7 @@ def test_forms_of_whole_video_captions(tmp_path: Path, name: str, text: str, exp
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_a_csv_with_times_holds_events(tmp_path: Path, mark: str):
-    text = "video,start,end,sentence\na,1,2.5,A man runs.\n".replace(",", mark)
+    text = "video,start,end,sentence\na,0:01,2.5,A man runs.\n".replace(",", mark)
     (tmp_path / "a.csv").write_text(text)
 
     (one,) = read_timed_sentences(tmp_path / "a.csv").sentences
@@ -474,7 +474,11 @@ def test_a_csv_with_times_holds_events(tmp_path: Path, mark: str):
         ("a.csv", "video,caption\na,One, two\n", "line 2: more fields than columns"),
         ("a.csv", "video,caption\n,One\n", "line 2: no name of a video"),
         ("a.csv", "video,caption\na,\n", "line 2: the sentence is empty"),
-        ("a.csv", "video,start,end,caption\na,1,x,b\n", "line 2: expected seconds, got '1' and"),
+        (
+            "a.csv",
+            "video,start,end,caption\na,1,x,b\n",
+            "line 2: expected seconds or mm:ss, got '1'",
+        ),
         ("a.txt", "a\tOne.\nb Two.\n", "line 2: expected a video and its caption with a tab"),
         ("a.json", '{"videos": [], "sentences": [{"video_id": "a"}]}', "'a' is not among `videos`"),
         (

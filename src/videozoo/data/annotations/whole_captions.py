@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
+from videozoo.data.annotations.segment_types import clock_seconds
 from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import Format, TextFile
 from videozoo.data.text import Table, finite_number
@@ -250,7 +251,7 @@ def _delimiter(heading: str) -> str:
 
 
 def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
-    """With columns of start and end the sentences have times, in seconds."""
+    """With columns of start and end the sentences have times, in seconds or `mm:ss`."""
     columns = table_columns(file.heading) or {}
     rows = Table(file.path, file.text, delimiter=_delimiter(file.heading))
     if rows.fieldnames is not None:
@@ -273,7 +274,7 @@ def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
             yield from _whole(reading, held["video"], held["caption"], place, subset=subset)
         elif (times := _seconds(held["start"], held["end"])) is None:
             reading.problems.append(
-                f"{place}: expected seconds, got {held['start']!r} and {held['end']!r}"
+                f"{place}: expected seconds or mm:ss, got {held['start']!r} and {held['end']!r}"
             )
         elif reading.is_sentence(held["caption"], place):
             yield TimedSentence(
@@ -287,7 +288,7 @@ def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
 
 
 def _seconds(start: str, end: str) -> tuple[float, float] | None:
-    first, last = finite_number(start), finite_number(end)
+    first, last = clock_seconds(start), clock_seconds(end)
     return None if first is None or last is None else (first, last)
 
 
@@ -354,8 +355,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         _read_table,
         "video,caption\na,A man runs.\n",
         "captions.csv",
-        about="columns `video` and `caption`; with `start` and `end` in seconds, captions of "
-        "events; `subset` or `split` if there are parts; commas, semicolons or tabs",
+        about="columns `video` and `caption`; with `start` and `end` in seconds or mm:ss, "
+        "captions of events; `subset` or `split` if there are parts; commas, semicolons or tabs",
     ),
     Format(
         "MSVD",
