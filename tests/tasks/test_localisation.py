@@ -164,6 +164,14 @@ def test_proposals_and_classes_of_videos_make_detections(
     assert "mAP@0.5" in capsys.readouterr().out
     one = json.loads((tmp_path / "results.json").read_text())["results"]["va00"][0]
     assert one["label"] in CLASSES
+    capsys.readouterr()
+    line = ["score", str(tmp_path / "results.json"), "--truth", str(world / "anet.json")]
+    assert cli.main([*line, "--json", str(tmp_path / "again.json")]) == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    for key in ("map", "map@0.5", "map@0.95"):
+        assert again["metrics"][key] == pytest.approx(facts["metrics"][key])
+    assert again["detections"]["best"] == pytest.approx(found["best"])
+    assert "all results are of" in capsys.readouterr().out
 
     labels.write_text(json.dumps({"va00": {"fly": 1.0}}))
     line = ["eval", "--weights", str(bmn_run), "--labels", str(labels)]
@@ -172,6 +180,20 @@ def test_proposals_and_classes_of_videos_make_detections(
     labels.write_text(json.dumps({"x": {"dig": 1.0}}))
     assert cli.main(line) == 1
     assert "no class scores for any of the 8 videos" in capsys.readouterr().err
+
+
+def test_what_a_localiser_predicted_is_scored(bmn_run: Path, world: Path, tmp_path: Path):
+    facts = evaluated(bmn_run, tmp_path / "eval")
+    line = ["predict", "--weights", str(bmn_run), str(world / "features")]
+    assert cli.main([*line, "--save-dir", str(tmp_path / "predicted")]) == 0
+
+    line = ["score", str(tmp_path / "predicted"), "--truth", str(world / "anet.json")]
+    assert cli.main([*line, "--subset", "val", "--json", str(tmp_path / "again.json")]) == 0
+
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again["format"] == "ActivityNet results"  # those in the predictions are rounded
+    for key in ("ar@1", "ar@10", "auc"):
+        assert again["metrics"][key] == pytest.approx(facts["metrics"][key])
 
 
 def test_what_a_classifier_of_ours_predicted_will_do_as_labels(

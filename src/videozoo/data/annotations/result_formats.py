@@ -108,7 +108,7 @@ def read_any_results(path: Path) -> tuple[str, AnyResults]:
                 f"{path}: a folder without {_PREDICTIONS}; name the file of results, or a folder "
                 "that `videozoo predict` wrote"
             )
-        path = path / _PREDICTIONS
+        path = _exact_file(path)
     file = TextFile(path)
     found = format_of(file, FORMATS)
     if found is None:
@@ -118,6 +118,18 @@ def read_any_results(path: Path) -> tuple[str, AnyResults]:
             advice = "These are annotations: name them with --truth, and results first."
         raise unknown(f"{path}: not results of a known kind: {file.seen}", FORMATS, advice)
     return found.name, found.read(file)
+
+
+def _exact_file(folder: Path) -> Path:
+    """The file of results in a folder of predictions, which are rounded; else the predictions."""
+    content = TextFile(folder / _PREDICTIONS).content
+    listed: Any = content.get("files") if isinstance(content, dict) else None
+    for name in cast("list[Any]", listed) if isinstance(listed, list) else ():
+        path = folder / str(name)
+        is_inside = path.parent == folder and path.suffix in (".json", ".jsonl")
+        if is_inside and path.is_file() and format_of(TextFile(path), FORMATS) is not None:
+            return path
+    return folder / _PREDICTIONS
 
 
 # --- JSON with `results` ---------------------------------------------------------------------
