@@ -316,6 +316,8 @@ def test_rawframe_lists_of_mmaction2_name_folders_of_images(tmp_path: Path):
         "run/v1;jogging\njump/v2;leaping\n",  # as the answers of Something-Something
         "run\\v1.mp4 0\njump\\v2.mp4 1\n",
         '"run/v1.mp4" 0\n"jump/v2.mp4" 1\n',
+        "'run/v1.mp4' 0\n'jump/v2.mp4' 1\n",
+        "run/v1.mp4 0  # good\njump/v2.mp4 1 #\n",
     ],
 )
 def test_columns_of_other_libraries(tmp_path: Path, text: str):
@@ -324,6 +326,30 @@ def test_columns_of_other_libraries(tmp_path: Path, text: str):
     found = read_list(write(tmp_path / "train.csv", text), num_classes=2)
 
     assert pairs(found) == [("v1.mp4", 0), ("v2.mp4", 1)]
+
+
+def test_a_path_with_a_hash_is_no_comment(tmp_path: Path):
+    touch(tmp_path, "run/v #1.mp4", "#2.mp4")
+    path = write(tmp_path / "train.txt", "run/v #1.mp4 0\n#2.mp4 1 # good\n# 3.mp4 1\n")
+
+    assert pairs(read_list(path)) == [("v #1.mp4", 0), ("#2.mp4", 1)]
+
+
+def test_names_of_classes_in_another_order_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    touch(tmp_path, "run/v1.mp4", "jump/v2.mp4")
+    path = write(tmp_path / "train.txt", "run/v1.mp4 0\njump/v2.mp4 1\n")
+    right = write(tmp_path / "right.txt", "run\njump\n")
+    wrong = write(tmp_path / "wrong.txt", "jump\nrun\n")
+
+    with caplog.at_level(logging.WARNING):
+        load_entries(ClipData(train=path, class_names=right), "train", num_classes=2)
+        assert not caplog.text
+        load_entries(ClipData(train=path, class_names=wrong), "train", num_classes=2)
+
+    assert "2 of 2 videos are in folders named as another class than theirs" in caplog.text
+    assert "run/v1.mp4, whose class is 'jump'" in caplog.text
 
 
 def test_names_without_ending_that_fit_two_videos_are_refused(tmp_path: Path):

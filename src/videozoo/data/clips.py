@@ -30,6 +30,7 @@ from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.list_labels import (
     always_gives_names,
     find_first_label,
+    misnamed,
     names_by_folders,
     own_class_names,
 )
@@ -471,7 +472,7 @@ def load_entries(
         if several != "all":
             return found
         return [replace(one, label=None, labels=one.classes) for one in found]
-    return read_list(
+    entries = read_list(
         path,
         count_frames=count_frames,
         root=data.root,
@@ -483,6 +484,21 @@ def load_entries(
         part=part,
         split=data.split,
     )
+    _warn_of_names(path, entries, names)
+    return entries
+
+
+def _warn_of_names(path: Path, entries: Sequence[ClipEntry], names: Sequence[str] | None) -> None:
+    """Log a warning if the names of the classes do not go with the folders of most videos."""
+    labelled = [(one.name, one.label) for one in entries if one.label is not None]
+    other = misnamed(labelled, names or ())
+    if other:
+        video, _, label = other[0]
+        _log.warning(
+            "%s: %d of %d videos are in folders named as another class than theirs, such as %s, "
+            "whose class is %r; are the class names in the order of their numbers?",
+            *(path, len(other), len(entries), video, label),
+        )
 
 
 def lists_several(data: ClipData, num_classes: int | None = None) -> str:

@@ -580,8 +580,14 @@ def _lists_videos(path: Path) -> bool:
         rows = list(islice(list_rows(path, None), _ROWS_LOOKED_AT))
     except DataError:
         return False
+    if any(row.search for row in rows):  # lists of data sets of videos
+        return True
     found = [locate(Path(row.path), None, path.parent) for row in rows]
-    return any(each is not None and is_video_name(each) for each in found)
+    return any(each is not None and _is_clip(each) for each in found)
+
+
+def _is_clip(path: Path) -> bool:
+    return has_images(path) if path.is_dir() else is_video_name(path)
 
 
 @dataclass(frozen=True)

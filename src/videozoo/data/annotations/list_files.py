@@ -97,14 +97,21 @@ class VideoList(TextFile):
 
     @cached_property
     def rows(self) -> list[tuple[int, str]]:
-        """`lines` without comments: lines that start with # and name no video."""
-        return [line for line in self.lines if not self._is_comment(line[1])]
+        """`lines` without comments: lines that start with # and name no video, and ends after #."""
+        lines = [(number, self._without_comment(line)) for number, line in self.lines]
+        return [one for one in lines if one[1][:1] != "#" or self._videos_in(one[1])]
 
-    def _is_comment(self, line: str) -> bool:
-        if not line.startswith("#"):
-            return False
+    def _without_comment(self, line: str) -> str:
+        head, mark, _ = line.partition(" #")
+        if not mark or not self._videos_in(head):
+            return line
+        return line if any(mark in path for path in self._videos_in(line)) else head.rstrip()
+
+    def _videos_in(self, line: str) -> list[str]:
+        """The videos that a line, or what is before its last columns, is the path of."""
         ends = [line.rsplit(between, most) for between in (None, ",", ";") for most in (1, 2)]
-        return not any(self.exists(path.strip()) for path in (line, *(cut[0] for cut in ends)))
+        paths = [line, *(cut[0].strip() for cut in ends)]
+        return [path for path in paths if self.exists(path.strip("\"' "))]
 
 
 def with_parts(rows: Sequence[tuple[Row, str]]) -> Iterator[Row]:

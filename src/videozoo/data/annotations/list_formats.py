@@ -31,6 +31,7 @@ from videozoo.data.annotations.data_set_lists import (
 from videozoo.data.annotations.list_files import Row, VideoList, with_parts
 from videozoo.data.annotations.several_labels import (
     Cut,
+    bare,
     cell_labels,
     charades_labels,
     cut_line,
@@ -150,7 +151,7 @@ def header_of(line: str) -> Columns | None:
     >>> header_of("run/a.mp4 3")
     """
     for delimiter in ("\t", ",", ";", " "):
-        cells = [_bare(cell).lower() for cell in line.split(delimiter)]
+        cells = [bare(cell).lower() for cell in line.split(delimiter)]
         path = _place(cells, _PATH_COLUMNS)
         label = _place(cells, (*_LABEL_COLUMNS, *_NUMBER_COLUMNS))
         several = _place(cells, _SEVERAL_COLUMNS) if label is None else None
@@ -230,7 +231,7 @@ class _Form:
         cells = text.rsplit(
             None if self.delimiter == " " else self.delimiter, 2 if self.with_frames else 1
         )
-        cells = [_bare(cell) for cell in cells]
+        cells = [bare(cell) for cell in cells]
         frames = integer(cells[1]) if self.with_frames and len(cells) == 3 else None
         if len(cells) != (3 if self.with_frames else 2) or not cells[0] or not cells[-1]:
             return None
@@ -301,11 +302,6 @@ def _by_form(number: int, text: str, form: _Form) -> Row:
         return Row(number, text, text)
     path, label, frames = cut
     return Row(number, text, path, label, frames=frames)
-
-
-def _bare(cell: str) -> str:
-    cell = cell.strip()
-    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
 # --- several classes per video -----------------------------------------------------------------

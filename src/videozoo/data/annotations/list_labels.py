@@ -250,6 +250,29 @@ def _parent(video: str) -> str:
     return Path(video.replace("\\", "/")).parent.name
 
 
+def misnamed(
+    videos: Sequence[tuple[str, int]], class_names: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Videos in a folder that is named as another class than their label.
+
+    Args:
+        videos: Path and class, from 0, of each.
+        class_names: The class of number i.
+
+    Returns:
+        Path, class of the folder, and class by the label of each; empty unless these are most of
+        the videos in folders that are named as classes.
+    """
+    by_folder = [(path, _folder_class(path, class_names), label) for path, label in videos]
+    named = [one for one in by_folder if one[1]]
+    other = [
+        (path, folder, class_names[label])
+        for path, folder, label in named
+        if label < len(class_names) and class_names[label] != folder
+    ]
+    return other if 2 * len(other) > len(named) else []
+
+
 def _folder_class(video: str, class_names: Sequence[str]) -> str:
     """The class that a folder in the path of a video is named after; empty if none is."""
     known = set(class_names)

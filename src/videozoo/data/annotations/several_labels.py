@@ -60,10 +60,10 @@ def cut_line(line: str, exists: Exists | None = None) -> Cut:
         ends.append(end)
     if exists is not None and 0 < len(numbers) <= _MOST_NUMBERS and len(line) <= _LONGEST_PATH:
         for count, place in enumerate(ends):
-            path = _bare(line[:place])
+            path = bare(line[:place])
             if exists(path):
                 return Cut(path, tuple(numbers[len(numbers) - count :]))
-    return Cut(_bare(line[:end]), tuple(numbers))
+    return Cut(bare(line[:end]), tuple(numbers))
 
 
 def have_several(lines: Sequence[str], exists: Exists) -> bool:
@@ -180,6 +180,12 @@ def code_of(name: str) -> str:
     return found[0] if found else ""
 
 
-def _bare(cell: str) -> str:
+def bare(cell: str) -> str:
+    """A cell without blanks and quotation marks around it.
+
+    >>> bare(" 'my clip.mp4' ")
+    'my clip.mp4'
+    """
     cell = cell.strip()
-    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+    is_quoted = len(cell) > 1 and cell[0] == cell[-1] and cell[0] in "\"'"
+    return cell[1:-1].strip() if is_quoted else cell
