@@ -142,6 +142,23 @@ def test_bad_segments_and_lost_videos_are_named(
     assert "the frame rates of 1 video are not known" in said
 
 
+def test_what_is_odd_is_converted_and_said(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    entry = {"duration": 20, "annotations": [{"segment": [1, 38], "label": "x"}]}
+    other = {"duration": 1, "annotations": [{"segment": [0.1, 0.9], "label": None}]}
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"a": entry, "b": other}}))
+
+    assert convert(tmp_path / "a.json", tmp_path / "a.csv", "--to", "csv", "--videos", films) == 0
+
+    said = capsys.readouterr().out
+    assert "1 of 2 segments have no label, unlike the others: in b" in said
+    assert "1 of 2 segments reach beyond their video" in said
+    assert "a: 1 to 38 in 20 s; are they in frames?" in said
+    assert "lengths of 1 video differ from their files: a lasts 20 s there and 2 s in" in said
+    assert [row["end"] for row in rows(tmp_path / "a.csv")] == ["38.0", "0.9"]
+
+
 def test_the_help_names_every_form():
     assert set(FORMS) == set(WRITERS)
 

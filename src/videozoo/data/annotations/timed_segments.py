@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from videozoo.data.annotations.segment_types import (
     video_of,
 )
 from videozoo.data.annotations.segments import by_any_name, clocks, ends_of, label_of
+from videozoo.data.lengths import TOLERANCE
 from videozoo.data.text import finite_number
 from videozoo.errors import DataError, counted, few
 
@@ -72,14 +73,18 @@ def timed_annotations(
     times = clocks(videos, frames_per_second, look_up, notes=notes)
     bad: list[str] = []
     found: dict[str, TimedVideo] = {}
+    apart: list[str] = []
     for video in videos:
         if video.name in found:
             raise DataError(f"{video.where}: is there twice")
         asked = by_any_name(video, look_up)
         measured = None if asked is None else asked(video.name)
         duration = clock_seconds(video.duration)
-        if duration is None and measured is not None:
-            duration = measured.duration_seconds
+        seconds = None if measured is None else measured.duration_seconds
+        if duration is None:
+            duration = seconds
+        elif seconds is not None and abs(duration - seconds) > TOLERANCE * max(duration, seconds):
+            apart.append(f"{video.name} lasts {duration:g} s there and {seconds:g} s in its file")
         if duration is None and video.num_frames is not None and frames_per_second:
             duration = video.num_frames / frames_per_second
         segments = _segments(video, times.get(video.name), frames_per_second, measured, bad)
@@ -99,7 +104,36 @@ def timed_annotations(
         if not total:
             raise DataError(text)
         notes.append(text)
+    if apart:
+        notes.append(
+            f"{path}: lengths of {counted(len(apart), 'video')} differ from their files: "
+            f"{few(apart, 3, between='; ')}; those of {path.name} are written"
+        )
+    notes += _oddities(list(found.values()))
     return list(found.values())
+
+
+def _oddities(videos: Sequence[TimedVideo]) -> Iterator[str]:
+    """What is converted as it is, but is probably a mistake."""
+    unnamed = [video.name for video in videos for one in video.segments if one.label is None]
+    total = sum(len(video.segments) for video in videos)
+    if 0 < len(unnamed) < total:
+        yield (
+            f"{len(unnamed)} of {counted(total, 'segment')} have no label, unlike the others: in "
+            f"{few(dict.fromkeys(unnamed))}"
+        )
+    beyond = [
+        f"{video.name}: {one.start_seconds:g} to {one.end_seconds:g} "
+        f"in {video.duration_seconds:g} s"
+        for video in videos
+        for one in video.segments
+        if video.duration_seconds and one.end_seconds > (1 + TOLERANCE) * video.duration_seconds
+    ]
+    if beyond:
+        yield (
+            f"{len(beyond)} of {counted(total, 'segment')} reach beyond their video, and are kept "
+            f"as they are: {few(beyond, 3, between='; ')}; are they in frames?"
+        )
 
 
 def _segments(
