@@ -249,7 +249,7 @@ def test_few_videos_are_all_learnt_from_and_judged_by_cross_validation(
     words = ("train", "--data", clips, "--encoder", encoder, "--set", "data.num_workers=0")
     assert run(*words, "--save-dir", "run") == 0
     said = capsys.readouterr().err
-    assert "12 videos are few: all are learnt from" in said
+    assert "12 videos of 3 classes are few: all are learnt from" in said
     assert "cross-validation on the 12 videos to learn from" in said
     assert "held-out video" not in said
     assert "videozoo predict" in said

@@ -120,6 +120,19 @@ def videos_under(folder: Path) -> list[Path]:
     return sorted([*videos, *(path for path in images if path not in with_video)])
 
 
+def images_beside_videos(folder: Path) -> list[Path]:
+    """Images below a folder that are no frames of a video, as videos lie beside them."""
+    below = list(walk(folder))
+    with_video = {path.parent for path in below if is_video_name(path)}
+    return [
+        path
+        for path in below
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.parent in with_video
+        and not is_video_name(path)
+    ]
+
+
 def is_video_name(path: Path) -> bool:
     """Whether a file in a folder counts as a video.
 

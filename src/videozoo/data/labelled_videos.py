@@ -34,6 +34,7 @@ from videozoo.data.annotations.videos import (
     read_list,
     videos_of,
 )
+from videozoo.data.files import images_beside_videos
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, counted, few
 from videozoo.settings.shared import Part
@@ -181,10 +182,14 @@ def remarks(data: FeatureData) -> Iterator[str]:
         if listed is not None and is_list_name(listed):
             yield from filter(None, _first_label(data, class_names(data))[1:])
         source = data.train or data.videos
-        loose = loose_videos(source) if source is not None and _is_tree(source) else []
-        if loose:
+        if source is None or not _is_tree(source):
+            return
+        if loose := loose_videos(source):
             shown = few((path.name for path in loose), 1)
             yield f"{source}: left out, for they lie beside the class folders: {shown}"
+        if images := images_beside_videos(source):
+            shown = few((path.relative_to(source).as_posix() for path in images), 1)
+            yield f"{source}: left out, for they are images among videos: {shown}"
         return
     videos = all_videos(data)
     labels = _read_labels(data)
@@ -300,7 +305,10 @@ def _videos_at(data: FeatureData, path: Path) -> list[Path]:
             path, root=data.root, labels="optional", count_frames=count_frames, several="as listed"
         )
         return [entry.path for entry in videos_of(entries)]
-    return [entry.path for entry in find_videos(path)]
+    loose = (
+        set[Path]() if data.labels is not None or not _is_tree(path) else set(loose_videos(path))
+    )
+    return [entry.path for entry in find_videos(path) if entry.path not in loose]
 
 
 def _labelled(

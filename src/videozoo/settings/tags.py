@@ -44,7 +44,8 @@ class FeatureData(RawVideos):
     """Where features of `videos` are kept; by default in the cache."""
     val_share: Share = 0.2
     """Share of `videos` that is kept for validation; of each class, where each video has one, the
-    last share by name. A probe on fewer than 100 videos keeps none, unless this is set."""
+    last share by name. A probe on fewer than 100 videos, or 10 per class, keeps none, unless
+    this is set."""
     split_seed: int = 0
     """Which of `videos` are kept for validation; another number keeps others."""
     groups: str | None = None

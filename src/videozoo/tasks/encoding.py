@@ -40,6 +40,7 @@ from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import has_images, is_video_name, locate, videos_under, walk
 from videozoo.data.frames.video import count_frames, header_seconds
+from videozoo.data.labelled_doubts import doubts
 from videozoo.data.labelled_videos import (
     all_videos,
     class_names,
@@ -81,7 +82,7 @@ _LOOKED_AT = 50
 """Videos whose length is looked at to choose a rate."""
 _BELOW = "\n  "
 _RATES = (DEFAULT_RATE, 4.0, 8.0)
-_MANY_VIDEOS = 100
+_MANY_VIDEOS, _MANY_PER_CLASS = 100, 10
 """From so many on, a share that is held out says how good a model is; of fewer it is too small to
 tell, and each counts for learning."""
 _ENOUGH_VECTORS = 12
@@ -359,6 +360,8 @@ def _with_labelled_features(
     for line in remarks(data):
         say(f"note: {line}")
     paths = [Path(absolute(path)) for path in all_videos(data)]
+    for line in doubts(data) if trained is None else ():
+        say(f"note: {line}")
     root = Path(absolute(source if source.is_dir() else source.parent))
     if trained is not None:
         extractor = extractor_for(trained, EncoderChoice(), accelerator, say)
@@ -399,13 +402,15 @@ def _held_out_share(
     """Nothing is held out of few videos, where cross-validation judges the model anyway."""
     task = config.spec.task
     is_asked = config.origin_of("data.val_share") != ""
-    if not isinstance(task, Tagging) or not task.is_solved or is_asked or total >= _MANY_VIDEOS:
+    if not isinstance(task, Tagging) or not task.is_solved or is_asked or not is_drawn(data):
         return {}
-    if not is_drawn(data):
+    classes = num_classes(data)
+    if total >= max(_MANY_VIDEOS, _MANY_PER_CLASS * classes):
         return {}
     say(
-        f"{counted(total, 'video')} are few: all are learnt from, and cross-validation judges (to "
-        "hold some out: a folder `val`, or --set data.val_share=0.2)"
+        f"{counted(total, 'video')} of {counted(classes, 'class')} are few: all are learnt from, "
+        "and cross-validation judges (to hold some out: a folder `val`, or --set "
+        "data.val_share=0.2)"
     )
     return {"data.val_share": 0.0}
 
@@ -505,7 +510,7 @@ def _refuse_many_bad(done: Extraction, total: int, data: Any, say: Callable[[str
     if share > data.bad_video_share:
         raise DataError(
             f"{len(done.skipped)} of {counted(total, 'video')} cannot be read, more than "
-            f"data.bad_video_share={data.bad_video_share:g}:\n  {shown}"
+            f"data.bad_video_share={data.bad_video_share:g} (remove them, or raise it):\n  {shown}"
         )
     say(f"left out: {len(done.skipped)} of {counted(total, 'video')} cannot be read:\n  {shown}")
 

@@ -102,14 +102,18 @@ def figure(
     return text + (": NEAR CHANCE, the interval contains it" if low <= chance else "")
 
 
-def is_near_chance(interval: tuple[float, float] | None, chance: float | None) -> bool:
-    """Whether guessing may do as well."""
-    return interval is not None and chance is not None and interval[0] <= chance
+def is_little(
+    value: float | None, interval: tuple[float, float] | None, chance: float | None
+) -> bool:
+    """Whether guessing may do as well, or half of what guessing gets wrong is wrong still."""
+    if value is None or interval is None or chance is None:
+        return False
+    return interval[0] <= chance or value < (1 + chance) / 2
 
 
 MOTION_ADVICE = (
-    "near chance: these features may not tell the classes apart; add videos, name another encoder, "
-    "or learn motion: --config tsm --pretrain WEIGHTS"
+    "near chance, or little better: these features hardly tell the classes apart; add videos, name "
+    "another encoder, or learn motion: --config tsm --pretrain WEIGHTS"
 )
 SCENES_ADVICE = (
     "the held-out videos look easier than neighbours held out together: they may show the same "

@@ -36,7 +36,7 @@ from videozoo.tasks.tagging.solving import (
     SCENES_ADVICE,
     certainty,
     figure,
-    is_near_chance,
+    is_little,
     judge,
     pooled,
     solve,
@@ -124,7 +124,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         )
         solve(module, found, loss, verdict.penalty)
         say(verdict.line("top-1" if one_class else "GAP"))
-        if held_out is None and is_near_chance(verdict.interval, verdict.chance):
+        if held_out is None and is_little(verdict.value, verdict.interval, verdict.chance):
             say(f"note: {MOTION_ADVICE}")
         judged.update(verdict.facts())
         return {f"cv_{key}": value for key, value in verdict.facts().items()}
@@ -138,8 +138,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
             text = figure(metrics["top1"], sure["interval"], sure["chance"], sure["videos"])
             say(f"on the {counted(sure['videos'], 'held-out video')}: top-1 {text}")
             interval = judged.get("interval", (0.0, 1.0))
-            if is_near_chance(sure["interval"], sure["chance"]) or is_near_chance(
-                interval, judged.get("chance")
+            if is_little(metrics["top1"], sure["interval"], sure["chance"]) or is_little(
+                judged.get("value"), interval, judged.get("chance")
             ):
                 say(f"note: {MOTION_ADVICE}")
             if judged.get("by_name") and metrics["top1"] > interval[1]:
