@@ -20,15 +20,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from videozoo.data.annotations.sentences import (
-    FORMATS,
     TimedSentence,
     TimedSentences,
     of_part,
     read_timed_sentences,
 )
+from videozoo.data.annotations.whole_captions import table_columns
 from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
-from videozoo.data.formats import TextFile, format_of
+from videozoo.data.formats import TextFile
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
 from videozoo.data.text import text_of
 from videozoo.errors import DataError, MisfitError, counted, few
@@ -353,7 +353,7 @@ def _holds_events(path: Path) -> bool:
     if path.is_dir() or path.suffix.lower() in (".npy", ".npz", ".h5", ".hdf5", ".pkl"):
         return False
     if path.suffix.lower() == ".csv":  # of captions, or of the features of a video
-        return format_of(TextFile(path), FORMATS) is not None
+        return table_columns(TextFile(path).heading) is not None
     with path.open("rb") as file:
         head = file.read(4096)
     return b"\0" not in head and head[:1] != b"\x80"
