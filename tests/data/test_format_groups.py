@@ -49,6 +49,10 @@ def test_names_differ(group: FormatGroup):
     assert len(set(names)) == len(names)
 
 
+def test_every_row_says_what_it_is():
+    assert [one.name for group in GROUPS for one in group.formats if not one.about] == []
+
+
 ROWS = [(group, one) for group in GROUPS for one in group.formats]
 
 

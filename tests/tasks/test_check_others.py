@@ -85,6 +85,15 @@ def test_json_of_no_known_kind_is_told_the_nearest(tmp_path: Path, capsys: Shown
     assert "nearest: ActivityNet" in shown
 
 
+def test_results_are_pointed_to_score(tmp_path: Path, capsys: Shown):
+    found = {"a": [{"segment": [1.0, 2.5], "label": "run", "score": 0.5}]}
+    (tmp_path / "a.json").write_text(json.dumps({"version": "1.3", "results": found}))
+
+    status, shown = run(capsys, tmp_path / "a.json")
+
+    assert (status, "results of a model (ActivityNet results)" in shown) == (1, True)
+
+
 def test_a_folder_of_annotations_names_its_files(tmp_path: Path, capsys: Shown):
     activitynet(tmp_path / "a.json", {"a": video((1, 2, "run"))})
     (tmp_path / "b.txt").write_text("a 1.0 2.5##A man runs.\n")
@@ -134,6 +143,15 @@ def test_oddities_of_segments_are_named(tmp_path: Path, capsys: Shown):
     assert (part["format"], part["videos"], part["segments"]) == ("ActivityNet", 3, 16)
     assert (part["duplicates"], part["overlaps"]) == (1, 1)
     assert len(part["strangest"]) == 3
+
+
+def test_videos_without_a_subset_are_in_no_part(tmp_path: Path, capsys: Shown):
+    path = activitynet(
+        tmp_path / "a.json",
+        {"a": video((1, 2, "run")), "b": video((1, 2, "run")) | {"subset": None}},
+    )
+
+    assert "1 video without a subset, unlike the others, and in no part: b" in run(capsys, path)[1]
 
 
 def test_what_cannot_be_used_is_a_problem(tmp_path: Path, capsys: Shown):

@@ -49,7 +49,7 @@ def test_the_list_as_json(capsys: pytest.CaptureFixture[str]):
 def test_an_unknown_group_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]):
     assert main(["formats", "videosegments"]) == 2
 
-    assert "expected one of: clips, lists, videos, segments" in capsys.readouterr().err
+    assert "expected one of: clips, lists, videos, multi-label, segments" in capsys.readouterr().err
 
 
 def test_the_page_has_every_format():

@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
         "group",
         nargs="?",
         metavar="GROUP",
-        help="one kind of data with all examples: clips, segments, captions, moments, tags, "
-        "features",
+        help="one kind of data with all examples: clips, multi-label, segments, captions, "
+        "moments, labels, tags, features, results",
     )
     formats.add_argument("--json", action="store_true", help="print everything as JSON")
 

@@ -50,14 +50,14 @@ GROUPS: tuple[FormatGroup, ...] = (
         "`check-data`",
         list_formats.FORMATS,
         lambda path: list_formats.VideoList(path, path.parent),
-        ("lists", "videos"),
+        ("lists", "videos", "multi-label"),
     ),
     FormatGroup(
         "segments",
         "Segments",
         "the video, start, end and class of each segment; length and subset of the video, where "
         "they are given",
-        "`data.annotations` of localisers; `check-data`",
+        "`data.annotations` of localisers; `convert`, `check-data`, `score`",
         segment_formats.FORMATS,
         TextFile,
         ("annotations",),
@@ -66,7 +66,8 @@ GROUPS: tuple[FormatGroup, ...] = (
         "sentences",
         "Captions and moments",
         "the video, start, end and sentence; the length of the video, where it is given",
-        "`data.annotations` of captioners and of models that find moments; `check-data`",
+        "`data.train`, `data.val` and `data.test` of captioners and of models that find moments; "
+        "`check-data`, `score`",
         sentences.FORMATS,
         TextFile,
         ("captions", "moments"),

@@ -94,7 +94,8 @@ def markdown() -> str:
 
 
 def _section(one: Format[Any, Any]) -> str:
-    facts = [one.about, f"Written by {one.written}." if one.written else ""]
+    written = one.written if "`" in one.written else f"`{one.written}`"
+    facts = [one.about and f"{one.about.rstrip('.')}.", one.written and f"Written by {written}."]
     if one.source:
         facts.append(f"Source: {one.source}" if "://" not in one.source else f"<{one.source}>")
     text = "".join(f"{_filled(fact)}\n\n" for fact in facts if fact)

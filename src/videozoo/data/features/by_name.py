@@ -571,12 +571,17 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         lambda place: place.holds_packs,
         _packs,
         f"features/{MANIFEST}\nfeatures/rgb.npy",
+        f"features/{MANIFEST}",
+        about="A pack of `videozoo extract`, or a folder of packs.",
+        written="`videozoo extract`, by default",
     ),
     Format(
         "one folder per stream",
         lambda place: place.holds_streams,
         _folder_per_stream,
         "features/rgb/a.npy\nfeatures/flow/a.npy",
+        "features/rgb/a.npy",
+        about="As C-TCN has them: one folder of files for `rgb`, one for `flow`; data.streams.",
     ),
     Format(
         "one file per video, in folders",
@@ -590,14 +595,26 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         lambda place: place.path.is_dir(),
         _folder,
         "features/a.npy\nfeatures/b.npz",
+        "features/a.npy",
+        about="Named after the videos, of any form below, such as those of ActivityNet for BSN.",
+        written="`videozoo extract --format npz | npy | csv`",
     ),
     Format(
         "HDF5 file of many videos",
         lambda place: place.path.suffix.lower() in _HDF5,
         _hdf5,
         "features.h5",
+        "features.h5",
+        about="A data set per video, or a group of data sets, one per stream.",
     ),
-    Format("file of one video", lambda place: _is_of_video(place.path), _one_file, "a.npy"),
+    Format(
+        "file of one video",
+        lambda place: _is_of_video(place.path),
+        _one_file,
+        "a.npy",
+        "a.npy",
+        about="Any form below.",
+    ),
 )
 """Layouts: where the features of videos lie. The examples are names of files."""
 
@@ -687,9 +704,33 @@ def _ends(*suffixes: str) -> Callable[[Path], bool]:
 
 
 FORMATS: tuple[Format[Path, Callable[[Path], Streams]], ...] = (
-    Format("CSV", _ends(".csv"), _alone(_from_csv), "f0,f1\n0.1,0.2\n0.3,0.4\n", "a.csv"),
-    Format("NumPy", _ends(".npy"), _alone(read_npy), "(T, C) float32", "a.npy"),
-    Format("NumPy, several streams", _ends(".npz"), _in_npz, "rgb (T, C), flow (T, C)", "a.npz"),
+    Format(
+        "CSV",
+        _ends(".csv"),
+        _alone(_from_csv),
+        "f0,f1\n0.1,0.2\n0.3,0.4\n",
+        "a.csv",
+        about="One row per step, with or without a heading, as ActivityNet's features for BSN.",
+        written="`videozoo extract --format csv`",
+    ),
+    Format(
+        "NumPy",
+        _ends(".npy"),
+        _alone(read_npy),
+        "(T, C) float32",
+        "a.npy",
+        about="One array.",
+        written="`videozoo extract --format npy`",
+    ),
+    Format(
+        "NumPy, several streams",
+        _ends(".npz"),
+        _in_npz,
+        "rgb (T, C), flow (T, C)",
+        "a.npz",
+        about="One array, or one per stream; data.streams chooses.",
+        written="`videozoo extract --format npz`",
+    ),
     Format(
         "PyTorch",
         _ends(".pt", ".pth"),
@@ -698,13 +739,22 @@ FORMATS: tuple[Format[Path, Callable[[Path], Streams]], ...] = (
         "a.pt",
         about="what torch.save wrote; it is read without running anything in it",
     ),
-    Format("HDF5", _ends(*_HDF5), _in_datasets, "rgb (T, C), flow (T, C)", "a.h5"),
+    Format(
+        "HDF5",
+        _ends(*_HDF5),
+        _in_datasets,
+        "rgb (T, C), flow (T, C)",
+        "a.h5",
+        about="One data set, or one per stream.",
+    ),
     Format(
         "pickle",
         _ends(".pkl", ".pickle", ""),
         _alone(_from_pickle),
         "(T, C) float32, or the dict {b'scores': (T, C)} of C-TCN",
         "a.pkl",
+        about="An array, or the dict of C-TCN; loaded without running anything in it.",
+        source="PaddlePaddle/models release/1.8, C-TCN",
     ),
 )
 """Formats of the file of one video, recognised by the ending."""

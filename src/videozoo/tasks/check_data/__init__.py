@@ -15,7 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations import list_formats, segment_formats, sentences
+from videozoo.data.annotations import (
+    list_formats,
+    result_formats,
+    segment_formats,
+    sentences,
+)
 from videozoo.data.annotations.list_formats import VideoList
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.features.by_name import holds_features
@@ -140,6 +145,11 @@ def _refuse_others(path: Path) -> None:
     if path.is_file():
         file = TextFile(path)
         if _is_text(path) and file.is_json and not _is_list(path):
+            if (found := format_of(file, result_formats.FORMATS)) is not None:
+                raise DataError(
+                    f"{path}: results of a model ({found.name}), nothing to train on; `videozoo "
+                    "score RESULTS --truth FILE` compares them with the truth"
+                )
             formats = (*list_formats.FORMATS, *segment_formats.FORMATS, *sentences.FORMATS)
             raise unknown(f"{path}: nothing that can be checked: {file.seen}", formats, path=path)
         return

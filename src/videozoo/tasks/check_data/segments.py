@@ -141,6 +141,12 @@ def annotation_findings(
             f"segments labelled {AMBIGUOUS!r} count as a class; if it means an unknown class, as "
             f"in THUMOS14, leave them out: --set 'data.ignored_classes=[{AMBIGUOUS}]'"
         )
+    apart = [one.name for one in videos if one.subset is None]
+    if len(apart) < len(videos) and apart:
+        found.notes.append(
+            f"{counted(len(apart), 'video')} without a subset, unlike the others, and in no part: "
+            f"{few(apart)}"
+        )
     without = [one.name for one in videos if not one.instances]
     if without:
         found.notes.append(f"no segment in {counted(len(without), 'video')}: {few(without)}")

@@ -133,7 +133,7 @@ def add_repeats(found: Findings, file: TimedFile, *, overlaps: bool) -> None:
 
 def add_classes(found: Findings, file: TimedFile) -> None:
     """Add notes on classes: rare ones, spellings of one name, those in one subset only."""
-    counts = Counter(one.text for one in file.entries)
+    counts = Counter(one.text for one in file.entries if one.text)
     if not counts:
         return
     found.facts["classes"] = dict(sorted(counts.items()))
@@ -163,7 +163,7 @@ def _spellings(counts: Mapping[str, int]) -> Iterator[str]:
 def _one_subset_only(file: TimedFile, counts: Mapping[str, int]) -> Iterator[str]:
     subsets: dict[str, set[str]] = defaultdict(set)
     for one in file.entries:
-        if (subset := file.videos.get(one.video)) is not None:
+        if one.text and (subset := file.videos.get(one.video)) is not None:
             subsets[subset].add(one.text)
     if len(subsets) < 2:
         return
