@@ -7,8 +7,10 @@ import pytest
 
 from videozoo.data.annotations.videos import read_list
 from videozoo.data.clips import lists_several
+from videozoo.data.labelled_videos import has_one_class_each, labelled_videos
 from videozoo.errors import DataError
 from videozoo.settings.clips import ClipData
+from videozoo.settings.tags import FeatureData
 
 
 def listed(folder: Path, text: str, name: str = "train.txt") -> Path:
@@ -136,3 +138,17 @@ def test_views_of_the_2019_library_are_not_classes(tmp_path: Path):
     with pytest.raises(DataError, match=r"three numbers after the path.*train.loss=sigmoid"):
         read_list(path, several="as listed")
     assert [one.labels for one in read_list(path, several="all")] == [(0, 1), (0, 1), (0, 1)]
+
+
+def test_a_list_with_several_classes_says_so_by_itself(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"-")
+    listed = tmp_path / "train.csv"
+    listed.write_text("path,labels\na.mp4,run|hop\nb.mp4,hop\n")
+    data = FeatureData(train=listed, encoder=("efficientnet_lite0",))
+
+    assert not has_one_class_each(data)
+    found = labelled_videos(data, "train")
+    assert [(one.path.name, one.labels) for one in found] == [("a.mp4", (0, 1)), ("b.mp4", (0,))]
+    listed.write_text("path,label\na.mp4,run\nb.mp4,hop\n")
+    assert has_one_class_each(data)

@@ -141,11 +141,18 @@ def test_names_for_classes_known_by_number_are_said(
     assert "three: names 3 classes" in said(capsys)
 
 
-def test_several_classes_a_video_are_refused(here: Path, capsys: pytest.CaptureFixture[str]):
-    write_list("train.txt", {"run": "8 0 1", "jump": "9 1 0"})
+def test_several_classes_after_the_frames_are_learnt_or_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_list("train.txt", {"run": "8 0 1", "jump": "9 1"})
 
+    assert train("--set", "data.train=train.txt") == 0
+    assert "train.txt: 3 of 6 videos have several classes" in said(capsys)
+    assert train("--set", "data.train=train.txt", "--set", "train.loss=softmax") == 1
+    assert "train.txt:1: 2 classes (0, 1), and one class per video is expected" in said(capsys)
+    write_list("train.txt", {"run": "8 0 1", "jump": "9 1 0"})
     assert train("--set", "data.train=train.txt") == 1
-    assert "train.txt:1: three numbers after the path" in said(capsys)
+    assert "(6) are of the same classes: nothing to tell apart" in said(capsys)
 
 
 def test_frames_that_are_no_frames_are_refused(here: Path, capsys: pytest.CaptureFixture[str]):

@@ -25,6 +25,7 @@ from videozoo.data.annotations.class_folders import (
     uniform,
 )
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
 from videozoo.data.annotations.videos import (
@@ -166,7 +167,10 @@ def settled_first_label(data: FeatureData) -> int | None:
 def has_one_class_each(data: FeatureData) -> bool:
     """Whether each video is of one class, as in class folders and lists, and not of any number."""
     if data.labels is None:
-        return True
+        sources = (path for path in (data.train, data.videos) if path is not None)
+        lists = [path for path in sources if is_list_name(path) and path.exists()]
+        rows = (row for path in lists for row in list_rows(path, data.root))
+        return all(row.labels is None for row in rows)
     labels = _read_labels(data)
     return labels.num_classes > 1 and all(len(own) == 1 for own in labels.entries.values())
 
