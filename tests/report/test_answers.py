@@ -289,6 +289,15 @@ def test_scores_along_a_video_are_drawn_below_the_segments_of_their_class():
     assert (curve.ends[-1], curve.scores.max()) == (7200.0, pytest.approx(0.4))
 
 
+def test_classes_of_a_video_that_hardly_score_are_in_the_table_only():
+    labels = (Label("yellow", 0.93, 0), Label("red", 0.2, 1), Label("green", 0.001, 2))
+    answer = VideoAnswer(result=VideoLabels(video="v", labels=labels), duration_seconds=4.0)
+    page = page_of([ModelAnswers(title="TSN", videos=[answer])])
+
+    assert [each["title"] for each in page.all("span", **{"class": "whole"})] == ["yellow", "red"]
+    assert "green" in page.texts
+
+
 def test_times_that_are_no_seconds_get_an_axis_of_their_own():
     shares = VideoSegments(
         video="v", duration_seconds=None, segments=(Segment(0.5, 1, 0.9, "run"),)

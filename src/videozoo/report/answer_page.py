@@ -42,7 +42,7 @@ from videozoo.report.files import write_text
 _MOST_LABELS = 5  # classes of whole videos per model
 _MOST_NAMES = 12  # rows of names per model
 _MOST_SPANS = 20  # of one name or sentence
-_LEAST_SHARE = 0.1  # of the best score of a model: segments below it are in the table only
+_LEAST_SHARE = 0.1  # of the best score of a model: what is below it is in the table only
 _MOST_CAPTIONS = 400
 _MOST_PACKED = 8  # rows of spans that overlap
 _MOST_IN_TABLE = 200  # answers per video and model
@@ -356,8 +356,8 @@ def _lanes(
     groups: dict[tuple[str, str], list[Row]] = {}
     weak = 0
     for row in rows:
-        if row.kind == "segment" and row.score < _LEAST_SHARE * best:
-            weak += 1
+        if row.kind in ("segment", "label") and row.score < _LEAST_SHARE * best:
+            weak += row.kind == "segment"  # of the classes of a video the best few are drawn anyway
         elif row.kind != "caption" or row.rank == 1:
             groups.setdefault((row.kind, "" if row.kind == "caption" else row.name), []).append(row)
     labels = 0
