@@ -249,6 +249,9 @@ def test_the_numbers_of_another_project():
 
 # --- classes of videos -----------------------------------------------------------------------
 
+EVENTS = {
+    "a": {"duration": 20, "timestamps": [[0, 5], [6, 9]], "sentences": ["A man runs.", "He sits."]}
+}
 SCORES = "video,jump,run,swim\na.mp4,0.7,0.2,0.1\nb.mp4,0.1,0.3,0.6\nc.mp4,0.2,0.7,0.1\n"
 
 
@@ -294,6 +297,18 @@ def test_short_lists_of_our_own_predictions_give_no_top_5(run: Run):
 
     assert (facts["metrics"]["top1"], "top5" in facts["metrics"]) == (1.0, False)
     assert "no top-5: the results list only 1 class of some videos" in facts["notes"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "name", "message"),
+    [
+        ("a 1.0 2.5##A man runs.\n", "test.txt", "Charades-STA, which has no classes of videos"),
+        (EVENTS, "val.json", "expected the classes of the video: names or numbers"),
+    ],
+)
+def test_scores_of_classes_do_not_fit_sentences(run: Run, truth: object, name: str, message: str):
+    with pytest.raises(DataError, match=message):
+        run(SCORES, truth, ("s.csv", name))
 
 
 YT8M = "VideoId,LabelConfidencePairs\naa,1 0.9 3 0.4\nbb,2 0.8 1 0.5\n"
@@ -454,9 +469,6 @@ def test_the_samples_of_activitynet_have_the_numbers_of_its_own_code(tmp_path: P
 needs_scorers = pytest.mark.skipif(
     importlib.util.find_spec("pycocoevalcap") is None, reason="pip install 'videozoo[captions]'"
 )
-EVENTS = {
-    "a": {"duration": 20, "timestamps": [[0, 5], [6, 9]], "sentences": ["A man runs.", "He sits."]}
-}
 
 
 @pytest.fixture

@@ -63,7 +63,10 @@ def score(request: ScoreRequest, *, console: Console | None = None) -> dict[str,
     for note in found.notes:
         say(f"note: {note}")
     for table in found.tables:
-        console.print(table)
+        if isinstance(table, str):
+            say(table)
+        else:
+            console.print(table)
     facts = {
         "results": str(request.results),
         "format": form,

@@ -13,11 +13,12 @@ import numpy as np
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.result_formats import LabelResults
+from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
 from videozoo.data.annotations.video_labels import FORMATS as LABEL_FORMATS
 from videozoo.data.features.record_formats import find_records
-from videozoo.data.formats import TextFile
+from videozoo.data.formats import TextFile, format_of
 from videozoo.data.text import integer, raise_all
-from videozoo.errors import DataError, counted, few
+from videozoo.errors import DataError, brief, counted, few
 from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.detection import DetectionCounter
 from videozoo.metrics.tagging import TaggingCounter
@@ -29,6 +30,7 @@ from videozoo.tasks.tagging.solving import certainty, figure
 
 _TOP_K = 20  # classes per video in GAP, as YouTube-8M counts them
 _CHUNK = 256  # videos at once: a table of scores has one column per class
+_NO_LABELS = ("Charades-STA", "QVHighlights")  # text that a list of videos is told from
 _RECORDS = (".tfrecord", ".tfrecords", ".pkl", ".pickle", ".npz")
 
 
@@ -195,10 +197,26 @@ def _truth(results: LabelResults, request: ScoreRequest, notes: list[str]) -> _T
     if file.heading.replace(" ", "").lower().startswith("videoid,"):
         return _from_yt8m(file)
     if isinstance(content, dict) and content:
-        form = LABEL_FORMATS[0]
-        found = {row.video: tuple(map(str, row.labels)) for row in form.read(file)}
-        return _Truth("JSON of labels", found)
+        return _from_json(file)
+    said = format_of(file, SENTENCE_FORMATS)
+    if said is not None and said.name in _NO_LABELS:
+        raise DataError(
+            f"{path}: {said.name}, which has no classes of videos, but {request.results} has "
+            "scores of classes; name a list of videos with their classes"
+        )
     return _from_list(path)
+
+
+def _from_json(file: TextFile) -> _Truth:
+    found: dict[str, tuple[str, ...]] = {}
+    for row in LABEL_FORMATS[0].read(file):
+        if any(isinstance(one, bool) or not isinstance(one, int | str) for one in row.labels):
+            raise DataError(
+                f"{row.where}: {brief(row.text)}, expected the classes of the video: names or "
+                "numbers"
+            )
+        found[row.video] = tuple(map(str, row.labels))
+    return _Truth("JSON of labels", found)
 
 
 def _from_records(path: Path) -> _Truth:
