@@ -277,6 +277,28 @@ def test_a_configuration_of_sentences_is_checked_whole(tmp_path: Path, capsys: S
     assert (status, "b.npy: 5 values per step" in shown) == (1, True)
 
 
+@pytest.mark.parametrize("bad", [False, True])
+def test_videos_of_a_tagger_are_checked(tmp_path: Path, bad: bool, capsys: Shown):
+    for name in ("run", "sit"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        for number in range(2):
+            path = tmp_path / "videos" / name / f"{number}.mp4"
+            write_clip(path, moving_frames(3, seed=len(name) + number), rate=10)
+    if bad:
+        (tmp_path / "videos" / "run" / "0.mp4").write_bytes(b"no video at all")
+    sets = [f"--set=data.{key}=null" for key in ("train", "val", "test", "class_names")]
+
+    status, shown = run(
+        capsys,
+        *("--config", "attention_lstm", "--no-cache", "--workers=1", *sets),
+        f"--set=data.videos={tmp_path / 'videos'}",
+    )
+
+    assert status == bad, shown
+    assert "4 files" in shown
+    assert ("0.mp4: " in shown) == bad
+
+
 # --- features and records --------------------------------------------------------------------
 
 

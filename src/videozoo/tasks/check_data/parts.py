@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from videozoo.data import labelled_videos
 from videozoo.data.annotations.class_folders import class_order, part_folders
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_labels import find_first_label, own_class_names
@@ -23,6 +24,7 @@ from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import FileToCheck, scan_folder
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, UsageError, counted
+from videozoo.settings.tags import FeatureData
 from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Classification, Tagging
 
@@ -113,6 +115,8 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
     if path is None:
         if config is None:
             raise UsageError("nothing to check: name a folder, a list or a video, or --config FILE")
+        if isinstance(config.spec.task, Tagging):
+            return _labelled_parts(config), frames
         return _configured_parts(config), frames
     if path.is_dir() and not is_list_name(path):
         return list(_folder_parts(path)), frames
@@ -237,6 +241,39 @@ def _configured_parts(config: RunConfig) -> list[Part]:
         parts.append(part)
     parts[0].remarks += [remark] if remark else []
     parts[0].problems[:0] = [problem for problem in problems if problem not in parts[0].problems]
+    return parts
+
+
+def _labelled_parts(config: RunConfig) -> list[Part]:
+    """The parts of videos whose features a tagger learns from."""
+    data: FeatureData = config.data
+    parts: list[Part] = []
+    names, problems = None, list[str]()
+    try:
+        names = labelled_videos.class_names(data)
+    except DataError as error:
+        problems.append(str(error))
+    for name in ("train", "val", "test"):
+        if not labelled_videos.has_part(data, name) or (name == "test" and data.test is None):
+            continue
+        source = cast(Path, getattr(data, name) or data.videos)
+        part = Part(name=name, source=source, items=[], class_names=names, is_folder=True)
+        try:
+            part.items = [
+                VideoToCheck(
+                    FileToCheck(one.path),
+                    one.name,
+                    one.labels[0] if len(one.labels) == 1 else None,
+                )
+                for one in labelled_videos.labelled_videos(data, name)
+            ]
+        except DataError as error:
+            part.problems += [] if str(error) in problems else [str(error)]
+        part.is_labelled = any(item.label is not None for item in part.items)
+        parts.append(part)
+    if not parts:
+        raise DataError("this configuration names no videos; name them: --set data.videos=PATH")
+    parts[0].problems[:0] = problems
     return parts
 
 
