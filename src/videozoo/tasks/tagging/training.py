@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videozoo.data.labelled_videos import groups_of, labelled_videos
+from videozoo.data.labelled_videos import groups_of, is_drawn, labelled_videos
 from videozoo.data.tags import (
     FeatureBatch,
     FeatureDataset,
@@ -142,7 +142,8 @@ def _plan(job: TrainJob) -> TrainingPlan:
                 judged.get("value"), interval, judged.get("chance")
             ):
                 say(f"note: {MOTION_ADVICE}")
-            if judged.get("by_name") and metrics["top1"] > interval[1]:
+            drawn = data.is_raw and is_drawn(data)
+            if drawn and judged.get("by_name") and sure["interval"][0] > interval[1]:
                 say(f"note: {SCENES_ADVICE}")
         elif "gap" in metrics:
             say(f"on the held-out videos: GAP {100 * metrics['gap']:.1f} %")
