@@ -63,6 +63,8 @@ def test_every_annotation_format_is_checked(
     ("text", "kind"),
     [
         ("a.mp4 60 0\nb.mp4 60 1\n", "videos"),  # resembles a C-TCN list
+        ("run/a 60 0\nsit/b 60 1\n", "videos"),
+        ("a 90 0\nb 90 1 1 10 25\n", "segments"),
         ("a.mp4\t60\t0\t3\n", "videos"),  # resembles an ETS list
         ("a\t1.0\t2.5\tA man runs.\n", "sentences"),
         ("a 90 1 1 10 25\n", "segments"),

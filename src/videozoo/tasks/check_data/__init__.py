@@ -214,6 +214,8 @@ def _lists_files(file: TextFile) -> bool:
     words = file.first_line.replace(",", " ").replace(";", " ").split()
     if not words or len(words) == 1:  # names alone
         return bool(words)
+    if len(words) == 3 and all(len(line.split()) == 3 for _, line in file.lines):
+        return all(map(str.isdecimal, words[1:]))  # folder, frames, class: no C-TCN list
     if Path(words[0]).suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES:
         return True
     return any(map(os.path.exists, (words[0], file.path.parent / words[0])))
