@@ -30,6 +30,7 @@ def test_the_python_lines_run(
     lists = [f"--set=data.{part}=clips/{part}.list" for part in ("train", "val", "test")]
     names = ["--set=data.class_names=clips/class_names.json", "--set=data.num_workers=0"]
     assert cli.main(["train", *config, "--epochs=1", *sizes, *lists, *names]) == 0
+    shutil.copytree("runs/mine", "runs/tsm")  # in the text, a probe and a clip model
     capsys.readouterr()
 
     (script,) = blocks("python")
