@@ -52,7 +52,7 @@ class Beside:
     def lengths(self, annotated: Mapping[str, float]) -> dict[str, float]:
         """Lengths of videos in seconds: by the videos, stored with features, annotated, or by the
         number of vectors, the first that is known."""
-        measured = None if self.features is None else self.features.files.measured
+        measured = None if self.features is None else _measured(self.features)
         known: dict[str, float] = {}
         if measured is not None:
             known |= measured.estimates
