@@ -77,7 +77,7 @@ def test_lists_are_compared(tmp_path: Path):
     path = tmp_path / "a.json"
     path.write_text('[{"id": 1}]')
 
-    assert "not one of: the official CSV of Kinetics; " in error_of(read_list, path)
+    assert "\n  nearest: Something-Something v2\n" in error_of(read_list, path)
 
 
 def test_damaged_json_is_compared_by_what_looks_like_its_keys(tmp_path: Path):
