@@ -23,10 +23,8 @@ from videozoo.errors import DataError
 from videozoo.settings.segments import SequenceData
 
 RATES = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 50.0, 59.94)
-LABELS = st.text(min_size=1, max_size=12).filter(
-    lambda text: text.strip() == text and len(text.splitlines()) == 1 and "\0" not in text
-    and text.isprintable()
-)  # fmt: skip
+PRINTABLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+LABELS = st.text(PRINTABLE, min_size=1, max_size=12).filter(lambda text: text.strip() == text)
 
 
 @st.composite

@@ -71,7 +71,7 @@ def have_several(lines: Sequence[str], exists: Exists) -> bool:
 
     Not where every line has one number, `PATH LABEL`, or every line two, `PATH FRAMES LABEL`.
 
-    >>> have_several(["a.mp4 0 3", "b.mp4 1"], exists=lambda path: True)
+    >>> have_several(["a.mp4 0 3", "b.mp4 1"], exists=lambda path: path.endswith("4"))
     True
     >>> have_several(["a.mp4 60 3", "b.mp4 52 1"], exists=lambda path: True)
     False
