@@ -29,6 +29,11 @@ _PICKLE_HEADS = frozenset(
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
+def absolute(path: Path | str) -> str:
+    """The absolute path, for comparison; links stay as they are named, the disk is not read."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
 def network_address(path: Path | str) -> str | None:
     """The network address that a text is, such as `rtsp://...`; None for paths.
 

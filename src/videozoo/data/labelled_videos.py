@@ -27,7 +27,7 @@ from videozoo.data.annotations.class_folders import (
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.list_labels import find_first_label, own_class_names
-from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
+from videozoo.data.annotations.video_labels import VideoLabels, read_labels
 from videozoo.data.annotations.videos import (
     find_videos,
     is_list_name,
@@ -35,7 +35,7 @@ from videozoo.data.annotations.videos import (
     read_list,
     videos_of,
 )
-from videozoo.data.files import images_beside_videos
+from videozoo.data.files import absolute, images_beside_videos
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import DataError, counted, few
 from videozoo.settings.shared import Part

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from videozoo.data.annotations.video_labels import absolute
 from videozoo.data.features.record_formats import LabelledFile, LabelledFiles, find_records
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
@@ -27,6 +26,7 @@ from videozoo.data.features.records import (
     usable_frames,
 )
 from videozoo.data.features.writer import FeatureFolder
+from videozoo.data.files import absolute
 from videozoo.data.labelled_videos import has_part, labelled_videos
 from videozoo.data.loader import Batch, Numbers, VideoDataset, seed_of
 from videozoo.errors import DataError, MisfitError

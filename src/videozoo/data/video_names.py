@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from videozoo.data.files import absolute
+
 _BETWEEN = "__"  # in names, which become names of files
 
 Place = tuple[tuple[str, ...], str]
@@ -35,11 +37,11 @@ def names_apart(
     >>> names_apart([Path("v/a.mp4"), Path("v/x/b.mp4"), Path("v/y/b.mp4"), Path("v/y/b.avi")])
     ['a', 'x__b', 'y__b.mp4', 'y__b.avi']
     """
-    videos = [_absolute(path) for path in paths]
-    base = _shared(videos) if root is None else _absolute(root)
+    videos = [Path(absolute(path)) for path in paths]
+    base = _shared(videos) if root is None else Path(absolute(root))
     places = {video: _place(video, base) for video in videos}
     names = dict(zip(places, told_apart(list(places.values())), strict=True))
-    known = {_absolute(path): name for path, name in (kept or {}).items()}
+    known = {Path(absolute(path)): name for path, name in (kept or {}).items()}
     names |= {video: name for video, name in known.items() if video in names}
     often = Counter(names.values())
     return [
@@ -86,10 +88,6 @@ def _folders_needed(alike: Sequence[tuple[str, ...]]) -> int:
 
 def _joined(folders: tuple[str, ...], count: int, stem: str) -> str:
     return _BETWEEN.join((*(folders[-count:] if count else ()), stem))
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
 
 
 def _shared(videos: Sequence[Path]) -> Path:

@@ -102,7 +102,7 @@ class Search:
     scores: NDArray[np.floating]
     """(P,), larger is better."""
     truth: NDArray[np.floating]
-    """(G, 2), the true moments; one may be given as (2,). None: nothing is right."""
+    """(G, 2), the true moments; one may be given as (2,). With no row nothing is right."""
 
     @property
     def true_moments(self) -> Moments:

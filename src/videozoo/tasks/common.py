@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.sentences import has_subsets
 from videozoo.data.clips import class_names
+from videozoo.data.files import absolute
 from videozoo.data.labelled_videos import class_names as classes_of_videos
 from videozoo.errors import ConfigError, RunError, counted
 from videozoo.safe_names import json_bytes
@@ -107,7 +107,7 @@ def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val
     path = data.val if part == "val" else data.test or data.val
     if path is None or data.train is None or (isinstance(data, ClipData) and path.is_dir()):
         return
-    is_same = os.path.abspath(path) == os.path.abspath(data.train)  # noqa: PTH100 - no look-up
+    is_same = absolute(path) == absolute(data.train)
     if is_same and not (isinstance(data, CaptionData | MomentData) and has_subsets(path)):
         say(
             f"WARNING: data.{part} is data.train ({path}): the figures say little about what was "

@@ -28,7 +28,6 @@ from videozoo.data.annotations.inputs import named_paths, refuse_none
 from videozoo.data.annotations.list_formats import list_rows
 from videozoo.data.annotations.segments import annotated_classes, possible_names
 from videozoo.data.annotations.sentences import read_timed_sentences
-from videozoo.data.annotations.video_labels import absolute
 from videozoo.data.annotations.videos import (
     find_videos,
     is_list_name,
@@ -38,7 +37,7 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.coverage import reading_of
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
-from videozoo.data.files import has_images, is_video_name, locate, videos_under, walk
+from videozoo.data.files import absolute, has_images, is_video_name, locate, videos_under, walk
 from videozoo.data.frames.video import count_frames, header_seconds
 from videozoo.data.labelled_doubts import doubts
 from videozoo.data.labelled_videos import (

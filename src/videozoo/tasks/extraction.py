@@ -12,9 +12,10 @@ from rich.console import Console
 from videozoo import __version__
 from videozoo.data.annotations.inputs import NamedVideos, named_videos
 from videozoo.data.annotations.list_labels import own_class_names
-from videozoo.data.annotations.video_labels import VideoLabels, absolute, read_labels
+from videozoo.data.annotations.video_labels import VideoLabels, read_labels
 from videozoo.data.annotations.videos import ClipEntry, read_list, videos_of
 from videozoo.data.features.writer import STREAM, FeatureFolder
+from videozoo.data.files import absolute
 from videozoo.data.frames.video import count_frames
 from videozoo.data.video_names import names_apart, video_name
 from videozoo.encoders.base import Encoder

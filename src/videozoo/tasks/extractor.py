@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from videozoo.data.annotations.video_labels import absolute
 from videozoo.data.features.records import FeatureRecord, fingerprint
 from videozoo.data.features.writer import STREAM, FeatureFolder
+from videozoo.data.files import absolute
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.windows import (
     FrameTimes,

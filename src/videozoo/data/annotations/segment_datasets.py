@@ -186,8 +186,13 @@ def thumos_files(folder: Path) -> list[tuple[Path, str]]:
 
 def thumos_folder(file: SegmentFile) -> Iterable[RawVideo]:
     """One file per class, one segment per line."""
+    return _by_class(thumos_files(file.path))
+
+
+def _by_class(files: Iterable[tuple[Path, str]]) -> Iterable[RawVideo]:
+    """Lines `VIDEO START END` of files that have one class each."""
     videos: dict[str, RawVideo] = {}
-    for path, label in thumos_files(file.path):
+    for path, label in files:
         for number, line in lines_of(path):
             where, fields = f"{path}:{number}", line.split()
             if len(fields) != 3:
@@ -221,22 +226,11 @@ def class_folder(file: SegmentFile) -> Iterable[RawVideo]:
 
     Source: MultiTHUMOS (Yeung et al. 2018), folder `annotations`.
     """
-    videos: dict[str, RawVideo] = {}
     files = _class_files(file.path)
     others = [path.name for path in sorted(file.path.glob("*.txt")) if path not in files]
     if others:
         file.notes.append(f"{file.path}: not read, because they hold no segments: {few(others)}")
-    for path in files:
-        for number, line in lines_of(path):
-            where, fields = f"{path}:{number}", line.split()
-            if len(fields) != 3:
-                raise DataError(f"{where}: expected 'VIDEO START END', got {brief(line)}")
-            video, start, end = fields
-            entry = videos.setdefault(
-                video, RawVideo(video, f"{path}: {video}", None, _subset_of(video))
-            )
-            entry.instances.append(RawInstance(where, start, end, path.stem))
-    return videos.values()
+    return _by_class((path, path.stem) for path in files)
 
 
 def epic_rows(file: SegmentFile) -> Iterable[RawVideo]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from videozoo.data.annotations.list_formats import has_more_columns, header_of
+from videozoo.data.files import absolute
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.text import lines_of, raise_all
 from videozoo.data.video_names import video_name
 from videozoo.errors import DataError, brief, counted
-
-
-def absolute(path: Path | str) -> str:
-    """The absolute path, for comparison; links are not followed, and the disk is not read."""
-    return os.path.abspath(path)  # noqa: PTH100
 
 
 @dataclass

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videozoo.data.files import absolute
+
 _COMMIT_SECONDS = 2.0
 _LAYOUT = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -123,4 +125,4 @@ class FactCache:
 
 
 def _key(path: Path) -> bytes:
-    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
+    return os.fsencode(absolute(path))

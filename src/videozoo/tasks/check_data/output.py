@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videozoo import __version__
-from videozoo.data.files import is_pickle
+from videozoo.data.files import absolute, is_pickle
 from videozoo.data.frames.check import FileReport
 from videozoo.errors import RunError, counted
 from videozoo.report.tables import check_counts_table, check_parts_table, check_spread_table, plain
 from videozoo.safe_write import written_aside
-from videozoo.tasks.check_data.parts import CheckRequest, Part, VideoToCheck, path_key
+from videozoo.tasks.check_data.parts import CheckRequest, Part, VideoToCheck
 from videozoo.tasks.check_data.result import (
     CheckResult,
     all_labels,
@@ -56,12 +56,12 @@ def show(result: CheckResult, request: CheckRequest, out: Console) -> None:
         out.print(check_parts_table([_part_row(part, result) for part in labelled]))
     base = request.path if request.path and request.path.is_dir() else None
     places = {
-        path_key(item.file.path): f"{part.source}:{item.line}: {item.name}"
+        absolute(item.file.path): f"{part.source}:{item.line}: {item.name}"
         for part in result.parts
         for item in part.items
         if item.line is not None
     }
-    bad = [f"{places.get(path_key(r.path)) or _short(r.path, base)}: {_why(r)}" for r in result.bad]
+    bad = [f"{places.get(absolute(r.path)) or _short(r.path, base)}: {_why(r)}" for r in result.bad]
     damaged = [f"{_short(r.path, base)}: {r.damage}" for r in readable if r.damage]
     _show_list(out, "Cannot be used", bad)
     _show_list(out, "Wrong in the lists", result.problems)
@@ -267,7 +267,7 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
 
     Where videos have several classes, `PATH LABEL LABEL ...` under a heading.
     """
-    folder = Path(path_key(path)).parent
+    folder = Path(absolute(path)).parent
     lines: list[str] = []
     remarks: list[str] = []
     num_unwritable = num_bare = 0
@@ -285,7 +285,7 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
                 continue
             # as the list had them
             written = [label + part.first_label for label in labels]
-            line = _list_line(Path(path_key(item.file.path)), folder, written)
+            line = _list_line(Path(absolute(item.file.path)), folder, written)
             if line is None:
                 num_unwritable += 1
             else:

@@ -411,8 +411,3 @@ def _class_folders(folder: Path, files: Iterable[FileToCheck], depth: int) -> se
 def _step(folder: Path, file: FileToCheck, depth: int) -> str:
     steps = file.path.relative_to(folder).parts
     return steps[depth] if len(steps) > depth + 1 else ""
-
-
-def path_key(path: Path) -> str:
-    """The key of a file: its absolute path, links not resolved."""
-    return os.path.abspath(path)  # noqa: PTH100 - links stay as they are named

@@ -10,10 +10,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from videozoo.data.files import is_pickle
+from videozoo.data.files import absolute, is_pickle
 from videozoo.data.frames.check import FileReport
 from videozoo.errors import counted, few
-from videozoo.tasks.check_data.parts import Part, VideoToCheck, path_key
+from videozoo.tasks.check_data.parts import Part, VideoToCheck
 from videozoo.tasks.classification.lengths import LONG_SECONDS
 from videozoo.tasks.measured import length
 
@@ -36,7 +36,7 @@ class CheckResult:
 
     def report_of(self, item: VideoToCheck) -> FileReport:
         """The report on the file of an item."""
-        return self.reports[path_key(item.file.path)]
+        return self.reports[absolute(item.file.path)]
 
     @property
     def counts(self) -> Counter[str]:
@@ -51,7 +51,7 @@ class CheckResult:
     def bad(self) -> list[FileReport]:
         """Files that should be videos and cannot be used."""
         excused = {
-            path_key(item.file.path)
+            absolute(item.file.path)
             for part in self.parts
             for item in part.items
             if item.may_be_absent
@@ -74,12 +74,12 @@ def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
     for part in result.parts:
         by_path: dict[str, list[VideoToCheck]] = defaultdict(list)
         for item in part.items:
-            by_path[path_key(item.file.path)].append(item)
+            by_path[absolute(item.file.path)].append(item)
         result.repeats += [(part.name, same) for same in by_path.values() if len(same) > 1]
         for same in by_path.values():
             digest = hashes.get(result.report_of(same[0]).path)
             # a path in two parts is a copy too, even if no other file has its size
-            key = digest or f"path {path_key(same[0].file.path)}"
+            key = digest or f"path {absolute(same[0].file.path)}"
             if result.report_of(same[0]).is_readable:
                 by_hash[key].append((part.name, same[0], digest or ""))
     result.copies = [group for group in by_hash.values() if len(group) > 1]

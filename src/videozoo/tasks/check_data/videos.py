@@ -24,6 +24,7 @@ import time
 
 from rich.console import Console
 
+from videozoo.data.files import absolute
 from videozoo.data.frames.check import FactCache, check_files, content_hashes
 from videozoo.errors import DataError, counted
 from videozoo.tasks.check_data.output import (
@@ -35,7 +36,7 @@ from videozoo.tasks.check_data.output import (
     write_good,
     write_lines,
 )
-from videozoo.tasks.check_data.parts import CheckRequest, find_parts, path_key
+from videozoo.tasks.check_data.parts import CheckRequest, find_parts
 from videozoo.tasks.check_data.result import CheckResult, check_labels, compare, find_notes
 from videozoo.weights.cache import cache_folder
 
@@ -70,7 +71,7 @@ def check(request: CheckRequest) -> CheckResult:
     """
     parts, frames_needed = find_parts(request)
     started = time.monotonic()
-    files = {path_key(item.file.path): item.file for part in parts for item in part.items}
+    files = {absolute(item.file.path): item.file for part in parts for item in part.items}
     if not files and not any(part.problems for part in parts):
         raise DataError(f"{parts[0].source if parts else request.path}: nothing to check in it")
     workers = max(1, request.workers or _cores())

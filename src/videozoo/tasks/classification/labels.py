@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from videozoo.data.annotations.class_folders import loose_videos, one_level_down
 from videozoo.data.annotations.videos import ClipEntry
+from videozoo.data.files import absolute
 from videozoo.errors import DataError, counted, few
 
 
@@ -120,7 +120,7 @@ def _identity(path: Path) -> tuple[int, int] | str:
     try:
         found = path.stat()
     except OSError:
-        return os.path.abspath(path)  # noqa: PTH100 - nothing is looked up
+        return absolute(path)
     return found.st_dev, found.st_ino
 
 
