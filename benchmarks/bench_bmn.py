@@ -10,7 +10,6 @@ before anything is timed. A step is forward, loss and backward; the optimiser wo
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from tests.peak_memory import peak_bytes
 from torch import Tensor, nn
 
 from benchmarks.harness import (
@@ -130,8 +130,7 @@ def peak_gigabytes(*, quick: bool) -> float:
     module, features, targets = made(quick=quick)
     for _ in range(2):
         step(module, features, targets)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return peak_bytes() / 1e9
 
 
 def measured_apart(*, quick: bool) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tests.data.make_clips import moving_frames, write_clip
+from tests.peak_memory import peak_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -216,19 +217,7 @@ def _repeated(clip: Path, to: Path, minutes: int) -> Path:
 def _say_peak(video: str, weights: str) -> None:
     one_thread()
     Extractor([open_encoder(weights)], rate=RATE, device="cpu").extract(video)
-    print(_own_peak_mb())
-
-
-def _own_peak_mb() -> float:
-    """Peak memory of this process. That of `getrusage` includes the parent's on Linux."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(each for each in status.read_text().splitlines() if each.startswith("VmHWM"))
-        return int(line.split()[1]) / 1e3
-    import resource
-
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    print(peak_bytes() / 1e6)
 
 
 if __name__ == "__main__":

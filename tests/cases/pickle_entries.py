@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 import videozoo
+from tests.peak_memory import peak_bytes
 from videozoo import cli
 from videozoo.data.annotations.sentence_vectors import GivenVectors
 from videozoo.data.features.by_name import FeatureFiles
@@ -139,14 +140,13 @@ def main(folder: str, *files: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prepare()
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = peak_bytes()
     for file in map(Path, files):
         entries = WEIGHTS if file.suffix in (".pdparams", ".pth") else DATA_FILES
         for name, entry in entries.items():
             print(json.dumps({"entry": name, "file": file.name}), flush=True)
             print(json.dumps(outcome(entry, file)), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"grown_mib": (peak - start) / 1024}))
+    print(json.dumps({"grown_mib": (peak_bytes() - start) / 2**20}))
 
 
 if __name__ == "__main__":

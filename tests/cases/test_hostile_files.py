@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2].parent / "shared" / "cases" / "hostile"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT.parent / "shared" / "cases" / "hostile"
 KINDS = ("csv", "h5", "list", "npy", "npz", "onnx", "safetensors", "yaml")
 MOST_SECONDS = 10.0
 MOST_MB = 700
@@ -31,6 +32,8 @@ resource.setrlimit(resource.RLIMIT_AS, (6_000_000 * 1024,) * 2)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 warnings.simplefilter("error")
 folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+
+from tests.peak_memory import peak_bytes
 
 import videozoo
 from videozoo.cli import main
@@ -107,7 +110,7 @@ for path in sorted(folder.glob(f"*.{kind}")):
             what, said = f"{type(error).__name__}: {str(error)[-300:]}", ""
         seconds = time.process_time() - start
         print(json.dumps([f"{name} {path.name}", what, len(said), seconds]), flush=True)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+print(json.dumps(peak_bytes() / 1e6))
 """
 
 
@@ -124,7 +127,7 @@ def test_every_file_is_one_plain_error(tmp_path: Path, kind: str) -> None:
         text=True,
         timeout=120,
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     *lines, peak_mb = map(json.loads, done.stdout.splitlines())
