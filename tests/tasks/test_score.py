@@ -512,6 +512,7 @@ def test_texts_of_different_lengths_are_refused(run: Run):
         run("a man runs\na dog sits\n", "A man runs.\n", ("hyp.txt", "ref.txt"))
 
 
+@pytest.mark.slow  # METEOR starts Java; the other numbers: test_caption_submissions.py
 @needs_scorers
 @pytest.mark.skipif(not REAL.is_dir(), reason=NO_REAL)
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java")
