@@ -744,6 +744,48 @@ def test_the_precision_of_an_encoder_is_told_and_stays_with_the_run(
     assert "a clip model computes as in its training" in capsys.readouterr().err
 
 
+def test_a_mirror_is_part_of_the_features_and_stays_with_the_run(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    encoder, video = open_encoder(str(weights)), world.videos[0].path
+    both = Extractor([encoder], mirror=True, device="cpu")
+    plain = Extractor([encoder], device="cpu")
+    assert "mirror" not in plain.facts  # features of earlier versions stay what they are
+    seen = [plain.extract(video).streams["rgb"]]
+    prepare = encoder.prepare
+    encoder.prepare = lambda frames: np.ascontiguousarray(prepare(frames)[:, :, ::-1])
+    seen.append(Extractor([encoder], device="cpu").extract(video).streams["rgb"])
+    assert np.abs(seen[0] - seen[1]).max() > 1e-3
+    vectors = both.extract(video).streams["rgb"]
+    np.testing.assert_allclose(vectors, (seen[0] + seen[1]) / 2, rtol=1e-4, atol=1e-5)
+
+    tagger = tmp_path / "probe.yaml"
+    tagger.write_text("model: {name: probe}\ndata: {num_workers: 0, mirror: true}\n")
+    for number, one in enumerate(world.videos[:4]):
+        folder = tmp_path / "set" / ("turn_left", "TurnRight")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.mp4").symlink_to(one.path)
+    words = ["--data", "set", "--encoder", weights, "--save-dir", "tags"]
+    assert run("train", "--config", tagger, *words) == 0
+    said = capsys.readouterr().err
+    assert "hides left and right, which may be what 'TurnRight', 'turn_left' differ by" in said
+    opened = decoded(monkeypatch)
+    assert run("eval", "--weights", "tags", "--data", "set") == 0
+    assert opened == []  # made once
+    assert run("predict", "--weights", "tags", video) == 0
+    for name, flags in {"again": ["--for", "tags"], "plain": ["--encoder", weights]}.items():
+        assert run("extract", video, "--output", name, "--format", "npz", *flags) == 0
+    made = np.load(f"again/{video.stem}.npz")["rgb"]
+    np.testing.assert_allclose(made, vectors, rtol=1e-4, atol=1e-5)
+    capsys.readouterr()
+    assert run("predict", "--weights", "tags", "plain") == 1
+    assert "mirror None instead of True" in capsys.readouterr().err
+    assert run("extract", video, "--output", "x", "--for", "tags", "--mirror") == 2
+    tagger.write_text("model: {name: bmn}\ndata: {mirror: true}\n")
+    assert run("train", "--config", tagger) == 1
+    assert "data.mirror is for videos themselves" in capsys.readouterr().err
+
+
 def test_a_run_that_is_set_aside_takes_its_encoder_along(world: World, weights: Path):
     small = {"tem": {"num_steps": 16, "hidden_size": 8}, "pem": {"hidden_size": 8}}
     for config in (bmn(), localiser("bsn", **small)):

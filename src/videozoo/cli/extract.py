@@ -33,6 +33,12 @@ def add(commands: Any) -> None:
     weights_flag(extract)
     encoder_flags(extract, purpose="what makes the vectors", rate="2")
     extract.add_argument(
+        "--mirror",
+        action="store_true",
+        help="features: mean of each picture and its mirror image (not where left and right "
+        "matter; up to twice the time)",
+    )
+    extract.add_argument(
         "--for",
         dest="for_run",
         metavar="RUN",

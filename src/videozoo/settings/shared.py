@@ -75,6 +75,10 @@ class RawVideos(Settings):
     encoder_window_seconds: float | None = Field(default=None, gt=0)
     """Seconds of video behind each vector. By default as the encoder was made for; if it does not
     say, one over the rate."""
+    mirror: bool = False
+    """Encode each picture of `videos` as it is and in a mirror, and take the mean of both vectors;
+    making features takes up to twice as long. It may help a little where sides do not matter, and
+    hides what differs by left and right: not for classes such as `turn left` and `turn right`."""
     rate: float | None = Field(default=None, gt=0)
     """Vectors per second: with `videos`, by default 2. Features that store their rate must agree
     with it."""

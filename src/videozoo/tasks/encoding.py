@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ _RATES = (DEFAULT_RATE, 4.0, 8.0)
 _MANY_VIDEOS, _MANY_PER_CLASS = 100, 10
 """From so many on, a share that is held out says how good a model is; of fewer it is too small to
 tell, and each counts for learning."""
+_SIDES = {"left", "right"}
 _ENOUGH_VECTORS = 12
 """Vectors of a video from which their mean and deviation are steady."""
 
@@ -359,7 +361,7 @@ def _with_labelled_features(
     for line in remarks(data):
         say(f"note: {line}")
     paths = [Path(absolute(path)) for path in all_videos(data)]
-    for line in doubts(data) if trained is None else ():
+    for line in (*doubts(data), *_hidden_by_mirror(data)) if trained is None else ():
         say(f"note: {line}")
     root = Path(absolute(source if source.is_dir() else source.parent))
     if trained is not None:
@@ -378,6 +380,23 @@ def _with_labelled_features(
         changes["data.first_label"] = settled_first_label(data)
         changes |= _held_out_share(config, data, len(paths), say)
     return config.replace("data.videos", changes)
+
+
+def _hidden_by_mirror(data: FeatureData) -> list[str]:
+    """What to say of classes that a mirror makes alike."""
+    if not data.mirror:
+        return []
+    sided = [name for name in class_names(data) or () if _SIDES.intersection(_words(name))]
+    if not sided:
+        return []
+    return [
+        f"data.mirror hides left and right, which may be what {few(map(repr, sided))} "
+        f"{'differs' if len(sided) == 1 else 'differ'} by; without it: --set data.mirror=false"
+    ]
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in re.split(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])", name)}
 
 
 def _tagger_loss(
@@ -428,6 +447,7 @@ def _configured_extractor(
         encoders,
         rate=rate,
         window_seconds=data.encoder_window_seconds,
+        mirror=data.mirror,
         accelerator=accelerator,
     )
 

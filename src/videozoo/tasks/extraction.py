@@ -184,6 +184,7 @@ def _opened(request: ExtractRequest) -> tuple[Extractor, Accelerator, Callable[[
         encoders,
         rate=DEFAULT_RATE if request.rate is None else request.rate,
         window_seconds=request.window_seconds,
+        mirror=request.mirror,
         batch_size=request.batch_size,
         accelerator=accelerator,
     )
@@ -195,11 +196,12 @@ def _opened_for(
 ) -> tuple[Extractor, Accelerator, Callable[[str], None]]:
     """The extractor of the features that a run learnt from."""
     chosen = request.rate, request.window_seconds, request.weights, request.source.path
-    own = request.layer != "features" or request.encoder_precision != "fp32"
+    own = request.layer != "features" or request.encoder_precision != "fp32" or request.mirror
     if any(each is not None for each in chosen) or own:
         raise UsageError(
-            "--for takes rate, window, layer, precision and weights from the run; leave out "
-            "--rate, --window-seconds, --layer, --encoder-precision, --weights and --config"
+            "--for takes rate, window, layer, precision, mirror and weights from the run; leave "
+            "out --rate, --window-seconds, --layer, --encoder-precision, --mirror, --weights and "
+            "--config"
         )
     trained = config_for_weights(ConfigSource(), run)
     accelerator = make_accelerator(device=request.device)

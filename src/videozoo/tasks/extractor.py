@@ -46,6 +46,8 @@ MOST_VECTORS_A_SECOND = 1000.0
 _SAY_EVERY_SECONDS = 30.0
 _SLOW = "frames_per_second"
 """Fact of the features of a video that has fewer frames than vectors per second."""
+MIRROR = "mirror"
+"""Fact of features that are means of what is seen as it is and in a mirror."""
 _MORE = 1.01  # a rate of 30 is not above 29.97 frames per second
 
 
@@ -64,6 +66,7 @@ class Extractor:
         *,
         rate: float = 2.0,
         window_seconds: float | None = None,
+        mirror: bool = False,
         batch_size: int | None = None,
         device: Device = "auto",
         accelerator: Accelerator | None = None,
@@ -75,6 +78,7 @@ class Extractor:
             rate: Vectors per second of video.
             window_seconds: Seconds of video per vector. None: as each encoder was made for; if it
                 does not say, 1 / rate.
+            mirror: Each vector is the mean of those of a window and of its mirror image.
             batch_size: Windows per forward pass; None: as each encoder says.
             device: Where to compute.
             accelerator: In place of `device`, if several processes share the work.
@@ -87,6 +91,9 @@ class Extractor:
         self._plans = [_plan(encoder, rate, window_seconds) for encoder in encoders]
         parts = [_facts(encoder, plan) for encoder, plan in zip(encoders, self._plans, strict=True)]
         self.facts = parts[0] if len(parts) == 1 else _joined(parts)
+        self._mirror = mirror
+        if mirror:  # without it, facts are those of earlier versions
+            self.facts[MIRROR] = True
         self.dim = sum(encoder.dim for encoder in encoders)
         self._batch_size = batch_size or max(encoder.batch_size for encoder in encoders)
         accelerator = accelerator or make_accelerator(device=device)
@@ -205,6 +212,8 @@ class Extractor:
             pixels = pixels.pin_memory()
         windows = pixels.to(self._device, non_blocking=True).permute(0, 1, 4, 2, 3)
         vectors = self.encoders[which].encode(windows)
+        if self._mirror:
+            vectors = (vectors + self.encoders[which].encode(windows.flip(-1))) / 2
         if vectors.shape != (len(frames), self.encoders[which].dim):
             raise DataError(
                 f"{self.encoders[which].title} gives {tuple(vectors.shape)} for {len(frames)} "

@@ -24,7 +24,7 @@ from videozoo.errors import DataError, RunError, UsageError, VideozooError, Weig
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
-from videozoo.tasks.extractor import Extractor
+from videozoo.tasks.extractor import MIRROR, Extractor
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
@@ -261,6 +261,7 @@ def extractor_for(
         encoders,
         rate=rate if choice.rate is None else choice.rate,
         window_seconds=seconds if choice.window_seconds is None else choice.window_seconds,
+        mirror=bool(facts.get(MIRROR)),
         accelerator=accelerator,
     )
     if learnt is None:

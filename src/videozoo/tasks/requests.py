@@ -231,6 +231,8 @@ class ExtractRequest(VideosRequest):
     """Vectors per second of video; None: 2."""
     window_seconds: float | None = None
     """Seconds of video per vector; None: as the encoder was made for, else 1 / rate."""
+    mirror: bool = False
+    """Each vector is the mean of those of a window and of its mirror image."""
     encoders: tuple[str, ...] = ()
     """What makes the vectors, in place of `weights`; those of several are joined."""
     for_run: str | None = None

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import RunError
+from videozoo.errors import ConfigError, RunError
 from videozoo.tasks.requests import (
     Device,
     EvalRequest,
@@ -107,6 +107,11 @@ def _encoded(
     """The configuration with the features of `data.videos`, which are made where they are not."""
     data = config.data
     if getattr(data, "videos", None) is None and not getattr(data, "encoder", ()):
+        if getattr(data, "mirror", False) and trained is None:
+            raise ConfigError(
+                "data.mirror is for videos themselves: name them in data.videos, or make features "
+                "with `videozoo extract --mirror`"
+            )
         return config
     from rich.console import Console
 
