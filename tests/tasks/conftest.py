@@ -1,7 +1,20 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from tests.forked import Forks
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts commands in processes of their own, quickly."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    started = Forks()
+    yield started
+    started.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

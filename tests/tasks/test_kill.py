@@ -1,6 +1,7 @@
 """A training that is killed with SIGKILL, at any moment, and resumed ends as if it never was.
 
-Everything runs as a user would run it: `python -m videozoo train` in a process of its own.
+Everything runs in processes of its own. In the slow tests these are as a user starts them:
+`python -m videozoo train`.
 """
 
 import multiprocessing
@@ -13,12 +14,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import Forks
 from videozoo.data.clips import ClipDataset, load_entries
 from videozoo.data.loader import TrainLoader
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
@@ -41,7 +43,7 @@ data:
   flip: 0
   num_workers: WORKERS
 train:
-  epochs: 3
+  epochs: EPOCHS
   batch_size: 4
   learning_rate: 0.05
   gradient_accumulation: 2
@@ -53,7 +55,23 @@ train:
   label_smoothing: 0.1
 """
 SLOWEST_SECONDS = 200
-Kill = Callable[[subprocess.Popen[str], Path], None]
+
+
+class Process(Protocol):
+    """What these tests need of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+    def kill(self) -> None: ...
+    def communicate(self, *, timeout: float) -> tuple[str, str]: ...
+
+
+Kill = Callable[[Process, Path], None]
+Start = Callable[..., Process]
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +80,13 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> SyntheticClips:
     return make_clips(folder, num_train=24, num_val=8, num_test=8, seed=0, size=40, num_frames=8)
 
 
-@pytest.fixture(scope="module", params=[2])
+@pytest.fixture(scope="module", params=[(2, 3)])
 def config(clips: SyntheticClips, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Path:
+    """A run by numbers of workers and epochs."""
+    workers, epochs = request.param
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    text = CONFIG.replace("CLIPS", str(clips.folder)).replace("WORKERS", str(request.param))
-    path.write_text(text)
+    text = CONFIG.replace("CLIPS", str(clips.folder)).replace("WORKERS", str(workers))
+    path.write_text(text.replace("EPOCHS", str(epochs)))
     return path
 
 
@@ -79,10 +99,15 @@ def undisturbed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return run, time.monotonic() - started
 
 
-def start(config: Path, run: Path, *flags: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "videozoo", "train", "--config", config, "--save-dir", run]
+def words_of(config: Path, run: Path, *flags: str) -> list[str]:
+    words = ["train", "--config", str(config), "--save-dir", str(run)]
+    return [*words, "--save-every", "2", "--log-interval", "1", *flags]
+
+
+def start(config: Path, run: Path, *flags: str) -> Process:
+    """Start Python."""
     return subprocess.Popen(
-        [*words, "--save-every", "2", "--log-interval", "1", *flags],
+        [sys.executable, "-m", "videozoo", *words_of(config, run, *flags)],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
@@ -92,14 +117,14 @@ def start(config: Path, run: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Process) -> str:
     """Wait for the end; return the complaint of a run that failed, else nothing."""
     _, errors = process.communicate(timeout=SLOWEST_SECONDS)
     assert "Traceback" not in errors, errors
     return "" if process.returncode == 0 else errors
 
 
-def kill_and_resume(config: Path, run: Path, kill: Kill) -> None:
+def kill_and_resume(config: Path, run: Path, kill: Kill, start: Start = start) -> None:
     """Start a training, kill it, and go on with it as its messages say."""
     process = start(config, run)
     kill(process, run)
@@ -115,7 +140,7 @@ def kill_and_resume(config: Path, run: Path, kill: Kill) -> None:
 def after(seconds: float) -> Kill:
     """Kill the processes of a run all at once, so long after its start."""
 
-    def kill(process: subprocess.Popen[str], run: Path) -> None:
+    def kill(process: Process, run: Path) -> None:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -124,21 +149,10 @@ def after(seconds: float) -> Kill:
     return kill
 
 
-def after_step(chance: random.Random) -> Kill:
-    """Kill a run somewhere within its training."""
-    step, seconds = chance.randint(1, 16), chance.uniform(0, 0.5)
-
-    def kill(process: subprocess.Popen[str], run: Path) -> None:
-        wait_for_step(process, run, step)
-        after(seconds)(process, run)
-
-    return kill
-
-
 def while_saving(number: int) -> Kill:
     """Kill a run within its save of that number, as soon as there is a sign of it."""
 
-    def kill(process: subprocess.Popen[str], run: Path) -> None:
+    def kill(process: Process, run: Path) -> None:
         seen, was_there = 0, False
         while process.poll() is None:
             is_there = (run / "last.new").exists()
@@ -154,7 +168,7 @@ def while_saving(number: int) -> Kill:
 def only_the_parent(step: int) -> Kill:
     """Kill a run after a step, but not its workers: they must notice."""
 
-    def kill(process: subprocess.Popen[str], run: Path) -> None:
+    def kill(process: Process, run: Path) -> None:
         wait_for_step(process, run, step)
         children = children_of(process.pid)
         assert len(children) == 2
@@ -167,7 +181,7 @@ def only_the_parent(step: int) -> Kill:
     return kill
 
 
-def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+def wait_for_step(process: Process, run: Path, step: int) -> None:
     folder = RunFolder(run)
     while process.poll() is None and all(
         line.get("step", 0) < step for line in folder.read_metrics()
@@ -181,7 +195,7 @@ def children_of(pid: int) -> list[int]:
     return [
         int(word)
         for word in text.split()
-        if b"videozoo" in Path(f"/proc/{word}/cmdline").read_bytes()
+        if b"resource_tracker" not in Path(f"/proc/{word}/cmdline").read_bytes()
     ]
 
 
@@ -207,7 +221,7 @@ def shared_memory() -> list[str]:
 def assert_same_run(run: Path, expected: Path) -> None:
     """Weights of every epoch and the best ones, bit by bit, and the lines of the epochs."""
     files = [path.relative_to(expected) for path in sorted(expected.rglob("*.safetensors"))]
-    assert len(files) == 7  # three epochs, the best, and three of `last`
+    assert len(files) == len(epochs(expected)) + 4  # the best, and three of `last`
     for file in files:
         ours, theirs = load_file(run / file), load_file(expected / file)
         assert ours.keys() == theirs.keys()
@@ -222,15 +236,18 @@ def epochs(run: Path) -> list[dict[str, Any]]:
     return [line for line in RunFolder(run).read_metrics() if line["kind"] == "epoch"]
 
 
-@pytest.mark.timeout(600)
-def test_killed_run_goes_on_bit_for_bit(config: Path, tmp_path: Path):
-    kills = {"saving": while_saving(3), "random": after_step(random.Random(0))}
+@pytest.mark.parametrize("config", [(2, 2)], indirect=True)
+def test_killed_run_goes_on_bit_for_bit(config: Path, tmp_path: Path, forks: Forks):
+    def start(config: Path, run: Path, *flags: str) -> Process:
+        return forks.start(*words_of(config, run, *flags))
+
+    kills = {"saving": while_saving(3)}
     if Path("/proc/self/stat").exists():
         kills["parent"] = only_the_parent(5)
-    with ThreadPoolExecutor(2) as pool:  # one core would wait for the other's imports
+    with ThreadPoolExecutor(2) as pool:  # one core would wait for the other's disk
         whole = pool.submit(lambda: finish(start(config, tmp_path / "whole")))
         killed = [
-            pool.submit(kill_and_resume, config, tmp_path / name, kill)
+            pool.submit(kill_and_resume, config, tmp_path / name, kill, start)
             for name, kill in kills.items()
         ]
     assert whole.result() == ""
@@ -257,7 +274,7 @@ def test_a_worker_leaves_the_first_sigterm_to_the_main_process(clips: SyntheticC
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("config", [1, 2], indirect=True)
+@pytest.mark.parametrize("config", [(1, 3), (2, 3)], indirect=True)
 def test_killed_at_ten_random_moments_a_run_goes_on_bit_for_bit(
     config: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from videozoo import cli
+from tests.forked import Fork, Forks
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 
@@ -54,12 +54,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> SyntheticClips:
 
 
 @pytest.fixture(scope="module")
-def alone(clips: SyntheticClips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(clips: SyntheticClips, tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Path:
     """The folder of what one process does: `run/` and an evaluation for each size."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "tiny.yaml").write_text(CONFIG.replace("CLIPS", str(clips.folder)))
-    for words in commands(folder, folder, clips, SIZES):
-        assert cli.main(words) == 0
+    run_forked([forks.start_all(commands(folder, folder, clips, SIZES))])
     return folder
 
 
@@ -68,7 +67,7 @@ def commands(
 ) -> list[list[str]]:
     """Train into `folder`, and evaluate what one process has trained."""
     train = ["train", "--config", of_one / "tiny.yaml", "--save-dir", folder / "run"]
-    evaluate = ["eval", "--weights", of_one / "run"]
+    evaluate = ["eval", "--no-report", "--weights", of_one / "run"]
     lines = [train] + [
         [*evaluate, "--save-dir", folder / str(size), "--data", clips.folder / f"test_{size}.list"]
         for size in sizes
@@ -77,18 +76,20 @@ def commands(
 
 
 def test_two_processes_find_together_what_one_finds(
-    clips: SyntheticClips, alone: Path, tmp_path: Path
+    clips: SyntheticClips, alone: Path, tmp_path: Path, forks: Forks
 ):
-    run_together(2, commands(tmp_path, alone, clips, SIZES), tmp_path)
+    run_forked(forks.start_ranks(2, commands(tmp_path, alone, clips, SIZES)))
 
     assert_same_training(tmp_path, alone)
     assert_same_evaluations(tmp_path, alone, SIZES)
 
 
-def test_four_processes_evaluate_as_one_does(clips: SyntheticClips, alone: Path, tmp_path: Path):
+def test_four_processes_evaluate_as_one_does(
+    clips: SyntheticClips, alone: Path, tmp_path: Path, forks: Forks
+):
     sizes = (1, 7)
 
-    run_together(4, commands(tmp_path, alone, clips, sizes)[1:], tmp_path)
+    run_forked(forks.start_ranks(4, commands(tmp_path, alone, clips, sizes)[1:]))
 
     assert_same_evaluations(tmp_path, alone, sizes)
 
@@ -128,8 +129,16 @@ def test_sigterm_to_torchrun_saves(alone: Path, tmp_path: Path):
     assert position["step"] == folder.read_metrics()[-1]["step"]
 
 
+def run_forked(processes: list[Fork]) -> None:
+    """Wait for the end of the processes of a run."""
+    for process in processes:
+        _, errors = process.communicate(timeout=SLOWEST_SECONDS)
+        assert process.returncode == 0, errors
+        assert "Warning" not in errors
+
+
 def run_together(processes: int, lines: list[list[str]], folder: Path) -> None:
-    """Run commands, one after the other, each in so many processes."""
+    """Run commands, one after the other, in so many processes of torchrun."""
     script = folder / "commands.txt"
     script.write_text("\n".join(map(shlex.join, lines)))
     launcher = launch(processes, "tests.tasks.process", f"{script}")
