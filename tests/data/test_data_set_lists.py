@@ -11,7 +11,8 @@ from PIL import Image
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
 from videozoo.data.annotations.list_labels import own_class_names
 from videozoo.data.annotations.videos import ClipEntry, is_list_name, read_list
-from videozoo.data.clips import class_names, has_entries, load_entries
+from videozoo.data.clips import class_names, entry_span, has_entries, load_entries
+from videozoo.data.frames.video import count_frames, open_video
 from videozoo.data.labelled_videos import (
     all_videos,
     labelled_videos,
@@ -22,6 +23,7 @@ from videozoo.data.labelled_videos import (
 from videozoo.errors import DataError
 from videozoo.settings.clips import ClipData
 from videozoo.settings.tags import FeatureData
+from videozoo.tasks.check_data import run
 from videozoo.tasks.check_data.parts import CheckRequest, find_parts
 
 
@@ -442,3 +444,112 @@ def test_taggers_take_the_parts_of_hmdb51(hmdb51: Path):
     }
     assert len(all_videos(data)) == 4
     assert list(remarks(data)) == []
+
+
+# --- lists of frames ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_folder(tmp_path: Path) -> Path:
+    """Forty frames, each as bright as its number."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    for number in range(40):
+        pixels = np.full((8, 8, 3), number * 5, np.uint8)
+        Image.fromarray(pixels).save(folder / f"img_{number + 1:05}.png")
+    return folder
+
+
+def spans(entries: list[ClipEntry]) -> list[tuple[str, int | None, tuple[int, int] | None]]:
+    return [(entry.name, entry.label, entry.frame_span) for entry in entries]
+
+
+@pytest.mark.parametrize("heading", ["", "path offset frames label\n", "path,offset,frames,label"])
+def test_parts_of_folders_of_frames(long_folder: Path, heading: str):
+    lines = "long 0 10 1\nlong 25 10 0\n"
+    if "," in heading:
+        lines = f"\n{lines.replace(' ', ',')}"
+    path = write(long_folder.parent / "train.txt", heading + lines)
+    data = ClipData(train=path)
+
+    entries = load_entries(data, "train", num_classes=2)
+
+    assert spans(entries) == [("long 0 10", 1, (0, 10)), ("long 25 10", 0, (25, 35))]
+    assert {entry.path for entry in entries} == {long_folder}
+    for entry, frames in zip(entries, (range(10), range(25, 35)), strict=True):
+        with open_video(entry.path) as reader:
+            assert range(*entry_span(entry, reader)) == frames
+    with pytest.raises(DataError, match="names parts of videos by their frames"):
+        read_list(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path offset frames label\nlong 40 9 1\n", r":2: begins at frame 40, from 0, and .*long"),
+        ("path offset frames label\nlong 4 0 1\n", r":2: expected the first frame, from 0, and"),
+        ("path offset frames label\nlong 4 1\n", r":2: expected 'PATH OFFSET FRAMES LABEL', got"),
+        ("long 30 9 1\n", "three numbers after the path.*'path offset frames label'"),
+    ],
+)
+def test_parts_that_cannot_be_used_or_known(long_folder: Path, text: str, message: str):
+    path = write(long_folder.parent / "train.txt", text)
+
+    with pytest.raises(DataError, match=message):
+        read_list(path, may_be_parts=True, count_frames=count_frames)
+
+
+def test_parts_are_known_by_frames_that_can_be_no_class(
+    long_folder: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write(long_folder.parent / "train.txt", "long 30 11 1\n")
+
+    (entry,) = read_list(path, may_be_parts=True, num_classes=2, count_frames=count_frames)
+
+    assert entry.frame_span == (30, 41)
+    assert "train.txt:1: goes on to frame 41, but its folder has 40" in caplog.text
+
+
+FRAME_LIST = "original_vido_id video_id frame_id path labels\n"
+
+
+def test_frame_lists_of_slowfast_have_the_classes_of_all_frames(tmp_path: Path):
+    touch(tmp_path, "a/a-1.jpg", "a/a-2.jpg", "b/b-1.jpg")
+    lines = 'a 0 0 a/a-1.jpg "3"\na 0 1 a/a-2.jpg "0,3"\nb 1 0 b/b-1.jpg ""\n'
+    path = write(tmp_path / "train.csv", FRAME_LIST + lines)
+
+    found = read_list(path, several="as listed", num_classes=4)
+
+    assert [(entry.path.name, entry.labels) for entry in found] == [("a", (0, 3)), ("b", ())]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'{FRAME_LIST}a 0 0 a/a-1.jpg ""\n', "without classes, as AVA has it"),
+        (f'{FRAME_LIST}a 0 0 a/1.jpg "1"\na 0 1 b/2.jpg "1"\n', ":3: frames of 'a' lie in a and"),
+        (f'{FRAME_LIST}a 0 0 a/1.jpg "x"\n', ":2: expected 'original_vido_id video_id"),
+        ("-5KQ66BBWC4,0902,0.077,0.151,0.283,0.811,80,1\n", "annotations of AVA: boxes of people"),
+    ],
+)
+def test_lists_of_single_frames_are_refused(tmp_path: Path, text: str, message: str):
+    path = write(tmp_path / "a.csv", text)
+
+    with pytest.raises(DataError, match=message):
+        read_list(path, several="as listed")
+
+
+def test_parts_are_checked_and_written_as_parts(
+    long_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = write(long_folder.parent / "train.txt", "long 0 10 1\nlong 25 10 0\nlong 30 20 0\n")
+    good = long_folder.parent / "good.txt"
+
+    run(CheckRequest(path=path, write_good=good, use_cache=False, workers=1))
+
+    said = capsys.readouterr().out
+    assert "1 of 3 parts go on after the end of their videos, e.g. long 30 20 (line 3)" in said
+    assert not any(word in said for word in ("repeats", "two different classes"))
+    assert good.read_text() == (
+        "path offset frames label\nlong 0 10 1\nlong 25 10 0\nlong 30 20 0\n"
+    )

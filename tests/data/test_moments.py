@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videozoo.data.annotations.sentences import read_timed_sentences
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.moments import (
     PairDataset,
@@ -246,6 +248,49 @@ def test_a_sentence_with_several_moments_is_one_query_that_learns_from_all(new: 
         for query, start, end, first_offset, last_offset in shown
     )
     assert any("1 sentence with several moments: all are learnt" in note for note in moments.notes)
+
+
+DIDEMO = {"annotation_id": 3, "video": "V0.mp4", "description": "A man runs."}
+
+
+@pytest.mark.parametrize(
+    ("cells", "moments", "note"),
+    [
+        ([[1, 2], [0, 0], [1, 2]], [(5, 15)], "1 moment that only one person marked"),
+        ([[1, 1], [0, 0]], [(5, 10), (0, 5)], "no two people agree on the moment of 1 sentence"),
+        ([[3, 3]], [(15, 20)], ""),
+    ],
+)
+def test_moments_of_didemo_are_those_that_people_agree_on(
+    tmp_path: Path, cells: list[list[int]], moments: list[tuple[int, int]], note: str
+):
+    path = tmp_path / "train_data.json"
+    path.write_text(json.dumps([DIDEMO | {"times": cells}]))
+
+    found = read_timed_sentences(path)
+
+    assert [(one.start_seconds, one.end_seconds) for one in found.sentences] == moments
+    assert {(one.video, one.query) for one in found.sentences} == {("V0", 3)}
+    assert note in "".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"times": [[2, 1]]}, r"entry 0: V0.mp4: expected `times` \[\[first cell, last cell\]"),
+        ({"times": []}, "entry 0: V0.mp4: no `times`"),
+        ({"times": [[0, 0]], "video": ""}, "expected an object with `video`, `description`"),
+        ({"times": [[0, 0]], "description": ""}, "the sentence is empty"),
+    ],
+)
+def test_entries_of_didemo_that_cannot_be_used(
+    tmp_path: Path, change: dict[str, Any], message: str
+):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([DIDEMO | change]))
+
+    with pytest.raises(DataError, match=message):
+        read_timed_sentences(path)
 
 
 def test_of_several_moments_those_outside_the_video_are_left_out(new: MomentData):

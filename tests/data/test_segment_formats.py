@@ -485,6 +485,55 @@ def test_elan_tiers_without_text_are_the_classes(tmp_path: Path):
     assert times(read(path)) == {"a": [(1, 2.5, "run"), (3, 4, "jump")]}
 
 
+@pytest.mark.parametrize(
+    ("name", "begin", "end", "found"),
+    [
+        ("PAL", "00:00:01:00", "00:01:02:12", (1, 62.48)),
+        ("PAL-50fps", "00:00:01:00", "00:01:02:12", (1, 62.24)),
+        ("NTSC", "00:10:00:00", "00:10:10:00", (600, 610.01)),
+    ],
+)
+def test_elan_time_codes(
+    tmp_path: Path,
+    name: str,
+    begin: str,
+    end: str,
+    found: tuple[float, float],
+    caplog: pytest.LogCaptureFixture,
+):
+    heading = f"Begin Time - {name}\tEnd Time - {name}\tDuration - {name}\tact"
+    path = text(tmp_path / "a.txt", heading, f"{begin}\t{end}\t00:00:01:00\trun")
+
+    (one,) = read_annotations(path, durations={"a": 700.0}).videos[0].instances
+
+    assert (one.start_seconds, one.end_seconds) == pytest.approx(found, abs=1e-3)
+    assert f"times are whole frames of {name}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["act\t\t00:00:01:00\t00:00:02:00\trun"], r":1: times hh:mm:ss:ff without names"),
+        (
+            ["Begin Time - PAL\tEnd Time - PAL\tact", "00:00:01:25\t00:00:02:00\trun"],
+            r":2: no begin and end time in the form hh:mm:ss:ff with frames below 25: '00:00:01:25",
+        ),
+    ],
+)
+def test_elan_time_codes_of_no_known_rate_are_refused(
+    tmp_path: Path, lines: list[str], message: str
+):
+    with pytest.raises(DataError, match=message):
+        read(text(tmp_path / "a.txt", *lines))
+
+
+def test_elan_prefers_seconds_to_time_codes(tmp_path: Path):
+    both = "1.000\t00:00:01:00\t2.500\t00:00:02:12\t1.500\t00:00:01:12"
+    path = text(tmp_path / "a.txt", f"act\t\t{both}\trun")
+
+    assert times(read(path)) == {"a": [(1, 2.5, "run")]}
+
+
 # --- FiftyOne ----------------------------------------------------------------------------------
 
 
@@ -548,3 +597,34 @@ def test_heads_of_osl_are_chosen(tmp_path: Path):
     with pytest.raises(DataError, match=r"heads of events .*act \| foul"):
         read(path, Reading(spot_seconds=2))
     assert times(read(path, Reading("foul", 2))) == {"a": [(4, 6, "f")]}
+
+
+SPOT = {"video": "x/a", "num_frames": 90, "fps": 25, "events": [{"frame": 50, "label": "Goal"}]}
+
+
+def test_events_of_e2e_spot_are_frames_from_zero(tmp_path: Path):
+    path = dumped(tmp_path / "train.json", [SPOT])
+
+    found = read(path, Reading(spot_seconds=1))
+
+    assert times(found) == {"a": [(1.5, 2.5, "Goal")]}
+    assert found.videos[0].duration_seconds == 3.6
+    with pytest.raises(DataError, match=r"event 0: 'Goal' is a point in time, .*spot_seconds=2"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 0}, "x/a: num_frames 90 and fps 0, expected two numbers above 0"),
+        ({"events": [{"frame": 90, "label": "Goal"}]}, "event 0: frame 90, expected .* 0 to 89"),
+        ({"events": 3}, "entry 0 has no video or no list of events"),
+    ],
+)
+def test_entries_of_e2e_spot_that_cannot_be_used(
+    tmp_path: Path, change: dict[str, Any], message: str
+):
+    with pytest.raises(DataError, match=message):
+        read(dumped(tmp_path / "a.json", [SPOT | change]), Reading(spot_seconds=1))
+    with pytest.raises(DataError, match=r"a.json: a: is there twice"):
+        read(dumped(tmp_path / "a.json", [SPOT, SPOT]), Reading(spot_seconds=1))

@@ -63,6 +63,14 @@ _log = logging.getLogger(__name__)
 def entry_span(entry: ClipEntry, reader: VideoReader) -> tuple[int, int]:
     """Frames of the part of a video that an entry is about: the first, and after the last."""
     count = reader.num_frames
+    if entry.frame_span is not None:
+        first, last = entry.frame_span
+        if first >= count:
+            raise VideoError(
+                f"{entry.path}: has {counted(count, 'frame')}, and the list names frames from "
+                f"{first} on"
+            )
+        return first, min(last, count)
     if entry.start_seconds is None and entry.end_seconds is None:
         return 0, count
     rate = reader.info.frames_per_second
@@ -483,6 +491,7 @@ def load_entries(
         several=several,
         part=part,
         split=data.split,
+        may_be_parts=True,
     )
     _warn_of_names(path, entries, names)
     return entries

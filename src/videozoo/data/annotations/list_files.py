@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from videozoo.data.files import Lookup
+from videozoo.data.files import IMAGE_SUFFIXES, Lookup
 from videozoo.data.formats import TextFile
 from videozoo.data.text import lines_of
 from videozoo.errors import DataError
@@ -38,6 +38,8 @@ class Row:
     labels: tuple[str, ...] | None = None
     """All labels, where the format may have any number per video."""
     frames: int | None = None
+    first_frame: int | None = None
+    """From 0. The line is about a part of its video, and `frames` is the length of this part."""
     view: tuple[int, int, int] | None = None
     """Numbers of video, clip and crop, if the line is one view of a video; it has no class."""
     search: tuple[str, ...] = ()
@@ -89,6 +91,13 @@ class VideoList(TextFile):
             return None if found is None or not self._count_frames else self._count_frames(found)
         except DataError:
             return None
+
+    def num_images(self, name: str) -> int:
+        """Images in a folder of frames; 0 if there is no such folder."""
+        found = self._lookup.find(name)
+        if found is None or not found.is_dir():
+            return 0
+        return sum(one.suffix.lower() in IMAGE_SUFFIXES for one in found.iterdir())
 
     @cached_property
     def lines(self) -> list[tuple[int, str]]:

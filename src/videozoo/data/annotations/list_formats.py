@@ -28,6 +28,14 @@ from videozoo.data.annotations.data_set_lists import (
     moments_rows,
     something_rows,
 )
+from videozoo.data.annotations.frame_lists import (
+    frame_list_rows,
+    has_offsets,
+    is_frame_list,
+    offset_rows,
+    part_row,
+    refuse_boxes,
+)
 from videozoo.data.annotations.list_files import Row, VideoList, with_parts
 from videozoo.data.annotations.several_labels import (
     Cut,
@@ -51,6 +59,7 @@ _LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "act
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
 _SEVERAL_COLUMNS = ("labels", "classes", "tags", "categories", "label_ids", "class_ids", "targets")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
+_OFFSET_COLUMNS = ("offset", "frame_offset")
 _PART_COLUMNS = ("split", "subset", "part", "set")
 _LONGEST_NAME = 200  # characters of a class name
 _MOST_TRIED = 16  # lines on which the ways to cut a line are tried
@@ -71,6 +80,8 @@ class Columns:
     """The name of the column says that a video may have several labels."""
     part: int | None = None
     """Column that says which part of the data set a video belongs to."""
+    offset: int | None = None
+    """Column of the first frame, from 0, where lines are about parts of videos."""
 
 
 def list_rows(
@@ -97,6 +108,7 @@ def list_rows(
         DataError: The list is missing, empty, damaged or of no known format.
     """
     file = VideoList(path, root, count_frames, has_several=has_several, num_classes=num_classes)
+    refuse_boxes(file)
     formats = {"auto": FORMATS, "list": _NOT_KINETICS, "csv": _CSV}[kind]
     found = format_of(file, formats)
     if found is not None:
@@ -146,8 +158,9 @@ def _headed_rows(file: VideoList) -> Iterator[Row]:
 def header_of(line: str) -> Columns | None:
     """The columns that a heading names; None if the line is no heading.
 
-    >>> header_of("Path, Label")
-    Columns(delimiter=',', path=0, label=1, frames=None, may_be_several=False, part=None)
+    >>> found = header_of("Path, Label")
+    >>> found.delimiter, found.path, found.label, found.frames
+    (',', 0, 1, None)
     >>> header_of("run/a.mp4 3")
     """
     for delimiter in ("\t", ",", ";", " "):
@@ -157,8 +170,10 @@ def header_of(line: str) -> Columns | None:
         several = _place(cells, _SEVERAL_COLUMNS) if label is None else None
         label = several if label is None else label
         if path is not None and (label is not None or len(cells) == 1):
-            frames, part = _place(cells, _FRAME_COLUMNS), _place(cells, _PART_COLUMNS)
-            return Columns(delimiter, path, label, frames, several is not None, part)
+            frames, part, offset = (
+                _place(cells, names) for names in (_FRAME_COLUMNS, _PART_COLUMNS, _OFFSET_COLUMNS)
+            )
+            return Columns(delimiter, path, label, frames, several is not None, part, offset)
     return None
 
 
@@ -181,6 +196,8 @@ def _by_header(number: int, text: str, columns: Columns) -> tuple[Row, str]:
 
     frames = integer(cell(columns.frames))
     row = Row(number, text, cells[columns.path], cell(columns.label), frames=frames)
+    if columns.offset is not None:
+        row = part_row(row, integer(cell(columns.offset)), frames)
     return row, cell(columns.part)
 
 
@@ -193,6 +210,22 @@ def _as_several(rows: Sequence[Row], columns: Columns, file: VideoList) -> Seque
         replace(row, label=labels[0] if labels else "", labels=labels) if row.path else row
         for row, labels in zip(rows, found, strict=True)
     ]
+
+
+def _is_of_parts(file: VideoList) -> bool:
+    """Whether lines are about parts of folders of frames: a heading or the numbers say so."""
+    columns = header_of(file.rows[0][1]) if file.rows else None
+    if columns is None:
+        return has_offsets(file)
+    return columns.offset is not None and columns.frames is not None
+
+
+def _part_rows(file: VideoList) -> Iterator[Row]:
+    columns = header_of(file.rows[0][1])
+    if columns is None or columns.delimiter == " ":
+        yield from offset_rows(file, file.rows if columns is None else file.rows[1:])
+    else:
+        yield from _headed_rows(file)
 
 
 # --- plain lines -----------------------------------------------------------------------------
@@ -476,6 +509,27 @@ FORMATS: tuple[_ListFormat, ...] = (
         about="YES and NO count people who agreed, and are not used; data.class_names takes "
         "moments_categories.txt. data.root is the folder of the data set, or its training/.",
         source="README.txt of the data set; MMAction2, tools/data/parse_file_list.py",
+    ),
+    Format(
+        "frame list of SlowFast, one line per frame",
+        is_frame_list,
+        frame_list_rows,
+        "original_vido_id video_id frame_id path labels\n"
+        'abc 0 0 run/abc/abc-000001.jpg "0"\nabc 0 1 run/abc/abc-000002.jpg "0,3"\n',
+        "train.csv",
+        about="Charades in SlowFast: a folder of frames per video, which has the classes of all "
+        "its frames; lists without classes (AVA) are refused",
+        source="SlowFast, datasets/DATASET.md and datasets/charades.py",
+    ),
+    Format(
+        "parts of folders of frames: PATH OFFSET FRAMES LABEL",
+        _is_of_parts,
+        _part_rows,
+        "path offset frames label\nrun/abc 12 20 0\n",
+        "train_offset.txt",
+        about="MMAction2's with_offset: OFFSET is the first frame, from 0. Without the heading the "
+        "list is known where a folder has several offsets, or where FRAMES can be no class.",
+        source="MMAction2, datasets/rawframe_dataset.py",
     ),
     Format(
         "test list of the 2019 library, one view per line: PATH VIDEO CLIP CROP",

@@ -24,6 +24,10 @@ _HEADING = re.compile(r"(begin|end) time - (.*)", re.IGNORECASE)
 _CLOCK = re.compile(r"\d+:\d\d:\d\d\.\d{1,3}", re.ASCII)
 _SECONDS = re.compile(r"\d+\.\d{1,3}", re.ASCII)
 _MILLISECONDS = re.compile(r"\d+", re.ASCII)
+_TIMECODE = re.compile(r"(\d+):(\d\d):(\d\d)[:;](\d\d)", re.ASCII)
+_CODES = {"pal-50fps": 50, "pal": 25, "ntsc": 30}  # names of ELAN for hh:mm:ss:ff: frames counted
+_NTSC_RATE = 29.97
+_FORMS = ("ss.msec", "hh:mm:ss.ms", "msec", *_CODES)
 _DURATION = re.compile(r"duration:\s*\S+\s*/\s*\S+\s*/\s*(\d+)", re.ASCII)  # milliseconds
 _OFFSET = re.compile(r"offset:?\s*(-?\d+)", re.IGNORECASE | re.ASCII)
 _MEDIA = re.compile(r"#?\"?#?(.*?)\"?(?:\s+--.*)?$")
@@ -52,18 +56,21 @@ def is_elan(file: TextFile) -> bool:
     cells = rows[0][1]
     has_ends = sum(_HEADING.fullmatch(cell) is not None for cell in cells) >= 2
     is_table = len(cells) >= 3 and not is_video_address(cells[0])
-    return has_ends or (is_table and _times(cells) != ([], ""))
+    has_codes = sum(_TIMECODE.fullmatch(cell) is not None for cell in cells) >= 2
+    return has_ends or (is_table and (has_codes or _times(cells) != ([], "")))
 
 
 def elan_videos(file: SegmentFile) -> Iterable[RawVideo]:
     """Annotations of one tier, or the names of tiers (`label_from: tier`).
 
     Times are taken from the column in seconds where there is one, then `hh:mm:ss.ms`, then
-    milliseconds. Without a heading the columns are told apart by how they are written; begin, end
-    and duration must then agree in every row. Lines before the table that begin with # name the
-    media files.
+    milliseconds, then `hh:mm:ss:ff`. The heading of the last says PAL, PAL-50fps or NTSC: ELAN then
+    counts whole frames of 25, 50 or 29.97 per second, whatever the rate of the video. Without a
+    heading the columns are told apart by how they are written; begin, end and duration must then
+    agree in every row. Lines before the table that begin with # name the media files.
 
-    Source: ELAN's manual, "Tab-delimited text file", and exports in public repositories.
+    Source: ELAN's manual, "Tab-delimited text file", exports in public repositories, and ELAN's own
+    `TimeFormatter` for time codes.
     """
     rows = _rows(file)
     cells = rows[0][1]
@@ -125,18 +132,17 @@ def _with_heading(file: SegmentFile, rows: Sequence[tuple[int, list[str]]]) -> l
     for place, name in enumerate(names):
         if found := _HEADING.fullmatch(name):
             places[found[1].lower()][found[2].lower()] = place
-    form = next(
-        (
-            form
-            for form in ("ss.msec", "hh:mm:ss.ms", "msec")
-            if form in places["begin"] and form in places["end"]
-        ),
-        None,
-    )
+    form = next((one for one in _FORMS if all(one in ends for ends in places.values())), None)
     if form is None:
         raise DataError(
             f"{file.path}:{rows[0][0]}: columns of times {few(map(repr, names))}; expected begin "
-            "time and end time in one of ss.msec, hh:mm:ss.ms, msec; export it from ELAN with these"
+            "time and end time in one of ss.msec, hh:mm:ss.ms, msec, PAL, PAL-50fps, NTSC; export "
+            "it from ELAN with these"
+        )
+    if form in _CODES:
+        file.notes.append(
+            f"{file.path}: times are whole frames of {form.upper().replace('FPS', 'fps')}, so they "
+            "may be early by one frame; ELAN's ss.msec is exact"
         )
     tier_at = lower.index("tier") if "tier" in lower else None
     file_at_ = next((lower.index(name) for name in _FILES if name in lower), None)
@@ -154,7 +160,10 @@ def _with_heading(file: SegmentFile, rows: Sequence[tuple[int, list[str]]]) -> l
         cells = [*cells, *[""] * (len(names) - len(cells))]
         start, end = (_seconds(cells[places[side][form]], form) for side in ("begin", "end"))
         if start is None or end is None:
-            raise DataError(f"{where}: no begin and end time in the form {form}")
+            raise DataError(
+                f"{where}: no begin and end time in the form {_written(form)}: "
+                f"{brief(' | '.join(cells))}"
+            )
         name = cells[file_at_] if file_at_ is not None else ""
         if tier_at is not None:
             text = cells[rest[0]] if rest else ""
@@ -171,8 +180,13 @@ def _with_heading(file: SegmentFile, rows: Sequence[tuple[int, list[str]]]) -> l
 def _without_heading(file: SegmentFile, rows: Sequence[tuple[int, list[str]]]) -> list[_Row]:
     """Rows of tier, participant, times and text: ELAN's table without names of columns."""
     places, form = _times(rows[0][1])
+    if not places:
+        raise DataError(
+            f"{file.path}:{rows[0][0]}: times hh:mm:ss:ff without names of columns do not tell how "
+            "many frames a second has; export it from ELAN with names of columns, or with ss.msec"
+        )
     kinds = [_form_of(cell) for cell in rows[0][1]]
-    num_forms = sum(kinds.count(kind) >= len(places) for kind in ("ss.msec", "hh:mm:ss.ms", "msec"))
+    num_forms = sum(kinds.count(kind) >= len(places) for kind in set(kinds) - {""})
     first = next(place for place, kind in enumerate(kinds) if kind)
     after = first + num_forms * len(places)  # begin, end and duration, each in these forms
     found: list[_Row] = []
@@ -202,15 +216,49 @@ def _times(cells: Sequence[str]) -> tuple[list[int], str]:
 
 
 def _form_of(cell: str) -> str:
-    forms = (("hh:mm:ss.ms", _CLOCK), ("ss.msec", _SECONDS), ("msec", _MILLISECONDS))
+    forms = (
+        ("hh:mm:ss.ms", _CLOCK),
+        ("ss.msec", _SECONDS),
+        ("msec", _MILLISECONDS),
+        ("hh:mm:ss:ff", _TIMECODE),
+    )
     return next((form for form, pattern in forms if pattern.fullmatch(cell)), "")
 
 
+def _written(form: str) -> str:
+    """A form of times as messages show it."""
+    per_second = _CODES.get(form)
+    return form if per_second is None else f"hh:mm:ss:ff with frames below {per_second}"
+
+
 def _seconds(cell: str, form: str) -> float | None:
+    if form in _CODES:
+        return _code_seconds(cell, form)
     if form == "msec":
         number = finite_number(cell)
         return None if number is None else number / 1000
     return clock_seconds(cell)
+
+
+def _code_seconds(cell: str, form: str) -> float | None:
+    """Seconds of a time code; NTSC leaves out two numbers per minute, but not in each tenth.
+
+    >>> [_code_seconds("00:01:00:12", form) for form in ("pal", "pal-50fps")]
+    [60.48, 60.24]
+    >>> round(_code_seconds("00:10:00:00", "ntsc"), 3)
+    600.0
+    """
+    found, per_second = _TIMECODE.fullmatch(cell), _CODES[form]
+    if found is None:
+        return None
+    hours, minutes, seconds, frames = map(int, found.groups())
+    if frames >= per_second or minutes >= 60 or seconds >= 60:
+        return None
+    minutes += 60 * hours
+    if form != "ntsc":
+        return 60 * minutes + seconds + frames / per_second
+    left_out = 2 * (minutes - minutes // 10)
+    return ((60 * minutes + seconds) * per_second + frames - left_out) / _NTSC_RATE
 
 
 def _media(file: SegmentFile) -> tuple[str, float | None]:

@@ -30,10 +30,12 @@ from videozoo.data.annotations.segment_tools import (
     is_label_studio,
     is_osl,
     is_soccernet,
+    is_spot,
     is_via,
     label_studio_videos,
     osl_videos,
     soccernet_videos,
+    spot_videos,
     via_videos,
 )
 from videozoo.data.annotations.segment_types import RawVideo, Reading, SegmentFile, named_apart
@@ -116,6 +118,16 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         source="SoccerNet-v2, Labels-v2.json",
     ),
     Format(
+        "E2E-Spot",
+        is_spot,
+        spot_videos,
+        '[{"video": "a", "num_frames": 180, "num_events": 1, "events": [{"frame": 35, '
+        '"label": "run", "comment": ""}], "fps": 20, "width": 320, "height": 240}]',
+        "train.json",
+        about="E2E-Spot: points in time by frame from 0, which data.spot_seconds makes segments",
+        source="https://github.com/jhong93/spot, README",
+    ),
+    Format(
         "CVAT for video 1.1",
         is_cvat,
         cvat_videos,
@@ -192,7 +204,8 @@ FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ..
         "Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\tFile Name\n"
         "action\t1.000\t2.500\trun\ta.mp4\n",
         "elan.txt",
-        about="ELAN's tab-delimited export in any of its time formats; tiers by data.label_from",
+        about="ELAN's tab-delimited export in any of its time formats, time codes of PAL and NTSC "
+        "included; tiers by data.label_from",
         source="ELAN manual, Exporting a document as a tab-delimited text file",
     ),
     Format(

@@ -1,4 +1,4 @@
-"""Segments as annotation tools of the web keep them in JSON: VIA, Label Studio, FiftyOne, OSL."""
+"""Segments and points in time in JSON: VIA, Label Studio, FiftyOne, OSL, SoccerNet, E2E-Spot."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def fiftyone_videos(file: SegmentFile) -> Iterator[RawVideo]:
         yield video
 
 
-# --- OSL and SoccerNet: points in time -------------------------------------------------------
+# --- OSL, SoccerNet and E2E-Spot: points in time -----------------------------------------------
 
 
 def is_soccernet(file: TextFile) -> bool:
@@ -376,6 +376,46 @@ def osl_videos(file: SegmentFile) -> Iterable[RawVideo]:
         file.notes.append(
             f"{file.path}: {counted(several, 'sample')} show several views; the first is used"
         )
+    return videos.values()
+
+
+def is_spot(file: TextFile) -> bool:
+    """Whether this is a list of E2E-Spot; its predictions, without `num_frames`, are none."""
+    first = next(iter(dicts(file.content)), {})
+    return {"video", "num_frames", "events"} <= set(first)
+
+
+def spot_videos(file: SegmentFile) -> Iterable[RawVideo]:
+    """Events by video: `frame` is numbered from 0, and `fps` is the rate of the video.
+
+    Source: README of E2E-Spot (Hong et al. 2022), "Using your own data".
+    """
+    videos: dict[str, RawVideo] = {}
+    for number, one in enumerate(cast("list[Any]", file.content)):
+        facts = mapping(one)
+        name, frames, rate = facts.get("video"), facts.get("num_frames"), facts.get("fps")
+        count, per_second = finite_number(frames), finite_number(rate)
+        if not isinstance(name, str) or not name or not isinstance(facts.get("events"), list):
+            raise DataError(f"{file.path}: entry {number} has no video or no list of events")
+        if not per_second or per_second <= 0 or count is None or count <= 0:
+            raise DataError(
+                f"{file.path}: {name}: num_frames {brief(frames)} and fps {brief(rate)}, expected "
+                "two numbers above 0"
+            )
+        known = len(videos)
+        video = video_at(videos, file.path, name)
+        if len(videos) == known:
+            raise DataError(f"{video.where}: is there twice")
+        video.duration = count / per_second
+        for place, event in enumerate(dicts(facts["events"])):
+            where, frame = f"{video.where}: event {place}", finite_number(event.get("frame"))
+            if frame is None or not 0 <= frame < count:
+                raise DataError(
+                    f"{where}: frame {brief(event.get('frame'))}, expected a number from 0 to "
+                    f"{count - 1:g}"
+                )
+            label = event.get("label")
+            video.instances.append(_spot(file, where, frame / per_second, label, None))
     return videos.values()
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from videozoo.data.annotations import whole_captions
+from videozoo.data.annotations.didemo import didemo_sentences, is_didemo
 from videozoo.data.annotations.segments import is_of_subset
 from videozoo.data.annotations.timed_sentences import CLIP_SECONDS, ClipLabels, ReadState
 from videozoo.data.annotations.timed_sentences import TimedSentence as TimedSentence
@@ -506,6 +507,17 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
         "highlight_train.jsonl",
         about="sentences with one or several moments each, and labels of salient clips",
         source="https://github.com/jayleicn/moment_detr/blob/main/data/README.md",
+    ),
+    Format(
+        "DiDeMo",
+        is_didemo,
+        didemo_sentences,
+        '[{"annotation_id": 1, "video": "a.mp4", "description": "A man runs.", "num_segments": 6, '
+        '"times": [[1, 2], [1, 2], [0, 0], [1, 2]]}]',
+        "train_data.json",
+        about="moments in cells of five seconds, as several people marked them; those count that "
+        "two people or more agree on",
+        source="https://github.com/LisaAnne/LocalizingMoments, README",
     ),
     Format(
         "TACoS",

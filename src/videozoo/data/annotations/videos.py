@@ -15,6 +15,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
+from videozoo.data.annotations.frame_lists import OFFSET_ADVICE
 from videozoo.data.annotations.list_formats import (
     ListKind,
     Row,
@@ -74,6 +75,8 @@ class ClipEntry:
     start_seconds: float | None = None
     end_seconds: float | None = None
     """Use only this part of the video."""
+    frame_span: tuple[int, int] | None = None
+    """Use only these frames of the video: the first, from 0, and the one after the last."""
     video: int | None = None
     """Number of the video, if several entries are views of one video."""
     labels: tuple[int, ...] | None = None
@@ -101,6 +104,7 @@ def read_list(
     split: int | None = None,
     count_frames: Callable[[Path], int] | None = None,
     several: Several = "refused",
+    may_be_parts: bool = False,
 ) -> list[ClipEntry]:
     """Read a list of videos in any of `list_formats.FORMATS`.
 
@@ -133,6 +137,8 @@ def read_list(
         count_frames: Opens a video and counts its frames, to check a list that says how many there
             are; None does not check.
         several: What to do with several classes per video.
+        may_be_parts: Entries may be about some frames of a video (`frame_span`); else such a list
+            is refused.
 
     Returns:
         At least one entry, in the order of the list.
@@ -155,6 +161,11 @@ def read_list(
     )
     problems = [f"{line.where}: {line.problem}" for line in lines if line.entry is None]
     absent = [line for line in lines if line.entry is not None and line.is_absent]
+    if not may_be_parts and any(line.first_frame is not None for line in lines):
+        raise DataError(
+            f"{path}: names parts of videos by their frames (PATH OFFSET FRAMES LABEL), which clip "
+            "models read and nothing else; name whole videos here"
+        )
     entries = [line.entry for line in lines if line.entry is not None and not line.is_absent]
     lost: list[str] = []
     if any(line.may_be_absent for line in lines):
@@ -176,6 +187,7 @@ def read_list(
     raise_all(path, problems)
     if count_frames is not None:
         check_frames(path, lines, count_frames)
+        _check_parts(lines, count_frames)
     if lost and callable(missing):
         for line in lost:
             missing(line)
@@ -204,6 +216,8 @@ class ListLine:
     """The list belongs to a data set of which people rarely have all videos."""
     frames: int | None = None
     """Number of frames of the video, as the list says."""
+    first_frame: int | None = None
+    """Of the part of the video that the line is about, from 0; `frames` are then those of it."""
     is_of_folder: bool = False
     """The list names a folder of images, and a video of that name was found."""
 
@@ -237,7 +251,7 @@ def list_lines(
     if labels == "required" and any(row.view for row in rows):
         raise DataError(
             f"{path}:{rows[0].number}: three numbers after the path; {_EXPECTED}, one class per "
-            f"video, got {brief(rows[0].text)}; {SEVERAL_ADVICE}"
+            f"video, got {brief(rows[0].text)}; {SEVERAL_ADVICE}; {OFFSET_ADVICE}"
         )
     if several == "refused":
         _refuse_several(path, rows)
@@ -435,7 +449,18 @@ def _looked_up(path: Path, row: Row, entry: ClipEntry, lookup: Lookup) -> ListLi
     if found is not None:
         is_of_folder = found.suffix != entry.path.suffix and row.frames is not None
         entry = replace(entry, path=found)
-        return ListLine(row.number, where, entry, frames=row.frames, is_of_folder=is_of_folder)
+        if row.first_frame is not None and row.frames is not None:
+            span = row.first_frame, row.first_frame + row.frames
+            name = f"{entry.name} {row.first_frame} {row.frames}"
+            entry = replace(entry, frame_span=span, name=name)
+        return ListLine(
+            row.number,
+            where,
+            entry,
+            frames=row.frames,
+            first_frame=row.first_frame,
+            is_of_folder=is_of_folder,
+        )
     # show a path in full if it is short enough to be one
     name = repr(entry.name) if len(entry.name) < _LONGEST_PATH else brief(entry.name)
     problem = not_read(entry.name) or f"no such video {name}"
@@ -505,10 +530,12 @@ def _refuse_several(path: Path, rows: Sequence[Row]) -> None:
     """Raise DataError if a row has several classes."""
     first = next((row for row in rows if row.labels is not None and len(row.labels) > 1), None)
     if first is not None and first.labels is not None:
+        numbers = len(first.labels) + (first.frames is not None)
+        hint = f"; {OFFSET_ADVICE}" if numbers == 3 and first.first_frame is None else ""
         raise DataError(
             f"{path}:{first.number}: {counted(len(first.labels), 'class')} "
             f"({few(first.labels)}), and one class per video is expected here, got "
-            f"{brief(first.text)}; {SEVERAL_ADVICE}"
+            f"{brief(first.text)}; {SEVERAL_ADVICE}{hint}"
         )
 
 
@@ -558,6 +585,7 @@ def check_frames(
         (line, line.entry, line.frames)
         for line in lines
         if line.entry is not None and line.frames is not None and not line.is_absent
+        if line.first_frame is None
     ]
     compared: list[tuple[ListLine, ClipEntry, int, int]] = []
     for line, entry, listed in with_numbers[:: max(1, len(with_numbers) // _MOST_OPENED)][
@@ -582,4 +610,36 @@ def check_frames(
             line.where,
             listed,
             count,
+        )
+
+
+def _check_parts(lines: Sequence[ListLine], count_frames: Callable[[Path], int]) -> None:
+    """Compare parts of videos with the frames that some of the videos have.
+
+    Raises:
+        DataError: A part begins after the end of its video.
+    """
+    parts = [(line, line.entry) for line in lines if line.entry and line.entry.frame_span]
+    late: list[tuple[ListLine, int]] = []
+    counts: dict[Path, int] = {}
+    for line, entry in parts[:: max(1, len(parts) // _MOST_OPENED)][:_MOST_OPENED]:
+        assert entry.frame_span is not None
+        try:
+            count = counts.setdefault(entry.path, count_frames(entry.path))
+        except DataError:  # the run reports it when it reads the video
+            continue
+        if entry.frame_span[0] >= count:
+            raise DataError(
+                f"{line.where}: begins at frame {entry.frame_span[0]}, from 0, and "
+                f"{entry.path} has {counted(count, 'frame')}; expected PATH OFFSET FRAMES LABEL"
+            )
+        if entry.frame_span[1] > count:
+            late.append((line, count))
+    if late:
+        line, count = late[0]
+        assert line.entry is not None
+        assert line.entry.frame_span is not None
+        _log.warning(
+            "%s: goes on to frame %d, but its folder has %d; the part ends there",
+            *(line.where, line.entry.frame_span[1], count),
         )

@@ -265,13 +265,16 @@ def _file_json(report: FileReport) -> dict[str, Any]:
 def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
     """Write `PATH LABEL` lines for the usable videos; return the number of lines, and remarks.
 
-    Where videos have several classes, `PATH LABEL LABEL ...` under a heading.
+    Where videos have several classes, `PATH LABEL LABEL ...` under a heading; parts of videos are
+    `PATH OFFSET FRAMES LABEL`, under a heading too.
     """
     folder = Path(absolute(path)).parent
     lines: list[str] = []
     remarks: list[str] = []
     num_unwritable = num_bare = 0
-    has_several = any(item.labels is not None for part in result.parts for item in part.items)
+    items = [item for part in result.parts for item in part.items]
+    has_several = any(item.labels is not None for item in items)
+    are_parts = any(item.frame_span is not None for item in items)
     for part in result.parts:
         for item in part.items:
             labels = item.labels or (() if item.label is None else (item.label,))
@@ -280,11 +283,14 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
                 continue
             if part.is_folder and not item.file.is_expected and not is_pickle(item.file.path):
                 continue
-            if has_several and not labels:
+            if (has_several or are_parts) and not labels:
                 num_bare += 1
                 continue
             # as the list had them
             written = [label + part.first_label for label in labels]
+            if are_parts:
+                first, last = item.frame_span or (0, result.report_of(item).num_frames or 0)
+                written = [first, last - first, *written]
             line = _list_line(Path(absolute(item.file.path)), folder, written)
             if line is None:
                 num_unwritable += 1
@@ -302,7 +308,10 @@ def write_good(path: Path, result: CheckResult) -> tuple[int, list[str]]:
         remarks.append("it holds all parts together; for one of them, check that one alone")
     if any(part.is_folder and part.class_names for part in result.parts):
         remarks.append("classes are numbered in the order of their folders' names")
-    _write_bytes(path, ["path labels", *lines] if has_several else lines)
+    heading = "path labels" if has_several else ""
+    if are_parts:
+        heading = "path offset frames label"
+    _write_bytes(path, [heading, *lines] if heading else lines)
     return len(lines), remarks
 
 

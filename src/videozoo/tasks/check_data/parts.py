@@ -76,6 +76,8 @@ class VideoToCheck:
     """The item comes from a list of views, which holds no classes."""
     labels: tuple[int, ...] | None = None
     """All classes, where the list shows several per video; `label` is None then."""
+    frame_span: tuple[int, int] | None = None
+    """The part of the video that the list names: its first frame, and the one after its last."""
 
     @property
     def is_labelled(self) -> bool:
@@ -264,12 +266,13 @@ def _labelled_parts(config: RunConfig) -> list[Part]:
                     FileToCheck(one.path),
                     one.name,
                     one.labels[0] if len(one.labels) == 1 else None,
+                    labels=None if len(one.labels) == 1 else one.labels,
                 )
                 for one in labelled_videos.labelled_videos(data, name)
             ]
         except DataError as error:
             part.problems += [] if str(error) in problems else [str(error)]
-        part.is_labelled = any(item.label is not None for item in part.items)
+        part.is_labelled = any(item.is_labelled for item in part.items)
         parts.append(part)
     if not parts:
         raise DataError("this configuration names no videos; name them: --set data.videos=PATH")
@@ -278,7 +281,7 @@ def _labelled_parts(config: RunConfig) -> list[Part]:
 
 
 def _item(entry: ClipEntry) -> VideoToCheck:
-    return VideoToCheck(FileToCheck(entry.path), entry.name, entry.label)
+    return VideoToCheck(FileToCheck(entry.path), entry.name, entry.label, labels=entry.labels)
 
 
 def _list_part(
@@ -335,6 +338,7 @@ def _list_part(
                 may_be_absent=line.is_absent and line.may_be_absent,
                 is_view=entry.crop_index is not None,
                 labels=entry.labels,
+                frame_span=entry.frame_span,
             )
         )
     made.is_labelled = any(item.is_labelled for item in made.items)

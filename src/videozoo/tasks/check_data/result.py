@@ -70,16 +70,16 @@ class CheckResult:
 
 def compare(result: CheckResult, hashes: Mapping[Path, str]) -> None:
     """Find paths named twice, and files with the same content."""
-    by_hash: dict[str, list[tuple[str, VideoToCheck, str]]] = defaultdict(list)
+    by_hash: dict[object, list[tuple[str, VideoToCheck, str]]] = defaultdict(list)
     for part in result.parts:
-        by_path: dict[str, list[VideoToCheck]] = defaultdict(list)
+        by_path: dict[object, list[VideoToCheck]] = defaultdict(list)
         for item in part.items:
-            by_path[absolute(item.file.path)].append(item)
+            by_path[absolute(item.file.path), item.frame_span].append(item)
         result.repeats += [(part.name, same) for same in by_path.values() if len(same) > 1]
         for same in by_path.values():
             digest = hashes.get(result.report_of(same[0]).path)
             # a path in two parts is a copy too, even if no other file has its size
-            key = digest or f"path {absolute(same[0].file.path)}"
+            key = digest or f"path {absolute(same[0].file.path)}", same[0].frame_span
             if result.report_of(same[0]).is_readable:
                 by_hash[key].append((part.name, same[0], digest or ""))
     result.copies = [group for group in by_hash.values() if len(group) > 1]
@@ -107,6 +107,28 @@ def check_labels(part: Part, result: CheckResult) -> None:
     elif part.num_classes is not None and high >= part.num_classes:
         problem += f"; or set model.num_classes={high + 1}"
     part.problems.append(problem)
+
+
+def check_spans(part: Part, result: CheckResult) -> None:
+    """Report parts of videos that begin after the last frame, or go on after it."""
+    beyond = [
+        (item, report.num_frames)
+        for item in part.items
+        if item.frame_span is not None and (report := result.report_of(item)).is_readable
+        if report.num_frames and item.frame_span[1] > report.num_frames
+    ]
+    outside = [(item, count) for item, count in beyond if (item.frame_span or (0,))[0] >= count]
+    for found, what, says in (
+        (outside, "begin after the end of their videos", part.problems.append),
+        (beyond if not outside else [], "go on after the end of their videos", part.remarks.append),
+    ):
+        if found:
+            item, count = found[0]
+            says(
+                f"{part.source}: {len(found):,} of {counted(len(part.items), 'part')} {what}, "
+                f"e.g. {item.name} (line {item.line}), where the video has "
+                f"{counted(count, 'frame')}"
+            )
 
 
 def labels_of(item: VideoToCheck, result: CheckResult) -> tuple[int, ...] | None:

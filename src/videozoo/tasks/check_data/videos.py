@@ -37,7 +37,13 @@ from videozoo.tasks.check_data.output import (
     write_lines,
 )
 from videozoo.tasks.check_data.parts import CheckRequest, find_parts
-from videozoo.tasks.check_data.result import CheckResult, check_labels, compare, find_notes
+from videozoo.tasks.check_data.result import (
+    CheckResult,
+    check_labels,
+    check_spans,
+    compare,
+    find_notes,
+)
 from videozoo.weights.cache import cache_folder
 
 
@@ -94,6 +100,7 @@ def check(request: CheckRequest) -> CheckResult:
     compare(result, hashes)
     for part in parts:
         check_labels(part, result)
+        check_spans(part, result)
     result.notes += [remark for part in parts for remark in part.remarks]
     result.notes += find_notes(result, frames_needed)
     if cache.trouble:

@@ -284,7 +284,9 @@ def whole_videos(entries: Sequence[ClipEntry]) -> list[ClipEntry]:
     Raises:
         DataError: An entry is about a part of its video.
     """
-    parts = next((one for one in entries if one.start_seconds or one.end_seconds), None)
+    parts = next(
+        (one for one in entries if one.start_seconds or one.end_seconds or one.frame_span), None
+    )
     if parts is not None:
         raise DataError(
             f"{parts.path}: the list names a part of it, and predict.every_seconds is for whole "

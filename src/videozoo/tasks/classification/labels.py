@@ -95,10 +95,10 @@ def remarks(
                     f"{'has' if len(unchecked) == 1 else 'have'} no video to check with: "
                     f"{_few(unchecked, names)}"
                 )
-    labels: dict[tuple[int, int] | str, set[tuple[int, ...] | None]] = defaultdict(set)
-    twice: dict[tuple[int, int] | str, str] = {}
+    labels: dict[object, set[tuple[int, ...] | None]] = defaultdict(set)
+    twice: dict[object, str] = {}
     for entry in entries:
-        file = _identity(entry.path)
+        file = _identity(entry.path), entry.frame_span
         labels[file].add(entry.classes)
         if len(labels[file]) > 1:
             twice.setdefault(file, entry.name)
@@ -107,7 +107,7 @@ def remarks(
         several = any(entry.labels is not None for entry in entries)
         ways = "twice, with other classes" if several else "in two classes"
         yield f"{count} to learn from {ways}, such as {next(iter(twice.values()))}"
-    shared = [entry for entry in held_out if _identity(entry.path) in labels]
+    shared = [entry for entry in held_out if (_identity(entry.path), entry.frame_span) in labels]
     if shared:
         yield (
             f"{len(shared)} of {counted(len(held_out), 'video')} to check with are also learnt "

@@ -218,6 +218,7 @@ def input_entries(
             class_names=class_names,
             first_label=config.data.first_label or 0,
             several="all" if has_several_classes(config) else "as listed",
+            may_be_parts=True,
         )
 
     return named_videos(inputs, read, strict=strict)
