@@ -226,7 +226,7 @@ def test_order_and_repeats_of_numbers_do_not_matter(
 
 @pytest.mark.parametrize(("gop", "most_packets"), [(12, 37), (250, 140)])
 def test_sparse_reading_decodes_few_packets(gop: int, most_packets: int, tmp_path: Path) -> None:
-    frames = moving_frames(300, height=256, width=340)
+    frames = moving_frames(300, height=176, width=234)
     path = write_clip(
         tmp_path / "clip.mp4",
         frames,

@@ -167,7 +167,7 @@ INFER: {{short_size: 34, target_size: 32, batch_size: 1, filelist: {clips.val_li
 """
     )
     monkeypatch.chdir(tmp_path)
-    common = ["--model_name=TSN", "--config=tsn.yaml", "--use_gpu=False"]
+    common = ["--model_name=TSN", "--config=tsn.yaml", "--use_gpu=False", "--set=model.width=0.125"]
 
     assert cli_v1.train(common) == 0
     assert cli_v1.evaluate([*common, "--weights=data/checkpoints/TSN"]) == 0
