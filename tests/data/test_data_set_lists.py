@@ -542,14 +542,13 @@ def test_lists_of_single_frames_are_refused(tmp_path: Path, text: str, message: 
 def test_parts_are_checked_and_written_as_parts(
     long_folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    path = write(long_folder.parent / "train.txt", "long 0 10 1\nlong 25 10 0\nlong 30 20 0\n")
+    lines = "path offset frames label\nlong 0 10 1\nlong 25 10 0\nlong 30 20 0\n"
+    path = write(long_folder.parent / "train.txt", lines)
     good = long_folder.parent / "good.txt"
 
     run(CheckRequest(path=path, write_good=good, use_cache=False, workers=1))
 
     said = capsys.readouterr().out
-    assert "1 of 3 parts go on after the end of their videos, e.g. long 30 20 (line 3)" in said
+    assert "1 of 3 parts go on after the end of their videos, e.g. long 30 20 (line 4)" in said
     assert not any(word in said for word in ("repeats", "two different classes"))
-    assert good.read_text() == (
-        "path offset frames label\nlong 0 10 1\nlong 25 10 0\nlong 30 20 0\n"
-    )
+    assert good.read_text() == lines

@@ -136,7 +136,7 @@ def first_is_frames(
     raise DataError(
         f"{path}:{line}: {cut.path!r} has {counted(frames, 'frame')}, and the number after it is "
         f"{cut.numbers[0]}: a number of frames, or a class? Put a heading above the list: "
-        "'path frames labels', or 'path labels'"
+        "'path frames labels', 'path labels', or for parts of folders 'path offset frames label'"
     )
 
 
