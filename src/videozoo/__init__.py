@@ -8,6 +8,8 @@ True
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from videozoo.network import forbid_libraries
+
 if TYPE_CHECKING:
     from videozoo.config import load_config as load_config
     from videozoo.data.frames.video import open_video as open_video
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from videozoo.tasks.interface import write_subtitles as write_subtitles
 
 __version__ = "0.1.0"
+
+forbid_libraries()  # before any of them is imported
 
 _HOMES = {
     "create_model": "videozoo.tasks.interface",

@@ -35,6 +35,7 @@ _ARGUMENTS = {
 }
 """Flags with a value to arguments of the Python functions."""
 _SWITCHES = {
+    "allow-downloads": "inside `with videozoo.network.consent(agreed=True):`",
     "no-check": "check=False",
     "overwrite": "overwrite=True",
     "resume": "resume=True",

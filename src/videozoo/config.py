@@ -104,6 +104,8 @@ class RunConfig:
     """Dotted key to the relative path that was written where the run began."""
     exported: ModelSpec | None = None
     """Takes the place of the model's file when an exported graph is run."""
+    stored: str = ""
+    """The weights or the run that it was stored with; empty if the user wrote it."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the imported settings, since others cannot be found by their name."""
@@ -198,6 +200,10 @@ class RunConfig:
         ends = _prefix_ends(key)
         return next((self.origins[key[:end]] for end in ends if key[:end] in self.origins), "")
 
+    def only_named_in(self, key: str) -> str:
+        """The weights or the run that alone give a value; empty if the user does."""
+        return self.stored if self.origin_of(key) in ("", self.stored) else ""
+
     def replace(self, origin: str, values: Mapping[str, Any]) -> RunConfig:
         """Return the same run with dotted keys changed, checked again.
 
@@ -208,7 +214,9 @@ class RunConfig:
         changed = from_layers(layers, exported=self.exported)
         origins = {**self.origins, **dict.fromkeys(values, origin)}
         relative = {key: path for key, path in self.relative.items() if key not in values}
-        return replace(changed, origins=origins, notes=self.notes, relative=relative)
+        return replace(
+            changed, origins=origins, notes=self.notes, relative=relative, stored=self.stored
+        )
 
 
 def _paths(settings: Settings, at: str) -> Iterator[tuple[str, Path]]:

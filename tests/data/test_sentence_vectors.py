@@ -104,7 +104,7 @@ def test_encoders_that_are_not_there_say_what_to_do(monkeypatch: pytest.MonkeyPa
 class Model:
     """Stands in for a model of sentence-transformers."""
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(self, name: str, device: str, local_files_only: bool = False) -> None:
         if name == "nowhere":
             raise OSError("no such model\nand much more")
 

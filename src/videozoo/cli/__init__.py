@@ -25,7 +25,8 @@ from videozoo.cli import (
     score,
     weights,
 )
-from videozoo.cli.parser import Parser, guarded, let_threads_sleep
+from videozoo.cli.parser import Parser, guarded, let_threads_sleep, terminal_question
+from videozoo.network import consent
 
 _ROOMS = (
     *(
@@ -82,4 +83,5 @@ def _run(arguments: Sequence[str]) -> None:
     if parsed.command is None:
         parser.print_help()
         return
-    parsed.run(parsed)
+    with consent(agreed=getattr(parsed, "allow_downloads", False), ask=terminal_question()):
+        parsed.run(parsed)

@@ -12,6 +12,7 @@ from videozoo.cli.parser import (
     config_flags,
     config_source,
     device_flag,
+    download_flag,
     encoder_flags,
     requested,
     weights_flag,
@@ -60,6 +61,7 @@ def add(commands: Any) -> None:
     extract.add_argument("--overwrite", action="store_true", help="remove what DIR holds first")
     bad_flags(extract)
     device_flag(extract)
+    download_flag(extract)
 
 
 def run_extract(parsed: argparse.Namespace) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from videozoo.errors import UsageError, VideozooError
-from videozoo.safe_names import any_encoding
+from videozoo.network import AGREED_FLAG
+from videozoo.safe_names import any_encoding, shown
 
 if TYPE_CHECKING:
     from videozoo.tasks.requests import ConfigSource
@@ -274,6 +275,29 @@ def _layer(text: str) -> str | int:
     if text.removeprefix("-").isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"expected features, scores or a number, got {text!r}")
+
+
+def download_flag(command: argparse.ArgumentParser) -> None:
+    """Add --allow-downloads."""
+    command.add_argument(
+        AGREED_FLAG,
+        action="store_true",
+        help="fetch encoders that only the weights or the run name and this machine lacks; "
+        "by default a terminal is asked, and nothing else fetches them",
+    )
+
+
+def terminal_question() -> Callable[[str], bool] | None:
+    """A function that puts a question to the user; None where nobody is there to answer."""
+    is_one_of_many = int(os.environ.get("WORLD_SIZE") or 1) > 1
+    if is_one_of_many or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str) -> bool:
+        print(f"{shown(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    return ask
 
 
 def device_flag(command: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from videozoo.cli.parser import (
     config_flags,
     config_source,
     device_flag,
+    download_flag,
     drop_flag,
     encoder_flags,
     requested,
@@ -94,6 +95,7 @@ def add(commands: Any) -> None:
     )
     train.add_argument("--tensorboard", action="store_true")
     device_flag(train)
+    download_flag(train)
 
     evaluate = command(commands, "eval", run_eval)
     config_flags(evaluate)
@@ -114,6 +116,7 @@ def add(commands: Any) -> None:
     )
     drop_flag(evaluate)
     device_flag(evaluate)
+    download_flag(evaluate)
 
     predict = command(commands, "predict", run_predict)
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob or list")
@@ -184,6 +187,7 @@ def add(commands: Any) -> None:
     _labels_flags(predict)
     drop_flag(predict)
     device_flag(predict)
+    download_flag(predict)
 
 
 def _labels_flags(command: argparse.ArgumentParser) -> None:

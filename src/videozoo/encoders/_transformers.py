@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from videozoo.engine.devices import keep_random_state, memory_bytes
 from videozoo.errors import ConfigError, WeightsError, brief, few
+from videozoo.network import libraries_held
 from videozoo.weights.model_folder import ModelFolder
 
 _MOST_NUMBER = 1 << 24
@@ -47,7 +48,8 @@ def import_transformers(wanted_by: str) -> Any:
         ConfigError: It is not installed.
     """
     try:
-        return importlib.import_module("transformers")
+        with libraries_held():
+            return importlib.import_module("transformers")
     except ImportError:
         raise ConfigError(
             f"{wanted_by} needs transformers, which is not installed: "

@@ -22,7 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from videozoo.data.annotations.sentence_vectors import SentenceEncoder, check_dim, make_encoder
+from videozoo.commands import quoted
+from videozoo.data.annotations.sentence_vectors import (
+    EncoderMaker,
+    SentenceEncoder,
+    check_dim,
+    make_encoder,
+)
 from videozoo.encoders._transformers import (
     check_tokens,
     import_transformers,
@@ -33,6 +39,7 @@ from videozoo.encoders._transformers import (
     whole_number,
 )
 from videozoo.errors import DataError, WeightsError, brief
+from videozoo.network import named_in
 from videozoo.settings.moments import SentenceSettings
 from videozoo.weights import hub
 from videozoo.weights.model_folder import CONFIG, ModelFolder, tensors_sha256
@@ -92,6 +99,22 @@ def make_sentence_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEn
     encoder = TextTower(name)
     check_dim(encoder.dim, dim, f"data.sentences.encoder={name}")
     return encoder
+
+
+def sentence_encoder_maker(named_by: str) -> EncoderMaker:
+    """`make_sentence_encoder` for settings that may not be the user's.
+
+    Args:
+        named_by: The weights or the run that alone name the encoder: then it is not fetched
+            unasked. Empty if the user names it.
+    """
+
+    def make(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
+        instead = f"--set data.sentences.encoder={quoted(settings.encoder)}"
+        with named_in(named_by, instead=instead):
+            return make_sentence_encoder(settings, dim=dim)
+
+    return make
 
 
 class TextTower:

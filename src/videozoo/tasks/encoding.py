@@ -23,6 +23,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from videozoo import __version__
+from videozoo.commands import quoted
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
 from videozoo.data.annotations.inputs import named_paths, refuse_none
@@ -54,6 +55,7 @@ from videozoo.data.text import spellings
 from videozoo.data.video_names import names_apart
 from videozoo.encoders.base import Encoder
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
+from videozoo.network import named_in
 from videozoo.safe_lock import hold
 from videozoo.settings.segments import SequenceData
 from videozoo.settings.shared import RawVideos
@@ -256,7 +258,7 @@ def with_features(
         on_encoders(extractor.encoders)
         changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
         return config.replace("data.videos", changes)
-    extractor = _configured_extractor(data, data.rate or DEFAULT_RATE, accelerator, say)
+    extractor = _configured_extractor(config, data, data.rate or DEFAULT_RATE, accelerator, say)
     on_encoders(extractor.encoders)
     changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
     changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
@@ -370,7 +372,7 @@ def _with_labelled_features(
         if not data.encoder:
             data = data.model_copy(update={"encoder": (_encoder_at_hand(say),)})
         rate = data.rate or _rate_for(paths, say)
-        extractor = _configured_extractor(data, rate, accelerator, say)
+        extractor = _configured_extractor(config, data, rate, accelerator, say)
     on_encoders(extractor.encoders)
     given = data.features if trained is None else None
     changes = _made_for(data, extractor, named(paths, root), source, given, accelerator, say)
@@ -434,12 +436,18 @@ def _held_out_share(
 
 
 def _configured_extractor(
-    data: RawVideos, rate: float, accelerator: Accelerator, say: Callable[[str], None]
+    config: RunConfig,
+    data: RawVideos,
+    rate: float,
+    accelerator: Accelerator,
+    say: Callable[[str], None],
 ) -> Extractor:
     options = encoder_options(data.encoder_layer, data.encoder_pooling, data.encoder_precision)
     if not data.encoder:
         raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
-    encoders = [open_encoder(text, options) for text in data.encoder]
+    named_as = " ".join(f"--encoder {quoted(text)}" for text in data.encoder)
+    with named_in(config.only_named_in("data.encoder"), instead=named_as):
+        encoders = [open_encoder(text, options) for text in data.encoder]
     for encoder in encoders:
         for note in encoder.notes:
             say(f"note: {note}")

@@ -15,12 +15,14 @@ from typing import Any, cast
 
 from accelerate import Accelerator
 
+from videozoo.commands import quoted
 from videozoo.config import RunConfig
 from videozoo.data.features.records import SOURCE
 from videozoo.encoders import LITE0, open_known
 from videozoo.encoders.base import Encoder
 from videozoo.encoders.efficientnet_lite import weights_file
 from videozoo.errors import DataError, RunError, UsageError, VideozooError, WeightsError
+from videozoo.network import named_in, without_questions
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
@@ -36,6 +38,7 @@ KEPT = "encoder"
 _ABOUT = "encoder.json"
 _KEPT_FORMAT = "videozoo-encoder"
 DEFAULT_RATE = 2.0
+_THE_FEATURES = "the description of the features"
 _DEFAULTS = ("features", "fp32", None)  # of options
 ADVICE = "name one: --encoder NAME|RUN|FILE|hf://OWNER/NAME (`videozoo encoders` lists some)"
 
@@ -106,6 +109,12 @@ def _entries_of(features: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _open(entry: Mapping[str, Any], folder: Path | None = None) -> Encoder:
+    """Open an encoder that only a file names.
+
+    Args:
+        entry: How to open it again, as `facts_to_store` writes it.
+        folder: Where its file is kept.
+    """
     options = dict(entry)
     text, file = str(options.pop("encoder")), options.pop("file", None)
     options.pop("title", None)
@@ -114,6 +123,11 @@ def _open(entry: Mapping[str, Any], folder: Path | None = None) -> Encoder:
             options.pop(key, None)
         text = str(folder / str(file))
     return open_encoder(text, options)
+
+
+def _as_flags(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What the user types to name the same encoders."""
+    return " ".join(f"--encoder {quoted(str(entry['encoder']))}" for entry in entries)
 
 
 # --- what a run keeps ----------------------------------------------------------------------------
@@ -151,7 +165,7 @@ def keep_encoder(
         return
     try:
         for place, entry in enumerate(entries):
-            encoder = encoders[place] if len(encoders) == len(entries) else _open(entry)
+            encoder = encoders[place] if len(encoders) == len(entries) else _opened_here(entry)
             _refuse_changed(encoder, features, place, len(entries))
             inside = folder / str(place)
             inside.mkdir(parents=True, exist_ok=True)
@@ -174,6 +188,12 @@ def keep_encoder(
     titles = " + ".join(entry["title"] for entry in kept)
     copied = f"{size / 1e6:.1f} MB in {folder}" if any("file" in one for one in kept) else "by name"
     say(f"encoder: {titles}, kept {copied}")
+
+
+def _opened_here(entry: Mapping[str, Any]) -> Encoder:
+    """Open what made features that are on this machine; a training must not stop for a question."""
+    with without_questions(), named_in(_THE_FEATURES, instead="--encoder in a later predict"):
+        return _open(entry)
 
 
 def _refuse_changed(encoder: Encoder, features: Mapping[str, Any], place: int, count: int) -> None:
@@ -248,7 +268,8 @@ def extractor_for(
                 f"them; {ADVICE}, or give features"
             )
         try:
-            encoders = [_open(entry, folder) for entry in entries]
+            with named_in(str(trained.path), instead=_as_flags(entries)):
+                encoders = [_open(entry, folder) for entry in entries]
         except VideozooError as error:
             titles = facts.get("title", "the encoder")
             raise WeightsError(

@@ -207,7 +207,7 @@ def _stored_config(
     relative: Any = metadata.get("relative_paths")
     written = cast(dict[Any, Any], relative) if isinstance(relative, dict) else {}
     known = {str(key): str(value) for key, value in written.items()}
-    return replace(config, origins=origins).found_here(known)
+    return replace(config, origins=origins, stored=str(path)).found_here(known)
 
 
 def _with_trusted_model(
@@ -274,7 +274,8 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
     config = from_layers([stored, *layers], origins=origins, exported=exported)
     config = _with_stored_loss(config, about.config, path)
     _refuse_changes(from_layers([stored], exported=exported), config, path)
-    config = replace(config, origins=origins, notes=notes)
+    alone = "" if source.path is not None else str(path)
+    config = replace(config, origins=origins, notes=notes, stored=alone)
     found = _trained(config, path, stored_names(about.model_dump(), config), about.features)
     return replace(found, measured=about.measured)
 

@@ -1,11 +1,9 @@
-"""The folders of downloaded weights, and whether downloads are allowed."""
+"""The folders of downloaded weights."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-_YES = ("1", "true", "yes", "on")
 
 
 def cache_folder() -> Path:
@@ -36,11 +34,3 @@ def left_by_2019(file_name: str) -> Path | None:
         if found.is_file() or (found.is_dir() and any(found.iterdir())):
             return found
     return None
-
-
-def is_offline() -> bool:
-    """Whether the user forbids downloads: VIDEOZOO_OFFLINE=1 or HF_HUB_OFFLINE=1."""
-    return any(
-        os.environ.get(name, "").strip().lower() in _YES
-        for name in ("VIDEOZOO_OFFLINE", "HF_HUB_OFFLINE")
-    )

@@ -22,12 +22,12 @@ from typing import Any, cast
 
 from videozoo import safe_write
 from videozoo.errors import WeightsError
+from videozoo.network import refusal
 from videozoo.safe_json import parse_json
 from videozoo.safe_lock import hold
 from videozoo.weights._apart import run_apart
 from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
 from videozoo.weights._progress import Bar
-from videozoo.weights.cache import is_offline
 
 Say = Callable[[str], None]
 
@@ -62,11 +62,10 @@ def fetch(
     """
     if target.exists():
         return verified(target, sha256=sha256)
-    if is_offline():
+    if reason := refusal(url):
         raise WeightsError(
-            f"{target.name}: not downloaded yet, and downloads are switched off "
-            f"(VIDEOZOO_OFFLINE or HF_HUB_OFFLINE); get {url} on another machine and put it "
-            f"at {target}"
+            f"{target.name}: not downloaded yet, and {reason}; or get {url} by other means and put "
+            f"it at {target}"
         )
     _make_folder(target)
     started = time.time()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from videozoo.errors import WeightsError
+from videozoo.network import is_offline, is_only_named, libraries_held, refusal
 from videozoo.weights._http import is_reachable
-from videozoo.weights.cache import is_offline
 
 PREFIX = "hf://"
 _SUFFIXES = (".safetensors", ".pth", ".pdparams")
@@ -59,7 +60,7 @@ def fetch(text: str) -> Path:
         WeightsError: There is no such file, no permission, or no network.
     """
     wanted = parse(text)
-    found = _Client().fetch(wanted.repository, wanted.file, wanted.revision)
+    found = _Client(text).fetch(wanted.repository, wanted.file, wanted.revision)
     if isinstance(found, Path):
         return found
     raise WeightsError(f"{text}: cannot be fetched: {found}")
@@ -82,11 +83,13 @@ class HubModel:
         commit: Hash of the commit that the revision means now.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, large: Collection[str] = ()) -> None:
         """Find the model by its `config.json`.
 
         Args:
             text: `hf://owner/name[@revision]`; the revision is a branch, a tag or a commit.
+            large: The files one of which holds the weights. If only a file names the model, and
+                none of them is in the cache, the user is asked before anything is fetched.
 
         Raises:
             WeightsError: There is no such model, no permission, or no network.
@@ -96,8 +99,14 @@ class HubModel:
             raise WeightsError(f"{text}: expected hf://OWNER/NAME, with @REVISION if need be")
         self.text = text
         self.repository: str = match[1]
-        self._client = _Client()
+        self._large = large
+        self._client = _Client(text)
         found = self._client.fetch(self.repository, "config.json", match[2])
+        if isinstance(found, Path) and self._client.is_careful:
+            commit = found.parent.name
+            here = (self._client.look(self.repository, file, commit) for file in large)
+            if not any(isinstance(file, Path) for file in here):
+                found = self._client.fetch_all_the_same(self.repository, "config.json", commit)
         if not isinstance(found, Path):
             raise WeightsError(f"{text}: cannot be fetched: {found}")
         self.commit = found.parent.name
@@ -114,7 +123,9 @@ class HubModel:
         Raises:
             WeightsError: The download fails.
         """
-        found = self._client.fetch(self.repository, file, self.commit)
+        is_one_of_two = self._client.is_careful and file in self._large
+        fetch = self._client.look if is_one_of_two else self._client.fetch
+        found = fetch(self.repository, file, self.commit)
         if isinstance(found, _NoFile):
             return None
         if isinstance(found, Path):
@@ -129,24 +140,43 @@ class _NoFile(str):
 class _Client:
     """The hub's client, with its errors in words."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         self._offline = is_offline()
+        self.is_careful = is_only_named() and not self._offline
+        """Nothing is asked of the network yet, because no user typed the name."""
         # without a network, the hub's client would try for half a minute
-        self._here_only = self._offline or not is_reachable(self._endpoint)
+        self._here_only = self._offline or self.is_careful or not is_reachable(self._endpoint)
 
     def fetch(self, repository: str, file: str, revision: str | None) -> Path | str:
         """Return the file, or why it cannot be fetched."""
+        found = self.look(repository, file, revision)
+        is_optional = file.endswith(".json") and file != "config.json"
+        if self.is_careful and isinstance(found, _NoFile) and not is_optional:
+            return self.fetch_all_the_same(repository, file, revision)
+        return found
+
+    def fetch_all_the_same(self, repository: str, file: str, revision: str | None) -> Path | str:
+        """Ask the network if the user agrees, now and from now on."""
+        if reason := refusal(self._text):
+            return f"not on this machine, and {reason}"
+        self.is_careful, self._here_only = False, not is_reachable(self._endpoint)
+        return self.look(repository, file, revision)
+
+    def look(self, repository: str, file: str, revision: str | None) -> Path | str:
+        """Return the file, or why it cannot be fetched; while careful, from the cache only."""
         # the import takes half a second
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+        with libraries_held():
+            from huggingface_hub import hf_hub_download
+            from huggingface_hub.errors import (
+                EntryNotFoundError,
+                GatedRepoError,
+                HFValidationError,
+                LocalEntryNotFoundError,
+                RepositoryNotFoundError,
+                RevisionNotFoundError,
+            )
 
         try:
             return Path(
@@ -165,9 +195,8 @@ class _Client:
         except RevisionNotFoundError:
             return f"{repository} has no revision {revision}"
         except LocalEntryNotFoundError:  # a kind of EntryNotFoundError
-            off = "downloads are switched off (VIDEOZOO_OFFLINE or HF_HUB_OFFLINE)"
             network = f"no answer from {self._endpoint}; is there a network?"
-            reason = f"not in the cache, and {off if self._offline else network}"
+            reason = f"not in the cache, and {refusal(self._text) if self._offline else network}"
             return _NoFile(reason) if self._here_only else reason
         except EntryNotFoundError:
             return _NoFile(f"{repository} has no file {file}")

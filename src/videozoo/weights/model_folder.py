@@ -68,7 +68,7 @@ class ModelFolder:
         if (self._folder / CONFIG).is_file():
             self.reference = str(self._folder.resolve())
         elif text.startswith(hub.PREFIX):
-            self._hub = hub.HubModel(text)
+            self._hub = hub.HubModel(text, large=(_WHOLE, _INDEX))
             self.reference = f"{hub.PREFIX}{self._hub.repository}@{self._hub.commit}"
         else:
             raise WeightsError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from videozoo.data.text import as_text
 from videozoo.errors import ConfigError, DataError
+from videozoo.network import is_offline, is_only_named, libraries_held, refusal
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, HASHED, SentenceSettings
@@ -263,7 +264,8 @@ class TrainedEncoder:
             ConfigError: The package or the model is not there.
         """
         try:
-            package = importlib.import_module("sentence_transformers")
+            with libraries_held():
+                package = importlib.import_module("sentence_transformers")
         except ImportError:
             raise ConfigError(
                 f"data.sentences.encoder={name} needs sentence-transformers, which is not "
@@ -272,7 +274,7 @@ class TrainedEncoder:
             ) from None
         wanted = name.removeprefix(TRAINED)
         try:
-            self._model: Any = package.SentenceTransformer(wanted, device="cpu")
+            self._model: Any = _from_cache_first(package.SentenceTransformer, wanted)
         except Exception as error:  # the hub raises many kinds
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(
@@ -289,3 +291,19 @@ class TrainedEncoder:
                 raise DataError("the sentence is empty: it has no word to look for")
         found = self._model.encode(list(sentences), show_progress_bar=False, batch_size=64)
         return np.asarray(found, np.float32)
+
+
+def _from_cache_first(load: Callable[..., Any], wanted: str) -> Any:
+    """Load a model of sentence-transformers; what no user typed is not fetched unasked."""
+    if is_offline():
+        return load(wanted, device="cpu", local_files_only=True)
+    if not is_only_named():
+        return load(wanted, device="cpu")
+    try:
+        return load(wanted, device="cpu", local_files_only=True)
+    except Exception:
+        if Path(wanted).is_dir():
+            raise
+        if reason := refusal(f"{TRAINED}{wanted}"):
+            raise ConfigError(f"not on this machine, and {reason}") from None
+        return load(wanted, device="cpu")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from videozoo.data.moments import load_moments, load_readable_moments
-from videozoo.encoders.sentences import make_sentence_encoder
+from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import counted
 from videozoo.metrics.moments import (
     AP_TIOUS,
@@ -40,7 +40,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         "test",
         visual_dim=config.model.visual_dim,
         sentence_dim=config.model.sentence_dim,
-        make=make_sentence_encoder,
+        make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
     )
     job.note(moments.notes)
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)

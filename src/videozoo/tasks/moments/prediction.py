@@ -21,7 +21,7 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
-from videozoo.encoders.sentences import make_sentence_encoder
+from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
@@ -150,7 +150,7 @@ def moments_of(
             data,
             sentence_dim=sentence_dim,
             strict=strict,
-            make=make_sentence_encoder,
+            make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
         )
     if not paths:
         raise DataError(
@@ -169,7 +169,7 @@ def moments_of(
         sentence_dim=sentence_dim,
         need_times=False,
         strict=strict,
-        make=make_sentence_encoder,
+        make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
     )
 
 

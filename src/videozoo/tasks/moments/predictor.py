@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data.moments import MomentSet, ask, open_windows
-from videozoo.encoders.sentences import make_sentence_encoder
+from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import UsageError
 from videozoo.results import RankedMoments, VideoMoments, ranked_moments
 from videozoo.settings.moments import GIVEN
@@ -171,7 +171,11 @@ class MomentRetriever(Predictor):
         records = as_records(features, streams=data.streams, first=first, extractor=extractor)
         source = open_windows(records, data, visual_dim=model.visual_dim, clips=False)
         asked = ask(
-            sentences, source, data, sentence_dim=model.sentence_dim, make=make_sentence_encoder
+            sentences,
+            source,
+            data,
+            sentence_dim=model.sentence_dim,
+            make=sentence_encoder_maker(self.config.only_named_in("data.sentences.encoder")),
         )
         order = names_of(records)
         videos = sorted(asked.videos, key=lambda video: order.index(video.name))

@@ -14,7 +14,7 @@ from videozoo.data.moments import (
     has_part,
     load_moments,
 )
-from videozoo.encoders.sentences import make_sentence_encoder
+from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.engine.loop import Best
 from videozoo.errors import counted
 from videozoo.metrics.moments import mean_tiou, recall
@@ -40,8 +40,9 @@ def _plan(job: TrainJob) -> TrainingPlan:
     losses, data = retrieval_of(config).losses, config.data
     visual_dim: int = config.model.visual_dim
     sentence_dim: int = config.model.sentence_dim
+    make = sentence_encoder_maker(config.only_named_in("data.sentences.encoder"))
     moments = load_moments(
-        data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim, make=make_sentence_encoder
+        data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim, make=make
     )
     dataset = PairDataset(moments, data, seed=config.train.seed)
     batches = job.loader(dataset)
@@ -59,7 +60,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
             "val",
             visual_dim=visual_dim,
             sentence_dim=sentence_dim,
-            make=make_sentence_encoder,
+            make=make,
         )
         if validates
         else None
