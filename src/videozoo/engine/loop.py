@@ -249,7 +249,7 @@ class _Run(Generic[Batch]):
             seed_everything((self.settings.seed + self.accelerator.process_index) % 2**32)
 
     def _restore(self) -> None:
-        last = self.folder.last()
+        last = self.folder.last_whole()
         if last is None:
             raise RunError(
                 f"{self.folder.path}: holds no state to go on from; run without --resume"

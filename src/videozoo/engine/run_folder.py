@@ -6,6 +6,7 @@ metrics.jsonl                 one line per logged step and per epoch
 weights/epoch_N.safetensors   after epoch N, counted from 1
 best.safetensors              the best of them, by the validation metric
 last/                         the state to resume from
+SHA256SUMS                    sums of the weights, as `sha256sum -c` reads them; last/ has its own
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
+from videozoo import safe_sums
 from videozoo.commands import flag
 from videozoo.errors import RunError, counted
 from videozoo.safe_json import parse_json
-from videozoo.safe_write import sync, written_aside
+from videozoo.safe_write import allow, make_anew, sync, written_aside
 
 _CONFIG, _METRICS, _WEIGHTS, _BEST = "config.yaml", "metrics.jsonl", "weights", "best.safetensors"
 _START = "start.json"
@@ -217,13 +219,28 @@ class RunFolder:
         """
         self.begin()
         path = self.epoch_weights(epoch)
-        with _disk_errors(path), written_aside(path) as aside:
-            write(aside)
+        digest = self._replace(path, write)
         if is_best:
-            with _disk_errors(self.best), written_aside(self.best) as aside:
-                shutil.copyfile(path, aside)
+            self._replace(self.best, lambda aside: shutil.copyfile(path, aside), digest)
         self._drop_old_epochs(epoch)
         return path
+
+    def save_best(self, write: Callable[[Path], None]) -> None:
+        """Save the best weights of a run that has none per epoch; see `save_epoch`."""
+        self.begin()
+        self._replace(self.best, write)
+
+    def _replace(
+        self, path: Path, write: Callable[[Path], object], digest: str | None = None
+    ) -> str:
+        """Write a file that replaces another at once, and keep its sum; the sum is returned."""
+        with _disk_errors(path):
+            with written_aside(path) as aside:
+                write(aside)
+                digest = digest or safe_sums.sum_of(aside)
+                safe_sums.announce(self.path, path, digest)
+            safe_sums.settle(self.path, path, digest)
+        return digest
 
     def save_last(self, write: Callable[[Path], None]) -> None:
         """Replace `last/` by the files that `write` writes into a given folder.
@@ -237,8 +254,12 @@ class RunFolder:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             write(new)
+            mode = make_anew(new / _MARK)
+            (new / _MARK).unlink()
             for file in new.iterdir():
+                allow(file, mode)
                 sync(file)
+            safe_sums.keep(new, sorted(new.iterdir()))
             (new / _MARK).touch()
             sync(new)
             if last.exists():
@@ -259,11 +280,46 @@ class RunFolder:
             shutil.rmtree(old, ignore_errors=True)
         return last if (last / _MARK).exists() else None
 
+    def last_whole(self) -> Path | None:
+        """As `last`, for whoever reads it: a state that was damaged since is refused.
+
+        Raises:
+            RunError: A file is not as its kept sum says; the message names weights that are.
+        """
+        last = self.last()
+        try:
+            faults = [] if last is None else safe_sums.faults_in(last)
+        except OSError as error:
+            raise RunError(f"{last}: cannot be read: {error.strerror}") from None
+        if not faults:
+            return last
+        raise RunError(
+            "\n  ".join(["the state to go on from is damaged:", *faults])
+            + f"\n{self.what_is_whole(flag('--pretrain'))}"
+        )
+
+    def what_is_whole(self, use: str) -> str:
+        """A line that names the newest weights of the run that are as they were written.
+
+        Args:
+            use: The flag that takes them.
+        """
+        numbers = sorted((number for number, _ in self._epochs()), reverse=True)
+        for path in (*map(self.epoch_weights, numbers), self.best):
+            try:
+                if path.is_file() and not safe_sums.fault_of(path):
+                    return f"the newest weights here that are whole: {use} {path}"
+            except OSError:
+                continue
+        return "no other weights of this run are whole; copy it again from where it came"
+
     def _drop_old_epochs(self, newest: int) -> None:
         if self._keep_epochs is None:
             return
         for number, file in self._epochs():
             if number <= newest - self._keep_epochs:
+                with _disk_errors(self.path):
+                    safe_sums.settle(self.path, file, None)
                 file.unlink()
 
     def _epochs(self) -> list[tuple[int, Path]]:
@@ -317,7 +373,7 @@ def _check_writable(path: Path) -> None:
 def _drop_leftovers(path: Path) -> None:
     """Remove files that a kill left half written; no saved state needs them."""
     shutil.rmtree(path / _NEW, ignore_errors=True)
-    whole = {_CONFIG, _START, _METRICS, _BEST}
+    whole = {_CONFIG, _START, _METRICS, _BEST, safe_sums.NAME}
     for file in [*path.glob("*.new"), *(path / _WEIGHTS).glob("epoch_*.new")]:
         name = file.name.removesuffix(".new").removesuffix(".new")
         if name in whole or name.startswith("epoch_"):

@@ -30,6 +30,7 @@ from videozoo import __version__
 from videozoo.data.frames.pool import Outcome, run_apart
 from videozoo.errors import DataError, RunError, VideozooError, counted
 from videozoo.safe_names import shown
+from videozoo.safe_sums import is_kept
 from videozoo.weights.cache import cache_folder
 
 Mark = Literal["ok", "note", "problem"]
@@ -47,6 +48,7 @@ _CODECS = ("h264", "hevc", "vp9", "av1", "vp8", "mpeg4", "mpeg2video", "mjpeg", 
 _MODULES = {"pillow": "PIL", "pyyaml": "yaml", "import-linter": "importlinter"}
 """Package -> its module, if the names differ."""
 _LIMIT_SECONDS = 300.0  # the first import of torch from a slow disk is slow
+_UNSUMMED = "no checksum is kept (an earlier version, or a file alone)"
 _SMALL_SHM_BYTES = 1 << 30
 _SMALL_DISK_BYTES = 2 << 30
 
@@ -658,4 +660,5 @@ def _describe_weights(text: str) -> str:
     count = sum(parameter.numel() for parameter in module.parameters())
     classes = getattr(trained.config.model, "num_classes", None)
     told = "" if classes is None else f" {counted(classes, 'class')},"
-    return f"{trained.config.name},{told} {count / 1e6:.1f} M parameters; they fit"
+    summed = "as they were written, by their checksum" if is_kept(trained.path) else _UNSUMMED
+    return f"{trained.config.name},{told} {count / 1e6:.1f} M parameters; they fit; {summed}"

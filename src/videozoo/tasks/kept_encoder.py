@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from accelerate import Accelerator
 
+from videozoo import safe_sums
 from videozoo.commands import quoted
 from videozoo.config import RunConfig
 from videozoo.data.features.records import SOURCE
@@ -28,7 +29,7 @@ from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
 from videozoo.tasks.extractor import MIRROR, Extractor
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, refuse_damaged
 from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
@@ -177,6 +178,7 @@ def keep_encoder(
         about = {"format": _KEPT_FORMAT, "version": 1, "encoders": kept}
         with written_aside(folder / _ABOUT) as aside:
             aside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        safe_sums.keep(run, [*held, folder / _ABOUT])
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     except VideozooError as error:
@@ -216,6 +218,8 @@ def _kept_entries(weights: Path) -> tuple[list[dict[str, Any]], Path] | None:
             raise ValueError("other content")
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise WeightsError(f"{path}: not what a training writes: {error}") from None
+    for held in sorted(path.parent.rglob("*")):
+        refuse_damaged(held)
     for entry in entries:
         file = entry.get("file")
         if file is not None and not (path.parent / str(file)).resolve().is_relative_to(

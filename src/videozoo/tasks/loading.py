@@ -13,9 +13,10 @@ from typing import Any, Literal, cast
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from videozoo import __version__
+from videozoo import __version__, safe_sums
 from videozoo.commands import quoted
 from videozoo.config import RunConfig, from_layers, load_config, override_layers, read_yaml
+from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import find_model_file, is_model_file, model_name, same_model
 from videozoo.safe_names import shown
@@ -70,7 +71,27 @@ def resolve_weights(text: str) -> Path:
         WeightsError: There are no such weights.
     """
     path = fetch_named(text, say=tell) if is_remote(text) else _on_this_machine(text)
+    refuse_damaged(path)
     return unpacked(path)
+
+
+def refuse_damaged(path: Path) -> None:
+    """Refuse a file that is not as the run that wrote it remembers it, by its sha256.
+
+    Files without a kept sum pass: those by themselves, and those of earlier versions.
+
+    Raises:
+        WeightsError: It has changed; the message names weights of the run that have not.
+    """
+    if not path.is_file():
+        return
+    try:
+        fault = safe_sums.fault_of(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    if fault:
+        run = next((each for each in path.parents if (each / "config.yaml").is_file()), path.parent)
+        raise WeightsError(f"{path}: {fault}\n{RunFolder(run).what_is_whole('--weights')}")
 
 
 def default_weights(model: str, kind: Literal["weights", "pretrain"]) -> Path:

@@ -17,7 +17,6 @@ from videozoo.engine.devices import keep_random_state
 from videozoo.errors import ConfigError, UsageError, WeightsError, counted, few
 from videozoo.models import list_models, model_name, model_spec
 from videozoo.safe_names import shown
-from videozoo.safe_write import written_aside
 from videozoo.tasks.building import outline
 from videozoo.tasks.common import configured_class_names, without_absent_names
 from videozoo.tasks.loading import (
@@ -38,6 +37,7 @@ from videozoo.weights.files import read_metadata, read_weights, sha256_of, sniff
 from videozoo.weights.fit import as_paddle
 from videozoo.weights.paddle import read_paddle, read_records, write_pdparams
 from videozoo.weights.torchvision import recognise
+from videozoo.weights.whole_files import written_aside
 
 _KINDS = {
     "safetensors": "safetensors",
@@ -119,17 +119,14 @@ def convert(text: str, out: Path, *, source: ConfigSource, overwrite: bool = Fal
     module = build_trained(trained)
     state = module.state_dict()
     names = paddle_names(config, out) if out.suffix == ".pdparams" else {}
-    try:
-        with written_aside(out) as aside:
-            if out.suffix == ".pdparams":
-                write_pdparams(aside, as_paddle(state, names))
-            else:
-                names_kept, origin = _names(trained), _origin(path)
-                save_trained(aside, module, config, names_kept, origin, measured=trained.measured)
-            again = build_trained(replace(trained, path=aside)).state_dict()
-            _compare(out, state, again)
-    except OSError as error:
-        raise WeightsError(f"{out}: cannot be written: {error.strerror}") from None
+    with written_aside(out) as aside:
+        if out.suffix == ".pdparams":
+            write_pdparams(aside, as_paddle(state, names))
+        else:
+            names_kept, origin = _names(trained), _origin(path)
+            save_trained(aside, module, config, names_kept, origin, measured=trained.measured)
+        again = build_trained(replace(trained, path=aside)).state_dict()
+        _compare(out, state, again)
     classes = getattr(config.model, "num_classes", None)
     of = f"{config.name}, {counted(classes, 'class')}" if classes else config.name
     return f"{out}: {of}, {counted(len(state), 'tensor')}; read back, bit for bit the same"

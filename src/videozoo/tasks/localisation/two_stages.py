@@ -10,7 +10,7 @@ A run folder holds one run per stage::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.settings import TwoStageTrainSettings
 from videozoo.errors import ConfigError, RunError, UsageError
 from videozoo.ops.windows import Window
-from videozoo.safe_write import written_aside
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks import localisation
 from videozoo.tasks.building import build
@@ -111,7 +110,7 @@ def train(
             measured = learnt.get("measured") or {}
             save_trained(aside, module, config, None, facts, extractor, measured=measured)
 
-        _write(folder, save)
+        folder.save_best(save)
     accelerator.wait_for_everyone()
     say(f"both stages: {path / 'best.safetensors'}")
     for line in after_training(
@@ -119,14 +118,6 @@ def train(
     ):
         say(line)
     return replace(result, path=path, weights=path / "best.safetensors")
-
-
-def _write(folder: RunFolder, save: Callable[[Path], None]) -> None:
-    try:
-        with written_aside(folder.best) as aside:
-            save(aside)
-    except OSError as error:
-        raise RunError(f"{folder.best}: cannot be written: {error.strerror}") from None
 
 
 def _stages(config: RunConfig) -> tuple[RunConfig, RunConfig]:
