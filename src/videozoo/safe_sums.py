@@ -137,7 +137,9 @@ def fault_of(path: Path) -> str:
 
 
 def faults_in(folder: Path) -> list[str]:
-    """Return a line per file of a folder that is not as its kept sum says, or is gone.
+    """Return a line per file of a folder that is not as its kept sum says.
+
+    Whoever needs a file that is gone says so.
 
     Raises:
         OSError: A file cannot be read.
@@ -145,10 +147,9 @@ def faults_in(folder: Path) -> list[str]:
     lines: list[str] = []
     for name, right in read_sums(folder).items():
         file = folder / name
-        if not file.resolve().is_relative_to(folder.resolve()):
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
             continue
-        fault = _fault(file, right, folder) if file.is_file() else "is missing"
-        if fault:
+        if fault := _fault(file, right, folder):
             lines.append(f"{file}: {fault}")
     return lines
 
