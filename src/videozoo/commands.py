@@ -58,6 +58,9 @@ _FLAG = re.compile(
 _ORIGIN = re.compile(r"(?:settings:|the setting) ([a-z_]+\.[\w.]+): \1\b")
 """A setting as the place of a mistake, before its key."""
 
+_READING = re.compile(r"(?:--set )?data\.(frames_per_second|label_from|spot_seconds)(?:=([\w.]+))?")
+"""Settings of how annotations are read, which are flags where there is no configuration."""
+
 _flags_of_2019: ContextVar[bool] = ContextVar("flags_of_2019", default=False)
 
 
@@ -68,6 +71,20 @@ def command(*words: str | Path) -> str:
         words: The command, its flags and their values; quoted where a shell needs it.
     """
     return " ".join([_program(), *map(quoted, words)])
+
+
+def reading_as_flags(text: str) -> str:
+    """Settings of how annotations are read, as flags of `convert` and `score`.
+
+    >>> reading_as_flags("--set data.label_from=verb, or data.spot_seconds")
+    '--label-from verb, or --spot-seconds'
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        name = f"--{found[1].replace('_', '-')}"
+        return name if found[2] is None else f"{name} {found[2]}"
+
+    return _READING.sub(flag, text)
 
 
 def quoted(word: str | Path) -> str:

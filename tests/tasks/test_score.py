@@ -572,6 +572,48 @@ def test_moments_of_our_own_predictions_fit_by_their_sentences(run: Run):
         run({"predictions": [row | {"unit": "vectors"}]}, QUERIES, ("p.json", "val.jsonl"))
 
 
+# --- what the user says of the truth -----------------------------------------------------------
+
+EPIC_TRUTH = (
+    "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
+    "a,00:00:00.00,00:00:10.00,run,7,track,8\na,00:00:20.00,00:00:30.00,run,7,track,8\n"
+)
+SPOT_TRUTH = [
+    {"video": "a", "num_frames": 2500, "num_events": 2, "fps": 25,
+     "events": [{"frame": frame, "label": "run"} for frame in (125, 625)]},
+]  # fmt: skip
+IN_FRAMES = "video,start_frame,end_frame,label\na,1,250,run\na,501,750,run\n"
+
+
+@pytest.mark.parametrize(
+    ("truth", "name", "flags", "asked"),
+    [
+        (EPIC_TRUTH, "epic.csv", {"label_from": "verb"}, "--label-from verb_class"),
+        (SPOT_TRUTH, "spot.json", {"spot_seconds": 10.0}, "--spot-seconds 2"),
+        (IN_FRAMES, "own.csv", {"frames_per_second": 25.0}, "--frames-per-second 25"),
+    ],
+)
+def test_truth_that_leaves_something_open_is_asked_for_by_flags(
+    run: Run, truth: object, name: str, flags: dict[str, Any], asked: str
+):
+    names = ("results.json", name)
+
+    facts = run(found(FOUND), truth, names, tious=(0.5,), **flags)
+
+    assert facts["metrics"]["map"] == pytest.approx(5 / 6)
+    with pytest.raises(DataError, match=f"{asked}(?!.*data\\.)"):
+        run(found(FOUND), truth, names)
+
+
+def test_flags_of_annotations_are_refused_where_there_are_none(run: Run):
+    lines = ("a man runs\n", "a man runs\n")
+
+    with pytest.raises(
+        UsageError, match=r"--label-from is for annotations of segments, and .*r\.t"
+    ):
+        run(*lines, ("h.txt", "r.txt"), label_from="verb")
+
+
 # --- the command -----------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         "--spot-seconds",
         type=float,
         metavar="SECONDS",
-        help="for points in time (SoccerNet, OSL): length of the segments around them",
+        help="for points in time (SoccerNet, OSL, E2E-Spot): length of the segments around them",
     )
     convert.add_argument(
         "--address",

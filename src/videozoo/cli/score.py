@@ -54,6 +54,25 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="lengths of the videos in seconds, if the truth has none",
     )
+    score.add_argument(
+        "--label-from",
+        metavar="NAME",
+        help="which text of a true segment is its class, if there are several: a column, tier or "
+        "attribute",
+    )
+    score.add_argument(
+        "--spot-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="for truth of points in time (SoccerNet, OSL, E2E-Spot): length of the segments "
+        "around them",
+    )
+    score.add_argument(
+        "--frames-per-second",
+        type=float,
+        metavar="RATE",
+        help="frame rate of the videos, if the truth counts in frames",
+    )
     score.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
 
 
@@ -66,6 +85,11 @@ def run_score(parsed: argparse.Namespace) -> None:
         if not 0 < tiou <= 1:
             raise UsageError(f"--tious {tiou:g}: expected numbers above 0, at most 1")
 
+    for flag in ("spot_seconds", "frames_per_second"):
+        value = getattr(parsed, flag)
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{flag.replace('_', '-')} {value:g}: expected more than 0")
+
     from videozoo.tasks.score import ScoreRequest, score
 
     score(
@@ -77,6 +101,9 @@ def run_score(parsed: argparse.Namespace) -> None:
             class_names=parsed.class_names,
             durations=parsed.durations,
             first_label=parsed.first_label,
+            label_from=parsed.label_from,
+            spot_seconds=parsed.spot_seconds,
+            frames_per_second=parsed.frames_per_second,
             json_path=parsed.json,
         )
     )

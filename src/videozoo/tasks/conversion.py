@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from videozoo.commands import reading_as_flags
 from videozoo.data.annotations.result_formats import FORMATS as RESULT_FORMATS
 from videozoo.data.annotations.segment_formats import FORMATS as SEGMENT_FORMATS
 from videozoo.data.annotations.segment_types import Reading
@@ -21,7 +21,6 @@ from videozoo.data.formats import TextFile, format_of, unknown
 from videozoo.data.video_times import VideoTimes
 from videozoo.errors import DataError, RunError, UsageError, counted, few
 
-_SETTING = re.compile(r"(?:--set )?data\.(frames_per_second|label_from|spot_seconds)(?:=([\w.]+))?")
 _PREDICTIONS = "predictions.json"
 
 
@@ -107,7 +106,7 @@ def convert(request: ConvertRequest) -> Converted:
     try:
         amount = kind.write(request, target, notes)
     except DataError as error:
-        text = _as_flags(str(error))
+        text = reading_as_flags(str(error))
         if "--frames-per-second 25" in text and request.videos is None:
             text += ", or name their folder: --videos DIR"
         raise type(error)(text) from None
@@ -116,22 +115,8 @@ def convert(request: ConvertRequest) -> Converted:
     return Converted(
         target,
         f"{amount}: {request.source} ({name}) -> {target} ({request.form})",
-        [_as_flags(note) for note in notes],
+        [reading_as_flags(note) for note in notes],
     )
-
-
-def _as_flags(text: str) -> str:
-    """Settings of the `data:` section in a text, as flags of this command.
-
-    >>> _as_flags("--set data.label_from=verb, or data.spot_seconds")
-    '--label-from verb, or --spot-seconds'
-    """
-
-    def flag(found: re.Match[str]) -> str:
-        name = f"--{found[1].replace('_', '-')}"
-        return name if found[2] is None else f"{name} {found[2]}"
-
-    return _SETTING.sub(flag, text)
 
 
 def _kind_of(source: Path) -> tuple[Kind, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from videozoo.commands import reading_as_flags
 from videozoo.data.annotations.result_formats import (
     AnyResults,
     CaptionResults,
@@ -53,7 +54,10 @@ def score(request: ScoreRequest, *, console: Console | None = None) -> dict[str,
         _check_file(request.json_path)
     form, results = read_any_results(request.results)
     what, measure = _KINDS[type(results)]
-    found = measure(results, request)
+    try:
+        found = measure(results, request)
+    except DataError as error:
+        raise type(error)(reading_as_flags(str(error))) from None
     console = console or Console()
 
     def say(text: str) -> None:
@@ -61,7 +65,7 @@ def score(request: ScoreRequest, *, console: Console | None = None) -> dict[str,
 
     say(f"{request.results}: {form}, {what}; truth: {found.truth}")
     for note in found.notes:
-        say(f"note: {note}")
+        say(f"note: {reading_as_flags(note)}")
     for table in found.tables:
         if isinstance(table, str):
             say(table)
@@ -72,7 +76,7 @@ def score(request: ScoreRequest, *, console: Console | None = None) -> dict[str,
         "format": form,
         "truth": [str(path) for path in request.truth],
         "truth_format": found.truth,
-        "notes": list(found.notes),
+        "notes": list(map(reading_as_flags, found.notes)),
         **found.facts,
     }
     if request.json_path is not None:

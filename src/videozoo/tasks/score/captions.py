@@ -20,6 +20,7 @@ def score_sentence_results(results: CaptionResults, request: ScoreRequest) -> Sc
         DataError: The truth cannot be read, or the two files do not fit.
         RunError: pycocoevalcap is not installed, or Java fails.
     """
+    request.check_reading_unused()
     if request.tious:
         raise UsageError("--tious is for segments and moments; sentences have 0.3, 0.5, 0.7, 0.9")
     truths = [_truth(results, request, number) for number in range(len(request.truth))]

@@ -180,6 +180,7 @@ def _truth(results: LabelResults, request: ScoreRequest, notes: list[str]) -> _T
     """Read true classes: records, annotated segments, CSV of YouTube-8M, JSON, or lists."""
     path = request.one_truth
     if path.is_dir() or path.suffix.lower() in _RECORDS or "*" in path.name:
+        request.check_reading_unused()
         return _from_records(path)
     file = TextFile(path)
     content = file.content
@@ -192,6 +193,7 @@ def _truth(results: LabelResults, request: ScoreRequest, notes: list[str]) -> _T
         }
         used = {video: many for video, many in labels.items() if many}
         return _Truth(name.rpartition(" (")[0], used, is_activitynet=True)
+    request.check_reading_unused()
     if request.subset is not None:
         raise DataError(f"--subset {request.subset}: {path} has no subsets")
     if file.heading.replace(" ", "").lower().startswith("videoid,"):

@@ -23,6 +23,7 @@ def score_moments(results: MomentResults, request: ScoreRequest) -> Scored:
     Raises:
         DataError: The truth cannot be read, or the two files do not fit.
     """
+    request.check_reading_unused()
     if request.subset is not None:
         raise UsageError("--subset: sentences have no subsets; name the file of one part")
     truth = request.one_truth

@@ -34,6 +34,7 @@ def score_rankings(results: SegmentRankings, request: ScoreRequest) -> Scored:
 
     Source: google/youtube-8m, segment_eval_inference.py; its numbers.
     """
+    request.check_reading_unused()
     if request.subset is not None or request.tious:
         raise UsageError("--subset and --tious are not for rankings of segments")
     name, ratings = _ratings(request.one_truth)

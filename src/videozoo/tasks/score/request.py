@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import RenderableType
 
-from videozoo.data.annotations.segment_types import video_of
+from videozoo.data.annotations.segment_types import Reading, video_of
 from videozoo.data.text import spellings
 from videozoo.errors import DataError, UsageError, counted, few
 
@@ -33,7 +33,34 @@ class ScoreRequest:
     """Lengths of videos, where the truth has none."""
     first_label: int = 0
     """Number of the first class in the truth."""
+    label_from: str | None = None
+    """Which of several texts of a true segment is its class."""
+    spot_seconds: float | None = None
+    """Length of the segments that points in time of the truth become."""
+    frames_per_second: float | None = None
+    """Frame rate of the videos, where the truth counts in frames."""
     json_path: Path | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """How true segments are read."""
+        return Reading(self.label_from, self.spot_seconds)
+
+    def check_reading_unused(self) -> None:
+        """Where the truth is no annotations of segments.
+
+        Raises:
+            UsageError: A flag says how such annotations are read.
+        """
+        for flag, value in (
+            ("label-from", self.label_from),
+            ("spot-seconds", self.spot_seconds),
+            ("frames-per-second", self.frames_per_second),
+        ):
+            if value is not None:
+                raise UsageError(
+                    f"--{flag} is for annotations of segments, and {self.truth[0]} holds none"
+                )
 
     @property
     def one_truth(self) -> Path:

@@ -151,7 +151,7 @@ def _segments(found: Sequence[Detection]) -> np.ndarray:
 def read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[Annotations, bool]:
     """The annotations, and whether the lengths of all videos are known."""
     given = {} if request.durations is None else read_durations(request.durations)
-    videos = list(raw_videos(path))
+    videos = raw_videos(path, request.reading)
     without = [
         one.name
         for one in videos
@@ -172,6 +172,8 @@ def read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[Ann
             durations={**given, **unknown},
             class_names=names,
             ignored_classes=ignored,
+            frames_per_second=request.frames_per_second,
+            reading=request.reading,
         )
     except DataError as error:
         text = str(error).replace("name a file of durations", "name a file of them: --durations")
