@@ -18,6 +18,7 @@ READ_BY = {
     "clips": read_tests.test_lists_of_videos,
     "segments": read_tests.test_segments,
     "sentences": read_tests.test_sentences,
+    "names": read_tests.test_class_names,
     "labels": read_tests.test_classes_of_videos,
     "results": read_tests.test_results,
     "records": read_tests.test_records,

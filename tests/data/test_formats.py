@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from videozoo.data.annotations import (
+    class_names,
     list_formats,
     result_formats,
     segment_formats,
@@ -299,6 +300,28 @@ def test_lines_may_begin_with_a_brace(tmp_path: Path):
     (tmp_path / "a.txt").write_text("{1} my clip.mp4 2\n")
 
     assert video_labels.read_labels(tmp_path / "a.txt").entries == {"{1} my clip.mp4": (2,)}
+
+
+# --- names of classes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", class_names.FORMATS, ids=lambda one: one.name)
+def test_class_names(tmp_path: Path, one: Format[TextFile, Any]):
+    path = example(tmp_path, one)
+
+    check_told(TextFile(path), one, class_names.FORMATS)
+    assert class_names.read_class_names(path) == ["air drumming", "run"]
+
+
+@pytest.mark.parametrize("text", ['[["a", 0]]', '{"a": "b"}', "3", '{"a": 1}\n{"b": 2}\n'])
+def test_unknown_class_names_are_told_every_format(tmp_path: Path, text: str):
+    (tmp_path / "a.json").write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        class_names.read_class_names(tmp_path / "a.json")
+
+    assert "a.json: expected a JSON list of names, or another file of class" in str(caught.value)
+    check_lists(str(caught.value), class_names.FORMATS)
 
 
 # --- results ---------------------------------------------------------------------------------

@@ -391,6 +391,10 @@ def test_videos_without_classes_are_found(tmp_path: Path):
         '"air drumming",\n"run",\n',
         json.dumps(["1 air drumming", "2 run"]),
         json.dumps({"1": "air drumming", "2": "run"}),
+        "name,id\nair drumming,0\nrun,1\n",
+        "label_id,parent,label\n1,x,air drumming\n2,x,run\n",
+        "label { name: 'air drumming' label_id: 1 }\nlabel { name: 'run' label_id: 2 }\n",
+        'item { id: 2 name: "/m/2" display_name: "run" }\nitem {\n id: 1 name: "air drumming"\n}',
     ],
 )
 def test_class_names_in_any_of_the_usual_forms(tmp_path: Path, text: str):
@@ -420,8 +424,14 @@ def test_names_that_differ_in_a_number_only_stay_whole(tmp_path: Path):
         ("[]", "no class names"),
         ('{"a": 0, "b": 2}', "numbers 0, 1, 2, ... without gaps"),
         ("[1,", "not valid JSON"),
+        ("\0\1", "not a text file"),
+        ("id,name\n0,a\nx,b\n", r":3: id 'x' and name 'b', expected a number and a name"),
+        ("id,name\n0,a\n2,b\n", "the column id must hold the numbers 0, 1, 2"),
+        ('label { name: "a" label_id: 1 }\nlabel { name: "b" }', "item 1: 'name: \"b\"', expected"),
+        ('item { id: 1 name: "a" } item { id: 3 name: "b" }', "2 classes are numbered up to 3"),
     ],
 )
 def test_unusable_class_names_say_why(tmp_path: Path, text: str, message: str):
+    name = "names.json" if text[:1] in ("", "[", "{") else "names.txt"
     with pytest.raises(DataError, match=message):
-        read_class_names(write(tmp_path / "names.json", text))
+        read_class_names(write(tmp_path / name, text))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videozoo.data.annotations import (
+    class_names,
     list_formats,
     result_formats,
     segment_formats,
@@ -79,6 +80,15 @@ GROUPS: tuple[FormatGroup, ...] = (
         "`data.labels` of taggers with `data.videos`; `train --videos --labels`",
         video_labels.FORMATS,
         TextFile,
+    ),
+    FormatGroup(
+        "names",
+        "Names of classes",
+        "the names of the classes, in the order of their numbers",
+        "`data.class_names`; `score --class-names`",
+        class_names.FORMATS,
+        TextFile,
+        ("class-names", "classes"),
     ),
     FormatGroup(
         "results",
