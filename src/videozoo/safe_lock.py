@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def hold(path: Path, on_wait: Callable[[], None]) -> BaseFileLock:
     Raises:
         OSError: The file cannot be written.
     """
+    if path.is_symlink():  # it would be made, or emptied, where the link leads
+        raise OSError(errno.ELOOP, "is a link, expected a lock file", str(path))
     lock = FileLock(path)
     try:
         lock.acquire(timeout=_SECONDS)

@@ -29,6 +29,12 @@ class Reply:
     stall: bool = False
     """Fall silent after `send_at_most` bytes, with the connection open."""
     redirect: str = ""
+    ignores_if_range: bool = False
+    """Send the rest of whatever there is."""
+    drip_seconds: float = 0.0
+    """Send the content in pieces of 100 bytes, so far apart."""
+    endless: bool = False
+    """Send the content again and again, and announce no length."""
 
 
 @dataclass
@@ -98,7 +104,7 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
         return
     content = files.content if reply.content is None else reply.content
     start, wanted = 0, request.headers.get("Range")
-    same = request.headers.get("If-Range") in (None, reply.etag)
+    same = request.headers.get("If-Range") in (None, reply.etag) or reply.ignores_if_range
     if wanted and reply.takes_ranges and same:
         start = int(wanted.removeprefix("bytes=").partition("-")[0])
         if start >= len(content):
@@ -114,10 +120,16 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
         request.send_header("ETag", reply.etag)
     for name, value in reply.headers.items():
         request.send_header(name, value)
-    request.send_header("Content-Length", str(len(content) - start + reply.announce_more))
+    if not reply.endless:
+        request.send_header("Content-Length", str(len(content) - start + reply.announce_more))
     request.end_headers()
     if request.command == "HEAD":
         return
+    while reply.endless:
+        request.wfile.write(content)
+    for place in range(start, len(content), 100) if reply.drip_seconds else ():
+        request.wfile.write(content[place : place + 100])
+        files.stopped.wait(reply.drip_seconds)
     end = None if reply.send_at_most is None else start + reply.send_at_most
     request.wfile.write(content[start:end])
     request.wfile.flush()

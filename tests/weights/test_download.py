@@ -256,13 +256,14 @@ def test_the_check_in_its_own_process_says_the_same(server: FileServer, target: 
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
+    ("program", "seconds", "says"),
     [
-        ("import os; os.abort()", r"ends the process that does \(signal 6\)"),
-        ("import time; time.sleep(99)", r"did not end within 3 s"),
+        ("import os; os.abort()", 60, r"ends the process that does \(signal 6\)"),
+        ("import time; time.sleep(99)", 0.2, r"did not end within 0 s"),
         (
             "from videozoo.weights._apart import bound_memory\n"
             "bound_memory(2**28); bytearray(2**29)",
+            60,
             r"ends the process that does \(1: MemoryError\)",
         ),
     ],
@@ -273,10 +274,11 @@ def test_a_file_that_breaks_its_check_is_removed(
     target: Path,
     checker: Path,
     program: str,
+    seconds: float,
     says: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(download, "_CHECK_SECONDS", 3)
+    monkeypatch.setattr(download, "_CHECK_SECONDS", seconds)
     checker.write_text(program)
     target.parent.mkdir()
     (target.parent / "TSM.pdparams.part").write_bytes(server.content)  # of an earlier process
@@ -288,6 +290,7 @@ def test_a_file_that_breaks_its_check_is_removed(
 
     assert not list(target.parent.glob("*.part*"))
     checker.write_text("")
+    monkeypatch.setattr(download, "_CHECK_SECONDS", 60)
     assert get(server, target).read_bytes() == server.content
 
 
@@ -485,3 +488,159 @@ def test_processes_that_waited_in_vain_do_not_try_again(server: FileServer, targ
 
     assert len(said) == 3
     assert len(server.asked) == 1
+
+
+# --- slow, endless and hostile -------------------------------------------------------------------
+
+
+def test_a_server_that_is_too_slow_is_given_up(server: FileServer, target: Path):
+    server.always = Reply(drip_seconds=0.05)
+    patience = replace(QUICK, window_seconds=0.4, least_bytes=50_000)
+    started = time.monotonic()
+
+    error = failure(server, target, patience=patience)
+
+    assert "the server is too slow:" in error
+    assert time.monotonic() - started < 10
+    assert (target.parent / "TSM.pdparams.part").stat().st_size > 0
+    server.always, server.asked = Reply(), []
+    get(server, target)  # goes on from there
+    assert server.asked[0].startswith("bytes=")
+
+
+def test_a_server_that_gives_a_little_per_connection_is_given_up(server: FileServer, target: Path):
+    server.always = Reply(send_at_most=1)
+    patience = replace(QUICK, window_seconds=0.4, least_bytes=50_000)
+
+    assert "the server is too slow:" in failure(server, target, patience=patience)
+
+
+def test_the_time_of_a_download_is_limited(server: FileServer, target: Path):
+    server.always = Reply(drip_seconds=0.02)
+
+    error = failure(server, target, patience=replace(QUICK, most_seconds=0.3))
+
+    assert "not done within 8.3e-05 hours" in error
+
+
+@pytest.mark.parametrize("size", [None, 100_000])
+def test_a_file_without_end_is_cut_off(server: FileServer, target: Path, size: int | None):
+    server.always = Reply(endless=True)
+    patience = replace(QUICK, most_bytes=200_000)
+
+    error = failure(server, target, patience=patience, size=size)
+
+    most = 200_000 if size is None else size
+    assert f"the server sends more than {most} bytes" in error
+    assert not list(target.parent.glob("*.part*"))
+
+
+def test_a_file_that_is_too_large_is_not_begun(server: FileServer, target: Path):
+    error = failure(server, target, patience=replace(QUICK, most_bytes=1000))
+
+    assert "the server sends more than 1000 bytes" in error
+    assert not list(target.parent.glob("*.part"))
+
+
+def test_a_server_that_sends_on_in_a_circle_is_left(server: FileServer, target: Path):
+    server.always = Reply(redirect="/TSM.pdparams")
+    assert "it sends on in a circle" in failure(server, target)
+    assert len(server.asked) <= 6
+
+    server.replies = [Reply(redirect=f"/{number}") for number in range(20)]
+    server.asked.clear()
+    assert "or more than 5 times" in failure(server, target)
+    assert len(server.asked) <= 7
+
+
+@pytest.mark.parametrize(
+    "suffix", ["part", "part.json", "part.json.new", "failed", "failed.new", "json.new"]
+)
+@pytest.mark.parametrize("works", [True, False], ids=["works", "fails"])
+def test_no_temporary_file_is_written_through_a_link(
+    server: FileServer, target: Path, tmp_path: Path, suffix: str, works: bool
+):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    target.parent.mkdir()
+    (target.parent / f"TSM.pdparams.{suffix}").symlink_to(mine)
+    server.always = Reply() if works else Reply(content=b"<html>")
+
+    if works:
+        assert get(server, target).read_bytes() == server.content
+        assert not target.is_symlink()
+    else:
+        failure(server, target)
+
+    assert mine.read_text() == "precious"
+
+
+def test_a_lock_that_is_a_link_is_refused(server: FileServer, target: Path, tmp_path: Path):
+    (tmp_path / "mine").write_text("precious")
+    target.parent.mkdir()
+    (target.parent / "TSM.pdparams.lock").symlink_to(tmp_path / "mine")
+
+    assert "is a link, expected a lock file" in failure(server, target)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_part_that_shares_its_content_with_another_file_is_not_continued(
+    server: FileServer, target: Path, tmp_path: Path
+):
+    (tmp_path / "mine").write_bytes(server.content[:30_000])
+    target.parent.mkdir()
+    (target.parent / "TSM.pdparams.part").hardlink_to(tmp_path / "mine")
+    about = {"url": f"{server.url}/TSM.pdparams", "validator": '"one"'}
+    (target.parent / "TSM.pdparams.part.json").write_text(json.dumps(about))
+
+    get(server, target)
+
+    assert server.asked == [""]
+    assert (tmp_path / "mine").stat().st_size == 30_000
+
+
+def test_a_server_that_continues_another_version_is_asked_for_all_of_it(
+    server: FileServer, target: Path
+):
+    server.replies = [
+        Reply(send_at_most=30_000),
+        Reply(content=bytes(reversed(server.content)), etag='"two"', ignores_if_range=True),
+    ]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", "bytes=30000-", ""]
+
+
+def test_a_check_in_this_process_that_ends_it_is_not_tried_again(
+    server: FileServer, target: Path, checked_apart: None, monkeypatch: pytest.MonkeyPatch
+):
+    class Ended(BaseException):
+        pass
+
+    def ends(_path: Path) -> None:
+        raise Ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "")  # Python inside another program
+        patch.setattr(download, "_check_content", ends)
+        with pytest.raises(Ended):
+            get(server, target)
+        patch.setattr(download, "_check_content", lambda _path: None)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+        get(server, target)
+
+    assert target.read_bytes() == server.content
+    assert server.asked == ["", ""]
+
+
+@pytest.mark.usefixtures("checked_apart")
+def test_a_file_put_there_by_hand_is_checked_in_its_own_process(
+    target: Path, content: bytes, checker: Path
+):
+    checker.write_text("import os; os.abort()")
+    target.parent.mkdir()
+    target.write_bytes(content)
+
+    with pytest.raises(WeightsError, match=r"TSM\.pdparams: reading it ends the process"):
+        fetch("https://example.org/TSM.pdparams", target)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from videozoo.config_v1 import MODELS
 from videozoo.errors import WeightsError
 from videozoo.models import list_models, model_spec
-from videozoo.weights import registry
+from videozoo.weights import registry, sources
 from videozoo.weights.cache import cache_folder, weights_folder
 
 
@@ -89,3 +91,59 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.delenv("VIDEOZOO_CACHE")
     assert cache_folder() == Path.home() / ".cache" / "videozoo"
+
+
+def test_the_table_of_sums_can_be_filled_and_is_read(tmp_path: Path):
+    table = tmp_path / "published.csv"
+    digest = "0123456789abcdef" * 4
+    lines = ["name,url,size,sha256", f"tsm-kinetics400-2019,https://x.org/a.pdparams,99,{digest}"]
+    table.write_text("\n".join([*lines, "tsn-kinetics400-2019,,,"]) + "\n")
+
+    found = {entry.name: entry for entry in registry.with_sums(registry.PUBLISHED, table)}
+
+    tsm, tsn = found["tsm-kinetics400-2019"], found["tsn-kinetics400-2019"]
+    assert (tsm.size, tsm.sha256, tsm.url) == (99, digest, "https://x.org/a.pdparams")
+    assert (tsn.size, tsn.sha256) == (None, None)
+    assert tsn.url.startswith(registry.BASE_URL)
+    assert len(found) == len(registry.PUBLISHED)
+
+
+def test_the_table_that_comes_with_videozoo_has_a_row_per_file():
+    path = Path(registry.__file__).with_name("published.csv")
+    names = [line.partition(",")[0] for line in path.read_text().splitlines()[1:]]
+
+    assert sorted(names) == sorted(entry.name for entry in registry.PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("tsm,,,", "line 2: no published weights are called 'tsm'"),
+        ("tsm-kinetics400-2019,,1 MB,", "size is '1 MB', expected bytes"),
+        ("tsm-kinetics400-2019,,,abc", "sha256 is 'abc', expected 64"),
+        ("tsm-kinetics400-2019,file:///a,,", "url is 'file:///a', expected http or https"),
+    ],
+)
+def test_a_wrong_row_of_the_table_is_named(tmp_path: Path, row: str, says: str):
+    table = tmp_path / "published.csv"
+    table.write_text(f"name,url,size,sha256\n{row}\n")
+
+    with pytest.raises(WeightsError, match=says):
+        registry.with_sums(registry.PUBLISHED, table)
+
+
+def test_a_file_of_the_2019_library_that_is_not_the_published_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".paddle" / "weights" / "TSM.pdparams"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"other")
+    entry = registry.find("tsm-kinetics400-2019")
+
+    assert sources.fetch_published(entry) == path
+    known = replace(entry, sha256="0" * 64)
+    with pytest.raises(WeightsError, match=r"TSM\.pdparams: not the published file: sha256"):
+        sources.fetch_published(known)
+    known = replace(entry, sha256=sha256(b"other").hexdigest())
+    assert sources.fetch_published(known) == path

@@ -6,6 +6,7 @@ import http.client
 import random
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Iterator
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 _CHUNK = 2**16
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT_SECONDS = 30.0
+_MOST_REDIRECTIONS = 5
+_ELSEWHERE = (301, 302, 303, 307, 308)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves this room
@@ -48,12 +51,49 @@ class Patience:
     """Tries in a row without new bytes."""
     first_wait_seconds: float = 1.0
     """Seconds before the second try; doubled at every further one."""
+    window_seconds: float = 120.0
+    """Stretch of time in which `least_bytes` must arrive, over all tries."""
+    least_bytes: int = 120_000
+    """A server that sends less in `window_seconds` is given up: 1 kB/s."""
+    most_seconds: float = 12 * 3600.0
+    """Seconds for the whole file, whatever its server says of it."""
+    most_bytes: int = 16 * 2**30
+    """Bytes of a file whose size is not known."""
 
     def wait_seconds(self, tries: int, asked: float | None) -> float:
         """Seconds to wait after this many failed tries."""
         wait = self.first_wait_seconds * 2 ** max(0, tries - 1)
         wait = max(wait, asked or 0.0) * (1 + random.random() / 4)  # spreads many clients
         return min(wait, _LONGEST_WAIT_SECONDS)
+
+
+class Pace:
+    """Gives up a server that sends too slowly or for too long; waits between tries count, too."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._begun = self._window_start = time.monotonic()
+        self._in_window = 0
+
+    def note(self, num_bytes: int = 0) -> None:
+        """Count bytes that have arrived.
+
+        Raises:
+            Refused: The server is too slow, or time is over.
+        """
+        now, patience = time.monotonic(), self._patience
+        self._in_window += num_bytes
+        if now - self._begun > patience.most_seconds:
+            raise Refused(f"not done within {patience.most_seconds / 3600:.2g} hours")
+        seconds = now - self._window_start
+        if seconds < patience.window_seconds:
+            return
+        if self._in_window < patience.least_bytes * seconds / patience.window_seconds:
+            raise Refused(
+                f"the server is too slow: {self._in_window} bytes in {seconds:.3g} s, expected "
+                f"{patience.least_bytes} in {patience.window_seconds:g} s"
+            )
+        self._window_start, self._in_window = now, 0
 
 
 class Answer:
@@ -122,6 +162,9 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
             if error.code == 416 and start:
                 yield Answer(None, start)
                 return
+            if error.code in _ELSEWHERE:
+                often = f"it sends on in a circle, or more than {_MOST_REDIRECTIONS} times"
+                raise Refused(often) from None
             reason = f"the server says {error.code} {error.reason}"
             if error.code in _LATER:
                 raise Again(reason, _number(error.headers.get("Retry-After"))) from None
@@ -187,6 +230,9 @@ def _raise_as_ours(error: Exception) -> None:
 
 
 class _HttpRedirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = _MOST_REDIRECTIONS
+    max_repeats = 2
+
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:

@@ -5,28 +5,33 @@ NAME.json       its address, size and sha256, compared at every later use
 NAME.part       the bytes so far; a later attempt continues from there
 NAME.part.json  the file that it is a part of
 NAME.lock       held by the process that downloads; the others wait and then find the file
+NAME.failed     why the last attempt failed
+
+None of them is written through a link, which another user of a shared folder may have put there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from videozoo import safe_write
 from videozoo.errors import WeightsError
 from videozoo.network import refusal
 from videozoo.safe_json import parse_json
 from videozoo.safe_lock import hold
+from videozoo.safe_sums import sum_of
 from videozoo.weights._apart import run_apart
-from videozoo.weights._http import Again, Answer, Patience, Refused, Unreachable, get
+from videozoo.weights._http import Again, Answer, Pace, Patience, Refused, Unreachable, get
 from videozoo.weights._progress import Bar
 
 Say = Callable[[str], None]
@@ -78,7 +83,7 @@ def fetch(
         try:
             download.run()
         except WeightsError as error:
-            _beside(target, "failed").write_text(str(error), encoding="utf-8")
+            _note(_beside(target, "failed"), str(error))
             raise
         _beside(target, "failed").unlink(missing_ok=True)
     return target
@@ -102,7 +107,10 @@ def verified(path: Path, *, sha256: str | None = None) -> Path:
             f"expected {expected}{source}"
         )
     if not record:
-        _check_content(path)
+        try:
+            _check_apart(path)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {str(error).removeprefix(f'{path.name}: ')}") from None
         _remember(path, {"url": None, "size": path.stat().st_size, "sha256": found, "etag": None})
     return path
 
@@ -126,10 +134,13 @@ class _Download:
         self.part = _beside(target, "part")
         self.about_part = _beside(target, "part.json")
         self.etag: str | None = None
+        self.pace = Pace(self.patience)
 
     def run(self) -> None:
         """Download, check, and only then give the file its name."""
         try:
+            if _read_json(self.about_part).get("is_checked_here"):
+                self._forget_part()  # its check ended the process that did it
             if not self._is_all_here():
                 self.say(f"downloading {self.url} to {self.target}")
                 self._fetch_all()
@@ -161,6 +172,10 @@ class _Download:
                 raise self._failure(str(error)) from None
             here = self._here()
             received = received or here > 0
+            try:
+                self.pace.note()
+            except Refused as error:
+                raise self._failure(f"{error}, {self._how_far()}") from None
             tries = 0 if here > farthest else tries + 1
             farthest = max(farthest, here)
             if tries >= self.patience.tries:
@@ -175,13 +190,17 @@ class _Download:
                 self._forget_part()
                 raise Again("the server now says that the file ends there")
             start = answer.start  # 0 if the server sends the whole file again
+            if start and not self._is_same(answer):
+                self._forget_part()
+                raise Again("the server now has another version of the file")
             self._check_total(answer)
             self._note_part(answer)
-            bar = Bar(self.target, done=start, total=answer.total)
-            with self.part.open("r+b" if start else "wb") as file, bar:
-                file.seek(start)
-                file.truncate()
+            bar, here = Bar(self.target, done=start, total=answer.total), start
+            with _open_part(self.part, start) as file, bar:
                 for chunk in answer.chunks():
+                    here += len(chunk)
+                    self._check_size(here)
+                    self.pace.note(len(chunk))
                     file.write(chunk)
                     bar.advance(len(chunk))
         here = self._here()
@@ -194,10 +213,26 @@ class _Download:
         total = answer.total
         if self.size is not None and total is not None and total != self.size:
             raise Refused(f"the server offers {total} bytes, the file has {self.size}")
+        if total is not None:
+            self._check_size(total)
         needed = (total or 0) - answer.start
         free = shutil.disk_usage(self.target.parent).free
         if needed > free:
             raise Refused(f"{needed} bytes to come, and the disk has {free} left")
+
+    def _check_size(self, num_bytes: int) -> None:
+        """Raise Refused if the file is larger than it may be, whatever its server announced."""
+        most = self.patience.most_bytes if self.size is None else self.size
+        if num_bytes > most:
+            self._forget_part()
+            what = "videozoo takes at most" if self.size is None else "the file has"
+            raise Refused(f"the server sends more than {most} bytes, and {what} so many")
+
+    def _is_same(self, answer: Answer) -> bool:
+        """Whether the rest that a server sends is of the file whose beginning is here."""
+        about = _read_json(self.about_part)
+        same_etag = answer.etag is None or about.get("etag") in (None, answer.etag)
+        return same_etag and about.get("total") in (None, answer.total)
 
     def _resume_point(self) -> tuple[int, str | None]:
         """Bytes that have arrived, and the server's name for this version of the file."""
@@ -216,21 +251,32 @@ class _Download:
 
     def _note_part(self, answer: Answer) -> None:
         self.etag = answer.etag
-        about = {"url": self.url, "validator": answer.validator, "total": answer.total}
-        self.about_part.write_text(json.dumps(about), encoding="utf-8")
+        about = {
+            "url": self.url,
+            "validator": answer.validator,
+            "etag": answer.etag,
+            "total": answer.total,
+        }
+        _note(self.about_part, json.dumps(about))
 
     def _forget_part(self) -> None:
         self.part.unlink(missing_ok=True)
         self.about_part.unlink(missing_ok=True)
 
     def _here(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        facts = _facts_of(self.part)
+        return facts.st_size if facts else 0
 
     def _check(self) -> None:
         found = _sha256(self.part)
         try:
+            if self.size is not None and self._here() != self.size:
+                raise WeightsError(f"{self._here()} bytes, expected {self.size}")
             if self.sha256 and found != self.sha256:
                 raise WeightsError(f"sha256 {found}, expected {self.sha256}")
+            if not sys.executable:
+                about = _read_json(self.about_part) | {"is_checked_here": True}
+                _note(self.about_part, json.dumps(about))
             _check_apart(self.part)
         except WeightsError as error:
             self._forget_part()
@@ -270,11 +316,42 @@ def _alone(target: Path, say: Say) -> Generator[None]:
         lock.release()
 
 
+def _facts_of(path: Path) -> os.stat_result | None:
+    """Facts of a file; None if there is none, or a link, a pipe or anything else of that name."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return None
+    return facts if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 else None
+
+
+def _open_part(path: Path, start: int) -> IO[bytes]:
+    """Open the file for the bytes from `start` on; what is beyond is cut off.
+
+    Raises:
+        OSError: It cannot be written, or has become a link.
+    """
+    if not start:
+        safe_write.make_anew(path)
+    file = os.fdopen(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b")
+    file.seek(start)
+    file.truncate()
+    return file
+
+
+def _note(path: Path, text: str) -> None:
+    """Write a small file, in place of any link of its name."""
+    with safe_write.written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
 def _failed_since(target: Path, started: float) -> str:
     """The failure of another process while this one waited; a new try would take as long."""
     note = _beside(target, "failed")
     try:
-        return note.read_text(encoding="utf-8") if note.stat().st_mtime > started else ""
+        facts = _facts_of(note)
+        is_new = facts is not None and facts.st_mtime > started
+        return note.read_text(encoding="utf-8") if is_new else ""
     except OSError:
         return ""
 
@@ -315,7 +392,7 @@ def _remember(path: Path, facts: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError):
         return {}
     return cast(dict[str, Any], content) if isinstance(content, dict) else {}
@@ -327,7 +404,6 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sum_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,13 +1,17 @@
 """The published weights of the models, and their places on this machine.
 
-All are from the 2019 library, with the scores that it published. Sizes and checksums are not known:
-those of the first download are stored beside the file.
+All are from the 2019 library, with the scores that it published. `published.csv` beside this file
+holds their sizes and checksums; where it says nothing, those of the first download are stored
+beside the file, and compared from then on. `tools/published_sums.py` fills it for a release.
 """
 
 from __future__ import annotations
 
+import csv
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -37,12 +41,16 @@ class Published:
     """Bytes, if known."""
     sha256: str | None = None
     """Where known."""
+    address: str = ""
+    """Where it lies, if not below the base address."""
 
     @property
     def url(self) -> str:
         """Full address; `$VIDEOZOO_WEIGHTS_URL` replaces the original host by a mirror."""
-        base = os.environ.get("VIDEOZOO_WEIGHTS_URL") or BASE_URL
-        return f"{base.rstrip('/')}/{self.path}"
+        mirror = os.environ.get("VIDEOZOO_WEIGHTS_URL")
+        if self.address and not mirror:
+            return self.address
+        return f"{(mirror or BASE_URL).rstrip('/')}/{self.path}"
 
     @property
     def file_name(self) -> str:
@@ -59,7 +67,11 @@ def _trained(model: str, path: str, data: str, score: str, note: str = "") -> Pu
     return Published(name=name, path=path, models=(model,), kind="weights", score=score, note=note)
 
 
-PUBLISHED = (
+_TABLE = Path(__file__).with_name("published.csv")
+_COLUMNS = ("name", "url", "size", "sha256")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_KNOWN = (
     _trained(
         "attention_cluster",
         "video_classification/AttentionCluster.pdparams",
@@ -107,6 +119,44 @@ PUBLISHED = (
         note="depth 50, ImageNet",
     ),
 )
+
+
+def with_sums(entries: Sequence[Published], table: Path) -> tuple[Published, ...]:
+    """The entries with what a table says of them.
+
+    Args:
+        entries: Published files.
+        table: CSV of `name,url,size,sha256`. A url, size or sum that is not known is left empty.
+
+    Raises:
+        WeightsError: The table cannot be read; the message names the line.
+    """
+    by_name = {entry.name: entry for entry in entries}
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if tuple(rows.fieldnames or ()) != _COLUMNS:
+            raise WeightsError(f"{table}: expected the columns {', '.join(_COLUMNS)}")
+        for row in rows:
+            where, name = f"{table}, line {rows.line_num}", row["name"]
+            if name not in by_name:
+                raise WeightsError(f"{where}: no published weights are called {name!r}")
+            size, digest, url = (row[key] or "" for key in ("size", "sha256", "url"))
+            if size and not size.isdecimal():
+                raise WeightsError(f"{where}: size is {size!r}, expected bytes")
+            if digest and not _SHA256.fullmatch(digest):
+                raise WeightsError(f"{where}: sha256 is {digest!r}, expected 64 of 0-9 and a-f")
+            if url and not url.startswith(("https://", "http://")):
+                raise WeightsError(f"{where}: url is {url!r}, expected http or https")
+            by_name[name] = replace(
+                by_name[name],
+                size=int(size) if size else None,
+                sha256=digest or None,
+                address=url,
+            )
+    return tuple(by_name.values())
+
+
+PUBLISHED = with_sums(_KNOWN, _TABLE)
 
 
 def find(name: str) -> Published:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from videozoo.errors import WeightsError
+from videozoo.safe_sums import sum_of
 from videozoo.weights import hub, registry
 from videozoo.weights.archive import is_archive, unpack
 from videozoo.weights.cache import unpacked_folder, weights_folder
@@ -45,6 +46,7 @@ def fetch_published(entry: Published, *, say: Say = lambda _: None) -> Path:
         WeightsError: They cannot be downloaded.
     """
     if (here := registry.find_published(entry)) is not None and here.parent != weights_folder():
+        _refuse_other(here, entry)
         return here
     return fetch(
         entry.url,
@@ -53,6 +55,21 @@ def fetch_published(entry: Published, *, say: Say = lambda _: None) -> Path:
         sha256=entry.sha256,
         say=say,
     )
+
+
+def _refuse_other(here: Path, entry: Published) -> None:
+    """Raise WeightsError if the sum of a published file is known, and this file has another."""
+    if entry.sha256 is None or not here.is_file():
+        return
+    try:
+        found = sum_of(here)
+    except OSError as error:
+        raise WeightsError(f"{here}: cannot be read: {error.strerror}") from None
+    if found != entry.sha256:
+        raise WeightsError(
+            f"{here}: not the published file: sha256 {found}, expected {entry.sha256}; move it "
+            "away, and the file is downloaded"
+        )
 
 
 def fetch_all(names: Collection[str], *, say: Say = lambda _: None) -> list[Path]:
