@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.weights.server import FileServer, Reply, serve
 from videozoo.errors import WeightsError
@@ -644,3 +645,18 @@ def test_a_file_put_there_by_hand_is_checked_in_its_own_process(
 
     with pytest.raises(WeightsError, match=r"TSM\.pdparams: reading it ends the process"):
         fetch("https://example.org/TSM.pdparams", target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("old_form", [True, False])
+@pytest.mark.usefixtures("checked_apart")
+def test_a_torch_file_fits_into_the_memory_of_its_check(
+    server: FileServer, target: Path, tmp_path: Path, old_form: bool
+):
+    torch.save(
+        {"w": torch.ones(1000)}, tmp_path / "a.pth", _use_new_zipfile_serialization=not old_form
+    )
+    server.content = (tmp_path / "a.pth").read_bytes()
+    server.always = Reply(content=server.content)
+
+    assert get(server, target.with_name("a.pth")).read_bytes() == server.content

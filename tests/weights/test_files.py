@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from videozoo.errors import WeightsError
-from videozoo.weights.files import find_weights, read_metadata, read_weights, save_weights, sniff
+from videozoo.weights.files import read_metadata, read_weights, save_weights
+from videozoo.weights.kinds import find_weights, sniff
 
 
 class _Hostile:

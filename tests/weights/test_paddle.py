@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from videozoo.errors import WeightsError
-from videozoo.weights.files import sniff
+from videozoo.weights.kinds import sniff
 from videozoo.weights.paddle import read_paddle, write_pdparams
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "param_formats"

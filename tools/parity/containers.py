@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.parity.golden import meta
 from tools.parity.rows import Row
-from videozoo.weights.files import sniff
+from videozoo.weights.kinds import sniff
 from videozoo.weights.paddle import Arrays, read_paddle
 
 

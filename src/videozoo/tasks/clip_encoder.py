@@ -38,7 +38,8 @@ from videozoo.tasks.requests import ConfigSource, Layer
 from videozoo.tasks.starting import initialise
 from videozoo.types import Classification
 from videozoo.weights.exported import exported_kind
-from videozoo.weights.files import read_metadata, read_weights, sniff
+from videozoo.weights.files import read_metadata, read_weights
+from videozoo.weights.kinds import sniff
 from videozoo.weights.torchvision import recognise
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

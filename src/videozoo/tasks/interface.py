@@ -30,8 +30,9 @@ from videozoo.tasks.loading import (
 from videozoo.tasks.requests import ConfigSource, Device, TrainRequest
 from videozoo.tasks.starting import initialise
 from videozoo.weights.exported import exported_kind
-from videozoo.weights.files import read_metadata, read_weights, sniff
+from videozoo.weights.files import read_metadata, read_weights
 from videozoo.weights.fit import classifier_of_others, fit_paddle
+from videozoo.weights.kinds import sniff
 from videozoo.weights.torchvision import recognise
 
 if TYPE_CHECKING:

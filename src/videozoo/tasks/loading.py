@@ -25,14 +25,9 @@ from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Captioning, PaddleName
 from videozoo.weights.cache import cache_folder
 from videozoo.weights.exported import exported_kind, read_description, spec_of
-from videozoo.weights.files import (
-    find_weights,
-    read_metadata,
-    read_weights,
-    save_weights,
-    sniff,
-)
+from videozoo.weights.files import read_metadata, read_weights, save_weights
 from videozoo.weights.fit import fit_paddle, load_state
+from videozoo.weights.kinds import find_weights, sniff
 from videozoo.weights.paddle import read_paddle
 from videozoo.weights.registry import default_for, nearest
 from videozoo.weights.sources import fetch_named, fetch_published, is_remote, unpacked

@@ -25,8 +25,9 @@ from videozoo.tasks.loading import (
 )
 from videozoo.tasks.requests import TrainRequest
 from videozoo.types import FloatArray, PaddleName, ResNetStart
-from videozoo.weights.files import read_weights, sniff
+from videozoo.weights.files import read_weights
 from videozoo.weights.fit import classifier_of_others, fit_paddle, load_state
+from videozoo.weights.kinds import sniff
 from videozoo.weights.paddle import read_paddle
 from videozoo.weights.torchvision import ImageNet, recognise, to_our_names
 

@@ -33,8 +33,9 @@ from videozoo.tasks.starting import class_parameters
 from videozoo.types import Classification
 from videozoo.weights import registry
 from videozoo.weights.exported import exported_kind, read_description
-from videozoo.weights.files import read_metadata, read_weights, sha256_of, sniff
+from videozoo.weights.files import read_metadata, read_weights, sha256_of
 from videozoo.weights.fit import as_paddle
+from videozoo.weights.kinds import sniff
 from videozoo.weights.paddle import read_paddle, read_records, write_pdparams
 from videozoo.weights.torchvision import recognise
 from videozoo.weights.whole_files import written_aside

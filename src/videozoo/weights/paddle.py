@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from videozoo.errors import DataError, WeightsError, counted
 from videozoo.safe_pickle import RefusedError, check_elements, load_pickle
-from videozoo.weights.files import find_weights, sniff
+from videozoo.weights.kinds import find_weights, sniff
 from videozoo.weights.whole_files import written_aside
 
 Arrays = dict[str, NDArray[Any]]
