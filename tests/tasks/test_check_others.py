@@ -13,6 +13,7 @@ import yaml
 from tests.data.make_clips import moving_frames, write_clip
 from videozoo import cli
 from videozoo.data.annotations import segment_formats, sentences
+from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import FeatureRecord
 from videozoo.data.formats import Format, TextFile
@@ -74,7 +75,7 @@ def test_every_annotation_format_is_checked(
 def test_lists_are_told_from_annotations(tmp_path: Path, text: str, kind: str):
     (tmp_path / "a.list").write_text(text)
 
-    assert next(one.kind for one in CHECKERS if one.takes(tmp_path / "a.list")) == kind
+    assert next(one.kind for one in CHECKERS if one.takes(SegmentFile(tmp_path / "a.list"))) == kind
 
 
 def test_json_of_no_known_kind_is_told_the_nearest(tmp_path: Path, capsys: Shown):
@@ -107,9 +108,12 @@ def test_a_folder_of_annotations_names_its_files(tmp_path: Path, capsys: Shown):
 
 
 def test_the_kind_can_be_given(tmp_path: Path, capsys: Shown):
-    (tmp_path / "a.list").write_text("a\n")
+    (tmp_path / "a.list").write_text("a 90 1 1 10 25\n")
 
-    assert "1 video, 0 segments" in run(capsys, tmp_path / "a.list", "--kind", "segments")[1]
+    assert "1 video, 1 segment\n" in run(capsys, tmp_path / "a.list", "--kind", "segments")[1]
+    (tmp_path / "a.list").write_text("a\n")
+    status, shown = run(capsys, tmp_path / "a.list", "--kind", "segments")
+    assert (status, "nearest: C-TCN list" in shown) == (1, True)
     status, shown = run(capsys, tmp_path / "a.list", "--features", tmp_path)
     assert (status, "--features: nothing to compare videos with" in shown) == (2, True)
 

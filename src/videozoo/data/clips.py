@@ -504,9 +504,9 @@ def _warn_of_names(path: Path, entries: Sequence[ClipEntry], names: Sequence[str
     if other:
         video, _, label = other[0]
         _log.warning(
-            "%s: %d of %d videos are in folders named as another class than theirs, such as %s, "
+            "%s: %s of %s are in folders named as another class than theirs, such as %s, "
             "whose class is %r; are the class names in the order of their numbers?",
-            *(path, len(other), len(entries), video, label),
+            *(path, f"{len(other):,}", counted(len(entries), "video"), video, label),
         )
 
 

@@ -206,12 +206,12 @@ def remarks(data: FeatureData) -> Iterator[str]:
         )
     if absent:
         yield (
-            f"{data.labels}: {len(absent)} of the {counted(len(labels.entries), 'video')} that it "
-            f"names are not there: {few(absent)}"
+            f"{data.labels}: {len(absent):,} of the {counted(len(labels.entries), 'video')} that "
+            f"it names are not there: {few(absent)}"
         )
     if without:
         yield (
-            f"left out: {len(without)} of {counted(len(videos), 'video')} have no label in "
+            f"left out: {len(without):,} of {counted(len(videos), 'video')} have no label in "
             f"{data.labels}: {few(map(str, without))}"
         )
 

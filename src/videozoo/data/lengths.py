@@ -119,7 +119,7 @@ def check_lengths(
     annotated, measured = lengths[worst]
     own = measured_by.replace("their", "its")
     text = (
-        f"{source}: {len(apart)} of {counted(len(lengths), 'video')} are longer or shorter there "
+        f"{source}: {len(apart):,} of {counted(len(lengths), 'video')} are longer or shorter there "
         f"than {measured_by} in {features}; worst is {worst}: {annotated:g} s annotated, "
         f"{measured:g} s {own}, {apart[worst]:.3g} times; are the annotations in frames, or of "
         "other videos?"
@@ -170,8 +170,8 @@ def check_ends(
     worst = max(beyond, key=_times)
     place = worst.where.removeprefix(f"{source}: ")
     text = (
-        f"{source}: {len(beyond)} of {len(stretches)} {what} reach beyond their video; worst is "
-        f"{place}: {worst.start_seconds:g} to {worst.end_seconds:g} in a video of "
+        f"{source}: {len(beyond):,} of {len(stretches):,} {what} reach beyond their video; worst "
+        f"is {place}: {worst.start_seconds:g} to {worst.end_seconds:g} in a video of "
         f"{worst.video_seconds:g} s; are they in frames?"
     )
     if 2 * sum(_times(one) >= _FAR for one in beyond) > len(stretches):

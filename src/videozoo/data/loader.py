@@ -196,7 +196,7 @@ class VideoDataset(Dataset[V], ABC, Generic[V, B]):
         lost = self.missing
         if lost.names:
             raise DataError(
-                f"{lost.source}: {len(lost.names)} of {counted(lost.total, 'video')} have no "
+                f"{lost.source}: {len(lost.names):,} of {counted(lost.total, 'video')} have no "
                 f"features here: {few(lost.names)}; add them, or leave out --strict"
             )
 

@@ -156,9 +156,9 @@ def find_windows(videos: SequenceVideos, data: SequenceData) -> SequenceWindows:
         windows.append(_windows_of(known, total, data, videos))
     if unknown:
         raise DataError(
-            f"{videos.files.path}: the length of {len(unknown)} of {len(videos.present)} videos is "
-            f"not known, and data.window_seconds needs seconds: {few(unknown)}; name the lengths "
-            "(--set data.durations=FILE) or how many vectors per second there are (--set "
+            f"{videos.files.path}: the length of {len(unknown):,} of {len(videos.present):,} "
+            f"videos is not known, and data.window_seconds needs seconds: {few(unknown)}; name the "
+            "lengths (--set data.durations=FILE) or how many vectors per second there are (--set "
             "data.rate=NUMBER), or make features with `videozoo extract`, which keeps both"
         )
     return SequenceWindows(replace(videos, present=tuple(found)), tuple(windows), data)

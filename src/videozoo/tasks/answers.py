@@ -127,7 +127,7 @@ def _subtitles(videos: Sequence[VideoRows], folder: Path, say: Callable[[str], N
     if silent:
         shown = ", ".join(silent[:5]) + (", ..." if len(silent) > 5 else "")
         say(
-            f"note: no subtitles for {len(silent)} of {counted(len(videos), 'video')}, of which "
+            f"note: no subtitles for {len(silent):,} of {counted(len(videos), 'video')}, of which "
             f"nothing with words and seconds is said: {shown}"
         )
     return written

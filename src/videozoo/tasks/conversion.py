@@ -207,7 +207,7 @@ def _located(
         raise DataError(f"{request.videos}: holds none of the videos: {few(lost)}")
     if lost:
         notes.append(
-            f"{len(lost)} of {counted(len(videos), 'video')} are not in {request.videos}: "
+            f"{len(lost):,} of {counted(len(videos), 'video')} are not in {request.videos}: "
             f"{few(lost)}"
         )
     if times is not None and times.unreadable:

@@ -291,8 +291,8 @@ def _annotated(
         )
     if len(found) < len(videos):
         say(
-            f"note: {len(videos) - len(found)} of {counted(len(videos), 'video')} in {data.videos} "
-            "are not annotated and left out"
+            f"note: {len(videos) - len(found):,} of {counted(len(videos), 'video')} in "
+            "{data.videos} are not annotated and left out"
         )
     return found
 
@@ -536,10 +536,10 @@ def _refuse_many_bad(done: Extraction, total: int, data: Any, say: Callable[[str
     shown = few(done.skipped, between="\n  ")
     if share > data.bad_video_share:
         raise DataError(
-            f"{len(done.skipped)} of {counted(total, 'video')} cannot be read, more than "
+            f"{len(done.skipped):,} of {counted(total, 'video')} cannot be read, more than "
             f"data.bad_video_share={data.bad_video_share:g} (remove them, or raise it):\n  {shown}"
         )
-    say(f"left out: {len(done.skipped)} of {counted(total, 'video')} cannot be read:\n  {shown}")
+    say(f"left out: {len(done.skipped):,} of {counted(total, 'video')} cannot be read:\n  {shown}")
 
 
 def _model_dims(config: RunConfig, dim: int, say: Callable[[str], None]) -> dict[str, Any]:

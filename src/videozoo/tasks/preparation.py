@@ -98,7 +98,7 @@ def prepare(request: PrepareRequest, *, console: Console | None = None) -> Prepa
     _say(result, request, out)
     if failed:
         raise DataError(
-            f"{len(failed)} of {counted(len(todo), 'file')} could not be converted (the others "
+            f"{len(failed):,} of {counted(len(todo), 'file')} could not be converted (the others "
             "were):\n  " + few((why for _, why in sorted(failed.items())), between="\n  ")
         )
     return result

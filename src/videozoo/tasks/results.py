@@ -216,7 +216,7 @@ def say_of_videos(say: Callable[[str], None], done: Extraction, total: int, rate
     say_damaged(say, done.damaged)
     if done.slow:
         say(
-            f"note: --rate {rate:g} is above the frame rate of {len(done.slow)} of "
+            f"note: --rate {rate:g} is above the frame rate of {len(done.slow):,} of "
             f"{counted(total, 'video')}, such as {done.slow[0]}: neighbouring vectors are of the "
             "same frames, and a lower rate loses nothing"
         )

@@ -68,7 +68,7 @@ def read_class_weights(
     ]
     if absent:
         raise DataError(
-            f"{path}: no weight for {len(absent)} of {counted(num_classes, 'class')}: "
+            f"{path}: no weight for {len(absent):,} of {counted(num_classes, 'class')}: "
             f"{few(map(repr, absent))}; every class needs one"
         )
     if math.isclose(sum(weights.values()), 0.0):

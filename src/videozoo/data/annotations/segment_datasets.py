@@ -123,8 +123,8 @@ class _Agreement:
         if self._apart:
             first = self._apart[0].removeprefix(f"{self._path}: ")
             yield (
-                f"{self._path}: segment and segment(frames) do not agree in {len(self._apart)} of "
-                f"{counted(self._num_pairs, 'segment')}; the seconds are used; first is {first}"
+                f"{self._path}: segment and segment(frames) do not agree in {len(self._apart):,} "
+                f"of {counted(self._num_pairs, 'segment')}; the seconds are used; first is {first}"
             )
         for one, several, what in (
             ("label", self._numbers, "label_id"),
@@ -304,6 +304,11 @@ def is_ctcn(file: TextFile) -> bool:
     """Whether this is a list of C-TCN: `NAME FRAMES COUNT (CLASS START END)...`."""
     line = file.first_line
     return bool(line) and not (file.is_json or "," in line) and _ctcn_video("", line) is not None
+
+
+def has_names_only(file: TextFile) -> bool:
+    """Whether no line of a text has more than one word, as in a list of C-TCN for prediction."""
+    return all(len(line.split()) == 1 for _, line in file.lines)
 
 
 def ctcn_lines(file: SegmentFile) -> Iterator[RawVideo]:

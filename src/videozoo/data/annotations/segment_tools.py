@@ -141,8 +141,8 @@ def label_studio_videos(file: SegmentFile) -> Iterable[RawVideo]:
         left = [_task_video(task) or "" for task in known if not _is_done(task)]
         if left:
             file.notes.append(
-                f"{path}: {len(left)} of {counted(len(known), 'task')} have no annotation in Label "
-                f"Studio and are left out: {few(left)}"
+                f"{path}: {len(left):,} of {counted(len(known), 'task')} have no annotation in "
+                f"Label Studio and are left out: {few(left)}"
             )
         several = sum(len(_done(task.get("annotations"))) > 1 for task in done)
         if several:
@@ -261,7 +261,7 @@ def fiftyone_videos(file: SegmentFile) -> Iterator[RawVideo]:
     held = cast("dict[str, Any]", content["labels"])
     if empty := [name for name, listed in held.items() if listed is None]:
         file.notes.append(
-            f"{file.path}: {len(empty)} of {counted(len(held), 'video')} have no labels in "
+            f"{file.path}: {len(empty):,} of {counted(len(held), 'video')} have no labels in "
             f"FiftyOne and are left out: {few(empty)}"
         )
     for name, listed in held.items():

@@ -75,6 +75,8 @@ class Reading:
     """Length of the segments that points in time become."""
     needs_labels: bool = True
     """Whether labels are used at all; otherwise it is no matter which text they are."""
+    may_be_names: bool = False
+    """Whether a list of names of videos alone will do, as prediction needs no more."""
 
 
 class SegmentFile(TextFile):

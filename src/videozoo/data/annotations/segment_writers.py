@@ -83,8 +83,8 @@ def _activitynet(videos: Sequence[TimedVideo], notes: list[str]) -> str:
     unknown = [video.name for video in videos if video.duration_seconds is None]
     if unknown:
         notes.append(
-            f"the lengths of {len(unknown)} of {counted(len(videos), 'video')} are not known, and "
-            f"other readers of this form need them: {few(unknown)}"
+            f"the lengths of {len(unknown):,} of {counted(len(videos), 'video')} are not known, "
+            f"and other readers of this form need them: {few(unknown)}"
         )
     return json.dumps({"version": "VERSION 1.3", "database": database}, ensure_ascii=False) + "\n"
 

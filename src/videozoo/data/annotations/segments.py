@@ -55,7 +55,7 @@ _CUT = (
     "Times must be in seconds; segments are cut at the end of their video, unless "
     "data.bad_segments says otherwise."
 )
-_NO_LABELS = Reading(needs_labels=False)
+_NO_LABELS = Reading(needs_labels=False, may_be_names=True)
 _RATES_APART = 0.001  # share by which two frame rates may differ
 LABEL_STUDIO = "Label Studio"
 _CODE = re.compile(r"c\d+", re.ASCII)
@@ -253,9 +253,9 @@ def read_annotations(
     for oddity in _oddities(found.values(), names):
         warn(f"{path}: {oddity}")
     if left_out:
-        total = sum(len(video.instances) for video in videos)
+        total = len(stretches)
         shown = few((text.removeprefix(f"{path}: ") for text in left_out), 3, between="; ")
-        warn(f"{path}: {len(left_out)} of {counted(total, 'segment')} are left out: {shown}")
+        warn(f"{path}: {len(left_out):,} of {counted(total, 'segment')} are left out: {shown}")
     ordered = tuple(found[name] for name in sorted(found))
     return Annotations(
         path=path, videos=ordered, class_names=tuple(names), left_out=tuple(left_out)
@@ -355,7 +355,7 @@ def _oddities(videos: Iterable[Annotation], names: Sequence[str]) -> Iterator[st
     no_subset = [one.video for one in videos if one.subset is None]
     if no_subset and len(no_subset) < len(videos):
         yield (
-            f"{len(no_subset)} of {counted(len(videos), 'video')} have no subset, unlike the "
+            f"{len(no_subset):,} of {counted(len(videos), 'video')} have no subset, unlike the "
             f"others, and are in no part: {few(no_subset)}"
         )
     spelt = Counter(name.casefold() for name in names)

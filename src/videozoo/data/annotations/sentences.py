@@ -36,7 +36,7 @@ _CUT = "What reaches beyond a video is not used; correct the times."
 
 
 def read_timed_sentences(
-    path: Path,
+    source: Path | TextFile,
     *,
     need_text: bool = True,
     need_times: bool = True,
@@ -45,7 +45,7 @@ def read_timed_sentences(
     """Read a file in any of `FORMATS`.
 
     Args:
-        path: The file.
+        source: The file, or its path.
         need_text: Refuse empty sentences, and lines or entries without a sentence.
         need_times: Refuse sentences without times (the test part of QVHighlights has none).
         whole_videos: Take sentences that describe whole videos; see `TimedSentence.is_whole`.
@@ -54,7 +54,9 @@ def read_timed_sentences(
         DataError: The file cannot be read, has no known format, or has mistakes, which are listed
             with their places; or it describes whole videos and these are not wanted.
     """
-    file, reading = TextFile(path), ReadState(path, need_text, need_times)
+    file = source if isinstance(source, TextFile) else TextFile(source)
+    path = file.path
+    reading = ReadState(path, need_text, need_times)
     form = format_of(file, FORMATS)
     if form is None:
         segments = isinstance(file.content, dict) and "database" in file.content
@@ -72,7 +74,7 @@ def read_timed_sentences(
             "those of ActivityNet Captions"
         )
     return TimedSentences(
-        path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency
+        path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency, form.name
     )
 
 

@@ -100,7 +100,9 @@ def timed_annotations(
     total = sum(len(one.segments) for one in found.values())
     if bad:
         shown = few((text.removeprefix(f"{path}:").strip() for text in bad), 3, between="; ")
-        text = f"{path}: {len(bad)} of {counted(total + len(bad), 'segment')} are left out: {shown}"
+        text = (
+            f"{path}: {len(bad):,} of {counted(total + len(bad), 'segment')} are left out: {shown}"
+        )
         if not total:
             raise DataError(text)
         notes.append(text)
@@ -119,7 +121,7 @@ def _oddities(videos: Sequence[TimedVideo]) -> Iterator[str]:
     total = sum(len(video.segments) for video in videos)
     if 0 < len(unnamed) < total:
         yield (
-            f"{len(unnamed)} of {counted(total, 'segment')} have no label, unlike the others: in "
+            f"{len(unnamed):,} of {counted(total, 'segment')} have no label, unlike the others: in "
             f"{few(dict.fromkeys(unnamed))}"
         )
     beyond = [
@@ -131,8 +133,8 @@ def _oddities(videos: Sequence[TimedVideo]) -> Iterator[str]:
     ]
     if beyond:
         yield (
-            f"{len(beyond)} of {counted(total, 'segment')} reach beyond their video, and are kept "
-            f"as they are: {few(beyond, 3, between='; ')}; are they in frames?"
+            f"{len(beyond):,} of {counted(total, 'segment')} reach beyond their video, and are "
+            f"kept as they are: {few(beyond, 3, between='; ')}; are they in frames?"
         )
 
 

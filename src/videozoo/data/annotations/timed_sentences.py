@@ -84,6 +84,8 @@ class TimedSentences:
         default_factory=dict[int | str, ClipLabels], compare=False
     )
     """Labels of the clips of the video, for a `query` that has them."""
+    form: str = ""
+    """Name of the format of the file."""
 
     def __len__(self) -> int:
         return len(self.sentences)

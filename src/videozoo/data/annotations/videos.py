@@ -419,8 +419,8 @@ def _chosen(
         raise DataError(f"{path}: has videos for {' and '.join(sorted(parts))}, none for {part}")
     if not splits:
         _log.warning(
-            "%s: taken for %s are the %d of %d videos that it marks so",
-            *(path, part, len(chosen), len(rows)),
+            "%s: taken for %s are the %s of %s that it marks so",
+            *(path, part, f"{len(chosen):,}", counted(len(rows), "video")),
         )
     return chosen
 
@@ -541,10 +541,10 @@ def _refuse_several(path: Path, rows: Sequence[Row]) -> None:
 
 def _warn_absent(path: Path, absent: Sequence[str], total: int) -> None:
     _log.warning(
-        "%s: %d of %d videos do not exist and are left out; first: %s",
+        "%s: %s of %s do not exist and are left out; first: %s",
         path,
-        len(absent),
-        total,
+        f"{len(absent):,}",
+        counted(total, "video"),
         absent[0],
     )
 

@@ -123,8 +123,8 @@ def _whole_videos(
     missing = [video for video, texts in answers.items() if texts is None]
     if missing:
         notes.append(
-            f"{len(missing)} of {counted(len(references), 'video')} without a caption: counted as "
-            f"an empty one ({few(missing, 3)})"
+            f"{len(missing):,} of {counted(len(references), 'video')} without a caption: counted "
+            f"as an empty one ({few(missing, 3)})"
         )
     names = {video: video for video in references}
     extra = [video for video in said if of_video(video, names) is None]
@@ -163,8 +163,8 @@ def _events(
     missing = [video for video in known if video not in predictions]
     if missing:
         notes.append(
-            f"{len(missing)} of {counted(len(known), 'video')} without a caption: their scores are "
-            f"0 ({few(missing, 3)})"
+            f"{len(missing):,} of {counted(len(known), 'video')} without a caption: their scores "
+            f"are 0 ({few(missing, 3)})"
         )
     dense = dense_caption_scores(
         predictions, [_timed(file.sentences) for file in files], meteor=meteor

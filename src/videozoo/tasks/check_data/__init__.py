@@ -15,14 +15,10 @@ from typing import Any
 from rich.console import Console
 
 from videozoo.config import RunConfig
-from videozoo.data.annotations import (
-    list_formats,
-    result_formats,
-    segment_formats,
-    sentences,
-)
+from videozoo.data.annotations import list_formats, result_formats, segment_formats
 from videozoo.data.annotations.list_formats import VideoList
 from videozoo.data.annotations.segment_types import SegmentFile
+from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
 from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
@@ -53,8 +49,9 @@ class Checker:
     """One kind of data that can be checked."""
 
     kind: Kind
-    takes: Callable[[Path], bool]
-    """Whether there is such data at a path. The first row that returns true checks it."""
+    takes: Callable[[SegmentFile], bool]
+    """Whether there is such data at a path; a text is read once for all rows. The first row that
+    returns true checks it."""
     reads: Callable[[RunConfig], bool]
     """Whether a run of this configuration reads such data."""
     run: Callable[[CheckRequest, RunConfig | None, Console], None]
@@ -66,34 +63,34 @@ class Checker:
 CHECKERS: tuple[Checker, ...] = (
     Checker(
         "records",
-        lambda path: os.path.lexists(path) and holds_records(path),
+        lambda file: os.path.lexists(file.path) and holds_records(file.path),
         lambda config: isinstance(config.spec.task, Tagging) and not config.data.is_raw,
         run_records,
     ),
     Checker(
         "segments",
-        lambda path: _is_text_of(path, segment_formats.FORMATS) and not _is_of_sentences(path),
+        lambda file: _is_text_of(file, segment_formats.FORMATS) and not _is_of_sentences(file),
         lambda config: isinstance(config.spec.task, Localisation | ProposalScoring),
         run_segments,
         ("videos", "features"),
     ),
     Checker(
         "sentences",
-        lambda path: _is_text_of(path, sentences.FORMATS),
+        lambda file: _is_text_of(file, SENTENCE_FORMATS),
         lambda config: isinstance(config.spec.task, Captioning | MomentRetrieval),
         run_sentences,
         ("videos", "features"),
     ),
     Checker(
         "features",
-        lambda path: path.exists() and holds_features(path),
+        lambda file: file.path.exists() and holds_features(file.path),
         lambda config: False,
         run_features,
         ("videos",),
     ),
     Checker(
         "videos",
-        lambda path: True,
+        lambda file: True,
         lambda config: isinstance(config.spec.task, Classification | Tagging),
         lambda request, _config, out: run_videos(request, out),
     ),
@@ -134,7 +131,8 @@ def _checker_of(request: CheckRequest, config: RunConfig | None) -> Checker:
         raise UsageError("nothing to check: name a folder, a list or a file, or --config FILE")
     if request.kind is not None:
         return next(one for one in CHECKERS if one.kind == request.kind)
-    return next(one for one in CHECKERS if one.takes(path))
+    file = SegmentFile(path)
+    return next(one for one in CHECKERS if one.takes(file))
 
 
 def _refuse_others(path: Path) -> None:
@@ -150,7 +148,7 @@ def _refuse_others(path: Path) -> None:
                     f"{path}: results of a model ({found.name}), nothing to train on; `videozoo "
                     "score RESULTS --truth FILE` compares them with the truth"
                 )
-            formats = (*list_formats.FORMATS, *segment_formats.FORMATS, *sentences.FORMATS)
+            formats = (*list_formats.FORMATS, *segment_formats.FORMATS, *SENTENCE_FORMATS)
             raise unknown(f"{path}: nothing that can be checked: {file.seen}", formats, path=path)
         return
     if not path.is_dir() or videos_under(path):
@@ -160,7 +158,7 @@ def _refuse_others(path: Path) -> None:
         for one in sorted(path.iterdir())
         if one.is_file()
         for checker in CHECKERS[:-1]
-        if checker.takes(one)
+        if checker.takes(SegmentFile(one))
     ]
     if others:
         raise DataError(f"{path}: holds no videos; name one of the files in it: {few(others)}")
@@ -178,11 +176,11 @@ def _is_list(path: Path) -> bool:
         return False
 
 
-def _is_text_of(path: Path, formats: tuple[Format[TextFile, Any], ...]) -> bool:
+def _is_text_of(file: SegmentFile, formats: tuple[Format[TextFile, Any], ...]) -> bool:
     """Whether a path has one of some formats, and is no list of videos."""
+    path = file.path
     if not path.exists() or path.suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES:
         return False
-    file = SegmentFile(path)
     try:
         found = format_of(file, formats)
         if found is not None and file.is_folder:  # told by names alone
@@ -192,16 +190,16 @@ def _is_text_of(path: Path, formats: tuple[Format[TextFile, Any], ...]) -> bool:
         return False
 
 
-def _is_of_sentences(path: Path) -> bool:
+def _is_of_sentences(file: SegmentFile) -> bool:
     """Whether a file that looks like segments rather has sentences.
 
     A length of a video alone looks like segments without any; a row with tabs like an export of
     ELAN without a heading.
     """
-    file, cells = TextFile(path), TextFile(path).first_line.split("\t")
+    cells = file.first_line.split("\t")
     is_row = len(cells) == 4 and len(cells[3].split()) > 1
     is_row = is_row and all(finite_number(cell) is not None for cell in cells[1:3])
-    return (file.is_json or is_row) and _is_text_of(path, sentences.FORMATS)
+    return (file.is_json or is_row) and _is_text_of(file, SENTENCE_FORMATS)
 
 
 def _lists_files(file: TextFile) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
+from videozoo.config import RunConfig
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.frames.check import FileReport
 from videozoo.data.lengths import Measured, check_lengths
@@ -17,7 +20,13 @@ from videozoo.tasks.check_data.feature_survey import (
     feature_findings,
     survey_features,
 )
-from videozoo.tasks.check_data.findings import Findings, missing_notes, spread_of
+from videozoo.tasks.check_data.findings import (
+    Findings,
+    missing_notes,
+    refuse_write_good,
+    report,
+    spread_of,
+)
 from videozoo.tasks.check_data.parts import CheckRequest
 from videozoo.tasks.check_data.videos import check
 
@@ -120,8 +129,15 @@ class Beside:
         except DataError as error:
             found.problems.append(str(error))
 
-    def findings(self, annotated: Mapping[str, float]) -> list[Findings]:
-        """What was found in the videos and the features themselves."""
+    def findings(
+        self, annotated: Mapping[str, float], *, said: Collection[str] = ()
+    ) -> list[Findings]:
+        """What was found in the videos and the features themselves.
+
+        Args:
+            annotated: Lengths of videos in seconds, as annotated.
+            said: Texts with problems that are told already, and are left out.
+        """
         found: list[Findings] = []
         if self.videos is not None:
             found.append(self.videos.findings)
@@ -129,7 +145,45 @@ class Beside:
             one = feature_findings(self.features, self.lengths(annotated))
             one.is_beside = True
             found.append(one)
+        for one in found:
+            one.problems = [each for each in one.problems if not any(each in text for text in said)]
         return found
+
+
+def run_beside(
+    request: CheckRequest,
+    config: RunConfig | None,
+    out: Console,
+    *,
+    kind: str,
+    holds: str,
+    checked: Callable[[Path, Beside], tuple[Findings, Mapping[str, float]]],
+    configured: Callable[[CheckRequest, RunConfig], list[Findings]],
+) -> None:
+    """Check a file of annotations with what lies beside it, or all that a configuration names.
+
+    Args:
+        request: The options of the command.
+        config: The configuration, if one is named.
+        out: Where the result is shown.
+        kind: What is checked, in the plural.
+        holds: What such files are, in the plural.
+        checked: Checks a file; returns also the lengths of videos in it, in seconds.
+        configured: Checks what a configuration names.
+
+    Raises:
+        DataError: Something cannot be used.
+        VideozooError: There is nothing to check, or the result cannot be written.
+    """
+    refuse_write_good(request)
+    if config is not None:
+        found, what = configured(request, config), f"the features and {holds}"
+    else:
+        assert request.path is not None
+        beside = look_beside(request, videos=request.videos, features=request.features)
+        one, annotated = checked(request.path, beside)
+        found, what = [one, *beside.findings(annotated)], f"the {holds}"
+    report(found, request, out, kind=kind, what=what)
 
 
 def look_beside(

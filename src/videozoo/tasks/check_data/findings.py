@@ -100,7 +100,10 @@ def _show(out: Console, one: Findings) -> None:
             say(out, f"  {title}")
             more = len(lines) - _MOST_SHOWN
             for line in [*lines[:_MOST_SHOWN], *([f"and {more:,} more"] if more > 0 else [])]:
-                say(out, f"    {line.removeprefix(f'{one.name}: ')}")
+                first, *rest = line.removeprefix(f"{one.name}: ").splitlines()
+                say(out, f"    {first}")
+                for more_of_it in rest:  # an example of a format
+                    say(out, f"      {more_of_it}")
 
 
 def _write(path: Path, kind: str, found: Iterable[Findings]) -> None:

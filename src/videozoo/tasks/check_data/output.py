@@ -85,7 +85,7 @@ def _show_list(out: Console, title: str, lines: Sequence[str], *, most: int = _M
     if not lines:
         return
     say(out, title, style="bold")
-    for line in lines[:most]:
+    for line in (part for each in lines[:most] for part in each.splitlines()):
         text = line if len(line) <= out.width - 2 else _middle_cut(line, out.width - 2)
         say(out, f"  {text}")
     if len(lines) > most:

@@ -29,13 +29,8 @@ from videozoo.errors import DataError, UsageError, counted, few
 from videozoo.safe_yaml import parse_yaml
 from videozoo.settings.segments import AnnotatedData, SequenceData
 from videozoo.settings.shared import Part
-from videozoo.tasks.check_data.beside import Beside, look_beside
-from videozoo.tasks.check_data.findings import (
-    Findings,
-    refuse_write_good,
-    report,
-    shared_notes,
-)
+from videozoo.tasks.check_data.beside import Beside, look_beside, run_beside
+from videozoo.tasks.check_data.findings import Findings, shared_notes
 from videozoo.tasks.check_data.parts import CheckRequest
 from videozoo.tasks.check_data.timed import (
     Entry,
@@ -62,16 +57,17 @@ def run_segments(request: CheckRequest, config: RunConfig | None, out: Console) 
         DataError: Something cannot be used.
         VideozooError: There is nothing to check, or the result cannot be written.
     """
-    refuse_write_good(request)
-    if config is not None:
-        found = _configured(request, config)
-        report(found, request, out, kind="segments", what="the features and annotations")
-        return
-    assert request.path is not None
-    beside = look_beside(request, videos=request.videos, features=request.features)
-    one, annotated = annotation_findings(request.path, beside, data=_asked(request))
-    found = [one, *beside.findings(annotated)]
-    report(found, request, out, kind="segments", what="the annotations")
+
+    def checked(path: Path, beside: Beside) -> tuple[Findings, dict[str, float]]:
+        return annotation_findings(path, beside, data=_asked(request))
+
+    run_beside(
+        *(request, config, out),
+        kind="segments",
+        holds="annotations",
+        checked=checked,
+        configured=_configured,
+    )
 
 
 def _asked(request: CheckRequest) -> AnnotatedData:
@@ -318,11 +314,7 @@ def _configured(request: CheckRequest, config: RunConfig) -> list[Findings]:
         if any(str(path) in problem for problem in said):  # the part has said what is wrong
             one.problems.clear()
         found.append(one)
-    for one in beside.findings(annotated):
-        named = [problem for problem in one.problems if problem in said]
-        one.problems = [problem for problem in one.problems if problem not in named]
-        found.append(one)
-    return found
+    return [*found, *beside.findings(annotated, said=said)]
 
 
 def _beside(request: CheckRequest, config: RunConfig) -> Beside:
@@ -388,7 +380,7 @@ def _check_features(videos: SequenceVideos, beside: Beside, found: Findings) -> 
     _count(found, videos.annotations, videos.missing, reasons.count(None))
     if videos.missing:
         found.notes.append(
-            f"no features of {len(videos.missing)} of {len(videos.annotations)} videos: "
+            f"no features of {len(videos.missing):,} of {len(videos.annotations):,} videos: "
             f"{few(videos.missing)}"
         )
 
@@ -433,7 +425,7 @@ def _check_raw(data: SequenceData, part: Part, beside: Beside, found: Findings) 
         )
     elif missing:
         found.notes.append(
-            f"no readable video for {len(missing)} of {len(annotations)}: {few(missing)}"
+            f"no readable video for {len(missing):,} of {len(annotations):,}: {few(missing)}"
         )
     return [one.video for one in annotations.videos]
 
@@ -453,7 +445,7 @@ def _check_proposals(config: RunConfig, part: Part, found: Findings) -> Sequence
     )
     if videos.missing:
         found.notes.append(
-            f"no proposals with features of {len(videos.missing)} of {len(videos.annotations)} "
+            f"no proposals with features of {len(videos.missing):,} of {len(videos.annotations):,} "
             f"videos: {few(videos.missing)}"
         )
     return [one.video for one in videos.annotations.videos]

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.sentences import (
-    FORMATS,
     TimedSentence,
     TimedSentences,
     read_timed_sentences,
@@ -25,18 +24,16 @@ from videozoo.data.captions import (
     read_vocabulary,
     words_of,
 )
-from videozoo.data.formats import TextFile, format_of
+from videozoo.data.formats import TextFile
 from videozoo.data.moments import holds_vectors, load_readable_moments, load_windows
 from videozoo.errors import DataError, UsageError, VideozooError, counted, few
 from videozoo.settings.moments import GIVEN, HASHED
 from videozoo.settings.shared import Part
-from videozoo.tasks.check_data.beside import Beside, look_beside
+from videozoo.tasks.check_data.beside import Beside, look_beside, run_beside
 from videozoo.tasks.check_data.findings import (
     MOST_STRANGE,
     STRANGE,
     Findings,
-    refuse_write_good,
-    report,
     shared_notes,
     spread_of,
 )
@@ -60,16 +57,18 @@ def run_sentences(request: CheckRequest, config: RunConfig | None, out: Console)
         DataError: Something cannot be used.
         VideozooError: There is nothing to check, or the result cannot be written.
     """
-    refuse_write_good(request)
-    if config is not None:
-        found = _configured(request, config)
-        report(found, request, out, kind="sentences", what="the features and sentences")
-        return
-    assert request.path is not None
-    beside = look_beside(request, videos=request.videos, features=request.features)
-    one, read = sentence_findings(request.path, beside)
-    found = [one, *beside.findings({} if read is None else read.durations)]
-    report(found, request, out, kind="sentences", what="the sentences")
+
+    def checked(path: Path, beside: Beside) -> tuple[Findings, dict[str, float]]:
+        found, read = sentence_findings(path, beside)
+        return found, {} if read is None else read.durations
+
+    run_beside(
+        *(request, config, out),
+        kind="sentences",
+        holds="sentences",
+        checked=checked,
+        configured=_configured,
+    )
 
 
 # --- a file of sentences ---------------------------------------------------------------------
@@ -83,7 +82,6 @@ def sentence_findings(path: Path, beside: Beside) -> tuple[Findings, TimedSenten
     """
     found = Findings(kind="sentences", name=str(path))
     try:
-        form = format_of(TextFile(path), FORMATS)
         read = _read(path, found)
     except DataError as error:
         found.problems.append(str(error))
@@ -91,14 +89,14 @@ def sentence_findings(path: Path, beside: Beside) -> tuple[Findings, TimedSenten
     found.notes += read.notes
     timed = [one for one in read.sentences if one.has_times and not one.is_whole]
     found.lines.append(
-        f"{'' if form is None else f'{form.name}: '}{counted(len(read), 'sentence')} of "
+        f"{read.form}: {counted(len(read), 'sentence')} of "
         f"{counted(len(read.videos), 'video')}"
         + (f", {len(read) - len(timed):,} without times" if len(timed) < len(read) else "")
     )
     words = [len(words_of(one)) for one in read.sentences]
     found.lines.append(f"words of a sentence: {spread_of(words)}")
     found.facts |= {
-        "format": None if form is None else form.name,
+        "format": read.form,
         "videos": len(read.videos),
         "sentences": len(read),
         "without_times": len(read) - len(timed),
@@ -137,12 +135,13 @@ def _place(one: TimedSentence) -> str:
 
 def _read(path: Path, found: Findings) -> TimedSentences:
     """Read a file; sentences without times or words are notes, as long as the rest can be read."""
+    file = TextFile(path)
     try:
-        return read_timed_sentences(path, whole_videos=True)
+        return read_timed_sentences(file, whole_videos=True)
     except DataError as error:
         wrong = error
     try:
-        read = read_timed_sentences(path, need_text=False, need_times=False, whole_videos=True)
+        read = read_timed_sentences(file, need_text=False, need_times=False, whole_videos=True)
     except DataError:
         raise wrong from None
     if all(one.has_times for one in read.sentences):
@@ -213,11 +212,8 @@ def _configured(request: CheckRequest, config: RunConfig) -> list[Findings]:
     if isinstance(task, Captioning):
         _check_words(data, seen, found)
     found[-1].notes += shared_notes(videos)
-    said = " ".join(problem for one in found for problem in one.problems)
-    for one in beside.findings(annotated):
-        one.problems = [problem for problem in one.problems if problem not in said]
-        found.append(one)
-    return found
+    said = [problem for one in found for problem in one.problems]
+    return [*found, *beside.findings(annotated, said=said)]
 
 
 def _beside(request: CheckRequest, config: RunConfig) -> Beside:

@@ -92,8 +92,11 @@ def add_times(found: Findings, file: TimedFile) -> None:
         for one in file.entries
         if (length := file.length(one.video))
     ]
+    what = f"{file.noun}s"
+    if len(stretches) < len(file.entries):
+        what += " in videos of known length"
     try:
-        check_ends(stretches, source=file.path, what=f"{file.noun}s", warn=found.notes.append)
+        check_ends(stretches, source=file.path, what=what, warn=found.notes.append)
     except DataError as error:
         found.problems.append(str(error))
 

@@ -64,7 +64,7 @@ def _left_out(facts: Mapping[str, Any]) -> Iterator[str]:
     absent = [row["class"] for row in facts["classes"] if "ap" in row and row["ap"] is None]
     if absent:
         yield (
-            f"MAP is the mean over {len(facts['classes']) - len(absent)} of "
+            f"MAP is the mean over {len(facts['classes']) - len(absent):,} of "
             f"{counted(len(facts['classes']), 'class')}; no video here has "
             f"{few(map(repr, absent))}"
         )

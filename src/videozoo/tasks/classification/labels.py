@@ -110,7 +110,7 @@ def remarks(
     shared = [entry for entry in held_out if (_identity(entry.path), entry.frame_span) in labels]
     if shared:
         yield (
-            f"{len(shared)} of {counted(len(held_out), 'video')} to check with are also learnt "
+            f"{len(shared):,} of {counted(len(held_out), 'video')} to check with are also learnt "
             f"from, such as {shared[0].name}: the figures will be too good"
         )
 

@@ -76,7 +76,7 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
     job.note(other_windows_notes(job.trained, config))
     module = job.module()
     total = len(source.present) + len(source.missing)
-    job.say(f"{config.spec.title}: {len(source.present)} of {counted(total, 'video')}")
+    job.say(f"{config.spec.title}: {len(source.present):,} of {counted(total, 'video')}")
     num_seen = seen_in_training(source.present, training_videos(config.data))
     say_seen(job.say, "evaluation", num_seen, len(source.present), "test_subset")
     started = time.monotonic()

@@ -99,7 +99,7 @@ class Names:
             )
         return (
             [
-                f"labels: {len(unknown)} of the {len(known)} classes of {self.path} are not "
+                f"labels: {len(unknown):,} of the {len(known):,} classes of {self.path} are not "
                 f"annotated and are left out: {few(unknown)}"
             ]
             if unknown
@@ -220,8 +220,8 @@ def video_paths(
             else "their features do not say where they are, or they are no longer there"
         )
         raise DataError(
-            f"labels: a classifier needs the videos themselves, and {len(lost)} of {len(videos)} "
-            f"are not found ({few(lost)}): {where}; name their folder: --videos DIR"
+            f"labels: a classifier needs the videos themselves, and {len(lost):,} of "
+            f"{len(videos):,} are not found ({few(lost)}): {where}; name their folder: --videos DIR"
         )
     return found
 

@@ -160,7 +160,7 @@ def pooled(
         names += batch.names
     if len(bad) > bad_video_share * len(dataset) or not features:
         raise DataError(
-            f"{len(bad)} of {counted(len(dataset), 'video')} to learn from cannot be used, more "
+            f"{len(bad):,} of {counted(len(dataset), 'video')} to learn from cannot be used, more "
             f"than data.bad_video_share={bad_video_share:g} allows:\n  {few(bad, between=chr(10))}"
         )
     found = Pooled(torch.cat(features), torch.cat(targets).to(device), tuple(names))
