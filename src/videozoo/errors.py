@@ -82,6 +82,10 @@ class VideoError(DataError):
     """One video cannot be read."""
 
 
+class NoFeaturesError(DataError):
+    """A file or a folder holds no features of videos in a form that is read here."""
+
+
 class MisfitError(DataError):
     """Data that do not fit the model: no other sample will fit either."""
 

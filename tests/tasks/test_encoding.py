@@ -17,6 +17,7 @@ import yaml
 from filelock import FileLock
 
 import videozoo
+from tests.data.test_clips import make_video
 from videozoo import cli
 from videozoo.config import from_layers
 from videozoo.data.features.by_name import FeatureFiles
@@ -574,7 +575,8 @@ def test_events_to_describe_come_from_a_localiser_or_a_file(
         rows = json.loads(Path("out/predictions.json").read_text())["predictions"]
         return [(row["video"], *(round(row[f"{end}_seconds"], 2) for end in ENDS)) for row in rows]
 
-    assert [start for _, start, _ in described()] == [0, 0]  # whole videos
+    lengths = [round(video.duration_seconds, 2) for video in world.videos[:2]]
+    assert [row[1:] for row in described()] == [(0, end) for end in lengths]  # whole videos
     assert "described as one event" in capsys.readouterr().err
     found = described("--events", "run")
     assert {name for name, *_ in found} == {one.stem, two.stem}
@@ -590,6 +592,55 @@ def test_events_to_describe_come_from_a_localiser_or_a_file(
     assert run("predict", "--weights", "e", one, "--events", weights) == 2
     assert "finds no segments" in capsys.readouterr().err
     assert run("predict", "--weights", "run", one, "--events", "run") == 2
+
+    Path("bad.mp4").write_bytes(b"no video")
+    still = make_video(Path("still.mp4"), frames=1)
+    capsys.readouterr()
+    words = ["--weights", "e", "--weights", "run", "--save-dir", "both"]
+    assert run("predict", *words, one, "bad.mp4", "lost.mp4", still) == 1
+    said = capsys.readouterr().err
+    for line in ("failed: bad.mp4:", "failed: lost.mp4:", "2 of 4 videos could not be used"):
+        assert said.count(line) == 1  # of both models together
+    assert "events could not" not in said
+    assert "note: still.mp4: one frame; times, and all that needs motion, mean nothing" in said
+    assert "features: 0 vectors" not in said
+    rows = json.loads(Path("both/e/predictions.json").read_text())["predictions"]
+    ends = {row["video"]: row["end_seconds"] for row in rows}
+    assert ends == {one.stem: pytest.approx(lengths[0], abs=0.01), "still": pytest.approx(0.1)}
+
+
+def test_sentences_of_ones_own_need_no_vectors(world: World, weights: Path, capsys: Capture):
+    config = localiser("tall", sentence_dim=16, semantic_size=8, hidden_size=8)
+    sections = yaml.safe_load(config.read_text())
+    sections["data"] = {"num_workers": 0, "sentences": {"encoder": "given"}}  # as in `tall`
+    config.write_text(yaml.safe_dump(sections))
+    words = ["train", "--config", config, "--videos", world.videos[0].path.parent, "--encoder"]
+    words += [weights, "--annotations", world.folder / "queries_train.txt", "--save-dir", "t"]
+
+    assert run(*words) == 0
+    assert "sentences become vectors by the built-in encoder" in capsys.readouterr().err
+    assert run(*words, "--set", "data.sentences.encoder=given") == 1
+    assert "data.sentences.file is not set" in capsys.readouterr().err
+
+
+def test_what_is_no_video_is_answered_by_what_it_is(
+    world: World, weights: Path, tmp_path: Path, capsys: Capture
+):
+    assert train(bmn(), world, weights, "run") == 0
+    for name in ("others/notes.docx", "film.dat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"some bytes")
+    capsys.readouterr()
+
+    assert run("predict", "--weights", "run", "others") == 1
+    said = capsys.readouterr().err
+    assert "others: no videos in this folder (known: .264 " in said
+    assert "no features that BMN reads" in said
+    assert "HDF5" not in said
+    assert run("predict", "--weights", "run", "film.dat") == 1
+    assert "film.dat: not a video, and no features of videos" in capsys.readouterr().err
+    shutil.copy(world.videos[0].path, "film.dat")  # a video is one under any name
+    assert run("predict", "--weights", "run", "film.dat") == 0
 
 
 def test_only_annotated_videos_are_made_and_other_names_are_told_first(

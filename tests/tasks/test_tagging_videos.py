@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import videozoo
 from videozoo import cli
 from videozoo.config import from_layers
 from videozoo.data.labelled_videos import labelled_videos
 from videozoo.data.synthetic.clips import write_video
+from videozoo.results import VideoLabels
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks import extractor as extractor_module
 from videozoo.tasks.loading import save_trained
@@ -91,6 +94,53 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(extractor_module, "open_video", noted)
     return opened
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_a_long_video_is_read_to_its_end(
+    loss: str, clips: Path, encoder: Path, capsys: Capture, here: Path
+):
+    with_loss = ("--set", f"train.loss={loss}", "--set", "predict.top_k=3")
+    words = ("--data", clips, "--encoder", encoder, "--rate", "4", *with_loss)
+    assert train(*words, max_frames=4) == 0
+    rows = [colour for colour in COLOURS.values() for _ in range(4 if colour[0] == 40 else 2)]
+    frames = np.tile(np.array(rows, np.uint8)[:, None, None], (1, 32, 32, 1))
+    (here / "long").mkdir()
+    write_video(here / "long" / "film.mp4", frames, frames_per_second=4)
+    assert run("extract", "long", "--for", "run", "--output", "made", "--format", "npz") == 0
+    vectors = np.load("made/film.npz")["rgb"]
+    assert len(vectors) == 10
+    model = videozoo.load("run", task="tagging")
+
+    def scores(result: VideoLabels) -> dict[str, float]:
+        return {label.name: label.score for label in result.labels}
+
+    starts = [0, 3, 7, 10]
+    parts = [scores(model.predict(vectors[a:b])[0]) for a, b in pairwise(starts)]
+    sizes = np.diff(starts) / 10
+    wanted = {name: sum(s * one[name] for s, one in zip(sizes, parts, strict=True))
+              for name in COLOURS}  # fmt: skip
+    for one in ("long/film.mp4", "made/film.npz", vectors):
+        assert scores(model.predict(one)[0]) == pytest.approx(wanted, abs=1e-6)
+    assert scores(model.predict(vectors[:4])[0]) != pytest.approx(wanted, abs=1e-4)
+    if loss == "sigmoid":
+        return
+
+    capsys.readouterr()
+    assert run("predict", "--weights", "run", "long", "clips/red", "--explain") == 0
+    assert "up to 10 frames per video: long ones are read in parts" in capsys.readouterr().err
+    found = json.loads(next(Path("run/predict").glob("*/predictions.json")).read_text())
+    film = next(one for one in found["predictions"] if one["video"] == "film")
+    said = {one["class"]: one["score"] for one in film["top"]}
+    assert said == pytest.approx(wanted, abs=1e-5)
+    assert len(found["predictions"]) == 5
+    for name in COLOURS:
+        shutil.copytree("long", f"longs/{name}")
+    assert run("eval", "--weights", "run", "--data", "longs") == 0
+    facts = json.loads(Path("run/eval/eval.json").read_text())
+    losses = [-np.log(wanted[name]) for name in COLOURS]
+    assert facts["videos"] == 3
+    assert facts["metrics"]["loss"] == pytest.approx(np.mean(losses), abs=1e-4)
 
 
 def test_a_tagger_learns_from_class_folders_and_answers_on_videos(

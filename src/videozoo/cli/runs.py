@@ -378,10 +378,19 @@ def _with_own_videos(source: ConfigSource, parsed: argparse.Namespace) -> Config
     ]
     if annotations is None:  # only those for validation are others
         overrides = [one for one in overrides if one.split("=")[0] not in given]
+    elif _vectors_are_elsewhere(known["data"], source):
+        overrides.append("data.sentences.encoder=hashed")
     changed = replace(
         source, flags={**source.flags, **given}, overrides=(*overrides, *source.overrides)
     )
     return changed.checked()
+
+
+def _vectors_are_elsewhere(data: dict[str, Any], source: ConfigSource) -> bool:
+    """Whether sentences were to come with their vectors, in data that are others now."""
+    sentences = data.get("sentences") or {}
+    is_asked = any(one.startswith("data.sentences") for one in source.overrides)
+    return sentences.get("encoder") == "given" and sentences.get("file") is None and not is_asked
 
 
 def _run_folder(save_dir: Path | None, resume: Path | None) -> Path:

@@ -30,7 +30,7 @@ from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.formats import TextFile
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
-from videozoo.data.text import text_of
+from videozoo.data.text import of_video, text_of
 from videozoo.errors import DataError, MisfitError, counted, few
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.shared import Part
@@ -171,6 +171,10 @@ class CaptionEvents:
     def __len__(self) -> int:
         return len(self.events)
 
+    def seconds(self, video: str, length: int) -> float:
+        """See `whole_seconds`."""
+        return whole_seconds(self.features, video, length, self.rate)
+
     def rows(self, event: TimedSentence, length: int) -> slice:
         """Rows that show an event, in a video of `length` vectors; there may be none.
 
@@ -190,6 +194,12 @@ class CaptionEvents:
             if (length := self.vectors.get(event.video)) is not None
             and (rows := self.rows(event, length)).stop <= rows.start
         )
+
+
+def whole_seconds(features: FeatureFiles, video: str, length: int, rate: float) -> float:
+    """Length of a video of `length` vectors: as stored with its features, else by their rate."""
+    stored = of_video(video, features.durations)
+    return length / rate if stored is None else stored
 
 
 def part_path(data: CaptionData, part: Part) -> Path | None:
@@ -315,16 +325,20 @@ def input_events(
         damaged: list[str] = []
         for video in features:
             try:
-                seconds = len(features.read(video, feature_dim=feature_dim)) / rate
+                length = len(features.read(video, feature_dim=feature_dim))
             except DataError as error:
                 if strict or len(tuple(features)) == 1:
                     raise
                 damaged.append(str(error))
                 continue
-            where = features.where(video)
             events.append(
                 TimedSentence(
-                    video=video, start_seconds=0.0, end_seconds=seconds, sentence="", where=where
+                    video=video,
+                    start_seconds=0.0,
+                    end_seconds=whole_seconds(features, video, length, rate),
+                    is_whole=True,
+                    sentence="",
+                    where=features.where(video),
                 )
             )
         if not events:

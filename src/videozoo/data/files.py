@@ -73,6 +73,23 @@ def is_pickle(path: Path) -> bool:
         return False
 
 
+def begins_as_video(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a video, whatever its ending."""
+    try:
+        if not path.is_file():  # a pipe would not answer
+            return False
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return (
+        head[4:8] == b"ftyp"  # MP4, MOV, 3GP
+        or head[:4] in (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # MKV, MPEG
+        or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+        or head[:4] in (b"OggS", b"GIF8", b"FLV\x01", b"\x30\x26\xb2\x75")  # and ASF, WMV
+    )
+
+
 def animated_size(path: Path) -> tuple[int, int] | None:
     """Height and width of a WebP file with several frames, whatever its ending; else None."""
     try:

@@ -67,6 +67,7 @@ def unknown(
     advice: str = "",
     *,
     path: Path | None = None,
+    kind: type[DataError] = DataError,
 ) -> DataError:
     """The error for a file of no known format: it names all, and shows the nearest.
 
@@ -75,13 +76,14 @@ def unknown(
         formats: The table.
         advice: What to do next.
         path: The file or folder, to find the format that is nearest to it.
+        kind: What to make.
     """
     names = "; ".join(dict.fromkeys(one.name for one in formats))
     lines = [f"{problem}; not one of: {names}"]
     if path is not None:
         lines += _nearest_lines(path, formats)
     lines.append("`videozoo formats` shows an example of each")
-    return DataError("\n".join([*lines, advice] if advice else lines))
+    return kind("\n".join([*lines, advice] if advice else lines))
 
 
 def _nearest_lines(path: Path, formats: Sequence[Format[Any, Any]]) -> list[str]:

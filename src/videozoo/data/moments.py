@@ -41,7 +41,7 @@ from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.records import Facts, RecordSet, fingerprint
 from videozoo.data.loader import Batch, Missing, VideoDataset
-from videozoo.data.text import as_text
+from videozoo.data.text import as_text, of_video
 from videozoo.errors import ConfigError, DataError, MisfitError, counted, few
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
@@ -240,8 +240,9 @@ class SlidingWindows:
         return sliding_windows(self._length(video), self._rate, self._settings)
 
     def length(self, video: str) -> float | None:
-        """See `WindowSource`."""
-        return self._length(video) / self._rate
+        """See `WindowSource`; as stored with the features, else by their number."""
+        stored = of_video(video, self._features.durations)
+        return self._length(video) / self._rate if stored is None else stored
 
     def check_times(self, found: TimedSentences) -> tuple[str, ...]:
         """See `WindowSource`."""

@@ -55,7 +55,9 @@ class FeatureData(RawVideos):
     format: Literal["auto", "tfrecord", "pickle", "pack", "npz"] = "auto"
     """Format of the files. `auto` detects it; the others take only such files from a folder."""
     max_frames: int | None = Field(default=300, ge=1)
-    """Use only the first N frames of a video, as the 2019 library did; null uses all."""
+    """Use only the first N frames of a video, as the 2019 library did; null uses all. Evaluation
+    and prediction on features that `videozoo` made read longer videos in parts of so many frames,
+    and average the scores."""
     eval_frames: Literal["middle", "random"] = "middle"
     """For models that see a fixed number of frames, one from each equal slice of the video: the
     frame that evaluation and prediction take, the middle one or a random one, as the 2019 library

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoo.errors import IncompleteError, UsageError, few
-from videozoo.tasks.requests import ConfigSource, PredictRequest
+from videozoo.errors import DataError, IncompleteError, NoFeaturesError, UsageError, few
+from videozoo.tasks.requests import ConfigSource, PredictRequest, Unread
 from videozoo.tasks.run import task_module
 from videozoo.types import (
     Captioning,
@@ -55,8 +56,9 @@ def predict_with(requests: Sequence[PredictRequest]) -> list[Any]:
         _refuse_unknown(requests, loaded)
     results: list[Any] = []
     incomplete: list[IncompleteError] = []
+    unread = Unread()
     jobs = [
-        _suited(trained, request, several=several)
+        _suited(trained, replace(request, unread=unread), several=several)
         for trained, request in zip(loaded, requests, strict=True)
     ]
     for option in ("sentences", "explain", "events"):
@@ -224,7 +226,13 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
     accelerator = make_accelerator(device=request.device)
     say = speaker(Console(stderr=True), accelerator)
     made = as_features(
-        request.inputs, trained, request.choice, accelerator, strict=request.strict, say=say
+        request.inputs,
+        trained,
+        request.choice,
+        accelerator,
+        strict=request.strict,
+        say=say,
+        unread=request.unread,
     )
     request = replace(
         request,
@@ -237,7 +245,28 @@ def _predict_from_features(trained: Trained, request: PredictRequest) -> Any:
         request = replace(request, spans=_spans(trained, request))
     elif made.videos and isinstance(trained.config.spec.task, Captioning):
         say("note: each video is described as one event; to name events: --events FILE|RUN")
-    return task_module(trained.config.spec.task.name).predict(trained, request)
+    with _neither_told(trained, request):
+        return task_module(trained.config.spec.task.name).predict(trained, request)
+
+
+@contextmanager
+def _neither_told(trained: Trained, request: PredictRequest) -> Generator[None]:
+    """A context in which the error about an input without features says that it is no video."""
+    from videozoo.data.files import known_suffixes
+
+    try:
+        yield
+    except NoFeaturesError as error:
+        said, inputs = str(error), set(request.inputs) - request.videos.keys()
+        text = next((one for one in inputs if said.startswith(f"{one}: ")), None)
+        if text is None:
+            raise
+        if not Path(text).is_dir():
+            raise DataError(said.replace(f"{text}: ", f"{text}: not a video, and ", 1)) from None
+        raise DataError(
+            f"{text}: no videos in this folder (known: {known_suffixes()}), and no features that "
+            f"{trained.config.spec.title} reads (`videozoo formats features` shows those)"
+        ) from None
 
 
 def _spans(captioner: Trained, request: PredictRequest) -> dict[str, list[tuple[float, float]]]:

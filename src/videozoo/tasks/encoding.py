@@ -39,7 +39,15 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.coverage import reading_of
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.features.writer import STREAM, FeatureFolder
-from videozoo.data.files import absolute, has_images, is_video_name, locate, videos_under, walk
+from videozoo.data.files import (
+    absolute,
+    begins_as_video,
+    has_images,
+    is_video_name,
+    locate,
+    videos_under,
+    walk,
+)
 from videozoo.data.frames.video import count_frames, header_seconds
 from videozoo.data.labelled_doubts import doubts
 from videozoo.data.labelled_videos import (
@@ -57,10 +65,19 @@ from videozoo.encoders.base import Encoder
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
 from videozoo.network import named_in
 from videozoo.safe_lock import hold
+from videozoo.settings.moments import HASHED, MomentData
 from videozoo.settings.segments import SequenceData
 from videozoo.settings.shared import RawVideos
 from videozoo.settings.tags import FeatureData
-from videozoo.tasks.extractor import Extraction, Extractor, NamedVideo, fill, identity, slow_line
+from videozoo.tasks.extractor import (
+    Extraction,
+    Extractor,
+    NamedVideo,
+    fill,
+    identity,
+    slow_line,
+    still_video,
+)
 from videozoo.tasks.kept_encoder import (
     ADVICE,
     DEFAULT_RATE,
@@ -74,7 +91,7 @@ from videozoo.tasks.kept_encoder import (
 )
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import spread
-from videozoo.tasks.requests import EncoderChoice
+from videozoo.tasks.requests import EncoderChoice, Unread
 from videozoo.tasks.results import say_of_videos
 from videozoo.types import Localisation, MomentRetrieval, Tagging
 from videozoo.weights.cache import cache_folder
@@ -179,7 +196,7 @@ def _make_features(
     if missing:
         say(
             f"features: {extractor.title}, {extractor.rate:g} per second, of "
-            f"{counted(len(missing), 'video')}" + (f" ({kept} are made already)" if kept else "")
+            f"{counted(len(missing), 'video')}" + (f" ({kept} made already)" if kept else "")
         )
     if accelerator.is_main_process:  # what cannot be read any more must not leave old features
         store.forget(video.name for video in missing)
@@ -194,11 +211,13 @@ def _make_features(
     for video in videos:
         if video.name not in again:
             done.slow += slow_line(video, store.done[video.name])
-    if missing:
+            done.still += still_video(video, store.done[video.name])
+    if done.videos:
         speed = done.video_seconds / max(done.wall_seconds, 1e-9)
         say(
-            f"features: {done.vectors} vectors of {extractor.dim} from {done.video_seconds:.0f} s "
-            f"of video in {done.wall_seconds:.0f} s ({speed:.1f} s per second); kept in {folder}"
+            f"features: {counted(done.vectors, 'vector')} of {extractor.dim} from "
+            f"{done.video_seconds:.0f} s of video in {done.wall_seconds:.0f} s "
+            f"({speed:.1f} s per second); kept in {folder}"
         )
     return done
 
@@ -262,6 +281,11 @@ def with_features(
     on_encoders(extractor.encoders)
     changes = _made_for(data, extractor, videos, data.videos, given, accelerator, say)
     changes |= {**_model_dims(config, extractor.dim, say), **_model_classes(config, say)}
+    if isinstance(data, MomentData) and data.sentences.encoder == HASHED:
+        say(
+            "sentences become vectors by the built-in encoder (data.sentences.encoder=hashed; the "
+            "text tower of a CLIP or SigLIP model can be named there)"
+        )
     return config.replace("data.videos", changes)
 
 
@@ -604,7 +628,9 @@ def holds_videos(inputs: Sequence[str]) -> bool:
 def _is_video(path: Path) -> bool:
     if path.is_dir():
         return any(map(is_video_name, walk(path))) or bool(videos_under(path)) or has_images(path)
-    return is_video_name(path) or (is_list_name(path) and _lists_videos(path))
+    if is_video_name(path) or begins_as_video(path):
+        return True
+    return is_list_name(path) and _lists_videos(path)
 
 
 def _lists_videos(path: Path) -> bool:
@@ -643,6 +669,7 @@ def as_features(
     say: Callable[[str], None] = lambda _line: None,
     extractor: Callable[[], Extractor] | None = None,
     among: Sequence[Path] = (),
+    unread: Unread | None = None,
 ) -> EncodedInputs:
     """Put features in place of the videos among the inputs of a model that reads features.
 
@@ -658,6 +685,7 @@ def as_features(
         say: Told what is done.
         extractor: Opens what makes the features; by default by `choice`.
         among: Other videos from whose names those of these videos must differ.
+        unread: What other models of the same call could not read.
 
     Returns:
         One file of features per video, in the order of the inputs.
@@ -682,16 +710,15 @@ def as_features(
     }
     refuse_none([text for text, videos in found.items() if videos != []], absent)
     listed = [video for videos in found.values() for video in videos or ()]
-    for line in absent:
-        say(f"failed: {line}")
+    unread = unread or Unread()
+    unread.tell(absent, say)
     if not listed:
         return EncodedInputs(tuple(found), {}, tuple(absent))
     opened = extractor() if extractor else extractor_for(trained, choice, accelerator, say)
     alone = len({absolute(video) for video in listed}) + len(absent) == 1
-    made, unread = _made(listed, opened, accelerator, strict or alone, say, among)
-    for line in unread:
-        say(f"failed: {line}")
-    failed = [*absent, *unread]
+    made, lost = _made(listed, opened, accelerator, strict or alone, say, among, unread)
+    unread.tell(lost, say)
+    failed = [*absent, *lost]
     texts: dict[str, None] = {}
     for text, videos in found.items():
         places = map(absolute, videos or ())
@@ -736,17 +763,19 @@ def _made(
     strict: bool,
     say: Callable[[str], None],
     among: Sequence[Path],
+    unread: Unread,
 ) -> tuple[dict[str, _Made], list[str]]:
     """The features of each readable video by its absolute path, and a line per other video."""
     made: dict[str, _Made] = {}
-    failed: list[str] = []
+    others: list[str] = []
     by_folder: dict[Path, list[NamedVideo]] = {}
-    for video in _named_apart(videos, among):
-        by_folder.setdefault(video.path.parent, []).append(video)
+    named = _named_apart(videos, among)
+    for video in named:
+        if _key(extractor, video) not in unread.lines:
+            by_folder.setdefault(video.path.parent, []).append(video)
     for parent, here in by_folder.items():
         folder = kept_folder(parent, extractor)
         done = make_features(extractor, here, folder, accelerator, say=say, strict=strict)
-        failed += done.skipped
         say_of_videos(say, done, len(here), extractor.rate)
         store = FeatureFolder(folder, "npz", extractor.facts)
         store.read()
@@ -754,7 +783,18 @@ def _made(
             if _is_done(one, store):
                 features = folder / str(store.done[one.name]["file"])
                 made[absolute(one.path)] = _Made(one.path, features)
-    return made, failed
+        for line in done.skipped:
+            of_it = (one for one in here if line.startswith(f"{one.path}:"))
+            if (video := next(of_it, None)) is None:
+                others.append(line)
+            else:
+                unread.lines[_key(extractor, video)] = line
+    keys = (_key(extractor, video) for video in named)
+    return made, [*(unread.lines[key] for key in keys if key in unread.lines), *others]
+
+
+def _key(extractor: Extractor, video: NamedVideo) -> str:
+    return f"{extractor.fingerprint} {absolute(video.path)}"
 
 
 def _named_apart(videos: Sequence[Path], among: Sequence[Path]) -> list[NamedVideo]:

@@ -46,6 +46,8 @@ MOST_VECTORS_A_SECOND = 1000.0
 _SAY_EVERY_SECONDS = 30.0
 _SLOW = "frames_per_second"
 """Fact of the features of a video that has fewer frames than vectors per second."""
+_FRAMES = "frames"
+"""Fact of the features of a video of one frame."""
 MIRROR = "mirror"
 """Fact of features that are means of what is seen as it is and in a mirror."""
 _MORE = 1.01  # a rate of 30 is not above 29.97 frames per second
@@ -167,7 +169,9 @@ class Extractor:
         damage = str(getattr(reader, "damage", ""))
         if damage:
             facts["damage"] = damage
-        if self.rate * times.duration_seconds > _MORE * len(times.start_seconds):
+        if len(times.start_seconds) == 1:
+            facts[_FRAMES] = 1
+        elif self.rate * times.duration_seconds > _MORE * len(times.start_seconds):
             facts[_SLOW] = round(len(times.start_seconds) / times.duration_seconds, 3)
         return FeatureRecord(
             name, {STREAM: rows}, duration_seconds=round(times.duration_seconds, 6), facts=facts
@@ -312,7 +316,9 @@ class Extraction:
     damaged: list[str] = field(default_factory=list[str])
     """A line per damaged video, with what is wrong; read as far as it decodes."""
     slow: list[str] = field(default_factory=list[str])
-    """A line per video with fewer frames per second than vectors, of those done by this call."""
+    """A line per video with fewer frames per second than vectors."""
+    still: list[str] = field(default_factory=list[str])
+    """Videos of one frame."""
 
 
 def fill(
@@ -386,6 +392,7 @@ def _mine(
                     done.damaged.append(f"{video.path}: {record.facts['damage']}")
                 slow = slow_line(video, record.facts)
                 done.slow += slow
+                done.still += still_video(video, record.facts)
                 if slow and len(done.slow) == 1:  # long before the end of many videos
                     say(f"note: {slow[0]}, fewer than {extractor.rate:g} vectors per second")
     finally:
@@ -406,12 +413,18 @@ def _merged(mine: Extraction, accelerator: Accelerator) -> Extraction:
         skipped=[problem for part in parts for problem in part.skipped],
         damaged=[problem for part in parts for problem in part.damaged],
         slow=[line for part in parts for line in part.slow],
+        still=[video for part in parts for video in part.still],
     )
 
 
 def slow_line(video: NamedVideo, facts: Mapping[str, Any]) -> list[str]:
     """A line about a video with fewer frames per second than vectors; none about others."""
     return [f"{video.path} has {facts[_SLOW]:g} frames per second"] if _SLOW in facts else []
+
+
+def still_video(video: NamedVideo, facts: Mapping[str, Any]) -> list[str]:
+    """The path of a video of one frame; none of others."""
+    return [str(video.path)] if facts.get(_FRAMES) == 1 else []
 
 
 @contextmanager

@@ -138,13 +138,10 @@ def _told_of_videos(found: Predicted[R], request: PredictRequest) -> Predicted[R
     failed = [_of_videos(line, request) for line in short.failed]
     if failed == list(short.failed) and not request.failed:
         return found
-    without = len(request.failed)
     shortfall = replace(
-        short,
+        _with_videos(short, request),
         failed=[*request.failed, *failed],
         left_out=[_of_videos(line, request) for line in short.left_out],
-        total=short.total + without,
-        num_failed=None if short.num_failed is None else short.num_failed + without,
     )
     skipped = [*request.failed, *(_of_videos(line, request) for line in found.facts["skipped"])]
     notes = list(found.notes)
@@ -156,6 +153,19 @@ def _told_of_videos(found: Predicted[R], request: PredictRequest) -> Predicted[R
         )
     facts = {**found.facts, "skipped": skipped}
     return replace(found, shortfall=shortfall, facts=facts, notes=notes)
+
+
+def _with_videos(short: Shortfall, request: PredictRequest) -> Shortfall:
+    """The counts of a task, which may be of parts of videos, with the videos without features."""
+    without, ours = len(request.failed), short.num_failed
+    if not without:
+        return short
+    if short.items == "videos" or short.failed:
+        items = "videos" if short.items == "videos" else f"videos and {short.items}"
+        num_failed = None if ours is None else ours + without
+        return replace(short, items=items, total=short.total + without, num_failed=num_failed)
+    total = len(request.inputs) + without
+    return replace(short, items="videos", total=total, num_failed=without)
 
 
 def _of_videos(text: str, request: PredictRequest) -> str:

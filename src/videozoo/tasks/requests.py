@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
@@ -137,6 +137,22 @@ class EvalRequest(RunRequest):
     """Also write `report.html`. None: where matplotlib, which draws it, is installed."""
 
 
+@dataclass
+class Unread:
+    """Inputs that cannot be used, of all models of one call: each is tried and told once."""
+
+    lines: dict[str, str] = field(default_factory=dict[str, str])
+    """What makes features, and a video -> why it has none."""
+    told: set[str] = field(default_factory=set[str])
+
+    def tell(self, lines: Iterable[str], say: Callable[[str], None]) -> None:
+        """Say those lines that were not said before."""
+        for line in lines:
+            if line not in self.told:
+                say(f"failed: {line}")
+                self.told.add(line)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest(RunRequest):
     """`videozoo predict`."""
@@ -184,6 +200,8 @@ class PredictRequest(RunRequest):
     """The inputs as the user named them, if `inputs` holds features made of them."""
     failed: tuple[str, ...] = ()
     """A line per video of these that could not be used."""
+    unread: Unread = field(default_factory=Unread)
+    """Shared by the models of one call."""
 
     @property
     def choice(self) -> EncoderChoice:

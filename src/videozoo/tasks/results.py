@@ -205,7 +205,7 @@ def say_damaged(say: Callable[[str], None], damaged: Sequence[str]) -> None:
 
 
 def say_of_videos(say: Callable[[str], None], done: Extraction, total: int, rate: float) -> None:
-    """Name damaged videos, and tell how many have fewer frames than vectors.
+    """Name damaged videos and those of one frame; tell how many have fewer frames than vectors.
 
     Args:
         say: Prints.
@@ -214,6 +214,11 @@ def say_of_videos(say: Callable[[str], None], done: Extraction, total: int, rate
         rate: Vectors per second.
     """
     say_damaged(say, done.damaged)
+    if done.still:
+        say(
+            f"note: {few(done.still)}: one frame; times, and all that needs motion, mean nothing "
+            "there"
+        )
     if done.slow:
         say(
             f"note: --rate {rate:g} is above the frame rate of {len(done.slow):,} of "

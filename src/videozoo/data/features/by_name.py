@@ -29,7 +29,7 @@ from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
 from videozoo.data.video_names import names_apart
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, NoFeaturesError
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
@@ -193,6 +193,7 @@ class FeatureFiles:
                 (*LAYOUTS, *FORMATS),
                 "`videozoo extract` makes features from videos.",
                 path=path,
+                kind=NoFeaturesError,
             )
 
     @property

@@ -32,7 +32,7 @@ from videozoo.data.features.records import (
 from videozoo.data.files import VIDEO_SUFFIXES, locate
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.text import as_text, kind_of, lines_of, raise_all
-from videozoo.errors import DataError, brief
+from videozoo.errors import DataError, NoFeaturesError, brief
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
 
@@ -50,7 +50,8 @@ def open_records(path: Path, kind: Kind | Literal["auto"] = "auto") -> RecordFil
     name = _kind_of(path) if kind == "auto" else kind
     found = next((one for one in FORMATS if one.name == name), None)
     if found is None:
-        raise unknown(f"{path}: not features of videos", FORMATS, _ADVICE, path=path)
+        problem = f"{path}: not features of videos"
+        raise unknown(problem, FORMATS, _ADVICE, path=path, kind=NoFeaturesError)
     return found.read(path)
 
 
@@ -195,7 +196,7 @@ def _inside(folder: Path, wanted: Kind | Literal["auto"]) -> list[Path]:
     if not found:
         of_kind = "" if wanted == "auto" else f" of kind {wanted}"
         problem = f"{folder}: no features of videos{of_kind} in this folder"
-        raise unknown(problem, FORMATS, _ADVICE, path=folder)
+        raise unknown(problem, FORMATS, _ADVICE, path=folder, kind=NoFeaturesError)
     if len(kinds) > 1:
         shown = ", ".join(f"{path} ({kind})" for kind, path in sorted(kinds.items()))
         raise DataError(

@@ -25,6 +25,7 @@ from videozoo.data.captions import (
     build_vocabulary,
     read_part,
     read_vocabulary,
+    whole_seconds,
     with_features,
 )
 from videozoo.data.features.by_name import FeatureFiles
@@ -137,7 +138,9 @@ class CaptionInference:
     def _event(self, number: int, length: int) -> TimedSentence:
         """An event; of a whole video with its end, which only the features tell."""
         event = self.events.events[number]
-        return replace(event, end_seconds=length / self.events.rate) if event.is_whole else event
+        if not event.is_whole:
+            return event
+        return replace(event, end_seconds=self.events.seconds(event.video, length))
 
 
 def describe(
@@ -327,9 +330,11 @@ def events_in(
     rate = files.rate(data.rate, RATE_2019)
     listed: list[TimedSentence] = []
     for name in names:
-        length = len(files.read(name, feature_dim=dim)) / rate
-        own = [(0.0, length)] if spans is None else spans[name]
-        listed += [_event(name, span, number) for number, span in enumerate(own)]
+        length = whole_seconds(files, name, len(files.read(name, feature_dim=dim)), rate)
+        if spans is None:
+            listed.append(replace(_event(name, (0.0, length), 0), is_whole=True))
+        else:
+            listed += [_event(name, span, number) for number, span in enumerate(spans[name])]
     sentences = TimedSentences(files.path, tuple(listed), {})
     return with_features(sentences, files, data, feature_dim=dim)
 

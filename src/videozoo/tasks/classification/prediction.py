@@ -40,8 +40,7 @@ def _predicted(job: PredictJob) -> Predicted[Any]:
     named = input_entries(
         request.inputs, job.config, trained.class_names, strict=job.request.strict
     )
-    for line in named.absent:
-        job.say(f"failed: {line}")
+    request.unread.tell(named.absent, job.say)
     if job.config.predict.every_seconds is not None:
         return along.predicted(job, named)
     return _of_whole_videos(job, request, named)

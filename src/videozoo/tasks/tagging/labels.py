@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
+from videozoo.data.tag_parts import is_read_in_parts
 from videozoo.errors import DataError, counted, few
 from videozoo.types import FeatureShape
 
@@ -45,7 +46,8 @@ def check_labels(
             "\n  " + few(found.problems.values(), between="\n  ")
         )
     looked_at = "" if found.is_whole else f" ({found.looked_at:,} of {found.total:,} looked at)"
-    for line in left_out(found, most_frames):
+    in_parts = part != "data.train" and is_read_in_parts(records)
+    for line in left_out(found, most_frames, in_parts=in_parts):
         say(f"note: {part}: {line}{looked_at}")
     if found.too_large is not None:
         where, label = found.too_large
@@ -75,11 +77,25 @@ def check_labels(
     return found
 
 
-def left_out(found: Survey, most_frames: int | None) -> Iterator[str]:
-    """Notes about content of records that no model reads."""
+def left_out(found: Survey, most_frames: int | None, *, in_parts: bool = False) -> Iterator[str]:
+    """Notes about content of records that no model reads, or not at once.
+
+    Args:
+        found: What the records hold.
+        most_frames: Frames of a record that are used.
+        in_parts: Those after them are used too; see `data.tag_parts`.
+    """
     if found.segment_rated:
         yield SEGMENTS_IGNORED
-    if most_frames is not None and found.longest > most_frames:
+    if most_frames is None or found.longest <= most_frames:
+        return
+    if in_parts:
+        yield (
+            f"up to {counted(found.longest, 'frame')} per video: long ones are read in parts of at "
+            f"most data.max_frames={most_frames}, as in training, and what is said of the parts is "
+            "averaged"
+        )
+    else:
         yield (
             f"records have up to {counted(found.longest, 'frame')}; those beyond data.max_frames="
             f"{most_frames} are not used (null uses all)"

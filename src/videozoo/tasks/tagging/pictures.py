@@ -7,6 +7,7 @@ from pathlib import Path
 
 from videozoo.config import RunConfig
 from videozoo.data.features.records import RecordSet
+from videozoo.data.tag_parts import is_read_in_parts
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.tasks.tagging.scoring import VideoTags, feature_shape
@@ -40,7 +41,7 @@ def draw_attention(
     written: list[Path] = []
     for (number, result), name in zip(results.items(), files, strict=True):
         count = max(len(frames) for frames in records.read(number).streams.values())
-        if config.data.max_frames is not None:
+        if config.data.max_frames is not None and not is_read_in_parts(records):
             count = min(count, config.data.max_frames)
         timeline = Timeline(
             title=result.name,

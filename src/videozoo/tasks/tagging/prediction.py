@@ -10,6 +10,7 @@ from videozoo.config import RunConfig
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import RecordSet
 from videozoo.data.record_survey import survey
+from videozoo.data.tag_parts import is_read_in_parts
 from videozoo.errors import DataError
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import prediction_table
@@ -29,7 +30,9 @@ def _predicted(job: PredictJob) -> Predicted[VideoTags]:
     config, request = job.config, job.request
     records = input_records(request.inputs, config, strict=request.strict)
     check_features(records.extractor, job.trained, job.say)
-    job.note(left_out(survey(records, most=_MOST_LOOKED_AT), config.data.max_frames))
+    looked_at = survey(records, most=_MOST_LOOKED_AT)
+    in_parts = is_read_in_parts(records)
+    job.note(left_out(looked_at, config.data.max_frames, in_parts=in_parts))
     names = names_of_classes(job.trained, config)
     scored = score_records(
         job.module(),

@@ -60,7 +60,9 @@ class Tagger(Predictor):
                 records = input_records(group, config, strict=strict)
             else:
                 config = without_workers(config)
-                records = as_records(group, streams=streams, first=place)
+                records = as_records(
+                    group, streams=streams, first=place, extractor=self._trained.features
+                )
             scored = score_records(
                 self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
             )

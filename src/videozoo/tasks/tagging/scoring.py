@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ from torch.nn import functional
 from videozoo.config import RunConfig
 from videozoo.data.features.records import RecordSet
 from videozoo.data.loader import EvalLoader
+from videozoo.data.tag_parts import PartsDataset, in_parts
 from videozoo.data.tags import FeatureBatch, FeatureDataset
 from videozoo.errors import ConfigError
 from videozoo.metrics.accuracy import AccuracyCounter
@@ -24,6 +28,9 @@ from videozoo.ops.frames import multi_label_loss
 from videozoo.settings.tags import FeatureEval, FeaturePredict
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.types import FeatureShape, Stream, Tagging
+
+_LEAST = 1e-7
+"""Scores this near to 0 and 1 are taken as such."""
 
 Scores = NDArray[np.floating[Any]]
 
@@ -134,26 +141,98 @@ class TaggingInference:
     ) -> Mapping[int, VideoTags]:
         """Return the best tags of each video."""
         logits, weights = outputs
-        scores = (logits.softmax(dim=1) if self.one_class else logits.sigmoid()).cpu().numpy()
         if batch.labels is not None:
-            wanted = batch.labels.to(logits.device)
-            losses = label_loss(logits, wanted, one_class=self.one_class).cpu().numpy()
-            labels = batch.labels.numpy()
-            if self.counter.accuracy is not None:
-                self.counter.accuracy.update(scores, labels.argmax(axis=1))
-            self.counter.metrics.update(scores, labels, loss=losses)
-            self.counter.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
+            self.count(logits, batch.labels)
+        scores = self.scores(logits)
         return {
-            number: VideoTags(
-                batch.names[place],
-                _best(scores[place], self.num_tags) if self.num_tags else (),
-                tuple(
-                    each[place, : int(batch.lengths[place])].float().cpu().numpy()
-                    for each in weights
-                ),
-            )
+            number: self.tags(batch.names[place], scores[place], frames_of(batch, place, weights))
             for place, number in enumerate(batch.videos.tolist())
         }
+
+    def scores(self, logits: Tensor) -> Scores:
+        """Logits (N, C) to scores in [0, 1]."""
+        return (logits.softmax(dim=1) if self.one_class else logits.sigmoid()).cpu().numpy()
+
+    def count(self, logits: Tensor, wanted: Tensor) -> None:
+        """Measure logits (N, C) against labels (N, C)."""
+        scores, labels = self.scores(logits), wanted.numpy()
+        losses = label_loss(logits, wanted.to(logits.device), one_class=self.one_class)
+        if self.counter.accuracy is not None:
+            self.counter.accuracy.update(scores, labels.argmax(axis=1))
+        self.counter.metrics.update(scores, labels, loss=losses.cpu().numpy())
+        self.counter.hits_2019 += hit_at_one_2019(scores, labels) * len(labels)
+
+    def tags(
+        self, name: str, scores: Scores, attention: tuple[NDArray[np.float32], ...]
+    ) -> VideoTags:
+        """The result of a video with scores (C,)."""
+        best = _best(scores, self.num_tags) if self.num_tags else ()
+        return VideoTags(name, best, attention)
+
+
+def frames_of(
+    batch: FeatureBatch, place: int, weights: Sequence[Tensor]
+) -> tuple[NDArray[np.float32], ...]:
+    """What each frame of a row weighs: (T,) per stream."""
+    length = int(batch.lengths[place])
+    return tuple(each[place, :length].float().cpu().numpy() for each in weights)
+
+
+@dataclass
+class PartsInference(TaggingInference):
+    """The same over parts of long videos: scores of a video are the mean over its frames."""
+
+    parts: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Number of the video -> how many parts it has."""
+    _begun: dict[int, list[_PartScores]] = field(default_factory=dict[int, "list[_PartScores]"])
+
+    def results(
+        self, batch: FeatureBatch, outputs: tuple[Tensor, list[Tensor]]
+    ) -> Mapping[int, VideoTags]:
+        """Return the best tags of each video whose last part this is."""
+        logits, weights = outputs
+        found: dict[int, VideoTags] = {}
+        for place, number in enumerate(batch.videos.tolist()):
+            row = slice(place, place + 1)
+            labels = None if batch.labels is None else batch.labels[row]
+            own = self._begun.setdefault(number, [])
+            frames = int(batch.lengths[place])
+            own.append(_PartScores(frames, logits[row], labels, frames_of(batch, place, weights)))
+            if len(own) == self.parts[number]:
+                found[number] = self._of_video(batch.names[place], self._begun.pop(number))
+        return found
+
+    def _of_video(self, name: str, parts: Sequence[_PartScores]) -> VideoTags:
+        total = sum(part.frames for part in parts)
+        logits = parts[0].logits
+        if len(parts) > 1:
+            shares = torch.tensor([part.frames / total for part in parts], device=logits.device)
+            every = torch.cat([part.logits for part in parts])
+            if self.one_class:  # scores of these logits are the mean of the scores
+                logits = (every.log_softmax(1) + shares.log()[:, None]).logsumexp(0, keepdim=True)
+            else:
+                logits = (every.sigmoid() * shares[:, None]).sum(0, keepdim=True).logit(_LEAST)
+        if parts[0].labels is not None:
+            self.count(logits, parts[0].labels)
+        attention = tuple(
+            np.concatenate(
+                [own * (part.frames / total) for own, part in zip(each, parts, strict=True)]
+            )
+            for each in zip(*(part.attention for part in parts), strict=True)
+        )
+        return self.tags(name, self.scores(logits)[0], attention)
+
+
+@dataclass(frozen=True)
+class _PartScores:
+    """What a model says of a part of a video."""
+
+    frames: int
+    logits: Tensor
+    """(1, C)."""
+    labels: Tensor | None
+    """(1, C)."""
+    attention: tuple[NDArray[np.float32], ...]
 
 
 def score_records(
@@ -182,10 +261,18 @@ def score_records(
         show: Show how far it is.
     """
     shape, classes = feature_shape(config), config.model.num_classes
-    inference = TaggingInference(
+    parts = in_parts(records, shape, config.data.max_frames)
+    known = classes if labelled else None
+    dataset = (
+        FeatureDataset(records, shape, config.data, num_classes=known)
+        if parts is None
+        else PartsDataset(parts, shape, config.data, num_classes=known)
+    )
+    counts = Counter(part.record for part in parts.parts) if parts else None
+    inference = (TaggingInference if counts is None else partial(PartsInference, parts=counts))(
         module,
         eval_loader(
-            FeatureDataset(records, shape, config.data, num_classes=classes if labelled else None),
+            dataset,
             config.data,
             accelerator,
             batch_size=views.batch_size,
