@@ -4,6 +4,8 @@
 #   bash run.sh setup                         install only
 #   bash run.sh demo [MODEL|all] [--quick]    a first run with nothing to download
 #   bash run.sh test [--slow] [PYTEST ARGS]   the tests
+#   bash run.sh test --minimum [--all]        tests of what packages do for us, or all, with the oldest
+#                                             packages that pyproject.toml allows, in .venv-minimum
 #   bash run.sh check                         format, lint, types, imports
 #   bash run.sh parity FOLDER                 compare with numbers recorded from the 2019 library
 #   bash run.sh bench [NAME ...]              measure speed against the targets
@@ -55,6 +57,25 @@ setup() {
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         --constraint "$root/constraints.txt" --editable "$root[report,tensorboard,export,encoders,lite0,dev]"
     wanted >"$venv/installed"
+}
+
+setup_minimum() { # .venv-minimum: the oldest Python and the oldest packages that pyproject.toml allows
+    local reader oldest python wanted
+    reader=$(find_python)
+    oldest=python$("$reader" "$root/tools/minimum.py" --python)
+    python=${PYTHON:-$oldest}
+    if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+        echo "run.sh: test --minimum needs $oldest with its venv module; install it, or set PYTHON=/path/to/$oldest" >&2
+        exit 1
+    fi
+    wanted=$("$reader" "$root/tools/minimum.py")
+    venv="$root/.venv-minimum"
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/installed" 2>/dev/null)" = "$wanted" ]; then return; fi
+    echo "run.sh: installing the oldest packages into .venv-minimum (6 GB, if PyTorch comes with CUDA)" >&2
+    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
+        --requirement <(echo "$wanted") --editable "$root"
+    echo "$wanted" >"$venv/installed"
 }
 
 python() { "$venv/bin/python" "$@"; }
@@ -110,15 +131,25 @@ demo)
     python -m videozoo demo "$@"
     ;;
 test)
-    setup
     cd "$root"
+    paths=()
+    if [ "${1:-}" = --minimum ]; then
+        shift
+        setup_minimum
+        case ${1:-} in
+        --all) shift ;;
+        '') paths=(src tests/test_safe_*.py tests/data tests/encoders tests/report tests/weights) ;;
+        esac
+    else
+        setup
+    fi
     selection=(-m "not slow and not gpu")
     if [ "${1:-}" = --slow ]; then
         selection=(-m "not gpu")
         shift
     fi
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one core per process of pytest
-    python -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" "$@"
+    python -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" ${paths[@]+"${paths[@]}"} "$@"
     ;;
 check)
     setup

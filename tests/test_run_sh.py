@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,28 @@ def test_the_2019_lines_take_a_model_a_configuration_or_both(
 def test_the_2019_lines_need_at_least_one_of_them(tmp_path: Path):
     with pytest.raises(AssertionError, match=r"expected: bash run\.sh train NAME CONFIG"):
         told(tmp_path, "train", "--batch_size=2")
+
+
+def test_minimum_tests_run_in_an_environment_of_their_own(tmp_path: Path):
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "minimum.py", tmp_path / "tools")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_safe_it.py").touch()
+    lowest = tmp_path / ".venv-minimum"
+    (lowest / "bin").mkdir(parents=True)
+    Path(fake_python(tmp_path, 'echo "$@"')).rename(lowest / "bin" / "python")
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    tool = [sys.executable, str(tmp_path / "tools" / "minimum.py")]
+    wanted = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
+    (lowest / "installed").write_text(wanted)
+
+    part = run(tmp_path, "test", "--minimum", PYTHON=sys.executable)
+    whole = run(tmp_path, "test", "--minimum", "--all", PYTHON=sys.executable)
+    own = run(tmp_path, "test", "--minimum", "tests/engine", PYTHON=sys.executable)
+
+    assert part.stdout.endswith(
+        "tests/test_safe_it.py tests/data tests/encoders tests/report tests/weights\n"
+    )
+    assert whole.stdout.endswith("not slow and not gpu\n")
+    assert own.stdout.endswith("not slow and not gpu tests/engine\n")

@@ -156,7 +156,7 @@ class Requirement:
 def read_requirements(lines: Iterable[str] | None = None) -> list[Requirement]:
     """The packages that videozoo needs, from its installed metadata or from `lines`.
 
-    >>> read_requirements(["av>=15", "onnx >=1.17 ; extra == 'export'"])[1]
+    >>> read_requirements(["av>=17.1", "onnx >=1.17 ; extra == 'export'"])[1]
     Requirement(package='onnx', least='1.17', extra='export')
     """
     if lines is None:
@@ -604,7 +604,7 @@ def _video(outcome: Outcome) -> Iterator[Finding]:
             name="decoding",
             mark="problem",
             value=f"no video can be read: {outcome.reason}",
-            advice=_pip("av>=15"),
+            advice=_pip("av").replace("install", "install --upgrade", 1),
         )
         return
     facts: dict[str, Any] = outcome.value

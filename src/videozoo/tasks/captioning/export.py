@@ -59,17 +59,12 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
 
     Raises:
         WeightsError: The weights do not fit, or are exported already.
-        RunError: A package is missing or too old, a file exists, or the answers differ.
+        RunError: A package is missing, a file exists, or the answers differ.
         UsageError: A format or a flag is only for other models.
         DataError: The words of the model are unknown.
     """
     path = onnx_target(trained, request)
     graphs = _graphs_of(trained.config)
-    if not hasattr(torch.onnx, "ops"):
-        raise RunError(
-            f"torch {torch.__version__} cannot write the operator that reads frames; "
-            "run: pip install 'torch>=2.8'"
-        )
     step_path = step_file(path)
     refuse_existing(step_path, request)
     say = speaker(console or Console(), one_process())
