@@ -456,7 +456,7 @@ def test_an_index_of_shards_stays_in_its_folder(vit: Path, table: dict[str, str]
 
 
 def test_weights_of_no_number_are_refused(vit: Path):
-    # safetensors before 0.6 gives views of the file, which is written anew below
+    # older safetensors give views of the file, which is written anew below
     weights = {name: one.clone() for name, one in load_file(vit / "model.safetensors").items()}
     weights["layernorm.bias"][0] = float("nan")
     save_file(weights, vit / "model.safetensors")
