@@ -95,6 +95,8 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
         request.send_response(302)
         request.send_header("Location", reply.redirect)
         request.end_headers()
+        while reply.endless:
+            request.wfile.write(bytes(2**16))
         return
     if reply.status is not None:
         request.send_response(reply.status)

@@ -402,7 +402,8 @@ def test_only_http_is_spoken(server: FileServer, target: Path, url: str):
         fetch(url, target)
 
     server.always = Reply(redirect=url)
-    assert "cannot be downloaded" in failure(server, target)
+    error = failure(server, target)
+    assert f"cannot be downloaded: it sends on to '{url}'" in error
     assert len(server.asked) == 1
 
 
@@ -552,6 +553,14 @@ def test_a_server_that_sends_on_in_a_circle_is_left(server: FileServer, target: 
     server.asked.clear()
     assert "or more than 5 times" in failure(server, target)
     assert len(server.asked) <= 7
+
+
+def test_what_comes_with_a_redirection_is_not_read(server: FileServer, target: Path):
+    server.replies = [Reply(redirect="/elsewhere", endless=True)]
+
+    get(server, target)
+
+    assert target.read_bytes() == server.content
 
 
 @pytest.mark.parametrize(

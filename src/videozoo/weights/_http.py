@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,13 +158,12 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
     try:
         response = _open_within(request, patience)
     except urllib.error.HTTPError as error:
-        with error:
+        with closing(error):
             if error.code == 416 and start:
                 yield Answer(None, start)
                 return
             if error.code in _ELSEWHERE:
-                often = f"it sends on in a circle, or more than {_MOST_REDIRECTIONS} times"
-                raise Refused(often) from None
+                raise Refused(_why_not_followed(error)) from None
             reason = f"the server says {error.code} {error.reason}"
             if error.code in _LATER:
                 raise Again(reason, _number(error.headers.get("Retry-After"))) from None
@@ -239,8 +238,18 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
         schemes = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if schemes not in (("http", "http"), ("http", "https"), ("https", "https")):
             fp.close()
-            raise urllib.error.URLError(f"it sends on to {newurl}, which is less safe")
+            raise urllib.error.URLError(f"it sends on to {newurl[:200]!r}, which is less safe")
+        fp.close()  # urllib would read what comes with it to its end, which may never come
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _why_not_followed(error: urllib.error.HTTPError) -> str:
+    place = error.headers.get("Location")
+    if place is None:
+        return f"the server says {error.code}, and not where to go on"
+    if urlsplit(place).scheme not in ("http", "https", ""):
+        return f"it sends on to {place[:200]!r}; only http and https are followed"
+    return f"it sends on in a circle, or more than {_MOST_REDIRECTIONS} times"
 
 
 def _opener() -> urllib.request.OpenerDirector:
