@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from videozoo.data.annotations.class_weights import balanced_weights, read_class_weights
 from videozoo.data.annotations.videos import ClipEntry
-from videozoo.data.clips import ClipBatch, ClipDataset, balanced_order
+from videozoo.data.balance import balanced_order
+from videozoo.data.clips import ClipBatch, ClipDataset
 from videozoo.data.loader import TrainLoader
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.errors import DataError

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from videozoo.metrics.tagging import TaggingCounter, average_precision, hit_at_one_2019
+from videozoo.metrics.tagging import (
+    RatedCounter,
+    TaggingCounter,
+    average_precision,
+    hit_at_one_2019,
+)
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -313,3 +318,39 @@ def test_counters_of_other_classes_do_not_merge():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="k is 0"):
         TaggingCounter(3, 0)
+
+
+# --- segments of which some classes are rated --------------------------------------------------
+
+
+@quick
+@given(videos(ties=False), st.integers(0, 2**31))
+def test_only_rated_classes_count_as_in_the_challenge_of_2019(found: Videos, seed: int):
+    scores, labels = found
+    rated = np.random.default_rng(seed).random(labels.shape) < 0.5
+    counter, parts = RatedCounter(labels.shape[1]), RatedCounter(labels.shape[1])
+    counter.update(scores, labels, rated)
+    for row in reversed(range(len(labels))):
+        part = RatedCounter(labels.shape[1])
+        part.update(scores[row : row + 1], labels[row : row + 1], rated[row : row + 1])
+        parts.merge(part)
+
+    precisions: list[float] = []
+    for label in range(labels.shape[1]):
+        ranked = [n for n in np.argsort(-scores[:, label]) if rated[n, label]]
+        hits = [labels[n, label] > 0 for n in ranked]
+        if any(hits):
+            places = [place for place, hit in enumerate(hits, 1) if hit]
+            precisions.append(float(np.mean([n / at for n, at in enumerate(places, 1)])))
+    if precisions:
+        assert counter.mean_ap == pytest.approx(np.mean(precisions))
+        assert parts.summary() == pytest.approx(counter.summary())
+    else:
+        assert np.isnan(counter.mean_ap)
+    assert counter.ratings == rated.sum()
+    assert (counter.class_positives == (labels * rated).sum(0)).all()
+
+
+def test_ratings_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="expected \\(N, 3\\) each"):
+        RatedCounter(3).update(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((1, 3)))

@@ -1,8 +1,8 @@
 """Statistics of the labels of records, before a run uses them.
 
-A record without a label is of no use for training or evaluation. Labels of segments, as in the
-2019 version of YouTube-8M, are not read yet. Both cases are found here by reading records: all of
-them or, if there are many, some records of some files.
+A record without a label is of no use for training or evaluation of whole videos; labels of
+segments, as in the 2019 version of YouTube-8M, are for `data.segments`. Both cases are found here
+by reading records: all of them or, if there are many, some records of some files.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ MOST_RECORDS = 2000
 """Records read before a run; this takes a second or two."""
 _MOST_FILES = 16
 
+SEGMENT_LABELS = "segments of these videos have labels of their own (YouTube-8M of 2019)"
 SEGMENTS_IGNORED = (
-    "segments of these videos have labels of their own (YouTube-8M of 2019); they are not read "
-    "yet; only labels of whole videos are"
+    f"{SEGMENT_LABELS}; here only labels of whole videos are read, and with --set "
+    "data.segments=true those of segments"
 )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from videozoo.data.balance import balanced_order
 from videozoo.data.features.record_formats import LabelledFile, LabelledFiles, find_records
 from videozoo.data.features.records import (
     MOST_LOADED_BYTES,
@@ -135,22 +136,34 @@ class FeatureBatch(Batch):
     """int64 (N,): number of the video among all records."""
     names: tuple[str, ...]
     """Names of the videos in the files."""
+    rated: Tensor | None = None
+    """For rated segments, float32 (N, C): 1 for the classes that people rated, else 0: of these
+    nothing is known. None where all classes are known."""
+    spans: Tensor | None = None
+    """For segments, int64 (N, 2): first frame in the video, and the frame after the last."""
 
-    on_device: ClassVar = ("streams", "lengths", "labels", "videos")
+    on_device: ClassVar = ("streams", "lengths", "labels", "videos", "rated")
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 @dataclass(frozen=True)
-class _Video:
+class Excerpt:
+    """A video, or a segment of it, as a model reads it."""
+
     number: int
+    """Of the video among all records."""
     name: str
     streams: list[NDArray[Any]]
     labels: tuple[int, ...]
+    rated: tuple[int, ...] | None = None
+    """The classes of which something is known; None: all."""
+    span: tuple[int, int] | None = None
+    """For a segment: first frame in the video, and the frame after the last."""
 
 
-class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
+class FeatureDataset(VideoDataset[Excerpt, FeatureBatch]):
     """Videos in files of features."""
 
     def __init__(
@@ -161,6 +174,7 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
         *,
         seed: int = 0,
         num_classes: int | None = None,
+        classes: Sequence[Sequence[int]] | None = None,
     ) -> None:
         """Set up how videos are read.
 
@@ -170,7 +184,10 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
             data: Which frames of a video are used, and the order of training.
             seed: Seed of the order and of random choices.
             num_classes: Labels must be smaller; None for prediction, which needs no labels.
+            classes: Of each video, to draw training videos by them; see `balanced_order`. None:
+                all are drawn once per epoch.
         """
+        self._classes = classes
         self.records = records
         self.shape = shape
         self.data = data
@@ -182,51 +199,30 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
         return len(self.records)
 
     def order(self, epoch: int) -> Numbers:
-        """See `record_order`."""
+        """See `record_order`; with `data.balance` see `balanced_order`."""
+        if self._classes is not None:
+            return np.array(balanced_order(self._classes, seed=self.seed, epoch=epoch))
         shuffled = self.data.shuffle_records
         return record_order(self.records, shuffle_records=shuffled, seed=self.seed, epoch=epoch)
 
-    def read(self, number: int, epoch: int | None) -> _Video:
+    def read(self, number: int, epoch: int | None) -> Excerpt:
         """See `VideoDataset`."""
-        record = self.records.read(number)
-        where = self.records.where_named(number, record.name)
+        video = number % len(self)  # beyond its length, the same video once more
+        record = self.records.read(video)
+        where = self.records.where_named(video, record.name)
         length = usable_frames(record, self.shape, where)
-        streams = [record.streams[stream.name] for stream in self.shape.streams]
         if self.data.max_frames is not None:
             length = min(length, self.data.max_frames)
-        if self.shape.num_frames is None:
-            streams = [frames[:length] for frames in streams]
-        else:
-            chosen = slice_frames(length, self.shape.num_frames, self._draws(number, epoch))
-            streams = [frames[chosen] for frames in streams]
-        return _Video(number, record.name, streams, self._labels_of(record, where))
+        streams = chosen_frames(record, self.shape, (0, length), self._draws(number, epoch))
+        labels = self._labels_of(record, where)
+        return Excerpt(video, record.name, streams, labels)
 
-    def collate(self, items: Sequence[_Video]) -> FeatureBatch:
+    def collate(self, items: Sequence[Excerpt]) -> FeatureBatch:
         """See `VideoDataset`."""
-        lengths = [len(video.streams[0]) for video in items]
-        labels = None
-        if self.num_classes is not None:
-            labels = torch.zeros(len(items), self.num_classes)
-            for row, video in zip(labels, items, strict=True):
-                row[list(video.labels)] = 1
-        return FeatureBatch(
-            streams=tuple(
-                self._padded(place, items, max(lengths)) for place in range(len(self.shape.streams))
-            ),
-            lengths=torch.tensor(lengths),
-            labels=labels,
-            videos=torch.tensor([video.number for video in items]),
-            names=tuple(video.name for video in items),
-        )
+        return batch_of(items, self.records, self.shape, self.num_classes)
 
     def _draws(self, number: int, epoch: int | None) -> np.random.RandomState | None:
-        if epoch is not None:
-            self._rng.seed(seed_of(self.seed, epoch, number))
-        elif self.data.eval_frames == "random":
-            self._rng.seed(seed_of(number))
-        else:
-            return None
-        return self._rng
+        return seeded(self._rng, self.seed, epoch, number, self.data)
 
     def _labels_of(self, record: FeatureRecord, where: str) -> tuple[int, ...]:
         if self.num_classes is None:
@@ -245,24 +241,100 @@ class FeatureDataset(VideoDataset[_Video, FeatureBatch]):
                 )
         return record.labels
 
-    def _padded(self, place: int, videos: Sequence[_Video], length: int) -> Tensor:
-        """One stream of a batch: (N, length, dim)."""
-        stream = self.shape.streams[place]
-        are_bytes = [video.streams[place].dtype == np.uint8 for video in videos]
-        if any(are_bytes) and not all(are_bytes):
-            one, other = (videos[are_bytes.index(kind)] for kind in (True, False))
-            raise MisfitError(
-                f"{self.records.where_named(other.number, other.name)}: {stream.name} holds "
-                f"{other.streams[place].dtype}, but that of {self.records.where(one.number)} "
-                f"({one.name}) bytes; use them apart"
-            )
-        dtype = torch.uint8 if all(are_bytes) else torch.float32
-        padded = _empty((len(videos), length, stream.dim), dtype)
-        for row, video in zip(padded.numpy(), videos, strict=True):
-            frames = video.streams[place]
-            row[: len(frames)] = frames
-            row[len(frames) :] = 0
-        return padded
+
+def seeded(
+    rng: np.random.RandomState, seed: int, epoch: int | None, number: int, data: FeatureData
+) -> np.random.RandomState | None:
+    """What draws the frames of an item; None where the middle ones are taken."""
+    if epoch is not None:
+        rng.seed(seed_of(seed, epoch, number))
+    elif data.eval_frames == "random":
+        rng.seed(seed_of(number))
+    else:
+        return None
+    return rng
+
+
+def chosen_frames(
+    record: FeatureRecord,
+    shape: FeatureShape,
+    span: tuple[int, int],
+    rng: np.random.RandomState | None,
+) -> list[NDArray[Any]]:
+    """The frames of a video, or of a part of it, that a model reads: (T, dim) per stream.
+
+    Args:
+        record: The video, which was checked with `usable_frames`.
+        shape: What the model reads.
+        span: First frame, and the frame after the last.
+        rng: See `slice_frames`.
+    """
+    start, end = span
+    streams = [record.streams[stream.name] for stream in shape.streams]
+    if shape.num_frames is None:
+        return [frames[start:end] for frames in streams]
+    chosen = start + slice_frames(end - start, shape.num_frames, rng)
+    return [frames[chosen] for frames in streams]
+
+
+def batch_of(
+    items: Sequence[Excerpt], records: RecordSet, shape: FeatureShape, num_classes: int | None
+) -> FeatureBatch:
+    """Put videos, or segments of videos, together.
+
+    Args:
+        items: At least one.
+        records: What they are from, to name them in errors.
+        shape: What the model reads.
+        num_classes: Classes of the model; None leaves out labels.
+
+    Raises:
+        MisfitError: Some hold bytes, and others floating-point numbers.
+    """
+    lengths = [len(one.streams[0]) for one in items]
+    labels = rated = spans = None
+    if num_classes is not None:
+        labels = torch.zeros(len(items), num_classes)
+        for row, one in zip(labels, items, strict=True):
+            row[list(one.labels)] = 1
+        if items[0].rated is not None:
+            rated = torch.zeros(len(items), num_classes)
+            for row, one in zip(rated, items, strict=True):
+                row[list(one.rated or ())] = 1
+    if items[0].span is not None:
+        spans = torch.tensor([one.span for one in items])
+    places = range(len(shape.streams))
+    return FeatureBatch(
+        streams=tuple(_padded(place, items, max(lengths), records, shape) for place in places),
+        lengths=torch.tensor(lengths),
+        labels=labels,
+        videos=torch.tensor([one.number for one in items]),
+        names=tuple(one.name for one in items),
+        rated=rated,
+        spans=spans,
+    )
+
+
+def _padded(
+    place: int, items: Sequence[Excerpt], length: int, records: RecordSet, shape: FeatureShape
+) -> Tensor:
+    """One stream of a batch: (N, length, dim)."""
+    stream = shape.streams[place]
+    are_bytes = [one.streams[place].dtype == np.uint8 for one in items]
+    if any(are_bytes) and not all(are_bytes):
+        one, other = (items[are_bytes.index(kind)] for kind in (True, False))
+        raise MisfitError(
+            f"{records.where_named(other.number, other.name)}: {stream.name} holds "
+            f"{other.streams[place].dtype}, but that of {records.where(one.number)} "
+            f"({one.name}) bytes; use them apart"
+        )
+    dtype = torch.uint8 if all(are_bytes) else torch.float32
+    padded = _empty((len(items), length, stream.dim), dtype)
+    for row, one in zip(padded.numpy(), items, strict=True):
+        frames = one.streams[place]
+        row[: len(frames)] = frames
+        row[len(frames) :] = 0
+    return padded
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -168,6 +168,10 @@ class TaggingTrainSettings(TrainSettings):
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     """`softmax`: each video is of one class, and its scores sum to 1. `sigmoid`: of any number of
     classes. `auto`: as the labels are, for videos themselves; else `sigmoid`."""
+    class_weights: Literal["balanced"] | Path | None = None
+    """Factors on the training loss of each class. `balanced`: labels / (classes x labels of the
+    class), so that all classes count alike. A file: `CLASS WEIGHT` per line, or a JSON object; a
+    class is its name or its number from 0."""
 
 
 class ClipTrainSettings(TaggingTrainSettings):
@@ -176,10 +180,6 @@ class ClipTrainSettings(TaggingTrainSettings):
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     """`softmax`: each video is of one class, and its scores sum to 1. `sigmoid`: a video may have
     several classes, each with a score of its own. `auto`: as `data.train` lists them."""
-    class_weights: Literal["balanced"] | Path | None = None
-    """Factors on the training loss of each class. `balanced`: labels / (classes x labels of the
-    class), so that all classes count alike. A file: `CLASS WEIGHT` per line, or a JSON object; a
-    class is its name or its number from 0."""
 
 
 class SecondStage(Settings):

@@ -1,5 +1,8 @@
 """Metrics of tagging: GAP, Hit@1, PERR and MAP, counted while scores arrive.
 
+`TaggingCounter` is for videos whose tags are known, `RatedCounter` for segments of which some
+classes were rated.
+
 A video has any number of tags, and a model gives every class a score. Only the k best classes per
 video are kept, so memory does not depend on the number of classes.
 
@@ -276,6 +279,121 @@ class TaggingCounter:
 
     def _share(self, amount: SupportsFloat) -> float:
         return float(amount) / self._videos if self._videos else float("nan")
+
+
+class RatedCounter:
+    """Collects scores of classes that people rated; of all other classes nothing is known.
+
+    So are the segments of YouTube-8M 2019, each rated for a few classes: only rated pairs of a
+    segment and a class count. The metrics do not depend on batches, processes and order.
+
+    Source: google/youtube-8m, segment_eval_inference.py and eval.py.
+
+    >>> counter = RatedCounter(num_classes=2)
+    >>> counter.update([[0.9, 0.4], [0.7, 0.8]], [[1, 0], [0, 0]], [[1, 0], [1, 1]])
+    >>> counter.mean_ap, counter.segments, counter.ratings
+    (1.0, 2, 3)
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        """Start from nothing, with `num_classes` classes."""
+        self.num_classes = num_classes
+        self._scores = [np.zeros(0, np.float32)]
+        self._classes = [np.zeros(0, np.int32)]
+        self._hits = [np.zeros(0, np.bool_)]
+        self._segments = 0
+        self._loss_sum = 0.0
+
+    def update(
+        self, scores: ArrayLike, labels: ArrayLike, rated: ArrayLike, *, loss: ArrayLike = 0.0
+    ) -> None:
+        """Count some segments.
+
+        Args:
+            scores: (N, C), larger is better; used as float32.
+            labels: (N, C), 1 where the class is there.
+            rated: (N, C), 1 where that is known.
+            loss: Of each segment, (N,).
+
+        Raises:
+            ValueError: Shapes do not fit. Nothing is counted then.
+        """
+        table, known = np.asarray(scores, np.float32), np.asarray(rated) > 0
+        there = np.asarray(labels) > 0
+        shapes = {table.shape, known.shape, there.shape}
+        if len(shapes) > 1 or table.ndim != 2 or table.shape[1] != self.num_classes:
+            raise ValueError(
+                f"RatedCounter: shapes {table.shape}, {there.shape} and {known.shape}, expected "
+                f"(N, {self.num_classes}) each"
+            )
+        rows, classes = np.nonzero(known)
+        found = table[rows, classes]
+        self._scores.append(np.where(np.isnan(found), np.float32(-np.inf), found))
+        self._classes.append(classes.astype(np.int32))
+        self._hits.append(there[rows, classes])
+        self._segments += len(table)
+        self._loss_sum += float(np.asarray(loss, np.float64).sum())
+
+    def merge(self, other: RatedCounter) -> None:
+        """Add the counts of another counter, of other segments."""
+        self._scores += other._scores
+        self._classes += other._classes
+        self._hits += other._hits
+        self._segments += other._segments
+        self._loss_sum += other._loss_sum
+
+    @property
+    def segments(self) -> int:
+        """Segments so far."""
+        return self._segments
+
+    @property
+    def ratings(self) -> int:
+        """Rated classes of all segments."""
+        return sum(map(len, self._hits))
+
+    @property
+    def class_positives(self) -> IntArray:
+        """(C,), number of segments that show each class."""
+        shown = np.concatenate(self._classes)[np.concatenate(self._hits)]
+        return np.bincount(shown, minlength=self.num_classes)
+
+    @property
+    def class_ratings(self) -> IntArray:
+        """(C,), number of segments that are rated for each class."""
+        return np.bincount(np.concatenate(self._classes), minlength=self.num_classes)
+
+    @property
+    def class_ap(self) -> NDArray[np.float64]:
+        """Average precision of each class over the segments that are rated for it.
+
+        (C,); nan for a class that no rated segment shows.
+        """
+        classes = np.concatenate(self._classes)
+        order = np.argsort(classes, kind="stable")
+        scores, hits = np.concatenate(self._scores)[order], np.concatenate(self._hits)[order]
+        ends = np.cumsum(self.class_ratings)
+        spans = zip(np.append(0, ends[:-1]).tolist(), ends.tolist(), strict=True)
+        return np.array([average_precision(scores[a:b], hits[a:b]) for a, b in spans])
+
+    @property
+    def mean_ap(self) -> float:
+        """MAP@N: mean of `class_ap` over the classes that some rated segment shows; nan without.
+
+        The N of the challenge, 100,000 segments per class, does not limit it here.
+        """
+        known = self.class_ap[self.class_positives > 0]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def gap(self) -> float:
+        """Global average precision of all ratings in one list; nan if no class is there."""
+        return average_precision(np.concatenate(self._scores), np.concatenate(self._hits))
+
+    def summary(self) -> dict[str, float]:
+        """`map` and `gap` in [0, 1], and the mean `loss` per segment."""
+        loss = self._loss_sum / self._segments if self._segments else float("nan")
+        return {"map": self.mean_ap, "gap": self.gap, "loss": loss}
 
 
 def _tags(labels: Any, shape: tuple[int, ...]) -> IntArray:

@@ -85,6 +85,18 @@ def linear(c_in: int, c_out: int, *, init: str, bias: bool = True) -> nn.Linear:
     return layer
 
 
-def multi_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of every class, summed over classes: (N, C), (N, C) -> (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)
+def multi_label_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of every class, summed over classes: (N, C), (N, C) -> (N,).
+
+    Args:
+        logits: (N, C).
+        labels: (N, C), in [0, 1].
+        weights: Factors on the terms, (C,) or (N, C): 0 leaves out a class of which nothing is
+            known.
+
+    >>> labels, known = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    >>> multi_label_loss(torch.zeros(1, 2), labels, known)
+    tensor([0.6931])
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, labels, weight=weights, reduction="none")
+    return losses.sum(dim=1)

@@ -186,3 +186,13 @@ def merged_tables(
         for name, values in (("xmin", found[:, 0]), ("xmax", found[:, 1])):
             columns[name][-1] = values.astype(table[name].dtype)
     return {name: np.concatenate(arrays) for name, arrays in columns.items()}
+
+
+def neighbours(is_there: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """The places that hold, (N,), grouped into runs without a gap.
+
+    >>> [run.tolist() for run in neighbours(np.array([True, True, False, True]))]
+    [[0, 1], [3]]
+    """
+    places = np.flatnonzero(is_there)
+    return np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else []

@@ -135,7 +135,11 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str], *, most:
 
 
 def tag_table(
-    classes: Sequence[Mapping[str, Any]], *, title: str = "Tags", most: int = 20
+    classes: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "Tags",
+    most: int = 20,
+    what: str = "videos",
 ) -> Table:
     """Average precision of the most frequent tags.
 
@@ -143,17 +147,18 @@ def tag_table(
         classes: Rows with `class`, `videos` and `ap` (in [0, 1]).
         title: Over the table.
         most: Rows shown.
+        what: What is counted in place of `videos`.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("tag" if title == "Tags" else "class")
-    table.add_column("videos", justify="right")
+    table.add_column(what, justify="right")
     table.add_column("average precision", justify="right")
-    rows = sorted(classes, key=lambda row: -row["videos"])
+    rows = sorted(classes, key=lambda row: -row[what])
     for row in rows[:most]:
         precision = row["ap"]
         table.add_row(
             plain(_short(row["class"])),
-            f"{row['videos']:,}",
+            f"{row[what]:,}",
             "-" if precision is None else f"{precision:.3f}",
         )
     if len(rows) > most:

@@ -62,6 +62,16 @@ class FeatureData(RawVideos):
     """For models that see a fixed number of frames, one from each equal slice of the video: the
     frame that evaluation and prediction take, the middle one or a random one, as the 2019 library
     did. The draw depends only on the place of the video in the files."""
+    segments: bool = False
+    """Learn from, evaluate and tag segments of videos in place of whole videos, as the YouTube-8M
+    challenge of 2019 did. Training and evaluation take the segments that people rated, each with
+    its rated classes alone; prediction takes all, one after the other."""
+    segment_frames: int = Field(default=5, ge=1)
+    """With `segments`: frames of a segment, one per second as in YouTube-8M."""
+    balance: bool = False
+    """In training: draw the videos of an epoch so that each class has the same share; videos of
+    rare classes come several times, and only some of frequent ones. With `segments`: so that each
+    class is rated in the same share of the segments."""
     shuffle_records: int = Field(default=8192, ge=1)
     """Training reads whole shards in random order and shuffles together as many shards as hold this
     many videos. A smaller number reads fewer files at a time."""
@@ -91,6 +101,11 @@ class FeatureData(RawVideos):
             for name in ("features", "labels"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: is for videos themselves; name them in `videos`")
+        elif self.segments:
+            raise ValueError(
+                "segments: is for records with segments that people rated, as in YouTube-8M of "
+                "2019; videos themselves have none"
+            )
         return self
 
 
@@ -100,7 +115,8 @@ class FeatureEval(Settings):
     batch_size: int = Field(default=64, ge=1)
     """Videos per forward pass."""
     top_k: int = Field(default=20, ge=1)
-    """Tags per video that count in GAP and in the average precision of a class."""
+    """Tags per video that count in GAP and in the average precision of a class; with
+    `data.segments` every rated class counts."""
     hit_at_one_2019: bool = False
     """Also report Hit@1 as the 2019 library computed it: the best tag of a video counts if any
     video of its batch has it, which is wrong and depends on `batch_size`."""
@@ -112,6 +128,14 @@ class FeaturePredict(Settings):
     batch_size: int = Field(default=16, ge=1)
     """Videos per forward pass."""
     top_k: int = Field(default=20, ge=1)
-    """Tags listed per video."""
+    """Tags listed per video; with `data.segments`, tags ranked per segment."""
     inputs: Path | None = None
     """Features to use when the command line names none."""
+    segment_classes: Path | None = None
+    """With `data.segments`: the classes to look for, a number per line, as the challenge's
+    `segment_label_ids.csv`. By default all classes."""
+    submission_name: str | None = "submission.csv"
+    """With `data.segments`: file in the form of the YouTube-8M challenge of 2019, with the best
+    segments of each class; null writes none."""
+    least_score: float = Field(default=0.5, ge=0, le=1)
+    """With `data.segments`: a segment is said to show a class that scores this much."""

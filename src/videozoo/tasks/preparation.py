@@ -17,7 +17,7 @@ from videozoo.data.features.conversion import SUFFIXES, Conversion, Converted, T
 from videozoo.data.features.packs import MANIFEST
 from videozoo.data.features.record_formats import expand_records, find_records
 from videozoo.data.loader import num_cores
-from videozoo.data.record_survey import SEGMENTS_IGNORED
+from videozoo.data.record_survey import SEGMENT_LABELS
 from videozoo.errors import DataError, counted, few
 from videozoo.tasks.next_steps import train_tagger
 
@@ -161,7 +161,10 @@ def _say(result: Prepared, request: PrepareRequest, out: Console) -> None:
         lines.append(f"{counted(len(result.skipped), 'record')} could not be used, such as:")
         lines.append(f"  {result.skipped[0]}")
     if result.segment_rated:
-        lines.append(f"note: {result.segment_rated} videos: {SEGMENTS_IGNORED}, and written")
+        lines.append(
+            f"note: {counted(result.segment_rated, 'video')}: {SEGMENT_LABELS}, which are not "
+            "written; shards hold them (--format tfrecord)"
+        )
     if result.videos:
         first = find_records(request.output).read(0)
         streams = {name: frames.shape[-1] for name, frames in first.streams.items()}

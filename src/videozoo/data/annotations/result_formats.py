@@ -21,6 +21,7 @@ from videozoo.data.annotations.moment_results import (
     is_submission,
     read_submission,
 )
+from videozoo.data.annotations.segment_rankings import RANKINGS_HEADING
 from videozoo.data.annotations.segment_results import Detection, class_scores_in, detections_in
 from videozoo.data.annotations.segment_tables import table_columns, table_videos
 from videozoo.data.annotations.segment_types import Reading, SegmentFile
@@ -36,7 +37,6 @@ _YT8M = "VideoId,LabelConfidencePairs"
 _BARE_NUMBER = re.compile(r"-?\d+", re.ASCII)
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
 _WORD = re.compile(r"[^\W\d_]{2}")
-_RANKINGS = "Class,Segments"
 _RANKING = re.compile(r"\d{1,9},\s*(\S+:\d+(\s+\S+:\d+)*)?", re.ASCII)
 _MOMENT = ("start", "end", "score")
 
@@ -126,8 +126,12 @@ def _exact_file(folder: Path) -> Path:
     listed: Any = content.get("files") if isinstance(content, dict) else None
     for name in cast("list[Any]", listed) if isinstance(listed, list) else ():
         path = folder / str(name)
-        is_inside = path.parent == folder and path.suffix in (".json", ".jsonl")
-        if is_inside and path.is_file() and format_of(TextFile(path), FORMATS) is not None:
+        if path.parent != folder or not path.is_file():
+            continue
+        is_json = path.suffix in (".json", ".jsonl")
+        if is_json and format_of(TextFile(path), FORMATS) is not None:
+            return path
+        if path.suffix == ".csv" and _is_rankings(TextFile(path)):
             return path
     return folder / _PREDICTIONS
 
@@ -343,7 +347,7 @@ def _read_yt8m(file: TextFile) -> LabelResults:
 
 def _is_rankings(file: TextFile) -> bool:
     heading = file.first_line.replace(" ", "").lower()
-    return heading == _RANKINGS.lower() or _RANKING.fullmatch(file.first_line) is not None
+    return heading == RANKINGS_HEADING.lower() or _RANKING.fullmatch(file.first_line) is not None
 
 
 def _read_rankings(file: TextFile) -> SegmentRankings:
@@ -594,9 +598,10 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], AnyResults]], ...] = (
         "YouTube-8M 2019, segments per class",
         _is_rankings,
         _read_rankings,
-        f"{_RANKINGS}\n3,a:0 a:5\n",
+        f"{RANKINGS_HEADING}\n3,a:0 a:5\n",
         "submission.csv",
         about="segments of 5 s that show a class, VIDEO:START, the best first; one class per line",
+        written="videozoo predict, with data.segments",
         source="github.com/google/youtube-8m, inference.py and segment_eval_inference.py",
     ),
     Format(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,10 @@ def parse(data: bytes) -> Example:
 
 
 def encode(
-    name: str, labels: Sequence[int] | None, streams: Mapping[str, NDArray[np.generic]]
+    name: str,
+    labels: Sequence[int] | None,
+    streams: Mapping[str, NDArray[np.generic]],
+    more: Mapping[str, Sequence[int] | NDArray[np.float32]] = MappingProxyType({}),
 ) -> bytes:
     """Serialise one video as the `SequenceExample` that YouTube-8M uses.
 
@@ -71,11 +75,13 @@ def encode(
         name: Name of the video, written as `id`.
         labels: Classes of the video; None writes no `labels`.
         streams: (T, dim) each, uint8 (one bytes value per frame) or float32 (one list per frame).
+        more: Other facts about the whole video: lists of whole numbers, or arrays of floats.
     """
     context = _entry("id", _sized(_BYTES, _sized(1, name.encode("utf-8", "surrogateescape"))))
     if labels is not None:
-        packed = b"".join(_varint(label % 2**64) for label in labels)
-        context += _entry("labels", _sized(_INTEGERS, _sized(1, packed)))
+        context += _entry("labels", _packed(labels))
+    for key, values in more.items():
+        context += _entry(key, _packed(values))
     lists = b"".join(_entry(stream, _encoded(frames)) for stream, frames in streams.items())
     return _sized(1, context) + _sized(2, lists)
 
@@ -265,6 +271,13 @@ def _varint(value: int) -> bytes:
 
 def _sized(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | _SIZED) + _varint(len(value)) + value
+
+
+def _packed(values: Sequence[int] | NDArray[np.float32]) -> bytes:
+    """A feature: its numbers, one after the other."""
+    if isinstance(values, np.ndarray):
+        return _sized(_FLOATS, _sized(1, values.astype("<f4").tobytes()))
+    return _sized(_INTEGERS, _sized(1, b"".join(_varint(value % 2**64) for value in values)))
 
 
 def _entry(key: str, value: bytes) -> bytes:

@@ -45,7 +45,7 @@ class Converted:
     skipped: tuple[str, ...] = ()
     """Why each record was left out."""
     segment_rated: int = 0
-    """Records whose segments have labels, which are not converted."""
+    """Records whose segments have labels, which are not converted: only shards hold them."""
 
 
 def convert(conversion: Conversion) -> Converted:
@@ -135,7 +135,7 @@ def _usable(
     """Yield the records that can be used.
 
     Adds to `skipped` why other records cannot be used, and to `segment_rated` the names of videos
-    whose segments have labels.
+    whose segments have labels that the target cannot hold.
     """
     for number in range(len(source)):
         try:
@@ -148,7 +148,10 @@ def _usable(
         if record.labels is not None and conversion.num_classes is not None:
             kept = tuple(sorted(label for label in record.labels if label < conversion.num_classes))
             record = replace(record, labels=kept)
-        if record.has_segment_labels:
+        if record.ratings is not None and conversion.num_classes is not None:
+            known = (one for one in record.ratings if one.label < conversion.num_classes)
+            record = replace(record, ratings=tuple(known))
+        if record.has_segment_labels and (conversion.kind != "tfrecord" or record.ratings is None):
             segment_rated.append(record.name)
         yield record
 

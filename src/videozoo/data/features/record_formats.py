@@ -315,8 +315,22 @@ def write_shard(path: Path, records: Iterable[FeatureRecord]) -> int:
         Number of records.
     """
     return write_tfrecord(
-        path, (encode(record.name, record.labels, record.streams) for record in records)
+        path,
+        (encode(one.name, one.labels, one.streams, _ratings_of(one)) for one in records),
     )
+
+
+def _ratings_of(record: FeatureRecord) -> dict[str, Any]:
+    """The ratings of segments as a shard holds them; nothing without any."""
+    ratings = record.ratings
+    if ratings is None:
+        return {}
+    return {
+        "segment_start_times": [one.start for one in ratings],
+        "segment_end_times": [one.end for one in ratings],
+        "segment_labels": [one.label for one in ratings],
+        "segment_scores": np.array([one.is_present for one in ratings], np.float32),
+    }
 
 
 class PickleFile:
@@ -433,6 +447,11 @@ class LabelledFiles:
     def __len__(self) -> int:
         return len(self._videos)
 
+    @property
+    def labels(self) -> list[tuple[int, ...]]:
+        """The labels of each video."""
+        return [video.labels for video in self._videos]
+
     def read(self, number: int) -> FeatureRecord:
         """Return one video; DataError names its file."""
         video = self._videos[number]
@@ -459,9 +478,12 @@ FORMATS: tuple[Format[_Start, Callable[[Path], RecordFile]], ...] = (
         "tfrecord",
         lambda start: looks_like_tfrecord(start.head) or start.ends(".tfrecord", ".tfrecords"),
         TFRecords,
-        "one SequenceExample per video: id, labels, rgb (T, 1024) bytes, audio (T, 128) bytes",
+        "one SequenceExample per video: id, labels, rgb (T, 1024) bytes, audio (T, 128) bytes; "
+        "of 2019: segment_start_times, segment_end_times, segment_labels, segment_scores",
         "a.tfrecord",
-        about="Shards of YouTube-8M, by frame or by video (`mean_rgb`, `mean_audio`).",
+        about="Shards of YouTube-8M, by frame or by video (`mean_rgb`, `mean_audio`); with "
+        "`data.segments` the segments that people rated in 2019: a score above 0 means that the "
+        "class is there, 0 that it is not.",
         source="https://research.google.com/youtube8m/download.html",
         written="`videozoo prepare --format tfrecord`",
     ),

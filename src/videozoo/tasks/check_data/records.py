@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,11 +11,12 @@ import numpy as np
 from rich.console import Console
 
 from videozoo.config import RunConfig
+from videozoo.data.features.rated_segments import rated_segments
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.data.tags import load_records
-from videozoo.errors import DataError, counted
+from videozoo.errors import DataError, counted, few
 from videozoo.tasks.check_data.feature_survey import Values
 from videozoo.tasks.check_data.findings import (
     MOST_STRANGE,
@@ -34,6 +36,8 @@ class _Needs:
 
     num_classes: int | None = None
     shape: FeatureShape | None = None
+    segments: bool = False
+    """Segments are read in place of whole videos."""
 
 
 @dataclass(kw_only=True)
@@ -46,15 +50,40 @@ class _Seen:
     """Frames of each record, by its place."""
     labels: dict[str, int] = field(default_factory=dict[str, int])
     """Number of labels of each record, by its place."""
+    rated: Counter[int] = field(default_factory=Counter[int])
+    """Rated segments of records: ratings by class."""
+    present: int = 0
+    """Ratings that say that the class is there."""
+    segments: int = 0
+    """Rated segments."""
+    outside: list[str] = field(default_factory=list[str])
+    """Rated segments that start after the last frame of their record."""
+    problems: list[str] = field(default_factory=list[str])
+    """Ratings that cannot be used."""
 
     def look(self, where: str, record: FeatureRecord) -> None:
         """Look at one record."""
         place = f"{where} ({record.name})"
+        self._look_at_ratings(place, record)
         self.frames[place] = max(map(len, record.streams.values()), default=0)
         self.labels[place] = len(record.labels or ())
         for stream, values in record.streams.items():
             if values.ndim == 2 and np.isfinite(values).all():
                 self.values.setdefault(stream, Values()).look(place, values)
+
+    def _look_at_ratings(self, place: str, record: FeatureRecord) -> None:
+        try:
+            segments = rated_segments(record, place)
+        except DataError as error:
+            self.problems.append(str(error))
+            return
+        frames = max(map(len, record.streams.values()), default=0)
+        self.segments += len(segments)
+        for one in segments:
+            self.rated.update(one.labels)
+            self.present += sum(one.present)
+            if one.start >= frames:
+                self.outside.append(f"{place}: from frame {one.start} of {frames}")
 
 
 def run_records(request: CheckRequest, config: RunConfig | None, out: Console) -> None:
@@ -91,7 +120,11 @@ def _parts(
         return [(str(path), find_records(path))], _Needs()
     task, data = config.spec.task, config.data
     assert isinstance(task, Tagging)
-    needs = _Needs(num_classes=config.model.num_classes, shape=task.feature_shape(config.model))
+    needs = _Needs(
+        num_classes=config.model.num_classes,
+        shape=task.feature_shape(config.model),
+        segments=data.segments,
+    )
     if path is not None:
         return [(str(path), find_records(path, root=data.root, kind=data.format))], needs
     parts = [
@@ -131,8 +164,25 @@ def _findings(
         found.lines.append(
             f"labels: {len(seen.counts):,} different ones from {low} to {high}, on {each} records"
         )
+    if values.segments:
+        ratings = values.rated.total()
+        found.lines.append(
+            f"rated segments: {values.segments:,} of {counted(seen.segment_rated, 'record')}, "
+            f"{counted(ratings, 'rating')} of {counted(len(values.rated), 'class')}: "
+            f"{values.present:,} present, {ratings - values.present:,} absent"
+        )
     found.problems = [*seen.problems.values(), *_wrong_labels(seen, needs)]
     found.notes = [*_notes(seen, needs), *_shared(seen, before)]
+    wrong_ratings = [*values.problems, *_wrong_ratings(values, needs)]
+    if needs.segments:
+        found.problems += wrong_ratings
+    elif wrong_ratings:  # labels of whole videos can be used all the same
+        found.notes.append(f"with data.segments: {few(wrong_ratings, between='; ')}")
+    if values.outside:
+        found.notes.append(
+            f"{counted(len(values.outside), 'rated segment')} after the last frame of the record: "
+            f"{few(values.outside)}"
+        )
     for stream, looked in values.values.items():
         found.notes += [f"{stream}: {note}" for note in looked.notes()]
     found.strangest = list(_strange(values))[:MOST_STRANGE]
@@ -142,6 +192,9 @@ def _findings(
         "usable": seen.looked_at,
         "labelled": seen.labelled,
         "segment_rated": seen.segment_rated,
+        "rated_segments": values.segments,
+        "ratings": values.rated.total(),
+        "ratings_present": values.present,
         "streams": {str(stream): n for stream, n in seen.streams.items()},
         "classes": {str(label): n for label, n in sorted(seen.counts.items())},
     }
@@ -176,9 +229,21 @@ def _wrong_labels(seen: Survey, needs: _Needs) -> list[str]:
     return [f"{where}: label {label}, expected {most}; the largest is {max(seen.counts)}"]
 
 
+def _wrong_ratings(seen: _Seen, needs: _Needs) -> list[str]:
+    wrong = [
+        label
+        for label in sorted(seen.rated)
+        if label < 0 or (needs.num_classes is not None and label >= needs.num_classes)
+    ]
+    if not wrong:
+        return []
+    most = "a class" if needs.num_classes is None else f"0 to {needs.num_classes - 1}"
+    return [f"ratings of segments: label {few(wrong)}, expected {most}"]
+
+
 def _notes(seen: Survey, needs: _Needs) -> list[str]:
     notes: list[str] = []
-    if seen.segment_rated:
+    if seen.segment_rated and not needs.segments:
         notes.append(f"{seen.segment_rated:,} of {seen.looked_at:,} records: {SEGMENTS_IGNORED}")
     unlabelled = seen.looked_at - seen.labelled
     if unlabelled:

@@ -40,6 +40,7 @@ from videozoo.data.frames.windows import (
     window_frames,
 )
 from videozoo.errors import DataError, counted
+from videozoo.ops.windows import neighbours
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import segment_table
@@ -193,8 +194,7 @@ def segments_along(
         is_there &= np.arange(means.shape[1]) == means.argmax(axis=1)[:, None]
     segments: list[Segment] = []
     for label in np.flatnonzero(is_there.any(axis=0)).tolist():
-        windows = np.flatnonzero(is_there[:, label])
-        for run in np.split(windows, np.flatnonzero(np.diff(windows) > 1) + 1):
+        for run in neighbours(is_there[:, label]):
             start, end = float(found.times[run[0], 0]), float(found.times[run[-1], 1])
             segments.append(Segment(start, end, float(means[run, label].mean()), names[label]))
     segments.sort(key=lambda each: each.start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from videozoo.data.clips import (
     settled_first_label,
 )
 from videozoo.engine.loop import Best
-from videozoo.errors import counted
+from videozoo.errors import DataError, counted
 from videozoo.ops.mixup import (
     mixed_binary_cross_entropy,
     mixed_cross_entropy,
@@ -30,7 +32,7 @@ from videozoo.ops.mixup import (
 )
 from videozoo.ops.pixels import normalize
 from videozoo.settings.clips import ClipViews
-from videozoo.tasks.classification.balance import balance_notes, class_weights, weights_line
+from videozoo.tasks.balance import balance_notes, class_weights, weights_line
 from videozoo.tasks.classification.labels import check_learnable, one_class_note, remarks
 from videozoo.tasks.classification.lengths import CLIPS, clip_lengths
 from videozoo.tasks.classification.scoring import ClipInference, ModuleScorer
@@ -78,11 +80,13 @@ def _plan(job: TrainJob) -> TrainingPlan:
         num_classes=config.model.num_classes,
         several=several,
     )
-    weights = class_weights(config, entries, names)
+    weights = class_weights(config, lambda: _counts(entries, config.model.num_classes), names)
     if weights is not None:
         job.say(f"class weights: {weights_line(weights, names)}")
-    for note in balance_notes(config, entries, names):
-        job.say(f"note: {note}")
+    if data.balance:
+        classes = [entry.classes or () for entry in entries]
+        for note in balance_notes(config, classes, names, item="clip", each="video"):
+            job.say(f"note: {note}")
     factors = None if weights is None else torch.tensor(weights, device=accelerator.device)
     mixed_loss = mixed_binary_cross_entropy if several else mixed_cross_entropy
 
@@ -170,6 +174,22 @@ def _with_first_label(config: RunConfig) -> RunConfig:
         return config
     changed = config.replace("", {"data.first_label": first})
     return replace(changed, notes=(*config.notes, *([remark] if remark else ())))
+
+
+def _counts(entries: Sequence[ClipEntry], num_classes: int) -> list[int]:
+    """Videos of each class.
+
+    Raises:
+        DataError: Some class is not known before its video is opened.
+    """
+    unknown = next((entry for entry in entries if entry.classes is None), None)
+    if unknown is not None:
+        raise DataError(
+            f"{unknown.name}: its class is not in the list but in the file, so that classes cannot "
+            "be counted before; name the weights in a file (train.class_weights=FILE)"
+        )
+    counts = Counter(label for entry in entries for label in entry.classes or ())
+    return [counts[label] for label in range(num_classes)]
 
 
 def _validation_entries(job: TrainJob, several: Several) -> list[ClipEntry] | None:

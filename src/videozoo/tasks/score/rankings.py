@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from videozoo.data.annotations.result_formats import SegmentRankings
+from videozoo.data.annotations.segment_rankings import MOST_SEGMENTS
+from videozoo.data.features.rated_segments import rated_segments, segment_name
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.formats import TextFile
 from videozoo.data.text import finite_number, integer, raise_all
@@ -16,8 +18,6 @@ from videozoo.errors import DataError, UsageError, counted, few
 from videozoo.metrics.tagging import average_precision
 from videozoo.report.tables import summary_table, tag_table
 from videozoo.tasks.score.request import Scored, ScoreRequest
-
-_MOST_SEGMENTS = 100_000  # per class, as in the challenge
 
 _Ratings = Mapping[tuple[str, int], bool]
 """(segment, class) -> whether a person saw the class there; a segment is VIDEO:START."""
@@ -43,7 +43,7 @@ def score_rankings(results: SegmentRankings, request: ScoreRequest) -> Scored:
     precisions: dict[int, float] = {}
     num_ranked = num_rated = 0
     for label, segments in results.by_class.items():
-        listed = segments[:_MOST_SEGMENTS]
+        listed = segments[:MOST_SEGMENTS]
         hits = [ratings[one, label] for one in listed if (one, label) in ratings]
         num_ranked, num_rated = num_ranked + len(segments), num_rated + len(hits)
         if positives[label]:
@@ -77,13 +77,13 @@ def score_rankings(results: SegmentRankings, request: ScoreRequest) -> Scored:
         truth=f"{name} ({counted(len(ratings), 'rating')})",
         facts={
             "kind": "rankings of segments",
-            "most_segments": _MOST_SEGMENTS,
+            "most_segments": MOST_SEGMENTS,
             "metrics": metrics,
             "classes": classes,
             "missing": missing,
         },
         tables=[
-            summary_table(metrics, title=f"At most {_MOST_SEGMENTS:,} segments per class"),
+            summary_table(metrics, title=f"At most {MOST_SEGMENTS:,} segments per class"),
             tag_table(classes),
         ],
         notes=notes,
@@ -104,13 +104,9 @@ def _from_records(path: Path) -> tuple[str, _Ratings]:
     found: dict[tuple[str, int], bool] = {}
     for number in range(len(records)):
         record = records.read(number)
-        if record.has_segment_labels and record.ratings is None:
-            raise DataError(
-                f"{records.where_named(number, record.name)}: segment_start_times, segment_labels "
-                "and segment_scores do not fit one another"
-            )
-        for one in record.ratings or ():
-            found[f"{record.name}:{one.start}", one.label] = one.is_present
+        for one in rated_segments(record, records.where_named(number, record.name)):
+            for label, is_there in zip(one.labels, one.present, strict=True):
+                found[segment_name(record.name, one.start), label] = is_there
     records.close()
     if not found:
         raise DataError(

@@ -17,6 +17,7 @@ from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
+from videozoo.tasks.tagging import segments
 from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.pages import evaluation_page
 from videozoo.tasks.tagging.scoring import feature_shape, one_class_each, score_records
@@ -29,6 +30,8 @@ def _evaluated(job: EvalJob) -> Evaluated:
         config.data, "test", strict=not job.skip_bad, names=job.trained.class_names
     )
     check_features(records.extractor, job.trained, job.say)
+    if config.data.segments:
+        return segments.evaluated(job, records)
     check_labels(
         records,
         "data.test",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from videozoo.data.features.records import RecordSet
+from videozoo.data.label_index import RatedIndex, rated_index
 from videozoo.data.record_survey import SEGMENTS_IGNORED, Survey, survey
 from videozoo.data.tag_parts import is_read_in_parts
+from videozoo.data.tag_segments import frame_limit
 from videozoo.errors import DataError, counted, few
+from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape
 
 
@@ -75,6 +78,76 @@ def check_labels(
         for line in _of_classes(found, num_classes, class_names):
             say(f"note: {part}: {line}{looked_at}")
     return found
+
+
+def check_ratings(
+    records: RecordSet,
+    part: str,
+    say: Callable[[str], None],
+    *,
+    num_classes: int,
+    shape: FeatureShape,
+    data: FeatureData,
+    class_names: Sequence[str] | None = None,
+    skip_bad: bool = True,
+) -> RatedIndex:
+    """Find the rated segments of records, and check them; note what is odd.
+
+    Args:
+        records: One part of the data.
+        part: Its key: `data.train`, `data.val` or `data.test`.
+        say: Prints notes for the user.
+        num_classes: Classes of the model.
+        shape: Features that the model reads.
+        data: Which frames are used.
+        class_names: Class names.
+        skip_bad: Go on without records that cannot be used.
+
+    Raises:
+        DataError: No segment is rated, no class is there in any, a class is out of range, or a
+            record cannot be used.
+    """
+    index = rated_index(
+        records, segment_frames=data.segment_frames, most_frames=frame_limit(records, data)
+    )
+    if index.problems and not skip_bad:
+        raise DataError(next(iter(index.problems.values())))
+    if not len(index):
+        raise DataError(
+            f"{part}: none of the {counted(len(records), 'record')} of {_source(records)} has "
+            "segments that people rated, in frames that are used; the validation part of "
+            "YouTube-8M 2019 has them, as TFRecords; for labels of whole videos set "
+            "data.segments=false"
+        )
+    survey(records, shape=shape)  # a record that does not fit the model at all
+    present = index.counts(num_classes)
+    absent = index.counts(num_classes, present=False)
+    videos = len(set(index.records.tolist()))
+    say(
+        f"{part}: {counted(len(index), 'segment')} of {counted(videos, 'video')}, "
+        f"{counted(index.ratings, 'rating')}: {sum(present):,} present, {sum(absent):,} absent"
+    )
+    if not sum(present):
+        raise DataError(f"{part}: no class is rated present in any segment; nothing can be found")
+    if index.outside:
+        say(
+            f"note: {part}: {counted(len(index.outside), 'rated segment')} left out, for they "
+            f"start after the last frame that is used: {few(index.outside)}"
+        )
+    if index.problems:
+        say(
+            f"note: {part}: {counted(len(index.problems), 'record')} cannot be used: "
+            f"{few(index.problems.values())}"
+        )
+    if part == "data.train":
+        never = [label for label in range(num_classes) if not present[label]]
+        if never:
+            shown = few(class_names[label] if class_names else label for label in never)
+            say(
+                f"note: {part}: {len(never):,} of {counted(num_classes, 'class')} never rated "
+                f"present, so that nothing is learnt of how they look: {shown}"
+            )
+    return index
 
 
 def left_out(found: Survey, most_frames: int | None, *, in_parts: bool = False) -> Iterator[str]:

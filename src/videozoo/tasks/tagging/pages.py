@@ -32,11 +32,12 @@ def evaluation_page(
         verdict: How sure the accuracy is; empty where that is not known.
     """
     metrics: Mapping[str, float] = facts["metrics"]
-    main = "top1" if accuracy is not None else "gap"
+    what = "segments" if "segments" in facts else "videos"
+    main = "top1" if accuracy is not None else "gap" if what == "videos" else "map"
     shown = [key for key in metrics if "loss" not in key]
     return Report(
         title=f"{config.spec.title}: evaluation",
-        summary=f"{config.spec.title} on {counted(int(facts['videos']), 'video')} of "
+        summary=f"{config.spec.title} on {counted(int(facts[what]), what[:-1])} of "
         f"{counted(len(names), 'class')}: {title_of(main)} {percent(metrics[main])}."
         if main in metrics
         else f"{config.spec.title}: no video could be used.",
@@ -53,21 +54,21 @@ def evaluation_page(
         confusions=[]
         if accuracy is None or not accuracy.total
         else [confusion_of(accuracy.confusion, names)],
-        tables=[_classes(facts["classes"])] if facts["classes"] else (),
+        tables=[_classes(facts["classes"], what)] if facts["classes"] else (),
         skipped=facts["skipped"],
         details=details_of(config, facts),
         made=made_by_eval(facts),
     )
 
 
-def _classes(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _classes(rows: Sequence[Mapping[str, Any]], what: str) -> Table:
     """The classes that videos have, the most frequent first if there are many."""
-    order = sorted(rows, key=lambda row: -row["videos"]) if len(rows) > _MOST_CLASSES else rows
+    order = sorted(rows, key=lambda row: -row[what]) if len(rows) > _MOST_CLASSES else rows
     return Table(
         title="Classes",
-        columns=("class", "videos", "average precision"),
+        columns=("class", what, "average precision"),
         rows=[
-            (row["class"], row["videos"], row["ap"] if row["ap"] is not None else "")
+            (row["class"], row[what], row["ap"] if row["ap"] is not None else "")
             for row in order[:_MOST_CLASSES]
         ],
         note=f"The {_MOST_CLASSES} most frequent of {len(rows)}."

@@ -19,6 +19,7 @@ from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, picture_per_row
+from videozoo.tasks.tagging import segments
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
 from videozoo.tasks.tagging.scoring import VideoTags, score_records
@@ -26,10 +27,12 @@ from videozoo.tasks.tagging.scoring import VideoTags, score_records
 _MOST_LOOKED_AT = 200  # records, to note unused content
 
 
-def _predicted(job: PredictJob) -> Predicted[VideoTags]:
+def _predicted(job: PredictJob) -> Predicted[Any]:
     config, request = job.config, job.request
     records = input_records(request.inputs, config, strict=request.strict)
     check_features(records.extractor, job.trained, job.say)
+    if config.data.segments:
+        return segments.predicted(job, records)
     looked_at = survey(records, most=_MOST_LOOKED_AT)
     in_parts = is_read_in_parts(records)
     job.note(left_out(looked_at, config.data.max_frames, in_parts=in_parts))

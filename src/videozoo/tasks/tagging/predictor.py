@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from videozoo.engine.devices import make_accelerator
-from videozoo.results import VideoLabels
+from videozoo.results import VideoLabels, VideoSegments
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.predictors import (
@@ -21,6 +21,7 @@ from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 from videozoo.tasks.tagging.prediction import input_records, labels_of
 from videozoo.tasks.tagging.scoring import feature_shape, score_records
+from videozoo.tasks.tagging.segment_scoring import score_segments, segments_of
 
 
 class Tagger(Predictor):
@@ -36,8 +37,11 @@ class Tagger(Predictor):
 
     def predict(
         self, *videos: Features | Sequence[Features], strict: bool = True
-    ) -> list[VideoLabels]:
+    ) -> list[VideoLabels] | list[VideoSegments]:
         """Score videos by their features; `.labels` holds the best `predict.top_k` classes.
+
+        Of a model for segments (`data.segments`) the results are `VideoSegments`: which classes
+        score `predict.least_score` or more, and when.
 
         Args:
             videos: Paths (shards, pickles, packs, folders, patterns or lists); a dict of the
@@ -54,7 +58,7 @@ class Tagger(Predictor):
         inputs, unread = self.with_features(videos, self._accelerator, strict=strict)
         streams = [stream.name for stream in feature_shape(self.config).streams]
 
-        def answer(group: list[Any], place: int) -> tuple[list[VideoLabels], list[str]]:
+        def answer(group: list[Any], place: int) -> tuple[list[Any], list[str]]:
             config = self.config
             if are_paths(group):
                 records = input_records(group, config, strict=strict)
@@ -63,6 +67,22 @@ class Tagger(Predictor):
                 records = as_records(
                     group, streams=streams, first=place, extractor=self._trained.features
                 )
+            if config.data.segments:
+                found = score_segments(
+                    self.module,
+                    config,
+                    config.predict,
+                    records,
+                    self._accelerator,
+                    skip_bad=not strict,
+                )
+                failed = [*records.damaged, *found.skipped.values()]
+                least = config.predict.least_score
+                answers_ = [
+                    segments_of(each, self._names, least_score=least)
+                    for each in found.by_number.values()
+                ]
+                return answers_, failed
             scored = score_records(
                 self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
             )

@@ -96,11 +96,29 @@ def one_class_each(config: RunConfig) -> bool:
     return config.train.loss == "softmax"  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def label_loss(logits: Tensor, labels: Tensor, *, one_class: bool) -> Tensor:
-    """The loss of each video: (N, C), (N, C) -> (N,)."""
+def label_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    one_class: bool,
+    rated: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """The loss of each video or segment: (N, C), (N, C) -> (N,).
+
+    Args:
+        logits: (N, C).
+        labels: (N, C), in [0, 1].
+        one_class: The classes exclude one another.
+        rated: (N, C), 0 for classes of which nothing is known; None: all are.
+        class_weights: (C,), factors on the terms of each class.
+    """
     if one_class:
-        return functional.cross_entropy(logits, labels, reduction="none")
-    return multi_label_loss(logits, labels)
+        return functional.cross_entropy(logits, labels, weight=class_weights, reduction="none")
+    weights = rated
+    if class_weights is not None:
+        weights = class_weights if rated is None else rated * class_weights
+    return multi_label_loss(logits, labels, weights)
 
 
 def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[Tensor], Tensor]:
