@@ -22,7 +22,7 @@ def hold(path: Path, on_wait: Callable[[], None]) -> BaseFileLock:
         OSError: The file cannot be written.
     """
     if path.is_symlink():  # it would be made, or emptied, where the link leads
-        raise OSError(errno.ELOOP, "is a link, expected a lock file", str(path))
+        raise OSError(errno.ELOOP, f"{path.name} is a link, expected a lock file", str(path))
     lock = FileLock(path)
     try:
         lock.acquire(timeout=_SECONDS)

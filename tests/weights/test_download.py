@@ -1,5 +1,6 @@
 """What a download promises, against a server that breaks off, lies and sends other things."""
 
+import errno
 import hashlib
 import json
 import os
@@ -439,6 +440,33 @@ def test_a_full_disk_is_known_before_it_is_full(
     monkeypatch.setattr("videozoo.weights.download.shutil.disk_usage", almost_full)
 
     assert "the disk has 1000 left" in failure(server, target)
+
+
+def test_a_file_without_end_does_not_fill_the_disk(
+    server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server.always = Reply(endless=True)
+
+    def fuller(folder: Path) -> SimpleNamespace:
+        here = sum(file.stat().st_size for file in target.parent.iterdir())
+        return SimpleNamespace(free=2**27 + 400_000 - here)
+
+    monkeypatch.setattr("videozoo.weights.download.shutil.disk_usage", fuller)
+    monkeypatch.setattr(download, "_LOOK_AGAIN_BYTES", 100_000)
+
+    assert "bytes left, after" in failure(server, target)
+    assert not list(target.parent.glob("*.part*"))
+
+
+def test_a_disk_that_takes_no_more_is_said(
+    server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(path: Path, _rest: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(download, "_open_part", full)
+    monkeypatch.setattr(download, "_note", full)
+    assert "TSM.pdparams: cannot be written: No space left" in failure(server, target)
 
 
 def test_several_processes_download_once(server: FileServer, target: Path):

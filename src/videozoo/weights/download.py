@@ -19,7 +19,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -38,6 +38,8 @@ Say = Callable[[str], None]
 
 _CHECKER = "videozoo.weights.content"
 _CHECK_SECONDS = 120
+_LOOK_AGAIN_BYTES, _SPARED_BYTES = 2**25, 2**27
+"""How often to look at the disk, and what a file of unknown length leaves of it to others."""
 _CHECK_BYTES_PER_SECOND = 5e6
 
 
@@ -83,7 +85,8 @@ def fetch(
         try:
             download.run()
         except WeightsError as error:
-            _note(_beside(target, "failed"), str(error))
+            with suppress(OSError):  # the disk may be what failed
+                _note(_beside(target, "failed"), str(error))
             raise
         _beside(target, "failed").unlink(missing_ok=True)
     return target
@@ -135,6 +138,8 @@ class _Download:
         self.about_part = _beside(target, "part.json")
         self.etag: str | None = None
         self.pace = Pace(self.patience)
+        self.looked_at = 0
+        """Bytes after which the disk was last looked at."""
 
     def run(self) -> None:
         """Download, check, and only then give the file its name."""
@@ -227,6 +232,12 @@ class _Download:
             self._forget_part()
             what = "videozoo takes at most" if self.size is None else "the file has"
             raise Refused(f"the server sends more than {most} bytes, and {what} so many")
+        if num_bytes - self.looked_at >= _LOOK_AGAIN_BYTES:
+            self.looked_at = num_bytes
+            free = shutil.disk_usage(self.target.parent).free
+            if free < _SPARED_BYTES:
+                self._forget_part()
+                raise Refused(f"the disk has {free} bytes left, after {num_bytes} of the file")
 
     def _is_same(self, answer: Answer) -> bool:
         """Whether the rest that a server sends is of the file whose beginning is here."""
