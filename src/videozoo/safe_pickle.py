@@ -6,9 +6,13 @@ PaddlePaddle's `.pdparams` and the data files of the 2019 library are pickles, s
 runs their programs itself. It never looks up or calls a name of the file: the few names that such
 data needs are marks, and an array is made only if its bytes fit its shape.
 
-A hostile file can still take time and memory in proportion to its size, plus a constant. This also
-holds for later code that walks through the result, prints or copies it: an object that the file
-refers to many times is counted each time.
+What a hostile file can still do: hold plain data that are wrong, and cost time and memory in
+proportion to its size. Memory while it is read, and the result itself, are at most
+`MEMORY_FACTOR` times the file, and `MEMORY_BYTES`; honest files of arrays need two to three times
+their size. Time is a few seconds per MiB in the worst case, and far less for honest files. An
+object that the file refers to many times is counted each time, up to 64 times the file and 64 MiB,
+so later code that walks through the result, prints or copies it does not meet an endless one.
+Keys that are numbers are few, because a file could choose them so that looking them up is slow.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -34,6 +38,12 @@ from videozoo.errors import DataError
 
 Encoding = Literal["ASCII", "latin1", "utf-8", "bytes"]
 
+MEMORY_FACTOR, MEMORY_BYTES = 150, 80 * 2**20
+"""Most memory that a file may take: a multiple of its size, and a constant.
+
+The largest parts: an empty dict is 72 bytes for one byte of a file; sets, references to one thing
+and copies of it are counted, and may be 64 times the file and 64 MiB together; arrays 4 times.
+"""
 _MOST_LEVELS = 64
 """Levels of containers."""
 _MOST_DIMENSIONS = 32
@@ -44,11 +54,25 @@ _MOST_INT_BYTES = 9
 _LARGE_BYTES = 2**16
 _PARTS = 8
 """How far back in the memory the bytes of an array are, once the array is made."""
+_MOST_NUMBERS = 2**16
+"""Keys of one dict or set, if some are numbers: their places in it are known beforehand, and can be
+chosen so that each new one is compared with all before it."""
 _SHORT_BYTES = 64
 _REFERENCE_BYTES = 16
 """What one more reference to a thing counts for."""
+_SET_BYTES, _ITEM_BYTES, _PAIR_BYTES = 216, 64, 128
+"""What an empty set, an item of one, and a pair of an ordered dict take."""
 
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf)|nan")
+_ESCAPED = re.compile(
+    rb"""(?:[^\\]|\\(?:[\\'"abfnrtv]|x[0-9a-fA-F]{2}|[0-3][0-7]{2}))*+""", re.DOTALL
+)
+"""The escapes that Python 2 writes, and those that every Python reads alike."""
 _ARRAY_CODE = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,7}|O[48]?)")
+
+_FLAGS = {False: (0, np.dtype("U").flags), True: (np.dtype(object).flags,)}
+"""What numpy notes of types that hold objects, and of others."""
 
 _SCALARS: frozenset[type] = frozenset(
     {
@@ -58,7 +82,8 @@ _SCALARS: frozenset[type] = frozenset(
     }
 )
 _TEXTS: frozenset[type] = frozenset({str, bytes})
-_KEYS = _SCALARS | _TEXTS | {np.str_, np.bytes_}
+_TEXT_KEYS = _TEXTS | {np.str_, np.bytes_}
+_KEYS = _SCALARS | _TEXT_KEYS
 """What may be a key or in a set: nothing whose hash is slow, or easily made equal to another's."""
 _COMPLEX: frozenset[type] = frozenset({np.complex64, np.complex128})
 _HAVE_BYTES: frozenset[type] = frozenset({np.ndarray, np.str_, np.bytes_})
@@ -207,8 +232,12 @@ class PickleReader:
         self._left_to_share = 2**26 + 64 * num_bytes
         self._most_rows = 2**20 + num_bytes
         self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+        """What has come since the last mark."""
+        self._outer: list[list[Any]] = []
+        """What came before each mark."""
+        self._memo: list[Any] = []
+        self._has_gaps = False
+        self._frame_end = 0
         self._shared: dict[int, _Shared] = {}
         """What is referred to more than once, by identity; it changes no more."""
 
@@ -222,7 +251,7 @@ class PickleReader:
         """
         try:
             self._follow()
-            if len(self._stack) != 1 or self._marks:
+            if len(self._stack) != 1 or self._outer:
                 raise DamagedError("it stops before it is complete")
             value = self._stack[0]
             self._measure(value, skipped=_SCALARS | _TEXTS)
@@ -244,31 +273,49 @@ class PickleReader:
         if self._left_to_make < 0:
             raise RefusedError("it would take far more memory than the file has bytes")
 
+    def share(self, num_bytes: int) -> None:
+        """Count memory of small things, of which a file may have more: references, sets, views.
+
+        Raises:
+            RefusedError: There are far too many for the file's size.
+        """
+        self._left_to_share -= num_bytes
+        if self._left_to_share < 0:
+            raise RefusedError("it refers to the same things so often that they fill the memory")
+
     def _follow(self) -> None:
         """Run the instructions; the most frequent ones are handled right here."""
-        data, steps, stack, memo, marks = self._data, _STEPS, self._stack, self._memo, self._marks
-        index_at, most = _INDEX.unpack_from, len(data)
+        data, steps, stack, memo, outer = self._data, _STEPS, self._stack, self._memo, self._outer
+        index_at = _INDEX.unpack_from
         at = self.position
         while (opcode := data[at]) != _STOP:
             at += 1
             if opcode == _LONG_BINPUT:
                 index = index_at(data, at)[0]
-                if index >= most:
-                    raise RefusedError(f"it numbers a thing {index}: more than it has bytes")
-                memo[index] = stack[-1]
+                if index == len(memo):
+                    memo.append(stack[-1])
+                else:
+                    self._remember(index)
                 at += 4
             elif opcode == _MEMOIZE:
-                memo[len(memo)] = stack[-1]
+                if self._has_gaps:
+                    raise RefusedError("it numbers things in two ways")
+                memo.append(stack[-1])
             elif opcode == _BINPUT:
-                memo[data[at]] = stack[-1]
+                index = data[at]
+                if index == len(memo):
+                    memo.append(stack[-1])
+                else:
+                    self._remember(index)
                 at += 1
             elif opcode in _GETS:
                 if opcode == _BINGET:
-                    value = memo.get(data[at], _USED)
+                    index = data[at]
                     at += 1
                 else:
-                    value = memo.get(index_at(data, at)[0], _USED)
+                    index = index_at(data, at)[0]
                     at += 4
+                value = memo[index] if index < len(memo) else _USED
                 kind = type(value)
                 if kind in _FREE or (kind in _TEXTS and len(value) <= _SHORT_BYTES):
                     stack.append(value)
@@ -278,7 +325,8 @@ class PickleReader:
                 stack.append(data[at])
                 at += 1
             elif opcode == _MARK:
-                marks.append(len(stack))
+                outer.append(stack)
+                self._stack = stack = []
             elif opcode in _CONSTANTS:
                 stack.append(_CONSTANTS[opcode])
             elif opcode in _SHORT_TUPLES:
@@ -288,7 +336,7 @@ class PickleReader:
             else:
                 self.position = at
                 steps[opcode](self, opcode)
-                at = self.position
+                at, stack = self.position, self._stack
         self.position = at + 1
 
     # --- bytes -------------------------------------------------------------------------------
@@ -324,7 +372,11 @@ class PickleReader:
 
     def _skip(self, opcode: int) -> None:
         if opcode == _FRAME:
-            if self._number(8) > len(self._data) - self.position:
+            size = self._number(8)
+            if self.position < self._frame_end:
+                raise DamagedError("a part of it begins before another ends")
+            self._frame_end = self.position + size
+            if self._frame_end > len(self._data):
                 raise DamagedError("it ends early")
         elif (protocol := self._number(1)) > pickle.HIGHEST_PROTOCOL:
             raise DamagedError(f"protocol {protocol}")
@@ -353,16 +405,25 @@ class PickleReader:
         text = self._digits()
         if opcode == _INT and text in ("00", "01"):
             self._stack.append(text == "01")
-        else:
-            self._stack.append(_bounded(int(text.removesuffix("L"))))
+            return
+        digits = text if opcode == _INT else text.removesuffix("L")
+        if not _INTEGER.fullmatch(digits):  # Python reads `010` as 8 or as 10
+            raise DamagedError(f"{_printable(text)!r} is no whole number")
+        self._stack.append(_bounded(int(digits)))
 
     def _float_text(self, _: int) -> None:
-        self._stack.append(float(self._digits()))
+        text = self._digits()
+        number = float(text) if _DECIMAL.fullmatch(text) else None
+        if number is None or math.isinf(number) != ("inf" in text):
+            raise DamagedError(f"{_printable(text)!r} is no number")
+        self._stack.append(number)
 
     def _string_text(self, _: int) -> None:
-        line = self._line().strip()
+        line = self._line().rstrip()
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
             raise DamagedError("a string without quotes")
+        if not _ESCAPED.fullmatch(line, 1, len(line) - 1):
+            raise DamagedError("a string with unknown escapes")
         self._stack.append(self._old_text(codecs.escape_decode(line[1:-1])[0]))
 
     def _unicode_text(self, _: int) -> None:
@@ -385,13 +446,15 @@ class PickleReader:
             self._stack.append(self._old_text(raw))
 
     def _to_mark(self) -> list[Any]:
-        start = self._marks.pop()
-        items = self._stack[start:]
-        del self._stack[start:]
+        items = self._stack
+        self._stack = self._outer.pop()
         return items
 
     def _empty(self, opcode: int) -> None:
-        self._stack.append(_EMPTY[opcode]())
+        made = _EMPTY[opcode]()
+        if type(made) is set:
+            self.share(_SET_BYTES)
+        self._stack.append(made)
 
     def _from_mark(self, opcode: int) -> None:
         items = self._to_mark()
@@ -400,6 +463,7 @@ class PickleReader:
         elif opcode == _LIST:
             self._stack.append(items)
         elif opcode == _FROZENSET:
+            self.share(_SET_BYTES + _ITEM_BYTES * len(items))
             self._stack.append(frozenset(_keys(items)))
         else:
             self._stack.append({})
@@ -415,7 +479,9 @@ class PickleReader:
 
     def _add_items(self, _: int) -> None:
         items = self._to_mark()
-        self._open(set).update(_keys(items))
+        self.share(_ITEM_BYTES * len(items))
+        target = self._open(set)
+        target.update(_keys(items, already=len(target)))
 
     def _set_item(self, _: int) -> None:
         pair = self._stack[-2:]
@@ -428,7 +494,10 @@ class PickleReader:
     def _fill(self, items: list[Any]) -> None:
         if len(items) % 2:
             raise DamagedError("a key without a value")
-        self._open(dict, OrderedDict).update(zip(_keys(items[::2]), items[1::2], strict=True))
+        target = self._open(dict, OrderedDict)
+        if type(target) is OrderedDict:
+            self.share(_PAIR_BYTES * len(items) // 2)
+        target.update(zip(_keys(items[::2], already=len(target)), items[1::2], strict=True))
 
     def _open(self, *kinds: type) -> Any:
         """The container on the stack, which may still change."""
@@ -442,13 +511,31 @@ class PickleReader:
     # --- memory ------------------------------------------------------------------------------
 
     def _put(self, _: int) -> None:
-        index = int(self._digits())
-        if not 0 <= index < len(self._data):
-            raise RefusedError(f"it numbers a thing {index}: more than it has bytes")
-        self._memo[index] = self._stack[-1]
+        self._remember(self._index())
 
     def _get(self, _: int) -> None:
-        self._stack.append(self._shared_value(self._memo.get(int(self._digits()), _USED)))
+        index = self._index()
+        value = self._memo[index] if 0 <= index < len(self._memo) else _USED
+        self._stack.append(self._shared_value(value))
+
+    def _index(self) -> int:
+        text = self._digits()
+        if not _INTEGER.fullmatch(text):
+            raise DamagedError(f"{_printable(text)!r} is no whole number")
+        return int(text)
+
+    def _remember(self, index: int) -> None:
+        """Keep what is on the stack by a number. A list holds it: a dict could be made slow."""
+        value, memo = self._stack[-1], self._memo
+        if index < 0 or (index >= len(memo) and index >= max(len(self._data), 256)):
+            raise RefusedError(f"it numbers a thing {index}: more than it has bytes")
+        if index < len(memo):
+            self._has_gaps |= memo[index] is _USED
+            memo[index] = value
+        else:
+            self._has_gaps |= index > len(memo)
+            memo += [_USED] * (index - len(memo))
+            memo.append(value)
 
     def _shared_value(self, value: Any) -> Any:
         """What is in the memory, as it may be used once more."""
@@ -460,13 +547,13 @@ class PickleReader:
                 raise RefusedError("it puts an array into itself")
         kind = type(value)
         if kind in _TEXTS:
-            self._share(len(value))
+            self.share(len(value))
         elif kind not in _FREE:
             known = self._shared.get(id(value))
             if known is None:
                 size = self._measure(value, skipped=_SCALARS)
                 known = self._shared[id(value)] = _Shared(value, size)
-            self._share(known.size.num_bytes)
+            self.share(known.size.num_bytes)
         return value
 
     def _forget(self, raw: bytes | bytearray | str) -> None:
@@ -476,9 +563,13 @@ class PickleReader:
         """
         if len(raw) < _LARGE_BYTES:
             return
-        for index in list(islice(reversed(self._memo), _PARTS)):
+        for index in range(max(0, len(self._memo) - _PARTS), len(self._memo)):
             held = self._memo[index]
-            if held is raw or (type(held) is tuple and any(part is raw for part in held)):
+            if held is raw or (
+                type(held) is tuple
+                and len(cast("tuple[Any, ...]", held)) <= _PARTS
+                and any(part is raw for part in held)
+            ):
                 self._memo[index] = _USED
 
     def _arguments(self) -> tuple[Any, ...]:
@@ -487,11 +578,6 @@ class PickleReader:
         if type(arguments) is not tuple:
             raise RefusedError(f"it passes on a {_kind_name(arguments)}")
         return cast("tuple[Any, ...]", arguments)
-
-    def _share(self, num_bytes: int) -> None:
-        self._left_to_share -= num_bytes
-        if self._left_to_share < 0:
-            raise RefusedError("it refers to the same things so often that they fill the memory")
 
     def _measure(self, value: Any, skipped: Set[type]) -> _Size:
         """The size of a value, with what is shared counted each time.
@@ -599,9 +685,11 @@ class PickleReader:
 
     def scalar(self, dtype: Any, raw: Any) -> Any:
         """A numpy scalar."""
-        found = self._array(raw, dtype, (), "C")
-        if found.dtype.hasobject:
+        if type(dtype) is _Dtype and dtype.dtype.hasobject:
             raise RefusedError("a numpy scalar that is an object")
+        if type(raw) not in _TEXTS:
+            raise RefusedError("a numpy scalar without bytes")
+        found = self._array(raw, dtype, (), "C")
         return found.astype(found.dtype.newbyteorder("="))[()]
 
     def from_buffer(
@@ -610,8 +698,12 @@ class PickleReader:
         """An array of protocol 5."""
         if order not in ("C", "F", "K"):
             raise RefusedError("an array with an unknown order")
+        if (order == "K") != (axes is not None):
+            raise RefusedError("an array with an unknown order")
+        if type(dtype) is _Dtype and dtype.dtype.hasobject:
+            raise RefusedError("objects in a buffer")
         array = self._array(raw, dtype, shape, "F" if order == "F" else "C")
-        if order == "K" and axes is not None:
+        if axes is not None:
             array = array.transpose(whole_numbers(axes, "an array")).copy(order="K")
         return array
 
@@ -619,7 +711,7 @@ class PickleReader:
         self, version: Any, shape: Any, dtype: Any, is_fortran: Any, raw: Any
     ) -> NDArray[Any]:
         """An array of protocols 0 to 4, in the byte order of the machine."""
-        if version != 1:
+        if version != 1 or type(is_fortran) not in (bool, int) or type(raw) is bytearray:
             raise RefusedError("an array of an unknown version")
         array = self._array(raw, dtype, shape, "F" if is_fortran else "C")
         if not array.dtype.isnative:
@@ -627,16 +719,18 @@ class PickleReader:
         return array
 
     def _array(self, raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> NDArray[Any]:
-        if type(dtype) is not _Dtype:
+        if type(dtype) is not _Dtype or not dtype.is_whole:
             raise RefusedError("an array without a type")
         kind, dims = dtype.dtype, whole_numbers(shape, "an array")
         count = math.prod(dims)
-        if not count and math.prod(max(1, n) for n in dims) > self._most_rows:
-            raise RefusedError(f"an empty array of shape {dims}")
+        if not count:
+            if math.prod(max(1, n) for n in dims) > self._most_rows:
+                raise RefusedError(f"an empty array of shape {dims}")
+            self.share(_REFERENCE_BYTES * math.prod(dims[: dims.index(0)]))  # rows without values
         if kind.hasobject:
             if type(raw) is not list or len(cast("list[Any]", raw)) != count:
                 raise RefusedError(f"an array of shape {dims} without its {count} objects")
-            self._share(self._measure(raw, skipped=_SCALARS).num_bytes)
+            self.share(self._measure(raw, skipped=_SCALARS).num_bytes)
             array: Any = np.empty(0, object)
             array.__setstate__((1, dims, np.dtype(object), order == "F", raw))
             return array
@@ -660,14 +754,18 @@ class PickleReader:
 # --- names and what they make ----------------------------------------------------------------
 
 
-def _begin_array(_reader: PickleReader, kind: Any, *_: Any) -> _Array:
+def _begin_array(_reader: PickleReader, kind: Any, shape: Any, code: Any) -> _Array:
     if kind is not _NDARRAY:
         raise RefusedError("an array of a kind of its own")
+    if type(code) not in _TEXTS or code not in ("b", b"b") or whole_numbers(shape, "it") != (0,):
+        raise RefusedError("an array that begins with content")
     return _Array()
 
 
-def _begin_dtype(_reader: PickleReader, code: Any, *_: Any) -> _Dtype:
+def _begin_dtype(_reader: PickleReader, code: Any, align: Any = 0, copy: Any = 0) -> _Dtype:
     text = code.decode("latin1") if type(code) is bytes else code
+    if type(align) not in (bool, int) or type(copy) not in (bool, int):
+        raise RefusedError("an array of an unknown version")
     if type(text) is not str or not _ARRAY_CODE.fullmatch(text):
         raise RefusedError("an array whose elements are neither numbers nor text")
     return _Dtype(np.dtype("O" if text.strip("<>=|").startswith("O") else text))
@@ -675,22 +773,32 @@ def _begin_dtype(_reader: PickleReader, code: Any, *_: Any) -> _Dtype:
 
 def _finish_dtype(dtype: _Dtype, state: tuple[Any, ...]) -> None:
     """Take the byte order. What would make a record of it, or change its size, is refused."""
-    if dtype.is_whole or not 5 <= len(state) <= 8 or any(part is not None for part in state[2:5]):
+    if dtype.is_whole or len(state) != 8 or any(part is not None for part in state[2:5]):
         raise RefusedError("an array whose elements are records")
+    if type(state[0]) is not int or state[0] != 3:
+        raise RefusedError("an array whose elements are of an unknown version")
     order = state[1].decode("latin1") if type(state[1]) is bytes else state[1]
-    size = state[5] if len(state) > 5 else -1
+    size, alignment, flags = state[5:]
     if type(order) is not str or order not in ("<", ">", "=", "|"):
         raise RefusedError("an array in an unknown byte order")
-    if type(size) is not int or size not in (-1, dtype.dtype.itemsize):
+    sizes = (dtype.dtype.itemsize, -1)[: 1 if dtype.dtype.kind in "SU" else 2]
+    if type(size) is not int or size not in sizes:
         raise RefusedError("an array whose elements change their size")
+    if alignment not in (-1, dtype.dtype.alignment) or flags not in _FLAGS[dtype.dtype.hasobject]:
+        raise RefusedError("an array whose elements change their place")
+    if (order == "|") != (dtype.dtype.byteorder == "|"):
+        raise RefusedError("an array in an unknown byte order")
     if order != "|":
         dtype.dtype = dtype.dtype.newbyteorder(order)
     dtype.is_whole = True
 
 
-def _ordered(_reader: PickleReader, pairs: Any = ()) -> OrderedDict[Any, Any]:
+def _ordered(reader: PickleReader, pairs: Any = ()) -> OrderedDict[Any, Any]:
     if type(pairs) is not tuple and type(pairs) is not list:
         raise RefusedError("an OrderedDict without pairs")
+    if not set(map(type, cast("list[Any]", pairs))) <= {tuple, list}:
+        raise RefusedError("an OrderedDict without pairs")
+    reader.share(_PAIR_BYTES * (1 + len(cast("list[Any]", pairs))))
     keys: list[Any] = []
     values: list[Any] = []
     for key, value in cast("list[Any]", pairs):
@@ -757,10 +865,15 @@ def whole_numbers(value: Any, what: str) -> tuple[int, ...]:
     return items
 
 
-def _keys(items: list[Any]) -> list[Any]:
+def _keys(items: list[Any], already: int = 0) -> list[Any]:
+    """Return what may be keys of a dict or a set that has some already."""
     kinds = set(map(type, items))
     if not kinds <= _KEYS:
         raise RefusedError(f"a key is a {_strange(kinds - _KEYS)}, expected text or a number")
+    if already + len(items) > _MOST_NUMBERS and not kinds <= _TEXT_KEYS:
+        raise RefusedError(
+            f"more than {_MOST_NUMBERS} keys of one dict or set, some of them numbers"
+        )
     return items
 
 

@@ -35,6 +35,8 @@ LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 _WHAT = "a tensor"
 _MOST_EMPTY_ROWS = 2**20
+_VIEW_BYTES = 1024
+"""What a tensor takes besides its values."""
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -63,15 +65,15 @@ def read_torch_file(path: Path) -> Any:
         RefusedError: It holds more than plain data, or tensors that do not fit their bytes.
         DamagedError: It is another kind of file, or incomplete.
     """
-    with path.open("rb") as file:
-        if file.read(len(LEGACY_START)) == LEGACY_START:
-            return _read_pickles(file.read())
     try:
+        with path.open("rb") as file:
+            if file.read(len(LEGACY_START)) == LEGACY_START:
+                return _read_pickles(file.read())
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, path.stat().st_size)
     except (OSError, ForbiddenError, RefusedError, DamagedError):
         raise
-    except Exception as error:  # a damaged archive can raise almost anything
+    except Exception as error:  # a damaged file can raise almost anything
         raise DamagedError(f"{type(error).__name__}: {error}"[:200]) from None
 
 
@@ -80,6 +82,8 @@ class _Storage:
     """Bytes that tensors share."""
 
     content: bytearray
+    element_bytes: int
+    """Of the type that it is first referred to with."""
     holds_booleans: bool = False
 
     def check(self) -> None:
@@ -111,7 +115,7 @@ class _Storages:
             raise RefusedError("a storage of an unknown kind")
         num_bytes = count * dtype.itemsize
         if key not in self.found:
-            self.found[key] = _Storage(self._load(key, num_bytes))
+            self.found[key] = _Storage(self._load(key, num_bytes), dtype.itemsize)
         if len(self.found[key].content) != num_bytes:
             raise RefusedError(
                 f"a storage of {len(self.found[key].content)} bytes, not {num_bytes}"
@@ -191,10 +195,14 @@ def _read_pickles(data: bytes) -> Any:
         raise DamagedError("its list of storages is another")
     position = keys.position
     for key in cast("list[str]", order):
-        held = storages.found[key].content
+        storage = storages.found[key]
+        held = storage.content
+        count = int.from_bytes(data[position : position + 8], "little")
         start, position = position + 8, position + 8 + len(held)
         if position > len(data):
             raise DamagedError("it ends early")
+        if count * storage.element_bytes != len(held):
+            raise DamagedError(f"a storage of {count} elements in {len(held)} bytes")
         held[:] = memoryview(data)[start:position]
     storages.check()
     return content
@@ -246,7 +254,8 @@ def _view(
     end = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)) + 1
     if count and end > available:
         raise RefusedError(f"a tensor that ends at value {end} of {available}")
-    if not count and max(sizes) > _MOST_EMPTY_ROWS:
+    reader.share(_VIEW_BYTES)
+    if not count and math.prod(max(1, n) for n in sizes) > _MOST_EMPTY_ROWS:
         raise RefusedError(f"an empty tensor of shape {sizes}")
     reader.spend(count * dtype.itemsize)
     storage.holds_booleans |= dtype == torch.bool

@@ -222,7 +222,7 @@ def read_description(path: Path, kind: Kind | None = None) -> Description:
     try:
         content = parse_json(text)
         written = int(content["format"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):  # the last for `Infinity`
         raise WeightsError(f"{path}: its description is damaged; export it again") from None
     if written > FORMAT:
         by = content.get("videozoo", "?")
@@ -363,9 +363,14 @@ def _pt2_text(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                if info.filename.endswith(f"/extra/{PT2_KEY}") and info.file_size < MOST_METADATA:
-                    return archive.read(info).decode()
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+                if not info.filename.endswith(f"/extra/{PT2_KEY}"):
+                    continue
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > MOST_METADATA:
+                    raise ValueError("its description is packed, or too long")
+                return archive.read(info).decode()
+    except OSError:
+        raise
+    except Exception as error:  # a damaged archive can raise almost anything
         raise _damaged(path, error) from None
     raise _foreign(path)
 

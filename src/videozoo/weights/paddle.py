@@ -41,6 +41,9 @@ _TYPES = {
     20: np.dtype("u1"),
     21: np.dtype("i1"),
 }
+_MOST_EMPTY_ROWS = 2**20
+_MOST_FOLDERS = 8
+"""One in another, around the files."""
 _MOST_LEVELS, _MOST_DIMENSIONS, _MOST_MESSAGE = 16, 9, 256
 
 
@@ -122,9 +125,15 @@ def _read_pickle(path: Path) -> Arrays:
 
 
 def _read_folder(path: Path) -> Arrays:
-    entries = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
-    if len(entries) == 1 and entries[0].is_dir():  # archives put the folder into another one
-        return _read_folder(entries[0])
+    entries: list[Path] = []
+    for _ in range(_MOST_FOLDERS):
+        try:
+            entries = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        path = entries[0]  # archives put the folder into another one
     files = [p for p in entries if p.is_file() and p.name != "__model__"]
     if not files:
         raise WeightsError(f"{path}: an empty folder; expected one file per parameter")
@@ -195,6 +204,8 @@ def _read_record(stream: io.BytesIO, size: int) -> NDArray[Any]:
     if not 0 < length <= _MOST_MESSAGE:
         raise _BadRecordError(f"a description of {length} bytes, expected 1 to {_MOST_MESSAGE}")
     dtype, shape = _read_description(_take(stream, length, "the description"))
+    if not all(shape) and math.prod(max(1, n) for n in shape) > _MOST_EMPTY_ROWS:
+        raise _BadRecordError(f"an empty parameter of shape {shape}")
     wanted = dtype.itemsize * math.prod(shape)
     raw = _take(stream, min(wanted, size + 1), f"the data of {dtype.name} {shape}")
     array = np.frombuffer(raw, dtype).reshape(shape).copy()
