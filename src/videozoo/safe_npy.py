@@ -7,6 +7,7 @@ Announced sizes are compared with the size of the file before memory is allocate
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -53,7 +54,9 @@ def map_npy(path: Path) -> NDArray[Any]:
             if not math.prod(shape):  # nothing to map
                 return np.empty(shape, dtype)
             order = "F" if fortran else "C"
-            return np.memmap(file, dtype, "r", offset=offset, shape=shape, order=order)
+            mapped = np.memmap(file, dtype, "r", offset=offset, shape=shape, order=order)
+            _check_letters(mapped.ravel(order="K"))
+            return mapped
     except OSError as error:
         raise _unreadable(path, error) from None
     except Exception as error:
@@ -124,7 +127,16 @@ def _announced(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dt
 
 
 def _shaped(flat: NDArray[Any], shape: tuple[int, ...], fortran: bool) -> NDArray[Any]:
+    _check_letters(flat)
     return flat.reshape(shape[::-1]).transpose() if fortran else flat.reshape(shape)
+
+
+def _check_letters(flat: NDArray[Any]) -> None:
+    """Text is stored as numbers of letters; numpy hands out any, and Python fails at some."""
+    if flat.dtype.kind == "U" and flat.size:
+        numbers = flat.view(np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder))
+        if (numbers > sys.maxunicode).any():
+            raise ValueError("text with numbers that are no letters")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

@@ -105,6 +105,9 @@ def _answer(path: Path, place: str, record: Any) -> MomentAnswer | str:
     if rows is None:
         got = brief(facts.get("pred_relevant_windows"))
         return f"pred_relevant_windows: expected [[start, end, score], ...], got {got}"
+    if (rows[:, 1] < rows[:, 0]).any():
+        start, end, _ = rows[rows[:, 1] < rows[:, 0]][0]
+        return f"pred_relevant_windows: {start:g} to {end:g} s ends before it starts"
     given = facts.get("pred_saliency_scores")
     saliency = None if given is None else _table([given], None)
     if given is not None and saliency is None:

@@ -208,11 +208,22 @@ def _is_own(file: TextFile, *keys: str, top: Sequence[str] = ()) -> bool:
     return not top or (isinstance(best, list) and (not best or _has_keys(best[0], *top)))
 
 
+def _objects_in(file: TextFile, row: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list of objects under a key of a prediction; DataError if it is none."""
+    listed: Any = row.get(key)
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise DataError(
+            f"{file.path}: {brief(row['video'])}: `{key}` is {brief(listed)}, expected a list of "
+            "objects"
+        )
+    return cast("list[dict[str, Any]]", listed)
+
+
 def _own_segments(file: TextFile) -> SegmentResults:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in _predictions(file):
         video, own = str(row["video"]), list[dict[str, Any]]()
-        for one in cast("list[dict[str, Any]]", row["segments"]):
+        for one in _objects_in(file, row, "segments"):
             if "start_seconds" not in one and "start" in one:
                 raise DataError(
                     f"{file.path}: {video}: its length was not known, so that its times are "
@@ -231,9 +242,17 @@ def _own_labels(file: TextFile) -> LabelResults:
     numbers: dict[str, int] = {}
     for row in _predictions(file):
         path = str(row.get("path") or row["video"])
-        top = cast("list[dict[str, Any]]", row["top"])
-        found[path] = {str(one["class"]): float(one["score"]) for one in top}
-        numbers |= {str(one["class"]): int(one["label"]) for one in top if "label" in one}
+        scores: dict[str, float] = {}
+        for one in _objects_in(file, row, "top"):
+            name, score, label = one.get("class"), finite_number(one.get("score")), one.get("label")
+            is_number = label is None or (isinstance(label, int) and not isinstance(label, bool))
+            if name is None or score is None or not is_number:
+                raise DataError(f"{file.path}: {path}: {brief(one)}, expected a class and a score")
+            if str(name) in scores:
+                raise DataError(f"{file.path}: {path}: has the class {brief(name)} twice")
+            scores[str(name)] = score
+            numbers |= {} if label is None else {str(name): label}
+        found[path] = scores
     return LabelResults(found, numbers=numbers)
 
 
@@ -246,10 +265,15 @@ def _own_moments(file: TextFile) -> MomentResults:
                 f"{where}: moments in {row.get('unit')}, and truth is in seconds; predict again "
                 "with data.rate"
             )
-        top = cast("list[dict[str, Any]]", row["top"])
+        top = _objects_in(file, row, "top")
         numbers = [[finite_number(one.get(key)) for key in _MOMENT] for one in top]
         if any(None in one for one in numbers):
             raise DataError(f"{where}: expected start, end and score of each moment")
+        for start, end, _ in cast("list[list[float]]", numbers):
+            if end < start:
+                raise DataError(
+                    f"{where}: a moment of {start:g} to {end:g} s ends before it starts"
+                )
         table = np.array(numbers, np.float64).reshape(-1, len(_MOMENT))
         found.append(
             MomentAnswer(
@@ -275,6 +299,8 @@ def _own_captions(file: TextFile) -> CaptionResults:
         start, end = (finite_number(row.get(key)) for key in ("start_seconds", "end_seconds"))
         if start is None or end is None or not isinstance(row.get("sentence"), str):
             raise DataError(f"{where}: expected start_seconds, end_seconds and a sentence")
+        if end < start:
+            raise DataError(f"{where}: {start:g} to {end:g} s ends before it starts")
         found.append(
             TimedSentence(
                 video=str(row["video"]),
@@ -441,6 +467,10 @@ def _read_thumos(file: TextFile) -> SegmentResults:
                 f"{file.path}:{number}: {brief(line)}, expected 'VIDEO START END CLASS SCORE'"
             )
         video, start, end, label, score = fields
+        if end < start:
+            raise DataError(
+                f"{file.path}:{number}: a segment of {start:g} to {end:g} s ends before it starts"
+            )
         found.setdefault(video, []).append(Detection(start, end, score, label))
     return SegmentResults(found)
 

@@ -85,6 +85,9 @@ def _parsed(path: Path, text: str) -> Element:
         root: Element = parser.close()
     except ParseError as error:
         raise DataError(f"{path}: not valid XML: {error}") from None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not UTF-8; store the file as UTF-8") from None
     return root
 
 

@@ -93,6 +93,8 @@ def _detection(where: str, one: Any) -> Detection:
         raise DataError(
             f"{where}: {json.dumps(one)[:80]}, expected a score and a segment [start, end]"
         )
+    if ends[1] < ends[0]:
+        raise DataError(f"{where}: a segment of {ends[0]:g} to {ends[1]:g} s ends before it starts")
     label = facts.get("label")
     return Detection(ends[0], ends[1], score, None if label is None else str(label))
 

@@ -157,7 +157,8 @@ def read_truth(path: Path, request: ScoreRequest, notes: list[str]) -> tuple[Ann
         for one in videos
         if one.duration is None and of_video(one.name, given) is None and one.num_frames is None
     ]
-    labels = {each.label for one in videos for each in one.instances}
+    given_labels = [each.label for one in videos for each in one.instances]
+    labels = {label for label in given_labels if isinstance(label, str | int)}  # others are refused
     ignored = [name for name in (AMBIGUOUS,) if {name, -1} & labels]
     names = None
     if request.class_names is not None and all(isinstance(label, int) for label in labels):

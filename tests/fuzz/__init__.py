@@ -1,0 +1,4 @@
+"""Fuzzing of every reader of files: seeded, structure-aware, in child processes with limits.
+
+See `tests/fuzz/README.md`.
+"""

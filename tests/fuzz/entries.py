@@ -1,0 +1,12 @@
+"""The table of entries: every way in which a file of a user comes into the library.
+
+A new reader is one row here, in the file of its kind.
+"""
+
+from __future__ import annotations
+
+from tests.fuzz import data_entries
+from tests.fuzz.harness import Entry
+
+ENTRIES: tuple[Entry, ...] = (*data_entries.ENTRIES,)
+BY_NAME = {entry.name: entry for entry in ENTRIES}

@@ -1,0 +1,86 @@
+"""Every reader, on seeded damage to good files: a result or one plain error, within bounds."""
+
+import pytest
+
+from tests.fuzz.__main__ import cases_of
+from tests.fuzz.broken import BROKEN
+from tests.fuzz.entries import BY_NAME, ENTRIES
+from tests.fuzz.harness import (
+    FOUND,
+    Child,
+    Entry,
+    Seed,
+    Tally,
+    described,
+    fault_of,
+    make_case,
+    minimised,
+    run_found,
+    run_numbers,
+)
+
+FEW, MANY = 600, 20_000
+SEED = 1
+
+
+def test_a_few_cases_of_every_entry_and_all_found_ones_keep_the_law():
+    faults = []
+    with Child() as child:
+        for entry in ENTRIES:
+            tally = Tally(entry.name)
+            for one in run_numbers(child, entry, SEED, range(cases_of(entry, FEW))):
+                tally.add(one)
+            for one in run_found(child, entry.name):
+                tally.add(one)
+            faults += tally.faults
+    assert not faults, described(faults)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_many_cases_keep_the_law(entry: Entry, capsys: pytest.CaptureFixture[str]):
+    tally = Tally(entry.name)
+    with Child() as child:
+        for one in run_numbers(child, entry, SEED + 1, range(cases_of(entry, MANY))):
+            tally.add(one)
+    with capsys.disabled():
+        print(f"\n{tally}")
+    assert not tally.faults, described(tally.faults)
+
+
+def test_found_cases_belong_to_an_entry():
+    assert {path.name for path in FOUND.iterdir() if path.is_dir()} <= set(BY_NAME)
+
+
+def test_a_case_is_always_the_same():
+    entry = BY_NAME["durations"]
+    seeds = entry.seeds()
+
+    assert make_case(entry, seeds, 1, 7) == make_case(entry, entry.seeds(), 1, 7)
+    assert make_case(entry, seeds, 1, 7) != make_case(entry, seeds, 2, 7)
+
+
+def test_what_breaks_the_law_is_named_and_the_next_case_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FUZZ_HANG_SECONDS", "2")
+
+    def tried(child: Child, name: str, word: str) -> str:
+        path = child.folder / word
+        path.mkdir()
+        (path / "x.txt").write_text(word)
+        one = child.ask(name, word, {"folder": str(path)})
+        return f"{fault_of(one)}: {one.said}"
+
+    with Child("tests.fuzz.broken") as child:
+        assert "hang" in (said := tried(child, BROKEN.name, "hang"))
+        assert "broken.py" in said  # where it hangs
+        assert "crash" in tried(child, BROKEN.name, "crash")
+        assert "ValueError" in tried(child, BROKEN.name, "raise")
+        assert "MB for" in tried(child, BROKEN.name, "memory")
+        assert "before the size was proven" in tried(child, BROKEN.name, "address")
+        assert "a message of 0 characters" in tried(child, BROKEN.name, "silent")
+        assert tried(child, BROKEN.name, "fine").startswith("None")
+
+        case = Seed("x.txt", {"x.txt": b"aaaaaaaaaaaa raise bbbbbbbbbbbbbb"})
+        smaller = minimised(child, BROKEN, case)
+        assert smaller.files == {"x.txt": b"raise"}
