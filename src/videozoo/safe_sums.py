@@ -4,9 +4,9 @@ A file that changes on the disk or while it is copied is found before it is used
 moment leaves no right file with a wrong sum: before a file is replaced, the new sum is added, and
 the old one goes only after that. Until then both are right.
 
-The whole file is read for this: sha256 takes about 0.3 to 2 seconds per GB, by processor. Nothing
-is trusted by size and date, since bits that turn on a disk change neither; only one process does
-not read the same file twice.
+The whole file is read for this: sha256 takes about 1 second per GB on a processor that has
+instructions for it, and several on others. Nothing is trusted by size and date, since bits that
+turn on a disk change neither; only, one process does not read the same file twice.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
 from videozoo.tasks.extractor import MIRROR, Extractor
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.loading import Trained, refuse_damaged
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
@@ -206,11 +206,25 @@ def _refuse_changed(encoder: Encoder, features: Mapping[str, Any], place: int, c
         raise WeightsError(f"{encoder.reference} has changed since it made the features")
 
 
+def _refuse_damaged(folder: Path) -> None:
+    """Raise WeightsError if a kept file is not as the training wrote it."""
+    for held in sorted(each for each in folder.rglob("*") if each.is_file()):
+        try:
+            fault = safe_sums.fault_of(held)
+        except OSError as error:
+            fault = f"cannot be read: {error.strerror}"
+        if fault:
+            raise WeightsError(
+                f"{held}: {fault}; copy the run again, or name what makes the features: --encoder"
+            )
+
+
 def _kept_entries(weights: Path) -> tuple[list[dict[str, Any]], Path] | None:
     run = run_folder_of(weights)
     path = None if run is None else run / KEPT / _ABOUT
     if path is None or not path.is_file():
         return None
+    _refuse_damaged(path.parent)
     try:
         about: Any = parse_json(path.read_text(encoding="utf-8"))
         entries = [dict(entry) for entry in about["encoders"]]
@@ -218,8 +232,6 @@ def _kept_entries(weights: Path) -> tuple[list[dict[str, Any]], Path] | None:
             raise ValueError("other content")
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise WeightsError(f"{path}: not what a training writes: {error}") from None
-    for held in sorted(path.parent.rglob("*")):
-        refuse_damaged(held)
     for entry in entries:
         file = entry.get("file")
         if file is not None and not (path.parent / str(file)).resolve().is_relative_to(
