@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 import zipfile
 from collections import Counter, OrderedDict
 from contextlib import suppress
@@ -161,6 +162,7 @@ HOSTILE = {
     "negative offset": (tensor(-1, (1,), (1,)), "whole numbers"),
     "shape of texts": (tensor(0, ("1",), (1,)), "whole numbers"),
     "many zero strides": (tensor(0, (2**40,), (0,)), "memory"),
+    "empty and endless in all": (tensor(0, (0, *[2**20] * 4), (1,) * 5), "an empty tensor"),
     "empty and endless": (tensor(0, (0, 2**40), (1, 1)), "an empty tensor"),
     "storage too large": (tensor(0, (1,), (1,), Stored(2**40)), "bytes, not"),
     "negative storage": (tensor(0, (1,), (1,), Stored(-4)), "bytes, not"),
@@ -221,6 +223,23 @@ def test_another_byte_order_and_programs_are_refused(tmp_path: Path):
         read_weights(written(tmp_path / "a.pth", content, {"byteorder": b"big"}))
     with pytest.raises(WeightsError, match="a TorchScript program"):
         read_weights(written(tmp_path / "b.pth", content, {"constants.pkl": b""}))
+
+
+def test_storages_of_an_old_file_are_those_that_it_lists(tmp_path: Path):
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.arange(5.0)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    count = struct.pack("<q", 5)
+    assert whole.count(count) == 1
+    keys = whole.index(count)
+
+    for damaged in (
+        whole.replace(count, struct.pack("<q", 6)),
+        whole[: whole.rindex(b"\x80\x02]", 0, keys)] + b"\x80\x02]]a." + whole[keys:],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="refused or damaged"):
+            read_weights(path)
 
 
 @pytest.mark.parametrize("new_format", [True, False])

@@ -1,5 +1,7 @@
+import gzip
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,6 +103,42 @@ def test_a_cut_archive_leaves_nothing(tmp_path: Path, cut: int):
 def test_an_empty_archive_says_so(tmp_path: Path):
     with pytest.raises(WeightsError, match="without files"):
         check_archive(pack(tmp_path / "net.tar.gz", {}))
+
+
+def header(kind: bytes, size: int) -> bytes:
+    made = tarfile.TarInfo("a")
+    made.type, made.size = kind, size
+    return made.tobuf(tarfile.GNU_FORMAT)
+
+
+PAX = header(b"x", 12) + b"12 path=abc\n".ljust(512, b"\0")
+BOMBS = {
+    "a long pax header": header(b"x", 2**26) + bytes(2**26),
+    "a long name": header(b"L", 2**26) + bytes(2**26),
+    "many zeros": header(b"0", 2**27) + bytes(2**27),
+    "zeros after the end": header(b"0", 1) + bytes(512 + 1024) + bytes(2**27),
+    "many headers of one file": PAX * 3000 + header(b"0", 0),
+    "a pax header of a size that is none": header(b"x", 12) + b"12 size=xyz\n".ljust(512, b"\0"),
+    "a zero in a name": header(b"x", 13) + b"13 path=a\0bc\n".ljust(512, b"\0") + header(b"0", 0),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_an_archive_that_would_grow_is_refused_before_it_does(tmp_path: Path, name: str):
+    path = tmp_path / "net.tar.gz"
+    path.write_bytes(gzip.compress(BOMBS[name], 1))
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(WeightsError, match=r"net\.tar\.gz: .*") as error:
+            unpack(path, tmp_path / "cache")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(str(error.value)) < 500
+    assert peak < 2**25
+    assert not [each for each in (tmp_path / "cache").glob("**/*") if each.is_file()]
 
 
 def test_other_files_are_no_archives(tmp_path: Path):

@@ -269,6 +269,10 @@ def test_text_of_a_graph_that_would_be_evaluated_is_refused(tmp_path: Path, prog
         ("torch.ops.aten.mean.dim", "_operator.attrgetter"),
         ('"name": "clips"', '"name": "__class__"'),
         ("builtins.tuple", "os.system"),
+        ('"name": "clips"', '"name": "class"'),
+        ('"name": "clips"', '"name": "a-b"'),
+        ('"name": "clips"', '"name": "a.b"'),
+        ('"name": "clips"', '"name": "1"'),
     ]
     for number, attack in enumerate(attacks):
         path = tmp_path / f"{number}.pt2"
@@ -276,6 +280,22 @@ def test_text_of_a_graph_that_would_be_evaluated_is_refused(tmp_path: Path, prog
         with pytest.raises(WeightsError, match="refused"):
             open_exported(path)
     assert not proof.exists()
+
+
+def test_a_graph_that_is_packed_is_refused_before_it_is_unpacked(tmp_path: Path, program: bytes):
+    path = tmp_path / "a.pt2"
+    with (
+        zipfile.ZipFile(io.BytesIO(program)) as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for info in old.infolist():
+            is_graph = info.filename.endswith(pt2.MODEL)
+            new.writestr(info.filename, old.read(info) + b" " * (2**24 * is_graph))
+
+    with pytest.raises(WeightsError, match="refused: it holds the packed member"):
+        open_exported(path)
+    with pytest.raises(WeightsError, match="packed, or too long"):
+        read_description(path)
 
 
 def member(content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import random
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,52 @@ def test_a_damaged_file_is_one_error(tmp_path: Path) -> None:
             read_description(path)
         except WeightsError as error:
             assert "hostile.onnx" in str(error)  # noqa: PT017
+
+
+def message(number: int, content: bytes) -> bytes:
+    """A field of protobuf."""
+    size, head = len(content), b""
+    while size >= 128:
+        head, size = head + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + head + bytes([size]) + content
+
+
+NODE = message(1, message(4, b"Abs"))
+WEIGHT = b"\x10\1" + message(9, bytes(4))
+JOINED = {
+    "two graphs": (message(7, NODE) + message(7, NODE), "two graphs"),
+    "two tensors": (
+        message(7, message(1, message(4, b"Constant") + message(5, 2 * message(5, WEIGHT)))),
+        "two tensors",
+    ),
+    "many operations": (message(7, NODE * 101), "more than 100 parts"),
+    "many empty operations": (message(7, message(1, b"") * 200_000), "the operation"),
+    "many dimensions of an input": (
+        message(7, message(11, message(1, b"a") + message(2, message(1, b"\n\0" * 5000)))),
+        "a long description",
+    ),
+    "many attributes": (
+        message(7, message(1, message(4, b"Abs") + message(5, b"") * 65)),
+        "many attributes",
+    ),
+    "many sizes": (
+        message(7, message(5, message(1, b"\1" * 10**6) + b"\x10\1" + message(9, bytes(4)))),
+        "more than 16 dimensions",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_what_a_runtime_would_join_or_grow_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setattr("videozoo.weights._onnx._MOST_PARTS", 100)
+    content, says = JOINED[name]
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    start = time.process_time()
+
+    with pytest.raises(WeightsError, match=says):
+        open_exported(path)
+
+    assert time.process_time() - start < 2

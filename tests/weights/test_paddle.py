@@ -239,3 +239,29 @@ def test_written_pdparams_name_only_modules_that_old_numpy_has(tmp_path: Path):
         "numpy dtype",
         "_codecs encode",
     }
+
+
+def test_an_empty_parameter_of_endless_shape_is_refused(tmp_path: Path):
+    content = record(np.zeros((0, 2), np.float32)).replace(
+        b"\x10\x02", b"\x10" + varint(2**39) + (b"\x10" + varint(2**39)) * 4
+    )
+    size = len(content) - 16 - 4
+    path = tmp_path / "combined"
+    path.write_bytes(content[:16] + struct.pack("<i", size) + content[20:])
+
+    with pytest.raises(WeightsError, match="an empty parameter of shape"):
+        read_paddle(path, ["w"])
+
+
+def test_folders_in_one_another_end(tmp_path: Path):
+    (tmp_path / "loop").symlink_to(tmp_path)
+
+    with pytest.raises(WeightsError, match="an empty folder"):
+        read_paddle(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "w")
+
+    with pytest.raises(WeightsError, match="not a regular file"):
+        read_paddle(tmp_path / "w")

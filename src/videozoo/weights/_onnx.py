@@ -41,6 +41,12 @@ _MOST_MADE = 2**24  # elements, if the file itself holds the sizes
 _MOST_PADDING = 2**12  # elements on one side
 _MOST_SCALE = 2**10  # of all sizes together
 _MOST_VALUES = 16
+_MOST_PARTS = 50_000
+"""Operations, initialisers, inputs, outputs and notes on values of one graph."""
+_MOST_PORT_BYTES = 4096
+"""Of the description of one input, output or value."""
+_MOST_ATTRIBUTES = 64
+_OPSETS, _PORTS = 8, (11, 12, 13, 14)
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Type of a tensor to the size of its elements."""
 _FLOAT, _INT32, _INT64 = 1, 6, 7
@@ -79,9 +85,15 @@ def check_model(file: IO[bytes], size: int) -> None:
             data. ValueError, EOFError: It is damaged.
     """
     file.seek(0)
+    graphs = 0
     for number, end in fields(file, size):
         if number == 7:
+            graphs += 1
+            if graphs > 1:  # readers join them, and each was checked by itself
+                raise RefusedError("two graphs")
             _check_graph(file, end)
+        elif number == _OPSETS and end - file.tell() > _MOST_PORT_BYTES:
+            raise RefusedError("a long set of operations")
         elif number in (20, 25):
             raise RefusedError("functions of its own")
 
@@ -90,17 +102,26 @@ def _check_graph(file: IO[bytes], end: int) -> None:
     values: dict[str, tuple[int, ...]] = {}
     scales: dict[str, tuple[float, ...]] = {}
     nodes: list[_Node] = []
+    left = _MOST_PARTS
     for number, below in fields(file, end):
+        if number in (*_PORTS, 1, 5):
+            left -= 1
+        if left < 0:
+            raise RefusedError(f"more than {_MOST_PARTS:,} parts")
         if number == 1:
-            nodes.append(_node(file, below))
+            node = _node(file, below)
+            if node.domain not in ("", "ai.onnx") or node.operation not in OPERATIONS:
+                name = f"{node.domain}.{node.operation}".strip(".")[:80]
+                raise RefusedError(f"the operation {name}")
+            nodes.append(node)
         elif number == 5:
             tensor = _tensor(file, below)
             values[tensor.name], scales[tensor.name] = tensor.values, tensor.scales
         elif number == 15:
             raise RefusedError("sparse tensors")
+        elif number in _PORTS and below - file.tell() > _MOST_PORT_BYTES:
+            raise RefusedError("a long description of an input or output")
     for node in nodes:
-        if node.domain not in ("", "ai.onnx") or node.operation not in OPERATIONS:
-            raise RefusedError(f"the operation {f'{node.domain}.{node.operation}'.strip('.')[:80]}")
         if node.operation == "Constant":
             values |= dict.fromkeys(node.outputs, node.values)
             scales |= dict.fromkeys(node.outputs, node.scales)
@@ -120,6 +141,7 @@ def _check_graph(file: IO[bytes], end: int) -> None:
 
 def _node(file: IO[bytes], end: int) -> _Node:
     node = _Node()
+    attributes = 0
     for number, below in fields(file, end):
         if number == 1:
             node.inputs.append(_text(file, below))
@@ -130,12 +152,18 @@ def _node(file: IO[bytes], end: int) -> _Node:
         elif number == 7:
             node.domain = _text(file, below)
         elif number == 5:
+            attributes, tensors = attributes + 1, 0
+            if attributes > _MOST_ATTRIBUTES:
+                raise RefusedError("an operation of many attributes")
             for part, inner in fields(file, below):
                 if part == 5:
+                    tensors += 1
+                    if tensors > 1:  # readers join them
+                        raise RefusedError("two tensors in one attribute")
                     constant = _tensor(file, inner)
                     node.values, node.scales = constant.values, constant.scales
                 elif part in (3, 8) and len(node.values) < _MOST_VALUES:
-                    node.values += tuple(_numbers(file, inner)[:_MOST_VALUES])
+                    node.values += tuple(_numbers(file, inner, _MOST_VALUES))
                 elif part in (6, 10, 11, 22, 23):
                     raise RefusedError("graphs or tensors as attributes")
     return node
@@ -149,9 +177,11 @@ def _tensor(file: IO[bytes], end: int) -> _Tensor:
     for number, below in fields(file, end):
         length = below - file.tell()
         if number == 1:
-            dims += _numbers(file, below)
+            dims += _numbers(file, below, _MOST_VALUES + 1)
+            if len(dims) > _MOST_VALUES:
+                raise RefusedError(f"a tensor of more than {_MOST_VALUES} dimensions")
         elif number == 2:
-            kind = _numbers(file, below)[-1]
+            kind = _numbers(file, below, 1)[0]
         elif number == 8:
             name = _text(file, below)
         elif number == 9:
@@ -165,7 +195,7 @@ def _tensor(file: IO[bytes], end: int) -> _Tensor:
                 floats += file.read(length)
             elif number in (5, 7) and length <= 10 * _MOST_VALUES:
                 numbers += _numbers(file, below)
-        elif number == 13 or (number == 14 and _numbers(file, below) != [0]):
+        elif number == 13 or (number == 14 and _numbers(file, below, 2) != [0]):
             raise RefusedError(f"weights that lie in another file ({name or 'a tensor'})")
     if kind not in _BYTES or len(dims) > _MOST_VALUES:
         raise RefusedError(f"a tensor of type {kind} and {len(dims)} dimensions")
@@ -194,9 +224,10 @@ def _whole_numbers(raw: bytes, kind: int) -> list[int]:
     ]
 
 
-def _numbers(file: IO[bytes], end: int) -> list[int]:
+def _numbers(file: IO[bytes], end: int, most: int = 2**62) -> list[int]:
+    """The numbers from here to the end, or the first of them."""
     found: list[int] = []
-    while file.tell() < end:
+    while file.tell() < end and len(found) < most:
         found.append(_varint(file))
     if not found:
         raise EOFError("a number of no bytes")

@@ -42,6 +42,8 @@ def sniff(path: Path) -> Kind:
     if path.is_dir():
         return _sniff_folder(path)
     try:
+        if not path.is_file():  # reading a pipe waits, and that of a device may never end
+            raise WeightsError(f"{path}: cannot be read: not a regular file")
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(64)

@@ -170,14 +170,14 @@ class ModelFolder:
         table = index.get("weight_map")
         if not isinstance(table, dict) or not table:
             raise WeightsError(f"{self.text}: {_INDEX} has no weight_map of tensors and files")
-        names = list(dict.fromkeys(cast("dict[str, Any]", table).values()))
+        names = list(cast("dict[str, Any]", table).values())
         for name in names:
             if not isinstance(name, str) or not _SHARD.fullmatch(name):
                 raise WeightsError(
                     f"{self.text}: {_INDEX} names the file {brief(name)}; expected names of "
                     "safetensors files in the same folder"
                 )
-        return names
+        return list(dict.fromkeys(names))
 
     def _without_weights(self) -> WeightsError:
         there = [name for name in _PICKLES if self.is_local and self.find(name) is not None]

@@ -15,6 +15,7 @@ import re
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,6 +35,8 @@ _MEMBER = re.compile(
     r"|extra/videozoo\.json|archive_format|archive_version|byteorder"
     r"|\.data/(version|serialization_id)"
 )
+_NAMES_OF_VALUES = ("name", "as_name")
+"""Keys of names that become those of variables in a Python function."""
 _NAME = re.compile(r"(?!__)([A-Za-z0-9_+\-]|\.(?!__)){0,256}")  # no Python insides, `__class__`
 _SYMBOL = re.compile(r"Symbol\('s\d{1,6}', positive=True, integer=True\)|Integer\(-?\d{1,12}\)")
 _SIZE = re.compile(r"(x|Mul\(|Add\(|, |\)){1,64}")
@@ -157,8 +160,10 @@ def check_archive(content: bytes, source: object) -> None:
             f"{source}: refused: it holds {error}, which an export by videozoo never does and "
             "which could run code when loaded"
         ) from None
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged archive can raise almost anything
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise WeightsError(
             f"{source}: not a whole .pt2 file ({reason}); was it cut short?"
         ) from None
@@ -176,6 +181,13 @@ def _texts(content: bytes) -> dict[str, bytes]:
         for name, member in zip(names, members, strict=True):
             if not name.startswith(f"{root}/") or not _MEMBER.fullmatch(member):
                 raise _RefusedError(f"the member {name!r}")
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise _RefusedError(f"the packed member {info.filename!r}")
+        if len(set(names)) != len(names):
+            raise _RefusedError("two members of one name")
+        if sum(info.file_size for info in archive.infolist()) > len(content):
+            raise _RefusedError("members that are larger than the file")
         wanted = [m for m in members if m.endswith(".json") or m.startswith("data/sample_inputs")]
         texts = {member: archive.read(f"{root}/{member}") for member in wanted}
     with PT2ArchiveReader(io.BytesIO(content)) as reader:
@@ -200,7 +212,7 @@ def _check_json(content: Any, member: str) -> None:
 def _check_values(value: Any, member: str, key: str) -> None:
     if isinstance(value, dict):
         for name, below in cast(dict[str, Any], value).items():
-            _check_text(name, member, "")
+            _check_text(name, member, "name" if key == "tensor_values" else "")
             if name == "use_pickle" and below:
                 raise _RefusedError("pickled tensors")
             _check_values(below, member, name)
@@ -213,7 +225,10 @@ def _check_values(value: Any, member: str, key: str) -> None:
 
 def _check_text(text: str, member: str, key: str) -> None:
     """Allow only a name, a listed operation, or a product of sizes."""
-    if key == "target":
+    if key in _NAMES_OF_VALUES:
+        plain = _NAME.fullmatch(text) is not None and text.isidentifier()
+        good = text == "" or (plain and not iskeyword(text))
+    elif key == "target":
         good = is_known(text)
     elif key == "expr_str":
         good = _SIZE.fullmatch(_SYMBOL.sub("x", text)) is not None
