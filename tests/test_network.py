@@ -326,3 +326,25 @@ def test_offline_holds_for_every_library_underneath(tmp_path: Path, order: str):
     assert lines[4:] == ["the hub's client refuses"]
     assert is_offline is True
     assert switches == ["1", "1"]
+
+
+def test_an_encoder_that_only_a_resumed_run_names_is_not_fetched(
+    hub: FileServer, tmp_path: Path, capsys: Capture
+):
+    for name in ("a/1.mp4", "a/2.mp4", "b/3.mp4", "b/4.mp4"):
+        (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clips" / name).write_bytes(b"never opened")
+    data = {"videos": str(tmp_path / "clips"), "encoder": [SOURCE], "rate": 2.0}
+    model = {"name": "probe", "num_classes": 2, "streams": [{"name": "rgb", "dim": 4}]}
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(json.dumps({"model": model, "data": data}))
+
+    assert cli.main(["train", "--resume", str(run)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"only {run / 'config.yaml'} names it, and a file alone decides no download" in said
+    assert hub.paths == []
+
+    assert cli.main(["train", "--config", str(run / "config.yaml"), "--save-dir", "new"]) == 1
+    assert "no repository me/clip" in capsys.readouterr().err
+    assert hub.paths != []
