@@ -859,3 +859,50 @@ def test_sample_proposals():
         "Drinking beer",
         "Rock climbing",
     )
+
+
+# --- rates -------------------------------------------------------------------------------------
+
+
+def at_rate(data: SequenceData, rate: float, **others: int) -> None:
+    """Store as many vectors as a rate gives for the annotated seconds; `others` by number."""
+    for number in range(COUNT + 2):
+        steps = others.get(f"v{number:02d}", round(rate * (10 + number)))
+        np.save(feature(data, number), features_of(number, steps))
+
+
+def test_a_configured_rate_is_compared_with_the_annotated_lengths(
+    data: SequenceData, caplog: pytest.LogCaptureFixture
+):
+    at_rate(data, 4.0, v03=400)
+
+    load_videos(changed(data, rate=4.0), "train")
+    assert "1 of 10 videos are longer or shorter there than by their features" in caplog.text
+    assert "worst is v03: 13 s annotated, 100 s by its features" in caplog.text
+    with pytest.raises(
+        DataError, match=r"data.rate is 40 vectors .* it is about 4: --set data.rate"
+    ):
+        load_videos(changed(data, rate=40.0), "train")
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [({"v03": 400}, "v03: 400 vectors in 13 s, 30.8 per second"), ({}, "")],
+)
+def test_without_a_rate_videos_of_another_rate_than_most_are_named(
+    data: SequenceData, caplog: pytest.LogCaptureFixture, others: dict[str, int], says: str
+):
+    at_rate(data, 4.0, **others)
+
+    load_videos(data, "train")
+
+    assert says in caplog.text
+    assert bool(says) == ("another number of vectors per second than most (4)" in caplog.text)
+
+
+def test_resized_features_have_no_rate_to_compare(
+    data: SequenceData, caplog: pytest.LogCaptureFixture
+):
+    load_videos(data, "train")  # four vectors each
+
+    assert not caplog.text

@@ -9,8 +9,11 @@ number of the video. They do not depend on the number of workers, or on interrup
 
 from __future__ import annotations
 
+import logging
+import math
 import random
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -26,14 +29,20 @@ from videozoo.data.coverage import (
 )
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
+from videozoo.data.lengths import TOLERANCE, check_lengths
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
+from videozoo.data.text import of_video
 from videozoo.data.video_times import VideoTimes
-from videozoo.errors import DataError, MisfitError, few
+from videozoo.errors import DataError, MisfitError, counted, few
 from videozoo.ops.windows import Window
 from videozoo.settings.segments import (
     SequenceData,
 )
 from videozoo.types import SequenceShape, Targets
+
+_MOST_COUNTED = 64  # videos whose vectors are counted
+_FAR_RATES = 1.5  # a higher rate this many times a lower one is no matter of rounding
+_log = logging.getLogger(__name__)
 
 # --- which videos ----------------------------------------------------------------------------
 
@@ -63,7 +72,68 @@ def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
     files = load_files(data)
     times = times_of_features(files)
     found = load_annotations(data, part, measured=files.measured, frame_times=times)
-    return with_features(found, files)
+    videos = with_features(found, files)
+    check_rate(videos, data.rate)
+    return videos
+
+
+def check_rate(
+    videos: SequenceVideos, configured: float | None, *, warn: Callable[[str], object] | None = None
+) -> None:
+    """Compare numbers of vectors with the annotated seconds, where features store no rate.
+
+    Some videos are looked at. With a configured rate, lengths by vectors must be those of the
+    annotations. Without one, a warning names videos whose rate is far from that of most; features
+    that are resized to one number of vectors have none.
+
+    Args:
+        videos: Annotated in seconds.
+        configured: `data.rate`.
+        warn: Function that logs a warning.
+
+    Raises:
+        DataError: The rate is not that of the features, by what they say or by most lengths.
+    """
+    files, warn = videos.files, warn or _log.warning
+    rate = files.rate(configured, 0.0)
+    if files.own_rate is not None:  # compared when the annotations were read
+        return
+    counts = dict[str, tuple[int, float]]()
+    for one in videos.present[:: -(-len(videos.present) // _MOST_COUNTED)]:
+        seconds = one.duration_seconds
+        if of_video(one.video, files.durations) is not None or not 0 < seconds < math.inf:
+            continue
+        try:
+            counts[one.video] = files.length(one.video), seconds
+        except DataError:  # told when it is read
+            continue
+    source, rates = videos.annotations.path, {v: n / seconds for v, (n, seconds) in counts.items()}
+    if not rates:
+        return
+    usual = statistics.median(rates.values())
+    if rate:
+        check_lengths(
+            {video: (seconds, count / rate) for video, (count, seconds) in counts.items()},
+            source=source,
+            features=files.path,
+            slack_seconds=1 / rate,
+            advice=f"data.rate is {rate:g} vectors per second; by these lengths it is about "
+            f"{usual:.3g}: --set data.rate=NUMBER, or leave it out.",
+            warn=warn,
+        )
+        return
+    times = {video: max(own, usual) / min(own, usual) for video, own in rates.items()}
+    apart = [video for video, ratio in times.items() if ratio >= _FAR_RATES]
+    are_alike = 2 * sum(ratio <= 1 + TOLERANCE for ratio in times.values()) > len(times)
+    if apart and are_alike and len({count for count, _ in counts.values()}) > 1:
+        worst = max(apart, key=lambda video: times[video])
+        count, seconds = counts[worst]
+        warn(
+            f"{source}: {len(apart):,} of {counted(len(rates), 'video')} looked at have another "
+            f"number of vectors per second than most ({usual:.3g}) in {files.path}; worst is "
+            f"{worst}: {counted(count, 'vector')} in {seconds:g} s, {rates[worst]:.3g} per second; "
+            "are the lengths right, and the features of these videos?"
+        )
 
 
 def times_of_features(files: FeatureFiles) -> VideoTimes:

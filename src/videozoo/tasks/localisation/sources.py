@@ -30,6 +30,7 @@ from videozoo.data.segments import (
     SequenceBatch,
     SequenceDataset,
     SequenceVideos,
+    check_rate,
     load_files,
     times_of_features,
     with_features,
@@ -199,7 +200,10 @@ def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> Sequen
         frame_times=times_of_features(files),
         quiet=quiet,
     )
-    return with_features(found, files)
+    videos = with_features(found, files)
+    if not frames:  # else lengths are in frames
+        check_rate(videos, data.rate)
+    return videos
 
 
 def _lengths_in_list(path: Path) -> dict[str, float]:
