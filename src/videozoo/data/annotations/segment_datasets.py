@@ -301,14 +301,14 @@ def _ctcn_video(where: str, line: str) -> RawVideo | None:
 
 
 def is_ctcn(file: TextFile) -> bool:
-    """Whether this is a list of C-TCN: `NAME FRAMES COUNT (CLASS START END)...`."""
+    """Whether this is a list of C-TCN: `NAME FRAMES COUNT (CLASS START END)...`.
+
+    A list of names alone, as for prediction, is one only for readers that need no segments.
+    """
     line = file.first_line
+    if len(line.split()) == 1 and not (isinstance(file, SegmentFile) and file.may_be_names):
+        return False
     return bool(line) and not (file.is_json or "," in line) and _ctcn_video("", line) is not None
-
-
-def has_names_only(file: TextFile) -> bool:
-    """Whether no line of a text has more than one word, as in a list of C-TCN for prediction."""
-    return all(len(line.split()) == 1 for _, line in file.lines)
 
 
 def ctcn_lines(file: SegmentFile) -> Iterator[RawVideo]:

@@ -14,7 +14,6 @@ from videozoo.data.annotations.segment_datasets import (
     class_folder,
     ctcn_lines,
     epic_rows,
-    has_names_only,
     is_by_video,
     is_class_folder,
     is_ctcn,
@@ -248,9 +247,6 @@ def raw_videos(
     """
     file = SegmentFile(path, reading)
     found = format_of(file, FORMATS)
-    may_be_names = reading is not None and reading.may_be_names
-    if found is not None and not may_be_names and found.read is ctcn_lines and has_names_only(file):
-        found = None
     if found is not None:
         videos = named_apart(found.read(file), path)
         if file.ignores_label_from:

@@ -96,6 +96,11 @@ class SegmentFile(TextFile):
         return self._reading.label_from
 
     @property
+    def may_be_names(self) -> bool:
+        """Whether a list of names of videos alone will do."""
+        return self._reading.may_be_names
+
+    @property
     def ignores_label_from(self) -> bool:
         """Whether the user chose a text, and the reader has no choice."""
         return self._reading.label_from is not None and not self._is_asked
