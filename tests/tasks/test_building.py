@@ -1,5 +1,7 @@
 """Configurations and weights of absurd sizes are refused before memory is asked for."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,20 @@ def test_an_outline_has_the_shapes_of_the_model_and_draws_no_numbers(model: str)
     assert {name: one.shape for name, one in sketch.items()} == {
         name: one.shape for name, one in made.items()
     }
+
+
+def test_outlines_do_not_wait_for_the_compiler_of_pytorch() -> None:
+    code = """
+import sys
+from videozoo.config import from_layers
+from videozoo.models import list_models
+from videozoo.tasks.building import outline
+for name in list_models():
+    outline(from_layers([("", {"model": {"name": name}})]))
+    assert "torch._dynamo" not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("classes", [10**6, LARGE])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from videozoo.config import RunConfig
 from videozoo.engine.devices import memory_bytes
@@ -32,7 +34,7 @@ def outline(config: RunConfig) -> nn.Module:
         ConfigError: The weights would not fit into the memory of this machine.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoDraws():
             module = config.spec.build(config.model)
         state = module.state_dict()
     except (RuntimeError, MemoryError, OverflowError) as error:
@@ -59,6 +61,37 @@ def default_float32() -> Generator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leave weights undrawn in the block: without memory there is nothing to fill.
+
+    PyTorch draws for such weights all the same, in Python, and imports its compiler to do so: two
+    seconds in the first command of every process.
+    """
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.rand, torch.randn) and "out" not in kwargs:
+            return torch.empty(*args, **{k: v for k, v in kwargs.items() if k != "generator"})
+        if func is Tensor.mul and isinstance(args[1], int | float) and args[0].is_meta:
+            return torch.empty_like(args[0])
+        if func in _DRAWS or getattr(func, "__module__", None) == nn.init.__name__:
+            tensor = args[0] if args else kwargs.get("tensor")  # as `nn.init` calls it
+            if isinstance(tensor, Tensor) and tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
+
+
+_DRAWS = frozenset(
+    {Tensor.normal_, Tensor.uniform_, Tensor.bernoulli_, Tensor.exponential_, Tensor.random_}
+)
 
 
 def bytes_of(state: Mapping[str, Tensor]) -> int:
