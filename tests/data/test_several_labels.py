@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.annotations.videos import read_list
 from videozoo.data.clips import lists_several
 from videozoo.data.labelled_videos import has_one_class_each, labelled_videos
@@ -37,6 +38,8 @@ def frames(count: int) -> Callable[[Path], int]:
         ("path,label\na.mp4,run|long jump\nb.mp4,hop\n", [(1, 2), (0,)]),
         ('path,labels\na.mp4,"run;hop"\nb.mp4,\n', [(0, 1), ()]),
         ("path labels\na.mp4 0 3\nb.mp4 1 2\n", [(0, 3), (1, 2)]),
+        ("a.mp4 run;hop\nb.mp4 run\n", [(0, 1), (1,)]),
+        ("a.mp4\trun|long jump\nb.mp4\thop\n", [(1, 2), (0,)]),
         ("path frames labels\na.mp4 60 0 3\nb.mp4 52 1\n", [(0, 3), (1,)]),
         (
             "id,actions,length\na,c092 11.90 21.20;c147 0.00 12.60,32.33\nb,,9\n",
@@ -152,3 +155,38 @@ def test_a_list_with_several_classes_says_so_by_itself(tmp_path: Path):
     assert [(one.path.name, one.labels) for one in found] == [("a.mp4", (0, 1)), ("b.mp4", (0,))]
     listed.write_text("path,label\na.mp4,run\nb.mp4,hop\n")
     assert has_one_class_each(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.mp4 cooking;outdoor\nb.mp4 cooking\n",
+        "a cooking|outdoor\nb cooking\n",
+        "a\tcooking;outdoor\nb\tcooking\n",
+        "video,labels\na,cooking|outdoor\nb,cooking\n",
+        '{"a.mp4": ["cooking", "outdoor"], "b.mp4": "cooking"}',
+    ],
+)
+def test_labels_of_videos_may_be_names_as_in_lists_of_clips(tmp_path: Path, text: str):
+    path = listed(tmp_path, text)
+
+    labels = read_labels(path, may_name=True)
+
+    assert labels.class_names == ["cooking", "outdoor"]
+    assert [labels.of(tmp_path / f"{one}.mp4") for one in "ab"] == [(0, 1), (0,)]
+    numbers = read_labels(path, may_name=True, class_names=["outdoor", "x", "cooking"])
+    assert numbers.of(tmp_path / "a.mp4") == (2, 0)
+    with pytest.raises(DataError, match="'outdoor' is not among the 1 class name"):
+        read_labels(path, may_name=True, class_names=["cooking"])
+    with pytest.raises(DataError, match="expected "):
+        read_labels(path)
+
+
+def test_names_are_not_guessed_where_a_line_tells_no_end_of_the_path(tmp_path: Path):
+    path = listed(tmp_path, "a,cooking,outdoor\nb,cooking\n")
+
+    with pytest.raises(DataError, match=r"or 'PATH NAME;NAME', got 'a,cooking,outdoor'"):
+        read_labels(path, may_name=True)
+    listed(tmp_path, "a.mp4 60 0 1\nb.mp4 52 1\n")  # numbers of frames, or classes?
+    with pytest.raises(DataError, match=r"train.txt:1: expected 'PATH LABEL"):
+        read_labels(path, may_name=True)

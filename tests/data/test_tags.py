@@ -19,6 +19,7 @@ from videozoo.data.features import records
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.record_formats import find_records, write_shard
 from videozoo.data.features.records import FeatureRecord, RecordSet
+from videozoo.data.label_index import label_index
 from videozoo.data.loader import EvalLoader, TrainLoader
 from videozoo.data.tags import (
     FeatureBatch,
@@ -664,3 +665,21 @@ def test_a_damaged_vocabulary_is_explained(tmp_path: Path, rows: str, expected: 
     with pytest.raises(DataError) as caught:
         read_class_names(tmp_path / "v.csv")
     assert expected in str(caught.value)
+
+
+def test_balanced_records_come_from_the_labels_of_all_of_them(shards: Path):
+    held = find_records(shards)
+    labels = label_index(held).labels
+    assert labels == tuple(one.labels for one in VIDEOS)
+    assert label_index(find_records(shards)).counts(CLASSES) == [6] * CLASSES
+    classes = [(0,)] * 20 + [(1,)] * 4
+    dataset = FeatureDataset(held, SLICES, HERE, num_classes=CLASSES, classes=classes, seed=3)
+
+    whole = list(TrainLoader(dataset, HERE, batch_size=4).epoch(1))
+    rest = list(TrainLoader(dataset, HERE, batch_size=4).epoch(1, skip_batches=4))
+
+    drawn = Counter(int(name[1:]) >= 20 for batch in whole for name in batch.names)
+    assert drawn == {False: 12, True: 12}
+    for ours, theirs in zip(whole[4:], rest, strict=True):
+        assert ours.names == theirs.names
+        assert all(map(torch.equal, ours.streams, theirs.streams))

@@ -16,7 +16,7 @@ import videozoo
 from videozoo import cli
 from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import FeatureRecord, SegmentRating
-from videozoo.results import VideoSegments
+from videozoo.errors import UsageError
 from videozoo.tasks.tagging.scoring import label_loss
 from videozoo.weights.files import read_weights
 
@@ -122,13 +122,14 @@ def test_a_submission_ranks_every_segment_of_the_wanted_classes(folder: Path, tm
 
 
 def test_python_programs_get_segments(folder: Path):
-    tagger = videozoo.load(folder / "run")
+    tagger = videozoo.load(folder / "run", task="tagging")
 
-    first = tagger.predict(str(folder / "test"))[0]
+    first = tagger.predict_segments(str(folder / "test"))[0]
 
-    assert isinstance(first, VideoSegments)
     assert first.duration_seconds == len(make_videos(1, 3)[0].streams["rgb"])
     assert all(one.score >= 0.5 and one.start % 5 == 0 for one in first.segments)
+    with pytest.raises(UsageError, match=r"call \.predict_segments"):
+        tagger.predict(str(folder / "test"))
 
 
 def test_a_resumed_run_ends_as_one_that_never_stopped(folder: Path, tmp_path: Path):

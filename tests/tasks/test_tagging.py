@@ -492,3 +492,51 @@ def test_parts_with_features_of_different_kinds_do_not_go_together(tmp_path: Pat
     assert (status, "rgb holds float32 in data.val, but uint8 in data.train" in said) == (1, True)
     status, said = says(*words, train=str(tmp_path / "floats"), val=str(tmp_path / "known"))
     assert (status, "data.train does not say what made its features" in said) == (0, True)
+
+
+def test_rare_classes_can_count_more(tmp_path: Path, says: Says):
+    labels = [[0]] * 12 + [[1], [1, 2], [2]] + [[]]
+    records = shard(tmp_path / "some.tfrecord", labels)
+    config, run = str(write_config(tmp_path, tmp_path, "nextvlad", epochs=2)), tmp_path / "run"
+    words = ["train", "--config", config, "--overwrite", "--save-dir"]
+    words = [
+        *words,
+        str(run),
+        "--set",
+        "data.balance=true",
+        "--set",
+        "train.class_weights=balanced",
+    ]
+
+    status, said = says(*words, train=records, val="null")
+
+    assert status == 0, said
+    # 16 labels of 3 classes: 16 / (3 x 12) and 16 / (3 x 2)
+    assert "class weights: from 0.444 (0) to 2.67 (" in said
+    assert "each class has about 4 of the 16 videos of an epoch (data.balance)" in said
+    assert "one of them is enough" in said
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any(line.get("kind") == "epoch" for line in lines)
+    weights = tmp_path / "weights.txt"
+    weights.write_text("0 1\n1 2\n")
+    words[-1] = f"train.class_weights={weights}"
+    status, said = says(*words, train=records, val="null")
+    assert (status, "no weight for 4 of 6 classes" in said) == (1, True)
+
+
+def test_a_solved_model_has_no_weights_and_no_balance(tmp_path: Path, says: Says):
+    records = shard(tmp_path / "some.tfrecord", [[0], [1], [2], [3], [4], [5]])
+    streams = [{"name": name, "dim": dim} for name, dim in STREAMS.items()]
+    config = {"model": {"name": "probe", "num_classes": CLASSES, "streams": streams}}
+    config |= {"data": {"train": records, "num_workers": 0}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    words = ["train", "--config", str(tmp_path / "c.yaml"), "--save-dir", str(tmp_path / "run")]
+
+    for setting in ("data.balance=true", "data.segments=true", "train.class_weights=balanced"):
+        status, said = says(*words, "--set", setting)
+        name = setting.partition("=")[0]
+        assert (status, f"{name}: " in said, "is solved from all videos at once" in said) == (
+            1,
+            True,
+            True,
+        )

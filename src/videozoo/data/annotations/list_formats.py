@@ -206,10 +206,11 @@ def _as_several(rows: Sequence[Row], columns: Columns, file: VideoList) -> Seque
     found = [cell_labels(row.label, commas=columns.may_be_several) for row in rows]
     if columns.label is None or (max(map(len, found), default=0) < 2 and not file.has_several):
         return rows
-    return [
-        replace(row, label=labels[0] if labels else "", labels=labels) if row.path else row
-        for row, labels in zip(rows, found, strict=True)
-    ]
+    return [_with_labels(row, labels) for row, labels in zip(rows, found, strict=True)]
+
+
+def _with_labels(row: Row, labels: tuple[str, ...]) -> Row:
+    return replace(row, label=labels[0] if labels else "", labels=labels) if row.path else row
 
 
 def _is_of_parts(file: VideoList) -> bool:
@@ -244,9 +245,14 @@ def _plain_rows(file: VideoList) -> Iterator[Row]:
 
 
 def _formed_rows(lines: Sequence[tuple[int, str]], file: VideoList) -> Iterator[Row]:
-    if lines:
-        form = _best_form([text for _, text in lines], file.exists)
-        yield from (_by_form(number, text, form) for number, text in lines)
+    if not lines:
+        return
+    form = _best_form([text for _, text in lines], file.exists)
+    rows = [_by_form(number, text, form) for number, text in lines]
+    found = [cell_labels(row.label) for row in rows]
+    if max(map(len, found)) > 1:  # names: PATH NAME;NAME
+        rows = [_with_labels(row, own) for row, own in zip(rows, found, strict=True)]
+    yield from rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +277,7 @@ class _Form:
         return None if self.with_frames and frames is None else (cells[0], cells[-1], frames)
 
 
+_TAB = _Form("\t")
 _FORMS = (
     *(_Form(delimiter) for delimiter in (" ", "\t", ",", ";")),
     *(_Form(delimiter, with_frames=True) for delimiter in (" ", "\t", ",", ";")),
@@ -286,7 +293,8 @@ def _best_form(texts: Sequence[str], exists: Exists) -> _Form:
     def points(form: _Form) -> int:
         return sum(_points(form.cut(text), is_there) for text in tried)
 
-    return max(_FORMS, key=points)
+    has_tabs = all(text.count("\t") == 1 for text in texts)  # then names may have blanks
+    return max(_FORMS, key=lambda form: (points(form), has_tabs and form == _TAB))
 
 
 def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from videozoo.data.annotations.list_formats import has_more_columns, header_of
-from videozoo.data.files import absolute
+from videozoo.data.annotations.list_formats import has_more_columns, header_of, list_rows
+from videozoo.data.files import VIDEO_SUFFIXES, absolute
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import lines_of, raise_all
+from videozoo.data.text import integer, lines_of, raise_all
 from videozoo.data.video_names import video_name
 from videozoo.errors import DataError, brief, counted
 
@@ -110,7 +110,7 @@ def read_labels(
 
     Args:
         path: The file.
-        may_name: A JSON file may give names of classes in place of numbers.
+        may_name: The file may give names of classes in place of numbers.
         class_names: The class of number i, for names; by default all names of the file, sorted.
 
     Raises:
@@ -122,6 +122,8 @@ def read_labels(
     if found is None:
         raise unknown(f"{path}: no classes of videos: {file.seen}", FORMATS, path=path)
     rows = list(found.read(file))
+    if may_name and found.read is _line_rows and 2 * sum(not row.video for row in rows) > len(rows):
+        rows = _named_rows(path) or rows
     labels = VideoLabels(path)
     every = [one for row in rows for one in row.labels]
     if may_name and every and all(isinstance(one, str) for one in every):
@@ -133,7 +135,7 @@ def read_labels(
         own: tuple[Any, ...] = tuple(
             numbers.get(one, one) if isinstance(one, str) else one for one in row.labels
         )
-        problem = _problem(row, own, labels.class_names)
+        problem = _problem(row, own, labels.class_names, may_name)
         if problem:
             problems.append(f"{row.where}: {problem}")
             continue
@@ -146,10 +148,13 @@ def read_labels(
     return labels
 
 
-def _problem(row: RawLabels, own: tuple[Any, ...], names: Sequence[str] | None) -> str:
+def _problem(
+    row: RawLabels, own: tuple[Any, ...], names: Sequence[str] | None, may_name: bool
+) -> str:
     """What is wrong with a row whose labels are `own`; empty if nothing."""
     if not row.video:
-        return f"expected 'PATH LABEL[,LABEL...]', got {brief(row.text)}"
+        also = " or 'PATH NAME;NAME'" if may_name else ""
+        return f"expected 'PATH LABEL[,LABEL...]'{also}, got {brief(row.text)}"
     if all(type(one) is int and one >= 0 for one in own):
         return ""
     if names is None:
@@ -186,6 +191,34 @@ def _line_rows(file: TextFile) -> Iterator[RawLabels]:
         video, found = _cut(line)
         is_good = video and found and not has_more_columns(video)
         yield RawLabels(f"{file.path}:{number}", video if is_good else "", found, line)
+
+
+def _named_rows(path: Path) -> list[RawLabels]:
+    """The rows of a list that names classes, in any form of lists of clips; none of numbers.
+
+    A number after a path may be one of frames, which only the videos tell.
+    """
+    rows = list(list_rows(path, None))
+    if all(integer(label) is not None for row in rows for label in row.every_label):
+        return []
+    return [
+        RawLabels(
+            f"{path}:{row.number}",
+            row.path if row.every_label and not row.problem and not _has_names(row.path) else "",
+            row.every_label,
+            row.text,
+        )
+        for row in rows
+    ]
+
+
+def _has_names(path: str) -> bool:
+    """Whether what should be a path holds names of classes: in `a,cooking,outdoor` it ends at `a`.
+
+    >>> _has_names("a,cooking"), _has_names("a, b.mp4"), _has_names("a")
+    (True, False, False)
+    """
+    return "," in path and Path(path).suffix.lower() not in VIDEO_SUFFIXES
 
 
 def _cut(line: str) -> tuple[str, tuple[int, ...]]:
@@ -227,7 +260,8 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], Iterator[RawLabels]]], ...]
         "run/abc.mp4 0,2\njump/b.mp4 1\n",
         "labels.txt",
         about="Lists of Kinetics fit. Tabs, commas and semicolons may stand in place of the blank; "
-        "a heading `path,label` and lines that start with # are left out.",
+        "a heading `path,label` and lines that start with # are left out. For taggers also names "
+        "of classes, in any form of the lists of clips: `run/abc.mp4 cooking;outdoor`.",
     ),
 )
 """Formats of files with the classes of videos."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from videozoo.config import RunConfig
+from videozoo.data.features.records import RecordSet
 from videozoo.engine.devices import make_accelerator
+from videozoo.errors import UsageError
 from videozoo.results import VideoLabels, VideoSegments
 from videozoo.tasks.common import names_of_classes, without_absent_names
 from videozoo.tasks.loading import Trained, build_trained
@@ -23,6 +26,8 @@ from videozoo.tasks.tagging.prediction import input_records, labels_of
 from videozoo.tasks.tagging.scoring import feature_shape, score_records
 from videozoo.tasks.tagging.segment_scoring import score_segments, segments_of
 
+R = TypeVar("R")
+
 
 class Tagger(Predictor):
     """A trained tagging model: finds the tags of videos. Made by `videozoo.load`."""
@@ -37,11 +42,8 @@ class Tagger(Predictor):
 
     def predict(
         self, *videos: Features | Sequence[Features], strict: bool = True
-    ) -> list[VideoLabels] | list[VideoSegments]:
+    ) -> list[VideoLabels]:
         """Score videos by their features; `.labels` holds the best `predict.top_k` classes.
-
-        Of a model for segments (`data.segments`) the results are `VideoSegments`: which classes
-        score `predict.least_score` or more, and when.
 
         Args:
             videos: Paths (shards, pickles, packs, folders, patterns or lists); a dict of the
@@ -53,12 +55,69 @@ class Tagger(Predictor):
                 names it.
 
         Raises:
+            UsageError: The model is for segments of videos (`data.segments`).
             DataError: An input does not exist or does not fit the model.
         """
+        if self.config.data.segments:
+            raise UsageError(
+                "this model tags segments of videos (data.segments): call .predict_segments"
+            )
+
+        def labels(records: RecordSet, config: RunConfig) -> tuple[list[VideoLabels], list[str]]:
+            scored = score_records(
+                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
+            )
+            found = [labels_of(each, self._names) for each in scored.by_number.values()]
+            return found, list(scored.skipped.values())
+
+        return self._answers(videos, labels, strict=strict)
+
+    def predict_segments(
+        self, *videos: Features | Sequence[Features], strict: bool = True
+    ) -> list[VideoSegments]:
+        """Tag each video segment by segment, whatever the model learnt from.
+
+        A segment has `data.segment_frames` frames; with one per second, as in YouTube-8M, 5 s. It
+        shows the classes that score `predict.least_score` or more, of its best `predict.top_k`;
+        neighbours with the same class are joined.
+
+        Args:
+            videos: As for `predict`.
+            strict: As for `predict`.
+
+        Raises:
+            ConfigError: The model tells one class per video.
+            DataError: An input does not exist, does not fit the model, or has another rate than one
+                frame per second.
+        """
+
+        def segments(
+            records: RecordSet, config: RunConfig
+        ) -> tuple[list[VideoSegments], list[str]]:
+            scored = score_segments(
+                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
+            )
+            least = config.predict.least_score
+            found = [
+                segments_of(each, self._names, least_score=least)
+                for each in scored.by_number.values()
+            ]
+            return found, list(scored.skipped.values())
+
+        return self._answers(videos, segments, strict=strict)
+
+    def _answers(
+        self,
+        videos: Sequence[Features | Sequence[Features]],
+        of: Callable[[RecordSet, RunConfig], tuple[list[R], list[str]]],
+        *,
+        strict: bool,
+    ) -> list[R]:
+        """What `of` finds in the features of videos, and a warning about the others."""
         inputs, unread = self.with_features(videos, self._accelerator, strict=strict)
         streams = [stream.name for stream in feature_shape(self.config).streams]
 
-        def answer(group: list[Any], place: int) -> tuple[list[Any], list[str]]:
+        def answer(group: list[Any], place: int) -> tuple[list[R], list[str]]:
             config = self.config
             if are_paths(group):
                 records = input_records(group, config, strict=strict)
@@ -67,27 +126,8 @@ class Tagger(Predictor):
                 records = as_records(
                     group, streams=streams, first=place, extractor=self._trained.features
                 )
-            if config.data.segments:
-                found = score_segments(
-                    self.module,
-                    config,
-                    config.predict,
-                    records,
-                    self._accelerator,
-                    skip_bad=not strict,
-                )
-                failed = [*records.damaged, *found.skipped.values()]
-                least = config.predict.least_score
-                answers_ = [
-                    segments_of(each, self._names, least_score=least)
-                    for each in found.by_number.values()
-                ]
-                return answers_, failed
-            scored = score_records(
-                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
-            )
-            failed = [*records.damaged, *scored.skipped.values()]
-            return [labels_of(each, self._names) for each in scored.by_number.values()], failed
+            found, failed = of(records, config)
+            return found, [*records.damaged, *failed]
 
         results, failed = answers(inputs, answer, strict=strict, streams=streams)
         warn_of([*unread, *failed])
