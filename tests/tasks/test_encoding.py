@@ -157,7 +157,8 @@ def test_a_second_model_on_the_same_videos_decodes_nothing_again(
     opened.clear()
 
     ctcn = localiser("ctcn", width=0.125, num_classes=99)
-    assert train(ctcn, world, weights, "other") == 0
+    streams = ["--set", "data.streams=[rgb_of_2019, flow_of_2019]"]  # as `ctcn` has them
+    assert train(ctcn, world, weights, "other", *streams) == 0
     names = json.loads(Path("other/start.json").read_text())["class_names"]
     assert run("eval", "--weights", "run") == 0
     assert run("predict", "--weights", "run", "--weights", "other", world.videos[0].path) == 0
@@ -423,6 +424,11 @@ def test_kept_features_that_are_damaged_are_told_by_the_name_of_the_video(
         (["--videos", "gone", "--encoder", "WEIGHTS"], "gone: no such file or folder"),
         (["--videos", "VIDEOS", "--encoder", "WEIGHTS", "--pooling", "mean"], "no choice of"),
         (["--videos", "VIDEOS", "--encoder", "WEIGHTS", "--rate", "0"], "data.rate"),
+        (["--data", "VIDEOS"], "BMN learns from annotated videos: --videos DIR --annotations"),
+        (
+            ["--annotations", "gone.json", "--videos", "VIDEOS", "--encoder", "WEIGHTS"],
+            "of VIDEOS?",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_made(
@@ -433,11 +439,15 @@ def test_mistakes_are_told_before_anything_is_made(
     named = [places.get(word, word) for word in words]
     annotations = world.folder / "annotations.json"
 
-    status = run("train", "--config", bmn(), *named, "--annotations", annotations)
+    if not {"--data", "--annotations"}.intersection(words):
+        named += ["--annotations", annotations]
+
+    status = run("train", "--config", bmn(), *named)
 
     error = capsys.readouterr().err
     assert status in (1, 2)
-    assert said in error
+    assert said.replace("VIDEOS", str(places["VIDEOS"])) in error
+    assert " per second, of " not in error  # nothing is made
     assert "Traceback" not in error
     assert not Path("runs").exists()
 

@@ -269,6 +269,11 @@ def with_features(
     if not isinstance(data, RawVideos) or data.videos is None:
         return config
     paths = videos_at(data.videos)
+    learnt = data.annotations if isinstance(data, SequenceData) else getattr(data, "train", None)
+    if trained is None and learnt is not None and not learnt.exists():
+        raise DataError(  # told before features are made, which takes long
+            f"{learnt}: no such file; what is to be learnt of {data.videos}? --annotations FILE"
+        )
     root = data.videos if data.videos.is_dir() else data.videos.parent
     videos = _annotated(named(paths, root), data, say)
     given: Path | None = getattr(data, "features", None)
@@ -498,7 +503,8 @@ def _made_for(
     done = make_features(extractor, videos, folder, accelerator, say=say)
     _refuse_many_bad(done, len(videos), data, say)
     say_of_videos(say, done, len(videos), extractor.rate)
-    return {
+    only = {"data.streams": []} if getattr(data, "streams", ()) else {}  # they are in one array
+    return only | {
         "data.features": folder,
         "data.encoder": [encoder.reference for encoder in extractor.encoders],
         "data.rate": extractor.rate,

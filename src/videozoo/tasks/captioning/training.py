@@ -113,5 +113,6 @@ def _plan(job: TrainJob) -> TrainingPlan:
 
 train = Training(
     plan=_plan,
-    learns_from="events and features: --set data.train=FILE --set data.features=DIR",
+    learns_from="annotated videos: --videos DIR --annotations FILE --encoder NAME; or from "
+    "events and features: --set data.train=FILE --set data.features=DIR",
 )

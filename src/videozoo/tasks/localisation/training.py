@@ -110,7 +110,12 @@ def _dataset(config: RunConfig, learnt: SequenceVideos, shape: SequenceShape) ->
     return WindowDataset(windows, shape, seed=seed, targets=targets, training=True)
 
 
-train = Training(plan=_plan, configured=_configured, learns_from=FEATURES)
+train = Training(
+    plan=_plan,
+    configured=_configured,
+    learns_from="annotated videos: --videos DIR --annotations FILE --encoder NAME; or from "
+    + FEATURES,
+)
 
 
 def held_out_videos(

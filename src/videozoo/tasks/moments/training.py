@@ -129,5 +129,6 @@ def _example(moments: MomentSet) -> list[str | Path]:
 
 train = Training(
     plan=_plan,
-    learns_from="sentences and features: --set data.train=FILE --set data.features=DIR",
+    learns_from="annotated videos: --videos DIR --annotations FILE --encoder NAME; or from "
+    "sentences and features: --set data.train=FILE --set data.features=DIR",
 )

@@ -80,7 +80,9 @@ def input_records(inputs: Sequence[str], config: RunConfig, *, strict: bool = Tr
     if not inputs:
         listed: Path | None = config.predict.inputs
         if listed is None:
-            raise DataError("no features: name files, folders or lists, or set predict.inputs")
+            raise DataError(
+                "no videos and no features: name files, folders or lists, or set predict.inputs"
+            )
         inputs = (str(listed),)
     data = config.data
     found: list[RecordSet] = []
