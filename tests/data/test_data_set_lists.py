@@ -25,6 +25,7 @@ from videozoo.settings.clips import ClipData
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks.check_data import run
 from videozoo.tasks.check_data.parts import CheckRequest, find_parts
+from videozoo.tasks.requests import ConfigSource
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -552,3 +553,26 @@ def test_parts_are_checked_and_written_as_parts(
     assert "1 of 3 parts go on after the end of their videos, e.g. long 30 20 (line 4)" in said
     assert not any(word in said for word in ("repeats", "two different classes"))
     assert good.read_text() == lines
+
+
+def test_videos_of_taggers_are_checked_with_all_their_classes(tmp_path: Path):
+    touch(tmp_path, "clips/a.mp4", "clips/b.mp4")
+    labels = write(tmp_path / "labels.json", '{"a.mp4": [0, 2], "b.mp4": 1}')
+    overrides = (
+        *(f"data.{key}=null" for key in ("train", "val", "test", "class_names")),
+        f"data.videos={tmp_path / 'clips'}",
+        f"data.labels={labels}",
+        "data.encoder=[efficientnet_lite0]",
+        "data.val_share=0",
+        "model.num_classes=3",
+    )
+    source = ConfigSource(path=Path("attention_lstm"), overrides=overrides)
+
+    parts, _ = find_parts(CheckRequest(source=source))
+
+    assert [one for part in parts for one in part.problems] == []
+    items = {item.name: (item.label, item.labels) for part in parts for item in part.items}
+    assert {Path(name).name: found for name, found in items.items()} == {
+        "a.mp4": (None, (0, 2)),
+        "b.mp4": (1, None),
+    }
