@@ -273,7 +273,8 @@ def test_weights_may_be_laid_out_channels_last(name: str):
         if parameter.dim() in layouts:
             parameter.data = parameter.data.contiguous(memory_format=layouts[parameter.dim()])
 
-    torch.testing.assert_close(other(clips), module(clips))
+    # another layout is computed by other kernels, which round otherwise
+    torch.testing.assert_close(other(clips), module(clips), rtol=1e-5, atol=1e-5)
 
 
 @models(lambda spec: isinstance(spec.task, Classification) and spec.task.exports)

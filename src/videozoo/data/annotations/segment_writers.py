@@ -49,7 +49,8 @@ def write_segments(
         notes: Takes what could not be carried over, and how the file is opened.
 
     Raises:
-        DataError: A label goes over several lines, or the form needs what is not known.
+        DataError: A label goes over several lines, a name is no text, or the form needs what is
+            not known.
         OSError: The file cannot be written.
     """
     for video in videos:
@@ -57,8 +58,15 @@ def write_segments(
             if one.label is not None and len(one.label.splitlines()) > 1:
                 raise DataError(f"{video.name}: label {one.label!r} goes over several lines")
     text = WRITERS[form].text(videos, notes)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:  # names of files may be any bytes; these files are UTF-8
+        near = text[max(0, error.start - 20) : error.end]
+        raise DataError(
+            f"{path}: cannot be written: {near!r} is not UTF-8; rename the video or the label"
+        ) from None
     with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(content)
 
 
 # --- in seconds --------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from videozoo.data.text import integer, lines_of, raise_all
 from videozoo.data.video_names import video_name
 from videozoo.errors import DataError, brief, counted
 
+_MOST_CLASSES = 2**31  # a larger number is a mistake, and no network has as many outputs
+
 
 @dataclass
 class VideoLabels:
@@ -156,7 +158,7 @@ def _problem(
         also = " or 'PATH NAME;NAME'" if may_name else ""
         return f"expected 'PATH LABEL[,LABEL...]'{also}, got {brief(row.text)}"
     if all(type(one) is int and one >= 0 for one in own):
-        return ""
+        return "" if max(own, default=0) < _MOST_CLASSES else f"a class number of {max(own):,}"
     if names is None:
         return f"expected class numbers, got {brief(row.text)}"
     unknown_name = next(one for one in own if isinstance(one, str))
