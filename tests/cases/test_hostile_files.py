@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "cases" / "hostile"
 KINDS = ("csv", "h5", "list", "npy", "npz", "onnx", "safetensors", "yaml")
 MOST_SECONDS = 10.0
-MOST_MB = 700
+MOST_MB = 500
 HARMLESS = {  # what is wrong with them is not wrong here
     "weights show st_cfg_classes_1e6.safetensors",  # only says what it holds
     "class names c_kin_inject.csv",  # any line is a name

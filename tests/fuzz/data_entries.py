@@ -11,8 +11,10 @@ import io
 import json
 import math
 import pickle
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from tests.data.make_clips import moving_frames, write_clip
-from tests.data.test_formats import FEATURES, example, write
+from tests.data.test_formats import FEATURES, RECORD, example, write
 from tests.fuzz.harness import Entry, Seed
 from videozoo.cli import main
 from videozoo.config import load_config
@@ -47,12 +49,16 @@ from videozoo.data.annotations.videos import read_list
 from videozoo.data.captions import read_vocabulary
 from videozoo.data.features import by_name, record_formats
 from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import EXTRACTOR, EXTRACTOR_FORMAT
 from videozoo.data.formats import Format
 from videozoo.data.frames.video import header_seconds, open_video
 from videozoo.data.proposals import read_proposals
+from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import VideozooError
 from videozoo.packaged_configs import config_names, find_config
+from videozoo.weights.archive import check_archive
 
 _NUM_CLASSES = 6
 _MOST_FRAMES = 40
@@ -235,8 +241,28 @@ def _write_features(path: Path) -> None:
         write(path, "0.5,0.25\n1,2\n")
 
 
+def _extracted() -> list[Seed]:
+    """A folder and a pack as `videozoo extract` writes them, with rate and lengths."""
+    facts = {"encoder": "a", "rate": 2.0}
+
+    def pack(path: Path) -> None:
+        path.parent.rmdir()
+        with PackWriter(path.parent, extractor=facts) as writer:
+            writer.write(replace(RECORD, duration_seconds=1.0, facts={"path": "a.mp4"}))
+
+    def folder(path: Path) -> None:
+        np.save(path, FEATURES)
+        line = {"name": "a", "file": "a.npy", "length": 2, "duration_seconds": 1.0}
+        path.with_name("videos.jsonl").write_text(json.dumps({**line, "path": "a.mp4"}) + "\n")
+        about = {"format": EXTRACTOR_FORMAT, "version": 1, "kind": "npy", "extractor": facts}
+        path.with_name(EXTRACTOR).write_text(json.dumps(about))
+
+    return [made("pack/manifest.json", pack), made("folder/a.npy", folder)]
+
+
 def _feature_seeds() -> list[Seed]:
     return [
+        *_extracted(),
         *examples(by_name.FORMATS),
         *(made(name, _write_features) for name in ("all.h5", "two.npz", "plain.csv")),
         made("pack/manifest.json", lambda path: write(path, "")),
@@ -373,6 +399,31 @@ def _converted_seeds() -> list[Seed]:
     return [Seed("truth.json", _TRUTH), text("table.csv", table)]
 
 
+def _archives() -> list[Seed]:
+    def packed(path: Path) -> None:
+        with tarfile.open(path, "w:gz") as archive:
+            for name in ("net/w", "net/b"):
+                member = tarfile.TarInfo(name)
+                member.size = 4
+                archive.addfile(member, io.BytesIO(b"1234"))
+
+    return [made("net.tar.gz", packed)]
+
+
+def _run_files() -> list[Seed]:
+    lines = '{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n'
+    start = '{"videozoo": "1", "weights": null}'
+    files = {"run/metrics.jsonl": lines.encode(), "run/start.json": start.encode()}
+    return [Seed("run", files)]
+
+
+def _run_folder(path: Path) -> None:
+    run = RunFolder(path)
+    for line in run.read_metrics():
+        check(set(line) == set(dict(line)), line)
+    run.read_start()
+
+
 _PROPOSALS = (
     "xmin,xmax,xmin_score,xmax_score,score,match_iou,match_ioa\n0.1,0.5,0.9,0.8,0.7,0.6,0.5\n"
 )
@@ -442,6 +493,8 @@ ENTRIES: tuple[Entry, ...] = (
         command("convert", "FILE", "HERE/out.json", "--to", "activitynet"),
         share=4,
     ),
+    Entry("archives", _archives, check_archive, share=8),
+    Entry("run-files", _run_files, _run_folder, share=5),
     Entry(
         "check-data",
         _converted_seeds,

@@ -238,6 +238,20 @@ def run_found(child: Child, entry: str) -> Iterator[Outcome]:
         yield child.ask(entry, path.name, {"folder": str(path)})
 
 
+def endings_of(entry: Entry) -> set[str]:
+    """Endings of the files that an entry takes."""
+    return {Path(name).suffix.lower() for seed in entry.seeds() for name in seed.files}
+
+
+def run_file(child: Child, entry: str, file: Path) -> Outcome:
+    """Run an entry on one file of elsewhere."""
+    folder = Path(tempfile.mkdtemp(dir=child.folder))
+    shutil.copy(file, folder)
+    outcome = child.ask(entry, file.name, {"folder": str(folder)})
+    shutil.rmtree(folder)
+    return outcome
+
+
 @dataclass
 class Tally:
     """The line of an entry in the table."""

@@ -1,5 +1,7 @@
 """Every reader, on seeded damage to good files: a result or one plain error, within bounds."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz.__main__ import cases_of
@@ -12,18 +14,23 @@ from tests.fuzz.harness import (
     Seed,
     Tally,
     described,
+    endings_of,
     fault_of,
     make_case,
     minimised,
+    run_file,
     run_found,
     run_numbers,
 )
 
+FOLDER = Path(__file__).parents[3] / "shared" / "cases" / "hostile"
+HOSTILE = sorted(FOLDER.glob("*.*"))
+"""Files that once crashed a reader, hung or took gigabytes; none where the folder is not there."""
 FEW, MANY = 600, 20_000
 SEED = 1
 
 
-def test_a_few_cases_of_every_entry_and_all_found_ones_keep_the_law():
+def test_a_few_cases_of_every_entry_and_all_known_ones_keep_the_law():
     faults = []
     with Child() as child:
         for entry in ENTRIES:
@@ -32,6 +39,10 @@ def test_a_few_cases_of_every_entry_and_all_found_ones_keep_the_law():
                 tally.add(one)
             for one in run_found(child, entry.name):
                 tally.add(one)
+            endings = endings_of(entry)
+            for file in HOSTILE:
+                if file.suffix.lower() in endings:
+                    tally.add(run_file(child, entry.name, file))
             faults += tally.faults
     assert not faults, described(faults)
 

@@ -189,15 +189,17 @@ class RunFolder:
             file.write(text + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of `metrics.jsonl`; one cut short by a kill is left out."""
+        """Return the lines of `metrics.jsonl`; one cut short by a kill, or damaged, is left out."""
         if not self.metrics.exists():
             return []
         lines: list[dict[str, Any]] = []
-        for text in self.metrics.read_text(encoding="utf-8").splitlines():
+        for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                lines.append(parse_json(text))
+                line: Any = parse_json(text)
             except ValueError:
                 continue
+            if isinstance(line, dict):
+                lines.append(cast("dict[str, Any]", line))
         return lines
 
     def rewind_metrics(self, is_before: Callable[[Mapping[str, Any]], bool]) -> None:

@@ -20,6 +20,7 @@ from videozoo.data.features.records import (
     Facts,
     RecordSet,
     fingerprint,
+    is_length,
     read_extractor,
     without_axes_of_one,
 )
@@ -29,7 +30,7 @@ from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
 from videozoo.data.video_names import names_apart
-from videozoo.errors import DataError, MisfitError, NoFeaturesError
+from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
@@ -549,9 +550,16 @@ def _tell_lengths(held: _Found, folder: Path) -> None:
         line = written.done.get(name)
         if line is None:
             continue
+        length, duration = line.get("length"), line.get("duration_seconds")
+        is_count = isinstance(length, int) and not isinstance(length, bool) and length >= 0
+        if not is_count or not (duration is None or is_length(duration)):
+            raise DataError(
+                f"{folder}: damaged: {brief(name)} is stored with {brief(length)} vectors and "
+                f"{brief(duration)} seconds, expected numbers; extract it again"
+            )
         held.lengths[name] = int(line["length"])
-        if line.get("duration_seconds") is not None:
-            held.durations[name] = float(line["duration_seconds"])
+        if duration is not None:
+            held.durations[name] = float(duration)
         if (video := VideoFact.of(line)) is not None:
             held.videos[name] = video
 

@@ -17,8 +17,16 @@ from typing import Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.features.records import DTYPES, Facts, FeatureRecord, checked_record, fingerprint
-from videozoo.errors import DataError, counted
+from videozoo.data.features.records import (
+    DTYPES,
+    Facts,
+    FeatureRecord,
+    checked_facts,
+    checked_record,
+    fingerprint,
+    is_length,
+)
+from videozoo.errors import DataError, brief, counted
 from videozoo.safe_json import parse_json
 from videozoo.safe_npy import map_npy
 from videozoo.safe_write import sync
@@ -82,16 +90,22 @@ class PackFile:
             first, length = int(line["start"]), int(line["length"])
             name, labels = line["name"], line["labels"]
             duration, facts = line.get("duration_seconds"), dict(line.get("facts", {}))
-            duration = None if duration is None else float(duration)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise DataError(f"{self.path / _VIDEOS}:{number + 1}: not a video of a pack") from None
+        if duration is not None and not is_length(duration):
+            raise DataError(
+                f"{self.path / _VIDEOS}:{number + 1}: not a video of a pack: it lasts "
+                f"{brief(duration)}, expected seconds"
+            )
         if min(first, length) < 0 or first + length > self.num_frames:
             raise DataError(
                 f"{where}: frames {first} to {first + length}, but the pack has {self.num_frames}"
             )
         views = {stream: frames[first : first + length] for stream, frames in streams.items()}
         record = checked_record(where, name, views, labels)
-        return replace(record, duration_seconds=duration, facts=facts)
+        return replace(
+            record, duration_seconds=None if duration is None else float(duration), facts=facts
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -148,6 +162,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not _is_manifest(manifest):
         raise DataError(f"{path}: damaged: expected streams, videos, frames and extractor")
+    checked_facts(path, manifest)
     return manifest
 
 

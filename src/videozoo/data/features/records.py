@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.text import as_text, kind_of
-from videozoo.errors import DataError, MisfitError
+from videozoo.errors import DataError, MisfitError, brief
 from videozoo.safe_json import parse_json
 from videozoo.types import FeatureShape
 
@@ -206,24 +207,64 @@ def read_extractor(folder: Path) -> dict[str, Any] | None:
     """Facts about what made the single files in a folder; None if they are not known.
 
     Packs store these facts themselves.
+
+    Raises:
+        DataError: The file with the facts is damaged.
     """
     manifest = read_extractor_file(folder)
-    return None if manifest is None else cast("dict[str, Any] | None", manifest.get("extractor"))
+    return None if manifest is None else checked_facts(folder / EXTRACTOR, manifest)
 
 
 def read_extractor_file(folder: Path) -> dict[str, Any] | None:
-    """The whole `extractor.json` that `videozoo extract` wrote into a folder; None if none."""
+    """The whole `extractor.json` that `videozoo extract` wrote into a folder; None if none.
+
+    Raises:
+        DataError: It cannot be read, or is damaged: without it, times would be guessed.
+    """
     path = folder / EXTRACTOR
     if not path.is_file():
         return None
     try:
-        manifest: Any = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
+        manifest: Any = parse_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(
+            f"{path}: says what made these features, but is damaged: {error}; extract them again"
+        ) from None
     if not isinstance(manifest, dict):
         return None
     manifest = cast("dict[str, Any]", manifest)
     return manifest if manifest.get("format") == EXTRACTOR_FORMAT else None
+
+
+def checked_facts(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The facts under `extractor` in a file; None if it says that they are not known.
+
+    Raises:
+        DataError: They are no facts, or their number of vectors per second is none.
+    """
+    facts = manifest.get("extractor")
+    if facts is None:
+        return None
+    rate = cast("dict[str, Any]", facts).get("rate") if isinstance(facts, dict) else None
+    if not isinstance(facts, dict) or not (rate is None or is_length(rate)):
+        raise DataError(
+            f"{path}: damaged: {brief(facts)}, expected facts about what made the features, with a "
+            "rate above 0; extract them again"
+        )
+    return cast("dict[str, Any]", facts)
+
+
+def is_length(value: object) -> bool:
+    """Whether a value of a file is a finite number above 0: seconds, or a rate.
+
+    >>> is_length(2.5), is_length(0), is_length(float("nan")), is_length("2")
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < math.inf
 
 
 def _common_extractor(files: Sequence[RecordFile]) -> Facts | None:

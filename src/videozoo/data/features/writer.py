@@ -336,7 +336,7 @@ def _lines_of(path: Path) -> Iterator[Line]:
     """Lines of a journal; a line cut off by a killed process is left out."""
     if not path.exists():
         return
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = parse_json(text)
         except ValueError:
