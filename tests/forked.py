@@ -62,15 +62,31 @@ class Forks:
         asked = {"commands": lines, "env": env or {}, "errors": str(errors)}
         return Fork(self, self.ask({"start": asked}), errors)
 
-    def start_ranks(self, count: int, commands: Sequence[Sequence[object]]) -> list[Fork]:
-        """Start so many processes of one run, with the environment that torchrun gives them."""
+    def start_ranks(
+        self,
+        count: int,
+        commands: Sequence[Sequence[object]],
+        *,
+        of_last: Sequence[object] = (),
+    ) -> list[Fork]:
+        """Start so many processes of one run, with the environment that torchrun gives them.
+
+        Args:
+            count: How many.
+            commands: What each runs, one after the other.
+            of_last: More words for the last of them.
+        """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+        last = [[*words, *of_last] for words in commands]
         return [
-            self.start_all(commands, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            self.start_all(
+                commands if rank < count - 1 else last,
+                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
             for rank in range(count)
         ]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,72 @@ def test_a_full_disk_is_one_error():
         1,
         "videozoo: the output: cannot be written: No space left on device\n",
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+@pytest.mark.parametrize(
+    ("words", "closed", "status", "said"),
+    [
+        ("config list", ">&-", 1, "standard output: cannot be used: Bad file descriptor"),
+        ("config list", "2>&-", 0, "thumos14/bmn"),
+        ("nonsense", "2>&-", 2, "videozoo: unknown command 'nonsense'"),
+        ("nonsense", "2>/dev/full", 2, "videozoo: unknown command 'nonsense'"),
+        ("nonsense", ">&- 2>&-", 2, ""),
+    ],
+)
+def test_closed_and_full_outputs_are_told_where_it_is_possible(
+    words: str, closed: str, status: int, said: str
+):
+    line = f"{shlex.quote(sys.executable)} -m videozoo {words} {closed}"
+
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert "fault of videozoo" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_a_file_that_is_opened_does_not_take_the_place_of_a_closed_output(tmp_path: Path):
+    """Else what libraries print would go into it."""
+    code = (
+        "import os, sys; from videozoo.cli.parser import guarded\n"
+        "def run():\n"
+        f"    with open({str(tmp_path / 'weights')!r}, 'w') as file:\n"
+        "        os.write(2, b'a warning of a library')\n"
+        "sys.exit(guarded(run, debug=False))"
+    )
+
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} 2>&-", shell=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert (tmp_path / "weights").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(5, "Input/output error", "a.mp4"), "a.mp4: cannot be used: Input/output error"),
+        (OSError(30, "Read-only file system", "/x"), "/x: cannot be used: Read-only file system"),
+        (OSError(28, "No space left on device", "/x"), "/x: cannot be written: No space left"),
+        (OSError(24, "Too many open files", "/x"), "/x: cannot be used: Too many open files"),
+        (MemoryError(), "memory does not suffice: take smaller batches"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory does not suffice"),
+    ],
+)
+def test_faults_of_the_machine_are_not_those_of_videozoo(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+):
+    def broken() -> None:
+        raise error
+
+    assert cli.guarded(broken, debug=False) == 1
+
+    err = capsys.readouterr().err
+    assert err.startswith(f"videozoo: {said}")
+    assert "fault of videozoo" not in err
 
 
 def test_weights_that_are_something_else_are_told(

@@ -116,7 +116,10 @@ def test_run_killed_while_it_validates_goes_on_bit_for_bit(tmp_path: Path, whole
     assert lines(tmp_path / "run") == lines(path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+STOPPING = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_ctrl_c_saves_and_ends_in_one_line(tmp_path: Path, number: signal.Signals, whole: Any):
     weights, _, _ = whole
     before = signal.getsignal(number)
@@ -128,13 +131,60 @@ def test_ctrl_c_saves_and_ends_in_one_line(tmp_path: Path, number: signal.Signal
     with pytest.raises(RunInterrupted) as caught:
         train_toy(tmp_path / "run", SETTINGS, on_event=on_event, options=FitOptions(log_interval=1))
 
-    by = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+    by = "Ctrl-C" if number == signal.SIGINT else number.name
     assert str(caught.value) == (
         f"stopped by {by} in epoch 1 after step 4; {tmp_path / 'run'} is saved; go on: "
         + command("train", "--resume", tmp_path / "run")
     )
     assert caught.value.exit_status == 130
     assert signal.getsignal(number) is before
+    module, _ = train_toy(tmp_path / "run", SETTINGS, resume=True)
+    assert_same(weights_of(module), weights)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_run_that_nohup_started_outlives_its_terminal(tmp_path: Path, whole: Any):
+    weights, _, _ = whole
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def on_event(name: str, facts: Mapping[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    try:
+        module, _ = train_toy(tmp_path / "run", SETTINGS, on_event=on_event)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert_same(weights_of(module), weights)
+
+
+@pytest.mark.parametrize("lines_before", [0, 3])
+def test_a_run_whose_output_breaks_saves_and_says_so(tmp_path: Path, whole: Any, lines_before: int):
+    weights, _, _ = whole
+    error = OSError(28, "No space left on device")
+
+    class Full(io.StringIO):
+        written = 0
+
+        def write(self, text: str, /) -> int:
+            self.written += "\n" in text
+            if self.written > lines_before:
+                raise error
+            return len(text)
+
+    with pytest.raises(RunError) as caught:
+        train_toy(
+            tmp_path / "run",
+            SETTINGS,
+            console=Console(file=Full()),
+            options=FitOptions(log_interval=1),
+        )
+
+    assert str(caught.value) == (
+        f"what a run shows cannot be written ({error}), so this one stopped in epoch 1 after step "
+        f"{lines_before + 1}; {tmp_path / 'run'} is saved; go on: "
+        + command("train", "--resume", tmp_path / "run")
+    )
     module, _ = train_toy(tmp_path / "run", SETTINGS, resume=True)
     assert_same(weights_of(module), weights)
 

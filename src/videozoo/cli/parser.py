@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk that takes no more."""
+_OF_THE_MACHINE = (
+    *_FULL,
+    *(errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+)
+"""Errors of the machine: disks, rights, and limits of the system."""
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 
 
 def let_threads_sleep() -> None:
@@ -45,8 +54,10 @@ def guarded(command: Callable[[], None], *, debug: bool) -> int:
         command: Prints its own results.
         debug: Let exceptions pass, so that the traceback shows.
     """
-    with any_encoding(sys.stdout, sys.stderr):
-        return _status_of(command, debug=debug)
+    _fill_standard_files()
+    with any_encoding(*(file for file in (sys.stdout, sys.stderr) if file is not None)):
+        status = _status_of(command, debug=debug)
+        return status or _flushed()
 
 
 def _status_of(command: Callable[[], None], *, debug: bool) -> int:
@@ -55,12 +66,12 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
     except VideozooError as error:
         if debug:
             raise
-        print(f"videozoo: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_status
     except KeyboardInterrupt:
         if debug:
             raise
-        print("videozoo: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:  # `videozoo models | head`
         _drop_output()
@@ -70,28 +81,95 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and error.errno in _FULL:
-            place = error.filename or "the output"
-            print(f"videozoo: {place}: cannot be written: {error.strerror}", file=sys.stderr)
-            _drop_output()
+        if fault := _machine_fault(error):
+            _complain(fault)
+            if isinstance(error, OSError) and error.filename is None:
+                _drop_output()
             return 1
         from videozoo.models import own_fault  # here: most commands do without
 
         if fault := own_fault(error):
-            print(f"videozoo: {fault}\nrun again with --debug to see more", file=sys.stderr)
+            _complain(f"{fault}\nrun again with --debug to see more")
             return 1
-        print(
-            f"videozoo: unexpected {type(error).__name__}: {error}\n"
-            "this is a fault of videozoo; run again with --debug to see where, and report it",
-            file=sys.stderr,
+        _complain(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "this is a fault of videozoo; run again with --debug to see where, and report it"
         )
         return 1
     return 0
 
 
+def _machine_fault(error: Exception) -> str | None:
+    """What the machine lacks, or which process of a run has died; None for other errors."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        place = error.filename or "the output"
+        reads = error.filename is not None and error.errno not in _FULL
+        return f"{place}: cannot be {'used' if reads else 'written'}: {error.strerror}"
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
+        said = str(error).partition("\n")[0]
+        return (
+            f"memory does not suffice{f' ({said})' if said else ''}: take smaller batches, fewer "
+            "processes that read (--set data.num_workers=N), or a machine with more"
+        )
+    if "torch" in sys.modules:
+        from videozoo.engine.ranks import explained
+
+        if why := explained(error):
+            return f"{why}; what was written before is untouched; run this again"
+    return None
+
+
+def _complain(text: str) -> None:
+    """Print an error, on standard output if standard error cannot take it."""
+    for file in (sys.stderr, sys.stdout):
+        try:
+            print(f"videozoo: {text}", file=file, flush=True)
+        except (OSError, ValueError):
+            continue
+        return
+
+
+def _flushed() -> int:
+    """Write what is still to be written, while an error can be told; the exit status."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as error:
+        _complain(f"the output: cannot be written: {error.strerror}")
+        _drop_output()
+        return 1
+    return 0
+
+
+def _fill_standard_files() -> None:
+    """Give standard input, output and error something to stand for, where they are closed.
+
+    Else the next file that is opened, such as one of weights, would take their place, and what
+    libraries print would go into it. Printing to a closed output is then an error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+
+
+class _Closed(io.TextIOBase):
+    """A closed standard output."""
+
+    def write(self, text: str, /) -> int:
+        """Raise OSError, as writing to a closed file does."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+
+
 def _drop_output() -> None:
     """Let what is still to be printed go nowhere: Python prints it when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(AttributeError, OSError):  # it is closed, or no file of the system
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Parser(argparse.ArgumentParser):

@@ -15,7 +15,7 @@ import random
 import signal
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -332,11 +332,24 @@ class TrainLoader(Generic[B]):
         num_bad, total = len(self._bad) + num_missing, len(dataset) + num_missing
         if self._bad and num_bad / total > allowed:
             also = f", {num_missing} of them for want of features" if num_missing else ""
+            if gone := _gone_folder(self._bad.values()):
+                raise DataError(
+                    f"{gone}: the folder of the data is gone: removed, renamed, or on a disk that "
+                    "is no longer there; bring it back"
+                )
             raise DataError(
                 f"{num_bad} of {total} training {dataset.item}s cannot be {dataset.usable}{also}, "
                 f"more than data.bad_video_share={allowed:g} allows; {dataset.remedy}, or allow "
                 "more:\n  " + few(self._bad.values(), between="\n  ")
             )
+
+
+def _gone_folder(messages: Iterable[str]) -> Path | None:
+    """The folder of the files that messages begin with, if it is not there and all are in it."""
+    folders = {Path(message.partition(": ")[0]).parent for message in messages}
+    folder = folders.pop()
+    is_named = not folders and folder not in (Path(), folder.parent)
+    return folder if is_named and not folder.exists() else None
 
 
 @dataclass(frozen=True)
@@ -585,6 +598,8 @@ class _Passes(Generic[B]):
                     raise DataError(loaded.fatal)
                 yield loaded
             is_whole = True
+        except (RuntimeError, OSError, EOFError) as error:
+            raise _worker_error(reading) or error from None
         finally:
             is_newest = number == self._passes  # or the workers are another pass's by now
             if is_newest and not (is_whole and self._keep):
@@ -619,6 +634,16 @@ def _stop_workers(reading: Any) -> None:
             worker.join()
 
 
+def _worker_error(reading: Any) -> RuntimeError | None:
+    """What PyTorch says when a worker was killed; it may also fail while it talks to one."""
+    for worker in getattr(reading, "_workers", ()):
+        worker.join(0.2)
+        if worker.exitcode is not None and worker.exitcode < 0:
+            name = signal.strsignal(-worker.exitcode)
+            return RuntimeError(f"DataLoader worker (pid {worker.pid}) is killed by signal: {name}")
+    return None
+
+
 def _as_it_is(loaded: Any) -> Any:
     return loaded
 
@@ -627,6 +652,8 @@ def _start_worker(_: int) -> None:
     """Set up a worker: one thread, and signals are left to the main process."""
     torch.set_num_threads(1)  # workers share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    if hasattr(signal, "SIGHUP"):  # so is a terminal that is closed
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
     # process still wants to save. One more comes from the main process if it cannot wait.
     signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))

@@ -19,6 +19,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from videozoo.commands import flag
+from videozoo.engine.ranks import register
 from videozoo.engine.settings import Precision, TrainSettings
 from videozoo.errors import RunError, brief, counted
 
@@ -72,6 +73,7 @@ def make_accelerator(
         mixed_precision=_PRECISIONS[precision],
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    register(accelerator)
     accelerator.place = accelerator.device if index is None else torch.device("cuda", index)
     accelerator.precision = precision
     return accelerator

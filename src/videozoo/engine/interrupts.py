@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the current step, with its state saved."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the current step, with its state saved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from types import FrameType
 from typing import Any
 
 from videozoo.errors import RunError
+
+_NAMES = {signal.SIGINT: "Ctrl-C"}
+_STOPPING = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # a terminal that is closed, a connection that breaks
+    _STOPPING.append(signal.SIGHUP)
 
 
 class RunInterrupted(RunError):  # noqa: N818 - nothing went wrong
@@ -28,7 +33,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOPPING:
+                if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # `nohup` wants a run to outlive its terminal
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -40,6 +47,13 @@ class Interrupts:
     def requested(self) -> bool:
         """Whether a stop was requested."""
         return self.signal is not None
+
+    @property
+    def name(self) -> str:
+        """What requested the stop; in other processes of the run it is not known."""
+        if self.signal is None:
+            return "a signal to another process"
+        return _NAMES.get(self.signal, self.signal.name)
 
     @contextmanager
     def at_once(self) -> Generator[None]:

@@ -42,12 +42,13 @@ from videozoo.engine.freezing import FrozenBatchNorms
 from videozoo.engine.interrupts import Interrupts, RunInterrupted
 from videozoo.engine.meter import TOTAL, Meter, pack, sum_over
 from videozoo.engine.progress import RunProgress, describe, metric
+from videozoo.engine.ranks import dead, death, explained, watched
 from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import LearningRate, Schedule, counts_epochs
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop, has_stalled
 from videozoo.engine.waiting import DataWait
-from videozoo.errors import RunError, counted
+from videozoo.errors import RunError, VideozooError, counted
 
 Batch = TypeVar("Batch")
 Counts = Mapping[str, "Tensor | float"]
@@ -155,9 +156,9 @@ def fit(
 
     Raises:
         RunError: The loss or the weights are not finite, there are no batches, the saved state does
-            not fit, or this run or machine does not support a setting. Earlier files stay
-            untouched.
-        RunInterrupted: Ctrl-C or SIGTERM; the state is saved.
+            not fit, this run or machine does not support a setting, another process of the run has
+            died, or what is shown cannot be written. Earlier files stay untouched.
+        RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
     """
     run = _Run(
         accelerator=accelerator,
@@ -176,7 +177,15 @@ def fit(
         console=console,
         on_event=on_event or (lambda _name, _facts: None),
     )
-    return run.train(resume=resume)
+    with watched(run.going_on()):
+        try:
+            return run.train(resume=resume)
+        except VideozooError:
+            raise
+        except Exception as error:
+            if why := explained(error):
+                raise RunError(f"{why}; {run.going_on()}") from error
+            raise
 
 
 @dataclass(kw_only=True)
@@ -643,22 +652,37 @@ class _Run(Generic[Batch]):
 
     def _asked_to_stop(self, *, now: bool = False) -> bool:
         """Whether any process was asked to stop. All processes must call this at the same step."""
+        wants = self.interrupts.requested or self.progress.broken is not None
         if self.accelerator.num_processes == 1:
-            return self.interrupts.requested
+            return wants
         # agreeing makes a GPU wait, so there it happens with the log lines only
         often = now or self.accelerator.device.type == "cpu"
         if not often and self.at.step_in_epoch % (self.options.log_interval or 10):
             return False
-        return sum_over(self.accelerator, [float(self.interrupts.requested)])[0] > 0
+        return sum_over(self.accelerator, [float(wants)])[0] > 0
 
     def _stop(self, *, is_saved: bool = False) -> NoReturn:
+        if gone := dead():  # what started the processes then stops the others
+            raise RunError(f"{death(gone)}; {self.going_on()}")
         if not is_saved:
             self._save_state()
         self._tell("interrupted", {"epoch": self.at.epoch + 1, "step": self.at.step})
-        by = "SIGTERM" if self.interrupts.signal == 15 else "Ctrl-C"
+        where = f"in epoch {self.at.epoch + 1} after step {self.at.step}"
+        go_on = f"go on: {command('train', '--resume', self.folder.top)}"
+        if self.progress.broken is not None and not self.interrupts.requested:
+            raise RunError(
+                f"what a run shows cannot be written ({self.progress.broken}), so this one stopped "
+                f"{where}; {self.folder.path} is saved; {go_on}"
+            )
         raise RunInterrupted(
-            f"stopped by {by} in epoch {self.at.epoch + 1} after step {self.at.step}; "
-            f"{self.folder.path} is saved; go on: {command('train', '--resume', self.folder.top)}"
+            f"stopped by {self.interrupts.name} {where}; {self.folder.path} is saved; {go_on}"
+        )
+
+    def going_on(self) -> str:
+        """What to do after an end without a save."""
+        return (
+            f"what was saved in {self.folder.path} before is untouched; go on from there: "
+            f"{command('train', '--resume', self.folder.top)}"
         )
 
     # --- the rest

@@ -22,6 +22,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._epochs = epochs
         self._shown = shown
         self._console = console or Console(stderr=True)
+        self.broken: BaseException | None = None
+        """Why nothing can be shown any more: the output is full, or its reader has gone."""
         self._task: TaskID | None = None
         self._bar: Progress | None = None
         if shown and self._console.is_terminal:
@@ -45,7 +47,22 @@ class RunProgress(AbstractContextManager["RunProgress"]):
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with self._noting():
+                self._bar.stop()
+
+    @contextmanager
+    def _noting(self) -> Generator[None]:
+        """Note that the output is broken, so that the run can save and then say so."""
+        try:
+            yield
+        except SystemExit as stop:  # rich ends the program so where it meets a broken pipe
+            if not isinstance(stop.__context__, BrokenPipeError):
+                raise
+            self.broken = stop.__context__
+        except (OSError, ValueError) as error:  # ValueError: the file is closed
+            self.broken = error
+        if self.broken is not None:
+            self._shown, self._bar = False, None
 
     def begin_epoch(self, epoch: int, *, done: int, total: int | None) -> None:
         """Start an epoch (from 1) of `total` steps, of which `done` are finished."""
@@ -54,7 +71,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if self._task is not None:
             self._bar.remove_task(self._task)
         name = f"epoch {epoch}/{self._epochs}"
-        self._task = self._bar.add_task(name, completed=done, total=total, status="")
+        with self._noting():
+            self._task = self._bar.add_task(name, completed=done, total=total, status="")
 
     @contextmanager
     def checking(self) -> Generator[None]:
@@ -62,22 +80,26 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if self._bar is None or self._task is None:
             yield
             return
-        before = self._bar.tasks[-1].fields["status"]
-        self._bar.update(self._task, status="checking", refresh=True)
+        bar, before = self._bar, self._bar.tasks[-1].fields["status"]
+        with self._noting():
+            bar.update(self._task, status="checking", refresh=True)
         try:
             yield
         finally:
-            self._bar.update(self._task, status=before)
+            with self._noting():
+                bar.update(self._task, status=before)
 
     def step(self) -> None:
         """Count one finished step."""
         if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)
+            with self._noting():
+                self._bar.advance(self._task)
 
     def log(self, line: Mapping[str, Any], *, done: int, total: int | None) -> None:
         """Show a line of `metrics.jsonl` about the steps since the last one."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, status=escape(describe(line, eta_first=True)))
+            with self._noting():
+                self._bar.update(self._task, status=escape(describe(line, eta_first=True)))
         else:
             of = f"/{total}" if total else ""
             self.say(f"epoch {line['epoch']}/{self._epochs} step {done}{of}: {describe(line)}")
@@ -85,7 +107,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
     def say(self, text: str) -> None:
         """Print one line, above the bar if there is one."""
         if self._shown:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            with self._noting():
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def describe(line: Mapping[str, Any], *, eta_first: bool = False) -> str:

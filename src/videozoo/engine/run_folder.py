@@ -7,6 +7,7 @@ weights/epoch_N.safetensors   after epoch N, counted from 1
 best.safetensors              the best of them, by the validation metric
 last/                         the state to resume from
 SHA256SUMS                    sums of the weights, as `sha256sum -c` reads them; last/ has its own
+.run.lock, .run.owner         who writes, see `run_lock`
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from safetensors import SafetensorError
 
 from videozoo import safe_sums
 from videozoo.commands import flag
+from videozoo.engine.run_lock import hold, refuse_live, release
 from videozoo.errors import RunError, counted
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import allow, make_anew, sync, written_aside
@@ -89,26 +91,28 @@ class RunFolder:
 
         Raises:
             RunError: The folder holds a run and neither was asked for; or it holds none to resume;
-                or it cannot be written. Raised in every process.
+                or another run writes there; or it cannot be written. Raised in every process.
         """
         if outer is not None and outer._overwrites and not outer._has_begun:
             overwrite = True  # what is held here goes aside with the whole run
-        problem: list[str | None] = [None]
-        if accelerator is None or accelerator.is_main_process:
-            try:
+
+        def check() -> None:
+            with _held_if_there(path, resume or overwrite):
                 _check(path, resume=resume, overwrite=overwrite, is_whole=is_whole)
-            except OSError as error:
-                problem = [f"{path}: cannot be written: {error.strerror}"]
-            except RunError as error:
-                problem = [str(error)]
-        if accelerator is not None and accelerator.num_processes > 1:
-            broadcast_object_list(problem)
-        if problem[0] is not None:
-            raise RunError(problem[0])
+
+        _raised_everywhere(path, check, accelerator)
         folder = cls(path, keep_epochs=keep_epochs)
         folder._config, folder._start, folder._outer = config, start, outer
         folder._overwrites, folder._has_begun, folder._more = overwrite, resume, more
         return folder
+
+    @staticmethod
+    def refuse_live(path: Path, accelerator: Accelerator | None = None) -> None:
+        """Raise RunError, in every process, if another run writes into this folder.
+
+        For what takes long before `create`, such as making features.
+        """
+        _raised_everywhere(path, lambda: refuse_live(path), accelerator)
 
     def begin(self) -> None:
         """Make the folder of a new run with its configuration, if it does not exist yet.
@@ -124,8 +128,10 @@ class RunFolder:
             if held := _what_is_held(self.path):
                 if not self._overwrites:
                     raise RunError(f"{self.path}: by now holds {held}; choose another --save-dir")
+                release(self.path)
                 self.path.rename(_free_name(self.path))
             self.path.mkdir(parents=True, exist_ok=True)
+            hold(self.path)
         self._has_begun = True
         if self._start is not None:
             text = json.dumps(self._start, ensure_ascii=False)
@@ -335,6 +341,42 @@ class RunFolder:
     def _write(self, path: Path, text: str) -> None:
         with _disk_errors(path), written_aside(path) as aside:
             aside.write_text(text, encoding="utf-8")
+
+
+def _raised_everywhere(
+    path: Path, check: Callable[[], None], accelerator: Accelerator | None
+) -> None:
+    """Check something in the main process; what it finds is raised in every process."""
+    problem: list[str | None] = [None]
+    if accelerator is None or accelerator.is_main_process:
+        try:
+            check()
+        except OSError as error:
+            problem = [f"{path}: cannot be written: {error.strerror}"]
+        except RunError as error:
+            problem = [str(error)]
+    if accelerator is not None and accelerator.num_processes > 1:
+        broadcast_object_list(problem)
+    if problem[0] is not None:
+        raise RunError(problem[0])
+
+
+@contextmanager
+def _held_if_there(path: Path, writes: bool) -> Generator[None]:
+    """Take the lock of a folder with a run before it is looked at, if this run will write there."""
+    if not (path.is_dir() and _what_is_held(path)):
+        yield
+        return
+    if not writes:
+        refuse_live(path)
+        yield
+        return
+    hold(path)
+    try:
+        yield
+    except BaseException:
+        release(path)
+        raise
 
 
 def _check(path: Path, *, resume: bool, overwrite: bool, is_whole: bool) -> None:

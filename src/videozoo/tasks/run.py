@@ -51,6 +51,7 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
     """
+    from videozoo.engine.run_lock import held_within
     from videozoo.tasks.paths import paths_explained
     from videozoo.tasks.resuming import stored_config
 
@@ -62,9 +63,9 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
         from videozoo.tasks.encoding import with_own_videos
 
         config, request = with_own_videos(config, request.data), replace(request, data=None)
-    with paths_explained(config, with_data=flags):
+    with held_within(request.save_dir), paths_explained(config, with_data=flags):
         opened: list[Encoder] = []
-        config = _encoded(config, request.device, on_encoders=opened.extend)
+        config = _encoded(config, request.device, run=request.save_dir, on_encoders=opened.extend)
         request = replace(request, made_with=opened)
         return task_module(config.spec.task.name).train(config, request)
 
@@ -102,6 +103,7 @@ def _encoded(
     device: Device,
     trained: Trained | None = None,
     *,
+    run: Path | None = None,
     on_encoders: Callable[[Sequence[Encoder]], None] = lambda _encoders: None,
 ) -> RunConfig:
     """The configuration with the features of `data.videos`, which are made where they are not."""
@@ -121,6 +123,10 @@ def _encoded(
 
     accelerator = make_accelerator(device=device)
     say = speaker(Console(stderr=True), accelerator)
+    if run is not None:
+        from videozoo.engine.run_folder import RunFolder
+
+        RunFolder.refuse_live(run, accelerator)
     return with_features(config, accelerator, say, trained=trained, on_encoders=on_encoders)
 
 

@@ -28,6 +28,7 @@ def train(
         Whether the run is new.
     """
     there = RunFolder(run)
+    RunFolder.refuse_live(run)
     stored = parse_yaml(there.config.read_text("utf-8")) if there.config.exists() else None
     states = (there, *(RunFolder(stage) for stage in run.glob("*/")))  # BSN has two stages
     same = any(_is_same(each.as_dict(), stored) for each in (config, config.absolute()))
