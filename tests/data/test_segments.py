@@ -661,7 +661,7 @@ def test_moved_actions_keep_their_features(truth: NDArray[np.float64], seed: int
     assert set(moved[:, 0].tolist()) == set(range(60))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(truth=segments, seed=st.integers(0, 999))
 def test_a_crop_keeps_what_has_its_middle_inside(truth: NDArray[np.float64], seed: int):
     features = np.arange(60, dtype=np.float32)[:, None]
