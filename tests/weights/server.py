@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+_AS_GOOD_AS_ENDLESS = 2**26
+"""Bytes: a client that does not stop must not fill the disk."""
+
 
 @dataclass(kw_only=True)
 class Reply:
@@ -95,7 +98,7 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
         request.send_response(302)
         request.send_header("Location", reply.redirect)
         request.end_headers()
-        while reply.endless:
+        for _ in range(_AS_GOOD_AS_ENDLESS >> 16 if reply.endless else 0):
             request.wfile.write(bytes(2**16))
         return
     if reply.status is not None:
@@ -127,8 +130,10 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
     request.end_headers()
     if request.command == "HEAD":
         return
-    while reply.endless:
+    for _ in range(_AS_GOOD_AS_ENDLESS // len(content) if reply.endless else 0):
         request.wfile.write(content)
+    if reply.endless:
+        return
     for place in range(start, len(content), 100) if reply.drip_seconds else ():
         request.wfile.write(content[place : place + 100])
         files.stopped.wait(reply.drip_seconds)
