@@ -23,7 +23,7 @@ def _broken(path: Path) -> None:
     if "raise" in word:
         raise ValueError(word)
     if "memory" in word:
-        np.ones(300 * 2**20, np.uint8)
+        np.ones(450 * 2**20, np.uint8)
     if "address" in word:
         try:
             np.ones(2**40, np.uint8)

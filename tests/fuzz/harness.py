@@ -30,7 +30,7 @@ FOUND = Path(__file__).with_name("found")
 
 MOST_SECONDS = 2.0
 SECONDS_PER_MB = 20.0
-MOST_MB = 256.0
+MOST_MB = 400.0
 MB_PER_MB = 200.0
 """The law: a case may take `MOST_SECONDS` of CPU and `MOST_MB`, and so much more per MB of its
 files. The fixed part of the memory is that of small compressed files (`safe_npy`, `_hdf5`: 64 MiB

@@ -181,6 +181,18 @@ else:
     _Rows = csv.DictReader
 
 
+class _Row(dict[str | Any, str | Any]):
+    """A row; DataError for a column that the heading, as CSV is read, does not have."""
+
+    def __init__(self, path: Path, cells: Mapping[str | Any, str | Any]) -> None:
+        super().__init__(cells)
+        self._path = path
+
+    def __missing__(self, name: str) -> str:
+        held = few([repr(one) for one in self if one is not None])
+        raise DataError(f"{self._path}: has no column {name!r}; its columns are: {held}")
+
+
 class Table(_Rows):
     """The rows of a CSV file.
 
@@ -209,7 +221,7 @@ class Table(_Rows):
     def __next__(self) -> dict[str | Any, str | Any]:
         """The next row; None for columns without a value."""
         try:
-            return super().__next__()
+            return _Row(self._path, super().__next__())
         except csv.Error as error:
             raise self._damaged(error) from None
 

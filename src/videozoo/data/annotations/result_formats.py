@@ -419,7 +419,10 @@ def _is_score_table(file: TextFile) -> bool:
     """A heading with the name of a video and of classes; all other cells are numbers."""
     if file.is_json or len(file.lines) < 2 or "," not in file.heading:
         return False
-    heads, first = (next(csv.reader([line]), []) for _, line in file.lines[:2])
+    try:
+        heads, first = (next(csv.reader([line]), []) for _, line in file.lines[:2])
+    except csv.Error:  # a cell without end
+        return False
     is_named = heads[0].strip().lower() in _VIDEO_COLUMNS
     return is_named and len(heads) > 2 and all(finite_number(x) is not None for x in first[1:])
 
