@@ -161,6 +161,7 @@ def while_saving(number: int) -> Kill:
                 os.killpg(process.pid, signal.SIGKILL)
                 return
             was_there = is_there
+            time.sleep(0.001)  # a save takes far longer; the cores are for the runs
 
     return kill
 

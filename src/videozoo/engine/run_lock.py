@@ -18,7 +18,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,7 +118,8 @@ def release(folder: Path) -> None:
     """Give up the lock, if this process holds it."""
     lock, file = _held.pop(folder.resolve(), (None, (0, 0)))
     if file != (0, 0) and file == _file_of(folder):
-        (folder / OWNER).unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that has failed, which has been told
+            (folder / OWNER).unlink(missing_ok=True)
     if lock is not None:
         lock.release()
 
