@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import videozoo
 from videozoo.cli import main
 from videozoo.config import from_layers
-from videozoo.errors import ConfigError, WeightsError
+from videozoo.errors import ConfigError, VideozooError, WeightsError
 from videozoo.models import list_models
 from videozoo.tasks.building import build, outline
 from videozoo.weights.files import read_metadata, save_weights
@@ -90,6 +92,20 @@ def test_weights_whose_configuration_is_absurd_are_refused(
         assert "fault of videozoo" not in said
         assert "hostile.safetensors" in said or f"num_classes={LARGE}" in said
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("model", ["tsn", "attention_lstm"])
+def test_class_numbers_are_named_only_after_the_weights_prove_that_there_are_so_many(
+    tmp_path: Path, model: str
+) -> None:
+    path = tmp_path / "hostile.safetensors"
+    config = {"model": {"name": model, "num_classes": LARGE}}
+    save_weights(path, {"a": torch.zeros(1)}, {"model": model, "config": config})
+
+    started = time.process_time()
+    with pytest.raises(VideozooError, match=r"hostile.safetensors|num_classes"):
+        videozoo.load(path)
+    assert time.process_time() - started < 10
 
 
 DESCRIPTIONS: dict[str, tuple[str, str]] = {

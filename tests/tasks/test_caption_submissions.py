@@ -171,6 +171,17 @@ def test_events_are_scored_densely_and_one_by_one_where_they_are_the_true_ones(t
     assert apart.dense["recall"] < 1
 
 
+def test_events_without_a_length_are_told(tmp_path: Path):
+    truth = write(tmp_path / "val.json", EVENTS)
+    ours = results(a=[(4, 0, "a man runs"), (4, 9, "he sits")])
+
+    found = score_captions(write(tmp_path / "ours.json", ours), [truth], meteor=False)
+
+    (note,) = [one for one in found.notes if "not after the start" in one]
+    assert note.startswith("1 event with an end")
+    assert "caption 0" in note
+
+
 @pytest.mark.parametrize(
     ("ours", "message"),
     [

@@ -83,7 +83,10 @@ def configured_class_names(config: RunConfig) -> list[str] | None:
 
 
 def names_of_classes(trained: Trained, config: RunConfig) -> list[str]:
-    """Class names: stored with the weights, else configured, else the class numbers."""
+    """Class names: stored with the weights, else configured, else the class numbers.
+
+    Ask for them after the weights are loaded: only these prove that there are so many classes.
+    """
     found = trained.class_names or configured_class_names(config)
     return list(found) if found else [str(number) for number in range(config.model.num_classes)]
 

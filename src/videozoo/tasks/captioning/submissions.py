@@ -159,6 +159,7 @@ def _events(
         )
     known = {name: name for file in files for name in file.videos}
     named = {video: of_video(video, known) or video for video in ours.videos}
+    notes += filter(None, map(_reversed, (ours, *files)))
     predictions = _timed(replace(one, video=named[one.video]) for one in ours.sentences)
     missing = [video for video in known if video not in predictions]
     if missing:
@@ -182,6 +183,17 @@ def _events(
         compared=len(pairs),
         references=len(pairs),
         notes=tuple(filter(None, (*notes, dense.note))),
+    )
+
+
+def _reversed(file: TimedSentences) -> str:
+    """A note on events that overlap nothing, and so match nothing; the real files have a few."""
+    found = [one.where for one in file.sentences if one.end_seconds <= one.start_seconds]
+    if not found:
+        return ""
+    return (
+        f"{counted(len(found), 'event')} with an end that is not after the start, which match no "
+        f"other: {few(found, 3)}"
     )
 
 

@@ -34,10 +34,10 @@ def _evaluated(job: EvalJob) -> Evaluated:
     data = config.data
     for note in one_class_note(entries, data.test or data.val or data.train) if several else ():
         job.say(f"note: {note}")
-    names = names_of_classes(trained, config)
     started = time.monotonic()
     scored, config = run_views(job, config.eval, entries)
     seconds = time.monotonic() - started
+    names = names_of_classes(trained, config)
     accuracy, used = scored.counter.accuracy, scored.counter.total
     total = used + len(scored.skipped)
     return Evaluated(

@@ -56,9 +56,9 @@ class Classifier(Predictor):
         """Load the weights; `accelerator` in place of `device`, beside another model."""
         config = without_absent_names(trained.config)
         self.config = with_views(config, config.predict)
-        self.class_names = self._names = names_of_classes(trained, self.config)
         self._accelerator = accelerator or accelerator_for(trained, device)
         self._score = scorer_of(trained, self.config, self._accelerator, device=device)
+        self.class_names = self._names = names_of_classes(trained, self.config)
         super().__init__(trained, getattr(self._score, "module", None))
 
     @overload

@@ -41,8 +41,8 @@ def _evaluated(job: EvalJob) -> Evaluated:
         most_frames=config.data.max_frames,
         one_class=one_class_each(config),
     )
-    names = names_of_classes(job.trained, config)
     module = job.module()
+    names = names_of_classes(job.trained, config)
     job.say(f"{config.spec.title}: {counted(len(records), 'video')}")
     started = time.monotonic()
     scored = score_records(

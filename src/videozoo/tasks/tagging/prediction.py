@@ -36,9 +36,10 @@ def _predicted(job: PredictJob) -> Predicted[Any]:
     looked_at = survey(records, most=_MOST_LOOKED_AT)
     in_parts = is_read_in_parts(records)
     job.note(left_out(looked_at, config.data.max_frames, in_parts=in_parts))
+    module = job.module()
     names = names_of_classes(job.trained, config)
     scored = score_records(
-        job.module(),
+        module,
         config,
         config.predict,
         records,

@@ -36,8 +36,8 @@ class Tagger(Predictor):
         self.config = without_absent_names(trained.config)
         precision = self.config.train.precision
         self._accelerator = make_accelerator(device=device, precision=precision)
-        self.class_names = self._names = names_of_classes(trained, self.config)
         network = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        self.class_names = self._names = names_of_classes(trained, self.config)
         super().__init__(trained, network)
 
     def predict(

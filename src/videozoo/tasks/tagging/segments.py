@@ -50,8 +50,8 @@ def evaluated(job: EvalJob, records: RecordSet) -> Evaluated:
         data=config.data,
         skip_bad=job.skip_bad,
     )
-    names = names_of_classes(job.trained, config)
     module = job.module()
+    names = names_of_classes(job.trained, config)
     job.say(f"{config.spec.title}: {counted(len(index), 'segment')}")
     started = time.monotonic()
     scored = score_segments(
@@ -133,9 +133,10 @@ def predicted(job: PredictJob, records: RecordSet) -> Predicted[VideoSegments]:
                 f"{most} are not read (null reads all)"
             ]
         )
+    module = job.module()
     names = names_of_classes(job.trained, config)
     scored = score_segments(
-        job.module(),
+        module,
         config,
         views,
         records,
