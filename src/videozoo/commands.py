@@ -42,6 +42,14 @@ _SWITCHES = {
     "strict": "strict=True",
 }
 """Flags that are given or not, the same way."""
+_SETTINGS = {
+    "annotations": "data.annotations",
+    "encoder": "data.encoder",
+    "labels": "data.labels",
+    "rate": "data.rate",
+    "videos": "data.videos",
+}
+"""Flags with a value to settings, for functions that take these."""
 _WORDS = ("cpu", "cuda", "none", "onnx", "torch-export", "tsm", "tsn", "stnet")
 """Values in messages that are no placeholders."""
 _FLAG = re.compile(
@@ -163,6 +171,8 @@ def in_python(message: str, *, has_settings: bool = False) -> str:
         name, value = found["flag"], found["value"]
         if name == "set":
             return _setting(found["key"], value, has_settings)
+        if has_settings and name in _SETTINGS:
+            return _setting(_SETTINGS[name], value, has_settings)
         if name in _SWITCHES:
             return f"{_SWITCHES[name]}{found['gap'] + value if value and name != 'resume' else ''}"
         if name not in _ARGUMENTS:

@@ -122,6 +122,8 @@ STOPPING = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasat
 @pytest.mark.parametrize("number", STOPPING)
 def test_ctrl_c_saves_and_ends_in_one_line(tmp_path: Path, number: signal.Signals, whole: Any):
     weights, _, _ = whole
+    if signal.getsignal(number) is signal.SIG_IGN:  # the tests may run under nohup
+        signal.signal(number, signal.SIG_DFL)
     before = signal.getsignal(number)
 
     def on_event(name: str, facts: Mapping[str, Any]) -> None:
