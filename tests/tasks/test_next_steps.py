@@ -140,6 +140,31 @@ def test_a_training_on_features_ends_with_commands_from_a_video_to_an_answer(
     assert Path(f"a run/predict/{world.videos[0].name}/predictions.json").is_file()
 
 
+@pytest.mark.parametrize("model", ["bsn", "ets"])
+def test_a_validation_tells_what_it_could_not_read(
+    model: str,
+    world: World,
+    extracted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+):
+    monkeypatch.chdir(tmp_path)
+    words = ("--weights", extracted / "tsn.safetensors", "--rate", "2.5", "--window-seconds", "0.5")
+    words += ("--set", "predict.crop_size=28", "--format", "npz", "--output", "f/all")
+    run("extract", *words, *(video.path for video in world.videos))
+    damaged = Path("f/all/val_00000.npz")
+    damaged.write_bytes(b"damaged")
+    sections = config_for(model, world, Path("f")) | {"train": {"epochs": 1, "batch_size": 2}}
+    Path("it.yaml").write_text(yaml.safe_dump(sections))
+
+    run("train", "--config", "it.yaml", "--save-dir", "run")
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "WARNING: this validation is without 1 item that could not be read: " in said
+    assert damaged.name in said
+
+
 @pytest.mark.parametrize("model", ["attention_lstm", "bsn", "ets", "tall"])
 def test_one_damaged_file_of_features_does_not_end_the_others(
     model: str,

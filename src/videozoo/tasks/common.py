@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from videozoo.data.annotations.sentences import has_subsets
 from videozoo.data.clips import class_names
 from videozoo.data.files import absolute
 from videozoo.data.labelled_videos import class_names as classes_of_videos
-from videozoo.errors import ConfigError, RunError, counted
+from videozoo.errors import ConfigError, RunError, counted, few
 from videozoo.safe_names import json_bytes
 from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
@@ -99,6 +99,15 @@ def speaker(console: Console, accelerator: Accelerator) -> Callable[[str], None]
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     return say
+
+
+def say_not_checked(say: Callable[[str], None], reasons: Collection[str]) -> None:
+    """Warn of what could not be read for a validation: its figures are of the others."""
+    if reasons:
+        say(
+            f"WARNING: this validation is without {counted(len(reasons), 'item')} that could not "
+            f"be read: {few(reasons, 2)}"
+        )
 
 
 def say_if_learnt_from(say: Callable[[str], None], data: Any, part: Literal["val", "test"]) -> None:

@@ -16,6 +16,7 @@ from videozoo.engine.loop import Best
 from videozoo.errors import DataError, counted
 from videozoo.ops.sentences import PADDING, caption_loss
 from videozoo.tasks.captioning.scoring import sized, vocabulary_to_learn
+from videozoo.tasks.common import say_not_checked
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.inference import eval_loader
@@ -79,20 +80,20 @@ def _plan(job: TrainJob) -> TrainingPlan:
         assert held_out is not None
         loss, words = 0.0, 0
         checked = CaptionDataset(held_out, vocabulary, data, **dims)
-        for batch in eval_loader(
-            checked, data, accelerator, batch_size=job.batch_size, skip_bad=True
-        ):
+        loader = eval_loader(checked, data, accelerator, batch_size=job.batch_size, skip_bad=True)
+        for batch in loader:
             batch = batch.to(accelerator.device)
             with torch.inference_mode(), accelerator.autocast():
                 logits = module(batch.features, batch.lengths, batch.words)
             count = int((batch.targets != PADDING).sum())
             loss += float(caption_loss(logits, batch.targets)) * count
             words += count
-        parts: list[tuple[float, int]] = [(loss, words)]
+        parts: list[tuple[float, int, dict[int, str]]] = [(loss, words, loader.skipped)]
         if accelerator.num_processes > 1:
             parts = gather_object(parts)
-        total = sum(count for _, count in parts)
-        return {"loss": sum(value for value, _ in parts) / total} if total else {}
+        say_not_checked(say, {n: why for part in parts for n, why in part[2].items()}.values())
+        total = sum(count for _, count, _ in parts)
+        return {"loss": sum(value for value, _, _ in parts) / total} if total else {}
 
     say(f"vocabulary: {counted(len(vocabulary), 'word')}")
     return TrainingPlan(

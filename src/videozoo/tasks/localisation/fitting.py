@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from videozoo.config import RunConfig
@@ -15,6 +14,7 @@ from videozoo.data.proposals import ProposalVideos
 from videozoo.data.segments import SequenceVideos
 from videozoo.engine.loop import Best
 from videozoo.errors import ConfigError, DataError, counted, few
+from videozoo.tasks.common import say_not_checked
 from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import run
 from videozoo.tasks.localisation.measures import validation_metrics
@@ -61,7 +61,7 @@ def training_plan(
         num_train=num_train,
         num_held_out=None if source is None else len(source.present),
         loss_of=_loss_function(job, loss_of),
-        validate=_validation(source, job.accelerator, decides),
+        validate=_validation(source, job, decides),
         best=best,
         metric_title=title,
         **more,
@@ -90,15 +90,17 @@ def _loss_function(
 
 
 def _validation(
-    source: VideoSource | None, accelerator: Accelerator, decides: str
+    source: VideoSource | None, job: TrainJob, decides: str
 ) -> Callable[[nn.Module], Mapping[str, float]]:
-    """Make what checks a model; videos that cannot be read do not count."""
+    """Make what checks a model; videos that cannot be read do not count, and are told."""
 
     def validate(module: nn.Module) -> Mapping[str, float]:
         if source is None:
             return {}
-        inference = LocalisationInference(module, source, accelerator, skip_bad=True)
-        return validation_metrics(source, run(inference, accelerator), decides)
+        inference = LocalisationInference(module, source, job.accelerator, skip_bad=True)
+        found = run(inference, job.accelerator)
+        say_not_checked(job.say, found.skipped.values())
+        return validation_metrics(source, found, decides)
 
     return validate
 

@@ -18,6 +18,7 @@ from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.engine.loop import Best
 from videozoo.errors import counted
 from videozoo.metrics.moments import mean_tiou, recall
+from videozoo.tasks.common import say_not_checked
 from videozoo.tasks.fitting import TrainingPlan, TrainJob, say_shared
 from videozoo.tasks.moments.presence import (
     PRESENCE,
@@ -92,6 +93,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
         assert asked is not None
         size = config.eval.batch_size
         searched = search(module, data, asked, accelerator, batch_size=size, skip_bad=True)
+        say_not_checked(say, searched.skipped.values())
         own, others = parted(searched, held_out)
         searches = [one.search for one in own]
         presence = learn_presence(own, others)
