@@ -118,6 +118,22 @@ def test_the_kind_can_be_given(tmp_path: Path, capsys: Shown):
     assert (status, "--features: nothing to compare videos with" in shown) == (2, True)
 
 
+def test_settings_that_nothing_would_read_are_refused(tmp_path: Path, capsys: Shown):
+    (tmp_path / "a.list").write_text("a.avi 0\nb.avi 1\n")
+
+    for words, said in (
+        (("--set", "data.root=ucf"), "--set needs --config"),
+        (("--set", "data.rooot=ucf"), "--set needs --config"),
+        (("--model", "tsn"), "--model needs --config"),
+        (("--videos", tmp_path), "--config NAME --set data.train=LIST --set data.root=DIR"),
+        (("--config", "tsn", "--set", "data.rooot=ucf"), "data.rooot"),
+    ):
+        status, shown = run(capsys, tmp_path / "a.list", *words)
+        assert status != 0
+        assert said in shown
+        assert "checked" not in shown
+
+
 # --- annotations -----------------------------------------------------------------------------
 
 

@@ -105,14 +105,37 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
         DataError: Something cannot be used; the message counts it and says what to do.
         VideozooError: There is nothing to check, or a result cannot be written.
     """
+    _refuse_settings_alone(request)
     config = None if request.source.path is None else request.source.load()
     checker = _checker_of(request, config)
     if checker.kind == "videos" and request.kind is None and request.path is not None:
         _refuse_others(request.path)
     for flag in ("videos", "features"):
         if getattr(request, flag) is not None and flag not in checker.compares:
-            raise UsageError(f"--{flag}: nothing to compare {checker.kind} with")
+            rooted = (
+                "; --config NAME --set data.train=LIST --set data.root=DIR looks for the videos "
+            )
+            rooted += "of a list in a folder"
+            is_list = flag == "videos" and checker.kind == "videos"
+            raise UsageError(
+                f"--{flag}: nothing to compare {checker.kind} with" + (rooted if is_list else "")
+            )
     checker.run(request, config, console or Console())
+
+
+def _refuse_settings_alone(request: CheckRequest) -> None:
+    """Refuse settings that nothing would read, as there is no configuration to put them in."""
+    source = request.source
+    if source.path is not None:
+        return
+    if source.overrides:
+        shown = " ".join(f"--set {one}" for one in source.overrides)
+        raise UsageError(
+            f"--set needs --config, without which check-data reads no settings; for example "
+            f"--config tsn {shown} (`videozoo config list` shows all names)"
+        )
+    if source.model is not None:
+        raise UsageError("--model needs --config, without which check-data reads no settings")
 
 
 def _checker_of(request: CheckRequest, config: RunConfig | None) -> Checker:
