@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (6_000_000 * 1024,) * 2)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 warnings.simplefilter("error")
-folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+folder, out, kinds = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 
 from tests.peak_memory import peak_bytes
 
@@ -99,7 +100,8 @@ READERS = {
     },
 }
 
-for path in sorted(folder.glob(f"*.{kind}")):
+for path in (path for kind in kinds for path in sorted(folder.glob(f"*.{kind}"))):
+    kind = path.suffix[1:]
     for name, read in READERS[kind].items():
         start, what, said = time.process_time(), "read", ""
         try:
@@ -115,17 +117,15 @@ print(json.dumps(peak_bytes() / 1e6))
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of hostile files is not here")
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_file_is_one_plain_error(tmp_path: Path, kind: str) -> None:
-    if kind == "h5":
-        pytest.importorskip("h5py")
-    if kind == "onnx":
-        pytest.importorskip("onnxruntime")
+def test_every_file_is_one_plain_error(tmp_path: Path) -> None:
+    # one process for all: starting takes longer than reading
+    missing = {"h5": "h5py", "onnx": "onnxruntime"}
+    kinds = [kind for kind in KINDS if kind not in missing or find_spec(missing[kind])]
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(FOLDER), str(tmp_path), kind],
+        [sys.executable, "-c", CHILD, str(FOLDER), str(tmp_path), *kinds],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
