@@ -260,6 +260,7 @@ def test_label_studio_takes_the_rate_from_the_task_then_from_the_video(
 
     assert found == {"a": [(1, 2.5, "run")], "b": [(0.5, 1.25, "run")], "c": [(0.2, 0.5, "run")]}
     assert "(24, if that names none); taken are the frame rates of the videos: 50" in caplog.text
+    assert "1 region of type 'videorectangle' is left out: b: region 1; only labels" in caplog.text
     with pytest.raises(DataError, match="c: region 0: Label Studio counts in frames"):
         read(path)
 
@@ -326,6 +327,29 @@ def test_an_attribute_of_via_is_chosen(tmp_path: Path):
     assert times(read(path, Reading("who"))) == {"a": [(1, 2.5, "Ann")]}
     with pytest.raises(DataError, match=r"several attributes .*data.label_from=NAME"):
         read(path)
+
+
+def test_marks_of_via_that_are_no_segments_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    marks: dict[str, dict[str, Any]] = {
+        "x": {"z": [1, 2.5]}, "p": {"z": [5.5]}, "q": {"z": [7]}, "s": {"z": [3], "xy": [2, 1, 1]},
+        "w": {"z": []},
+    }  # fmt: skip
+    project = {
+        "project": {}, "view": {"1": {"fid_list": ["1"]}}, "file": {"1": {"fname": "a.mp4"}},
+        "attribute": {"1": {"aname": "action"}},
+        "metadata": {key: {"vid": "1", "av": {"1": "run"}, **one} for key, one in marks.items()},
+    }  # fmt: skip
+
+    assert times(read(dumped(tmp_path / "a.json", project))) == {"a": [(1, 2.5, "run")]}
+    said = (
+        "2 marks at a point in time are left out: metadata p, 5.5 s, metadata q, 7 s; only marks "
+        "with a start and an end are segments",
+        "1 shape on a single frame is left out: metadata s, 3 s;",
+        "1 mark of a whole video is left out: metadata w;",
+    )
+    assert not [one for one in said if one not in caplog.text]
 
 
 # --- CVAT ------------------------------------------------------------------------------------

@@ -23,6 +23,28 @@ from videozoo.errors import DataError, brief, counted, few
 
 _CHECKBOX = 2  # VIA's number of this type of attribute
 
+
+class _LeftOut:
+    """What of a file is no segment, by kind, to say so."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, kind: str, place: str) -> None:
+        """Count one entry; its kind is a noun with its first word in the singular."""
+        self._places.setdefault(kind, []).append(place)
+
+    def notes(self, reason: str) -> Iterator[str]:
+        """One note per kind."""
+        for kind, places in self._places.items():
+            noun, blank, rest = kind.partition(" ")
+            yield (
+                f"{self._path}: {counted(len(places), noun)}{blank}{rest} "
+                f"{'is' if len(places) == 1 else 'are'} left out: {few(places)}; {reason}"
+            )
+
+
 # --- VIA -------------------------------------------------------------------------------------
 
 
@@ -45,10 +67,12 @@ def via_videos(file: SegmentFile) -> Iterable[RawVideo]:
         for key, one in files.items()
     }
     found: list[tuple[str, RawVideo, list[Any], dict[str, Any]]] = []
+    others = _LeftOut(path)
     for key, one in metadata.items():
         where, times = f"{path}: metadata {key}", one.get("z")
         if not isinstance(times, list) or len(cast("list[Any]", times)) != 2:
-            continue  # about one frame, or about the whole video
+            others.add(_via_kind(one), f"metadata {key}{_via_time(times)}")
+            continue
         listed = views.get(str(one.get("vid")), {}).get("fid_list")
         shown = str(cast("list[Any]", listed)[0]) if isinstance(listed, list) and listed else ""
         if shown not in by_key:
@@ -65,7 +89,27 @@ def via_videos(file: SegmentFile) -> Iterable[RawVideo]:
             RawInstance(f"{video.where}: metadata {key}", start, end, label)
             for label in _via_labels(value, attribute)
         ]
+    file.notes += others.notes("only marks with a start and an end are segments")
     return videos.values()
+
+
+def _via_kind(mark: Mapping[str, Any]) -> str:
+    """What a mark that is no segment is about: `z` holds its times, `xy` its shape in a frame.
+
+    Source: VIA 3's project file: no time means the whole file, one time a frame of it.
+    """
+    times, shape = mark.get("z"), mark.get("xy")
+    num_times = len(cast("list[Any]", times)) if isinstance(times, list) else None
+    if num_times == 1:
+        return "shape on a single frame" if shape else "mark at a point in time"
+    if num_times == 0 or times is None:
+        return "shape without a time" if shape else "mark of a whole video"
+    return "mark without a start and an end"
+
+
+def _via_time(times: object) -> str:
+    held = cast("list[Any]", times) if isinstance(times, list) else []
+    return f", {brief(held[0])} s" if len(held) == 1 else ""
 
 
 def _via_attribute(file: SegmentFile, names: Mapping[str, str]) -> str:
@@ -151,18 +195,27 @@ def label_studio_videos(file: SegmentFile) -> Iterable[RawVideo]:
             )
         regions = [(task, _annotated_regions(task)) for task in done]
     videos: dict[str, RawVideo] = {}
+    others = _LeftOut(path)
     for task, found in regions:
         video = video_at(videos, path, _task_video(task) or "")
         video.counted_by, video.frames_are_time = "Label Studio", True
         video.frames_per_second = _task_rate(task, found)
         video.duration, video.subset = _task_facts(task)
         for place, region in enumerate(found):
-            _add_region(video, f"{video.where}: region {place}", region)
+            where = f"{video.where}: region {place}"
+            if not _add_region(video, where, region):
+                others.add(_region_kind(region), where.removeprefix(f"{path}: "))
+    file.notes += others.notes("only labels of a timeline, or of audio, are segments")
     return videos.values()
 
 
-def _add_region(video: RawVideo, where: str, region: Mapping[str, Any]) -> None:
-    """Add the segments of one region."""
+def _region_kind(region: Mapping[str, Any]) -> str:
+    kind = region.get("type")
+    return f"region of type {brief(kind)}" if isinstance(kind, str) else "region without times"
+
+
+def _add_region(video: RawVideo, where: str, region: Mapping[str, Any]) -> bool:
+    """Add the segments of one region; whether it is of a kind that has any."""
     value, score = mapping(region.get("value")), region.get("score")
     if "timelinelabels" in value:
         labels = _texts(value["timelinelabels"]) or [None]
@@ -176,6 +229,9 @@ def _add_region(video: RawVideo, where: str, region: Mapping[str, Any]) -> None:
             RawInstance(where, value["start"], value.get("end"), label, False, score)
             for label in _texts(value["labels"]) or [None]
         ]
+    else:
+        return False
+    return True
 
 
 def _texts(held: object) -> list[Any]:
