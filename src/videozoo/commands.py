@@ -66,7 +66,9 @@ _FLAG = re.compile(
 _ORIGIN = re.compile(r"(?:settings:|the setting) ([a-z_]+\.[\w.]+): \1\b")
 """A setting as the place of a mistake, before its key."""
 
-_READING = re.compile(r"(?:--set )?data\.(frames_per_second|label_from|spot_seconds)(?:=([\w.]+))?")
+_READING = re.compile(
+    r"(?:--set )?data\.(frames_per_second|label_from|spot_seconds)(?:=([\w.]+|'[^']*'))?"
+)
 """Settings of how annotations are read, which are flags where there is no configuration."""
 
 _flags_of_2019: ContextVar[bool] = ContextVar("flags_of_2019", default=False)
@@ -86,6 +88,8 @@ def reading_as_flags(text: str) -> str:
 
     >>> reading_as_flags("--set data.label_from=verb, or data.spot_seconds")
     '--label-from verb, or --spot-seconds'
+    >>> reading_as_flags("--set data.label_from='the act'")
+    "--label-from 'the act'"
     """
 
     def flag(found: re.Match[str]) -> str:

@@ -391,17 +391,39 @@ def test_cvat_counts_the_frames_of_the_file_even_if_their_distances_vary(tmp_pat
     assert times(found) == {"a": [(0.1, 0.6, "run")]}
 
 
-def test_an_attribute_of_cvat_can_be_the_class(tmp_path: Path):
+def test_an_attribute_of_cvat_can_be_the_class(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     def acts(name: str) -> str:
         return f'<attribute name="act">{name}</attribute>'
 
     boxes = [box(0, inner=acts("sit")), box(5, inner=acts("stand")), box(9, outside=1)]
-    path = cvat(tmp_path / "a.xml", '<track id="0" label="man">' + "".join(boxes) + "</track>")
+    tracks = '<track id="0" label="man">' + "".join(boxes) + "</track>"
+    ball = f'<track id="1" label="ball">{box(0)}{box(9, outside=1)}</track>'
+    both = cvat(tmp_path / "b.xml", tracks, ball)
+    path = cvat(tmp_path / "a.xml", tracks)
 
     assert times(read(path, Reading("act"), frames_per_second=10)) == {
         "a": [(0, 0.5, "sit"), (0.5, 0.9, "stand")]
     }
+    assert caplog.text == ""
+    assert len(times(read(both, Reading("act"), frames_per_second=10))["a"]) == 2
+    assert "1 track without the attribute 'act' is left out, labelled 'ball'" in caplog.text
     assert times(read(path, frames_per_second=10)) == {"a": [(0, 0.9, "man")]}
+    said = "the class is the label ('man'); the attribute 'act' ('sit', 'stand') could be the class"
+    assert f"{said}: --set data.label_from=act" in caplog.text
+    with pytest.raises(DataError, match=r"label_from is 'action', .* its attributes: act"):
+        read(path, Reading("action"), frames_per_second=10)
+
+
+def test_attributes_of_cvat_that_are_no_names_are_no_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    held = '<attribute name="hidden">false</attribute><attribute name="age">30</attribute>'
+    track = f'<track id="0" label="run">{box(0, inner=held)}{box(9, outside=1)}</track>'
+
+    assert times(read(cvat(tmp_path / "a.xml", track), frames_per_second=10)) == {
+        "a": [(0, 0.9, "run")]
+    }
+    assert caplog.text == ""
 
 
 def test_tags_of_cvat_and_steps_between_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture):

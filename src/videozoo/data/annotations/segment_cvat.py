@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from videozoo.data.annotations.segment_types import RawInstance, RawVideo, SegmentFile, video_at
 from videozoo.data.formats import TextFile
-from videozoo.data.text import integer
-from videozoo.errors import DataError, counted
+from videozoo.data.text import finite_number, integer
+from videozoo.errors import DataError, brief, counted, few
 
 _DEEPEST = 20  # elements inside one another; CVAT needs 8
 _SHAPES = frozenset(
@@ -41,6 +42,7 @@ def cvat_videos(file: SegmentFile) -> Iterable[RawVideo]:
     """
     root = _parsed(file.path, file.text)
     tasks = _tasks(root, file.path)
+    _check_attributes(root, file)
     videos: dict[str, RawVideo] = {}
     for task in tasks.values():
         video = video_at(videos, file.path, task.video)
@@ -53,6 +55,54 @@ def cvat_videos(file: SegmentFile) -> Iterable[RawVideo]:
         _add_runs(video, where, states)
     _add_tags(root, tasks, videos, file)
     return videos.values()
+
+
+def _check_attributes(root: Element, file: SegmentFile) -> None:
+    """Say which attributes could be the class in place of the label.
+
+    Raises:
+        DataError: The user chose an attribute that no track and no tag has.
+    """
+    labels: dict[str, None] = {}
+    values: dict[str, dict[str, None]] = {}
+    without = dict[str, list[str]](track=[], tag=[])
+    for one in [*root.iterfind("track"), *root.iterfind("image/tag")]:
+        label = one.get("label", "").strip()
+        labels[label] = None
+        names: set[str] = set()
+        for attribute in one.iter("attribute"):
+            name, value = attribute.get("name", ""), (attribute.text or "").strip()
+            values.setdefault(name, {})[value] = None
+            names |= {name} if value else set()
+        if file.label_from not in names:
+            without[one.tag].append(label)
+    if not labels:
+        return
+    if file.label_from is not None:
+        file.label_of("attributes", list(values))
+        file.notes += [
+            f"{file.path}: {counted(len(several), kind)} without the attribute "
+            f"{file.label_from!r} {'is' if len(several) == 1 else 'are'} left out, labelled "
+            f"{few(map(brief, dict.fromkeys(several)))}"
+            for kind, several in without.items()
+            if several
+        ]
+        return
+    could_be = {name: held for name, held in values.items() if _could_be_classes(held)}
+    if could_be:
+        name, held = next(iter(could_be.items()))
+        others = "" if len(could_be) == 1 else f"; so could {few(map(repr, list(could_be)[1:]))}"
+        file.notes.append(
+            f"{file.path}: the class is the label ({few(map(brief, labels))}); the attribute "
+            f"{name!r} ({few(map(brief, filter(None, held)))}) could be the class: "
+            f"--set data.label_from={shlex.quote(name)}{others}"
+        )
+
+
+def _could_be_classes(values: Iterable[str]) -> bool:
+    """Whether the values of an attribute are names, not numbers or a box that is ticked or not."""
+    names = {one for one in values if one and finite_number(one) is None}
+    return bool(names - {"true", "false"})
 
 
 class _Task:
