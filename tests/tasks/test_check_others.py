@@ -17,6 +17,7 @@ from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import FeatureRecord
 from videozoo.data.formats import Format, TextFile
+from videozoo.errors import DataError
 from videozoo.tasks.check_data import CHECKERS
 
 Shown = pytest.CaptureFixture[str]
@@ -132,6 +133,36 @@ def test_settings_that_nothing_would_read_are_refused(tmp_path: Path, capsys: Sh
         assert status != 0
         assert said in shown
         assert "checked" not in shown
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "sentence,t_end,t_start,video_id\nA man runs.,5,1,a\n",
+            "columns 't_end', 't_start' are not used; times are read from columns start, ",
+        ),
+        (
+            "video,start,end,label,t_begin\na,1,2,run,4\n",
+            "column 't_begin' is not used; times are read from start and end",
+        ),
+    ],
+)
+def test_columns_of_times_that_are_not_read_are_named(
+    tmp_path: Path, capsys: Shown, table: str, said: str
+):
+    (tmp_path / "a.csv").write_text(table)
+
+    status, shown = run(capsys, tmp_path / "a.csv")
+
+    assert (status, said in " ".join(shown.split())) == (0, True)
+
+
+def test_sentences_whose_times_are_not_read_are_no_moments(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("sentence,t_end,t_start,video_id\nA man runs.,5,1,a\n")
+
+    with pytest.raises(DataError, match="columns 't_end', 't_start' are not used"):
+        sentences.read_timed_sentences(tmp_path / "a.csv")
 
 
 # --- annotations -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -76,6 +76,9 @@ def _objects(content: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], dict[s
 
 
 _MOST_DIGITS = 18  # of a whole number, so that it fits in 64 bits
+_STARTS = ("start", "starts", "begin", "begins", "from", "onset", "t0", "tstart", "starttime")
+_ENDS = ("end", "ends", "stop", "finish", "to", "offset", "t1", "tend", "endtime")
+_TIME_WORDS = frozenset((*_STARTS, *_ENDS, "time", "times", "timestamp", "timestamps"))
 _MOST_LINES = 10  # problems shown in one error
 
 
@@ -228,6 +231,27 @@ class Table(_Rows):
     def _damaged(self, error: csv.Error) -> DataError:
         where = f"{self._path}:{self.line_num + 1}"
         return DataError(f"{where}: not a row of a table ({error}); is a quotation mark open?")
+
+
+def unused_times(path: Path, names: Iterable[str], read_from: str) -> list[str]:
+    """A note on columns that sound like times in a video and are not read; else nothing.
+
+    Args:
+        path: The table.
+        names: The columns that are not read.
+        read_from: The columns of which times are read.
+
+    >>> unused_times(Path("a.csv"), ["tStart", "to", "label", "attendance"], "start and end")
+    ["a.csv: columns 'tStart', 'to' are not used; times are read from start and end"]
+    """
+    found = [repr(name) for name in names if _sounds_like_time(name)]
+    what = f"column {found[0]} is" if len(found) == 1 else f"columns {few(found)} are"
+    return [f"{path}: {what} not used; times are read from {read_from}"] if found else []
+
+
+def _sounds_like_time(name: str) -> bool:
+    words = re.findall(r"[a-z]+[0-9]*", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    return any(word in _TIME_WORDS for word in words)
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

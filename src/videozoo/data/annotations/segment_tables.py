@@ -14,7 +14,7 @@ from videozoo.data.annotations.segment_types import (
     video_at,
 )
 from videozoo.data.formats import TextFile
-from videozoo.data.text import Table, finite_number, integer
+from videozoo.data.text import Table, finite_number, integer, unused_times
 from videozoo.errors import DataError
 
 _VIDEO = ("video", "video_id", "video_name", "name", "file", "filename", "path")
@@ -123,6 +123,8 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
     rows = Table(path, file.text, delimiter=columns.delimiter)
     if rows.fieldnames is not None:
         rows.fieldnames = [name.strip() for name in rows.fieldnames]
+    unused = [name for name in columns.others if name != label]
+    file.notes += unused_times(path, unused, f"{columns.start} and {columns.end}")
     from_zero = False
     lines, line, addresses = file.text.splitlines(), 1, set[str]()
     for row in rows:

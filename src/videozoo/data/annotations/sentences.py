@@ -71,7 +71,7 @@ def read_timed_sentences(
         raise DataError(
             f"{path}: {form.name}: describes whole videos and does not tell when something "
             "happens; only captioning can learn from it; this needs sentences with times, such as "
-            "those of ActivityNet Captions"
+            "those of ActivityNet Captions" + "".join(f"; {note}" for note in reading.notes)
         )
     return TimedSentences(
         path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency, form.name

@@ -14,8 +14,8 @@ from typing import Any, cast
 from videozoo.data.annotations.segment_types import clock_seconds
 from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import Format, TextFile
-from videozoo.data.text import Table, finite_number
-from videozoo.errors import brief, counted
+from videozoo.data.text import Table, finite_number, unused_times
+from videozoo.errors import brief, counted, few
 
 _CLIP = re.compile(r"(\S{11}_\d+_\d+)\s+(\S.*)")  # of MSVD: name on YouTube, start, end
 _COLUMNS = {
@@ -262,6 +262,8 @@ def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
             "`start` and `end`, or neither for captions of whole videos"
         )
         return
+    unused = [name for name in rows.fieldnames or () if name not in columns.values()]
+    reading.notes += unused_times(file.path, unused, _times_of(columns))
     for row in rows:
         place = f"line {rows.line_num}"
         held = {what: (row[name] or "").strip() for what, name in columns.items()}
@@ -285,6 +287,15 @@ def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
                 where=f"{reading.path}: {place}",
                 subset=subset,
             )
+
+
+def _times_of(columns: Mapping[str, str]) -> str:
+    if "start" in columns:
+        return f"{columns['start']} and {columns['end']}"
+    return (
+        f"columns {few(_COLUMNS['start'])} and {few(_COLUMNS['end'])}; without them the captions "
+        "are of whole videos"
+    )
 
 
 def _seconds(start: str, end: str) -> tuple[float, float] | None:

@@ -58,6 +58,8 @@ class Checker:
     """Checks, shows what it finds, and raises DataError if something cannot be used."""
     compares: tuple[str, ...] = ()
     """Flags for data to compare with."""
+    reads_settings: bool = False
+    """Whether it reads `--set` without a configuration."""
 
 
 CHECKERS: tuple[Checker, ...] = (
@@ -73,6 +75,7 @@ CHECKERS: tuple[Checker, ...] = (
         lambda config: isinstance(config.spec.task, Localisation | ProposalScoring),
         run_segments,
         ("videos", "features"),
+        reads_settings=True,
     ),
     Checker(
         "sentences",
@@ -105,9 +108,9 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
         DataError: Something cannot be used; the message counts it and says what to do.
         VideozooError: There is nothing to check, or a result cannot be written.
     """
-    _refuse_settings_alone(request)
     config = None if request.source.path is None else request.source.load()
     checker = _checker_of(request, config)
+    _refuse_settings_alone(request, checker)
     if checker.kind == "videos" and request.kind is None and request.path is not None:
         _refuse_others(request.path)
     for flag in ("videos", "features"):
@@ -123,12 +126,12 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
     checker.run(request, config, console or Console())
 
 
-def _refuse_settings_alone(request: CheckRequest) -> None:
+def _refuse_settings_alone(request: CheckRequest, checker: Checker) -> None:
     """Refuse settings that nothing would read, as there is no configuration to put them in."""
     source = request.source
     if source.path is not None:
         return
-    if source.overrides:
+    if source.overrides and not checker.reads_settings:
         shown = " ".join(f"--set {one}" for one in source.overrides)
         raise UsageError(
             f"--set needs --config, without which check-data reads no settings; for example "
