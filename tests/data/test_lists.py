@@ -401,6 +401,13 @@ def test_class_names_in_any_of_the_usual_forms(tmp_path: Path, text: str):
     assert read_class_names(write(tmp_path / "names", text)) == ["air drumming", "run"]
 
 
+def test_the_heading_of_a_table_of_names_is_no_class(tmp_path: Path):
+    for heading in ("name", "Class", '"label"', "category", "action"):
+        path = write(tmp_path / "names.csv", f"{heading}\nair drumming\nrun\n")
+        assert read_class_names(path) == ["air drumming", "run"]
+    assert read_class_names(write(tmp_path / "names.txt", "label\nrun\n")) == ["label", "run"]
+
+
 def test_names_that_end_in_a_number_stay_whole(tmp_path: Path):
     assert read_class_names(write(tmp_path / "names.txt", "formula 1\nrun\n")) == [
         "formula 1",

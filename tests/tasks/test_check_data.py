@@ -170,6 +170,51 @@ def test_labels_that_start_at_1_are_told(tmp_path: Path, source: Path):
     )
 
 
+def test_the_file_of_class_names_decides_which_label_is_first(tmp_path: Path, source: Path):
+    lay_out(tmp_path, source, v0="a.mp4", v1="b.mp4")
+    train, names = tmp_path / "train.list", tmp_path / "names.txt"
+    settings = config(tmp_path, train=str(train), class_names=str(names))
+
+    def checked(labels: str, *lines: str) -> CheckResult:
+        train.write_text(
+            "".join(f"{video}.mp4 {n}\n" for video, n in zip("ab", labels, strict=True))
+        )
+        names.write_text("\n".join(lines))
+        return check(request(settings))
+
+    unlike = (
+        f"{names}: names 4 classes, but model.num_classes is 3; make them agree "
+        "(--set model.num_classes=4)"
+    )
+    result = checked("31", "0 a", "1 b", "2 c", "3 d")
+    assert result.problems == [unlike]
+    assert counts(result) == {"b": 1, "d": 1}
+    result = checked("31", "a", "b", "c", "d")
+    assert result.problems[0] == unlike
+    assert "is that the first class" in result.problems[1]
+    result = checked("41", "1 a", "2 b", "3 c", "4 d")
+    assert result.problems == [unlike]
+    assert counts(result) == {"a": 1, "d": 1}
+    result = checked("32", "1 a", "2 b", "3 c")
+    assert result.problems == []
+    assert counts(result) == {"b": 1, "c": 1}
+
+
+def test_a_file_of_class_names_is_no_list_of_videos(tmp_path: Path, source: Path):
+    from videozoo.tasks.check_data import run
+
+    names = tmp_path / "names.txt"
+    names.write_text("1 air drumming\n2 run\n")
+    with pytest.raises(DataError, match=r"these are names of classes, for data\.class_names"):
+        run(CheckRequest(path=names, workers=1))
+    lay_out(tmp_path, source, v0="1.mp4", v1="2.mp4")
+    names.write_text("1 run\n2 jump\n")
+    run(CheckRequest(path=names, workers=1))
+    names.write_text("lost_1 1\nlost_2 2\n")
+    with pytest.raises(DataError, match="2 of 2 videos cannot be used"):
+        run(CheckRequest(path=names, workers=1))
+
+
 def test_a_configuration_is_checked_part_by_part(tmp_path: Path, source: Path):
     lay_out(tmp_path, source, v0="a.mp4", v1="b.mp4", v2="c.mp4", v3="d.mp4")
     (tmp_path / "train.list").write_text("a.mp4 0\nb.mp4 1\n")

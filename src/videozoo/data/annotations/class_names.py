@@ -17,6 +17,8 @@ _Found = tuple[list[str], int | None]
 _NUMBER_COLUMNS = ("index", "id", "class_id", "label_id", "class_index", "number")
 _NAME_COLUMNS = (
     *("display_name", "name", "class_name", "label_name", "key", "class", "label", "action"),
+    *("category", "category_name", "action_name"),
+    *("names", "class_names", "classes", "labels", "actions", "categories"),
 )
 _BLOCK = re.compile(r"(?:item|label)\s*\{([^{}]*)\}")
 _FIELD = re.compile(r"""(\w+)\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)'|([-\w.]+))""")
@@ -41,6 +43,25 @@ def first_class_number(path: Path) -> int | None:
         DataError: As `read_class_names`.
     """
     return _numbered_names(path)[1]
+
+
+def lists_numbered_names(path: Path) -> bool:
+    """Whether a file is one of class names with a number before each, as far as one file can tell.
+
+    `1 run` may also be a video called 1, of the class run: look for such videos too. A line such as
+    `run 1` is rather a video with its class, and does not count.
+    """
+    file = TextFile(path)
+    try:
+        form = None if "\0" in file.first_line else format_of(file, FORMATS)
+        if form is None or form.read(file)[1] is None:
+            return False
+    except DataError:
+        return False
+    if form.read is not _names_with_numbers:
+        return True
+    pairs = [pair for line in _lines(file)[1:] if (pair := _number_first(line)) is not None]
+    return len(pairs) == len(_lines(file)) - 1 and any(integer(name) is None for _, name in pairs)
 
 
 def _numbered_names(path: Path) -> _Found:
@@ -126,9 +147,10 @@ def _joined(parts: Any) -> str:
 
 
 def _lines(file: TextFile) -> list[str]:
-    """The lines, without quotation marks around all of them, and without a heading `action`."""
+    """The lines, without quotation marks around all of them, and without the heading of a table."""
     lines = [line for _, line in file.lines]
-    if lines[:1] == ["action"] and file.path.suffix.lower() == ".csv":
+    heading = lines[0].strip('" ').lower() if lines else ""
+    if heading in _NAME_COLUMNS and file.path.suffix.lower() in (".csv", ".tsv"):
         lines = lines[1:]
     return _unquoted(lines)
 
@@ -360,8 +382,9 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], _Found]], ...] = (
         lambda file: (_lines(file), None),
         "air drumming\nrun\n",
         "names.txt",
-        about="Names in the order of their numbers, from 0; in a .csv, a heading `action` as in "
-        "MMAction2 is left out. The names of Charades keep their codes (`c000 ...`).",
+        about="Names in the order of their numbers, from 0; in a .csv or .tsv, a heading such as "
+        "`name`, `class` or `action` is left out. The names of Charades keep their codes "
+        "(`c000 ...`).",
         source="MMAction2, label_map_k400.txt and action_name.csv; Charades_v1_classes.txt",
     ),
 )

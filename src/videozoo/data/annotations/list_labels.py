@@ -60,7 +60,8 @@ def find_first_label(
         path: A list.
         root: Folder of the videos.
         num_classes: Number of classes.
-        class_names: Their names, by number from 0.
+        class_names: Their names, by number from 0. If they are more or fewer than `num_classes`,
+            they count: whoever asks for both refuses them.
         first_number: What `first_class_number` returns for the file of class names.
         has_several: See `list_rows`.
         count_frames: See `list_rows`.
@@ -89,9 +90,13 @@ def find_first_label(
     if low < 1:
         return 0, ""
     note = f"{path}: labels run from {low} to {high}, taken to start at 1"
+    if num_classes is not None and class_names:
+        num_classes = len(class_names)
     if num_classes is not None and high >= num_classes:
-        is_one = (low, high) == (1, num_classes)
-        return (1, f"{note}: there are {counted(num_classes, 'class')}") if is_one else (0, "")
+        if (low, high) == (1, num_classes):
+            return 1, f"{note}: there are {counted(num_classes, 'class')}"
+        fits = high == num_classes and first_number == 1
+        return (1, f"{note}, as the file of class names does") if fits else (0, "")
     place = {name: number for number, name in enumerate(class_names or ())}
     shifts = {
         label - place[folder]

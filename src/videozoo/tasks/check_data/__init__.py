@@ -16,9 +16,11 @@ from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations import list_formats, result_formats, segment_formats
+from videozoo.data.annotations.class_names import lists_numbered_names
 from videozoo.data.annotations.list_formats import VideoList
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
+from videozoo.data.annotations.videos import list_lines
 from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
@@ -112,7 +114,7 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
     checker = _checker_of(request, config)
     _refuse_settings_alone(request, checker)
     if checker.kind == "videos" and request.kind is None and request.path is not None:
-        _refuse_others(request.path)
+        _refuse_others(request.path, getattr(config.data, "root", None) if config else None)
     for flag in ("videos", "features"):
         if getattr(request, flag) is not None and flag not in checker.compares:
             rooted = (
@@ -161,13 +163,18 @@ def _checker_of(request: CheckRequest, config: RunConfig | None) -> Checker:
     return next(one for one in CHECKERS if one.takes(file))
 
 
-def _refuse_others(path: Path) -> None:
+def _refuse_others(path: Path, root: Path | None) -> None:
     """Raise DataError if a path holds no videos, but files of other kinds of data.
 
     A list of videos and a file that should be a video are checked as such.
     """
     if path.is_file():
         file = TextFile(path)
+        if _is_text(path) and lists_numbered_names(path) and not _has_videos(path, root):
+            raise DataError(
+                f"{path}: these are names of classes, for data.class_names; none of them is a "
+                "video. To check it as a list all the same, add --kind videos"
+            )
         if _is_text(path) and file.is_json and not _is_list(path):
             if (found := format_of(file, result_formats.FORMATS)) is not None:
                 raise DataError(
@@ -200,6 +207,19 @@ def _is_list(path: Path) -> bool:
         return format_of(VideoList(path, None), list_formats.FORMATS) is not None
     except DataError:
         return False
+
+
+def _has_videos(path: Path, root: Path | None) -> bool:
+    """Whether a list names any video that exists, or that has the ending of a video."""
+    try:
+        lines = list_lines(path, root=root, labels="optional", several="as listed")
+    except DataError:
+        return False
+    entries = [(line, line.entry) for line in lines if line.entry is not None]
+    return any(
+        not line.is_absent or entry.path.suffix.lower() in VIDEO_SUFFIXES | PICKLE_SUFFIXES
+        for line, entry in entries
+    )
 
 
 def _is_text_of(file: SegmentFile, formats: tuple[Format[TextFile, Any], ...]) -> bool:

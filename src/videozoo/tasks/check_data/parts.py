@@ -23,7 +23,7 @@ from videozoo.data.annotations.videos import (
 from videozoo.data.files import is_pickle, not_read
 from videozoo.data.frames.check import FileToCheck, scan_folder
 from videozoo.data.frames.video import count_frames
-from videozoo.errors import DataError, UsageError, counted
+from videozoo.errors import ConfigError, DataError, UsageError, counted
 from videozoo.settings.tags import FeatureData
 from videozoo.tasks.requests import ConfigSource
 from videozoo.types import Classification, Tagging
@@ -155,6 +155,8 @@ def find_parts(request: CheckRequest) -> tuple[list[Part], int]:
             several="all" if config is not None and _has_several(config) else "as listed",
         )
         part.num_classes = num_classes
+        if config is not None:
+            part.problems += _check_count_of_names(part, config)
         part.remarks += [remark] if remark else []
         part.remarks += _unlabelled(part)
         return [part], frames
@@ -240,10 +242,29 @@ def _configured_parts(config: RunConfig) -> list[Part]:
             part.problems.append(str(error))
         part.num_classes = config.model.num_classes
         part.is_labelled = part.is_labelled and bool(part.items)
+        unlike = _check_count_of_names(part, config)
+        problems[:0] = unlike if not parts else []  # first, as in a run
         parts.append(part)
     parts[0].remarks += [remark] if remark else []
     parts[0].problems[:0] = [problem for problem in problems if problem not in parts[0].problems]
     return parts
+
+
+def _check_count_of_names(part: Part, config: RunConfig) -> list[str]:
+    """The error of a run whose file of class names has more or fewer than the model.
+
+    Labels are then compared with the names.
+    """
+    from videozoo.tasks.common import configured_class_names
+
+    if config.data.class_names is None or not part.class_names or part.is_folder:
+        return []
+    try:
+        configured_class_names(config)
+    except ConfigError as error:
+        part.num_classes = len(part.class_names)
+        return [str(error)]
+    return []
 
 
 def _labelled_parts(config: RunConfig) -> list[Part]:

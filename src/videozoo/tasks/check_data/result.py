@@ -99,13 +99,18 @@ def check_labels(part: Part, result: CheckResult) -> None:
     label, item = wrong[0]
     where = f"{part.source}:{item.line}" if item.line else str(item.file.path)
     low, high = min(label for label, _ in labelled), max(label for label, _ in labelled)
-    problem = f"{where}: label {label}, expected 0 to {count - 1}"
+    first = part.first_label  # say numbers as the list does
+    problem = f"{where}: label {label + first}, expected {first} to {first + count - 1}"
     if len(wrong) > 1:
-        problem += f" ({counted(len(wrong), 'video')}; labels run from {low} to {high})"
-    if low == 1 and high == count:
+        problem += (
+            f" ({counted(len(wrong), 'video')}; labels run from {low + first} to {high + first})"
+        )
+    if (first, low, high) == (0, 1, count):
         problem += "; labels start at 0: subtract 1 from all"
     elif part.num_classes is not None and high >= part.num_classes:
         problem += f"; or set model.num_classes={high + 1}"
+        if (first, low) == (0, 1) and not part.is_folder:
+            problem += f" (={high} if 1 is the first class: data.first_label=1)"
     part.problems.append(problem)
 
 
