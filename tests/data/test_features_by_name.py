@@ -92,6 +92,27 @@ def test_groups_of_hdf5_hold_one_array_each(tmp_path: Path):
     assert [files.read(name).shape for name in ("a", "v_b")] == [(4, 3), (2, 3)]
 
 
+def test_hdf5_of_one_video_has_a_data_set_per_stream(tmp_path: Path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["rgb"], file["flow"] = VALUES, VALUES[:, :2]
+    with h5py.File(tmp_path / "both.h5", "w") as file:
+        file["rgb"], file["v_a"] = VALUES, VALUES[:, :2]
+    with h5py.File(tmp_path / "turned.h5", "w") as file:
+        file["rgb/a"], file["flow/a"] = VALUES, VALUES
+
+    one = FeatureFiles(tmp_path / "one.h5")
+
+    assert list(one) == ["one"]
+    np.testing.assert_array_equal(one.read("one"), np.hstack([VALUES, VALUES[:, :2]]))
+    chosen = FeatureFiles(tmp_path / "both.h5", streams=("rgb",))
+    np.testing.assert_array_equal(chosen.read("both"), VALUES)
+    with pytest.raises(DataError, match=r"'rgb', as one video .*, and 'v_a', as many videos"):
+        FeatureFiles(tmp_path / "both.h5")
+    with pytest.raises(DataError, match="store a group per video"):
+        FeatureFiles(tmp_path / "turned.h5")
+
+
 def test_lmdb_is_told_what_to_do(tmp_path: Path):
     (tmp_path / "data.mdb").write_bytes(b"\0")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,16 @@ def names_in(path: Path) -> list[str]:
     """
     with _opened(path) as file:
         return [str(name) for name in file]
+
+
+def are_datasets(path: Path, names: Iterable[str]) -> bool:
+    """Whether all of some names at the top level of a file are datasets, and no groups.
+
+    Raises:
+        DataError: The file is missing or damaged, or takes one of them from elsewhere.
+    """
+    with _opened(path) as file:
+        return all(_is_dataset(_inside(file, name)) for name in names)
 
 
 def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.features._hdf5 import names_in, read_datasets
+from videozoo.data.features._hdf5 import are_datasets, names_in, read_datasets
 from videozoo.data.features.packs import MANIFEST
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import (
@@ -30,7 +30,7 @@ from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
 from videozoo.data.video_names import names_apart
-from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief
+from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief, few
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
@@ -565,6 +565,26 @@ def _tell_lengths(held: _Found, folder: Path) -> None:
 
 
 def _hdf5(place: _Place) -> _Found:
+    """Videos by name; or one video, if the data sets have the names of streams."""
+    names = names_in(place.path)
+    known = {*_PAIR, *place.streams}
+    streams = [name for name in names if name in known]
+    if streams:
+        shown = few([repr(name) for name in streams])
+        others = [repr(name) for name in names if name not in known]
+        if not are_datasets(place.path, streams):
+            raise DataError(
+                f"{place.path}: {shown} at its top is the name of a stream, and holds other data "
+                "sets: a group per stream is not read; store a group per video, with a data set "
+                "per stream: VIDEO/rgb, VIDEO/flow"
+            )
+        if others and not set(place.streams) <= set(streams):
+            raise DataError(
+                f"{place.path}: holds {shown}, as one video with a data set per stream, and "
+                f"{few(others)}, as many videos; if it is one video, name its streams: --set "
+                f"'data.streams=[{', '.join(streams)}]'; if many, rename what is called {shown}"
+            )
+        return _one_file(place)
     return _Found([(name, _Group(place.path, name)) for name in names_in(place.path)])
 
 
@@ -614,7 +634,8 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         _hdf5,
         "features.h5",
         "features.h5",
-        about="A data set per video, or a group of data sets, one per stream.",
+        about="A data set per video, or a group of data sets, one per stream. Data sets `rgb` and "
+        "`flow` at its top are the streams of one video.",
     ),
     Format(
         "file of one video",
