@@ -258,6 +258,29 @@ def test_annotations_are_compared_with_videos(tmp_path: Path, capsys: Shown):
     assert "10 s annotated, 1 s by the files, 10 times" in shown
 
 
+def test_segments_in_seconds_and_in_frames_of_no_known_rate_are_kept_apart(
+    tmp_path: Path, capsys: Shown
+):
+    held = [
+        {"label": "run", **ends}
+        for ends in ({"support": [11, 25]}, {"timestamps": [1.0, 2.5]}, {"timestamps": [2, 3]})
+    ]
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"classes": ["run"], "labels": {"a": held}}))
+
+    status, shown = run(capsys, path)
+    assert status == 0, shown
+    assert "some times are in frames, and nothing tells the frame rate of 1 video" in shown
+    assert "lengths of segments: 14 frames" in shown
+    assert "lengths of segments: 1 to 1.5 s" in shown
+    assert "1 segment that overlaps another of the same class: a: detection 1: 'run'" in shown
+    assert "1 to 2.5 s; and a: detection 2, 2 to 3 s" in shown
+
+    status, shown = run(capsys, path, "--set", "data.frames_per_second=10")
+    assert (status, "frames" in shown) == (0, False), shown
+    assert "lengths of segments: 1 to 1.5 s" in shown
+
+
 def test_what_a_file_leaves_open_can_be_said(tmp_path: Path, capsys: Shown):
     (one,) = [form for form in segment_formats.FORMATS if form.file == "EPIC_100_train.csv"]
     path = tmp_path / one.file

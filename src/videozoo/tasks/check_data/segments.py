@@ -189,7 +189,11 @@ def _timed(
     data: AnnotatedData | None,
     found: Findings,
 ) -> TimedFile:
-    """The segments in seconds; in frames, where nothing tells the rates of the videos."""
+    """The segments in seconds; in frames, where nothing tells the rates of the videos.
+
+    If all segments of a file are in frames, and one rate is not known, all stay in frames. If some
+    are in seconds, only those whose rate is not known stay in frames.
+    """
     rates = {} if beside.videos is None else beside.videos.rates
     fixed = None if data is None else data.frames_per_second
     lengths = beside.lengths(annotated)
@@ -199,12 +203,17 @@ def _timed(
         if (rate := _rate_of(one, lengths, fixed or of_video(one.name, rates))) is not None
     }
     counting = [one for one in videos if _counts_frames(one)]
-    in_frames = [one for one in counting if one.name not in per_second]
-    if in_frames:
+    unrated = [one for one in counting if one.name not in per_second]
+    is_mixed = any(
+        one.num_frames is None and not raw.in_frames for one in videos for raw in one.instances
+    )
+    in_frames = bool(unrated) and not is_mixed
+    if unrated:
         found.notes.append(
-            f"times are in frames, and nothing tells the frame rate of "
-            f"{counted(len(in_frames), 'video')}: name the videos, --videos DIR"
+            f"{'some ' if is_mixed else ''}times are in frames, and nothing tells the frame rate "
+            f"of {counted(len(unrated), 'video')}: name the videos, --videos DIR"
         )
+    if in_frames:
         lengths = {one.name: float(one.num_frames) for one in videos if one.num_frames}
     file = TimedFile(
         path=path,
@@ -228,6 +237,8 @@ def _timed(
                     f"{raw.where}: segment [{raw.start!r}, {raw.end!r}], expected two numbers"
                 )
                 continue
+            counts = raw.in_frames or video.num_frames is not None
+            unit = "frames" if counts and rate is None else "s"
             if rate is not None and raw.in_frames:
                 start, end = (start - 1) / rate, end / rate
             elif rate is not None and video.num_frames is not None:
@@ -235,7 +246,7 @@ def _timed(
             label = "" if _is_unnamed(raw.label) else str(raw.label).strip()
             where = raw.where.removeprefix(f"{path}: ").removeprefix(f"{path}:")
             where = f"line {where}" if where.isdigit() else where
-            file.entries.append(Entry(video.name, start, end, label, where, file.unit))
+            file.entries.append(Entry(video.name, start, end, label, where, unit))
     total = sum(len(video.instances) for video in videos)
     if unnamed and len(unnamed) < total:
         found.problems += [f"{where}: has no label, unlike others" for where in unnamed]
@@ -272,6 +283,9 @@ def _other_problems(
     for one in file.entries:
         ends[one.video] = max(ends.get(one.video, 1.0), one.end)
     lengths = dict.fromkeys(file.videos, 1.0) | ends | file.seconds
+    for one in file.entries:
+        if one.unit != file.unit:  # not to be compared with the length of its video
+            lengths[one.video] = max(lengths[one.video], one.end)
     rate = None if data is None else data.frames_per_second
     try:
         read_annotations(

@@ -55,16 +55,26 @@ class TimedFile:
     noun: str
     """What an entry is: `segment` or `sentence`."""
     unit: str = "s"
-    """Of all times; `frames` where the rates of the videos are not known."""
+    """Of the lengths; `frames` where all times are in frames, whose rates are not known."""
     videos: dict[str, str | None]
     """Names of all videos, and their subsets."""
     seconds: dict[str, float]
-    """Lengths of the videos, as far as they are known, in the unit of the times."""
+    """Lengths of the videos, as far as they are known, in `unit`."""
     entries: list[Entry] = field(default_factory=list[Entry])
 
     def length(self, video: str) -> float | None:
         """Length of a video; None if it is not known."""
         return of_video(video, self.seconds)
+
+    def length_beside(self, entry: Entry) -> float | None:
+        """Length of the video of an entry; None if it is not known in the unit of the entry."""
+        return self.length(entry.video) if entry.unit == self.unit else None
+
+    @property
+    def by_unit(self) -> Iterator[tuple[str, list[Entry]]]:
+        """Entries whose times can be compared with one another."""
+        for unit, entries in _by(self.entries, lambda one: one.unit).items():
+            yield str(unit), entries
 
 
 def add_times(found: Findings, file: TimedFile) -> None:
@@ -77,9 +87,10 @@ def add_times(found: Findings, file: TimedFile) -> None:
             f"no length is known of {len(file.videos) - len(lengths):,} of "
             f"{counted(len(file.videos), 'video')}; --videos DIR or --features DIR tells it"
         )
-    if stays := [one.seconds for one in file.entries if one.seconds > 0]:
-        what = "moments" if file.noun == "sentence" else f"{file.noun}s"
-        found.lines.append(f"lengths of {what}: {spread_of(stays, file.unit)}")
+    for unit, entries in file.by_unit:
+        if stays := [one.seconds for one in entries if one.seconds > 0]:
+            what = "moments" if file.noun == "sentence" else f"{file.noun}s"
+            found.lines.append(f"lengths of {what}: {spread_of(stays, unit)}")
     backwards = [one for one in file.entries if one.end <= one.start]
     if backwards:
         found.notes.append(
@@ -90,7 +101,7 @@ def add_times(found: Findings, file: TimedFile) -> None:
     stretches = [
         Stretch(one.where, one.start, one.end, length)
         for one in file.entries
-        if (length := file.length(one.video))
+        if (length := file.length_beside(one))
     ]
     what = f"{file.noun}s"
     if len(stretches) < len(file.entries):
@@ -105,7 +116,7 @@ def add_repeats(found: Findings, file: TimedFile, *, overlaps: bool) -> None:
     """Add notes on entries that are there twice and, if asked for, on those that overlap."""
     twice: list[tuple[Entry, Entry]] = []
     overlapping: list[tuple[Entry, Entry]] = []
-    for same in _by(file.entries, lambda one: (one.video, one.text)).values():
+    for same in _by(file.entries, lambda one: (one.video, one.text, one.unit)).values():
         reaching: Entry | None = None  # of those before, the one that ends last
         seen: dict[tuple[float, float], Entry] = {}
         for one in sorted(same, key=lambda one: (one.start, one.end)):
@@ -130,7 +141,7 @@ def add_repeats(found: Findings, file: TimedFile, *, overlaps: bool) -> None:
         found.notes.append(
             f"{counted(len(overlapping), file.noun)} that "
             f"{'overlaps' if len(overlapping) == 1 else 'overlap'} another of the same class: "
-            f"{first}; and {second.where}, {second.start:g} to {second.end:g} {file.unit}"
+            f"{first}; and {second.where}, {second.start:g} to {second.end:g} {second.unit}"
         )
 
 
@@ -196,7 +207,7 @@ def _strange(file: TimedFile) -> Iterator[tuple[object, str]]:
     beyond = [
         (one.end - length, one, length)
         for one in entries
-        if (length := file.length(one.video)) is not None and one.end - length > _BEYOND
+        if (length := file.length_beside(one)) is not None and one.end - length > _BEYOND
     ]
     if beyond:
         late, one, length = max(beyond, key=lambda each: each[0])
@@ -207,8 +218,10 @@ def _strange(file: TimedFile) -> Iterator[tuple[object, str]]:
     backwards = min(entries, key=lambda one: one.seconds)
     if backwards.seconds <= 0:
         yield backwards, f"ends where it starts, or before: {backwards}"
-    forwards = [one for one in entries if one.seconds > 0]
-    if forwards:
+    for _, same in file.by_unit:
+        forwards = [one for one in same if one.seconds > 0]
+        if not forwards:
+            continue
         median = statistics.median(one.seconds for one in forwards)
         longest = max(forwards, key=lambda one: one.seconds)
         shortest = min(forwards, key=lambda one: one.seconds)
