@@ -147,6 +147,8 @@ def test_segments_after_the_last_frame_are_left_out_and_told():
     assert (len(every), len(every.outside)) == (2, 1)
     assert every.outside[0] == "a: from frame 15, and 12 of 12 frames are used"
     assert (len(first), len(first.outside)) == (1, 2)
+    assert every.cut == ("a: frames 10 to 14, and 12 of 12 are used",)
+    assert first.cut == ()
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ import yaml
 
 import videozoo
 from videozoo import cli
-from videozoo.data.features.record_formats import write_shard
+from videozoo.data.features.record_formats import find_records, write_shard
 from videozoo.data.features.records import FeatureRecord, SegmentRating
 from videozoo.errors import UsageError
+from videozoo.settings.tags import FeatureData
+from videozoo.tasks.tagging.labels import check_ratings
 from videozoo.tasks.tagging.scoring import label_loss
+from videozoo.types import FeatureShape, Stream
 from videozoo.weights.files import read_weights
 
 CLASSES = 4
@@ -202,3 +205,29 @@ def test_check_data_counts_ratings(folder: Path, capsys: pytest.CaptureFixture[s
     ratings = [one for video in make_videos(16, 3) for one in video.ratings or ()]
     present = sum(one.is_present for one in ratings)
     assert f"{len(ratings)} ratings of 4 classes: {present} present" in said
+
+
+def test_segments_beyond_the_end_of_their_record_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    ratings = (SegmentRating(0, 5, 0, True), SegmentRating(38, 43, 1, True))
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    shard = tmp_path / "a.tfrecord"
+    record = FeatureRecord("a", {"rgb": rgb}, (0,), has_segment_labels=True, ratings=ratings)
+    write_shard(shard, [record])
+    notes: list[str] = []
+
+    status = cli.main(["check-data", str(shard)])
+    check_ratings(
+        find_records(shard),
+        "data.train",
+        notes.append,
+        num_classes=2,
+        shape=FeatureShape(streams=[Stream(name="rgb", dim=3)]),
+        data=FeatureData(segments=True),
+    )
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert (status, "1 rated segment beyond the end of the record" in said) == (0, True)
+    assert "frames 38 to 42 of 40" in said
+    assert any("1 rated segment cut, because frames" in note for note in notes)

@@ -48,6 +48,8 @@ class RatedIndex:
     segments: tuple[RatedSegment, ...]
     outside: tuple[str, ...] = ()
     """Segments that start after the last frame that is used, which are left out."""
+    cut: tuple[str, ...] = ()
+    """Segments that end after it, of which only the frames before are used."""
     problems: dict[int, str] = field(default_factory=dict[int, str])
     """Why a record cannot be used, by its number."""
 
@@ -116,6 +118,7 @@ def rated_index(
     numbers: list[int] = []
     segments: list[RatedSegment] = []
     outside: list[str] = []
+    cut: list[str] = []
     problems: dict[int, str] = {}
     first = 0
     for file in records.files:
@@ -136,12 +139,17 @@ def rated_index(
                     used = f"{min(frames, most_frames or frames)} of {frames}"
                     outside.append(f"{where}: from frame {start}, and {used} frames are used")
                     continue
+                if end > min(frames, most_frames or frames):
+                    used = f"{min(frames, most_frames or frames)} of {frames}"
+                    cut.append(f"{where}: frames {start} to {end - 1}, and {used} are used")
                 numbers.append(first + number)
                 labels, present = own[:, 3].tolist(), own[:, 4].astype(bool).tolist()
                 segments.append(RatedSegment(start, end, tuple(labels), tuple(present)))
         first += len(file)
     records.close()
-    return RatedIndex(np.array(numbers, np.int64), tuple(segments), tuple(outside), problems)
+    return RatedIndex(
+        np.array(numbers, np.int64), tuple(segments), tuple(outside), tuple(cut), problems
+    )
 
 
 def _counts(labels: IntArray, num_classes: int) -> list[int]:

@@ -58,6 +58,8 @@ class _Seen:
     """Rated segments."""
     outside: list[str] = field(default_factory=list[str])
     """Rated segments that start after the last frame of their record."""
+    cut: list[str] = field(default_factory=list[str])
+    """Rated segments that start in their record and end after it."""
     problems: list[str] = field(default_factory=list[str])
     """Ratings that cannot be used."""
 
@@ -84,6 +86,8 @@ class _Seen:
             self.present += sum(one.present)
             if one.start >= frames:
                 self.outside.append(f"{place}: from frame {one.start} of {frames}")
+            elif one.end > frames:
+                self.cut.append(f"{place}: frames {one.start} to {one.end - 1} of {frames}")
 
 
 def run_records(request: CheckRequest, config: RunConfig | None, out: Console) -> None:
@@ -182,6 +186,11 @@ def _findings(
         found.notes.append(
             f"{counted(len(values.outside), 'rated segment')} after the last frame of the record: "
             f"{few(values.outside)}"
+        )
+    if values.cut:
+        found.notes.append(
+            f"{counted(len(values.cut), 'rated segment')} beyond the end of the record, of which "
+            f"only the frames that are there can be read: {few(values.cut)}"
         )
     for stream, looked in values.values.items():
         found.notes += [f"{stream}: {note}" for note in looked.notes()]

@@ -134,6 +134,11 @@ def check_ratings(
             f"note: {part}: {counted(len(index.outside), 'rated segment')} left out, for they "
             f"start after the last frame that is used: {few(index.outside)}"
         )
+    if index.cut:
+        say(
+            f"note: {part}: {counted(len(index.cut), 'rated segment')} cut, because frames that "
+            f"they name are not there or not used: {few(index.cut)}"
+        )
     if index.problems:
         say(
             f"note: {part}: {counted(len(index.problems), 'record')} cannot be used: "
