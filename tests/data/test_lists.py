@@ -406,6 +406,8 @@ def test_the_heading_of_a_table_of_names_is_no_class(tmp_path: Path):
         path = write(tmp_path / "names.csv", f"{heading}\nair drumming\nrun\n")
         assert read_class_names(path) == ["air drumming", "run"]
     assert read_class_names(write(tmp_path / "names.txt", "label\nrun\n")) == ["label", "run"]
+    with pytest.raises(DataError, match="no column of class numbers"):
+        read_class_names(write(tmp_path / "names.csv", "name,about\nrun,fast\njump,high\n"))
 
 
 def test_names_that_end_in_a_number_stay_whole(tmp_path: Path):

@@ -204,9 +204,12 @@ def test_a_file_of_class_names_is_no_list_of_videos(tmp_path: Path, source: Path
     from videozoo.tasks.check_data import run
 
     names = tmp_path / "names.txt"
+    headed = tmp_path / "headed.csv"
     names.write_text("1 air drumming\n2 run\n")
-    with pytest.raises(DataError, match=r"these are names of classes, for data\.class_names"):
-        run(CheckRequest(path=names, workers=1))
+    headed.write_text("name\nrun\njump\n")
+    for path in (names, headed):
+        with pytest.raises(DataError, match=r"these are names of classes, for data\.class_names"):
+            run(CheckRequest(path=path, workers=1))
     lay_out(tmp_path, source, v0="1.mp4", v1="2.mp4")
     names.write_text("1 run\n2 jump\n")
     run(CheckRequest(path=names, workers=1))

@@ -45,8 +45,8 @@ def first_class_number(path: Path) -> int | None:
     return _numbered_names(path)[1]
 
 
-def lists_numbered_names(path: Path) -> bool:
-    """Whether a file is one of class names with a number before each, as far as one file can tell.
+def lists_class_names(path: Path) -> bool:
+    """Whether a file says that it is one of class names: by numbers before them, or a heading.
 
     `1 run` may also be a video called 1, of the class run: look for such videos too. A line such as
     `run 1` is rather a video with its class, and does not count.
@@ -55,7 +55,7 @@ def lists_numbered_names(path: Path) -> bool:
     try:
         form = None if "\0" in file.first_line else format_of(file, FORMATS)
         if form is None or form.read(file)[1] is None:
-            return False
+            return form is not None and _heading(file) in _NAME_COLUMNS
     except DataError:
         return False
     if form.read is not _names_with_numbers:
@@ -149,10 +149,23 @@ def _joined(parts: Any) -> str:
 def _lines(file: TextFile) -> list[str]:
     """The lines, without quotation marks around all of them, and without the heading of a table."""
     lines = [line for _, line in file.lines]
-    heading = lines[0].strip('" ').lower() if lines else ""
-    if heading in _NAME_COLUMNS and file.path.suffix.lower() in (".csv", ".tsv"):
-        lines = lines[1:]
-    return _unquoted(lines)
+    return _unquoted(lines[1:] if _heading(file) in _NAME_COLUMNS else lines)
+
+
+def _heading(file: TextFile) -> str:
+    """The first line of a table by its ending, as headings are compared; empty for other files."""
+    is_table = file.path.suffix.lower() in (".csv", ".tsv")
+    return file.first_line.strip('" ').lower() if is_table else ""
+
+
+def _names_alone(file: TextFile) -> _Found:
+    cells = [cell.strip('" ') for cell in re.split(r"[,;\t]", _heading(file))]
+    if len(cells) > 1 and any(cell in _NAME_COLUMNS for cell in cells):
+        raise DataError(
+            f"{file.path}:1: the heading {brief(file.first_line)} has no column of class numbers; "
+            "expected one called id or index beside the names, or one column of names alone"
+        )
+    return _lines(file), None
 
 
 def _unquoted(lines: list[str]) -> list[str]:
@@ -379,7 +392,7 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile], _Found]], ...] = (
     Format(
         "one name per line",
         lambda file: not file.is_json,
-        lambda file: (_lines(file), None),
+        _names_alone,
         "air drumming\nrun\n",
         "names.txt",
         about="Names in the order of their numbers, from 0; in a .csv or .tsv, a heading such as "

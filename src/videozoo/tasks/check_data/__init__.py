@@ -16,7 +16,7 @@ from rich.console import Console
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations import list_formats, result_formats, segment_formats
-from videozoo.data.annotations.class_names import lists_numbered_names
+from videozoo.data.annotations.class_names import lists_class_names
 from videozoo.data.annotations.list_formats import VideoList
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
@@ -170,7 +170,7 @@ def _refuse_others(path: Path, root: Path | None) -> None:
     """
     if path.is_file():
         file = TextFile(path)
-        if _is_text(path) and lists_numbered_names(path) and not _has_videos(path, root):
+        if _is_text(path) and lists_class_names(path) and not _has_videos(path, root):
             raise DataError(
                 f"{path}: these are names of classes, for data.class_names; none of them is a "
                 "video. To check it as a list all the same, add --kind videos"
