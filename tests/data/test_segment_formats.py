@@ -135,6 +135,29 @@ def test_rows_that_cannot_be_right(tmp_path: Path, row: str, message: str):
 # --- data sets ---------------------------------------------------------------------------------
 
 
+def test_a_file_of_thumos_stands_for_all_classes_of_its_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    video = "video_validation_0000990"
+    path = text(tmp_path / "JavelinThrow_val.txt", f"{video}  0.2  8.8")
+    lengths = {video: 90.0}
+
+    found = read_annotations(path, durations=lengths)
+    assert times(found) == {video: [(0.2, 8.8, "JavelinThrow")]}
+    assert [one.subset for one in found.videos] == ["validation"]
+    assert "holds the class 'JavelinThrow' only, by its name" in caplog.text
+
+    text(tmp_path / "Diving_val.txt", f"{video} 10 12")
+    text(tmp_path / "Diving_test.txt", "video_test_0000001 1 2")
+    assert times(read_annotations(path, durations=lengths)) == {
+        video: [(10, 12, "Diving"), (0.2, 8.8, "JavelinThrow")]
+    }
+    assert "stands for all files of its part" in caplog.text
+    assert "beside it is Diving_val.txt" in caplog.text
+    with pytest.raises(DataError, match="not annotations of a known kind"):
+        raw_videos(text(tmp_path / "Run_val.txt", "a 0.2 8.8"))
+
+
 def test_multithumos_is_a_folder_of_classes_that_overlap(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

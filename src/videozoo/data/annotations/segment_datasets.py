@@ -184,9 +184,43 @@ def thumos_files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, named[1]) for path, named in found if named is not None]
 
 
+def is_thumos(file: TextFile) -> bool:
+    """Whether this is a folder of files CLASS_val.txt or CLASS_test.txt, or one of these files.
+
+    The first line of a file alone has to name a video of THUMOS14, as other lists have such names.
+    """
+    if file.is_folder:
+        return bool(thumos_files(file.path))
+    if _THUMOS_FILE.fullmatch(file.path.name) is None:
+        return False
+    fields = file.first_line.split()
+    return (
+        len(fields) == 3
+        and _subset_of(fields[0]) is not None
+        and all(finite_number(one) is not None for one in fields[1:])
+    )
+
+
 def thumos_folder(file: SegmentFile) -> Iterable[RawVideo]:
-    """One file per class, one segment per line."""
-    return _by_class(thumos_files(file.path))
+    """One file per class, one segment per line.
+
+    One file is of one class only. So a file stands for all files of its part beside it.
+    """
+    if file.is_folder:
+        return _by_class(thumos_files(file.path))
+    part = file.path.stem.rpartition("_")[2]
+    beside = [
+        one for one in thumos_files(file.path.parent) if one[0].stem.rpartition("_")[2] == part
+    ]
+    others = [path.name for path, _ in beside if path.name != file.path.name]
+    one = brief(next(label for path, label in beside if path.name == file.path.name))
+    file.notes.append(
+        f"{file.path}: stands for all files of its part, one per class; beside it "
+        f"{'is' if len(others) == 1 else 'are'} {few(others)}"
+        if others
+        else f"{file.path}: holds the class {one} only, by its name; no other class is beside it"
+    )
+    return _by_class(beside)
 
 
 def _by_class(files: Iterable[tuple[Path, str]]) -> Iterable[RawVideo]:

@@ -17,8 +17,8 @@ from videozoo.data.annotations.segment_datasets import (
     is_by_video,
     is_class_folder,
     is_ctcn,
+    is_thumos,
     json_videos,
-    thumos_files,
     thumos_folder,
     thumos_rows,
 )
@@ -50,11 +50,11 @@ def _has_columns(*names: str) -> Callable[[TextFile], bool]:
 FORMATS: tuple[Format[TextFile, Callable[[SegmentFile], Iterable[RawVideo]]], ...] = (
     Format(
         "THUMOS14, a folder of CLASS_val.txt",
-        lambda file: file.is_folder and bool(thumos_files(file.path)),
+        is_thumos,
         thumos_folder,
         "video_validation_0000051 1.0 2.5\n",
         "annotation/run_val.txt",
-        about="THUMOS14: one file per class, as the challenge gives them",
+        about="THUMOS14: one file per class, as the challenge gives them; one file stands for all",
         source="THUMOS Challenge 2014, temporal annotations",
     ),
     Format(
