@@ -158,6 +158,20 @@ def test_columns_of_times_that_are_not_read_are_named(
     assert (status, said in " ".join(shown.split())) == (0, True)
 
 
+@pytest.mark.parametrize("mark", [";", ","])
+def test_a_table_without_known_columns_is_no_list_of_videos(
+    tmp_path: Path, capsys: Shown, mark: str
+):
+    rows = ["activity finish clip begin", "run 5 a 1"]
+    (tmp_path / "a.csv").write_text("".join(row.replace(" ", mark) + "\n" for row in rows))
+
+    status, shown = run(capsys, tmp_path / "a.csv")
+
+    assert status == 1
+    assert "columns are not known: 'activity', 'finish', 'clip', 'begin'" in shown
+    assert "video: video, video_id" in shown
+
+
 def test_sentences_whose_times_are_not_read_are_no_moments(tmp_path: Path):
     (tmp_path / "a.csv").write_text("sentence,t_end,t_start,video_id\nA man runs.,5,1,a\n")
 

@@ -15,7 +15,7 @@ from videozoo.data.annotations.segment_types import (
 )
 from videozoo.data.formats import TextFile
 from videozoo.data.text import Table, finite_number, integer, unused_times
-from videozoo.errors import DataError
+from videozoo.errors import DataError, few
 
 _VIDEO = ("video", "video_id", "video_name", "name", "file", "filename", "path")
 _LABEL = ("label", "class", "action", "type", "category")
@@ -76,6 +76,13 @@ def table_columns(heading: str) -> TableColumns | None:
         if found is not None:
             return found
     return None
+
+
+def known_headings() -> str:
+    """The names of columns by which a table of segments is known, for messages."""
+    starts, ends = _TIMES["seconds"]
+    named = {"video": _VIDEO, "start": starts, "end": ends, "class": _LABEL}
+    return "; ".join(f"{what}: {few(names, len(names))}" for what, names in named.items())
 
 
 def _columns(names: list[str], delimiter: str) -> TableColumns | None:

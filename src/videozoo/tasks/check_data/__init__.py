@@ -18,6 +18,7 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations import list_formats, result_formats, segment_formats
 from videozoo.data.annotations.class_names import lists_class_names
 from videozoo.data.annotations.list_formats import VideoList
+from videozoo.data.annotations.segment_tables import known_headings
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
 from videozoo.data.annotations.videos import list_lines
@@ -25,7 +26,7 @@ from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import finite_number
+from videozoo.data.text import finite_number, unused_times
 from videozoo.errors import DataError, UsageError, few
 from videozoo.tasks.check_data.features import run_features
 from videozoo.tasks.check_data.parts import CheckRequest, Kind, Part, VideoToCheck
@@ -175,6 +176,12 @@ def _refuse_others(path: Path, root: Path | None) -> None:
                 f"{path}: these are names of classes, for data.class_names; none of them is a "
                 "video. To check it as a list all the same, add --kind videos"
             )
+        if _is_text(path) and not file.is_json and _is_unknown_table(file, root):
+            raise DataError(
+                f"{path}: a table with times, whose columns are not known: "
+                f"{few(map(repr, _cells(file)), 12)}; name them as follows. {known_headings()}. To "
+                "check it as a list of videos all the same, add --kind videos"
+            )
         if _is_text(path) and file.is_json and not _is_list(path):
             if (found := format_of(file, result_formats.FORMATS)) is not None:
                 raise DataError(
@@ -207,6 +214,25 @@ def _is_list(path: Path) -> bool:
         return format_of(VideoList(path, None), list_formats.FORMATS) is not None
     except DataError:
         return False
+
+
+def _cells(file: TextFile) -> list[str]:
+    """What the first line holds, between commas, semicolons or tabs."""
+    mark = next((mark for mark in "\t;" if mark in file.heading), ",")
+    return [cell.strip().strip('"') for cell in file.heading.split(mark)]
+
+
+def _is_unknown_table(file: TextFile, root: Path | None) -> bool:
+    """Whether the first line is a heading with times that a list of videos takes for a video."""
+    cells = _cells(file)
+    is_heading = len(cells) > 2 and all(cell.replace(" ", "_").isidentifier() for cell in cells)
+    if not is_heading or not unused_times(file.path, cells, ""):
+        return False
+    try:
+        lines = list_lines(file.path, root=root, labels="optional", several="as listed")
+    except DataError:  # the check of the list says what is wrong
+        return False
+    return bool(lines) and lines[0].number == 1 and not _has_videos(file.path, root)
 
 
 def _has_videos(path: Path, root: Path | None) -> bool:
