@@ -130,6 +130,21 @@ def test_every_bad_line_of_a_list_is_named(
     assert err.startswith("videozoo: 2 of 4 videos cannot be used")
 
 
+def test_a_tab_before_a_number_is_of_a_list_and_before_words_of_captions(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copy(next(source.rglob("*.mp4")), tmp_path / "two words.mp4")
+    (tmp_path / "clips.txt").write_text("two words.mp4\t0\n")
+    (tmp_path / "said.txt").write_text("vid1\ta man runs\n")
+
+    assert cli.main(["check-data", str(tmp_path / "clips.txt"), "--workers", "1"]) == 0
+    captured = capsys.readouterr()
+    assert "sentence" not in captured.out + captured.err
+    assert cli.main(["check-data", str(tmp_path / "said.txt")]) == 0
+    captured = capsys.readouterr()
+    assert "1 sentence of 1 video" in captured.out + captured.err
+
+
 def config(tmp_path: Path, **data: Any) -> Path:
     path = tmp_path / "run.yaml"
     model = {"name": "tsm", "num_classes": 3, "num_segments": 16}

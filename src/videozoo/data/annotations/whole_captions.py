@@ -14,7 +14,7 @@ from typing import Any, cast
 from videozoo.data.annotations.segment_types import clock_seconds
 from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import Format, TextFile
-from videozoo.data.text import Table, finite_number, unused_times
+from videozoo.data.text import Table, finite_number, integer, unused_times
 from videozoo.errors import brief, counted, few
 
 _CLIP = re.compile(r"(\S{11}_\d+_\d+)\s+(\S.*)")  # of MSVD: name on YouTube, start, end
@@ -187,6 +187,12 @@ def _read_msvd(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
             )
             continue
         yield from _whole(reading, found[1], found[2], f"line {number}")
+
+
+def _is_pair(file: TextFile) -> bool:
+    """Whether a line is a video and its caption; one of a video and a number is of a clip list."""
+    fields = file.first_line.split("\t")
+    return not file.is_json and len(fields) == 2 and integer(fields[1].strip()) is None
 
 
 def _read_pairs(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
@@ -380,7 +386,7 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
     ),
     Format(
         "captions with a tab after the video",
-        lambda file: not file.is_json and file.first_line.count("\t") == 1,
+        _is_pair,
         _read_pairs,
         "a\tA man runs.\n",
         "sents_train_lc_nopunc.txt",
