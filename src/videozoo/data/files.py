@@ -60,28 +60,27 @@ def not_read(path: Path | str) -> str | None:
     )
 
 
+def _first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file; none of a pipe, which may not answer, or if it cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
 def is_pickle(path: Path) -> bool:
     """Whether a file is a pickle: by its ending or, if it has none, by its first bytes."""
     if path.suffix:
         return path.suffix.lower() in PICKLE_SUFFIXES
-    try:
-        if not path.is_file():  # a pipe would not answer
-            return False
-        with path.open("rb") as file:
-            return file.read(2) in _PICKLE_HEADS
-    except OSError:
-        return False
+    return _first_bytes(path, 2) in _PICKLE_HEADS
 
 
 def begins_as_video(path: Path) -> bool:
     """Whether the first bytes of a file are those of a video, whatever its ending."""
-    try:
-        if not path.is_file():  # a pipe would not answer
-            return False
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError:
-        return False
+    head = _first_bytes(path, 12)
     return (
         head[4:8] == b"ftyp"  # MP4, MOV, 3GP
         or head[:4] in (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # MKV, MPEG
@@ -92,13 +91,7 @@ def begins_as_video(path: Path) -> bool:
 
 def animated_size(path: Path) -> tuple[int, int] | None:
     """Height and width of a WebP file with several frames, whatever its ending; else None."""
-    try:
-        if not path.is_file():  # a pipe would not answer
-            return None
-        with path.open("rb") as file:
-            head = file.read(30)
-    except OSError:
-        return None
+    head = _first_bytes(path, 30)
     # RIFF, size, WEBP, then the extended header: its flags, of which bit 1 says that frames follow,
     # and width and height less 1
     is_extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 30

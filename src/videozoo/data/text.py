@@ -112,6 +112,16 @@ def integer(text: str) -> int | None:
     return int(text) if is_number else None
 
 
+def is_text(path: Path) -> bool:
+    """Whether a file that is there is text: its first bytes have no zero.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return b"\0" not in file.read(4096)
+
+
 def as_text(value: object) -> str:
     """A value as text; Python 2 pickled text as bytes."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

@@ -31,7 +31,7 @@ from videozoo.data.features.records import (
 )
 from videozoo.data.files import VIDEO_SUFFIXES, locate
 from videozoo.data.formats import Format, format_of, unknown
-from videozoo.data.text import as_text, kind_of, lines_of, raise_all
+from videozoo.data.text import as_text, is_text, kind_of, lines_of, raise_all
 from videozoo.errors import DataError, NoFeaturesError, brief
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
@@ -175,18 +175,13 @@ def _expand(path: Path, kind: Kind | Literal["auto"]) -> list[Path] | None:
     if path.exists():
         if path.suffix.lower() in (".txt", ".list"):
             return None
-        return None if kind == "auto" and _kind_of(path) is None and _is_text(path) else [path]
+        return None if kind == "auto" and _kind_of(path) is None and is_text(path) else [path]
     if any(sign in str(path) for sign in "*?["):
         found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         if not found:
             raise DataError(f"{path}: no file has such a name")
         return found
     raise DataError(f"{path}: no such file or folder")
-
-
-def _is_text(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"\0" not in file.read(4096)
 
 
 def _inside(folder: Path, wanted: Kind | Literal["auto"]) -> list[Path]:

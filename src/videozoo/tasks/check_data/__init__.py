@@ -26,7 +26,7 @@ from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import finite_number, unused_times
+from videozoo.data.text import finite_number, is_text, unused_times
 from videozoo.errors import DataError, UsageError, few
 from videozoo.tasks.check_data.features import run_features
 from videozoo.tasks.check_data.parts import CheckRequest, Kind, Part, VideoToCheck
@@ -171,18 +171,18 @@ def _refuse_others(path: Path, root: Path | None) -> None:
     """
     if path.is_file():
         file = TextFile(path)
-        if _is_text(path) and lists_class_names(path) and not _has_videos(path, root):
+        if is_text(path) and lists_class_names(path) and not _has_videos(path, root):
             raise DataError(
                 f"{path}: these are names of classes, for data.class_names; none of them is a "
                 "video. To check it as a list all the same, add --kind videos"
             )
-        if _is_text(path) and not file.is_json and _is_unknown_table(file, root):
+        if is_text(path) and not file.is_json and _is_unknown_table(file, root):
             raise DataError(
                 f"{path}: a table with times, whose columns are not known: "
                 f"{few(map(repr, _cells(file)), 12)}; name them as follows. {known_headings()}. To "
                 "check it as a list of videos all the same, add --kind videos"
             )
-        if _is_text(path) and file.is_json and not _is_list(path):
+        if is_text(path) and file.is_json and not _is_list(path):
             if (found := format_of(file, result_formats.FORMATS)) is not None:
                 raise DataError(
                     f"{path}: results of a model ({found.name}), nothing to train on; `videozoo "
@@ -202,11 +202,6 @@ def _refuse_others(path: Path, root: Path | None) -> None:
     ]
     if others:
         raise DataError(f"{path}: holds no videos; name one of the files in it: {few(others)}")
-
-
-def _is_text(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"\0" not in file.read(4096)
 
 
 def _is_list(path: Path) -> bool:
