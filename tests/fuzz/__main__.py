@@ -5,6 +5,7 @@
     python -m tests.fuzz --seed 7 --keep faults         other cases; those with faults are kept
     python -m tests.fuzz records --minimise faults/records/12   a smaller case of the same fault
     python -m tests.fuzz records --run FOLDER           one case, as it lies in a folder
+    python -m tests.fuzz --files FOLDER FOLDER          every file in them, through every entry
 
 A kept case becomes a test when its folder moves to `tests/fuzz/found/ENTRY/`.
 """
@@ -17,6 +18,7 @@ import sys
 from pathlib import Path
 
 from tests.fuzz.entries import BY_NAME, ENTRIES
+from tests.fuzz.files import MOST_FILE_MB, sweep
 from tests.fuzz.harness import (
     HEAD,
     Child,
@@ -43,8 +45,15 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path("fuzz-faults"), help="folder for faults")
     parser.add_argument("--minimise", type=Path, metavar="FOLDER", help="a kept case")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="one case")
+    parser.add_argument(
+        "--files", type=Path, nargs="+", metavar="PATH", help="files and folders, as they are"
+    )
+    parser.add_argument("--most-mb", type=float, default=MOST_FILE_MB, help="of a file of --files")
+    parser.add_argument("--log", type=Path, help="JSON line per file and entry")
     args = parser.parse_args()
     entries = [BY_NAME[name] for name in args.entries] or list(ENTRIES)
+    if args.files is not None:
+        return sweep(entries, args.files, args.most_mb, args.log)
     with Child() as child:
         if args.run is not None or args.minimise is not None:
             return _one(child, entries[0], args.run, args.minimise)

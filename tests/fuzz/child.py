@@ -16,7 +16,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.harness import HANG_SECONDS, Entry, Seed, make_case, read_case, write_case
+from tests.fuzz.harness import (
+    HANG_SECONDS,
+    Entry,
+    Seed,
+    case_of_file,
+    make_case,
+    read_case,
+    write_case,
+)
 from tests.peak_memory import peak_bytes
 from videozoo.errors import VideozooError
 
@@ -120,6 +128,8 @@ def main(work: str, table: str) -> None:
             continue
         if "folder" in request:
             case = read_case(Path(request["folder"]))
+        elif "file" in request:
+            case = case_of_file(Path(request["file"]), seeds)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

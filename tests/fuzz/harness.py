@@ -88,14 +88,21 @@ def fault_of(one: Outcome) -> str | None:
     size = one.num_bytes / 1e6
     if one.what not in ("accepted", "refused"):
         return one.what
-    if "MemoryError" in one.said or "Unable to allocate" in one.said:
-        return "memory was asked for before the size was proven"
-    if len(one.said) > _LONGEST_MESSAGE or (one.what == "refused" and not one.said.strip()):
-        return f"a message of {len(one.said)} characters"
+    if (fault := fault_of_message(one)) is not None:
+        return fault
     if one.seconds > MOST_SECONDS + SECONDS_PER_MB * size:
         return f"{one.seconds:.1f} s for {size:.3f} MB"
     if one.mb > MOST_MB + MB_PER_MB * size:
         return f"{one.mb:.0f} MB for {size:.3f} MB"
+    return None
+
+
+def fault_of_message(one: Outcome) -> str | None:
+    """What is wrong with the message of a case; None if nothing is."""
+    if "MemoryError" in one.said or "Unable to allocate" in one.said:
+        return "memory was asked for before the size was proven"
+    if len(one.said) > _LONGEST_MESSAGE or (one.what == "refused" and not one.said.strip()):
+        return f"a message of {len(one.said)} characters"
     return None
 
 
@@ -128,6 +135,15 @@ def read_case(folder: Path) -> Seed:
     tops = sorted({name.split("/")[0] for name in files})
     assert named or len(tops) == 1, f"{folder}: given.txt must name one of {tops}"
     return Seed(named or tops[0], files)
+
+
+def case_of_file(path: Path, seeds: list[Seed]) -> Seed:
+    """A file or folder of elsewhere as a case, with what an entry needs beside it."""
+    beside = {} if not seeds else seeds[0].fixed
+    if path.is_file():
+        return Seed(path.name, {path.name: path.read_bytes()}, beside)
+    files = {f"{path.name}/{one.name}": one.read_bytes() for one in path.iterdir() if one.is_file()}
+    return Seed(path.name, files, beside)
 
 
 def found_cases(entry: str) -> list[Path]:

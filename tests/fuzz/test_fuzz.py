@@ -7,6 +7,7 @@ import pytest
 from tests.fuzz.__main__ import cases_of
 from tests.fuzz.broken import BROKEN
 from tests.fuzz.entries import BY_NAME, ENTRIES
+from tests.fuzz.files import FileTally, files_below, run_files
 from tests.fuzz.harness import (
     FOUND,
     Child,
@@ -95,3 +96,22 @@ def test_what_breaks_the_law_is_named_and_the_next_case_runs(monkeypatch: pytest
         case = Seed("x.txt", {"x.txt": b"aaaaaaaaaaaa raise bbbbbbbbbbbbbb"})
         smaller = minimised(child, BROKEN, case)
         assert smaller.files == {"x.txt": b"raise"}
+
+
+def test_files_that_lie_somewhere_are_counted_by_what_came_of_them(tmp_path: Path):
+    for word in ("fine", "silent", "raise", "crash"):
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / word).write_text(word)
+    (tmp_path / "large").write_bytes(bytes(2000))
+    files, left_out = files_below([tmp_path, tmp_path / "d" / "fine"], most_mb=0.001)
+
+    tally = FileTally(BROKEN.name)
+    with Child("tests.fuzz.broken") as child:
+        for path, one in run_files(child, BROKEN, [path for path in files if path.is_file()]):
+            tally.add(one, path)
+
+    assert [path.name for path in files] == ["crash", "fine", "raise", "silent", "d", "fine"]
+    assert left_out == 2  # the large file, and the folder that it is in
+    assert (tally.files, tally.refused, tally.accepted) == (5, 1, 2)
+    assert (tally.crashes, tally.others) == (1, 2)
+    assert len(tally.faults) == 3
