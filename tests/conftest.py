@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tests.figures"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
