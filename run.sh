@@ -80,6 +80,8 @@ setup_minimum() { # .venv-minimum: the oldest Python and the oldest packages tha
 
 python() { "$venv/bin/python" "$@"; }
 
+become() { exec "$venv/bin/python" "$@"; } # a signal to this script then reaches Python
+
 v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
     local script=$1
     shift
@@ -116,7 +118,7 @@ v1() { # the 2019 command line: v1 SCRIPT NAME CONFIG [FLAGS]
     if [ "$script" = inference_model.py ]; then
         flags+=(--save_dir="${save_inference_dir:-./data/inference_model}")
     fi
-    python "$root/$script" "${flags[@]}" "$@"
+    become "$root/$script" "${flags[@]}" "$@"
 }
 
 verb=${1:-help}
@@ -128,7 +130,7 @@ setup)
     ;;
 demo)
     setup
-    python -m videozoo demo "$@"
+    become -m videozoo demo "$@"
     ;;
 test)
     cd "$root"
@@ -149,7 +151,7 @@ test)
         shift
     fi
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # one core per process of pytest
-    python -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" ${paths[@]+"${paths[@]}"} "$@"
+    become -m pytest -q -n auto --maxprocesses 8 --dist worksteal "${selection[@]}" ${paths[@]+"${paths[@]}"} "$@"
     ;;
 check)
     setup
@@ -171,12 +173,12 @@ parity)
     }
     shift
     cd "$root"
-    python -m tools.parity "$folder" "$@"
+    become -m tools.parity "$folder" "$@"
     ;;
 bench)
     setup
     cd "$root"
-    python -m benchmarks "$@"
+    become -m benchmarks "$@"
     ;;
 train | eval | predict)
     setup

@@ -135,3 +135,16 @@ def test_minimum_tests_run_in_an_environment_of_their_own(tmp_path: Path):
     )
     assert whole.stdout.endswith("not slow and not gpu\n")
     assert own.stdout.endswith("not slow and not gpu tests/engine\n")
+
+
+def test_a_signal_to_the_script_reaches_the_training(tmp_path: Path):
+    told(tmp_path, "train", "TSN")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$$"\n')
+    started = subprocess.Popen(
+        ["bash", str(tmp_path / "run.sh"), "train", "TSN"], stdout=subprocess.PIPE, text=True
+    )
+
+    number, _ = started.communicate(timeout=60)
+
+    assert int(number) == started.pid
