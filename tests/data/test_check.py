@@ -7,9 +7,11 @@ import io
 import os
 import pickle
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,8 +309,32 @@ def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path, clip: Pa
 
     for memory in (cache, broken):
         assert check_files([FileToCheck(clip)], cache=memory)[0].is_readable
-        assert memory.trouble
+        assert str(tmp_path) in memory.trouble
         memory.close()
+    assert "damaged: delete it" in broken.trouble
+    assert "damaged" not in cache.trouble
+
+
+@pytest.mark.parametrize(
+    "damage", ["answer = replace(answer, '8', '9')", "answer = '{'", "answer = 7", "stamp = stamp"]
+)
+def test_a_damaged_answer_counts_as_none(tmp_path: Path, clip: Path, damage: str):
+    def checked() -> FileReport:
+        cache = FactCache(tmp_path)
+        (report,) = check_files([FileToCheck(clip)], cache=cache)
+        cache.close()
+        return report
+
+    first = checked()
+    with sqlite3.connect(tmp_path / "facts.sqlite") as base:
+        base.execute(f"UPDATE facts SET {damage}")
+    base.close()
+
+    again = checked()
+
+    assert again.from_cache == (damage == "stamp = stamp")
+    assert replace(again, from_cache=False) == first
+    assert checked().from_cache
 
 
 def test_copies_are_told_by_their_content(tmp_path: Path):

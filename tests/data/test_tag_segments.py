@@ -138,6 +138,26 @@ def test_the_index_is_found_again_without_reading(tmp_path: Path, monkeypatch: p
     assert first.ratings == 5
 
 
+def test_a_damaged_index_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
+    write_shard(tmp_path / "a.tfrecord", VIDEOS)
+    first = rated_index(find_records(tmp_path), segment_frames=5)
+    kept = list((tmp_path / "cache").rglob("*.npy"))
+
+    for path in kept:
+        numbers = np.load(path)
+        for place in range(3, len(numbers)):
+            changed = numbers.copy()
+            changed[place] ^= 1
+            np.save(path, changed)
+            again = rated_index(find_records(tmp_path), segment_frames=5)
+            assert again.segments == first.segments
+            assert again.records.tolist() == first.records.tolist()
+            assert np.array_equal(np.load(path), numbers)
+
+    assert len(kept) == 2  # positions and ratings
+
+
 def test_segments_after_the_last_frame_are_left_out_and_told():
     records = in_memory(video("a", 12, [(0, 1, True), (10, 1, True), (15, 1, True)]))
 

@@ -6,6 +6,7 @@
     python -m tests.fuzz records --minimise faults/records/12   a smaller case of the same fault
     python -m tests.fuzz records --run FOLDER           one case, as it lies in a folder
     python -m tests.fuzz --files FOLDER FOLDER          every file in them, through every entry
+    python -m tests.fuzz records --guided --seconds 300 guided by coverage, with atheris
 
 A kept case becomes a test when its folder moves to `tests/fuzz/found/ENTRY/`.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from tests.fuzz.entries import BY_NAME, ENTRIES
 from tests.fuzz.files import MOST_FILE_MB, sweep
+from tests.fuzz.guided import GUIDED_HEAD, NEEDS, is_installed, run_guided
 from tests.fuzz.harness import (
     HEAD,
     Child,
@@ -29,7 +31,6 @@ from tests.fuzz.harness import (
     minimised,
     read_case,
     run_numbers,
-    write_case,
 )
 
 _ALL = 20_000
@@ -50,13 +51,20 @@ def main() -> int:
     )
     parser.add_argument("--most-mb", type=float, default=MOST_FILE_MB, help="of a file of --files")
     parser.add_argument("--log", type=Path, help="JSON line per file and entry")
+    parser.add_argument("--guided", action="store_true", help="by coverage; needs atheris")
+    parser.add_argument("--seconds", type=float, default=60, help="per entry, with --guided")
     args = parser.parse_args()
+    if args.guided and not is_installed():
+        print(NEEDS, file=sys.stderr)
+        return 2
     entries = [BY_NAME[name] for name in args.entries] or list(ENTRIES)
     if args.files is not None:
         return sweep(entries, args.files, args.most_mb, args.log)
     with Child() as child:
         if args.run is not None or args.minimise is not None:
             return _one(child, entries[0], args.run, args.minimise)
+        if args.guided:
+            return _guided(child, entries, args.seconds, args.keep, args.seed)
         print(HEAD, flush=True)
         faults = 0
         for entry in entries:
@@ -82,12 +90,23 @@ def _one(child: Child, entry: Entry, run: Path | None, minimise: Path | None) ->
     if minimise is not None:
         case = minimised(child, entry, read_case(minimise))
         folder = minimise.with_name(f"{minimise.name}-min")
-        write_case(folder, case)
-        (folder / "given.txt").write_text(case.given)
+        case.write(folder)
         print(f"{folder}: {sum(map(len, case.files.values())):,} bytes")
     one = child.ask(entry.name, str(folder), {"folder": str(folder.absolute())})
     print(one, "| fault:", fault_of(one))
     return int(fault_of(one) is not None)
+
+
+def _guided(child: Child, entries: list[Entry], seconds: float, keep: Path, seed: int) -> int:
+    print(GUIDED_HEAD, flush=True)
+    faults = 0
+    for entry in entries:
+        result = run_guided(child, entry, seconds=seconds, keep=keep, seed=seed)
+        for (one, fault), path in zip(result.faults, result.kept, strict=True):
+            print(f"  {path}: {fault}: {one.said[-400:]}", file=sys.stderr, flush=True)
+        faults += len(result.faults)
+        print(result, flush=True)
+    return int(faults > 0)
 
 
 def _keep(child: Child, one: Outcome, fault: str, keep: Path) -> None:
@@ -95,9 +114,7 @@ def _keep(child: Child, one: Outcome, fault: str, keep: Path) -> None:
     target = keep / one.entry / str(one.number)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(child.folder / "case", target)
-    case = BY_NAME[one.entry].seeds()
-    given = case[int(one.number) % len(case)].given
-    (target / "given.txt").write_text(given)
+    shutil.copy(child.folder / "given.txt", target)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
@@ -33,5 +34,14 @@ def _broken(path: Path) -> None:
         raise DataError("")
 
 
-BROKEN = Entry("broken-reader", lambda: [Seed("x.txt", {"x.txt": b"fine"})], _broken)
+def _other_word(rng: Random, _content: bytes) -> bytes:
+    return rng.choice((b"fine", b"raise", b"crash"))
+
+
+BROKEN = Entry(
+    "broken-reader",
+    lambda: [Seed("x.txt", {"x.txt": b"fine"})],
+    _broken,
+    mutators={".txt": _other_word},
+)
 BY_NAME = {BROKEN.name: BROKEN}

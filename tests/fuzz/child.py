@@ -58,6 +58,7 @@ def outcome(entry: str, case: Seed, folder: Path) -> dict[str, Any]:
     """Run one case."""
     shutil.rmtree(folder, ignore_errors=True)
     path = write_case(folder, case)
+    folder.with_name("given.txt").write_text(case.given)
     here = start_peak()
     signal.setitimer(signal.ITIMER_PROF, _HANG_SECONDS)
     start, what, said = time.process_time(), "accepted", ""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -51,6 +51,11 @@ class Seed:
     files: Mapping[str, bytes]
     fixed: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """Files beside them that stay as they are."""
+
+    def write(self, folder: Path) -> None:
+        """Write all files and the name of the given one, as `read_case` reads them."""
+        write_case(folder, self)
+        (folder / "given.txt").write_text(self.given)
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,39 @@ def case_of_file(path: Path, seeds: list[Seed]) -> Seed:
     return Seed(path.name, files, beside)
 
 
+def places_of(seeds: list[Seed]) -> list[tuple[Seed, str]]:
+    """Every file of every good input, in order."""
+    return [(seed, name) for seed in seeds for name in sorted(seed.files)]
+
+
+def case_bytes(place: int, content: bytes) -> bytes:
+    """A case as one string of bytes: the number of a place, and what stands there."""
+    return place.to_bytes(2, "big") + content
+
+
+def split_bytes(data: bytes) -> tuple[int, bytes]:
+    """The place and the content of `case_bytes`."""
+    return int.from_bytes(data[:2], "big"), data[2:]
+
+
+def case_of(seeds: list[Seed], data: bytes) -> Seed:
+    """The case that stands in `case_bytes`."""
+    places = places_of(seeds)
+    at, content = split_bytes(data)
+    good, name = places[at % len(places)]
+    return replace(good, files={**good.files, name: content})
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Variables of a process that runs cases, and works in a folder."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "VIDEOZOO_OFFLINE": "1",
+        "VIDEOZOO_CACHE": str(folder / "cache"),
+    }
+
+
 def found_cases(entry: str) -> list[Path]:
     """Folders of found cases of an entry."""
     folder = FOUND / entry
@@ -200,12 +238,7 @@ class Child:
                 stderr=stderr,
                 text=True,
                 cwd=ROOT,
-                env={
-                    **os.environ,
-                    "OMP_NUM_THREADS": "1",
-                    "VIDEOZOO_OFFLINE": "1",
-                    "VIDEOZOO_CACHE": str(self.folder / "cache"),
-                },
+                env=environment(self.folder),
             )
         ready = self._answer(_START_SECONDS)
         assert ready is not None, (self.folder / "stderr").read_text()[-2000:]

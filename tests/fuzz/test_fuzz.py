@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import __main__ as by_hand
 from tests.fuzz.__main__ import cases_of
 from tests.fuzz.broken import BROKEN
 from tests.fuzz.entries import BY_NAME, ENTRIES
 from tests.fuzz.files import FileTally, files_below, run_files
+from tests.fuzz.guided import is_installed, run_guided
 from tests.fuzz.harness import (
     FOUND,
     Child,
@@ -71,6 +73,26 @@ def test_a_case_is_always_the_same():
 
     assert make_case(entry, seeds, 1, 7) == make_case(entry, entry.seeds(), 1, 7)
     assert make_case(entry, seeds, 1, 7) != make_case(entry, seeds, 2, 7)
+
+
+def test_without_atheris_guided_fuzzing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(by_hand, "is_installed", lambda: False)
+    monkeypatch.setattr("sys.argv", ["fuzz", "durations", "--guided"])
+
+    assert by_hand.main() == 2
+    assert "pip install atheris" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_installed(), reason="atheris is not installed")
+def test_guided_fuzzing_finds_what_breaks_the_law(tmp_path: Path):
+    with Child("tests.fuzz.broken") as child:
+        result = run_guided(child, BROKEN, seconds=20, keep=tmp_path, table="tests.fuzz.broken")
+
+    assert {one.what for one, _ in result.faults} == {"ValueError", "crash"}
+    assert (tmp_path / BROKEN.name).is_dir()
 
 
 def test_what_breaks_the_law_is_named_and_the_next_case_runs(monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,11 @@
-"""Results of earlier checks of files, in one small database."""
+"""Results of earlier checks of files, in one small database.
+
+Each answer has a checksum: one that was damaged on the disk counts as none.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -15,6 +19,8 @@ from typing import Any
 from videozoo.data.files import absolute
 
 _COMMIT_SECONDS = 2.0
+_OF_THE_DISK = sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.InterfaceError
+"""Kinds of errors that say nothing of what a database holds."""
 _LAYOUT = """
 CREATE TABLE IF NOT EXISTS facts (
     path BLOB, question TEXT, stamp TEXT, answer TEXT, PRIMARY KEY (path, question)
@@ -61,13 +67,14 @@ class FactCache:
     def __init__(self, folder: Path | None) -> None:
         """Open the database in `folder`, made where missing; None remembers nothing."""
         self.trouble = ""
+        self._file = Path() if folder is None else folder / "facts.sqlite"
         self._base: sqlite3.Connection | None = None
         self._committed = time.monotonic()
         if folder is None:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(folder / "facts.sqlite", timeout=10)
+            self._base = sqlite3.connect(self._file, timeout=10)
             self._base.execute(_LAYOUT)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -79,15 +86,15 @@ class FactCache:
                 "SELECT answer FROM facts WHERE path = ? AND question = ? AND stamp = ?",
                 (_key(path), question, str(stamp)),
             )
-            if row:
-                return json.loads(row[0])
+            if row and (answer := _unsealed(row[0], path, stamp, question)) is not None:
+                return answer
         return None
 
     def put(self, path: Path, stamp: Stamp, question: str, answer: Mapping[str, Any]) -> None:
         """Remember an answer."""
         self._run(
             "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)",
-            (_key(path), question, str(stamp), json.dumps(answer)),
+            (_key(path), question, str(stamp), _sealed(json.dumps(answer), path, stamp, question)),
         )
         if self._base is not None and time.monotonic() - self._committed > _COMMIT_SECONDS:
             self._commit()
@@ -118,7 +125,9 @@ class FactCache:
         self._committed = time.monotonic()
 
     def _give_up(self, error: Exception) -> None:
-        self.trouble = getattr(error, "strerror", None) or str(error)
+        self.trouble = f"{self._file}: {getattr(error, 'strerror', None) or error}"
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_THE_DISK):
+            self.trouble += "; it is damaged: delete it, and the next check makes a new one"
         if self._base is not None:
             self._base.close()
             self._base = None
@@ -126,3 +135,17 @@ class FactCache:
 
 def _key(path: Path) -> bytes:
     return os.fsencode(absolute(path))
+
+
+def _sealed(text: str, path: Path, stamp: Stamp, question: str) -> str:
+    """An answer with a checksum of it and of what it answers."""
+    asked = _key(path) + f" {stamp} {question} ".encode()
+    return f"{hashlib.sha256(asked + text.encode()).hexdigest()} {text}"
+
+
+def _unsealed(stored: object, path: Path, stamp: Stamp, question: str) -> dict[str, Any] | None:
+    """The answer; None if it is not as it was stored."""
+    if not isinstance(stored, str):
+        return None
+    text = stored.partition(" ")[2]
+    return json.loads(text) if _sealed(text, path, stamp, question) == stored else None
