@@ -1,6 +1,7 @@
 """Segments in the forms that data sets and annotation tools really have."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -697,3 +698,40 @@ def test_entries_of_e2e_spot_that_cannot_be_used(
         read(dumped(tmp_path / "a.json", [SPOT | change]), Reading(spot_seconds=1))
     with pytest.raises(DataError, match=r"a.json: a: is there twice"):
         read(dumped(tmp_path / "a.json", [SPOT, SPOT]), Reading(spot_seconds=1))
+
+
+# --- tables as spreadsheets and tools write them ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'sep=;\n"Video";"Start (s)";"End (s)";"Label";\na b.mp4;1,5;00:02,5;run;\n# remark, only\n',
+        "# video\tbegin\tend\tclass\na b.mp4\t1.5\t2.5\trun\n",
+        "\n# by hand\nName,Label,t_start,t_stop\n a b.mp4,run,1.5,2.5,,\n",
+        "Media file,Start (ms),Stop (ms),Behavior\nC:\\films\\a b.mp4,1500,2500,run\n",
+        "Media file,Start (s),Stop (s),Duration (s),Behavior\nx/a b.mp4,1.5,2.5,1.0,run\n",
+    ],
+)
+def test_tables_of_spreadsheets_and_tools(tmp_path: Path, table: str):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + table.replace("\n", "\r\n").encode())
+
+    found = read_annotations(path, durations={"a b": 9})
+
+    assert times(found) == {"a b": [(1.5, 2.5, "run")]}
+
+
+@pytest.mark.parametrize(
+    ("heading", "message"),
+    [
+        ("video,start,end,label,start", "two columns are called 'start'"),
+        ("video,start [%],end [%],label", "not annotations of a known kind"),
+    ],
+)
+def test_tables_that_could_mean_two_things_are_refused(tmp_path: Path, heading: str, message: str):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{heading}\na,1,2,run,3\n")
+
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(path)

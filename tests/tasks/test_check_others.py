@@ -139,8 +139,8 @@ def test_settings_that_nothing_would_read_are_refused(tmp_path: Path, capsys: Sh
     ("table", "said"),
     [
         (
-            "sentence,t_end,t_start,video_id\nA man runs.,5,1,a\n",
-            "columns 't_end', 't_start' are not used; times are read from columns start, ",
+            "sentence,to,from,video_id\nA man runs.,5,1,a\n",
+            "columns 'to', 'from' are not used; times are read from columns such as start ",
         ),
         (
             "video,start,end,label,t_begin\na,1,2,run,4\n",
@@ -173,9 +173,9 @@ def test_a_table_without_known_columns_is_no_list_of_videos(
 
 
 def test_sentences_whose_times_are_not_read_are_no_moments(tmp_path: Path):
-    (tmp_path / "a.csv").write_text("sentence,t_end,t_start,video_id\nA man runs.,5,1,a\n")
+    (tmp_path / "a.csv").write_text("sentence,to,from,video_id\nA man runs.,5,1,a\n")
 
-    with pytest.raises(DataError, match="columns 't_end', 't_start' are not used"):
+    with pytest.raises(DataError, match="columns 'to', 'from' are not used"):
         sentences.read_timed_sentences(tmp_path / "a.csv")
 
 

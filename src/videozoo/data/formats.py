@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from videozoo.data.format_traits import absent_columns, nearest, traits_of, traits_of_example
-from videozoo.data.text import json_of, text_of
+from videozoo.data.text import delimiter_of, json_of, table_heading, text_of
 from videozoo.errors import DataError, brief, few
 from videozoo.safe_json import parse_json
 
@@ -126,13 +126,14 @@ class TextFile:
 
     @cached_property
     def heading(self) -> str:
-        """The first line, empty or not; a table names its columns there."""
-        return self.text.partition("\n")[0].strip()
+        """The line in which a table names its columns; see `text.table_heading`."""
+        return table_heading(self.text)[1]
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """Names of the columns, if this is a CSV with commas."""
-        return frozenset(column.strip().strip('"') for column in self.heading.split(","))
+        """Names of the columns, if this is a table with tabs, semicolons or commas."""
+        names = self.heading.split(delimiter_of(self.heading))
+        return frozenset(name.strip().strip('"').strip() for name in names)
 
     @cached_property
     def content(self) -> Any:

@@ -207,40 +207,97 @@ class _Row(dict[str | Any, str | Any]):
 
 
 class Table(_Rows):
-    """The rows of a CSV file.
+    """The rows of a CSV file; `table_heading` says which of its lines is the heading.
+
+    Blanks around names of columns do not count, nor do empty cells after the last column, nor lines
+    that begin with # and have too few cells.
 
     Raises:
-        DataError: The end of a row cannot be found; the line is named.
+        DataError: A column is there twice, or the end of a row cannot be found; the line is named.
     """
 
     def __init__(
-        self, path: Path, text: str, *, delimiter: str = ",", skip_blanks: bool = True
+        self, path: Path, text: str, *, delimiter: str | None = None, skip_blanks: bool = True
     ) -> None:
         """Read the names of the columns.
 
         Args:
             path: The file, for messages.
             text: Its text.
-            delimiter: Character between columns.
+            delimiter: Character between columns; by default what the heading shows.
             skip_blanks: Ignore blanks after a delimiter.
         """
-        super().__init__(text.splitlines(), delimiter=delimiter, skipinitialspace=skip_blanks)
+        place, heading = table_heading(text)
+        lines = [*[""] * place, heading, *text.split("\n")[place + 1 :]]
+        delimiter = delimiter or delimiter_of(heading)
+        super().__init__(lines, delimiter=delimiter, skipinitialspace=skip_blanks)
         self._path = path
         try:
-            _ = self.fieldnames
+            for _ in range(place):
+                next(self.reader)
+            names = [name.strip() for name in self.fieldnames or ()]
         except csv.Error as error:
             raise self._damaged(error) from None
+        self.fieldnames = names
+        twice = next((one for one, count in Counter(names).items() if one and count > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"{path}:{place + 1}: two columns are called {twice!r}; rename or remove one"
+            )
 
     def __next__(self) -> dict[str | Any, str | Any]:
         """The next row; None for columns without a value."""
         try:
-            return _Row(self._path, super().__next__())
+            row = _Row(self._path, super().__next__())
+            while str(next(iter(row.values()), "")).startswith("#") and None in row.values():
+                row = _Row(self._path, super().__next__())  # a remark among the rows
         except csv.Error as error:
             raise self._damaged(error) from None
+        if None in row and not any(map(str.strip, row[None])):
+            del row[None]
+        return row
 
     def _damaged(self, error: csv.Error) -> DataError:
         where = f"{self._path}:{self.line_num + 1}"
         return DataError(f"{where}: not a row of a table ({error}); is a quotation mark open?")
+
+
+def delimiter_of(heading: str) -> str:
+    """What stands between the columns of a table: the first of tab, semicolon and comma.
+
+    >>> delimiter_of("video;start;label, short")
+    ';'
+    """
+    return next((mark for mark in "\t;" if mark in heading), ",")
+
+
+def table_heading(text: str) -> tuple[int, str]:
+    """The line with the names of the columns of a table: how many lines are before it, and itself.
+
+    Before it may be empty lines, `sep=;` of spreadsheets, and lines that begin with #. A heading
+    may begin with # itself, as numpy writes it: it has as many columns as the row after it.
+
+    >>> table_heading("sep=;\\n# by hand\\nvideo;start\\na;1")
+    (2, 'video;start')
+    >>> table_heading("# video,start\\na,1\\n")
+    (0, 'video,start')
+    """
+    remark = None
+    for place, line in enumerate(text.split("\n")):
+        line = line.strip("\r \ufeff")
+        if not line or _SEPARATOR.fullmatch(line):
+            continue
+        if not line.startswith("#"):
+            marks = [one.count(delimiter_of(line)) for one in (line, remark[1] if remark else "")]
+            is_row = any(_VALUE.fullmatch(cell.strip()) for cell in _DELIMITER.split(line))
+            return remark if remark and is_row and marks[0] == marks[1] > 0 else (place, line)
+        remark = place, line.lstrip("# ")
+    return remark or (0, "")
+
+
+_SEPARATOR = re.compile(r"\"?sep=.\"?", re.IGNORECASE)
+_DELIMITER = re.compile(r"[\t;,]")
+_VALUE = re.compile(r"\"?[-+]?[\d:.]*\d[\d:.]*\"?", re.ASCII)
 
 
 def unused_times(path: Path, names: Iterable[str], read_from: str) -> list[str]:

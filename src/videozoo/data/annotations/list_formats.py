@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from videozoo.data.annotations.column_names import LABELS, PATHS, SUBSETS, plain_name
 from videozoo.data.annotations.data_set_lists import (
     diving_rows,
     hmdb_files,
@@ -51,16 +52,10 @@ from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.text import Table, integer
 from videozoo.errors import DataError, brief
 
-_PATH_COLUMNS = (
-    *("path", "video_path", "clip_path", "file_path", "filepath", "video", "file", "filename"),
-    *("file_name", "video_name", "clip_name", "clip", "video_id", "vid_name", "vid", "id"),
-)
-_LABEL_COLUMNS = ("label", "class", "class_name", "label_name", "category", "action", "tag")
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
 _SEVERAL_COLUMNS = ("labels", "classes", "tags", "categories", "label_ids", "class_ids", "targets")
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
 _OFFSET_COLUMNS = ("offset", "frame_offset")
-_PART_COLUMNS = ("split", "subset", "part", "set")
 _LONGEST_NAME = 200  # characters of a class name
 _MOST_TRIED = 16  # lines on which the ways to cut a line are tried
 
@@ -164,14 +159,14 @@ def header_of(line: str) -> Columns | None:
     >>> header_of("run/a.mp4 3")
     """
     for delimiter in ("\t", ",", ";", " "):
-        cells = [bare(cell).lower() for cell in line.split(delimiter)]
-        path = _place(cells, _PATH_COLUMNS)
-        label = _place(cells, (*_LABEL_COLUMNS, *_NUMBER_COLUMNS))
+        cells = [plain_name(bare(cell)) for cell in line.split(delimiter)]
+        path = _place(cells, PATHS)
+        label = _place(cells, (*LABELS, *_NUMBER_COLUMNS))
         several = _place(cells, _SEVERAL_COLUMNS) if label is None else None
         label = several if label is None else label
         if path is not None and (label is not None or len(cells) == 1):
             frames, part, offset = (
-                _place(cells, names) for names in (_FRAME_COLUMNS, _PART_COLUMNS, _OFFSET_COLUMNS)
+                _place(cells, names) for names in (_FRAME_COLUMNS, SUBSETS, _OFFSET_COLUMNS)
             )
             return Columns(delimiter, path, label, frames, several is not None, part, offset)
     return None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from videozoo.data.annotations.caption_results import is_caption_results, read_caption_results
+from videozoo.data.annotations.column_names import PATHS, plain_name
 from videozoo.data.annotations.moment_results import (
     MomentAnswer,
     is_submission,
@@ -28,11 +28,10 @@ from videozoo.data.annotations.segment_types import Reading, SegmentFile
 from videozoo.data.annotations.timed_sentences import TimedSentence, TimedSentences
 from videozoo.data.annotations.whole_captions import FORMATS as WHOLE_CAPTIONS
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import Table, finite_number
+from videozoo.data.text import Table, delimiter_of, finite_number
 from videozoo.errors import DataError, brief
 
 _PREDICTIONS = "predictions.json"
-_VIDEO_COLUMNS = ("video", "video_id", "videoid", "id", "name", "path", "filename", "file")
 _YT8M = "VideoId,LabelConfidencePairs"
 _BARE_NUMBER = re.compile(r"-?\d+", re.ASCII)
 _LOOKED_AT = 10  # lines that are tried to find the format of a file
@@ -417,14 +416,16 @@ def _read_segment_table(file: TextFile) -> SegmentResults:
 
 def _is_score_table(file: TextFile) -> bool:
     """A heading with the name of a video and of classes; all other cells are numbers."""
-    if file.is_json or len(file.lines) < 2 or "," not in file.heading:
+    if file.is_json or len(file.lines) < 2 or delimiter_of(file.heading) not in file.heading:
         return False
     try:
-        heads, first = (next(csv.reader([line]), []) for _, line in file.lines[:2])
-    except csv.Error:  # a cell without end
+        rows = Table(file.path, file.text)
+        names, first = rows.fieldnames or (), next(rows, {})
+    except DataError:  # a cell without end
         return False
-    is_named = heads[0].strip().lower() in _VIDEO_COLUMNS
-    return is_named and len(heads) > 2 and all(finite_number(x) is not None for x in first[1:])
+    is_named = bool(names) and plain_name(names[0]) in PATHS
+    cells = [first.get(name) for name in names[1:]]
+    return is_named and len(names) > 2 and all(finite_number(x) is not None for x in cells)
 
 
 def _read_score_table(file: TextFile) -> LabelResults:

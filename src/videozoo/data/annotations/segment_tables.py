@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from videozoo.data.annotations.column_names import (
+    DURATIONS,
+    LABELS,
+    SCORES,
+    SENTENCES,
+    SUBSETS,
+    UNITS,
+    VIDEOS,
+    Unit,
+    column_of,
+    time_columns,
+    time_meaning,
+)
 from videozoo.data.annotations.segment_types import (
     RawInstance,
     RawVideo,
     SegmentFile,
-    clock_seconds,
+    table_seconds,
     video_at,
 )
 from videozoo.data.formats import TextFile
-from videozoo.data.text import Table, finite_number, integer, unused_times
-from videozoo.errors import DataError, few
+from videozoo.data.text import Table, delimiter_of, integer, unused_times
+from videozoo.errors import DataError
 
-_VIDEO = ("video", "video_id", "video_name", "name", "file", "filename", "path")
-_LABEL = ("label", "class", "action", "type", "category")
-_SENTENCES = frozenset(("sentence", "caption", "description", "query", "text"))
-_TIMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "seconds": (
-        ("start", "start_seconds", "start_time", "t_start", "begin", "start_sec", "start_s"),
-        ("end", "end_seconds", "end_time", "t_end", "stop", "end_sec", "end_s"),
-    ),
-    "milliseconds": (("start_ms", "begin_ms"), ("end_ms", "stop_ms")),
-    "frames": (
-        ("start_frame", "first_frame", "begin_frame", "frame_start"),
-        ("end_frame", "last_frame", "stop_frame", "frame_end"),
-    ),
-}
-_OPTIONAL: dict[str, tuple[str, ...]] = {
-    "duration": ("duration", "duration_seconds", "length", "video_duration"),
-    "subset": ("subset", "split", "part"),
-    "score": ("score", "confidence", "probability"),
-}
-"""Names of the columns of a table, in lower case."""
+_ROUNDING = 0.011  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class TableColumns:
     video: str
     start: str
     end: str
-    unit: str
+    unit: Unit
     """What start and end count: seconds, milliseconds or frames."""
     label: str | None
     others: tuple[str, ...]
@@ -67,43 +61,31 @@ def table_columns(heading: str) -> TableColumns | None:
     'frames'
     >>> table_columns("a,b,c")
     """
-    for delimiter in ",;\t":
-        try:
-            cells = next(csv.reader([heading], delimiter=delimiter), [])
-        except csv.Error:  # too long for a heading
-            return None
-        found = _columns([name.strip() for name in cells], delimiter)
-        if found is not None:
-            return found
-    return None
-
-
-def known_headings() -> str:
-    """The names of columns by which a table of segments is known, for messages."""
-    starts, ends = _TIMES["seconds"]
-    named = {"video": _VIDEO, "start": starts, "end": ends, "class": _LABEL}
-    return "; ".join(f"{what}: {few(names, len(names))}" for what, names in named.items())
-
-
-def _columns(names: list[str], delimiter: str) -> TableColumns | None:
-    plain: dict[str, str] = {}
-    for name in names:
-        plain.setdefault(name.lower().replace("-", "_").replace(" ", "_"), name)
-
-    def named(known: tuple[str, ...]) -> str | None:
-        return next((plain[one] for one in known if one in plain), None)
-
-    video = named(_VIDEO)
-    times = [(unit, named(start), named(end)) for unit, (start, end) in _TIMES.items()]
-    unit, start, end = next(((u, s, e) for u, s, e in times if s and e), ("", None, None))
-    if video is None or start is None or end is None:
+    delimiter = delimiter_of(heading)
+    try:
+        cells = next(csv.reader([heading], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:  # too long for a heading
         return None
-    optional = {what: named(known) for what, known in _OPTIONAL.items()}
-    label = named(_LABEL)
-    ends = {one for _, *pair in times for one in pair}
-    used = {video, label, *ends, *optional.values()}
+    names = [name.strip() for name in cells]
+    video, times = column_of(names, VIDEOS), time_columns(names)
+    if video is None or times is None:
+        return None
+    unit, start, end = times
+    label, duration, subset, score = (
+        column_of(names, known) for known in (LABELS, DURATIONS, SUBSETS, SCORES)
+    )
+    others_of_time = {
+        column
+        for other in UNITS
+        for side in ("start", "end")
+        if other != unit
+        and (column := next((one for one in names if time_meaning(one) == (other, side)), None))
+    }
+    used = {video, label, start, end, duration, subset, score, *others_of_time}
     others = tuple(name for name in names if name and name not in used)
-    return TableColumns(video, start, end, unit, label, others, delimiter=delimiter, **optional)
+    return TableColumns(
+        video, start, end, unit, label, others, duration, subset, score, delimiter=delimiter
+    )
 
 
 def is_segment_table(file: TextFile) -> bool:
@@ -111,7 +93,7 @@ def is_segment_table(file: TextFile) -> bool:
     columns = table_columns(file.heading)
     if columns is None:
         return False
-    has_sentences = any(name.lower() in _SENTENCES for name in columns.others)
+    has_sentences = column_of(columns.others, (*SENTENCES, "query")) is not None
     return columns.label is not None or not has_sentences
 
 
@@ -125,15 +107,18 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
     path, columns = file.path, table_columns(file.heading)
     assert columns is not None
     label = _label_column(file, columns)
+    if columns.duration is not None and _are_of_segments(file, columns):
+        file.notes.append(
+            f"{path}: {columns.duration} is the length of each segment, not of its video; not used"
+        )
+        columns = replace(columns, duration=None)
     in_frames = columns.unit == "frames"
     videos: dict[str, RawVideo] = {}
-    rows = Table(path, file.text, delimiter=columns.delimiter)
-    if rows.fieldnames is not None:
-        rows.fieldnames = [name.strip() for name in rows.fieldnames]
+    rows = Table(path, file.text)
     unused = [name for name in columns.others if name != label]
     file.notes += unused_times(path, unused, f"{columns.start} and {columns.end}")
     from_zero = False
-    lines, line, addresses = file.text.splitlines(), 1, set[str]()
+    lines, line, addresses = file.text.split("\n"), rows.line_num, set[str]()
     for row in rows:
         where = f"{path}:{rows.line_num}"
         if None in row:
@@ -141,7 +126,7 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
                 f"{where}: more cells than the heading has; put text with {columns.delimiter!r} "
                 "into double quotes"
             )
-        if any(skipped.strip() for skipped in lines[line : rows.line_num - 1]):
+        if any(one.strip() and one[0] != "#" for one in lines[line : rows.line_num - 1]):
             raise DataError(f"{where}: a text in quotes that goes over several lines")
         line = rows.line_num
         video_name, start, end = (
@@ -152,7 +137,8 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
         is_new = video_name not in addresses
         addresses.add(video_name)
         video = video_at(videos, path, video_name)
-        duration = clock_seconds(text) if (text := _cell(row, columns.duration)) else None
+        text = _cell(row, columns.duration)
+        duration = table_seconds(text, "seconds", columns.delimiter != ",") if text else None
         if text and duration is None:
             raise DataError(f"{where}: duration {text!r}, expected seconds or mm:ss")
         facts = duration, _cell(row, columns.subset) or None
@@ -182,6 +168,21 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
     return videos.values()
 
 
+def _are_of_segments(file: SegmentFile, columns: TableColumns) -> bool:
+    """Whether the durations of all rows are those between their starts and ends."""
+    begins_later = False
+    for row in Table(file.path, file.text):
+        cells = [_cell(row, name) for name in (columns.start, columns.end, columns.duration)]
+        if not any(cells[:2]):
+            continue
+        with_commas = columns.delimiter != ","
+        start, end, length = (table_seconds(cell, "seconds", with_commas) for cell in cells)
+        if start is None or end is None or length is None or abs(end - start - length) > _ROUNDING:
+            return False
+        begins_later |= start > _ROUNDING
+    return begins_later
+
+
 def _label_column(file: SegmentFile, columns: TableColumns) -> str | None:
     """The column of the class; None if the table has only videos and times."""
     known = [*([columns.label] if columns.label else []), *columns.others]
@@ -196,20 +197,18 @@ def _cell(row: dict[str, str | None], name: str | None) -> str:
 
 def _time(where: str, text: str, columns: TableColumns) -> float:
     """One time, in seconds or frames."""
-    if columns.delimiter != ",":
-        text = text.replace(",", ".")  # decimals of many languages
     if columns.unit == "frames":
         number = integer(text.removesuffix(".0"))
         if number is None:
             raise DataError(f"{where}: frame {text!r}, expected a whole number")
         return number
-    value = clock_seconds(text) if columns.unit == "seconds" else finite_number(text)
+    value = table_seconds(text, columns.unit, with_commas=columns.delimiter != ",")
     if value is None:
         raise DataError(
             f"{where}: time {text!r}, expected two numbers: the {columns.unit} of start and end"
             + (", or mm:ss, hh:mm:ss or hh:mm:ss.ms" if columns.unit == "seconds" else "")
         )
-    return value if columns.unit == "seconds" else value / 1000
+    return value
 
 
 def _from_one(one: RawInstance) -> RawInstance:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from videozoo.data.annotations.column_names import Unit
 from videozoo.data.files import VIDEO_SUFFIXES
 from videozoo.data.formats import TextFile
 from videozoo.data.text import finite_number
@@ -242,6 +243,24 @@ def clock_seconds(value: object) -> float | None:
     if float(seconds) >= _MOST_SECONDS or (hours is not None and int(minutes) >= _MOST_SECONDS):
         return None
     return float(hours or 0) * 3600 + float(minutes) * 60 + float(seconds)
+
+
+def table_seconds(text: str, unit: Unit, with_commas: bool) -> float | None:
+    """Seconds of a cell of a table in seconds, `mm:ss` or milliseconds; None for anything else.
+
+    Args:
+        text: The cell.
+        unit: What it counts; not frames.
+        with_commas: Decimals may have a comma, as in many languages: columns have other marks.
+
+    >>> table_seconds("1,5", "seconds", True), table_seconds("1500", "milliseconds", False)
+    (1.5, 1.5)
+    """
+    text = text.replace(",", ".") if with_commas else text
+    if unit == "seconds":
+        return clock_seconds(text)
+    value = finite_number(text)
+    return None if value is None else value / 1000
 
 
 # --- names of videos -----------------------------------------------------------------------------

@@ -8,23 +8,25 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from videozoo.data.annotations.segment_types import clock_seconds
+from videozoo.data.annotations.column_names import (
+    SENTENCES,
+    VIDEOS,
+    Unit,
+    column_of,
+    time_columns,
+    time_meaning,
+)
+from videozoo.data.annotations.segment_types import table_seconds
 from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import Format, TextFile
-from videozoo.data.text import Table, finite_number, integer, unused_times
+from videozoo.data.text import Table, delimiter_of, finite_number, integer, unused_times
 from videozoo.errors import brief, counted, few
 
 _CLIP = re.compile(r"(\S{11}_\d+_\d+)\s+(\S.*)")  # of MSVD: name on YouTube, start, end
-_COLUMNS = {
-    "video": ("video", "video_id", "videoid", "video_name", "vid", "image_id", "file", "filename"),
-    "caption": ("caption", "sentence", "description", "text"),
-    "start": ("start", "start_seconds", "start_time", "begin"),
-    "end": ("end", "end_seconds", "end_time", "stop"),
-    "subset": ("subset", "split"),
-}
 _MSVD = {"VideoID", "Start", "End", "Language", "Description"}
 _VIDEO = ("video", "video_id", "image_id", "videoID")
 
@@ -229,84 +231,93 @@ def _read_msvd_table(file: TextFile, reading: ReadState) -> Iterator[TimedSenten
         )
 
 
-def table_columns(heading: str) -> Mapping[str, str] | None:
-    """Names of the columns of a CSV of captions, by what they hold; None if it is no such table.
+@dataclass(frozen=True)
+class CaptionColumns:
+    """The columns of a table of captions."""
 
-    >>> table_columns("video_id,caption")
-    {'video': 'video_id', 'caption': 'caption'}
+    video: str
+    caption: str
+    subset: str | None
+    times: tuple[Unit, str, str] | None
+    """Unit, start and end; None for captions of whole videos."""
+    lone: str | None
+    """A start without an end, or an end without a start."""
+
+
+def table_columns(heading: str) -> CaptionColumns | None:
+    """The columns of a table of captions; None if it is no such table.
+
+    >>> table_columns("video_id,caption").caption
+    'caption'
     >>> table_columns("video,start,end,label")
     """
     try:
-        rows = csv.reader([heading], delimiter=_delimiter(heading))
+        rows = csv.reader([heading], delimiter=delimiter_of(heading), skipinitialspace=True)
         names = [name.strip() for name in next(rows, [])]
     except csv.Error:  # too long for a heading
         return None
-    plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
-    found = {
-        what: next((plain[one] for one in known if one in plain), None)
-        for what, known in _COLUMNS.items()
-    }
-    if found["video"] is None or found["caption"] is None:
+    video, caption = column_of(names, (*VIDEOS, "image_id")), column_of(names, SENTENCES)
+    if video is None or caption is None:
         return None
-    return {what: name for what, name in found.items() if name is not None}
-
-
-def _delimiter(heading: str) -> str:
-    """What separates columns: the first of tab, semicolon and comma that the heading holds."""
-    return next((mark for mark in "\t;" if mark in heading), ",")
+    times = time_columns(names)
+    lone = next((name for name in names if times is None and time_meaning(name)), None)
+    return CaptionColumns(video, caption, column_of(names, ("subset", "split")), times, lone)
 
 
 def _read_table(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
-    """With columns of start and end the sentences have times, in seconds or `mm:ss`."""
-    columns = table_columns(file.heading) or {}
-    rows = Table(file.path, file.text, delimiter=_delimiter(file.heading))
-    if rows.fieldnames is not None:
-        rows.fieldnames = [name.strip() for name in rows.fieldnames]
-    if ("start" in columns) != ("end" in columns):
+    """With columns of start and end the sentences have times: seconds, `mm:ss`, milliseconds."""
+    columns = table_columns(file.heading)
+    assert columns is not None
+    rows = Table(file.path, file.text)
+    if columns.lone is not None:
         reading.problems.append(
-            f"line 1: a column {columns.get('start') or columns.get('end')!r} alone; expected "
-            "`start` and `end`, or neither for captions of whole videos"
+            f"line {rows.line_num}: a column {columns.lone!r} alone; expected `start` and `end`, "
+            "or neither for captions of whole videos"
         )
         return
-    unused = [name for name in rows.fieldnames or () if name not in columns.values()]
-    reading.notes += unused_times(file.path, unused, _times_of(columns))
+    unit, *ends = columns.times or ("seconds",)
+    if unit == "frames":
+        reading.problems.append(
+            f"line {rows.line_num}: columns {few(map(repr, ends))} count frames, and the frame "
+            "rate is not known; expected seconds"
+        )
+        return
+    used = (columns.video, columns.caption, columns.subset, *ends)
+    unused = [name for name in rows.fieldnames or () if name not in used]
+    reading.notes += unused_times(file.path, unused, _times_of(ends))
+    with_commas = delimiter_of(file.heading) != ","
     for row in rows:
         place = f"line {rows.line_num}"
-        held = {what: (row[name] or "").strip() for what, name in columns.items()}
-        subset = held.get("subset") or None
+        cells = {name: (row[name] or "").strip() for name in used if name is not None}
+        video, caption = cells[columns.video], cells[columns.caption]
+        subset = (cells[columns.subset] or None) if columns.subset else None
         if None in row:
             reading.problems.append(
                 f"{place}: more fields than columns; a caption with a comma needs quotation marks"
             )
-        elif "start" not in columns:
-            yield from _whole(reading, held["video"], held["caption"], place, subset=subset)
-        elif (times := _seconds(held["start"], held["end"])) is None:
-            reading.problems.append(
-                f"{place}: expected seconds or mm:ss, got {held['start']!r} and {held['end']!r}"
-            )
-        elif reading.is_sentence(held["caption"], place):
+        elif not ends:
+            yield from _whole(reading, video, caption, place, subset=subset)
+        elif None in (times := [table_seconds(cells[n], unit, with_commas) for n in ends]):
+            start, end = (cells[name] for name in ends)
+            expected = "seconds or mm:ss" if unit == "seconds" else unit
+            reading.problems.append(f"{place}: expected {expected}, got {start!r} and {end!r}")
+        elif reading.is_sentence(caption, place):
+            start, end = (time for time in times if time is not None)
             yield TimedSentence(
-                video=held["video"],
-                start_seconds=times[0],
-                end_seconds=times[1],
-                sentence=" ".join(held["caption"].split()),
+                video=video,
+                start_seconds=start,
+                end_seconds=end,
+                sentence=" ".join(caption.split()),
                 where=f"{reading.path}: {place}",
                 subset=subset,
             )
 
 
-def _times_of(columns: Mapping[str, str]) -> str:
-    if "start" in columns:
-        return f"{columns['start']} and {columns['end']}"
-    return (
-        f"columns {few(_COLUMNS['start'])} and {few(_COLUMNS['end'])}; without them the captions "
-        "are of whole videos"
+def _times_of(ends: Sequence[str]) -> str:
+    return " and ".join(ends) or (
+        "columns such as start and end, start_s and end_s, start_ms and end_ms; without them the "
+        "captions are of whole videos"
     )
-
-
-def _seconds(start: str, end: str) -> tuple[float, float] | None:
-    first, last = clock_seconds(start), clock_seconds(end)
-    return None if first is None or last is None else (first, last)
 
 
 FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSentence]]], ...] = (

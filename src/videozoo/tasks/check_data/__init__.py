@@ -17,8 +17,8 @@ from rich.console import Console
 from videozoo.config import RunConfig
 from videozoo.data.annotations import list_formats, result_formats, segment_formats
 from videozoo.data.annotations.class_names import lists_class_names
+from videozoo.data.annotations.column_names import known_names
 from videozoo.data.annotations.list_formats import VideoList
-from videozoo.data.annotations.segment_tables import known_headings
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
 from videozoo.data.annotations.videos import list_lines
@@ -26,7 +26,7 @@ from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import finite_number, is_text, unused_times
+from videozoo.data.text import delimiter_of, finite_number, is_text, unused_times
 from videozoo.errors import DataError, UsageError, few
 from videozoo.tasks.check_data.features import run_features
 from videozoo.tasks.check_data.parts import CheckRequest, Kind, Part, VideoToCheck
@@ -179,7 +179,7 @@ def _refuse_others(path: Path, root: Path | None) -> None:
         if is_text(path) and not file.is_json and _is_unknown_table(file, root):
             raise DataError(
                 f"{path}: a table with times, whose columns are not known: "
-                f"{few(map(repr, _cells(file)), 12)}; name them as follows. {known_headings()}. To "
+                f"{few(map(repr, _cells(file)), 12)}; name them as follows. {known_names()}. To "
                 "check it as a list of videos all the same, add --kind videos"
             )
         if is_text(path) and file.is_json and not _is_list(path):
@@ -213,12 +213,12 @@ def _is_list(path: Path) -> bool:
 
 def _cells(file: TextFile) -> list[str]:
     """What the first line holds, between commas, semicolons or tabs."""
-    mark = next((mark for mark in "\t;" if mark in file.heading), ",")
+    mark = delimiter_of(file.heading)
     return [cell.strip().strip('"') for cell in file.heading.split(mark)]
 
 
 def _is_unknown_table(file: TextFile, root: Path | None) -> bool:
-    """Whether the first line is a heading with times that a list of videos takes for a video."""
+    """Whether the first line is a heading with times, which a list of videos would not use."""
     cells = _cells(file)
     is_heading = len(cells) > 2 and all(cell.replace(" ", "_").isidentifier() for cell in cells)
     if not is_heading or not unused_times(file.path, cells, ""):
@@ -227,7 +227,7 @@ def _is_unknown_table(file: TextFile, root: Path | None) -> bool:
         lines = list_lines(file.path, root=root, labels="optional", several="as listed")
     except DataError:  # the check of the list says what is wrong
         return False
-    return bool(lines) and lines[0].number == 1 and not _has_videos(file.path, root)
+    return bool(lines) and not _has_videos(file.path, root)
 
 
 def _has_videos(path: Path, root: Path | None) -> bool:
