@@ -393,6 +393,14 @@ def test_skipped_videos_are_reported(
     assert place not in torch.cat([batch.videos for batch in batches])
 
 
+def test_a_list_of_views_may_not_name_clips_that_are_not_cut(entries: list[ClipEntry]):
+    listed = [replace(entries[0], clip_index=k, crop_index=0, video=0) for k in range(3)]
+
+    assert len(ViewDataset(listed, SEGMENTS, HERE, ClipViews(num_clips=3))) == 3
+    with pytest.raises(DataError, match=r"clip 2 .* sees 2 clips .*eval\.num_clips=3"):
+        ViewDataset(listed, SEGMENTS, HERE, ClipViews(num_clips=2))
+
+
 def test_a_video_that_breaks_midway_is_left_out_whole(
     entries: list[ClipEntry], monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,7 +18,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.fuzz.entries import BY_NAME, ENTRIES
+from tests.fuzz.entries import ALL, BY_NAME, ENTRIES
 from tests.fuzz.files import MOST_FILE_MB, sweep
 from tests.fuzz.guided import GUIDED_HEAD, NEEDS, is_installed, run_guided
 from tests.fuzz.harness import (
@@ -59,7 +59,8 @@ def main() -> int:
         return 2
     entries = [BY_NAME[name] for name in args.entries] or list(ENTRIES)
     if args.files is not None:
-        return sweep(entries, args.files, args.most_mb, args.log)
+        given = [BY_NAME[name] for name in args.entries] or list(ALL)
+        return sweep(given, args.files, args.most_mb, args.log)
     with Child() as child:
         if args.run is not None or args.minimise is not None:
             return _one(child, entries[0], args.run, args.minimise)

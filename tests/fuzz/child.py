@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.fuzz.harness import (
     case_of_file,
     make_case,
     read_case,
+    siblings,
     write_case,
 )
 from tests.peak_memory import peak_bytes
@@ -54,11 +56,14 @@ def start_peak() -> float:
     return peak_bytes() / 1e6
 
 
-def outcome(entry: str, case: Seed, folder: Path) -> dict[str, Any]:
-    """Run one case."""
+def outcome(entry: str, case: Seed, folder: Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
+    """Run one case; links to what lay beside its file may lie beside it."""
     shutil.rmtree(folder, ignore_errors=True)
     path = write_case(folder, case)
     folder.with_name("given.txt").write_text(case.given)
+    for one in beside:
+        if not (folder / one.name).exists():
+            (folder / one.name).symlink_to(one)
     here = start_peak()
     signal.setitimer(signal.ITIMER_PROF, _HANG_SECONDS)
     start, what, said = time.process_time(), "accepted", ""
@@ -90,19 +95,20 @@ def seeds_of(entry: str, folder: Path) -> list[Seed]:
     Some may need a word of the user beside them, and be refused without.
     """
     if entry not in _SEEDS:
-        made, accepted = BY_NAME[entry].seeds(), 0
+        made, accepted, refused = BY_NAME[entry].seeds(), 0, ""
         for seed in made:
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 BY_NAME[entry].read(write_case(folder, seed))
                 accepted += 1
-            except VideozooError:
+            except VideozooError as error:
+                refused = str(error)
                 continue
             except Exception as error:
                 raise AssertionError(f"{entry}: its good input {seed.given} fails") from error
         if 2 * accepted < len(made):
             raise AssertionError(
-                f"{entry}: only {accepted} of {len(made)} good inputs are accepted"
+                f"{entry}: only {accepted} of {len(made)} good inputs are accepted: {refused}"
             )
         _SEEDS[entry] = made
     return _SEEDS[entry]
@@ -122,6 +128,7 @@ def main(work: str, table: str) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         entry = request["entry"]
+        beside: list[Path] = []
         try:
             seeds = seeds_of(entry, folder)
         except Exception as error:
@@ -130,12 +137,13 @@ def main(work: str, table: str) -> None:
         if "folder" in request:
             case = read_case(Path(request["folder"]))
         elif "file" in request:
-            case = case_of_file(Path(request["file"]), seeds)
+            file = Path(request["file"])
+            case, beside = case_of_file(file, seeds), siblings(file)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 case = make_case(BY_NAME[entry], seeds, request["seed"], request["number"])
-        print(json.dumps(outcome(entry, case, folder)), file=answers, flush=True)
+        print(json.dumps(outcome(entry, case, folder, beside)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

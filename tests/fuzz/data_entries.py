@@ -112,18 +112,24 @@ def command(*words: str) -> Callable[[Path], None]:
     """A command line; FILE stands for the path, HERE for its folder."""
 
     def run(path: Path) -> None:
-        said = io.StringIO()
-        given = [
-            word.replace("FILE", str(path)).replace("HERE", str(path.parent)) for word in words
-        ]
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            status = main(given)
-        shown = said.getvalue()
-        check("fault of videozoo" not in shown and "Traceback" not in shown, shown[-600:])
-        if status:
-            raise VideozooError(shown[-3000:])
+        here = str(path.parent)
+        with contextlib.chdir(here):  # what relative paths in configurations mean
+            run_main(
+                main, [word.replace("FILE", str(path)).replace("HERE", here) for word in words]
+            )
 
     return run
+
+
+def run_main(entry: Callable[[list[str]], int], words: list[str]) -> None:
+    """Run a command line. It must not call anything a fault of its own."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = entry(words)
+    shown = said.getvalue()
+    check("fault of videozoo" not in shown and "Traceback" not in shown, shown[-600:])
+    if status:
+        raise VideozooError(shown[-3000:])
 
 
 # --- configurations --------------------------------------------------------------------------

@@ -23,7 +23,29 @@ MOST_FILE_MB = 4.0
 """Larger files are left out, and counted."""
 SHARED = Path(__file__).parents[3] / "shared"
 
-MEANT: tuple[tuple[str, tuple[str, ...]], ...] = ()
+MEANT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("golden/*.pdparams", ("paddle", "pickles")),
+    ("golden/param_formats/one_file_per_param", ("paddle",)),
+    ("golden/*_pipeline/*.yaml", ("configurations", "config-show")),
+    ("golden/anet_eval/gt.json", ("segments", "durations", "convert", "check-data")),
+    ("golden/b*_post/anno.json", ("segments", "durations", "convert", "check-data")),
+    ("golden/caption_metrics/val_?.json", ("sentences", "segments", "check-data")),
+    ("golden/caption_metrics/submission.json", ("results",)),
+    ("golden/anet_eval/proposals.json", ("results", "convert")),
+    ("golden/*_post/*results_validation.json", ("results", "convert")),
+    ("golden/ctcn_post/result_*.json", ("results", "convert")),
+    ("golden/ctcn_post/dur.list", ("durations",)),
+    ("golden/ets_pipeline/*.list", ("sentences", "check-data")),
+    ("golden/ets_pipeline/*_out/ETS_*.json", ("results",)),
+    ("golden/ets*/dict.txt", ("vocabularies",)),
+    ("golden/bsn_post/*_csv/*.csv", ("features", "check-data")),
+    ("golden/*/eigenvals.npy", ("features",)),
+    ("golden/reader_feature/*.pkl", ("records", "pickles")),
+    ("golden/reader_kinetics/*.pkl", ("pictures", "videos", "pickles")),
+    ("golden/reader_*/*.mp4", ("videos", "predict-clips", "extract-videos")),
+    ("golden/reader_kinetics/mp4.list", ("lists",)),
+    ("golden/tall_pipeline/*-sentvec.pkl", ("pickles",)),
+)
 """Patterns of paths below the folders, and the entries that must accept such files."""
 
 

@@ -41,6 +41,7 @@ HANG_SECONDS = 10.0
 _SILENT_SECONDS = 120.0  # of the clock, if it does not even compute; the machine may be busy
 _LONGEST_MESSAGE = 7000
 _START_SECONDS = 120.0
+_MOST_SIBLINGS = 60
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,16 @@ def environment(folder: Path) -> dict[str, str]:
         "VIDEOZOO_OFFLINE": "1",
         "VIDEOZOO_CACHE": str(folder / "cache"),
     }
+
+
+def siblings(path: Path) -> list[Path]:
+    """What lies beside a file, such as the videos of a list; nothing if it is very much.
+
+    Left out is what commands may write to.
+    """
+    beside = [one for one in path.parent.iterdir() if one != path] if path.is_file() else []
+    kept = [one for one in beside if not one.name.startswith(("out", "run"))]
+    return kept if len(kept) <= _MOST_SIBLINGS else []
 
 
 def found_cases(entry: str) -> list[Path]:

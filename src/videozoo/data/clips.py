@@ -317,7 +317,7 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
 
         Raises:
             ConfigError: The crop does not fit into the frame.
-            DataError: There are no entries.
+            DataError: There are no entries, or a list names a clip that is not cut.
         """
         if not entries:
             raise DataError("there are no videos to evaluate")
@@ -333,6 +333,13 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
 
     def _views(self, video: int, group: Sequence[ClipEntry]) -> list[_Key]:
         if group[0].crop_index is not None:  # the list itself says which views
+            last = max(entry.clip_index or 0 for entry in group)
+            if self.plan.sampling == "segments" and last >= self.plan.num_clips:
+                raise DataError(
+                    f"{group[0].path}: the list names its clip {last} (from 0), but this model "
+                    f"sees {counted(self.plan.num_clips, 'clip')} of each video; name the videos "
+                    f"alone, or see more: --set eval.num_clips={last + 1} (or predict.num_clips)"
+                )
             return [_Key(video, entry, entry.clip_index, n) for n, entry in enumerate(group)]
         plan = self.plan
         clips = [None] if plan.num_clips == 1 else range(plan.num_clips)
