@@ -35,6 +35,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "times": (npy("(1,)", "<M8[s]"), "it holds datetime"),
     "values of no size": (npy(f"({2**60},)", "|S0"), "expected numbers or text"),
     "an unknown type": (npy("(1,)", "<q9"), "not a readable"),
+    "text of no letters": (npy("(1,)", "<U1", content=b"\xff" * 4), "text with numbers"),
     "cut": (npy("(2, 4)", content=b"\0" * 31), "32 bytes, but it holds 31"),
     "cut in its header": (npy("(4,)")[:60], "not a readable"),
     "a header that is not closed": (npy("(4,").replace(b"}", b" "), "not a readable"),

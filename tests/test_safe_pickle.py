@@ -165,6 +165,13 @@ HOSTILE = {
     "a new ndarray": (b"cnumpy\nndarray\n)\x81", "instruction"),
     "fields outside": (called("numpy.ndarray", several(number(1)), RECORD), "neither numbers"),
     "fields of numbers": (array(dtype("f8", "<", b"N", *FIELD), several(), raw(b"")), "records"),
+    "fields of a known size": (
+        array(
+            dtype("f8", "<", b"N", *FIELD, number(8), number(-1), number(0)),
+            *(several(number(1)), raw(bytes(8))),
+        ),
+        "records",
+    ),
     "fields in a scalar": (
         called("numpy.core.multiarray.scalar", dtype("f8", "<", b"N", *FIELD), raw(bytes(8))),
         "records",
@@ -249,6 +256,7 @@ HOSTILE = {
     "an index of digits": (b"Np" + b"9" * 5000 + b"\n", "digits"),
     "a huge number": (b"\x8b" + struct.pack("<i", 2000) + b"\xff" * 2000, "whole number"),
     "a number of digits": (b"I" + b"9" * 5000 + b"\n", "digits"),
+    "a number of some digits": (b"I" + b"9" * 4000 + b"\n", "4000 digits"),
     "a long number": (b"L" + b"9" * 40 + b"L\n", "whole number"),
     "bytes announced": (b"\x8e" + struct.pack("<Q", 1 << 40), "ends early"),
     "text announced": (b"\x8d" + struct.pack("<Q", 1 << 63), "ends early"),

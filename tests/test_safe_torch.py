@@ -236,6 +236,7 @@ def test_storages_of_an_old_file_are_those_that_it_lists(tmp_path: Path):
     for damaged in (
         whole.replace(count, struct.pack("<q", 6)),
         whole[: whole.rindex(b"\x80\x02]", 0, keys)] + b"\x80\x02]]a." + whole[keys:],
+        whole[: whole.rindex(b"\x80\x02]", 0, keys)] + b"\x80\x02].",
     ):
         path.write_bytes(damaged)
         with pytest.raises(WeightsError, match="refused or damaged"):

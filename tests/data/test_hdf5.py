@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from videozoo.data.features._hdf5 import read_datasets
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.errors import DataError
 
@@ -57,6 +58,13 @@ def packed_bomb(file: Any, folder: Path) -> None:
         data[first : first + 1000] = 0
 
 
+def chunk_bomb(file: Any, folder: Path) -> None:
+    del folder
+    chunks = {"chunks": (30_000_000,), "maxshape": (None,), "compression": "gzip"}
+    data = file.create_dataset("v", (1,), "f4", **chunks)
+    data.id.write_direct_chunk((0,), b"few bytes")
+
+
 def objects(file: Any, folder: Path) -> None:
     del folder
     file.create_dataset("v", data=["a", "b"], dtype=h5py.string_dtype())
@@ -86,6 +94,7 @@ def groups(file: Any, folder: Path) -> None:
         (virtual, "'v' lie in another file"),
         (never_written, "2,000,000,000 bytes, but 0 are stored"),
         (never_written_in_chunks, "0 bytes that say they hold 2,000,000,000"),
+        (chunk_bomb, "9 bytes that say they hold 120,000,000"),
         (packed_bomb, "bytes that say they hold 80,000,000"),
         (objects, "'v' holds object, expected numbers"),
         (records, "'v' holds .*, expected numbers"),
@@ -109,6 +118,16 @@ def test_a_hostile_file_is_one_error(
     problem = problem if of_many_videos else problem.replace("'a' is", "'v' is")
     with pytest.raises(DataError, match=rf"hostile\.h5: not a readable HDF5 file: .*{problem}"):
         found.read(next(iter(found)))
+
+
+def test_datasets_are_together_no_larger_than_their_file_can_mean(tmp_path: Path) -> None:
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        for name in "abc":
+            file.create_dataset(name, (10_000_000,), "f4", chunks=(1000,))
+    with pytest.raises(DataError, match=r"many\.h5: .* bytes that say they hold 120,000,000"):
+        read_datasets(path, None)
+    assert list(read_datasets(path, "a")) == [""]
 
 
 def test_damaged_and_missing_files_are_one_error(tmp_path: Path) -> None:

@@ -195,17 +195,21 @@ def test_another_computer_is_believed_where_its_locks_are_not_seen(
     assert f"`rm {run / OWNER}`" in text
 
 
-@pytest.mark.parametrize("is_alive", [True, False])
+@pytest.mark.parametrize("began", ["then", "later", "ended"])
 def test_without_locks_the_process_is_looked_up(
-    run: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+    run: Path, monkeypatch: pytest.MonkeyPatch, began: str
 ):
+    """Numbers of processes are used again: a later process is not the one that wrote."""
+    is_alive = began == "then"
+
     def acquired(_lock: object, *, seconds: float) -> bool:
         return False
 
     monkeypatch.setattr(run_lock, "_acquired", acquired)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    note(run, process=process.pid, began=run_lock.began_at(process.pid))
-    if not is_alive:
+    since = run_lock.began_at(process.pid)
+    note(run, process=process.pid, began=f"{since}0" if began == "later" else since)
+    if began == "ended":
         process.send_signal(signal.SIGKILL)
         process.wait()
 

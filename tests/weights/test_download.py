@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,8 +26,9 @@ import torch
 
 from tests.weights.server import FileServer, Reply, serve
 from videozoo.errors import WeightsError
-from videozoo.weights import download
-from videozoo.weights._http import Patience
+from videozoo.weights import content as weights_content
+from videozoo.weights import download, registry
+from videozoo.weights._http import Patience, _HttpRedirects
 from videozoo.weights.download import (
     _alone,
     _check_apart,
@@ -34,6 +38,7 @@ from videozoo.weights.download import (
     verified,
 )
 from videozoo.weights.paddle import write_pdparams
+from videozoo.weights.sources import fetch_published
 
 QUICK = Patience(answer_seconds=20, stall_seconds=20, tries=3, first_wait_seconds=0.01)
 """Quick to try again; the machine may be busy."""
@@ -581,6 +586,43 @@ def test_a_server_that_sends_on_in_a_circle_is_left(server: FileServer, target: 
     server.asked.clear()
     assert "or more than 5 times" in failure(server, target)
     assert len(server.asked) <= 7
+
+
+@pytest.mark.parametrize("to", ["http://example.org/a", "ftp://example.org/a", "file:///a"])
+def test_a_redirection_never_leads_to_less_safety(to: str):
+    asked = urllib.request.Request("https://example.org/a")
+
+    with pytest.raises(urllib.error.URLError, match="which is less safe"):
+        _HttpRedirects().redirect_request(asked, io.BytesIO(), 302, "Found", {}, to)
+
+
+def test_the_table_of_sums_decides_what_a_download_must_be(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("VIDEOZOO_WEIGHTS_URL", server.url)
+    monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    entry = registry.find("tsm-kinetics400-2019")
+    right = hashlib.sha256(server.content).hexdigest()
+
+    with pytest.raises(WeightsError, match=f"sha256 {right}, expected 0000"):
+        fetch_published(replace(entry, sha256="0" * 64))
+    with pytest.raises(WeightsError, match="the file has 99"):
+        fetch_published(replace(entry, size=99))
+    found = fetch_published(replace(entry, size=len(server.content), sha256=right))
+
+    assert found.read_bytes() == server.content
+
+
+def test_the_check_of_a_file_may_use_memory_in_proportion_to_it(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a.pdparams").write_bytes(content)
+    bounds: list[int] = []
+    monkeypatch.setattr(weights_content, "bound_memory", bounds.append)
+
+    assert weights_content.main([str(tmp_path / "a.pdparams")]) == 0
+    assert bounds == [2**30 + 8 * len(content)]
 
 
 def test_what_comes_with_a_redirection_is_not_read(server: FileServer, target: Path):
