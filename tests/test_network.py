@@ -26,6 +26,7 @@ from videozoo.network import consent, named_in, refusal, without_questions
 from videozoo.settings.moments import SentenceSettings
 from videozoo.tasks.loading import config_for_weights, save_trained
 from videozoo.tasks.requests import ConfigSource
+from videozoo.weights.files import save_weights
 from videozoo.weights.hub import HubModel
 from videozoo.weights.sources import fetch_named
 
@@ -96,6 +97,41 @@ def test_what_the_user_names_or_agrees_to_is_fetched(
 
     assert "no repository me/clip" in capsys.readouterr().err
     assert "/me/clip/resolve/main/config.json" in hub.paths
+
+
+@pytest.mark.parametrize("by", ["a setting", "a configuration", "a run", "a relative run"])
+def test_code_that_only_the_weights_name_is_not_run(
+    hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, by: str
+):
+    """Whatever names a model file: settings of an encoder, a configuration, another run."""
+    (tmp_path / "net.py").write_text("open('owned', 'w').close()\nSPEC = None\n")
+    (tmp_path / "net.yaml").write_text("model: {name: net.py}\n")
+    named = {"model": "/a/net.py", "config": {"model": {"name": "/a/net.py"}}}
+    save_weights(tmp_path / "inner" / "best.safetensors", {"a": torch.zeros(1)}, named)
+    (tmp_path / "inner" / "config.yaml").write_text("model: {name: ../net.py}\n")
+    entry: dict[str, Any] = {"encoder": "outer/w.safetensors"}
+    entry |= {
+        "a setting": {"set": ["model.name=net.py"]},
+        "a configuration": {"config": "net.yaml"},
+        "a run": {"encoder": str(tmp_path / "inner")},
+        "a relative run": {"encoder": "inner"},
+    }[by]
+    model = {"num_classes": 2, "streams": [{"name": "rgb", "dim": 4}]}
+    features = {"title": "N", "rate": 2.0, "source": {"encoders": [entry], "video": None}}
+    (tmp_path / "outer").mkdir()
+    weights = save(tmp_path / "outer" / "w.safetensors", "probe", model, features)
+
+    assert predict(tmp_path, weights, "--allow-downloads") == 1
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "code that only a file names is not run" in said or "only weights name is not run" in said
+    )
+    assert "--encoder" in said
+    assert not (tmp_path / "owned").exists()
+    (tmp_path / "outer" / "config.yaml").write_text("model: {name: probe}\n")  # a run, named whole
+    assert predict(tmp_path, weights) == 1
+    assert (tmp_path / "owned").exists()
 
 
 class Terminal(io.StringIO):
@@ -216,7 +252,7 @@ def test_a_question_is_put_once_per_name(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_sentence_transformers_loads_from_its_cache_unless_the_user_names_the_model(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("VIDEOZOO_OFFLINE")
     loads: list[bool] = []
@@ -247,6 +283,21 @@ def test_sentence_transformers_loads_from_its_cache_unless_the_user_names_the_mo
     with pytest.raises(ConfigError, match="cannot be loaded"):
         make_encoder(settings, dim=3)
     assert loads == [False, True, True]
+
+    local = SentenceSettings(encoder=f"sentence-transformers:{tmp_path}")
+    with (
+        named_in("w.safetensors", instead="--set x"),
+        consent(agreed=True),
+        pytest.raises(ConfigError, match=r"may hold code, and only w\.safetensors names it"),
+    ):
+        make_encoder(local, dim=3)
+    assert loads == [False, True, True]
+    with (
+        named_in("RUN", instead="--set x", may_be_code=True),
+        pytest.raises(ConfigError, match="not in the cache"),
+    ):
+        make_encoder(local, dim=3)
+    assert loads == [False, True, True, True]
 
 
 CHILD = """

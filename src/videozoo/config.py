@@ -106,6 +106,8 @@ class RunConfig:
     """Takes the place of the model's file when an exported graph is run."""
     stored: str = ""
     """The weights or the run that it was stored with; empty if the user wrote it."""
+    is_of_run: bool = False
+    """Whether they lie in a run folder that the user names: it may name code."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the imported settings, since others cannot be found by their name."""
@@ -215,7 +217,12 @@ class RunConfig:
         origins = {**self.origins, **dict.fromkeys(values, origin)}
         relative = {key: path for key, path in self.relative.items() if key not in values}
         return replace(
-            changed, origins=origins, notes=self.notes, relative=relative, stored=self.stored
+            changed,
+            origins=origins,
+            notes=self.notes,
+            relative=relative,
+            stored=self.stored,
+            is_of_run=self.is_of_run,
         )
 
 

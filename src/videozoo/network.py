@@ -2,7 +2,7 @@
 
 Weights and runs name what made the features that they read, such as `hf://OWNER/NAME`, and they
 may come from anyone. Such a name is taken from the cache. It is fetched only if the user types it,
-agrees to downloads, or says yes when asked::
+agrees to downloads, or says yes when asked. Code that only weights name is never run::
 
     with named_in("runs/tall", instead="--encoder hf://me/clip"):
         refusal("hf://me/clip")    # "only runs/tall names it ...", or "" if it may be fetched
@@ -32,6 +32,7 @@ class _Named:
 
     file: str
     instead: str
+    may_be_code: bool
 
 
 @dataclass
@@ -83,17 +84,18 @@ def libraries_held() -> Generator[None]:
 
 
 @contextmanager
-def named_in(file: str, *, instead: str) -> Generator[None]:
+def named_in(file: str, *, instead: str, may_be_code: bool = False) -> Generator[None]:
     """Inside, names to fetch are those of a file.
 
     Args:
         file: The run or weights file; "" if the user typed the names: then nothing changes.
         instead: What the user can type to name it.
+        may_be_code: Whether what is named may be run: only in a run folder, which the user trusts.
     """
     if not file:
         yield
         return
-    token = _named.set(_Named(file, instead))
+    token = _named.set(_Named(file, instead, may_be_code))
     try:
         yield
     finally:
@@ -127,6 +129,20 @@ def without_questions() -> Generator[None]:
 def is_only_named() -> bool:
     """Whether names are those of a file here; then the cache comes before the network."""
     return _named.get() is not None
+
+
+def code_refusal() -> str:
+    """Return why code that is named here may not be run; "" if it may.
+
+    Weights alone decide nothing, so that they may come from anyone; no yes to downloads helps.
+    """
+    named = _named.get()
+    if named is None or named.may_be_code:
+        return ""
+    return (
+        f"only {named.file} names it, and code that only a file names is not run; if you trust it: "
+        f"{named.instead}"
+    )
 
 
 def refusal(text: str) -> str:

@@ -101,17 +101,19 @@ def make_sentence_encoder(settings: SentenceSettings, *, dim: int) -> SentenceEn
     return encoder
 
 
-def sentence_encoder_maker(named_by: str) -> EncoderMaker:
+def sentence_encoder_maker(named_by: str, *, may_be_code: bool) -> EncoderMaker:
     """`make_sentence_encoder` for settings that may not be the user's.
 
     Args:
         named_by: The weights or the run that alone name the encoder: then it is not fetched
             unasked. Empty if the user names it.
+        may_be_code: Whether they lie in a run folder that the user trusts to name code, as
+            sentence-transformers runs it.
     """
 
     def make(settings: SentenceSettings, *, dim: int) -> SentenceEncoder:
         instead = f"--set data.sentences.encoder={quoted(settings.encoder)}"
-        with named_in(named_by, instead=instead):
+        with named_in(named_by, instead=instead, may_be_code=may_be_code):
             return make_sentence_encoder(settings, dim=dim)
 
     return make

@@ -20,6 +20,7 @@ from zlib import crc32
 
 from videozoo.errors import ConfigError, VideozooError
 from videozoo.models._declared import checked
+from videozoo.network import code_refusal
 
 if TYPE_CHECKING:
     from videozoo.types import ModelSpec
@@ -76,9 +77,12 @@ def spec_of_file(path: str, *, anew: bool = False) -> ModelSpec:
         anew: Import it again if it changed since.
 
     Raises:
-        ConfigError: It is missing, not Python, fails, or describes no model.
+        ConfigError: It is missing, not Python, fails, or describes no model; or only a file of
+            weights names it.
     """
     if path not in _imported or (anew and _imported[path][0] != _looks(path)):
+        if reason := code_refusal():
+            raise ConfigError(f"{path}: a model file is code, and {reason}")
         looks = _looks(path)
         _imported[path] = looks, _import(path)
     return _imported[path][1]

@@ -475,7 +475,8 @@ def _configured_extractor(
     if not data.encoder:
         raise ConfigError(f"data.videos needs an encoder, which makes features of them; {ADVICE}")
     named_as = " ".join(f"--encoder {quoted(text)}" for text in data.encoder)
-    with named_in(config.only_named_in("data.encoder"), instead=named_as):
+    named_by = config.only_named_in("data.encoder")
+    with named_in(named_by, instead=named_as, may_be_code=config.is_of_run):
         encoders = [open_encoder(text, options) for text in data.encoder]
     for encoder in encoders:
         for note in encoder.notes:

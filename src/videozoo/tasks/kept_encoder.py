@@ -284,7 +284,8 @@ def extractor_for(
                 f"them; {ADVICE}, or give features"
             )
         try:
-            with named_in(str(trained.path), instead=_as_flags(entries)):
+            instead, is_of_run = _as_flags(entries), trained.config.is_of_run
+            with named_in(str(trained.path), instead=instead, may_be_code=is_of_run):
                 encoders = [_open(entry, folder) for entry in entries]
         except VideozooError as error:
             titles = facts.get("title", "the encoder")

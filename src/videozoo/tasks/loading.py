@@ -19,6 +19,7 @@ from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import find_model_file, is_model_file, model_name, same_model
+from videozoo.network import code_refusal
 from videozoo.safe_names import shown
 from videozoo.tasks.building import default_float32, is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
@@ -223,7 +224,8 @@ def _stored_config(
     relative: Any = metadata.get("relative_paths")
     written = cast(dict[Any, Any], relative) if isinstance(relative, dict) else {}
     known = {str(key): str(value) for key, value in written.items()}
-    return replace(config, origins=origins, stored=str(path)).found_here(known)
+    is_of_run = _may_name_code(path, is_local=is_local)
+    return replace(config, origins=origins, stored=str(path), is_of_run=is_of_run).found_here(known)
 
 
 def _with_trusted_model(
@@ -241,7 +243,7 @@ def _with_trusted_model(
     if not isinstance(name, str) or not is_model_file(name):
         return stored
     named = source.model
-    if named is None and is_local and not path.is_relative_to(cache_folder()):
+    if named is None and _may_name_code(path, is_local=is_local):
         named = _model_of_run(path)
     if named is None:
         raise WeightsError(
@@ -251,16 +253,25 @@ def _with_trusted_model(
     return {**stored, "model": {**cast(dict[str, Any], model), "name": model_name(named)}}
 
 
+def _may_name_code(path: Path, *, is_local: bool) -> bool:
+    """Whether weights lie in a run folder that the user names, and trusts by that."""
+    is_fetched = not is_local or path.is_relative_to(cache_folder())
+    return not is_fetched and not code_refusal() and _run_of(path) is not None
+
+
+def _run_of(path: Path) -> Path | None:
+    folders = (path.parent, path.parent.parent)
+    return next((each for each in folders if (each / "config.yaml").is_file()), None)
+
+
 def _model_of_run(path: Path) -> str | None:
     """The model that the run folder of a weights file names in its `config.yaml`."""
-    for folder in (path.parent, path.parent.parent):
-        if (folder / "config.yaml").is_file():
-            section = read_yaml(folder / "config.yaml").get("model")
-            name = section.get("name") if isinstance(section, dict) else None
-            if isinstance(name, str) and is_model_file(name):
-                return find_model_file(name, folder)
-            return None
-    return None
+    folder = _run_of(path)
+    section = None if folder is None else read_yaml(folder / "config.yaml").get("model")
+    name = section.get("name") if isinstance(section, dict) else None
+    if folder is None or not isinstance(name, str) or not is_model_file(name):
+        return None
+    return find_model_file(name, folder)
 
 
 def _exported(source: ConfigSource, path: Path) -> Trained:

@@ -61,7 +61,7 @@ def stored_config(request: TrainRequest) -> RunConfig:
         )
     config = replace(request.source, path=folder.config).load()
     relative = (folder.read_start() or {}).get("relative_paths") or {}
-    return replace(config, stored=str(folder.config)).found_here(relative)
+    return replace(config, stored=str(folder.config), is_of_run=True).found_here(relative)
 
 
 def options_of(path: Path) -> dict[str, Any]:

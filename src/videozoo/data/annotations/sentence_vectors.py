@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from videozoo.data.text import as_text
 from videozoo.errors import ConfigError, DataError
-from videozoo.network import is_offline, is_only_named, libraries_held, refusal
+from videozoo.network import code_refusal, is_offline, is_only_named, libraries_held, refusal
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
 from videozoo.settings.moments import GIVEN, HASHED, SentenceSettings
@@ -295,10 +295,11 @@ class TrainedEncoder:
 
 def _from_cache_first(load: Callable[..., Any], wanted: str) -> Any:
     """Load a model of sentence-transformers; what no user typed is not fetched unasked."""
-    if is_offline():
-        return load(wanted, device="cpu", local_files_only=True)
     if not is_only_named():
-        return load(wanted, device="cpu")
+        offline = {"local_files_only": True} if is_offline() else {}
+        return load(wanted, device="cpu", **offline)
+    if Path(wanted).exists() and (reason := code_refusal()):
+        raise ConfigError(f"a folder of sentence-transformers may hold code, and {reason}")
     try:
         return load(wanted, device="cpu", local_files_only=True)
     except Exception:

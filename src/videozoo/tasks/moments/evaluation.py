@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from videozoo.data.moments import load_moments, load_readable_moments
-from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import counted
 from videozoo.metrics.moments import (
     AP_TIOUS,
@@ -27,6 +26,7 @@ from videozoo.tasks.moments.scoring import (
     moment_model,
     results_file,
     search,
+    sentence_maker,
     shortfall,
 )
 from videozoo.tasks.moments.submissions import scores_of, submission_file
@@ -40,7 +40,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         "test",
         visual_dim=config.model.visual_dim,
         sentence_dim=config.model.sentence_dim,
-        make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
+        make=sentence_maker(config),
     )
     job.note(moments.notes)
     check_origin(moments, job.trained, config.model.sentence_dim, job.say)

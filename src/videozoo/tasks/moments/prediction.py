@@ -21,7 +21,6 @@ from videozoo.data.moments import (
     open_windows,
     read_moments,
 )
-from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
@@ -37,6 +36,7 @@ from videozoo.tasks.moments.scoring import (
     moment_model,
     results_file,
     search,
+    sentence_maker,
     shortfall,
 )
 from videozoo.tasks.moments.submissions import submission_file
@@ -150,7 +150,7 @@ def moments_of(
             data,
             sentence_dim=sentence_dim,
             strict=strict,
-            make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
+            make=sentence_maker(config),
         )
     if not paths:
         raise DataError(
@@ -169,7 +169,7 @@ def moments_of(
         sentence_dim=sentence_dim,
         need_times=False,
         strict=strict,
-        make=sentence_encoder_maker(config.only_named_in("data.sentences.encoder")),
+        make=sentence_maker(config),
     )
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoo.data.moments import MomentSet, ask, open_windows
-from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.errors import UsageError
 from videozoo.results import RankedMoments, VideoMoments, ranked_moments
 from videozoo.settings.moments import GIVEN
@@ -24,6 +23,7 @@ from videozoo.tasks.moments.scoring import (
     check_origin,
     moment_model,
     search,
+    sentence_maker,
     shortfall,
 )
 from videozoo.tasks.predictors import (
@@ -175,7 +175,7 @@ class MomentRetriever(Predictor):
             source,
             data,
             sentence_dim=model.sentence_dim,
-            make=sentence_encoder_maker(self.config.only_named_in("data.sentences.encoder")),
+            make=sentence_maker(self.config),
         )
         order = names_of(records)
         videos = sorted(asked.videos, key=lambda video: order.index(video.name))

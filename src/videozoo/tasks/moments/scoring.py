@@ -14,6 +14,7 @@ from torch import Tensor
 from videozoo.config import RunConfig
 from videozoo.data.loader import EvalLoader
 from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, SearchDataset, Unit
+from videozoo.encoders.sentences import EncoderMaker, sentence_encoder_maker
 from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search, tiou
 from videozoo.settings.moments import MomentData
@@ -28,6 +29,12 @@ from videozoo.types import MomentRetrieval
 
 MomentModel = Callable[[Tensor, Tensor], Tensor]
 """A network, or an exported graph: C clips and S sentences, (C, Dv) and (S, Dq), to (3, S, C)."""
+
+
+def sentence_maker(config: RunConfig) -> EncoderMaker:
+    """What makes the sentence encoder of a run; who names it decides what it may do."""
+    named_by = config.only_named_in("data.sentences.encoder")
+    return sentence_encoder_maker(named_by, may_be_code=config.is_of_run)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from videozoo.data.moments import (
     has_part,
     load_moments,
 )
-from videozoo.encoders.sentences import sentence_encoder_maker
 from videozoo.engine.loop import Best
 from videozoo.errors import counted
 from videozoo.metrics.moments import mean_tiou, recall
@@ -32,6 +31,7 @@ from videozoo.tasks.moments.scoring import (
     refuse_other_origin,
     retrieval_of,
     search,
+    sentence_maker,
 )
 from videozoo.tasks.train import Training
 
@@ -41,7 +41,7 @@ def _plan(job: TrainJob) -> TrainingPlan:
     losses, data = retrieval_of(config).losses, config.data
     visual_dim: int = config.model.visual_dim
     sentence_dim: int = config.model.sentence_dim
-    make = sentence_encoder_maker(config.only_named_in("data.sentences.encoder"))
+    make = sentence_maker(config)
     moments = load_moments(
         data, "train", visual_dim=visual_dim, sentence_dim=sentence_dim, make=make
     )
