@@ -1,5 +1,7 @@
 """What the loader promises of any dataset; `test_recorded_batches.py` holds what each gives."""
 
+import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,23 @@ def test_items_with_nothing_to_learn_are_replaced_and_are_not_bad():
     assert loader.bad_videos == {}
     with pytest.raises(DataError, match=r"no video could be used in 20 tries; .* nothing to learn"):
         list(TrainLoader(Counting(empty=range(COUNT)), batch_size=COUNT).epoch(0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux")
+def test_workers_hold_no_connection_of_the_main_process():
+    """Else the other side would not notice when the main process is killed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+        batches = iter(TrainLoader(Counting(), Reading(num_workers=1), batch_size=2).epoch(0))
+        next(batches)
+
+        ours.close()
+
+        theirs.settimeout(20)
+        assert theirs.recv(1) == b""
+        assert sum(1 for _ in batches) == COUNT // 2 - 1
+        theirs.close()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -74,7 +74,11 @@ def make_video(rng: np.random.Generator, dim: int = DIM) -> tuple[Any, list[dict
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def write_world(folder: Path) -> Path:
+    """Write videos of every part into a folder: features and annotations."""
     (folder / "features").mkdir()
     rng = np.random.default_rng(0)
     database: dict[str, Any] = {}

@@ -25,7 +25,13 @@ from videozoo.cli import (
     score,
     weights,
 )
-from videozoo.cli.parser import Parser, guarded, let_threads_sleep, terminal_question
+from videozoo.cli.parser import (
+    Parser,
+    end_at_once,
+    guarded,
+    let_threads_sleep,
+    terminal_question,
+)
 from videozoo.network import consent
 
 _ROOMS = (
@@ -56,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     let_threads_sleep()
+    end_at_once()
     return guarded(lambda: _run(arguments), debug="--debug" in arguments)
 
 

@@ -13,9 +13,12 @@ import hashlib
 import os
 import random
 import signal
+import socket
+import stat
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -649,14 +652,33 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Set up a worker: one thread, and signals are left to the main process."""
+    """Set up a worker: one thread; signals and the network are left to the main process."""
     torch.set_num_threads(1)  # workers share the cores
+    _close_inherited_connections()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
     if hasattr(signal, "SIGHUP"):  # so is a terminal that is closed
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # So is SIGTERM: torchrun and schedulers send it to every process of a run, once, and the main
     # process still wants to save. One more comes from the main process if it cannot wait.
     signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+
+
+def _close_inherited_connections() -> None:
+    """Close the main process's connections of the network, of which a fork has copies.
+
+    A connection ends with its last copy. Workers live on for up to five seconds when the main
+    process of a rank is killed, and as long the other ranks would not notice.
+    """
+    folder = Path("/proc/self/fd")
+    if not folder.exists():  # no Linux: workers are not forked there
+        return
+    for number in [int(path.name) for path in folder.iterdir()]:
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                with socket.socket(fileno=os.dup(number)) as connection:
+                    is_of_the_network = connection.family in (socket.AF_INET, socket.AF_INET6)
+                if is_of_the_network:
+                    os.close(number)
 
 
 def num_cores() -> int:

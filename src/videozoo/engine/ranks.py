@@ -24,7 +24,7 @@ from videozoo.engine.run_lock import began_at
 from videozoo.errors import counted
 
 _LOOK_SECONDS = 1.0
-_GRACE_SECONDS = 5.0  # for the error of the network, which ends a process in order
+_GRACE_SECONDS = 4.0  # for the error of the network, which ends a process in order
 _DYING_SECONDS = 6.0  # a process that fails leaves the others before it has ended
 _NETWORK = re.compile(
     r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|Socket|store|ProcessGroup"
