@@ -541,9 +541,9 @@ def test_hdf5_needs_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(DataError, match="pip install h5py"):
+    with pytest.raises(DataError, match=r"pip install .videozoo\[h5\]"):
         FeatureFiles(tmp_path).read("a")
-    with pytest.raises(DataError, match="pip install h5py"):
+    with pytest.raises(DataError, match=r"pip install .videozoo\[h5\]"):
         FeatureFiles(tmp_path / "a.h5")
 
 

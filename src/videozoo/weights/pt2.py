@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import warnings
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -242,11 +243,17 @@ def _check_text(text: str, member: str, key: str) -> None:
 
 @contextmanager
 def _silent() -> Generator[None]:
-    """Within the block, PyTorch does not log the errors that are raised."""
+    """Within the block, PyTorch does not log the errors that are raised.
+
+    Nor does PyTorch 2.9 warn that weights lie in memory that is not to be written to: nobody
+    writes to the weights of a graph.
+    """
     logger = logging.getLogger("torch.export")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")
+            yield
     finally:
         logger.setLevel(before)

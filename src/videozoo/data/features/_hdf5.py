@@ -90,7 +90,7 @@ def _h5py() -> Any:
         return importlib.import_module("h5py")
     except ImportError:
         raise DataError(
-            "features in HDF5 files need h5py, which is not installed: pip install h5py"
+            "features in HDF5 files need h5py, which is not installed: pip install 'videozoo[h5]'"
         ) from None
 
 
