@@ -1,10 +1,15 @@
-"""No test leaves this machine, or finds what an earlier run downloaded."""
+"""No test leaves this machine, finds what an earlier run downloaded, or depends on its speed."""
 
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Other work on the machine makes drawing slow: that says nothing of our code.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 pytest_plugins = ["tests.figures"]
 
