@@ -172,12 +172,7 @@ def test_ranks_go_on_after_the_death_of_one(config: Path, tmp_path: Path, forks:
     for rank in forks.start_ranks(count, again):
         ended_well(rank)
 
-    if count == 2:
-        assert_same_weights(tmp_path / "run", tmp_path / "whole")
-    # Of more than two, gradients are summed in another order in the first step after a resume.
-    ours, theirs = (load_file(tmp_path / name / "best.safetensors") for name in ("run", "whole"))
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 @DEAD_RANK

@@ -169,6 +169,30 @@ def share_cores(device: torch.device, num_workers: int) -> None:
     torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() - num_workers)))
 
 
+@contextmanager
+def kept_settings(*, deterministic: bool = False) -> Generator[None]:
+    """Within the block a run may change how PyTorch computes; what follows it computes as before.
+
+    Otherwise a run with workers would leave fewer threads to the next run of the same program.
+
+    Args:
+        deterministic: Only use algorithms that repeat their results, where PyTorch has them; it
+            warns of others. On a CPU ours do so anyway.
+    """
+    threads = torch.get_num_threads()
+    was_on = torch.are_deterministic_algorithms_enabled()
+    was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    if deterministic:
+        # what cuBLAS needs for it; read when a GPU multiplies matrices for the first time
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
+
+
 def usable_cores() -> int:
     """Count the cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):

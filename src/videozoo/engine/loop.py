@@ -47,6 +47,7 @@ from videozoo.engine.run_folder import RunFolder
 from videozoo.engine.schedule import LearningRate, Schedule, counts_epochs
 from videozoo.engine.settings import TrainSettings
 from videozoo.engine.stopping import check_early_stop, has_stalled
+from videozoo.engine.summing import sum_in_order_of_ranks
 from videozoo.engine.waiting import DataWait
 from videozoo.errors import RunError, VideozooError, counted
 
@@ -247,6 +248,7 @@ class _Run(Generic[Batch]):
         # before DDP registers the trained parameters
         self.frozen = FrozenBatchNorms(self.module, self.settings.freeze_batch_norm)
         self.wrapped, self.stepper = self.accelerator.prepare(self.module, self.optimizer)
+        sum_in_order_of_ranks(self.wrapped, self.accelerator.device)
         self.model: nn.Module = self.wrapped
         if self.settings.compile:
             self.model = compiled(self.wrapped, self.accelerator.device)

@@ -1,8 +1,8 @@
 """The folder of a training run; a kill at any moment loses little.
 
 config.yaml                   the whole configuration, as used
-start.json                    what the run began with, compared when it is resumed
-metrics.jsonl                 one line per logged step and per epoch
+start.json                    what the run began with, to repeat it; compared when it is resumed
+metrics.jsonl                 one line per logged step, per epoch and per resume
 weights/epoch_N.safetensors   after epoch N, counted from 1
 best.safetensors              the best of them, by the validation metric
 last/                         the state to resume from

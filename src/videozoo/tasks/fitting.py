@@ -33,6 +33,7 @@ from videozoo.engine.stopping import check_early_stop
 from videozoo.errors import counted, few
 from videozoo.settings.segments import AnnotatedData
 from videozoo.tasks.building import build
+from videozoo.tasks.circumstances import circumstances
 from videozoo.tasks.common import say_if_learnt_from, speaker
 from videozoo.tasks.kept_encoder import keep_encoder
 from videozoo.tasks.loading import save_trained
@@ -192,7 +193,7 @@ def run_training(
         overwrite=request.overwrite,
         accelerator=accelerator,
         config=config.to_yaml(),
-        start=start_of(config, request, learnt),
+        start=start_of(config, request, learnt, accelerator),
         outer=outer,
         more=lambda path: keep_encoder(path, plan.features, say, encoders=request.made_with),
     )
@@ -200,8 +201,6 @@ def run_training(
     if request.resume:
         other_measure = check_resumed(folder, config, learnt, accelerator=accelerator, say=say)
     seed_everything(settings.seed)
-    if request.fixed_seed:
-        torch.use_deterministic_algorithms(True, warn_only=True)
     module = build(config)
     for key, values in constants.items():
         module.get_buffer(key).copy_(torch.from_numpy(values))
@@ -211,6 +210,8 @@ def run_training(
     def on_event(name: str, facts: Mapping[str, Any]) -> None:
         if name == "resumed":  # not before: the state may belong to another model
             folder.go_on()
+            at = {"epoch": facts["epoch"], "step": facts["step"]}
+            folder.log({"kind": "resumed", **at, **circumstances(accelerator)})
             if other_measure and facts["best"] is not None:
                 best = metric(plan.best.name, facts["best"])
                 say(best_line(plan.metric_title, best, facts["best_epoch"], other_measure))

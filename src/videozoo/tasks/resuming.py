@@ -14,6 +14,7 @@ from videozoo import __version__
 from videozoo.config import RunConfig, leaves, read_yaml
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import RunError, VideozooError, few
+from videozoo.tasks.circumstances import changed_circumstances, circumstances
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.loading import names_key, stored_names
 from videozoo.tasks.requests import TrainRequest
@@ -70,8 +71,10 @@ def options_of(path: Path) -> dict[str, Any]:
     return (RunFolder(path).read_start() or {}).get("options") or {}
 
 
-def start_of(config: RunConfig, request: TrainRequest, learnt: Learnt) -> dict[str, Any]:
-    """Describe the start of a run, for `check_resumed`; JSON values."""
+def start_of(
+    config: RunConfig, request: TrainRequest, learnt: Learnt, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Describe the start of a run, to repeat it and for `check_resumed`; JSON values."""
     return {
         "videozoo": __version__,
         "config": config.absolute().as_dict(),
@@ -87,7 +90,15 @@ def start_of(config: RunConfig, request: TrainRequest, learnt: Learnt) -> dict[s
             "fixed_seed": request.fixed_seed,
             "tensorboard": request.tensorboard,
         },
+        "pretrain": _as_absolute(request.pretrain),
+        "drop": list(request.drop),
+        "circumstances": circumstances(accelerator),
     }
+
+
+def _as_absolute(weights: str | None) -> str | None:
+    """Where a file of weights is, wherever the run is repeated; other names stay."""
+    return str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
 
 
 def check_resumed(
@@ -107,7 +118,7 @@ def check_resumed(
         RunError: The classes or their order have changed. Raised in every process.
         DataError: The features were made in another way.
     """
-    found: list[Any] = [None, None]
+    found: list[Any] = [None, None, None]
     if accelerator.is_main_process:
         start = folder.read_start() or _start_of_older_run(folder)
         try:
@@ -116,15 +127,19 @@ def check_resumed(
         except VideozooError as error:
             found[0] = error
         found[1] = list(_changes(start, config, learnt))
+        found[2] = list(
+            changed_circumstances(start.get("circumstances"), circumstances(accelerator))
+        )
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     if found[0] is not None:
         raise found[0]
     changes: list[tuple[str, str]] = found[1]
-    if changes:
+    lines = [f"{key}: {text}" for key, text in changes] + found[2]
+    if lines:
         say("changed since the run began:")
-    for key, text in changes:
-        say(f"  {key}: {text}")
+    for line in lines:
+        say(f"  {line}")
     return tuple(key for key, _ in changes if not key.startswith(_OF_TRAINING))
 
 

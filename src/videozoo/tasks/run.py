@@ -51,6 +51,7 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
     Raises:
         VideozooError: The configuration, the data, the weights or the machine do not fit.
     """
+    from videozoo.engine.devices import kept_settings
     from videozoo.engine.run_lock import held_within
     from videozoo.tasks.paths import paths_explained
     from videozoo.tasks.resuming import stored_config
@@ -63,7 +64,11 @@ def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult
         from videozoo.tasks.encoding import with_own_videos
 
         config, request = with_own_videos(config, request.data), replace(request, data=None)
-    with held_within(request.save_dir), paths_explained(config, with_data=flags):
+    with (
+        kept_settings(deterministic=request.fixed_seed),
+        held_within(request.save_dir),
+        paths_explained(config, with_data=flags),
+    ):
         opened: list[Encoder] = []
         config = _encoded(config, request.device, run=request.save_dir, on_encoders=opened.extend)
         request = replace(request, made_with=opened)

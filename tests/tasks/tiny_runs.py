@@ -1,0 +1,212 @@
+"""A tiny data set and a tiny run for every model, to compare runs bit by bit.
+
+As a program it makes runs in a process of its own:
+`python -m tests.tasks.tiny_runs WORLD TARGET MODEL[,MODEL...] [WORD...]`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.tasks import test_captioning, test_localisation, test_moments, test_tagging
+from videozoo import cli
+from videozoo.data.features.record_formats import write_shard
+from videozoo.data.synthetic.clips import make_clips
+from videozoo.engine.run_folder import RunFolder
+
+TASKS = {
+    "classification": ("tsm", "tsn", "stnet", "nonlocal"),
+    "tagging": ("nextvlad", "attention_cluster", "attention_lstm"),
+    "localisation": ("bmn", "bsn", "ctcn"),
+    "captioning": ("ets",),
+    "moments": ("tall",),
+}
+"""Task -> its models, the first one for the quick tests."""
+MODELS = tuple(model for models in TASKS.values() for model in models)
+CLIPS: dict[str, dict[str, Any]] = {
+    "tsn": {"num_segments": 2},
+    "tsm": {"num_segments": 2, "dropout": 0.5},
+    "stnet": {"num_segments": 2, "frames_per_segment": 2},
+    "nonlocal": {"num_frames": 4, "temporal_convs": True, "dropout": 0.5},
+}
+NOT_OF_RESULTS = ("seconds", "weights", "date", "path", "video", "frames_per_second")
+"""Beginnings of keys of results that tell of the machine, the time or the place."""
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+def make_world(folder: Path) -> None:
+    """Write data for every task: clips, records, features with segments, events and sentences."""
+    make_clips(folder / "clips", num_train=16, num_val=8, num_test=4, seed=0, size=32, num_frames=8)
+    for part, count, seed in (("train", 32, 1), ("val", 12, 2), ("test", 12, 3)):
+        (folder / "records" / part).mkdir(parents=True)
+        videos = test_tagging.make_videos(count, seed)
+        for shard in range(2):
+            path = folder / "records" / part / f"{part}{shard}.tfrecord"
+            write_shard(path, videos[shard::2])
+    _make_segments(folder / "segments")
+    (folder / "events").mkdir()
+    data = test_captioning.make_data(folder / "events", videos=6)
+    (folder / "events" / "data.json").write_text(json.dumps(data))
+    make_queries(folder)
+
+
+def make_queries(folder: Path) -> None:
+    """Write the data for moments alone."""
+    (folder / "queries").mkdir()
+    data = test_moments.make_data(folder / "queries", videos=6)
+    (folder / "queries" / "data.json").write_text(json.dumps(data))
+
+
+def _make_segments(folder: Path) -> None:
+    (folder / "features").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    database: dict[str, Any] = {}
+    for subset, count in (("training", 8), ("validation", 4), ("testing", 2)):
+        for number in range(count):
+            name = f"v_{subset[:2]}{number:02d}"
+            features, segments = test_localisation.make_video(rng)
+            np.save(folder / "features" / f"{name}.npy", features)
+            shown = [] if subset == "testing" else segments
+            database[name] = {"duration": 40.0, "subset": subset, "annotations": shown}
+    (folder / "anet.json").write_text(json.dumps({"database": database}))
+
+
+# --- configurations --------------------------------------------------------------------------
+
+
+def write_config(folder: Path, world: Path, model: str, **train: Any) -> Path:
+    """Write the configuration of a run that draws at random wherever its model can."""
+    train = {"epochs": 2, **train}
+    if model in CLIPS:
+        return _clip_config(folder, world, model, train)
+    if model in TASKS["tagging"]:
+        path = test_tagging.write_config(folder, world / "records", model, **train)
+        return _changed(path, {"model": {"dropout": 0.5}})
+    if model in TASKS["localisation"]:
+        train = {"batch_size": 4, **train}
+        path = Path(test_localisation.write_config(folder, world / "segments", model, **train))
+        if model != "ctcn":
+            return path
+        own = {"feature_dim": test_localisation.DIM, "dropout": 0.5}
+        return _changed(path, {"model": own, "data": {"augment": {"random_move": True}}})
+    name, made = ("events", test_captioning) if model == "ets" else ("queries", test_moments)
+    data = json.loads((world / name / "data.json").read_text())
+    return Path(made.write_config(folder, data, **train))
+
+
+def _clip_config(folder: Path, world: Path, model: str, train: dict[str, Any]) -> Path:
+    config = {
+        "model": {"name": model, "num_classes": 8, "depth": 18, "width": 0.125, **CLIPS[model]},
+        "data": {
+            **{part: str(world / "clips" / f"{part}.list") for part in ("train", "val", "test")},
+            "short_side": 40,
+            "crop_size": 32,
+            "crops": "random",
+            "num_workers": 0,
+        },
+        "train": {
+            "batch_size": 4,
+            "learning_rate": 0.05,
+            "clip_gradient_norm": 5.0,
+            "ema_decay": 0.9,
+            "mixup_alpha": 0.4,
+            "label_smoothing": 0.1,
+            **train,
+        },
+    }
+    path = folder / f"{model}.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def _changed(path: Path, more: dict[str, dict[str, Any]]) -> Path:
+    config = yaml.safe_load(path.read_text())
+    for section, values in more.items():
+        config[section] |= values
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+def train(config: Path, run: Path, *words: str) -> None:
+    """Train from the command line."""
+    line = ["train", "--config", str(config), "--save-dir", str(run), "--log-interval", "1"]
+    assert cli.main([*line, *words]) == 0
+
+
+def answer(world: Path, run: Path, model: str, target: Path, *words: str) -> None:
+    """Evaluate the weights of a run, and predict with them."""
+    common = ["--weights", str(run), *words]
+    place = ["--save-dir", str(target / "eval")]
+    assert cli.main(["eval", "--no-report", *common, *place]) == 0
+    given = _inputs(world, model)
+    assert cli.main(["predict", *common, "--save-dir", str(target / "predict"), *given]) == 0
+
+
+def _inputs(world: Path, model: str) -> list[str]:
+    """What each model answers: words of a command line."""
+    if model in CLIPS:
+        return [str(video) for video in sorted((world / "clips").rglob("unseen*.mp4"))[:3]]
+    if model in TASKS["tagging"]:
+        return [str(world / "records" / "test" / "test0.tfrecord")]
+    if model in TASKS["localisation"]:
+        return [str(world / "segments" / "features")]
+    if model == "ets":
+        return [str(world / "events" / "val.json")]
+    return ["--sentence", "a cat jumps", str(world / "queries" / "pack")]
+
+
+# --- what they gave --------------------------------------------------------------------------
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    """Every saved tensor of a run: weights of all epochs, the best, the state to go on from."""
+    return {
+        f"{path.relative_to(run)}: {name}": tensor
+        for path in sorted(run.rglob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics of a run, without their times."""
+    return [
+        {key: value for key, value in line.items() if not key.endswith(("seconds", "second"))}
+        for path in sorted(run.rglob("metrics.jsonl"))
+        for line in RunFolder(path.parent).read_metrics()
+    ]
+
+
+def answers_of(target: Path) -> dict[str, Any]:
+    """The files of an evaluation and a prediction, without times and places."""
+    return {
+        str(path.relative_to(target)): _plain(json.loads(path.read_text()))
+        for path in sorted(target.rglob("*.json"))
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if not k.startswith(NOT_OF_RESULTS)}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def different(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The tensors of two runs that differ in a bit, and by how much at most."""
+    assert ours.keys() == theirs.keys() != set()
+    return {
+        name: float((ours[name].double() - tensor.double()).abs().max())
+        for name, tensor in theirs.items()
+        if not torch.equal(ours[name], tensor)
+    }
