@@ -61,7 +61,7 @@ def changed_circumstances(before: object, now: Mapping[str, Any]) -> Iterator[st
         if key in then and then[key] != now[key] and not (key == "threads" and on_gpu)
     ]
     for key in changed:
-        was = brief(str(then[key]))
+        was = brief(then[key]).strip("'")
         yield f"{key}: {was} -> {now[key]}{_advice(key, was)}"
     if changed:
         yield "so the run does not go on bit for bit as it would have"
