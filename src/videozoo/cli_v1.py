@@ -185,7 +185,7 @@ def _inference_parser(program: str) -> argparse.ArgumentParser:
         program,
         "Write a trained model as one file that runs without its code (2019 flags; see also "
         "`videozoo export`). DIR/NAME_model.onnx replaces NAME_model.pdmodel and "
-        "NAME_params.pdparams; it takes pixels (ETS, TALL: features) and holds the weights and the "
+        "NAME_params.pdparams; it takes pixels or features and holds the weights and the "
         "class names. ETS has a second file, DIR/NAME_model.step.onnx, for the next word.",
     )
     parser.add_argument(

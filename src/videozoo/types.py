@@ -220,7 +220,6 @@ class Tagging:
 
     name: ClassVar = "tagging"
     needs: ClassVar = ("num_classes",)
-    exports: ClassVar = False
     feature_shape: Callable[[Any], FeatureShape]
     """From a `settings` instance: the features that the model reads."""
     loss_over_batch: Literal["mean", "sum"] = "mean"
@@ -228,6 +227,9 @@ class Tagging:
     explains: bool = False
     """The module has `frame_weights(streams, lengths)`: per stream, where it looked, (N, T); rows
     sum to 1."""
+    exports: bool | Callable[[Any], nn.Module] = False
+    """`torch.export` can trace the module. Or a function: from the module to one that it can trace,
+    which takes and returns the same, with `frame_weights` where the model explains."""
     is_solved: bool = False
     """Training solves a linear layer, in place of epochs. The module has `pooled(streams,
     lengths)`, (N, D); `standardise(pooled)`, which keeps the statistics of the training videos in

@@ -124,7 +124,8 @@ def test_tags(folder: Path, capsys: pytest.CaptureFixture[str]):
 
     words = ["predict", "--weights", "run", "--explain", "test"]
     assert "Mean of features does not tell where it looked" in told(capsys, *words, status=2)
-    assert "cannot be exported" in told(capsys, "export", "--weights", "run")
+    words = ["export", "--weights", "run"]
+    assert "its model file does not say that it can be exported" in told(capsys, *words)
     assert "reads features itself" in told(
         capsys, "extract", "--weights", "run", "--output", "f", "test"
     )

@@ -298,8 +298,8 @@ def test_what_tagging_cannot_do_yet_is_said(
     assert cli.main(["train", "--config", config, "--save-dir", run, "--epochs", "1"]) == 0
     capsys.readouterr()
 
-    assert cli.main(["export", "--weights", run]) == 1
-    assert "NeXtVLAD: models that tag features cannot be exported yet" in capsys.readouterr().err
+    assert cli.main(["export", "--weights", run, "--format", "torch-export"]) == 2
+    assert "NeXtVLAD is exported as onnx only" in capsys.readouterr().err
     assert cli.main(["eval", "--weights", run, "--report"]) == 0
     assert "average precision" in Path(run, "eval/report.html").read_text()
     assert cli.main(["predict", "--weights", run, "--annotate", str(records / "test")]) == 2

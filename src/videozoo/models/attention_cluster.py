@@ -156,7 +156,7 @@ def feature_shape(settings: AttentionClusterSettings) -> FeatureShape:
 
 SPEC = ModelSpec(
     title="Attention Cluster",
-    task=Tagging(feature_shape=feature_shape, explains=True),
+    task=Tagging(feature_shape=feature_shape, explains=True, exports=True),
     settings=AttentionClusterSettings,
     build=AttentionCluster,
     paddle=PaddleWeights(names=paddle_names),

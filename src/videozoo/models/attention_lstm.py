@@ -101,25 +101,32 @@ class AttentionLSTM(nn.Module):
         Returns:
             Logits (N, num_classes); their sigmoids are the scores.
         """
+        return self.classify(self._states(streams, lengths), lengths)
+
+    def frame_weights(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
+        """Where each stream looks: (N, T), each row summing to 1."""
+        return self.look(self._states(streams, lengths), lengths)
+
+    def classify(self, states: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        """From the states of the LSTMs, (N, T, 2H) per stream, to logits (N, num_classes)."""
+        states = [self.dropout(each) for each in states]
         means = [
-            attended(weights[:, :, None], states).squeeze(1)
-            for weights, states in self._weighted(streams, lengths)
+            attended(weights[:, :, None], each).squeeze(1)
+            for weights, each in zip(self._weights(states, lengths), states, strict=True)
         ]
         x = torch.relu(self.hidden_1(torch.cat(means, dim=1)))
         return self.head(torch.tanh(self.hidden_2(x)))
 
-    def frame_weights(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
-        """Where each stream looks: (N, T), each row summing to 1."""
-        return [weights for weights, _ in self._weighted(streams, lengths)]
+    def look(self, states: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
+        """From the states of the LSTMs to where each stream looks: (N, T) per stream."""
+        return self._weights([self.dropout(each) for each in states], lengths)
 
-    def _weighted(self, streams: Sequence[Tensor], lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Each stream's attention (N, T), and the states (N, T, 2H) it is over."""
-        mask = frame_mask(lengths, streams[0].shape[1])
-        weighted: list[tuple[Tensor, Tensor]] = []
-        for score, states in zip(self.scores, self._states(streams, lengths), strict=True):
-            states = self.dropout(states)
-            weighted.append((softmax_over_frames(score(states).squeeze(2), mask), states))
-        return weighted
+    def _weights(self, states: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
+        mask = frame_mask(lengths, states[0].shape[1])
+        return [
+            softmax_over_frames(score(each).squeeze(2), mask)
+            for score, each in zip(self.scores, states, strict=True)
+        ]
 
     def _states(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
         """Run the LSTMs of all streams side by side; (N, T, 2H) per stream."""
@@ -137,6 +144,75 @@ class AttentionLSTM(nn.Module):
             torch.cat((forwards, reversed_in_time(backwards, lengths)), dim=2)
             for forwards, backwards in pairs
         ]
+
+
+class Graph(nn.Module):
+    """As `AttentionLSTM`, for an export: ONNX has an operator for LSTMs with peepholes.
+
+    It orders the gates input, output, forget, candidate, and the peepholes input, output, forget.
+    """
+
+    def __init__(self, network: AttentionLSTM) -> None:
+        super().__init__()
+        self.network = network
+        self.size = network.scores[0].get_parameter("weight").shape[1] // 2
+        for number, reader in enumerate(network.readers):
+            assert isinstance(reader, BothWays)
+            weights = [layer.get_parameter("weight") for layer in reader.inputs]
+            gates, peepholes = zip(*(self._parts(bias) for bias in reader.bias), strict=True)
+            own = [layer.get_parameter("bias") for layer in reader.inputs]
+            biases = [
+                torch.cat((self._ordered(of_inputs), of_gates))
+                for of_inputs, of_gates in zip(own, gates, strict=True)
+            ]
+            for name, values in {
+                "weight": torch.stack([self._ordered(each) for each in weights]),
+                "recurrent": torch.stack([self._ordered(each) for each in reader.recurrent]),
+                "bias": torch.stack(biases),
+                "peepholes": torch.stack(peepholes),
+            }.items():
+                self.register_buffer(f"{name}_{number}", values.detach())
+
+    def _ordered(self, rows: Tensor) -> Tensor:
+        """Rows of candidate, input, forget, output, in the order of ONNX."""
+        candidate, given, forget, output = rows.split(self.size)
+        return torch.cat((given, output, forget, candidate))
+
+    def _parts(self, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The bias of the gates and the peepholes, each in the order of ONNX."""
+        gates, given, forget, output = bias.split((4 * self.size, *(self.size,) * 3))
+        return self._ordered(gates), torch.cat((given, output, forget))
+
+    def forward(self, streams: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        """As `AttentionLSTM.forward`."""
+        return self.network.classify(self._states(streams, lengths), lengths)
+
+    def frame_weights(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
+        """As `AttentionLSTM.frame_weights`."""
+        return self.network.look(self._states(streams, lengths), lengths)
+
+    def _states(self, streams: Sequence[Tensor], lengths: Tensor) -> list[Tensor]:
+        return [self._stream(number, frames, lengths) for number, frames in enumerate(streams)]
+
+    def _stream(self, number: int, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(N, T, D) -> (N, T, 2H)."""
+        reader = self.network.readers[number]
+        assert isinstance(reader, BothWays)
+        x = torch.tanh(reader.embed(frames)).transpose(0, 1)
+        weight, recurrent, bias, peepholes = (
+            self.get_buffer(f"{name}_{number}")
+            for name in ("weight", "recurrent", "bias", "peepholes")
+        )
+        start = x.new_zeros(2, x.shape[1], self.size)
+        states = torch.onnx.ops.symbolic(
+            "LSTM",
+            (x, weight, recurrent, bias, lengths.to(torch.int32), start, start, peepholes),
+            {"hidden_size": self.size, "direction": "bidirectional"},
+            dtype=torch.float32,
+            shape=(x.shape[0], 2, x.shape[1], self.size),
+            version=14,
+        )
+        return states.permute(2, 0, 1, 3).flatten(2)
 
 
 def paddle_names(settings: AttentionLSTMSettings) -> dict[str, PaddleName]:
@@ -180,7 +256,7 @@ def feature_shape(settings: AttentionLSTMSettings) -> FeatureShape:
 
 SPEC = ModelSpec(
     title="Attention LSTM",
-    task=Tagging(feature_shape=feature_shape, explains=True, loss_over_batch="sum"),
+    task=Tagging(feature_shape=feature_shape, explains=True, exports=Graph, loss_over_batch="sum"),
     settings=AttentionLSTMSettings,
     build=AttentionLSTM,
     parameter_rules=parameter_rules,

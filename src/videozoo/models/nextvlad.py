@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from videozoo.errors import DataError
 from videozoo.ops import DowngradeDropout, FrameBatchNorm, frame_mask, l2_normalize
-from videozoo.ops.frames import linear
+from videozoo.ops.frames import gate, linear
 from videozoo.safe_npy import read_npy
 from videozoo.types import (
     FeatureShape,
@@ -115,7 +115,7 @@ class Vlad(nn.Module):
 
         (N, T, E*S) -> (N, T, G, K); zeros in the padding.
         """
-        say = torch.sigmoid(self.group_attention(wide)) * mask[:, :, None]  # (N, T, G)
+        say = gate(self.group_attention(wide)) * mask[:, :, None]  # (N, T, G)
         choice = self.assign_bn(self.assign(wide), mask)
         choice = choice.unflatten(2, (self.groups, self.clusters)).softmax(dim=3)
         return choice * say[:, :, :, None]
@@ -175,7 +175,7 @@ class NeXtVLAD(nn.Module):
         weights: list[Tensor] = []
         for vlad, frames in zip(self.vlads, self._scaled(streams), strict=True):
             assert isinstance(vlad, Vlad)
-            said = torch.sigmoid(vlad.group_attention(vlad.expand(frames))).sum(dim=2) * mask
+            said = gate(vlad.group_attention(vlad.expand(frames))).sum(dim=2) * mask
             weights.append(said / said.sum(dim=1, keepdim=True))
         return weights
 
@@ -258,7 +258,7 @@ def constants(settings: NeXtVLADSettings) -> dict[str, NDArray[np.float64]]:
 
 SPEC = ModelSpec(
     title="NeXtVLAD",
-    task=Tagging(feature_shape=feature_shape, explains=True),
+    task=Tagging(feature_shape=feature_shape, explains=True, exports=True),
     settings=NeXtVLADSettings,
     build=NeXtVLAD,
     parameter_rules=parameter_rules,

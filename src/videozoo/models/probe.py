@@ -118,7 +118,7 @@ def feature_shape(settings: ProbeSettings) -> FeatureShape:
 
 SPEC = ModelSpec(
     title="Probe",
-    task=Tagging(feature_shape=feature_shape, is_solved=True),
+    task=Tagging(feature_shape=feature_shape, is_solved=True, exports=True),
     settings=ProbeSettings,
     build=Probe,
 )

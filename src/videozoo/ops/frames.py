@@ -43,7 +43,10 @@ def l2_normalize(x: Tensor, dim: int) -> Tensor:
     >>> l2_normalize(torch.tensor([3.0, 4.0]), dim=0).tolist()
     [0.6000000238418579, 0.800000011920929]
     """
-    return x * torch.rsqrt(x.square().sum(dim=dim, keepdim=True) + 1e-12)
+    squares = x.square().sum(dim=dim, keepdim=True)
+    if torch.compiler.is_exporting():  # pyright: ignore[reportPrivateImportUsage]
+        return x * (1e6 * torch.rsqrt(1e12 * squares + 1))  # exporters take + 1e-12 for nothing
+    return x * torch.rsqrt(squares + 1e-12)
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
@@ -64,6 +67,16 @@ class FrameBatchNorm(nn.BatchNorm1d):
 def attended(weights: Tensor, frames: Tensor) -> Tensor:
     """Weighted sums of frames: (N, T, K), (N, T, D) -> (N, K, D)."""
     return torch.bmm(weights.transpose(1, 2), frames)
+
+
+def gate(x: Tensor) -> Tensor:
+    """Sigmoid whose small values are as exact as large ones, also in an exported graph.
+
+    onnxruntime's own sigmoid is off by up to 1e-7: much, where the ratios of small values count.
+    """
+    if torch.compiler.is_exporting():  # pyright: ignore[reportPrivateImportUsage]
+        return 1 / (1 + torch.exp(-x))
+    return torch.sigmoid(x)
 
 
 def linear(c_in: int, c_out: int, *, init: str, bias: bool = True) -> nn.Linear:

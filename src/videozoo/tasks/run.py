@@ -33,7 +33,6 @@ _ROOMS = {
 """Task -> its module, if the names differ."""
 
 _NOT_EXPORTED = {
-    "tagging": "that tag features",
     "localisation": "that find segments",
     "two_stage_localisation": "that find segments",
     "proposal_scoring": "that score proposals",

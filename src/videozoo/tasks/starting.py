@@ -25,6 +25,7 @@ from videozoo.tasks.loading import (
 )
 from videozoo.tasks.requests import TrainRequest
 from videozoo.types import FloatArray, PaddleName, ResNetStart
+from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import classifier_of_others, fit_paddle, load_state
 from videozoo.weights.kinds import sniff
@@ -107,6 +108,11 @@ def initialise(
     """
     path = default_weights(config.name, "pretrain") if weights == DEFAULT else None
     path = path or resolve_weights(weights)
+    if exported_kind(path) is not None:
+        raise WeightsError(
+            f"{path}: an exported graph answers and cannot learn; start from the weights that it "
+            "was made from"
+        )
     if sniff(path).startswith("paddle"):
         return _from_paddle(module, config, drop, path)
     state, metadata = read_weights(path)

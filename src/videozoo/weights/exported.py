@@ -27,9 +27,12 @@ from videozoo.types import (
     Captioning,
     Classification,
     ClipShape,
+    FeatureShape,
     ModelSpec,
     MomentRetrieval,
     Settings,
+    Stream,
+    Tagging,
     Task,
 )
 from videozoo.weights import pt2
@@ -79,6 +82,19 @@ class ExportedClips(BaseModel):
         return (self.num_steps, 3 * self.frames_per_step, self.crop_size, self.crop_size)
 
 
+class ExportedTags(BaseModel):
+    """The features of whole videos that a graph reads, and what it gives beside the logits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    streams: tuple[Stream, ...] = Field(min_length=1)
+    """One input (N, T, dim) per stream, by its name, any N and T."""
+    num_frames: int | None = None
+    """Frames drawn from each video; None: all frames."""
+    explains: bool
+    """It also gives the weight of each frame, (N, T) per stream."""
+
+
 class Description(BaseModel):
     """The description in an exported file."""
 
@@ -103,6 +119,8 @@ class Description(BaseModel):
     """File name and SHA-256 of the weights."""
     clips: ExportedClips | None = None
     """Of clip models."""
+    tags: ExportedTags | None = None
+    """Of models that tag videos by their features."""
     features: dict[str, Any] | None = None
     """What made the training features, if the model reads features and that is known."""
     measured: dict[str, Any] = Field(default_factory=dict)
@@ -120,6 +138,8 @@ class Description(BaseModel):
     def _whole(self) -> Description:
         if self.task == "classification" and self.clips is None:
             raise ValueError("a model of clips that does not say which")
+        if self.task == "tagging" and self.tags is None:
+            raise ValueError("a model of features that does not say which")
         return self
 
 
@@ -156,6 +176,7 @@ class ExportedWriter(Settings):
 
 _SETTINGS: dict[str, type[Settings]] = {
     "classification": ExportedModel,
+    "tagging": ExportedModel,
     "moments": ExportedFinder,
     "captioning": ExportedWriter,
 }
@@ -267,7 +288,10 @@ def spec_of(description: Description) -> ExportedSpec:
 def _task_of(description: Description, absent: Callable[..., NoReturn]) -> Task:
     if description.task == "moments":
         return MomentRetrieval(losses=absent)
-    clips = description.clips
+    clips, tags = description.clips, description.tags
+    if tags is not None:
+        features = FeatureShape(streams=tags.streams, num_frames=tags.num_frames)
+        return Tagging(feature_shape=lambda _settings: features, explains=tags.explains)
     if clips is None:
         return Captioning(explains=True)  # the graph gives its attention
     shape = ClipShape(

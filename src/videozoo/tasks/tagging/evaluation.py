@@ -20,7 +20,12 @@ from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.tagging import segments
 from videozoo.tasks.tagging.labels import check_labels
 from videozoo.tasks.tagging.pages import evaluation_page
-from videozoo.tasks.tagging.scoring import feature_shape, one_class_each, score_records
+from videozoo.tasks.tagging.scoring import (
+    feature_shape,
+    one_class_each,
+    score_records,
+    tagging_model,
+)
 from videozoo.tasks.tagging.solving import certainty, figure
 
 
@@ -41,7 +46,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
         most_frames=config.data.max_frames,
         one_class=one_class_each(config),
     )
-    module = job.module()
+    module = job.model(tagging_model)
     names = names_of_classes(job.trained, config)
     job.say(f"{config.spec.title}: {counted(len(records), 'video')}")
     started = time.monotonic()

@@ -22,7 +22,7 @@ from videozoo.tasks.predict import Pictures, Predicted, Prediction, PredictJob, 
 from videozoo.tasks.tagging import segments
 from videozoo.tasks.tagging.labels import left_out
 from videozoo.tasks.tagging.pictures import draw_attention
-from videozoo.tasks.tagging.scoring import VideoTags, score_records
+from videozoo.tasks.tagging.scoring import VideoTags, score_records, tagging_model
 
 _MOST_LOOKED_AT = 200  # records, to note unused content
 
@@ -36,7 +36,7 @@ def _predicted(job: PredictJob) -> Predicted[Any]:
     looked_at = survey(records, most=_MOST_LOOKED_AT)
     in_parts = is_read_in_parts(records)
     job.note(left_out(looked_at, config.data.max_frames, in_parts=in_parts))
-    module = job.module()
+    module = job.model(tagging_model)
     names = names_of_classes(job.trained, config)
     scored = score_records(
         module,

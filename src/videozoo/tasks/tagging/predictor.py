@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from videozoo.config import RunConfig
 from videozoo.data.features.records import RecordSet
-from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.results import VideoLabels, VideoSegments
 from videozoo.tasks.common import names_of_classes, without_absent_names
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.exporting import accelerator_for
+from videozoo.tasks.loading import Trained
 from videozoo.tasks.predictors import (
     Features,
     Predictor,
@@ -23,7 +23,7 @@ from videozoo.tasks.predictors import (
 from videozoo.tasks.requests import Device
 from videozoo.tasks.results import warn_of
 from videozoo.tasks.tagging.prediction import input_records, labels_of
-from videozoo.tasks.tagging.scoring import feature_shape, score_records
+from videozoo.tasks.tagging.scoring import feature_shape, score_records, tagging_model
 from videozoo.tasks.tagging.segment_scoring import score_segments, segments_of
 
 R = TypeVar("R")
@@ -34,9 +34,8 @@ class Tagger(Predictor):
 
     def __init__(self, trained: Trained, *, device: Device = "auto") -> None:
         self.config = without_absent_names(trained.config)
-        precision = self.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
-        network = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        self._accelerator = accelerator_for(trained, device)
+        network = tagging_model(trained, self.config, self._accelerator, device=device)
         self.class_names = self._names = names_of_classes(trained, self.config)
         super().__init__(trained, network)
 
@@ -65,7 +64,12 @@ class Tagger(Predictor):
 
         def labels(records: RecordSet, config: RunConfig) -> tuple[list[VideoLabels], list[str]]:
             scored = score_records(
-                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
+                self._network,
+                config,
+                config.predict,
+                records,
+                self._accelerator,
+                skip_bad=not strict,
             )
             found = [labels_of(each, self._names) for each in scored.by_number.values()]
             return found, list(scored.skipped.values())
@@ -95,7 +99,12 @@ class Tagger(Predictor):
             records: RecordSet, config: RunConfig
         ) -> tuple[list[VideoSegments], list[str]]:
             scored = score_segments(
-                self.module, config, config.predict, records, self._accelerator, skip_bad=not strict
+                self._network,
+                config,
+                config.predict,
+                records,
+                self._accelerator,
+                skip_bad=not strict,
             )
             least = config.predict.least_score
             found = [

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from videozoo.config import RunConfig
@@ -26,13 +27,20 @@ from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
 from videozoo.settings.tags import FeatureEval, FeaturePredict
+from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.tagging.exported import ExportedTagger
 from videozoo.types import FeatureShape, Stream, Tagging
+from videozoo.weights.exported import read_description
 
 _LEAST = 1e-7
 """Scores this near to 0 and 1 are taken as such."""
 
 Scores = NDArray[np.floating[Any]]
+TaggingModel = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""From streams and lengths to logits, see `Tagging`: a module, or an exported graph. One that
+explains also has `frame_weights`."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,8 @@ def model_inputs(batch: FeatureBatch, streams: Sequence[Stream]) -> tuple[list[T
 class TaggingInference:
     """A tagging model and the features to run it over."""
 
-    module: nn.Module
-    """The network in evaluation mode, on the device of the accelerator."""
+    module: TaggingModel
+    """The network in evaluation mode, on the device of the accelerator, or an exported graph."""
     batches: EvalLoader[FeatureBatch]
     accelerator: Accelerator
     streams: Sequence[Stream]
@@ -254,7 +262,7 @@ class _PartScores:
 
 
 def score_records(
-    module: nn.Module,
+    module: TaggingModel,
     config: RunConfig,
     views: FeatureEval | FeaturePredict,
     records: RecordSet,
@@ -313,3 +321,16 @@ def score_records(
 def _best(scores: Scores, k: int) -> tuple[tuple[int, float], ...]:
     order = np.argsort(-scores, kind="stable")[:k]
     return tuple((int(number), float(scores[number])) for number in order)
+
+
+def tagging_model(
+    trained: Trained, config: RunConfig, accelerator: Accelerator, **options: Any
+) -> TaggingModel:
+    """Load a model that tags; `options` are those of `load_model`."""
+
+    def exported(path: Path, device: str, index: int) -> ExportedTagger:
+        tags = read_description(path).tags
+        assert tags is not None
+        return ExportedTagger(path, tags, device, index)
+
+    return load_model(trained, config, accelerator, exported, **options)

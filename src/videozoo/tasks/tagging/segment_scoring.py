@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from videozoo.config import RunConfig
 from videozoo.data.features.rated_segments import segment_name
@@ -27,6 +27,7 @@ from videozoo.results import Segment, VideoSegments
 from videozoo.settings.tags import FeatureEval, FeaturePredict
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.tagging.scoring import (
+    TaggingModel,
     feature_shape,
     label_loss,
     model_inputs,
@@ -73,8 +74,8 @@ def check_segments_fit(config: RunConfig) -> None:
 class SegmentInference:
     """A tagging model, and the segments to run it over."""
 
-    module: nn.Module
-    """The network in evaluation mode, on the device of the accelerator."""
+    module: TaggingModel
+    """The network in evaluation mode, on the device of the accelerator, or an exported graph."""
     batches: EvalLoader[FeatureBatch]
     accelerator: Accelerator
     streams: Sequence[Stream]
@@ -112,7 +113,7 @@ class SegmentInference:
 
 
 def score_segments(
-    module: nn.Module,
+    module: TaggingModel,
     config: RunConfig,
     views: FeatureEval | FeaturePredict,
     records: RecordSet,

@@ -24,7 +24,7 @@ from videozoo.tasks.jobs import ResultFile, Shortfall
 from videozoo.tasks.predict import Predicted, PredictJob
 from videozoo.tasks.tagging.labels import check_ratings
 from videozoo.tasks.tagging.pages import evaluation_page
-from videozoo.tasks.tagging.scoring import feature_shape
+from videozoo.tasks.tagging.scoring import feature_shape, tagging_model
 from videozoo.tasks.tagging.segment_scoring import (
     check_segments_fit,
     rankings_of,
@@ -50,7 +50,7 @@ def evaluated(job: EvalJob, records: RecordSet) -> Evaluated:
         data=config.data,
         skip_bad=job.skip_bad,
     )
-    module = job.module()
+    module = job.model(tagging_model)
     names = names_of_classes(job.trained, config)
     job.say(f"{config.spec.title}: {counted(len(index), 'segment')}")
     started = time.monotonic()
@@ -133,7 +133,7 @@ def predicted(job: PredictJob, records: RecordSet) -> Predicted[VideoSegments]:
                 f"{most} are not read (null reads all)"
             ]
         )
-    module = job.module()
+    module = job.model(tagging_model)
     names = names_of_classes(job.trained, config)
     scored = score_segments(
         module,
