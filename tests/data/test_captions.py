@@ -531,3 +531,23 @@ def test_youcook2_is_read_with_its_subsets(tmp_path: Path):
         ("b", "validation"),
     ]
     assert found.notes == (f"{tmp_path / 'a.json'}: 1 video without annotations",)
+
+
+@pytest.mark.parametrize("known", ["videos", "images"])
+def test_a_few_sentences_of_unknown_videos_are_left_out_and_many_refused(
+    tmp_path: Path, known: str
+):
+    key, listed = ("video_id", "sentences") if known == "videos" else ("image_id", "annotations")
+    entry = {"video_id": "a"} if known == "videos" else {"id": "a"}
+
+    def stored(*videos: str) -> Path:
+        said = [{key: video, "caption": "A man runs."} for video in videos]
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps({known: [entry], listed: said}))
+        return path
+
+    found = read_timed_sentences(stored("a", "a", "zz"), whole_videos=True)
+    assert len(found) == 2
+    assert f"not among `{known}`; 1 of 3 sentences are of such videos; left out" in found.notes[0]
+    with pytest.raises(DataError, match=f"not among `{known}`; 2 of 3 sentences are of such"):
+        read_timed_sentences(stored("a", "zz", "y"), whole_videos=True)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,16 @@ def test_all_videos_of_hmdb51_once(hmdb51: Path):
     (part,), _ = find_parts(CheckRequest(path=splits))
     assert len(part.items) == 4
     assert part.class_names == ["climb_stairs", "ride_bike"]
+
+
+def test_a_missing_video_of_hmdb51_is_named_with_the_file_of_its_class(
+    hmdb51: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(DataError, match="cannot be used"):
+        run(CheckRequest(path=hmdb51 / "splits", use_cache=False, workers=1))
+
+    shown = "".join(capsys.readouterr().out.split("\n"))
+    assert re.search(r"_test_split\d\.txt:\d: (ride_bike|climb_stairs)/", shown), shown
 
 
 def test_a_bad_line_of_hmdb51_is_named_with_its_file(hmdb51: Path):

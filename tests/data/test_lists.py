@@ -52,6 +52,24 @@ def test_a_list_is_read_in_its_order_with_blanks_in_paths(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"run/a, b.mp4","long jump, high"\n"c d.mp4","run"\n',
+        '"run/a, b.mp4";"long jump, high"\n"c d.mp4";run\n',
+        '"run/a, b.mp4" "long jump, high"\n"c d.mp4" run\n',
+        '"run/a, b.mp4"\t12\t"long jump, high"\n"c d.mp4"\t13\t"run"\n',
+    ],
+)
+def test_what_stands_in_quotes_is_one_column(tmp_path: Path, text: str):
+    touch(tmp_path, "run/a, b.mp4", "c d.mp4")
+
+    path = write(tmp_path / "train.csv", text)
+
+    assert own_class_names(path) == ["long jump, high", "run"]
+    assert pairs(read_list(path)) == [("run/a, b.mp4", 0), ("c d.mp4", 1)]
+
+
 def test_a_relative_path_is_looked_up_here_then_in_root_then_beside_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,11 +12,13 @@ import yaml
 
 from tests.data.make_clips import moving_frames, write_clip
 from videozoo import cli
+from videozoo.data import formats
 from videozoo.data.annotations import segment_formats, sentences
 from videozoo.data.annotations.segment_types import SegmentFile
 from videozoo.data.features.record_formats import write_shard
 from videozoo.data.features.records import FeatureRecord
 from videozoo.data.formats import Format, TextFile
+from videozoo.data.text import text_of
 from videozoo.errors import DataError
 from videozoo.tasks.check_data import CHECKERS
 
@@ -170,6 +172,62 @@ def test_a_table_without_known_columns_is_no_list_of_videos(
     assert status == 1
     assert "columns are not known: 'activity', 'finish', 'clip', 'begin'" in shown
     assert "video: video, video_id" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.txt", "clip\tvon\tbis\twas\na.mp4\t1.0\t2.5\trun\n", "'clip', 'von', 'bis', 'was'"),
+        ("a.csv", "datei,klasse\na.mp4,0\nb.mp4,1\n", "not known: 'datei', 'klasse'"),
+        ("a.txt", "run 0\njump 1\n", "Names of classes are for data.class_names"),
+        ("a.txt", "run\njump\nsit down\n", "Names of classes are for data.class_names"),
+        ("a.json", '{"run": "1", "jump": "0"}', "these are names of classes"),
+        ("a.json", '{"0": "run", "1": "jump"}', "these are names of classes"),
+    ],
+)
+def test_files_of_other_purposes_are_told_what_they_are(
+    tmp_path: Path, capsys: Shown, name: str, text: str, said: str
+):
+    (tmp_path / name).write_text(text)
+
+    status, shown = run(capsys, tmp_path / name)
+
+    assert (status, said in shown, "missing" in shown) == (1, True, False), shown
+
+
+def test_a_video_a_tab_and_a_name_are_a_list(tmp_path: Path, capsys: Shown):
+    (tmp_path / "a.txt").write_text("a.mp4\trun\nb\tjump\n")
+
+    shown = run(capsys, tmp_path / "a.txt")[1]
+
+    assert "0 jump" in shown
+    assert "words" not in shown
+
+
+def test_sentences_are_counted_once_and_their_moments_beside(tmp_path: Path, capsys: Shown):
+    row: dict[str, Any] = {"qid": 1, "query": "A man runs.", "vid": "a", "duration": 9}
+    row["relevant_windows"] = [[0, 2], [4, 6]]
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+
+    shown = run(capsys, tmp_path / "a.jsonl")[1]
+
+    assert "QVHighlights: 1 sentence of 1 video, 2 moments\n" in shown
+
+
+def test_a_file_of_sentences_is_read_once(
+    tmp_path: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a.txt").write_text("a 1.0 2.5##A man runs.\n")
+    read = list[Path]()
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return text_of(path)
+
+    monkeypatch.setattr(formats, "text_of", noted)
+
+    assert run(capsys, tmp_path / "a.txt")[0] == 0
+    assert read == [tmp_path / "a.txt"]
 
 
 def test_sentences_whose_times_are_not_read_are_no_moments(tmp_path: Path):

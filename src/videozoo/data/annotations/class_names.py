@@ -45,13 +45,12 @@ def first_class_number(path: Path) -> int | None:
     return _numbered_names(path)[1]
 
 
-def lists_class_names(path: Path) -> bool:
+def lists_class_names(file: TextFile) -> bool:
     """Whether a file says that it is one of class names: by numbers before them, or a heading.
 
     `1 run` may also be a video called 1, of the class run: look for such videos too. A line such as
     `run 1` is rather a video with its class, and does not count.
     """
-    file = TextFile(path)
     try:
         form = None if "\0" in file.first_line else format_of(file, FORMATS)
         if form is None or form.read(file)[1] is None:

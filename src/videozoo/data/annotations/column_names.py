@@ -39,6 +39,7 @@ _UNIT_WORDS: dict[str, Unit] = {
     **dict.fromkeys(("frames", "frame"), "frames"),
 }
 _FIRST = {"first_frame": "start", "last_frame": "end"}
+_MOST_SHOWN = 7
 _FILLERS = frozenset(("t", "time", "in"))
 
 
@@ -114,4 +115,4 @@ def known_names() -> str:
         "end": ("end", "end_time", "t_end", "stop", "end_s", "end_ms", "end_frame"),
         "class": LABELS,
     }
-    return "; ".join(f"{what}: {few(names, len(names))}" for what, names in named.items())
+    return "; ".join(f"{what}: {few(names, _MOST_SHOWN)}" for what, names in named.items())

@@ -262,14 +262,24 @@ class _Form:
         """Path, label, frames; None if the line has too few columns."""
         if not self.delimiter:
             return text, "", None
-        cells = text.rsplit(
-            None if self.delimiter == " " else self.delimiter, 2 if self.with_frames else 1
-        )
+        most = 2 if self.with_frames else 1
+        cells = text.rsplit(None if self.delimiter == " " else self.delimiter, most)
+        if '"' in (text[0], text[-1]):  # what stands in quotes is one column
+            quoted = _quoted_cells(text, self.delimiter)
+            cells = quoted if len(quoted) == most + 1 else cells
         cells = [bare(cell) for cell in cells]
         frames = integer(cells[1]) if self.with_frames and len(cells) == 3 else None
         if len(cells) != (3 if self.with_frames else 2) or not cells[0] or not cells[-1]:
             return None
         return None if self.with_frames and frames is None else (cells[0], cells[-1], frames)
+
+
+def _quoted_cells(text: str, delimiter: str) -> list[str]:
+    """The cells of a line of CSV; none if it is damaged."""
+    try:
+        return next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        return []
 
 
 _TAB = _Form("\t")

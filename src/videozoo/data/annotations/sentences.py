@@ -456,6 +456,19 @@ def _read_charades(file: TextFile, reading: ReadState) -> Iterator[TimedSentence
             yield from _sentence(reading, number, found.groups())
 
 
+def _are_tabs(file: TextFile) -> bool:
+    """Whether lines have tabs, and the first does not name columns of others."""
+    if file.first_line.count("\t") < 2 or whole_captions.table_columns(file.heading) is not None:
+        return False
+    times = [line.split("\t")[1:3] for _, line in file.lines[:_LOOKED_AT]]
+    are_numbers = [len(pair) == 2 and all(map(_is_number, pair)) for pair in times]
+    return any(map(_is_number, times[0])) or not any(are_numbers)
+
+
+def _is_number(cell: str) -> bool:
+    return finite_number(cell) is not None
+
+
 def _read_tabs(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
     """Words are separated by blanks; lines for prediction have no sentence."""
     for number, line in file.lines:
@@ -551,9 +564,7 @@ FORMATS: tuple[Format[TextFile, Callable[[TextFile, ReadState], Iterator[TimedSe
     ),
     Format(
         "ETS list of the 2019 library, tabs between fields",
-        lambda file: (
-            file.first_line.count("\t") > 1 and whole_captions.table_columns(file.heading) is None
-        ),
+        _are_tabs,
         _read_tabs,
         "a\t1.0\t2.5\tA man runs.\n",
         "train.list",

@@ -100,6 +100,15 @@ class TimedSentences:
         """Number of sentences that describe a whole video."""
         return sum(one.is_whole for one in self.sentences)
 
+    @property
+    def distinct(self) -> tuple[TimedSentence, ...]:
+        """Each sentence once: the first of those that stand here once per moment."""
+        first = {
+            place if one.query is None else (one.query,): one
+            for place, one in reversed(list(enumerate(self.sentences)))
+        }
+        return tuple(reversed(first.values()))
+
     def together(self) -> TimedSentences:
         """One sentence per video that is described as a whole; the others are in its `also`."""
         first: dict[str, TimedSentence] = {}

@@ -26,6 +26,9 @@ from videozoo.data.formats import Format, TextFile
 from videozoo.data.text import Table, delimiter_of, finite_number, integer, unused_times
 from videozoo.errors import brief, counted, few
 
+_LOOKED_AT = 10  # lines that tell captions from names of classes
+_LETTER = re.compile(r"[^\W\d_]")
+_LIKE_SENTENCE = re.compile(r"\S\s+\S|[.!?]\s*$")  # several words, or its end
 _CLIP = re.compile(r"(\S{11}_\d+_\d+)\s+(\S.*)")  # of MSVD: name on YouTube, start, end
 _MSVD = {"VideoID", "Start", "End", "Language", "Description"}
 _VIDEO = ("video", "video_id", "image_id", "videoID")
@@ -75,14 +78,16 @@ def _read_msrvtt(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
         ends = finite_number(facts.get("start time")), finite_number(facts.get("end time"))
         if ends[0] is not None and ends[1] is not None and ends[1] > ends[0]:
             reading.durations[str(name)] = ends[1] - ends[0]  # the video is cut out of a longer one
+    orphans: list[str] = []
     for number, one in enumerate(_entries(content["sentences"])):
         place = f"sentence {number}"
         facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
         name = str(facts.get("video_id"))
         if name not in subsets:
-            reading.problems.append(f"{place}: its video {name!r} is not among `videos`")
+            orphans.append(f"{place}: its video {name!r} is not among `videos`")
             continue
         yield from _whole(reading, name, facts.get("caption"), place, subset=subsets[name])
+    _tell_orphans(reading, orphans, len(_entries(content["sentences"])))
 
 
 def _is_vatex(record: Any) -> bool:
@@ -114,16 +119,27 @@ def _read_coco(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
         str(cast("dict[str, Any]", one).get("id")) if isinstance(one, dict) else ""
         for one in _entries(content["images"])
     }
+    orphans: list[str] = []
     for number, one in enumerate(_entries(content["annotations"])):
         place = f"annotation {number}"
         facts = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
         name = str(facts.get("image_id"))
         if name not in names:
-            reading.problems.append(
-                f"{place}: image_id {facts.get('image_id')!r} is not among `images`"
-            )
+            orphans.append(f"{place}: image_id {facts.get('image_id')!r} is not among `images`")
             continue
         yield from _whole(reading, name, facts.get("caption"), place)
+    _tell_orphans(reading, orphans, len(_entries(content["annotations"])))
+
+
+def _tell_orphans(reading: ReadState, orphans: Sequence[str], total: int) -> None:
+    """Tell of sentences of videos that the file does not list: some are left out, most refused."""
+    if not orphans:
+        return
+    text = f"{orphans[0]}; {len(orphans):,} of {counted(total, 'sentence')} are of such videos"
+    if 2 * len(orphans) > total:
+        reading.problems.append(text)
+    else:
+        reading.notes.append(f"{reading.path}: {text}; left out")
 
 
 def _named(record: Any) -> str | None:
@@ -151,7 +167,8 @@ def _read_list(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
 def _is_mapping(file: TextFile) -> bool:
     content = _object(file)
     listed = list(content.values())
-    return any(map(_texts, listed)) and all(_texts(value) or value == [] for value in listed)
+    has_words = any(_LETTER.search(text) for value in listed for text in _texts(value))
+    return has_words and all(_texts(value) or value == [] for value in listed)
 
 
 def _texts(value: Any) -> list[str]:
@@ -192,9 +209,11 @@ def _read_msvd(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
 
 
 def _is_pair(file: TextFile) -> bool:
-    """Whether a line is a video and its caption; one of a video and a number is of a clip list."""
-    fields = file.first_line.split("\t")
-    return not file.is_json and len(fields) == 2 and integer(fields[1].strip()) is None
+    """Whether lines are a video and its caption; with a number or name they are of a clip list."""
+    if file.is_json or file.first_line.count("\t") != 1:
+        return False
+    second = [line.partition("\t")[2] for _, line in file.lines[:_LOOKED_AT]]
+    return integer(second[0].strip()) is None and any(map(_LIKE_SENTENCE.search, second))
 
 
 def _read_pairs(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:

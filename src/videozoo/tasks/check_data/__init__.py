@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -112,10 +112,10 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
         VideozooError: There is nothing to check, or a result cannot be written.
     """
     config = None if request.source.path is None else request.source.load()
+    if config is None and request.path is not None:
+        request = replace(request, opened=SegmentFile(request.path))
     checker = _checker_of(request, config)
     _refuse_settings_alone(request, checker)
-    if checker.kind == "videos" and request.kind is None and request.path is not None:
-        _refuse_others(request.path, getattr(config.data, "root", None) if config else None)
     for flag in ("videos", "features"):
         if getattr(request, flag) is not None and flag not in checker.compares:
             rooted = (
@@ -126,6 +126,11 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
             raise UsageError(
                 f"--{flag}: nothing to compare {checker.kind} with" + (rooted if is_list else "")
             )
+    if request.kind is None and request.path is not None:
+        if checker.kind == "videos":
+            _refuse_others(request.path, getattr(config.data, "root", None) if config else None)
+        elif checker.kind == "sentences":
+            _refuse_names(request.opened or TextFile(request.path))
     checker.run(request, config, console or Console())
 
 
@@ -160,7 +165,7 @@ def _checker_of(request: CheckRequest, config: RunConfig | None) -> Checker:
         raise UsageError("nothing to check: name a folder, a list or a file, or --config FILE")
     if request.kind is not None:
         return next(one for one in CHECKERS if one.kind == request.kind)
-    file = SegmentFile(path)
+    file = cast("SegmentFile", request.opened)
     return next(one for one in CHECKERS if one.takes(file))
 
 
@@ -171,16 +176,23 @@ def _refuse_others(path: Path, root: Path | None) -> None:
     """
     if path.is_file():
         file = TextFile(path)
-        if is_text(path) and lists_class_names(path) and not _has_videos(path, root):
+        if is_text(path) and lists_class_names(file) and not _has_videos(path, root):
             raise DataError(
                 f"{path}: these are names of classes, for data.class_names; none of them is a "
                 "video. To check it as a list all the same, add --kind videos"
             )
         if is_text(path) and not file.is_json and _is_unknown_table(file, root):
             raise DataError(
-                f"{path}: a table with times, whose columns are not known: "
+                f"{path}: a table whose columns are not known: "
                 f"{few(map(repr, _cells(file)), 12)}; name them as follows. {known_names()}. To "
                 "check it as a list of videos all the same, add --kind videos"
+            )
+        if is_text(path) and not file.is_json and _names_nothing(path, root):
+            raise DataError(
+                f"{path}: no line names a video that is there, or one with the ending of a video. "
+                "Names of classes are for data.class_names; for videos in another folder "
+                "--config NAME --set data.train=LIST --set data.root=DIR. To check it as a list of "
+                "videos all the same, add --kind videos"
             )
         if is_text(path) and file.is_json and not _is_list(path):
             if (found := format_of(file, result_formats.FORMATS)) is not None:
@@ -204,6 +216,15 @@ def _refuse_others(path: Path, root: Path | None) -> None:
         raise DataError(f"{path}: holds no videos; name one of the files in it: {few(others)}")
 
 
+def _refuse_names(file: TextFile) -> None:
+    """Raise DataError if a JSON object from numbers to texts is rather one of class names."""
+    if file.is_json and lists_class_names(file):
+        raise DataError(
+            f"{file.path}: these are names of classes, for data.class_names. To check them as "
+            "captions of videos that are called by these numbers all the same, add --kind sentences"
+        )
+
+
 def _is_list(path: Path) -> bool:
     try:
         return format_of(VideoList(path, None), list_formats.FORMATS) is not None
@@ -220,14 +241,34 @@ def _cells(file: TextFile) -> list[str]:
 def _is_unknown_table(file: TextFile, root: Path | None) -> bool:
     """Whether the first line is a heading with times, which a list of videos would not use."""
     cells = _cells(file)
-    is_heading = len(cells) > 2 and all(cell.replace(" ", "_").isidentifier() for cell in cells)
-    if not is_heading or not unused_times(file.path, cells, ""):
+    if len(cells) < 2 or not all(cell.replace(" ", "_").isidentifier() for cell in cells):
         return False
     try:
         lines = list_lines(file.path, root=root, labels="optional", several="as listed")
     except DataError:  # the check of the list says what is wrong
         return False
-    return bool(lines) and not _has_videos(file.path, root)
+    if not lines or (lines[0].number > 1 and _has_videos(file.path, root)):
+        return False
+    if len(cells) > 2 and unused_times(file.path, cells, ""):
+        return not _has_videos(file.path, root)
+    mark = delimiter_of(file.heading)
+    rows = [line.split(mark) for _, line in file.lines[1:]]
+    is_wide = [len(row) == len(cells) for row in rows]
+    with_number = [any(finite_number(cell) is not None for cell in row) for row in rows]
+    is_absent = lines[0].number == 1 and (lines[0].entry is None or lines[0].is_absent)
+    return is_absent and bool(rows) and all(is_wide) and all(with_number)
+
+
+def _names_nothing(path: Path, root: Path | None) -> bool:
+    """Whether a plain list names no video that is there, or that looks like the path of one."""
+    try:
+        lines = list_lines(path, root=root, labels="optional", several="as listed")
+    except DataError:
+        return False
+    names = [line.entry.name for line in lines if line.entry is not None]
+    is_path = any(letter in "/\\" or letter.isdigit() for name in names for letter in name)
+    is_odd = any(line.may_be_absent or line.entry is None for line in lines)
+    return bool(names) and not is_path and not is_odd and not _has_videos(path, root)
 
 
 def _has_videos(path: Path, root: Path | None) -> bool:

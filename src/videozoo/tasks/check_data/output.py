@@ -56,10 +56,10 @@ def show(result: CheckResult, request: CheckRequest, out: Console) -> None:
         out.print(check_parts_table([_part_row(part, result) for part in labelled]))
     base = request.path if request.path and request.path.is_dir() else None
     places = {
-        absolute(item.file.path): f"{part.source}:{item.line}: {item.name}"
+        absolute(item.file.path): f"{item.where}: {item.name}"
         for part in result.parts
         for item in part.items
-        if item.line is not None
+        if item.where
     }
     bad = [f"{places.get(absolute(r.path)) or _short(r.path, base)}: {_why(r)}" for r in result.bad]
     damaged = [f"{_short(r.path, base)}: {r.damage}" for r in readable if r.damage]

@@ -21,6 +21,7 @@ from videozoo.data.annotations.videos import (
     list_lines,
 )
 from videozoo.data.files import is_pickle, not_read
+from videozoo.data.formats import TextFile
 from videozoo.data.frames.check import FileToCheck, scan_folder
 from videozoo.data.frames.video import count_frames
 from videozoo.errors import ConfigError, DataError, UsageError, counted
@@ -59,6 +60,8 @@ class CheckRequest:
     write_good: Path | None = None
     """Where to write a list of the videos that can be used."""
     use_cache: bool = True
+    opened: TextFile | None = field(default=None, compare=False)
+    """What is at `path`, where its text is read already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class VideoToCheck:
     """All classes, where the list shows several per video; `label` is None then."""
     frame_span: tuple[int, int] | None = None
     """The part of the video that the list names: its first frame, and the one after its last."""
+    where: str = ""
+    """File and line, or the place in the file, for messages; empty for files of a folder."""
 
     @property
     def is_labelled(self) -> bool:
@@ -360,6 +365,7 @@ def _list_part(
                 is_view=entry.crop_index is not None,
                 labels=entry.labels,
                 frame_span=entry.frame_span,
+                where=line.where,
             )
         )
     made.is_labelled = any(item.is_labelled for item in made.items)
@@ -376,7 +382,7 @@ def _unlabelled(part: Part) -> list[str]:
     bare = [item for item in part.items if not item.is_labelled and not is_pickle(item.file.path)]
     if not bare or not part.is_labelled:
         return []
-    return [f"{part.source}:{bare[0].line}: no class after the video ({len(bare)} such lines)"]
+    return [f"{bare[0].where}: no class after the video ({len(bare)} such lines)"]
 
 
 def _folder_parts(folder: Path) -> Iterator[Part]:

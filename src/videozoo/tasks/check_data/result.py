@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -97,7 +97,7 @@ def check_labels(part: Part, result: CheckResult) -> None:
     if not wrong:
         return
     label, item = wrong[0]
-    where = f"{part.source}:{item.line}" if item.line else str(item.file.path)
+    where = item.where or str(item.file.path)
     low, high = min(label for label, _ in labelled), max(label for label, _ in labelled)
     first = part.first_label  # say numbers as the list does
     problem = f"{where}: label {label + first}, expected {first} to {first + count - 1}"
@@ -226,18 +226,24 @@ def _copy_notes(result: CheckResult) -> Iterator[str]:
     repeated = [(part, same) for part, same in result.repeats]
     if repeated:
         part, same = repeated[0]
-        lines = " and ".join(str(item.line) for item in same[:2])
         yield (
             f"repeats: {counted(len(repeated), 'path')} more than once in a list, "
-            f"e.g. {same[0].name} ({part}, lines {lines})"
+            f"e.g. {same[0].name} ({part}, {_lines(same[:2], ' and ')})"
         )
         conflicts += [
-            f"{same[0].name} (lines {', '.join(str(item.line) for item in same[:3])})"
+            f"{same[0].name} ({_lines(same[:3], ', ')})"
             for _, same in repeated
             if len({labels_of(item, result) for item in same} - {None}) > 1
         ]
     if conflicts:
         yield f"{counted(len(conflicts), 'video')} with two different classes, e.g. {conflicts[0]}"
+
+
+def _lines(items: Sequence[VideoToCheck], between: str) -> str:
+    """The lines of some items, with their files where these differ."""
+    if len({item.where.rpartition(":")[0] for item in items}) > 1:
+        return between.join(item.where for item in items)
+    return f"lines {between.join(str(item.line) for item in items)}"
 
 
 def _class_notes(result: CheckResult) -> Iterator[str]:

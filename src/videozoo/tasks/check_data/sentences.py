@@ -59,7 +59,7 @@ def run_sentences(request: CheckRequest, config: RunConfig | None, out: Console)
     """
 
     def checked(path: Path, beside: Beside) -> tuple[Findings, dict[str, float]]:
-        found, read = sentence_findings(path, beside)
+        found, read = sentence_findings(path, beside, request.opened)
         return found, {} if read is None else read.durations
 
     run_beside(
@@ -74,32 +74,37 @@ def run_sentences(request: CheckRequest, config: RunConfig | None, out: Console)
 # --- a file of sentences ---------------------------------------------------------------------
 
 
-def sentence_findings(path: Path, beside: Beside) -> tuple[Findings, TimedSentences | None]:
-    """Check a file of sentences.
+def sentence_findings(
+    path: Path, beside: Beside, opened: TextFile | None = None
+) -> tuple[Findings, TimedSentences | None]:
+    """Check a file of sentences; `opened` is the same, where its text is read already.
 
     Returns:
         What was found, and the file, if it can be read.
     """
     found = Findings(kind="sentences", name=str(path))
     try:
-        read = _read(path, found)
+        read = _read(opened or TextFile(path), found)
     except DataError as error:
         found.problems.append(str(error))
         return found, None
     found.notes += read.notes
     timed = [one for one in read.sentences if one.has_times and not one.is_whole]
+    distinct, without = read.distinct, len(read) - len(timed)
     found.lines.append(
-        f"{read.form}: {counted(len(read), 'sentence')} of "
+        f"{read.form}: {counted(len(distinct), 'sentence')} of "
         f"{counted(len(read.videos), 'video')}"
-        + (f", {len(read) - len(timed):,} without times" if len(timed) < len(read) else "")
+        + (f", {counted(len(timed), 'moment')}" if len(distinct) < len(read) else "")
+        + (f", {without:,} without times" if without else "")
     )
-    words = [len(words_of(one)) for one in read.sentences]
+    words = [len(words_of(one)) for one in distinct]
     found.lines.append(f"words of a sentence: {spread_of(words)}")
     found.facts |= {
         "format": read.form,
         "videos": len(read.videos),
-        "sentences": len(read),
-        "without_times": len(read) - len(timed),
+        "sentences": len(distinct),
+        "moments": len(timed),
+        "without_times": without,
     }
     file = TimedFile(
         path=path,
@@ -121,7 +126,7 @@ def sentence_findings(path: Path, beside: Beside) -> tuple[Findings, TimedSenten
         add_times(found, file)
         add_repeats(found, file, overlaps=False)
         add_strangest(found, file)
-    found.strangest = [*found.strangest[: MOST_STRANGE - 1], *_strange_words(read, words)]
+    found.strangest = [*found.strangest[: MOST_STRANGE - 1], *_strange_words(distinct, words)]
     found.strangest = found.strangest[:MOST_STRANGE]
     found.notes += _everywhere(read)
     beside.compare(found, path, read.videos, read.durations)
@@ -133,9 +138,8 @@ def _place(one: TimedSentence) -> str:
     return place if one.video in place else f"{place}, {one.video}"
 
 
-def _read(path: Path, found: Findings) -> TimedSentences:
+def _read(file: TextFile, found: Findings) -> TimedSentences:
     """Read a file; sentences without times or words are notes, as long as the rest can be read."""
-    file = TextFile(path)
     try:
         return read_timed_sentences(file, whole_videos=True)
     except DataError as error:
@@ -151,11 +155,11 @@ def _read(path: Path, found: Findings) -> TimedSentences:
     return read
 
 
-def _strange_words(read: TimedSentences, words: Sequence[int]) -> list[str]:
+def _strange_words(sentences: Sequence[TimedSentence], words: Sequence[int]) -> list[str]:
     usual = statistics.median(words)
     if max(words) <= STRANGE * usual:
         return []
-    one, count = max(zip(read.sentences, words, strict=True), key=lambda each: each[1])
+    one, count = max(zip(sentences, words, strict=True), key=lambda each: each[1])
     text = f"{_place(one)}, {count:,}, where the median is {usual:g}: {one.sentence[:60]!r}"
     return [f"most words: {text}"]
 

@@ -43,6 +43,8 @@ class SubmissionScores:
     searches: tuple[Search, ...]
     """One per sentence with a true moment; without an answer it has no moments."""
     notes: tuple[str, ...]
+    form: str = ""
+    """Name of the format of the truth."""
 
 
 def score_submission(path: Path, truth: Path) -> SubmissionScores:
@@ -104,7 +106,7 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     scores = qvhighlights(searches, saliencies)
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
     known = tuple(one for one in searches if len(one.true_moments))
-    return SubmissionScores(scores=scores, searches=known, notes=tuple(notes))
+    return SubmissionScores(scores=scores, searches=known, notes=tuple(notes), form=said.form)
 
 
 # ---- of our own models --------------------------------------------------------------------------

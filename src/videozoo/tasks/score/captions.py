@@ -5,8 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from videozoo.data.annotations.result_formats import CaptionResults, sentences_in_lines
-from videozoo.data.annotations.sentences import FORMATS, TimedSentences, read_timed_sentences
-from videozoo.data.formats import TextFile, format_of
+from videozoo.data.annotations.sentences import TimedSentences, read_timed_sentences
 from videozoo.errors import DataError, UsageError, counted
 from videozoo.report.tables import summary_table
 from videozoo.tasks.captioning.submissions import score_sentences
@@ -34,7 +33,7 @@ def score_sentence_results(results: CaptionResults, request: ScoreRequest) -> Sc
         title = "Dense captioning: mean over tIoU 0.3 to 0.9"
         tables.append(summary_table(found.dense, title=title))
     return Scored(
-        truth=_name(results, request),
+        truth=_name(results, request, truths[0]),
         facts={
             "kind": "captions",
             "compared": found.compared,
@@ -67,8 +66,7 @@ def _truth(results: CaptionResults, request: ScoreRequest, number: int) -> Timed
     return truth
 
 
-def _name(results: CaptionResults, request: ScoreRequest) -> str:
+def _name(results: CaptionResults, request: ScoreRequest, truth: TimedSentences) -> str:
     if results.in_lines:
         return f"text, one sentence per line ({counted(len(request.truth), 'file')})"
-    form = format_of(TextFile(request.truth[0]), FORMATS)
-    return "sentences" if form is None else form.name
+    return truth.form or "sentences"

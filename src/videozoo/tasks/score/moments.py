@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from videozoo.data.annotations.result_formats import MomentResults
-from videozoo.data.annotations.sentences import FORMATS
-from videozoo.data.formats import TextFile, format_of
 from videozoo.errors import UsageError, counted
 from videozoo.metrics.moments import mean_tiou
 from videozoo.report.tables import percent, recall_table
@@ -28,14 +26,12 @@ def score_moments(results: MomentResults, request: ScoreRequest) -> Scored:
         raise UsageError("--subset: sentences have no subsets; name the file of one part")
     truth = request.one_truth
     found = score_answers(request.results, results.answers, truth)
-    form = format_of(TextFile(truth), FORMATS)
     views = MomentEval(nms_limit=None, tious=request.tious or _TIOUS)
     recalls = recalls_of(found.searches, views)["recall"]
     mean = mean_tiou(found.searches)
     published = {name: share / 100 for name, share in found.scores.published.items()}
     return Scored(
-        truth=f"{'sentences' if form is None else form.name} "
-        f"({counted(found.scores.sentences, 'sentence')})",
+        truth=f"{found.form or 'sentences'} ({counted(found.scores.sentences, 'sentence')})",
         facts={
             "kind": "moments",
             "sentences": found.scores.sentences,
