@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from videozoo.encoders.hugging_face import (
     is_hugging_face,
     open_hugging_face,
 )
+from videozoo.encoders.sentences import TextTower
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.weights import hub
 
@@ -480,19 +481,32 @@ def test_a_pooling_that_is_not_there_is_refused(published: Callable[[str], tuple
     assert "expected class or mean of a hidden state" in message
 
 
-def test_without_the_package_one_line_says_what_to_install(
+def test_without_the_package_one_line_says_what_to_install_and_nothing_is_fetched(
+    vit: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+
+    for name in (str(vit), "hf://nobody/nothing"):
+        with pytest.raises(ConfigError, match=r"pip install 'videozoo\[encoders\]'"):
+            open_hugging_face(name)
+        with pytest.raises(ConfigError, match=r"pip install 'videozoo\[encoders\]'"):
+            TextTower(name)
+
+
+def test_a_broken_installation_is_told_from_a_missing_one(
     vit: Path, monkeypatch: pytest.MonkeyPatch
 ):
     real = importlib.import_module
 
     def import_module(name: str, package: str | None = None) -> Any:
         if name == "transformers":
-            raise ImportError(name)
+            raise ImportError("cannot import name 'x' from 'tokenizers'")
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", import_module)
 
-    assert "pip install 'videozoo[encoders]'" in refusal(vit, ConfigError)
+    message = refusal(vit, ConfigError)
+    assert "cannot be imported (\"cannot import name 'x' from 'tokenizers'\")" in message
 
 
 # --- preprocessors ---------------------------------------------------------------------------

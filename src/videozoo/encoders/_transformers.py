@@ -5,7 +5,7 @@ The package is imported late, because that takes seconds.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -38,8 +38,8 @@ _REFUSED = {
 }
 
 
-def import_transformers(wanted_by: str) -> Any:
-    """Import the package.
+def need_transformers(wanted_by: str) -> None:
+    """Check that the package is there, before anything is fetched for it.
 
     Args:
         wanted_by: What the user asked for.
@@ -47,13 +47,31 @@ def import_transformers(wanted_by: str) -> Any:
     Raises:
         ConfigError: It is not installed.
     """
-    try:
-        with libraries_held():
-            return importlib.import_module("transformers")
-    except ImportError:
+    if importlib.util.find_spec("transformers") is None:
         raise ConfigError(
             f"{wanted_by} needs transformers, which is not installed: "
             "pip install 'videozoo[encoders]'"
+        )
+
+
+def import_transformers(wanted_by: str) -> Any:
+    """Import the package.
+
+    Args:
+        wanted_by: What the user asked for.
+
+    Raises:
+        ConfigError: It is not installed, or its installation is broken.
+    """
+    need_transformers(wanted_by)
+    try:
+        with libraries_held():
+            return importlib.import_module("transformers")
+    except ImportError as error:
+        raise ConfigError(
+            f"{wanted_by} needs transformers, which is installed but cannot be imported "
+            f"({brief(str(error))}); install it anew: pip install --force-reinstall transformers, "
+            "and see `videozoo doctor`"
         ) from None
 
 

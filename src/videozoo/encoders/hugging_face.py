@@ -29,6 +29,7 @@ from videozoo.encoders._transformers import (
     load_network,
     make_config,
     model_type,
+    need_transformers,
     used_tensors,
     whole_number,
 )
@@ -78,6 +79,7 @@ def open_hugging_face(
         raise UsageError(
             f"{text}: precision {precision}: expected {' or '.join(get_args(Precision))}"
         )
+    need_transformers(text)
     encoder = HuggingFaceEncoder(ModelFolder(text), pooling=pooling, layer=layer)
     if precision != "fp32":
         encoder.precision = precision

@@ -35,6 +35,7 @@ from videozoo.encoders._transformers import (
     load_network,
     make_config,
     model_type,
+    need_transformers,
     used_tensors,
     whole_number,
 )
@@ -139,6 +140,7 @@ class TextTower:
             ConfigError: The package transformers is not installed.
             WeightsError: There is no such model, it has no text tower, or its files are damaged.
         """
+        need_transformers(text)
         folder = ModelFolder(text)
         content = folder.json(CONFIG) or {}
         kind = model_type(folder, content, _TOWERS)

@@ -204,6 +204,9 @@ class ETS(nn.Module):
             start=START,
             end=END,
         )
+        # Autocast keeps the weights that it cast, in PyTorch 2.9 also those cast here, without
+        # gradients: training in the same block would learn nothing.
+        torch.clear_autocast_cache()
         return with_attention(found, encoded.attention, lengths)
 
     def step_from(self, context: Tensor, words: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
