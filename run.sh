@@ -55,7 +55,7 @@ setup() {
     echo "run.sh: installing into .venv (PyTorch is large: a few minutes on a slow line)" >&2
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
-        --constraint "$root/constraints.txt" --editable "$root[report,tensorboard,export,encoders,lite0,dev]"
+        --constraint "$root/constraints.txt" --editable "$root[report,tensorboard,export,encoders,lite0,serve,dev]"
     wanted >"$venv/installed"
 }
 

@@ -21,12 +21,30 @@ def hold(path: Path, on_wait: Callable[[], None]) -> BaseFileLock:
     Raises:
         OSError: The file cannot be written.
     """
-    if path.is_symlink():  # it would be made, or emptied, where the link leads
-        raise OSError(errno.ELOOP, f"{path.name} is a link, expected a lock file", str(path))
-    lock = FileLock(path)
+    lock = _lock_at(path)
     try:
         lock.acquire(timeout=_SECONDS)
     except Timeout:
         on_wait()
         lock.acquire()
     return lock
+
+
+def try_hold(path: Path) -> BaseFileLock | None:
+    """Take a lock if no other process has it; None if one does.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    lock = _lock_at(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+def _lock_at(path: Path) -> BaseFileLock:
+    if path.is_symlink():  # it would be made, or emptied, where the link leads
+        raise OSError(errno.ELOOP, f"{path.name} is a link, expected a lock file", str(path))
+    return FileLock(path)

@@ -23,6 +23,7 @@ from videozoo.cli import (
     prepare,
     runs,
     score,
+    serve,
     weights,
 )
 from videozoo.cli.parser import (
@@ -39,6 +40,7 @@ _ROOMS = (
         runs,
         score,
         export,
+        serve,
         extract,
         encoders,
         prepare,

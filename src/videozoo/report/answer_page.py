@@ -60,6 +60,20 @@ _TENTHS_BELOW = 600.0  # seconds; in shorter videos tables show tenths
 Media = Literal["video", "frames"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a server adds to the page that it shows."""
+
+    above: str
+    """Markup above the answers; its maker escapes what is in it."""
+    style: str
+    """Address of a style sheet of the server."""
+    script: str
+    """Address of a script of the server."""
+    video: str
+    """Address of the video, if there is one only."""
+
+
 def write_answer_page(
     path: Path,
     models: Sequence[ModelAnswers],
@@ -91,6 +105,7 @@ def answer_page(
     media: Media = "video",
     title: str = "Answers",
     made: str = "",
+    served: Served | None = None,
 ) -> str:
     """The page as text.
 
@@ -100,12 +115,20 @@ def answer_page(
         media: See `write_answer_page`.
         title: Heading of the page.
         made: Date and command, for the last line.
+        served: What a server adds.
     """
     said = ((*video.rows, *video.curves) for video in videos)
     models = list(dict.fromkeys(each.model for video in said for each in video))
     colours = {model: f"--c:var(--line{n % _COLOURS})" for n, model in enumerate(models)}
-    page = _Page(folder=folder, media=media, colours=colours, is_only=len(videos) <= _MOST_LOADED)
+    page = _Page(
+        folder=folder,
+        media=media,
+        colours=colours,
+        is_only=len(videos) <= _MOST_LOADED,
+        address=served.video if served else None,
+    )
     parts = [
+        served.above if served else "",
         f"<h1>{_text(title)}</h1>",
         f'<p class="lead">{_text(counted(len(videos), "video"))}, '
         f"{_text(counted(len(models), 'model'))}: {_text(', '.join(models))}.</p>",
@@ -116,18 +139,25 @@ def answer_page(
     body = "\n".join(part for part in parts if part)
     style, more, script = map(_resource, ("page.css", "answer_page.css", "answer_page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    links = own = connect = ""
+    if served:
+        links = (
+            f'<link rel="stylesheet" href="{escape(served.style)}">\n'
+            f'<script src="{escape(served.script)}" defer></script>\n'
+        )
+        own, connect = " 'self'", "; connect-src 'self'"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline';
- script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'">
+ content="default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'{own};
+ script-src 'sha256-{digest}'{own}; base-uri 'none'; form-action 'none'{connect}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)}</title>
 <style>
 {style}{more}</style>
-</head>
+{links}</head>
 <body>
 <main>
 {body}
@@ -205,6 +235,8 @@ class _Page:
     """Model -> its colour, as style."""
     is_only: bool
     """There are so few videos that the browser may open them all at once."""
+    address: str | None = None
+    """Where a server has the video."""
 
     def section(self, video: VideoRows, number: int) -> str:
         """Everything about one video."""
@@ -242,12 +274,12 @@ class _Page:
                 notes.append(f"no pictures: {error}")
                 return ""
             return f'<div class="card stage"><div class="film">{_film(frames)}</div>{now}</div>'
-        if not video.path.is_file():
+        if self.address is None and not video.path.is_file():
             notes.append(
                 "a browser plays video files only; predict --embed-frames shows pictures instead"
             )
             return ""
-        link = escape(link_to(video.path, self.folder))
+        link = escape(self.address or link_to(video.path, self.folder))
         loads = "metadata" if self.is_only else "none"
         return (
             f'<div class="card stage"><video controls playsinline preload="{loads}" src="{link}" '

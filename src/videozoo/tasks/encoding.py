@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -111,13 +112,26 @@ _ENOUGH_VECTORS = 12
 
 # --- features of videos, kept --------------------------------------------------------------------
 
+_kept_in: ContextVar[Path | None] = ContextVar("_kept_in", default=None)
+
+
+@contextmanager
+def features_kept_in(folder: Path) -> Generator[None]:
+    """Keep features in another folder than the cache, for those who remove them themselves."""
+    token = _kept_in.set(folder)
+    try:
+        yield
+    finally:
+        _kept_in.reset(token)
+
 
 def kept_folder(videos: Path, extractor: Extractor) -> Path:
     """Where the features of the videos below a folder are kept."""
     where = absolute(videos)
     mark = hashlib.sha256(where.encode()).hexdigest()[:8]
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(where).name) or "videos"
-    return cache_folder() / "features" / f"{name[:40]}-{mark}" / extractor.fingerprint
+    root = _kept_in.get() or cache_folder() / "features"
+    return root / f"{name[:40]}-{mark}" / extractor.fingerprint
 
 
 def named(paths: Sequence[Path], root: Path) -> list[NamedVideo]:

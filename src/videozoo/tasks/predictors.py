@@ -75,6 +75,13 @@ class Predictor(ABC):
             )
         return self._network
 
+    @property
+    def vectors_per_second(self) -> float | None:
+        """The rate of the features that the model learnt from; None where it is not known."""
+        features = self._trained.features or {}
+        rate = features.get("visual", features).get("rate")
+        return float(rate) if isinstance(rate, int | float) and rate > 0 else None
+
     @abstractmethod
     def predict(self, *args: Any, **kwargs: Any) -> Sequence[Result]:
         """Predict for videos; the class of each task says what it takes.
