@@ -126,7 +126,10 @@ def test_a_trained_encoder_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch)
     assert encoder.encode(["ab"]).tolist() == [[2.0, 0.0, 1.0]]
     with pytest.raises(DataError, match="is empty"):
         encoder.encode([" "])
-    with pytest.raises(ConfigError, match=r"cannot be loaded: no such model$"):
-        make_encoder(SentenceSettings(encoder="sentence-transformers:nowhere"), dim=3)
+    off = r" \(downloads are switched off: VIDEOZOO_OFFLINE or HF_HUB_OFFLINE\)"
+    for offline, end in (("1", off), ("0", "")):
+        monkeypatch.setenv("VIDEOZOO_OFFLINE", offline)
+        with pytest.raises(ConfigError, match=rf"cannot be loaded: no such model{end}$"):
+            make_encoder(SentenceSettings(encoder="sentence-transformers:nowhere"), dim=3)
     with pytest.raises(DataError, match=r"vectors of 3 numbers, expected model\.sentence_dim=4"):
         make_encoder(SentenceSettings(encoder="sentence-transformers:mini"), dim=4)

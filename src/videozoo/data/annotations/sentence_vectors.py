@@ -277,6 +277,8 @@ class TrainedEncoder:
             self._model: Any = _from_cache_first(package.SentenceTransformer, wanted)
         except Exception as error:  # the hub raises many kinds
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if is_offline() and not Path(wanted).exists():
+                reason += " (downloads are switched off: VIDEOZOO_OFFLINE or HF_HUB_OFFLINE)"
             raise ConfigError(
                 f"data.sentences.encoder={name}: cannot be loaded: {reason}"
             ) from None
