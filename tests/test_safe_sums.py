@@ -235,6 +235,12 @@ def test_the_encoder_of_a_run_is_checked_before_it_is_opened(run: Path, tmp_path
     flip(inside / "e.safetensors")
     with pytest.raises(WeightsError, match=r"e\.safetensors: is not the file"):
         kept_encoder._kept_entries(trained.path)
+    (inside / "config.json").touch()
+    save_weights(run / "best.onnx", {"w": torch.ones(2)}, {})
+    flip(run / "best.onnx")
+    for named in (inside, run / "best.onnx"):  # by the user
+        with pytest.raises(WeightsError, match="is not the file that was written there"):
+            kept_encoder.open_encoder(str(named))
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002], ids=oct)

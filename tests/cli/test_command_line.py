@@ -189,6 +189,7 @@ def test_a_full_disk_is_one_error():
     ("words", "closed", "status", "said"),
     [
         ("config list", ">&-", 1, "standard output: cannot be used: Bad file descriptor"),
+        ("config list", ">/dev/full", 1, "the output: cannot be written: No space left on device"),
         ("config list", "2>&-", 0, "thumos14/bmn"),
         ("nonsense", "2>&-", 2, "videozoo: unknown command 'nonsense'"),
         ("nonsense", "2>/dev/full", 2, "videozoo: unknown command 'nonsense'"),
@@ -200,7 +201,8 @@ def test_closed_and_full_outputs_are_told_where_it_is_possible(
 ):
     line = f"{shlex.quote(sys.executable)} -m videozoo {words} {closed}"
 
-    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, env=buffered)
 
     assert done.returncode == status
     assert said in done.stdout + done.stderr

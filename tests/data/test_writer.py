@@ -182,6 +182,40 @@ def test_overwriting_removes_only_what_was_extracted(kind: FolderKind, tmp_path:
     assert not again.done
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"name": "x", "file": ".."},
+        {"name": "x", "file": "../precious.npy"},
+        {"name": "../../precious", "file": ".staged/x"},
+        {"name": "PLACE/precious", "file": ".staged/x"},
+    ],
+    ids=lambda line: f"{line['name']} {line['file']}",
+)
+def test_a_list_of_videos_that_names_places_elsewhere_removes_nothing_there(
+    tmp_path: Path, line: dict[str, str], overwrite: bool
+):
+    """Such a folder may come from anyone."""
+    folder = opened(tmp_path / "out", "npy")
+    writer = folder.writer(0)
+    writer.add(video("a"))
+    writer.close_part()
+    folder.merge()
+    np.save(tmp_path / "precious.npy", np.ones((2, 4), np.float32))
+    more = {"length": 2, "duration_seconds": 1.0, "labels": None}
+    line = {key: value.replace("PLACE", str(tmp_path)) for key, value in line.items()}
+    with (tmp_path / "out" / "videos.jsonl").open("a") as file:
+        file.write(json.dumps(line | more) + "\n")
+
+    folder = opened(tmp_path / "out", "npy", overwrite=overwrite)
+    folder.forget(["x", line["name"]])
+    folder.merge()
+
+    assert (tmp_path / "precious.npy").exists()
+    assert (tmp_path / "out" / "a.npy").exists() != overwrite
+
+
 def test_folders_of_others_are_left_alone(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("x")
     for overwrite in (False, True):

@@ -130,9 +130,11 @@ def test_resume_needs_a_run(tmp_path: Path):
 
 def test_resume_needs_a_saved_state(tmp_path: Path):
     RunFolder.create(tmp_path, config="").begin()
-
-    with pytest.raises(RunError, match=r"holds a run .*, but no state to go on from; .*--overwrit"):
-        RunFolder.create(tmp_path, resume=True)
+    for _ in ("no state", "one that is not complete"):
+        with pytest.raises(RunError, match=r"holds a run .*, but no state to go on from; .*--over"):
+            RunFolder.create(tmp_path, resume=True)
+        (tmp_path / "last").mkdir(exist_ok=True)
+        (tmp_path / "last" / "state.json").touch()
 
 
 def test_resume_and_overwrite_exclude_each_other(run: RunFolder):

@@ -4,6 +4,7 @@ import argparse
 import random
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -47,7 +48,8 @@ def _pass_as_they_are(rows: list[Guard], aside: Path) -> bool:
     """Whether the tests pass with nothing taken out; otherwise their failures would say nothing."""
     tests = sorted({one.test for one in rows})
     print(f"{len(tests)} tests with nothing taken out ...", flush=True)
-    whole = Copy(aside / "whole").run(tests, seconds=3600)
+    with closing(Copy(aside / "whole")) as copy:
+        whole = copy.run(tests, seconds=7200, cpu_seconds=7200)
     if whole["status"] == 0 and not whole["skipped"]:
         return True
     print(f"they do not all pass:\n{whole['output']}", file=sys.stderr)
@@ -59,13 +61,13 @@ def _tried(rows: list[Guard], processes: int, aside: Path) -> list[tuple[Guard, 
     for one in [*rows, *[None] * processes]:
         waiting.put(one)
 
-    def work(copy: Copy) -> None:
-        while (guard := waiting.get()) is not None:
-            done.put((guard, try_out(guard, copy)))
+    def work(folder: Path) -> None:
+        with closing(Copy(folder)) as copy:
+            while (guard := waiting.get()) is not None:
+                done.put((guard, try_out(guard, copy)))
 
     for number in range(processes):
-        copy = Copy(aside / str(number))
-        Thread(target=work, args=(copy,), daemon=True).start()
+        Thread(target=work, args=(aside / str(number),), daemon=True).start()
     found: list[tuple[Guard, Verdict]] = []
     for _ in rows:
         guard, verdict = done.get()

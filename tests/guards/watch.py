@@ -20,9 +20,13 @@ def pytest_configure() -> None:
         import resource
     except ImportError:  # Windows
         return
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]  # a guard against it may be out
-    if hard == resource.RLIM_INFINITY or hard > _MOST_BYTES:
-        resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, hard))
+    for limit, most in (  # guards against either may be out
+        (resource.RLIMIT_DATA, _MOST_BYTES),
+        (resource.RLIMIT_CPU, int(os.environ["GUARDS_CPU_SECONDS"])),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        if hard == resource.RLIM_INFINITY or hard > most:
+            resource.setrlimit(limit, (most, hard))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -31,6 +35,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         _said.append(str(report.longrepr)[-500:] if crash is None else crash.message)
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    _counts["failed"] += 1
+    _said.append(excinfo.typename)
 
 
 def pytest_sessionfinish() -> None:

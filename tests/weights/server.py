@@ -100,6 +100,9 @@ def _answer(request: BaseHTTPRequestHandler, reply: Reply, files: FileServer) ->
         request.end_headers()
         for _ in range(_AS_GOOD_AS_ENDLESS >> 16 if reply.endless else 0):
             request.wfile.write(bytes(2**16))
+        if reply.stall:
+            request.wfile.flush()
+            files.stopped.wait(20)
         return
     if reply.status is not None:
         request.send_response(reply.status)

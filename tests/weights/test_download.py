@@ -571,10 +571,13 @@ def test_a_file_without_end_is_cut_off(server: FileServer, target: Path, size: i
 
 
 def test_a_file_that_is_too_large_is_not_begun(server: FileServer, target: Path):
+    server.always = Reply(send_at_most=10)
+
     error = failure(server, target, patience=replace(QUICK, most_bytes=1000))
 
     assert "the server sends more than 1000 bytes" in error
     assert not list(target.parent.glob("*.part"))
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_sends_on_in_a_circle_is_left(server: FileServer, target: Path):
@@ -626,9 +629,10 @@ def test_the_check_of_a_file_may_use_memory_in_proportion_to_it(
 
 
 def test_what_comes_with_a_redirection_is_not_read(server: FileServer, target: Path):
-    server.replies = [Reply(redirect="/elsewhere", endless=True)]
+    """Neither a large page nor one that never ends."""
+    server.replies = [Reply(redirect="/elsewhere", endless=True, stall=True)]
 
-    get(server, target)
+    get(server, target, patience=replace(QUICK, answer_seconds=12))
 
     assert target.read_bytes() == server.content
 

@@ -308,7 +308,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, program: bytes):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path.write_bytes(changed(program, same, archive_format=b"pt2"))
 
-    with pytest.raises(WeightsError, match="refused"):
+    with pytest.raises(WeightsError, match="refused: it holds two members of one name"):
         open_exported(path)
 
 

@@ -29,7 +29,7 @@ from videozoo.safe_write import written_aside
 from videozoo.tasks.clip_encoder import open_clip_encoder
 from videozoo.tasks.extractor import MIRROR, Extractor
 from videozoo.tasks.features import refuse_other_features
-from videozoo.tasks.loading import Trained
+from videozoo.tasks.loading import Trained, refuse_damaged
 from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
@@ -59,6 +59,9 @@ def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder
         VideozooError: There is no such encoder, or it cannot be loaded.
     """
     options = options or {}
+    if (Path(text) / "config.json").is_file():  # a model of Hugging Face, perhaps kept by a run
+        _refuse_damaged(Path(text))
+    refuse_damaged(Path(text))
     known = open_known(text, options)
     if known is not None:
         return known

@@ -19,7 +19,6 @@ from videozoo.config import RunConfig, from_layers, load_config, override_layers
 from videozoo.engine.run_folder import RunFolder
 from videozoo.errors import ConfigError, UsageError, WeightsError
 from videozoo.models import find_model_file, is_model_file, model_name, same_model
-from videozoo.network import code_refusal
 from videozoo.safe_names import shown
 from videozoo.tasks.building import default_float32, is_far_larger, outline
 from videozoo.tasks.requests import ConfigSource
@@ -256,7 +255,7 @@ def _with_trusted_model(
 def _may_name_code(path: Path, *, is_local: bool) -> bool:
     """Whether weights lie in a run folder that the user names, and trusts by that."""
     is_fetched = not is_local or path.is_relative_to(cache_folder())
-    return not is_fetched and not code_refusal() and _run_of(path) is not None
+    return not is_fetched and _run_of(path) is not None
 
 
 def _run_of(path: Path) -> Path | None:

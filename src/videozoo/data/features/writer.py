@@ -333,7 +333,10 @@ def _record(line: Line, features: NDArray[np.float32]) -> FeatureRecord:
 
 
 def _lines_of(path: Path) -> Iterator[Line]:
-    """Lines of a journal; a line cut off by a killed process is left out."""
+    """Lines of a journal; a line cut off by a killed process is left out.
+
+    So are lines that name a place outside the folder: what they name is read and removed.
+    """
     if not path.exists():
         return
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -341,8 +344,15 @@ def _lines_of(path: Path) -> Iterator[Line]:
             line = parse_json(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and {"name", "file"} <= cast("Line", line).keys():
+        if not isinstance(line, dict) or not {"name", "file"} <= cast("Line", line).keys():
+            continue
+        if all(_is_inside(str(line[key])) for key in ("name", "file")):
             yield cast("Line", line)
+
+
+def _is_inside(name: str) -> bool:
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _write_lines(path: Path, lines: Iterable[Line]) -> None:
