@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 from videozoo.errors import UsageError, VideozooError
 from videozoo.network import AGREED_FLAG
@@ -138,6 +138,7 @@ def _complain(text: str) -> None:
         try:
             print(f"videozoo: {text}", file=file, flush=True)
         except (OSError, ValueError):
+            _drop_output(file)
             continue
         return
 
@@ -179,10 +180,14 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
 
 
-def _drop_output() -> None:
-    """Let what is still to be printed go nowhere: Python prints it when it ends."""
-    with suppress(AttributeError, OSError):  # it is closed, or no file of the system
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop_output(file: TextIO | None = None) -> None:
+    """Let what is still to be printed go nowhere: Python prints it when it ends.
+
+    Args:
+        file: By default standard output.
+    """
+    with suppress(AttributeError, OSError, ValueError):  # it is closed, or no file of the system
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (file or sys.stdout).fileno())
 
 
 class Parser(argparse.ArgumentParser):
