@@ -102,7 +102,7 @@ def seeds_of(entry: str, folder: Path) -> list[Seed]:
                 BY_NAME[entry].read(write_case(folder, seed))
                 accepted += 1
             except VideozooError as error:
-                refused = str(error)
+                refused = f"{seed.given}: {error}"
                 continue
             except Exception as error:
                 raise AssertionError(f"{entry}: its good input {seed.given} fails") from error
@@ -142,7 +142,12 @@ def main(work: str, table: str) -> None:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                case = make_case(BY_NAME[entry], seeds, request["seed"], request["number"])
+                try:
+                    case = make_case(BY_NAME[entry], seeds, request["seed"], request["number"])
+                except Exception as error:
+                    broken = f"{entry} {request['number']}: a mutator fails: {_shown(error)}"
+                    print(json.dumps({"broken": broken}), file=answers, flush=True)
+                    continue
         print(json.dumps(outcome(entry, case, folder, beside)), file=answers, flush=True)
 
 

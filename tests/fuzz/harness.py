@@ -72,6 +72,8 @@ class Entry:
     """Cases in proportion to those of other entries; few for slow ones."""
     mutators: Mapping[str, Mutator] = field(default_factory=dict[str, Mutator])
     """By ending, instead of `mutators.BY_ENDING`."""
+    is_slow: bool = False
+    """Made cases run in the slow tests only; found ones always."""
 
 
 @dataclass(frozen=True)

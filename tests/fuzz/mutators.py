@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, cast
 
 import numpy as np
+import yaml
 
 from videozoo.data.features._tfrecord import checksum
 
@@ -310,6 +311,43 @@ def mutate_yaml(rng: Random, content: bytes) -> bytes:
             case _:
                 lines[at] += rng.choice((" #", ":", " &x", "]", "}", "\t", "  - y"))
     return "\n".join(lines).encode("utf-8", "replace")[:MOST_BYTES]
+
+
+_SETTINGS: tuple[Any, ...] = (
+    *(0, 1, 2, 3, 7, 64, 1000, -1, 10**6, 10**9, 2**31, 2**40, 0.0, 0.5, 1e-9, -0.5, 1e9, 1e300),
+    *("", "x", "auto", "none", "..", "/dev/zero", "case", "a" * 300, "1", None, True, False),
+    *([], {}, [0], [1, 2], [[]], {"a": 1}, ["x", "x"], float("inf"), float("nan")),
+)
+
+
+def mutate_settings(rng: Random, content: bytes) -> bytes:
+    """Change single values of a YAML file that stays a good one; half of the time its text."""
+    if rng.random() < 0.3:
+        return mutate_yaml(rng, content)
+    try:
+        holder: list[Any] = [yaml.safe_load(content)]
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            inner, at = rng.choice(list(_keys(holder)))
+            match rng.randrange(6):
+                case 0:
+                    del inner[at]
+                case 1 if isinstance(inner[at], int | float):
+                    inner[at] = inner[at] * rng.choice((-1, 2, 10, 0.5, 1000))
+                case 2 if isinstance(inner[at], str):
+                    inner[at] = rng.choice((inner[at].upper(), f"{inner[at]}x", f"./{inner[at]}"))
+                case _:
+                    inner[at] = rng.choice(_SETTINGS)
+        return yaml.safe_dump(holder[0] if holder else None, sort_keys=False).encode()
+    except Exception:
+        return mutate_yaml(rng, content)
+
+
+def _keys(holder: Any) -> Iterator[tuple[Any, Any]]:
+    keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+    for key in keys:
+        yield holder, key
+        if isinstance(holder[key], dict | list):
+            yield from _keys(holder[key])
 
 
 # --- XML -------------------------------------------------------------------------------------

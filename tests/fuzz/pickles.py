@@ -327,3 +327,92 @@ def differences(found: Any, expected: Any, where: str = "it") -> str | None:
     else:
         same = repr(found) == repr(expected)
     return None if same else f"{where}: {found!r:.80}, not {expected!r:.80}"
+
+
+# --- what a pickle holds ---------------------------------------------------------------------
+
+_HELD: tuple[Any, ...] = (
+    *(None, True, 0, 1, -1, 2**31, 2**63, 2**70, 0.5, -0.0, 1e308, float("nan"), float("inf")),
+    *("", "a", "1", "a_1_2", "_1_2", "a_9_1", "a_-1_5", b"a", b"\xff", "\ud800", "a" * 3000),
+    *([], (), {}, [[]], [1], [1, 2, 3], {"a": 1}, {1: 2}, [None], (1, "a"), 1 + 2j),
+)
+_ARRAYS: tuple[Callable[[], Any], ...] = (
+    lambda: np.zeros(0, np.float32),
+    lambda: np.zeros((0, 3), np.float32),
+    lambda: np.zeros((2, 0), np.float32),
+    lambda: np.float32(1),
+    lambda: np.array(1.0),
+    lambda: np.ones((1, 2, 3, 4)),
+    lambda: np.full((2, 8), np.nan, np.float32),
+    lambda: np.full(8, np.inf),
+    lambda: np.full((5, 8), 1e300),
+    lambda: np.array(["a", "b"]),
+    lambda: np.array([b"a"]),
+    lambda: np.array([[1], "a"], object),
+    lambda: np.ones(8, np.complex64),
+    lambda: np.ones(8, bool),
+    lambda: np.ones((5, 8), np.int64),
+    lambda: np.array([2**63], np.uint64),
+    lambda: np.ones(3, "f2"),
+)
+
+
+def mutate_held(rng: Random, content: bytes) -> bytes:
+    """Change what a pickle holds: values, keys, arrays; the pickle itself stays a good one."""
+    if rng.random() < 0.25:
+        return mutate_pickle(rng, content)
+    try:
+        holder = [ordinary(content, "latin1")]
+    except Exception:
+        return mutate_pickle(rng, content)
+    try:
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            holder[0] = _held(rng, holder[0])
+        return pickle.dumps(holder[0], rng.choice((0, 2, 2, 3, 4, 5)))[:MOST_BYTES]
+    except Exception:  # a change that does not suit an array, or text that old protocols lack
+        return mutate_pickle(rng, content)
+
+
+def _held(rng: Random, value: Any) -> Any:
+    """The value with one thing in it changed."""
+    goes_in = rng.random() < 0.75
+    if isinstance(value, dict) and value and goes_in:
+        held = dict(cast("dict[Any, Any]", value))
+        key = rng.choice(list(held))
+        match rng.randrange(6):
+            case 0:
+                del held[key]
+            case 1:
+                other = rng.choice((None, 1, "", b"", "x", ("a",), str(key).upper(), f"{key} "))
+                held[other] = held.pop(key)
+            case _:
+                held[key] = _held(rng, held[key])
+        return held
+    if isinstance(value, list | tuple) and value and goes_in:
+        items = list(cast("list[Any]", value))
+        at = rng.randrange(len(items))
+        match rng.randrange(8):
+            case 0:
+                del items[at]
+            case 1:
+                items.insert(at, items[rng.randrange(len(items))])
+            case 2:
+                items = items * rng.choice((2, 50))
+            case _:
+                items[at] = _held(rng, items[at])
+        return items if isinstance(value, list) or rng.random() < 0.2 else tuple(items)
+    if isinstance(value, np.ndarray) and rng.random() < 0.5:
+        array = cast("np.ndarray[Any, Any]", value)
+        forms: list[Callable[[], Any]] = [
+            lambda: array[:0],
+            lambda: array[..., :-1],
+            lambda: array[None],
+            lambda: array.T,
+            lambda: array.astype(rng.choice(("f2", "f8", "i4", "u1", "c8", "S4", "?", ">f4"))),
+            lambda: array.tolist(),
+            lambda: array.ravel(),
+            lambda: array * rng.choice((np.nan, np.inf, 0, -1, 1e30)),
+        ]
+        with np.errstate(all="ignore"):
+            return rng.choice(forms)()
+    return rng.choice(_HELD) if rng.random() < 0.6 else rng.choice(_ARRAYS)()

@@ -62,6 +62,8 @@ def _pickle(path: Path) -> None:
         expected = pickles.ordinary(path.read_bytes(), "latin1")
     except Exception:
         return
+    if b"I-0\n" in path.read_bytes():
+        return  # False or 0: Python's reader in C and that in Python disagree
     differ = pickles.differences(found, expected)
     assert differ is None, differ
 
@@ -145,11 +147,11 @@ def _safetensors_seeds() -> list[Seed]:
     return [seed("a.safetensors", content)]
 
 
-def _mutate_safetensors(rng: Random, content: bytes) -> bytes:
+def mutate_safetensors(rng: Random, content: bytes) -> bytes:
     """Change the JSON of the header, with its right length."""
     size = int.from_bytes(content[:8], "little")
     head = content[8 : 8 + size]
-    if rng.random() < 0.3:  # the description, which is JSON within JSON
+    if rng.random() < 0.3 and b'"videozoo"' in head:  # the description: JSON within JSON
         held = json.loads(head)
         inner = mutate_json(rng, held["__metadata__"]["videozoo"].encode())
         held["__metadata__"]["videozoo"] = inner.decode("utf-8", "replace")
@@ -285,7 +287,7 @@ ENTRIES = (
     Entry("pickles", _pickle_seeds, _pickle, 40, {".pkl": pickles.mutate_pickle}),
     Entry("paddle", _paddle_seeds, _paddle, 25, {".pdparams": pickles.mutate_pickle}),
     Entry("torch", _torch_seeds, _weights, 25, {".pth": _mutate_torch, ".pt": _mutate_torch}),
-    Entry("safetensors", _safetensors_seeds, _weights, 25, {".safetensors": _mutate_safetensors}),
+    Entry("safetensors", _safetensors_seeds, _weights, 25, {".safetensors": mutate_safetensors}),
     Entry("onnx", _onnx_seeds, open_onnx, 20, {".onnx": _mutate_onnx}),
     Entry("pt2", _pt2_seeds, open_exported, 6, {".pt2": _mutate_pt2}),
     Entry("archives", _archive_seeds, _archive, 20, {".gz": mutate_tar, ".tar": mutate_tar}),
