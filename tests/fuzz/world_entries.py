@@ -554,7 +554,7 @@ def _prepared() -> list[Seed]:
 _TO_TRAIN = ("train", "--config", "FILE", "--save-dir", f"{HERE}/out")
 _ON_RUN = ("--weights", "FILE")
 _OFTEN = (
-    *("old-configurations", "movie-lengths", "train", "train-data", "prepare-records"),
+    *("old-configurations", "movie-lengths", "prepare-records"),
     *("record-cache", "fact-cache"),
 )
 """Entries whose made cases run in the default tests, too; the others cost some seconds each."""
