@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from videozoo.safe_names import any_encoding, json_bytes, shown
+from videozoo.safe_names import any_encoding, json_bytes, json_pieces, shown
 
 LATIN = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
 WHOLE = "żółw ✓.mp4"
@@ -44,3 +44,12 @@ def test_a_stream_of_any_encoding_takes_any_text(encoding: str, expected: str):
     assert isinstance(stream.buffer, io.BytesIO)
     assert stream.buffer.getvalue().decode(encoding) == expected
     assert stream.errors == "strict"
+
+
+def test_json_in_pieces_is_json():
+    value = [{"number": number, "name": "caf\udce9"} for number in range(10_000)]
+
+    pieces = list(json_pieces(value, indent=1))
+
+    assert len(pieces) > 2
+    assert json.loads(b"".join(pieces)) == value

@@ -15,13 +15,14 @@ import codecs
 import io
 import json
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 NAMES = "videozoo-names"
 """For `errors=` of `open` and the like."""
+_WORDS_PER_PIECE = 10_000
 
 _IN_ASCII = {
     "\N{FULL BLOCK}": "#",
@@ -54,8 +55,22 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
     >>> json_bytes("caf\udce9"), json.loads(json_bytes("caf\udce9")) == "caf\udce9"
     (b'"caf\\udce9"', True)
     """
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return _whole(text).encode("utf-8", "backslashreplace")
+    return b"".join(json_pieces(value, indent=indent))
+
+
+def json_pieces(value: Any, *, indent: int | None = None) -> Iterator[bytes]:
+    """What `json_bytes` gives, in pieces: results of very many videos take their text once less."""
+    words: list[str] = []
+    for word in json.JSONEncoder(indent=indent, ensure_ascii=False).iterencode(value):
+        words.append(word)
+        if len(words) == _WORDS_PER_PIECE:
+            yield _encoded(words)
+            words.clear()
+    yield _encoded(words)
+
+
+def _encoded(words: Iterable[str]) -> bytes:
+    return _whole("".join(words)).encode("utf-8", "backslashreplace")
 
 
 @contextmanager

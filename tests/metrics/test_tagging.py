@@ -188,6 +188,18 @@ def test_thousands_of_classes_are_searched_in_full(kind: str, k: int):
     assert counter.hit_at_one == pytest.approx(hits[:, 0].mean())
 
 
+def test_videos_that_come_one_by_one_take_no_more_memory():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random((1000, 30), np.float32), rng.random((1000, 30)) < 0.1
+    at_once, one_by_one = TaggingCounter(30), TaggingCounter(30)
+    at_once.update(scores, labels)
+    for row in range(1000):
+        one_by_one.update(scores[row : row + 1], labels[row : row + 1])
+
+    assert one_by_one.summary() == pytest.approx(at_once.summary())
+    assert len(pickle.dumps(one_by_one)) < 3 * len(pickle.dumps(at_once))
+
+
 def test_memory_grows_by_9_bytes_a_kept_class_and_not_with_the_classes():
     counter = TaggingCounter(4000, 20)
     empty = len(pickle.dumps(counter))

@@ -78,3 +78,13 @@ def test_truth_has_no_column_where_it_is_not_known():
 
     assert "truth" not in printed(prediction_table(found))
     assert "0.900" in printed(prediction_table(found))
+
+
+def test_of_very_many_predictions_a_table_shows_the_first():
+    one = {"video": "v", "label": None, "top": [{"class": "jumps", "score": 0.9}]}
+
+    text = " ".join(printed(prediction_table([one] * 1001)).split())
+
+    assert "Predictions: the first 1,000 of 1,001; the file named below has all" in text
+    assert text.count("jumps") == 1000
+    assert "the first" not in printed(prediction_table([one] * 1000))

@@ -111,6 +111,7 @@ class TaggingCounter:
         self._scores = [np.zeros((0, self.k), np.float32)]
         self._classes = [np.zeros((0, self.k), np.int32)]
         self._hits = [np.zeros((0, self.k), np.bool_)]
+        self._joined = 1  # tables that are large enough
         self._positives = np.zeros(num_classes, np.int64)
         self._retrieved = np.zeros(num_classes + 1, np.int64)
         """Per number of tags n of a video: tags found among its n best classes."""
@@ -157,6 +158,7 @@ class TaggingCounter:
         self._scores.append(best)
         self._classes.append(classes)
         self._hits.append(hits)
+        self._join()
         self._positives += np.bincount(tags % self.num_classes, minlength=self.num_classes)
 
         counts = np.bincount(tags // self.num_classes, minlength=len(table))
@@ -166,6 +168,15 @@ class TaggingCounter:
             own = tags[tags // self.num_classes == row] - row * self.num_classes
             retrieved[row] = (_looked_up(numbers, own, self.num_classes) & (more > 0)).sum()
         np.add.at(self._retrieved, counts, retrieved)
+
+    def _join(self) -> None:
+        """Make one table of many small ones: an array of one video takes ten times its content."""
+        if len(self._scores) - self._joined < _CHUNK:
+            return
+        every: list[list[NDArray[Any]]] = [self._scores, self._classes, self._hits]
+        for tables in every:
+            tables[self._joined :] = [np.concatenate(tables[self._joined :])]
+        self._joined += 1
 
     def _add_loss(self, loss: ArrayLike | None, videos: int) -> None:
         if loss is None:
@@ -192,6 +203,7 @@ class TaggingCounter:
         self._scores += other._scores
         self._classes += other._classes
         self._hits += other._hits
+        self._joined = len(self._scores)
         self._positives += other._positives
         self._retrieved += other._retrieved
         self._videos += other._videos

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from videozoo.metrics.accuracy import ClassAccuracy
 
 _NAME_WIDTH = 40
+_MOST_ROWS = 1000
+"""Of predictions: a table of very many takes minutes and memory, and nobody reads it."""
 _TITLES = {
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
@@ -175,7 +177,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
         others: Number of classes shown after the best.
     """
     with_truth = any(row.get("label") is not None for row in predictions)
-    table = Table(title="Predictions", title_justify="left")
+    table = Table(title=_title("Predictions", predictions), title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("best", max_width=_NAME_WIDTH, overflow="ellipsis", style="bold")
     table.add_column("score", justify="right")
@@ -183,7 +185,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
         table.add_column("truth", max_width=_NAME_WIDTH, overflow="ellipsis")
     if others:
         table.add_column("then", style="dim", overflow="ellipsis")
-    for row in predictions:
+    for row in predictions[:_MOST_ROWS]:
         best, *rest = row["top"]
         cells: list[str | Text] = [plain(_end_of(row["video"])), plain(best["class"])]
         cells.append(f"{best['score']:.3f}")
@@ -196,6 +198,12 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]], *, others: int = 
     return table
 
 
+def _title(what: str, rows: Sequence[object]) -> str:
+    if len(rows) <= _MOST_ROWS:
+        return what
+    return f"{what}: the first {_MOST_ROWS:,} of {len(rows):,}; the file named below has all"
+
+
 def several_table(predictions: Sequence[Mapping[str, Any]], *, least_score: float) -> Table:
     """Predictions of several classes per video, one video per line.
 
@@ -206,13 +214,13 @@ def several_table(predictions: Sequence[Mapping[str, Any]], *, least_score: floa
         least_score: For the heading.
     """
     with_truth = any(row.get("labels") is not None for row in predictions)
-    table = Table(title="Predictions", title_justify="left")
+    table = Table(title=_title("Predictions", predictions), title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column(f"classes from {least_score:g}", overflow="fold", style="bold")
     table.add_column("best below", style="dim", overflow="ellipsis")
     if with_truth:
         table.add_column("truth", overflow="fold")
-    for row in predictions:
+    for row in predictions[:_MOST_ROWS]:
         there = row["classes"]
         below = [each for each in row["top"] if each not in there][:1]
         cells = [_end_of(row["video"]), _scored(there) or "none", _scored(below)]
@@ -297,14 +305,14 @@ def segment_table(predictions: Sequence[Mapping[str, Any]], *, most: int = 5) ->
         most: Segments shown per video.
     """
     with_label = any("label" in one for row in predictions for one in row["segments"])
-    table = Table(title="Segments", title_justify="left")
+    table = Table(title=_title("Segments", predictions), title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("from", justify="right")
     table.add_column("to", justify="right")
     if with_label:
         table.add_column("what", max_width=_NAME_WIDTH, overflow="ellipsis", style="bold")
     table.add_column("score", justify="right")
-    for row in predictions:
+    for row in predictions[:_MOST_ROWS]:
         shown = row["segments"][:most]
         if not shown:
             table.add_row(plain(_end_of(row["video"])), "nothing found")
@@ -483,13 +491,13 @@ def caption_table(captions: Sequence[Mapping[str, Any]]) -> Table:
             `truth` (the sentence of a person).
     """
     with_truth = any(row.get("truth") for row in captions)
-    table = Table(title="Captions", title_justify="left")
+    table = Table(title=_title("Captions", captions), title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("caption", overflow="fold", style="bold")
     if with_truth:
         table.add_column("a person says", overflow="fold")
-    for row in captions:
+    for row in captions[:_MOST_ROWS]:
         times = f"{row['start_seconds']:.1f} - {row['end_seconds']:.1f}"
         cells: list[str | Text] = [plain(_end_of(row["video"])), times, plain(row["sentence"])]
         if with_truth:
@@ -511,7 +519,7 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
     """
     marked = any(row.get("is_likely") is False for row in found)
     with_truth = any(row["truths"] for row in found)
-    table = Table(title="Moments", title_justify="left")
+    table = Table(title=_title("Moments", found), title_justify="left")
     table.add_column("video", max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("sentence", overflow="fold")
     table.add_column(found[0]["unit"] if found else "", justify="right", style="bold")
@@ -520,7 +528,7 @@ def moment_table(found: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column("truth", justify="right")
     if marked:
         table.add_column("")
-    for row in found:
+    for row in found[:_MOST_ROWS]:
         for rank, moment in enumerate(row["top"]):
             name = row["sentence"] or f"sentence {row['number']}"
             cells: list[str | Text] = [

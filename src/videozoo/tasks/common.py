@@ -26,7 +26,7 @@ from videozoo.data.clips import class_names
 from videozoo.data.files import absolute
 from videozoo.data.labelled_videos import class_names as classes_of_videos
 from videozoo.errors import ConfigError, RunError, counted, few
-from videozoo.safe_names import json_bytes
+from videozoo.safe_names import json_pieces
 from videozoo.safe_write import written_aside
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.clips import ClipData
@@ -154,8 +154,9 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
         RunError: The disk refuses.
     """
     try:
-        with written_aside(path) as aside:
-            aside.write_bytes(json_bytes(facts, indent=1) + b"\n")
+        with written_aside(path) as aside, aside.open("wb") as file:
+            file.writelines(json_pieces(facts, indent=1))
+            file.write(b"\n")
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
     return path
