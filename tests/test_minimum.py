@@ -18,7 +18,13 @@ def test_what_is_required_gets_its_lower_bound_and_the_tools_their_pins():
     assert found.split() == ["h5py==3.11", "numpy==1.26", "pytest==9.2.0", "x-y==1"]
 
 
-@pytest.mark.parametrize("requirement", ["numpy", "numpy<3", "numpy>=1.26,<3", "numpy>=1 ; x"])
+def test_what_is_known_to_fail_above_leaves_the_lower_bound_as_it_is():
+    project = {"dependencies": ["av>=17.1,<19"], "optional-dependencies": {}}
+
+    assert lower_bounds(project) == {"av": "17.1"}
+
+
+@pytest.mark.parametrize("requirement", ["numpy", "numpy<3", "numpy>=1.26,!=2.0", "numpy>=1 ; x"])
 def test_another_form_of_requirement_is_refused(requirement: str):
     with pytest.raises(ValueError, match="expected name>=version"):
         lower_bounds({"dependencies": [requirement], "optional-dependencies": {}})

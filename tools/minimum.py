@@ -19,7 +19,7 @@ TESTED_PYTHON = "3.11"
 CHECKERS = {"import-linter", "pyright", "ruff", "types-pyyaml"}
 """Tools of `bash run.sh check`: no test needs them, and they need newer packages than we do."""
 
-_BOUND = re.compile(r"([a-z0-9-]+)>=([0-9]+(?:\.[0-9]+)*)")
+_BOUND = re.compile(r"([a-z0-9-]+)>=([0-9]+(?:\.[0-9]+)*)(?:,<[0-9]+(?:\.[0-9]+)*)?")
 _PIN = re.compile(r"([A-Za-z0-9_.-]+)==(\S+)")
 
 
@@ -30,7 +30,8 @@ def lower_bounds(project: dict[str, Any]) -> dict[str, str]:
         project: The table `project` of pyproject.toml.
 
     Raises:
-        ValueError: A requirement has another form than `name>=version`, or two differ.
+        ValueError: A requirement has another form than `name>=version` or
+            `name>=version,<version`, or two differ.
     """
     groups = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
     bounds: dict[str, str] = {}
