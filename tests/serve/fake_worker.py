@@ -6,6 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+from videozoo.serve.pages import above_answers
+
+HEAD = (
+    '<link rel="stylesheet" href="/static/serve.css"><script src="/static/serve.js" defer></script>'
+)
 MODELS = [
     {"title": "Fake", "task": "moments", "classes": 2, "takes_sentences": True,
      "takes_every_seconds": True}
@@ -40,7 +45,9 @@ def main() -> None:
         answers = {"video": name, "size": size, "sentences": task["sentences"]}
         (folder / "answers.json").write_text(json.dumps(answers), "utf-8")
         (folder / "answers.csv").write_text("video\r\n", "utf-8")
-        (folder / "page.html").write_text(f"<title>{len(name)}</title>", "utf-8")
+        above = above_answers(task["id"], name, task["sentences"], has_search=True)
+        page = f"<title>{len(name)}</title>{HEAD}<section class=video>{above}</section>"
+        (folder / "page.html").write_text(page, "utf-8")
         say(event="done", id=task["id"])
 
 

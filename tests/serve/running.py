@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 
 from videozoo.serve.app import make_app
 from videozoo.serve.guard import Guard
@@ -90,3 +94,67 @@ def within(scenario: Callable[[], Awaitable[None]]) -> None:
             await scenario()
 
     asyncio.run(limited())
+
+
+@dataclass
+class Listening:
+    """A server that listens on a port of this computer, in a thread."""
+
+    address: str
+    folder: Path
+
+
+@contextmanager
+def listening(
+    folder: Path,
+    *,
+    weights: tuple[str, ...] = ("any",),
+    command: tuple[str, ...] = FAKE,
+    token: str | None = None,
+    library: Path | None = None,
+    **limits: Any,
+) -> Generator[Listening]:
+    """A server for clients outside of this process."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()  # who comes early waits
+    ready: Future[uvicorn.Server] = Future()
+
+    async def serve() -> None:
+        store, bounds, metrics = JobStore(folder), Limits(**limits), Metrics()
+        supervisor = Supervisor(store, weights, bounds, metrics, command=command)
+        try:
+            store.recover()
+            await supervisor.start()
+            app = make_app(store, supervisor, bounds, metrics, library=library)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    Guard(app, token=token, host="127.0.0.1"),
+                    lifespan="off",
+                    log_level="error",
+                    timeout_graceful_shutdown=1,
+                )
+            )
+            ready.set_result(server)
+            await server.serve(sockets=[listener])
+        finally:
+            await supervisor.stop()
+            store.close()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    server = ready.result(timeout=120)
+    try:
+        yield Listening(f"http://127.0.0.1:{listener.getsockname()[1]}", folder)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()

@@ -86,6 +86,7 @@ def _listening(request: ServeRequest) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((request.host, request.port))
+        listener.listen()  # who reads the address and comes at once waits
     except OSError as error:
         listener.close()
         advice = "; another program listens there, name another --port" * (

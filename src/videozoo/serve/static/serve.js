@@ -27,7 +27,7 @@ async function asked(address, options = {}) {
   } catch {
     throw new Error("The server does not answer; is it still running?");
   }
-  if (answer.status === 401) location.assign("/login");
+  if (answer.status === 401 && !byId("login")) location.assign("/login");
   if (!answer.ok) {
     const told = await answer.json().catch(() => ({}));
     const error = new Error(told.error ?? `The server answers ${answer.status}.`);
