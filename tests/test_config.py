@@ -370,3 +370,10 @@ def test_a_batch_changed_on_the_command_line_is_told_about_its_rate(tmp_path: Pa
     assert notes(batch_size=16, learning_rate=0.1) == ()
     assert notes(batch_size=16, learning_rate_batch_size=128) == ()
     assert notes(epochs=3) == ()
+
+
+def test_values_that_do_not_go_together_are_told_by_the_flags_that_say_them(tmp_path: Path):
+    path = write(tmp_path, "model: {name: tsn}\n")
+
+    with pytest.raises(ConfigError, match=r"\n  --set data\.short_side: data: crop_size 224"):
+        load_config(path, overrides=["data.short_side=64"])

@@ -7,6 +7,7 @@ the settings class. `RunConfig.origins` remembers which.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -475,7 +476,12 @@ def _apart(parts: Mapping[str, Any], name: str) -> Iterator[Mistake]:
 
 def _problem(mistake: Mistake, places: Mapping[str, str], source: str) -> str:
     key = mistake.key
-    place = next((places[key[:end]] for end in _prefix_ends(key) if key[:end] in places), source)
+    place = next((places[key[:end]] for end in _prefix_ends(key) if key[:end] in places), None)
+    if place is None:  # values that do not go together: those count that were said last
+        words = set(re.findall(r"\w+", mistake.text))
+        said = [one for name, one in places.items() if name.rpartition(".")[2] in words]
+        said = [one for one in said if one != source]
+        place = " and ".join(dict.fromkeys(said)) or source
     return f"{place}: {key}: {mistake.text}"
 
 

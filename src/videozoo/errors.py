@@ -14,6 +14,7 @@ A message says what, where, got, expected and what to do next.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 _MOST_SHOWN = 120
 _MOST_CHARACTERS = 6000
@@ -76,6 +77,11 @@ class ConfigError(VideozooError):
 
 class DataError(VideozooError):
     """A list, an annotation or a sample on disk is missing or malformed."""
+
+    def __init__(self, message: str = "", *, absent: Path | None = None) -> None:
+        """Keep which file is not there, where that is the reason."""
+        super().__init__(message)
+        self.absent = absent
 
 
 class VideoError(DataError):

@@ -97,6 +97,18 @@ def test_every_tensor_that_is_named_goes_to_the_device():
     assert moved.videos is batch.videos
 
 
+def test_a_folder_that_is_gone_is_told_in_place_of_its_files(tmp_path: Path):
+    class Leaving(Counting):
+        def read(self, number: int, epoch: int | None) -> tuple[int, int]:
+            path = tmp_path / "gone: for ever" / f"{number}.npy"
+            raise DataError(f"features of {number} cannot be read", absent=path)
+
+    loader = TrainLoader(Leaving(), Reading(bad_video_share=0.2), batch_size=2)
+
+    with pytest.raises(DataError, match="gone: for ever: the folder of the data is gone"):
+        list(loader.epoch(0))
+
+
 def test_bad_items_are_replaced_and_missing_ones_count_with_them():
     dataset = Counting(bad=[3])
     loader = TrainLoader(dataset, Reading(bad_video_share=0.1), batch_size=COUNT)

@@ -374,6 +374,8 @@ def test_marks_of_via_that_are_no_segments_are_told(
         "1 mark of a whole video is left out: metadata w;",
     )
     assert not [one for one in said if one not in caplog.text]
+    points = read(tmp_path / "a.json", Reading(spot_seconds=1))
+    assert times(points) == {"a": [(1, 2.5, "run"), (5, 6, "run"), (6.5, 7.5, "run")]}
 
 
 # --- CVAT ------------------------------------------------------------------------------------

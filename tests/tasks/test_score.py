@@ -572,6 +572,27 @@ def test_moments_of_our_own_predictions_fit_by_their_sentences(run: Run):
         run({"predictions": [row | {"unit": "vectors"}]}, QUERIES, ("p.json", "val.jsonl"))
 
 
+def test_didemo_is_scored_against_each_person_in_cells(run: Run):
+    truth = [
+        {"annotation_id": 7, "video": "a.mov", "description": "A man runs.", "num_segments": 6,
+         "times": [[1, 2], [1, 2], [0, 0], [1, 2]]},
+        {"annotation_id": 8, "video": "b.mov", "description": "A dog sits.", "num_segments": 6,
+         "times": [[5, 5], [5, 5], [4, 5], [0, 0]]},
+    ]  # fmt: skip
+    answers = (
+        '{"qid": 7, "query": "A man runs.", "vid": "a.mov", '
+        '"pred_relevant_windows": [[5, 15.3, 0.9], [0, 5, 0.8]]}\n'
+        '{"qid": 8, "query": "A dog sits.", "vid": "b", '
+        '"pred_relevant_windows": [[25, 28, 0.9], [24.8, 29, 0.8], [20, 30, 0.7]]}\n'
+    )
+
+    facts = run(answers, truth, ("found.jsonl", "val_data.json"))
+
+    metrics = facts["metrics"]
+    assert (metrics["DiDeMo-rank@1"], metrics["DiDeMo-rank@5"]) == (0.5, 1.0)
+    assert metrics["DiDeMo-mIoU"] == pytest.approx((1 + (1 + 1 + 0.5) / 3) / 2)
+
+
 # --- what the user says of the truth -----------------------------------------------------------
 
 EPIC_TRUTH = (

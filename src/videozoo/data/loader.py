@@ -292,6 +292,7 @@ class TrainLoader(Generic[B]):
         self._batch_size = batch_size
         self._rank, self._world = rank, world
         self._bad: dict[int, str] = {}
+        self._absent: dict[int, Path | None] = {}
         self._passes = _Passes(dataset, settings, num_batches=self.batches_per_epoch, keep=True)
 
     @property
@@ -317,9 +318,11 @@ class TrainLoader(Generic[B]):
 
     def _read(self, keys: Sequence[_Key]) -> Iterator[B]:
         for loaded in self._passes.read(keys):
-            for number, message in loaded.bad:
+            for number, message, absent in loaded.bad:
                 # from the length of the dataset on, numbers are the same items once more
-                self._bad.setdefault(number % len(self.dataset), message)
+                number %= len(self.dataset)
+                if number not in self._bad:
+                    self._bad[number], self._absent[number] = message, absent
             self._check_share()
             if loaded.batch is None:
                 why = loaded.bad[-1][1] if loaded.bad else "there was nothing to learn from them"
@@ -335,7 +338,7 @@ class TrainLoader(Generic[B]):
         num_bad, total = len(self._bad) + num_missing, len(dataset) + num_missing
         if self._bad and num_bad / total > allowed:
             also = f", {num_missing} of them for want of features" if num_missing else ""
-            if gone := _gone_folder(self._bad.values()):
+            if gone := _gone_folder(self._absent.values()):
                 raise DataError(
                     f"{gone}: the folder of the data is gone: removed, renamed, or on a disk that "
                     "is no longer there; bring it back"
@@ -347,12 +350,13 @@ class TrainLoader(Generic[B]):
             )
 
 
-def _gone_folder(messages: Iterable[str]) -> Path | None:
-    """The folder of the files that messages begin with, if it is not there and all are in it."""
-    folders = {Path(message.partition(": ")[0]).parent for message in messages}
+def _gone_folder(absent: Iterable[Path | None]) -> Path | None:
+    """The folder of files that are not there, if it is gone too and none is missing elsewhere."""
+    folders = {None if path is None else path.parent for path in absent}
     folder = folders.pop()
-    is_named = not folders and folder not in (Path(), folder.parent)
-    return folder if is_named and not folder.exists() else None
+    if folders or folder is None or folder in (Path(), folder.parent):
+        return None
+    return None if folder.exists() else folder
 
 
 @dataclass(frozen=True)
@@ -425,7 +429,7 @@ class EvalLoader(Generic[B]):
         news: tuple[int, ...] = ()
         passes = _Passes(dataset, self._settings, num_batches=len(self), keep=False)
         for loaded in passes.read(self._keys):
-            for number, message in loaded.bad:
+            for number, message, _ in loaded.bad:
                 if not self._skip_bad:
                     raise dataset.error(message)
                 video = dataset.video_of(number)
@@ -464,13 +468,17 @@ def _keys(numbers: Numbers, size: int, epoch: int | None = None) -> list[_Key]:
     return [_Key(numbers[start : start + size], epoch, n) for n, start in enumerate(starts)]
 
 
+_Bad = tuple[int, str, Path | None]
+"""Number of an item that cannot be used, why, and the file that is not there, if that is why."""
+
+
 @dataclass(frozen=True)
 class _Loaded(Generic[B]):
     """The message of a worker; errors are sent as text."""
 
     batch: B | None
     """None where no item could be used."""
-    bad: tuple[tuple[int, str], ...] = ()
+    bad: tuple[_Bad, ...] = ()
     fatal: str | None = None
 
     def pin_memory(self) -> _Loaded[B]:
@@ -485,7 +493,7 @@ class _Batches(Dataset[_Loaded[B]], Generic[V, B]):
 
     def __getitem__(self, key: _Key) -> _Loaded[B]:
         items: list[V] = []
-        bad: list[tuple[int, str]] = []
+        bad: list[_Bad] = []
         replaced = 0
         try:
             for number in key.numbers.tolist():
@@ -500,9 +508,7 @@ class _Batches(Dataset[_Loaded[B]], Generic[V, B]):
         except MisfitError as error:
             return _Loaded(None, fatal=str(error))
 
-    def _item(
-        self, number: int, epoch: int | None, bad: list[tuple[int, str]]
-    ) -> tuple[list[V], int]:
+    def _item(self, number: int, epoch: int | None, bad: list[_Bad]) -> tuple[list[V], int]:
         """One item or none, in training another in its place, and the number of tries."""
         others: random.Random | None = None  # made when needed: it costs as much as a short video
         first = number
@@ -515,7 +521,7 @@ class _Batches(Dataset[_Loaded[B]], Generic[V, B]):
             except NothingToLearnError:
                 pass
             except DataError as error:
-                bad.append((number, str(error)))
+                bad.append((number, str(error), error.absent))
             others = others or random.Random(f"{self._dataset.seed}/{epoch}/{first}")
             number = others.randrange(len(self._dataset))
         return [], most

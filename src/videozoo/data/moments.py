@@ -463,6 +463,8 @@ class Query:
     """The sentence's own number or name in its data set."""
     saliency: ClipLabels | None = field(default=None, repr=False)
     """How salient people find the clips of the video; None: not labelled."""
+    marked: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+    """Start and end in seconds as each of several people marked them; see `TimedSentence`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -524,6 +526,7 @@ class _RawQuery:
     vector: NDArray[np.float32] | None = None
     identifier: int | str | None = None
     saliency: ClipLabels | None = None
+    marked: tuple[tuple[float, float], ...] = ()
 
 
 def has_part(data: MomentData, part: Part) -> bool:
@@ -694,6 +697,7 @@ def _moments_of(
                     moments=moments,
                     identifier=one.identifier,
                     saliency=one.saliency,
+                    marked=one.marked,
                 )
                 for one, moments in pairs
             ),
@@ -827,6 +831,7 @@ def _texts_of(found: TimedSentences) -> list[_RawQuery]:
             where=group[0].where,
             identifier=group[0].query,
             saliency=None if group[0].query is None else found.saliency.get(group[0].query),
+            marked=group[0].marked,
         )
         for group in groups.values()
     ]

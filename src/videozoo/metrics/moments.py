@@ -222,6 +222,83 @@ def best_cut(present: ArrayLike, absent: ArrayLike) -> Cut:
     return Cut(float(cuts[best]), float(accuracies[best]))
 
 
+# ---- DiDeMo -------------------------------------------------------------------------------------
+
+_CELL_SECONDS = 5.0
+_MOST_CELLS = 6  # of a video, which has 30 s at most
+_ALL_SPANS = _MOST_CELLS * (_MOST_CELLS + 1) // 2
+_AGREEING = 3  # people of four whose marks count
+
+
+@dataclass(frozen=True)
+class DidemoScores:
+    """Scores of DiDeMo, in [0, 1]; nan without sentences."""
+
+    sentences: int
+    rank_1: float
+    """Share of sentences whose mean rank is 1."""
+    rank_5: float
+    mean_iou: float
+
+    @property
+    def published(self) -> dict[str, float]:
+        """The numbers that papers give, by their names."""
+        return {
+            "DiDeMo-rank@1": self.rank_1,
+            "DiDeMo-rank@5": self.rank_5,
+            "DiDeMo-mIoU": self.mean_iou,
+        }
+
+
+def didemo(searches: Sequence[Search]) -> DidemoScores:
+    """Score moments as the evaluation code of DiDeMo does, against what each person marked.
+
+    A video has 6 cells of 5 seconds, so 21 moments. Moments in seconds are rounded to whole cells;
+    of equal ones the best counts. The rank of a sentence is the mean of the ranks of the three
+    marks that are ranked best, its IoU the mean of the three marks that fit the first moment best.
+
+    Difference: a mark that is not among the moments has rank 21 (there it is an error).
+
+    Args:
+        searches: One per sentence, in seconds; `truth` (P, 2) has one row per person.
+
+    Source: LisaAnne/LocalizingMoments, utils/eval.py; Hendricks et al., ICCV 2017.
+
+    >>> search = Search(np.array([[0, 5], [5, 15.2]]), np.array([0.9, 0.8]),
+    ...                 np.array([[5, 15], [5, 15], [0, 5], [0, 5]]))
+    >>> found = didemo([search])
+    >>> found.rank_1, found.rank_5, round(found.mean_iou, 3)
+    (0.0, 1.0, 0.667)
+    """
+    ranks: list[float] = []
+    ious: list[float] = []
+    for one in searches:
+        if not len(one.true_moments):
+            continue
+        spans = list(dict.fromkeys(_cells(moment) for moment in one.ranked()))
+        marks = [_cells(mark) for mark in one.true_moments]
+        places = [spans.index(m) + 1 if m in spans else _ALL_SPANS for m in marks]
+        fits = tiou(spans[0], np.array(marks)) if spans else np.zeros(len(marks))
+        ranks.append(float(np.mean(sorted(places)[:_AGREEING])))
+        ious.append(float(np.mean(sorted(fits)[-_AGREEING:])))
+    if not ranks:
+        return DidemoScores(0, *(float("nan"),) * 3)
+    table = np.array(ranks)
+    return DidemoScores(
+        sentences=len(ranks),
+        rank_1=float(np.mean(table <= 1)),
+        rank_5=float(np.mean(table <= 5)),
+        mean_iou=float(np.mean(ious)),
+    )
+
+
+def _cells(moment: NDArray[np.floating]) -> tuple[int, int]:
+    """The first cell of a moment, and the one after its last."""
+    start, end = np.nan_to_num(np.asarray(moment, np.float64) / _CELL_SECONDS)
+    first = int(np.clip(np.round(start), 0, _MOST_CELLS - 1))
+    return first, int(np.clip(np.round(end), first + 1, _MOST_CELLS))
+
+
 # ---- QVHighlights -------------------------------------------------------------------------------
 
 

@@ -11,7 +11,8 @@ from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import TextFile
 from videozoo.errors import brief, counted
 
-_CELL_SECONDS = 5.0
+CELL_SECONDS = 5.0
+"""A cell; moments of DiDeMo are whole cells."""
 _MOST_CELLS = 10_000  # more is no number of a cell
 _AGREED = 2  # people who marked the same moment
 
@@ -74,12 +75,13 @@ def didemo_sentences(file: TextFile, reading: ReadState) -> Iterator[TimedSenten
         for start, end in agreed or list(counts) or [(0, -1)]:
             yield TimedSentence(
                 video=video_of(video),
-                start_seconds=start * _CELL_SECONDS,
-                end_seconds=(end + 1) * _CELL_SECONDS,
+                start_seconds=start * CELL_SECONDS,
+                end_seconds=(end + 1) * CELL_SECONDS,
                 sentence=" ".join(str(text).split()),
                 where=f"{reading.path}: {place}",
                 has_times=bool(cells),
                 query=query,
+                marked=tuple((a * CELL_SECONDS, (b + 1) * CELL_SECONDS) for a, b in cells),
             )
     if lone:
         reading.notes.append(

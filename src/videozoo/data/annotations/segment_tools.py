@@ -70,7 +70,8 @@ def via_videos(file: SegmentFile) -> Iterable[RawVideo]:
     others = _LeftOut(path)
     for key, one in metadata.items():
         where, times = f"{path}: metadata {key}", one.get("z")
-        if not isinstance(times, list) or len(cast("list[Any]", times)) != 2:
+        is_point = _is_via_point(one) and file.has_spot_seconds
+        if not is_point and (not isinstance(times, list) or len(cast("list[Any]", times)) != 2):
             others.add(_via_kind(one), f"metadata {key}{_via_time(times)}")
             continue
         listed = views.get(str(one.get("vid")), {}).get("fid_list")
@@ -83,14 +84,25 @@ def via_videos(file: SegmentFile) -> Iterable[RawVideo]:
         key: str(attributes.get(key, {}).get("aname", key)) for _, _, _, av in found for key in av
     }
     chosen = _via_attribute(file, names)
-    for key, video, (start, end), values in found:
+    for key, video, times, values in found:
         value, attribute = values.get(chosen), attributes.get(chosen, {})
+        where = f"{video.where}: metadata {key}"
         video.instances += [
-            RawInstance(f"{video.where}: metadata {key}", start, end, label)
+            RawInstance(where, times[0], times[1], label)
+            if len(times) > 1
+            else _spot(file, where, finite_number(times[0]), label, None)
             for label in _via_labels(value, attribute)
         ]
-    file.notes += others.notes("only marks with a start and an end are segments")
+    file.notes += others.notes(
+        "only marks with a start and an end are segments; data.spot_seconds makes points segments"
+    )
     return videos.values()
+
+
+def _is_via_point(mark: Mapping[str, Any]) -> bool:
+    """Whether a mark is about one time of the video, and no shape in a frame."""
+    times = mark.get("z")
+    return isinstance(times, list) and len(cast("list[Any]", times)) == 1 and not mark.get("xy")
 
 
 def _via_kind(mark: Mapping[str, Any]) -> str:

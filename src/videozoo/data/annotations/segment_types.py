@@ -112,6 +112,11 @@ class SegmentFile(TextFile):
         given = self._reading.spot_seconds
         return 0.0 if given is None and not self._reading.needs_labels else given
 
+    @property
+    def has_spot_seconds(self) -> bool:
+        """Whether the user says how long the segments around points are."""
+        return self._reading.spot_seconds is not None
+
     def label_of(self, what: str, known: Sequence[str], *, default: str | None = None) -> str:
         """Which of several texts is the class; empty if it is no matter.
 

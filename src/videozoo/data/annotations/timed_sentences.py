@@ -59,6 +59,9 @@ class TimedSentence:
     also: tuple[str, ...] = ()
     """What other people say of the same event; only after `TimedSentences.together`."""
 
+    marked: tuple[tuple[float, float], ...] = ()
+    """Start and end in seconds as each of several people marked them, agreed or not (DiDeMo)."""
+
     @property
     def all_texts(self) -> tuple[str, ...]:
         """Everything that people say of the event."""

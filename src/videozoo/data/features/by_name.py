@@ -56,7 +56,11 @@ class _File:
         found = format_of(self.path, FORMATS)
         if found is None:
             raise unknown(f"{self.path}: not features of a video", FORMATS, path=self.path)
-        return found.read(self.path)
+        try:
+            return found.read(self.path)
+        except DataError as error:
+            error.absent = error.absent if self.path.exists() else self.path
+            raise
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def open_video(path: str | Path) -> VideoReader:
     if path.is_dir():
         return FrameFolder(path)
     if not path.exists():
-        raise VideoError(not_read(path) or f"{path}: no such file")
+        raise VideoError(not_read(path) or f"{path}: no such file", absent=path)
     if not path.is_file():
         raise VideoError(f"{path}: neither a file nor a folder")
     if not path.stat().st_size:

@@ -11,6 +11,7 @@ from videozoo.errors import counted
 from videozoo.metrics.moments import (
     AP_TIOUS,
     MOST_MOMENTS,
+    DidemoScores,
     QVHighlightsScores,
     Search,
     mean_tiou,
@@ -29,7 +30,7 @@ from videozoo.tasks.moments.scoring import (
     sentence_maker,
     shortfall,
 )
-from videozoo.tasks.moments.submissions import scores_of, submission_file
+from videozoo.tasks.moments.submissions import didemo_of, scores_of, submission_file
 
 
 def _evaluated(job: EvalJob) -> Evaluated:
@@ -61,7 +62,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
     short, used = shortfall(searched, moments), len(searched.by_number)
     own, others = parted(searched, moments)
     searches = [one.search for one in own]
-    scores = scores_of(own, limit=config.eval.nms_limit)
+    scores, by_person = scores_of(own, limit=config.eval.nms_limit), didemo_of(own)
     presence = None if learnt is None or not others else learnt.tried_on(own, others)
 
     def measure() -> dict[str, Any]:
@@ -71,7 +72,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             "seconds": round(time.monotonic() - started, 3),
             "mean_tiou": mean_tiou(searches),
             **recalls_of(searches, config.eval),
-            "metrics": _shares(scores),
+            "metrics": _shares(scores) | ({} if by_person is None else by_person.published),
             **({} if presence is None else {PRESENCE: presence.facts}),
             "skipped": [*short.left_out, *short.failed],
             "config": config.as_dict(),
@@ -86,6 +87,7 @@ def _evaluated(job: EvalJob) -> Evaluated:
             recall_table(facts["recall_2019"], title="The same, as counted in the 2019 library"),
             f"mean tIoU of the best moment: {percent(facts['mean_tiou'])}{part}",
             *_precision_lines(scores),
+            *([] if by_person is None else [didemo_line(by_person)]),
             *([] if presence is None else [_presence_line(presence)]),
         ),
         file=results_file(job, config.eval.results_name, lambda: _results_2019(searches)),
@@ -120,6 +122,12 @@ def _precision_lines(scores: QVHighlightsScores) -> Iterator[str]:
             f"highlights (very good): mAP {percent(mean_ap)}, Hit@1 {percent(hit)}; a clip scores "
             "as the best moment over it"
         )
+
+
+def didemo_line(scores: DidemoScores) -> str:
+    """The numbers of DiDeMo in words."""
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in scores.published.items())
+    return f"as DiDeMo, of {counted(scores.sentences, 'sentence')}, in cells of 5 s: {shares}"
 
 
 def _presence_line(presence: Presence) -> str:

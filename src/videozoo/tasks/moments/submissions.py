@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from videozoo.data.annotations.moment_results import (
     read_submission,
     write_submission,
 )
+from videozoo.data.annotations.segment_types import video_of
 from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
@@ -26,9 +27,11 @@ from videozoo.data.moments import Unit
 from videozoo.errors import DataError, counted, few
 from videozoo.metrics.moments import (
     MOST_MOMENTS,
+    DidemoScores,
     QVHighlightsScores,
     Saliency,
     Search,
+    didemo,
     qvhighlights,
 )
 from videozoo.tasks.jobs import Job, ResultFile
@@ -45,6 +48,8 @@ class SubmissionScores:
     notes: tuple[str, ...]
     form: str = ""
     """Name of the format of the truth."""
+    didemo: DidemoScores | None = None
+    """Where the truth is what several people marked."""
 
 
 def score_submission(path: Path, truth: Path) -> SubmissionScores:
@@ -95,10 +100,13 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     _refuse_other_videos(path, truth, [(found[key], wanted[key][1][0]) for key in shared])
     has_clips = any(one.saliency is not None for one in found.values()) and said.saliency
     searches: list[Search] = []
+    marked: list[Search] = []
     saliencies: list[Saliency] = []
     for key, (query, group) in wanted.items():
         answer = found.get(key)
         searches.append(_search(answer, group))
+        if group[0].marked:
+            marked.append(replace(searches[-1], truth=np.array(group[0].marked)))
         labels = said.saliency.get(query) if isinstance(query, int | str) else None
         if has_clips and labels is not None:
             given = None if answer is None else answer.saliency
@@ -106,7 +114,13 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     scores = qvhighlights(searches, saliencies)
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
     known = tuple(one for one in searches if len(one.true_moments))
-    return SubmissionScores(scores=scores, searches=known, notes=tuple(notes), form=said.form)
+    return SubmissionScores(
+        scores=scores,
+        searches=known,
+        notes=tuple(notes),
+        form=said.form,
+        didemo=didemo(marked) if marked else None,
+    )
 
 
 # ---- of our own models --------------------------------------------------------------------------
@@ -178,6 +192,16 @@ def scores_of(found: Sequence[QueryMoments], *, limit: float | None) -> QVHighli
     return qvhighlights(searches, saliencies)
 
 
+def didemo_of(found: Sequence[QueryMoments]) -> DidemoScores | None:
+    """Scores of DiDeMo for what a model found; None where nobody marked moments in cells."""
+    marked = [
+        replace(one.search, truth=np.array(one.query.marked))
+        for one in found
+        if one.query.marked and one.unit == "seconds"
+    ]
+    return didemo(marked) if marked else None
+
+
 # ---- of any model -------------------------------------------------------------------------------
 
 
@@ -191,7 +215,7 @@ def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:
 
 
 def _words(video: str, sentence: str) -> tuple[str, str]:
-    return video, " ".join(sentence.lower().split()).strip(" .")
+    return video_of(video), " ".join(sentence.lower().split()).strip(" .")
 
 
 def _search(answer: MomentAnswer | None, group: Sequence[TimedSentence]) -> Search:
@@ -212,7 +236,9 @@ def _name_of(one: TimedSentence) -> str:
 def _refuse_other_videos(
     path: Path, truth: Path, pairs: Sequence[tuple[MomentAnswer, TimedSentence]]
 ) -> None:
-    other = [(ours, theirs) for ours, theirs in pairs if ours.video != theirs.video]
+    other = [
+        (ours, theirs) for ours, theirs in pairs if video_of(ours.video) != video_of(theirs.video)
+    ]
     if other:
         ours, theirs = other[0]
         raise DataError(

@@ -7,7 +7,7 @@ from videozoo.errors import UsageError, counted
 from videozoo.metrics.moments import mean_tiou
 from videozoo.report.tables import percent, recall_table
 from videozoo.settings.moments import MomentEval
-from videozoo.tasks.moments.evaluation import recalls_of
+from videozoo.tasks.moments.evaluation import didemo_line, recalls_of
 from videozoo.tasks.moments.submissions import score_answers
 from videozoo.tasks.score.request import Scored, ScoreRequest
 
@@ -38,13 +38,14 @@ def score_moments(results: MomentResults, request: ScoreRequest) -> Scored:
             "unanswered": found.scores.unanswered,
             "mean_tiou": mean,
             "recall": recalls,
-            "metrics": published,
+            "metrics": published | ({} if found.didemo is None else found.didemo.published),
         },
         tables=[
             recall_table(recalls, title="R@n at tIoU"),
             f"mean tIoU of the best moment: {percent(mean)}",
             f"as QVHighlights: {_line(published, 0, _MOST)}",
             f"  {_line(published, _MOST, None)}",
+            *([] if found.didemo is None else [didemo_line(found.didemo)]),
         ],
         notes=list(found.notes),
     )
