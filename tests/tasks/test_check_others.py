@@ -73,6 +73,7 @@ def test_every_annotation_format_is_checked(
         ("a\t1.0\t2.5\tA man runs.\n", "sentences"),
         ("a 90 1 1 10 25\n", "segments"),
         ("a\nb\n", "videos"),
+        ("sep=;\nVideo;Start (s);End (s);Label\na b.mp4;0,1;0,4;run\n", "segments"),
     ],
 )
 def test_lists_are_told_from_annotations(tmp_path: Path, text: str, kind: str):
@@ -178,6 +179,7 @@ def test_a_table_without_known_columns_is_no_list_of_videos(
     ("name", "text", "said"),
     [
         ("a.txt", "clip\tvon\tbis\twas\na.mp4\t1.0\t2.5\trun\n", "'clip', 'von', 'bis', 'was'"),
+        ("a.csv", "sep=;\nVideo;Von (s);End (s);Wo\na b;0,1;0,4;run\n", "'Von (s)', 'End (s)'"),
         ("a.csv", "datei,klasse\na.mp4,0\nb.mp4,1\n", "not known: 'datei', 'klasse'"),
         ("a.txt", "run 0\njump 1\n", "Names of classes are for data.class_names"),
         ("a.txt", "run\njump\nsit down\n", "Names of classes are for data.class_names"),

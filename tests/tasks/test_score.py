@@ -263,6 +263,22 @@ def test_a_table_of_scores_against_a_list_of_names(run: Run):
     assert "1 class of the results not in the truth: 'swim'" in facts["notes"]
 
 
+def test_tables_with_decimal_commas_are_scored(run: Run):
+    names = ("scores.csv", "truth.csv")
+    facts = run(
+        "video;run;jump\na.mp4;0,9;0,1\nc.mp4;0,2;0,8\n",
+        "video;label\na.mp4;run\nc.mp4;run\n",
+        names,
+    )
+    assert facts["metrics"]["top1"] == 0.5
+    facts = run(
+        "Video;Start;End;Label;Score\na.mp4;0,1;0,4;run;0,9\n",
+        "video,start,end,label\na.mp4,0.1,0.4,run\n",
+        names,
+    )
+    assert facts["metrics"]["map"] == 1
+
+
 def test_scores_in_order_need_the_names_of_a_truth_with_names(run: Run, tmp_path: Path):
     (tmp_path / "names.txt").write_text("jump\nrun\n")
     scores, truth = {"a": [0.9, 0.1], "b": [0.2, 0.8]}, "a.mp4 jump\nb.mp4 jump\n"

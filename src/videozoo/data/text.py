@@ -138,6 +138,17 @@ def finite_number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def table_number(text: object, delimiter: str) -> float | None:
+    """A finite number of a table, which may have a decimal comma where columns have other marks.
+
+    >>> table_number("0,5", ";"), table_number("0.5", ","), table_number("0,5", ",")
+    (0.5, 0.5, None)
+    """
+    if isinstance(text, str) and delimiter != ",":
+        text = text.replace(",", ".")
+    return finite_number(text)
+
+
 def raise_all(path: Path, problems: Sequence[str]) -> None:
     """Raise one DataError that names the first few problems, if there are any."""
     if len(problems) == 1:

@@ -28,7 +28,7 @@ from videozoo.data.annotations.segment_types import Reading, SegmentFile
 from videozoo.data.annotations.timed_sentences import TimedSentence, TimedSentences
 from videozoo.data.annotations.whole_captions import FORMATS as WHOLE_CAPTIONS
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import Table, delimiter_of, finite_number
+from videozoo.data.text import Table, delimiter_of, finite_number, table_number
 from videozoo.errors import DataError, brief
 
 _PREDICTIONS = "predictions.json"
@@ -424,18 +424,19 @@ def _is_score_table(file: TextFile) -> bool:
     except DataError:  # a cell without end
         return False
     is_named = bool(names) and plain_name(names[0]) in PATHS
-    cells = [first.get(name) for name in names[1:]]
-    return is_named and len(names) > 2 and all(finite_number(x) is not None for x in cells)
+    mark = delimiter_of(file.heading)
+    scores = [table_number(first.get(name), mark) for name in names[1:]]
+    return is_named and len(names) > 2 and None not in scores
 
 
 def _read_score_table(file: TextFile) -> LabelResults:
-    rows = Table(file.path, file.text)
+    rows, mark = Table(file.path, file.text), delimiter_of(file.heading)
     names = list(rows.fieldnames or ())
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         where = f"{file.path}:{rows.line_num}"
         video = (row[names[0]] or "").strip()
-        scores = {name.strip(): finite_number(row[name]) for name in names[1:]}
+        scores = {name.strip(): table_number(row[name], mark) for name in names[1:]}
         if not video or None in scores.values() or None in row:
             raise DataError(f"{where}: expected a video and {len(names) - 1} scores")
         if len(scores) < len(names) - 1:

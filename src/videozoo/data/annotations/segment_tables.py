@@ -27,7 +27,7 @@ from videozoo.data.annotations.segment_types import (
     video_at,
 )
 from videozoo.data.formats import TextFile
-from videozoo.data.text import Table, delimiter_of, integer, unused_times
+from videozoo.data.text import Table, delimiter_of, integer, table_number, unused_times
 from videozoo.errors import DataError
 
 _ROUNDING = 0.011  # seconds
@@ -154,7 +154,9 @@ def table_videos(file: SegmentFile) -> Iterable[RawVideo]:
             continue  # a video without segments
         times = [_time(where, text, columns) for text in (start, end)]
         from_zero |= in_frames and 0 in times
-        score = _cell(row, columns.score) or None
+        text = _cell(row, columns.score)
+        number = table_number(text, columns.delimiter)
+        score = (text or None) if number is None else number
         video.instances.append(RawInstance(where, times[0], times[1], name, in_frames, score))
     if in_frames:
         for video in videos.values():

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,9 @@ from videozoo.types import (
 )
 
 __all__ = ["CHECKERS", "CheckRequest", "CheckResult", "Part", "VideoToCheck", "check", "run"]
+
+
+_COLUMN_NAME = re.compile(r"[^\W\d][\w %()\[\]-]*")
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def _cells(file: TextFile) -> list[str]:
 def _is_unknown_table(file: TextFile, root: Path | None) -> bool:
     """Whether the first line is a heading with times, which a list of videos would not use."""
     cells = _cells(file)
-    if len(cells) < 2 or not all(cell.replace(" ", "_").isidentifier() for cell in cells):
+    if len(cells) < 2 or not all(map(_COLUMN_NAME.fullmatch, cells)):
         return False
     try:
         lines = list_lines(file.path, root=root, labels="optional", several="as listed")
@@ -312,12 +316,13 @@ def _is_of_sentences(file: SegmentFile) -> bool:
 
 def _lists_files(file: TextFile) -> bool:
     """Whether lines begin with files, as lists of clips do, which some formats resemble."""
-    if file.is_folder or file.is_json or "##" in file.first_line or file.first_line[:1] == "<":
+    first = file.heading or file.first_line  # after remarks, and `sep=;` of spreadsheets
+    if file.is_folder or file.is_json or "##" in first or first[:1] == "<":
         return False
-    cells = file.first_line.split("\t")
+    cells = first.split("\t")
     if len(cells) == 4 and any(map(str.isalpha, cells[3])):  # video, start, end, sentence
         return False
-    words = file.first_line.replace(",", " ").replace(";", " ").split()
+    words = first.replace(",", " ").replace(";", " ").split()
     if not words or len(words) == 1:  # names alone
         return bool(words)
     if len(words) == 3 and all(len(line.split()) == 3 for _, line in file.lines):
