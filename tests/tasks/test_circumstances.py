@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tasks.tiny_runs import make_queries, metrics_of, train, write_config
+from tests.tasks.tiny_runs import make_queries, train, write_config
 from videozoo import cli
 from videozoo.engine.devices import kept_settings
+from videozoo.engine.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_a_resumed_run_says_what_it_computes_with_now(
     assert "processes: 4 -> 1 (as before: torchrun --nproc_per_node=4)" in said
     assert f"torch: 1.0 -> {torch.__version__} (as before: install torch 1.0)" in said
     assert "does not go on bit for bit" in said
-    lines = [line for line in metrics_of(run) if line["kind"] == "resumed"]
+    lines = [line for line in RunFolder(run).read_metrics() if line["kind"] == "resumed"]
     assert [line["threads"] for line in lines] == [before["threads"]]
     started(run, **before)
     capsys.readouterr()

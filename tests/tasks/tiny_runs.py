@@ -1,8 +1,4 @@
-"""A tiny data set and a tiny run for every model, to compare runs bit by bit.
-
-As a program it makes runs in a process of its own:
-`python -m tests.tasks.tiny_runs WORLD TARGET MODEL[,MODEL...] [WORD...]`.
-"""
+"""A tiny data set and a tiny run for every model, to compare runs bit by bit."""
 
 from __future__ import annotations
 
@@ -36,8 +32,9 @@ CLIPS: dict[str, dict[str, Any]] = {
     "stnet": {"num_segments": 2, "frames_per_segment": 2},
     "nonlocal": {"num_frames": 4, "temporal_convs": True, "dropout": 0.5},
 }
-NOT_OF_RESULTS = ("seconds", "weights", "date", "path", "video", "frames_per_second")
-"""Beginnings of keys of results that tell of the machine, the time or the place."""
+NOT_OF_RESULTS = ("seconds", "weights", "weights_sha256", "config", "data", "files")
+"""Keys of files of results that tell of the time, the place or how data were read; weights files
+hold the configuration, too."""
 
 
 # --- data ------------------------------------------------------------------------------------
@@ -45,7 +42,7 @@ NOT_OF_RESULTS = ("seconds", "weights", "date", "path", "video", "frames_per_sec
 
 def make_world(folder: Path) -> None:
     """Write data for every task: clips, records, features with segments, events and sentences."""
-    make_clips(folder / "clips", num_train=16, num_val=8, num_test=4, seed=0, size=32, num_frames=8)
+    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=32, num_frames=8)
     for part, count, seed in (("train", 32, 1), ("val", 12, 2), ("test", 12, 3)):
         (folder / "records" / part).mkdir(parents=True)
         videos = test_tagging.make_videos(count, seed)
@@ -139,19 +136,30 @@ def _changed(path: Path, more: dict[str, dict[str, Any]]) -> Path:
 # --- runs ------------------------------------------------------------------------------------
 
 
+def training(config: Path, run: Path, *words: str) -> list[str]:
+    """The command that trains."""
+    line = ["train", "--config", str(config), "--save-dir", str(run)]
+    return [*line, "--log-interval", "1", *words]
+
+
+def answering(
+    world: Path, run: Path, model: str, target: Path, *words: str
+) -> tuple[list[str], list[str]]:
+    """The commands that evaluate the weights of a run, and predict with them."""
+    common = ["--weights", str(run), *words, "--save-dir"]
+    predict = ["predict", *common, str(target / "predict"), *_inputs(world, model)]
+    return ["eval", "--no-report", *common, str(target / "eval")], predict
+
+
 def train(config: Path, run: Path, *words: str) -> None:
     """Train from the command line."""
-    line = ["train", "--config", str(config), "--save-dir", str(run), "--log-interval", "1"]
-    assert cli.main([*line, *words]) == 0
+    assert cli.main(training(config, run, *words)) == 0
 
 
 def answer(world: Path, run: Path, model: str, target: Path, *words: str) -> None:
-    """Evaluate the weights of a run, and predict with them."""
-    common = ["--weights", str(run), *words]
-    place = ["--save-dir", str(target / "eval")]
-    assert cli.main(["eval", "--no-report", *common, *place]) == 0
-    given = _inputs(world, model)
-    assert cli.main(["predict", *common, "--save-dir", str(target / "predict"), *given]) == 0
+    """Evaluate the weights of a run, and predict with them, from the command line."""
+    for line in answering(world, run, model, target, *words):
+        assert cli.main(line) == 0
 
 
 def _inputs(world: Path, model: str) -> list[str]:
@@ -180,11 +188,12 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
-    """The lines of the metrics of a run, without their times."""
+    """The lines of the metrics of a run, without their times and without resumes."""
     return [
         {key: value for key, value in line.items() if not key.endswith(("seconds", "second"))}
         for path in sorted(run.rglob("metrics.jsonl"))
         for line in RunFolder(path.parent).read_metrics()
+        if line["kind"] != "resumed"
     ]
 
 
@@ -192,13 +201,14 @@ def answers_of(target: Path) -> dict[str, Any]:
     """The files of an evaluation and a prediction, without times and places."""
     return {
         str(path.relative_to(target)): _plain(json.loads(path.read_text()))
-        for path in sorted(target.rglob("*.json"))
+        for part in ("eval", "predict")
+        for path in sorted((target / part).rglob("*.json"))
     }
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if not k.startswith(NOT_OF_RESULTS)}
+        return {k: _plain(v) for k, v in value.items() if k not in NOT_OF_RESULTS}
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 

@@ -1,0 +1,188 @@
+"""The same run twice is the same, bit for bit; what changes bits, changes them by a known little.
+
+`docs/determinism.md` says what holds for whom; each of its figures is tested or measured here. The
+runs of the other process start with another hash seed of Python, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.forked import Fork, Forks
+from tests.tasks import tiny_runs
+from tests.tasks.tiny_runs import (
+    MODELS,
+    answer,
+    answering,
+    answers_of,
+    different,
+    metrics_of,
+    train,
+    weights_of,
+    write_config,
+)
+from videozoo import cli
+from videozoo.data.synthetic.clips import make_clips
+
+SECONDS = 900  # on a machine with other work
+QUICK = ("tsm", "nextvlad", "bsn", "ets", "tall")
+"""One model per task."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    tiny_runs.make_world(folder)
+    return folder
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    assert different(weights_of(ours), weights_of(theirs)) == {}
+    assert metrics_of(ours) == metrics_of(theirs) != []
+
+
+def ended(fork: Fork) -> None:
+    fork.wait(SECONDS)
+    assert fork.returncode == 0, fork.errors()
+
+
+# --- the same again --------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(SECONDS)
+def test_a_run_repeats_bit_for_bit_in_another_process_with_other_workers(
+    world: Path, tmp_path: Path, forks: Forks
+):
+    """Every task: training, evaluation, prediction."""
+    configs = {model: write_config(tmp_path, world, model, epochs=1) for model in QUICK}
+    there = {model: tmp_path / "there" / model for model in QUICK}
+    other = forks.start_all(
+        [
+            line
+            for model in QUICK
+            for line in lines_of(configs[model], world, model, there[model], workers=2)
+        ]
+    )
+    here = {model: tmp_path / "here" / model for model in QUICK}
+
+    for model in QUICK:
+        for line in lines_of(configs[model], world, model, here[model], workers=0):
+            assert cli.main(line) == 0
+
+    ended(other)
+    for model in QUICK:
+        assert_same_run(here[model] / "run", there[model] / "run")
+        found = answers_of(here[model])
+        assert found == answers_of(there[model])
+        assert {name.split("/")[0] for name in found} >= {"eval", "predict"}
+
+
+def lines_of(config: Path, world: Path, model: str, target: Path, *, workers: int) -> Any:
+    """The commands that train, evaluate and predict."""
+    reading = ["--set", f"data.num_workers={workers}"]
+    run = target / "run"
+    return [
+        tiny_runs.training(config, run, *reading),
+        *tiny_runs.answering(world, run, model, target, *reading),
+    ]
+
+
+@pytest.mark.parametrize("model", ["ets", "tall"])
+def test_another_seed_gives_another_run(model: str, world: Path, tmp_path: Path):
+    """Else equal runs would prove nothing."""
+    assert_seed_matters(model, world, tmp_path)
+
+
+def assert_seed_matters(model: str, world: Path, folder: Path) -> None:
+    config = write_config(folder, world, model, epochs=1)
+    for seed in (0, 1):
+        train(config, folder / f"{seed}", "--seed", str(seed))
+
+    weights = weights_of(folder / "0")
+    learnt = {name for name in weights if name.endswith("weight") and "norm" not in name}
+    found = different(weights, weights_of(folder / "1"))
+    assert len(found.keys() & learnt) > 0.5 * len(learnt)
+    assert max(found.values()) > 0.01
+    assert metrics_of(folder / "0") != metrics_of(folder / "1")
+
+
+def test_a_run_repeats_from_its_folder_alone(world: Path, tmp_path: Path):
+    train(write_config(tmp_path, world, "tall", epochs=1), tmp_path / "run", "--seed", "5")
+
+    train(tmp_path / "run" / "config.yaml", tmp_path / "again")
+
+    assert_same_run(tmp_path / "again", tmp_path / "run")
+
+
+def test_demo_clips_are_the_same_files_again(tmp_path: Path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        make_clips(
+            tmp_path / name, num_train=2, num_val=1, num_test=1, seed=seed, size=32, num_frames=8
+        )
+    contents = [
+        {path.name: path.read_bytes() for path in sorted((tmp_path / name).rglob("*.mp4"))}
+        for name in ("a", "b", "c")
+    ]
+
+    assert contents[0] == contents[1]
+    assert all(contents[0][name] != other for name, other in contents[2].items())
+
+
+# --- every model, and what changes bits ------------------------------------------------------
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest, world: Path, tmp_path: Path) -> tuple[str, Path, Path]:
+    """A model, its configuration and a run of two epochs with one thread and no workers."""
+    model: str = request.param
+    config = write_config(tmp_path, world, model, epochs=1 if model == "ctcn" else 2)
+    train(config, tmp_path / "run")
+    return model, config, tmp_path / "run"
+
+
+EVERY_MODEL = pytest.mark.parametrize("whole", MODELS, indirect=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * SECONDS)
+@EVERY_MODEL
+def test_workers_change_no_bit(
+    whole: tuple[str, Path, Path], world: Path, tmp_path: Path, forks: Forks
+):
+    """0, 1 and 4 of them, of which a machine runs as many as it has cores."""
+    model, config, run = whole
+    answer(world, run, model, tmp_path)
+    for workers in (1, 4):
+        target = tmp_path / f"{workers}"
+        reading = ("--set", f"data.num_workers={workers}")
+        lines = [tiny_runs.training(config, target / "run", *reading)]
+        ended(forks.start_all([*lines, *answering(world, run, model, target, *reading)]))
+
+        assert_same_run(target / "run", run)
+        assert answers_of(target) == answers_of(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * SECONDS)
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("model", [m for m in QUICK if m != "bsn"] + ["bmn"])
+def test_ranks_repeat_and_resume_bit_for_bit(
+    model: str, count: int, world: Path, tmp_path: Path, forks: Forks
+):
+    """With other workers, too. Not equal to one process: each draws for itself, and has batch
+    norms of its own."""
+    config = write_config(tmp_path, world, model, batch_size=8)
+    commands = [
+        tiny_runs.training(config, tmp_path / "a"),
+        tiny_runs.training(config, tmp_path / "b", "--set", "data.num_workers=1"),
+        tiny_runs.training(config, tmp_path / "c", "--epochs", "1"),
+        ["train", "--resume", str(tmp_path / "c"), "--epochs", "2", "--log-interval", "1"],
+    ]
+    for rank in forks.start_ranks(count, commands):
+        ended(rank)
+
+    assert_same_run(tmp_path / "b", tmp_path / "a")
+    assert_same_run(tmp_path / "c", tmp_path / "a")
