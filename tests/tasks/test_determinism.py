@@ -6,10 +6,12 @@ runs of the other process start with another hash seed of Python, too.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.forked import Fork, Forks
 from tests.tasks import tiny_runs
@@ -167,6 +169,63 @@ def test_workers_change_no_bit(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
+@pytest.mark.parametrize("whole", ["bmn", "tall"], indirect=True)
+def test_threads_change_last_digits_and_repeat(
+    whole: tuple[str, Path, Path], world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two threads do twice the same; one and two agree in the first step, and on given weights."""
+    model, config, run = whole
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # or the run would choose for itself
+    answer(world, run, model, tmp_path)
+    torch.set_num_threads(2)
+    try:
+        for name in ("a", "b"):
+            train(config, tmp_path / name)
+        answer(world, run, model, tmp_path / "a")
+    finally:
+        torch.set_num_threads(1)
+
+    assert_same_run(tmp_path / "b", tmp_path / "a")
+    first, other = metrics_of(tmp_path / "a")[0], metrics_of(run)[0]
+    assert first["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    alone, together = (numbers_of(answers_of(path)) for path in (tmp_path, tmp_path / "a"))
+    assert together == pytest.approx(alone, rel=1e-4, abs=1e-5)
+
+
+def numbers_of(value: Any) -> list[float]:
+    """All numbers in an answer, in order."""
+    if isinstance(value, dict):
+        return [number for one in value.values() for number in numbers_of(one)]
+    if isinstance(value, list):
+        return [number for one in value for number in numbers_of(one)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * SECONDS)
+@pytest.mark.parametrize("whole", ["ets", "tall"], indirect=True)
+def test_a_choice_of_settings_repeats_too(
+    whole: tuple[str, Path, Path], tmp_path: Path, forks: Forks
+):
+    """Mixed precision and accumulation are other runs, each the same again. Asking for
+    deterministic algorithms changes nothing on a CPU."""
+    _, config, run = whole
+    for name, words in (
+        ("bf16", ("--set", "train.precision=bf16")),
+        ("parts", ("--set", "train.gradient_accumulation=2")),
+    ):
+        train(config, tmp_path / name, *words)
+        ended(forks.start(*tiny_runs.training(config, tmp_path / f"{name}2", *words)))
+        assert_same_run(tmp_path / f"{name}2", tmp_path / name)
+        assert different(weights_of(tmp_path / name), weights_of(run)) != {}
+
+    train(config, tmp_path / "fixed", "--deterministic")
+
+    assert_same_run(tmp_path / "fixed", run)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("model", [m for m in QUICK if m != "bsn"] + ["bmn"])
 def test_ranks_repeat_and_resume_bit_for_bit(
@@ -186,3 +245,22 @@ def test_ranks_repeat_and_resume_bit_for_bit(
 
     assert_same_run(tmp_path / "b", tmp_path / "a")
     assert_same_run(tmp_path / "c", tmp_path / "a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_videos_are_replaced_by_the_same_others(
+    workers: int, world: Path, tmp_path: Path, forks: Forks
+):
+    clips = tmp_path / "clips"
+    shutil.copytree(world / "clips", clips)
+    damaged = sorted((clips / "videos").glob("train*"))[3]
+    damaged.write_bytes(b"not a video")
+    config = write_config(tmp_path, world, "tsm")
+    words = ["--set", f"data.train={clips / 'train.list'}", "--set", "data.bad_video_share=0.5"]
+    train(config, tmp_path / "a", *words)
+
+    reading = ["--set", f"data.num_workers={workers}"]
+    ended(forks.start(*tiny_runs.training(config, tmp_path / "b", *words, *reading)))
+
+    assert_same_run(tmp_path / "b", tmp_path / "a")
