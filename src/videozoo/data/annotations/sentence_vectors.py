@@ -239,8 +239,11 @@ def as_vector(value: Any, path: Path) -> NDArray[np.float32]:
         DataError: It is not a list of finite numbers.
     """
     try:
-        vector = np.asarray(value, np.float32).ravel()
-    except (ValueError, TypeError):
+        if np.iscomplexobj(value):
+            raise TypeError  # numpy would drop the imaginary part
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            vector = np.asarray(value, np.float32).ravel()
+    except (ValueError, TypeError, OverflowError):
         raise DataError(
             f"{path}: expected vectors of numbers, got {type(value).__name__}"
         ) from None
