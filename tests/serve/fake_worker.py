@@ -45,7 +45,7 @@ def main() -> None:
         answers = {"video": name, "size": size, "sentences": task["sentences"]}
         (folder / "answers.json").write_text(json.dumps(answers), "utf-8")
         (folder / "answers.csv").write_text("video\r\n", "utf-8")
-        above = above_answers(task["id"], name, task["sentences"], has_search=True)
+        above = above_answers(task["id"], task["sentences"], has_search=True)
         page = f"<title>{len(name)}</title>{HEAD}<section class=video>{above}</section>"
         (folder / "page.html").write_text(page, "utf-8")
         say(event="done", id=task["id"])

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from tests.serve.running import MP4, listening
-from tests.serve.test_worker import run  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from videozoo.data.synthetic.clips import write_video
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -64,7 +63,7 @@ def texts(page: Any) -> list[str]:
     return page.locator("#jobs li .words").all_inner_texts()
 
 
-def test_from_upload_to_seeking_and_downloads(page: Any, run: Path, tmp_path: Path):  # noqa: F811
+def test_from_upload_to_seeking_and_downloads(page: Any, run: Path, tmp_path: Path):
     video = tmp_path / "my film.mp4"
     moving = np.random.default_rng(0).integers(0, 255, (32, 64, 96, 3), np.uint8)
     write_video(video, moving, frames_per_second=8)

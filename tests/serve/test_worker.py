@@ -5,35 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import videozoo
-from videozoo.config import from_layers
-from videozoo.data.synthetic.clips import CLASS_NAMES, write_video
-from videozoo.engine.run_folder import RunFolder
+from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import VideoError
 from videozoo.serve import worker
-from videozoo.tasks.loading import save_trained
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip model that was never trained, and says always the same."""
-    torch.manual_seed(0)
-    settings: dict[str, Any] = {
-        "model": {"name": "tsm", "num_classes": 8, "depth": 18, "width": 0.125, "num_segments": 2},
-        "data": {"val": "val.list", "short_side": 32, "crop_size": 32, "num_workers": 0},
-    }
-    config = from_layers([("the test", settings)])
-    folder = RunFolder.create(tmp_path_factory.mktemp("run"), config=config.to_yaml())
-    module = config.spec.build(config.model)
-    module.state_dict()["head.bias"][0] += 9  # sure of the first class, whatever it sees
-    save_trained(folder.best, module, config, [f"<{name}>" for name in CLASS_NAMES], {})
-    return folder.best
 
 
 @pytest.fixture

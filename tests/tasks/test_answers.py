@@ -9,33 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import videozoo
+from tests.untrained import untrained_tsm
 from videozoo import cli
-from videozoo.config import from_layers
-from videozoo.data.synthetic.clips import CLASS_NAMES, write_video
-from videozoo.engine.run_folder import RunFolder
+from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import UsageError
 from videozoo.report.answers import ModelAnswers, VideoAnswer
 from videozoo.results import Segment, VideoSegments
 from videozoo.tasks.answers import with_paths, write_films
-from videozoo.tasks.loading import save_trained
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip model that was never trained."""
-    torch.manual_seed(0)
-    settings: dict[str, Any] = {
-        "model": {"name": "tsm", "num_classes": 8, "depth": 18, "width": 0.125, "num_segments": 2},
-        "data": {"val": "val.list", "short_side": 32, "crop_size": 32, "num_workers": 0},
-    }
-    config = from_layers([("the test", settings)])
-    folder = RunFolder.create(tmp_path_factory.mktemp("run"), config=config.to_yaml())
-    module = config.spec.build(config.model)
-    save_trained(folder.best, module, config, [f"<{name}>" for name in CLASS_NAMES], {})
-    return folder.best
+    return untrained_tsm(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from videozoo.cli.parser import command
 from videozoo.errors import UsageError
 
+_PACKAGES = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 _LIMITS = {
     "upload_mb": ("MB", "the largest upload"),
     "video_seconds": ("SECONDS", "the longest video"),
@@ -72,13 +74,9 @@ def add(commands: Any) -> None:
 
 def run_serve(parsed: argparse.Namespace) -> None:
     """Serve a web page and an HTTP API: a video in, answers out."""
-    try:
-        import fastapi  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import prometheus_client  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise UsageError(f"serve needs {error.name}: pip install 'videozoo[serve]'") from None
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"serve needs {' and '.join(missing)}: pip install 'videozoo[serve]'")
     from videozoo.serve.limits import Limits
     from videozoo.serve.start import ServeRequest, serve
     from videozoo.weights.cache import cache_folder

@@ -41,6 +41,7 @@ _MEDIA = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
     ".mkv": "video/x-matroska", ".avi": "video/x-msvideo",
 }  # fmt: skip
+# The module of the page knows it, too, but imports what decodes videos.
 _SCRIPT = resources.files("videozoo.report").joinpath("answer_page.js").read_text("utf-8")
 _DIGEST = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 
@@ -142,18 +143,18 @@ class _Library:
     """The videos of `--library DIR`; only names from this list are ever opened."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def names(self) -> dict[str, Path]:
         """Name below the folder -> file, in order."""
-        if self._folder is None:
+        if self.folder is None:
             return {}
         found: dict[str, Path] = {}
-        root = self._folder.resolve()
-        for path in walk(self._folder):
+        root = self.folder.resolve()
+        for path in walk(self.folder):
             is_inside = path.resolve().is_relative_to(root)  # links may lead anywhere
             if is_inside and is_video_name(path):
-                found[path.relative_to(self._folder).as_posix()] = path
+                found[path.relative_to(self.folder).as_posix()] = path
             if len(found) == _MOST_IN_LIBRARY:
                 break
         return found
@@ -227,8 +228,7 @@ class _Routes:
     # --- pages -----------------------------------------------------------------------------------
 
     async def start(self) -> HTMLResponse:
-        has_library = bool(await asyncio.to_thread(self._library.names))
-        models = self._supervisor.models
+        models, has_library = self._supervisor.models, self._library.folder is not None
         return HTMLResponse(pages.start_page(models, self._limits, has_library=has_library))
 
     async def login(self) -> HTMLResponse:
@@ -348,7 +348,7 @@ class _Routes:
                 options = self._options(_of_form(fields))
             self._metrics.uploaded(path.stat().st_size)
             is_taken = True
-            return _job(name, shown_name, path, options, is_upload=True)
+            return _job(name, shown_name, path, options)
         finally:
             self._arriving -= 1
             if not is_taken:
@@ -369,7 +369,7 @@ class _Routes:
             raise UploadError(404, f"{shown(asked.library)[:200]}: no such video in the library")
         options = self._options(asked.model_dump(exclude={"library"}))
         name, _ = self._store.new_folder()
-        return _job(name, asked.library, path, options, is_upload=False)
+        return _job(name, asked.library, path, options)
 
     def _options(self, values: dict[str, Any]) -> Options:
         try:
@@ -481,13 +481,12 @@ _BODY = {
 }
 
 
-def _job(name: str, shown_name: str, path: Path, options: Options, *, is_upload: bool) -> Job:
+def _job(name: str, shown_name: str, path: Path, options: Options) -> Job:
     sentences = dict.fromkeys(" ".join(each.split()) for each in options.sentences)
     return Job(
         id=name,
         name=shown_name,
         video=str(path.absolute()),
-        is_upload=is_upload,
         state="queued",
         created=time.time(),
         sentences=tuple(filter(None, sentences)),

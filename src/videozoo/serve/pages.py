@@ -71,7 +71,7 @@ def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_libra
     return _page("videozoo", body, more='<p><a href="/docs">API</a></p>')
 
 
-def above_answers(job: str, name: str, sentences: Sequence[str], *, has_search: bool) -> str:
+def above_answers(job: str, sentences: Sequence[str], *, has_search: bool) -> str:
     """What stands above the answers about a video: a way back, a search box, downloads."""
     search = ""
     if has_search:

@@ -42,7 +42,6 @@ class Job:
     """Of the video, as the user calls it; for people only."""
     video: str
     """Its file: in the job's folder, or of the library."""
-    is_upload: bool
     state: State
     work: Work = "answer"
     """What is done, or was done last."""
@@ -65,7 +64,7 @@ class Job:
 
 
 _COLUMNS = (
-    *("id", "name", "video", "is_upload", "state", "work", "created", "started", "ended", "starts"),
+    *("id", "name", "video", "state", "work", "created", "started", "ended", "starts"),
     *("sentences", "every_seconds", "annotate", "progress", "error", "has_answers"),
 )
 _AS_JSON = ("sentences", "progress")
@@ -102,7 +101,7 @@ class JobStore:
             )
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, name TEXT, video TEXT, "
-            "is_upload INTEGER, state TEXT, work TEXT, created REAL, started REAL, ended REAL, "
+            "state TEXT, work TEXT, created REAL, started REAL, ended REAL, "
             "starts INTEGER, sentences TEXT, every_seconds REAL, annotate INTEGER, progress TEXT, "
             "error TEXT, has_answers INTEGER)"
         )
@@ -184,11 +183,7 @@ class JobStore:
         """
         with self._lock, self._together():
             found = self.get(job)
-            if (
-                found is None
-                or not (found.state == "done" or found.has_answers)
-                or not found.is_over
-            ):
+            if found is None or not found.has_answers or not found.is_over:
                 return False
             sentences = list(dict.fromkeys([*found.sentences, sentence]))
             self.change(
@@ -254,7 +249,7 @@ def _row_of(job: Job) -> tuple[Any, ...]:
 
 def _job_of(row: sqlite3.Row) -> Job:
     values = dict(row)
-    for name in ("is_upload", "annotate", "has_answers"):
+    for name in ("annotate", "has_answers"):
         values[name] = bool(values[name])
     values["sentences"] = tuple(json.loads(values["sentences"]))
     values["progress"] = json.loads(values["progress"])

@@ -365,7 +365,7 @@ def _finite(value: Any) -> Any:
 def write_files(video: VideoRows, task: Task, *, has_search: bool) -> None:
     """Write page, table, subtitles, and at last the answers for programs."""
     served = Served(
-        above=above_answers(task.id, task.name, task.sentences, has_search=has_search),
+        above=above_answers(task.id, task.sentences, has_search=has_search),
         style="/static/serve.css",
         script="/static/serve.js",
         video="video",
