@@ -1,5 +1,6 @@
 """Features as other tools leave them: axes of length 1, files of several arrays, tensors."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.record_formats import find_records
+from videozoo.data.features.records import FeatureRecord, RecordArrays, RecordSet
 from videozoo.errors import DataError, MisfitError
 
 VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -118,3 +120,27 @@ def test_lmdb_is_told_what_to_do(tmp_path: Path):
 
     with pytest.raises(DataError, match=r"an LMDB database.*one \.npy or \.npz file per video"):
         FeatureFiles(tmp_path)
+
+
+def test_a_length_is_that_of_the_streams_that_are_read():
+    arrays = {name: np.ones((count, 2), np.float32) for name, count in (("rgb", 3), ("audio", 5))}
+    records = RecordSet([RecordArrays([FeatureRecord("a", arrays)])])
+
+    for streams, count in ((("rgb",), 3), (("audio",), 5), (("rgb", "audio"), 3)):
+        files = FeatureFiles(records, streams=streams)
+
+        assert files.length("a") == len(files.read("a")) == count
+
+
+def test_a_length_that_is_told_and_another_that_is_there_are_refused(tmp_path: Path):
+    facts = {"encoder": "a", "rate": 2.0}
+    folder = {"format": "videozoo-feature-folder", "version": 1, "kind": "npy", "extractor": facts}
+    (tmp_path / "extractor.json").write_text(json.dumps(folder))
+    line = {"name": "a", "file": "a.npy", "length": 2, "duration_seconds": 1.0}
+    (tmp_path / "videos.jsonl").write_text(json.dumps(line))
+    np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
+    assert FeatureFiles(tmp_path).read("a").shape == (2, 3)
+    np.save(tmp_path / "a.npy", np.ones((4, 3), np.float32))
+
+    with pytest.raises(DataError, match="has 4 vectors, but 2 are told beside it"):
+        FeatureFiles(tmp_path).read("a")

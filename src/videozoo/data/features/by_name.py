@@ -30,7 +30,7 @@ from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
 from videozoo.data.text import kind_of, of_video, spellings, text_of
 from videozoo.data.video_names import names_apart
-from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief, few
+from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief, counted, few
 from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
@@ -157,7 +157,7 @@ class FeatureFiles:
             DataError: The path does not exist, holds no features, or holds a video twice.
         """
         if isinstance(path, RecordSet):
-            held, path = _records(path), path.files[0].path
+            held, path = _records(path, streams), path.files[0].path
         else:
             paths = [path] if isinstance(path, Path) else path
             held = _together([(one, _held_at(_Place(one, streams or _PAIR))) for one in paths])
@@ -326,6 +326,12 @@ class FeatureFiles:
             )
         if not len(features):
             raise DataError(f"{where}: empty: it has no features")
+        told = of_video(video, self._lengths)
+        if told and told != len(features):
+            raise DataError(
+                f"{where}: has {counted(len(features), 'vector')}, but {told:,} are told beside "
+                "it, so that every time would be wrong: it was changed since; extract it again"
+            )
         if feature_dim is not None and features.shape[1] != feature_dim:
             turned = "; is it transposed?" if features.shape[0] == feature_dim else ""
             raise MisfitError(
@@ -506,16 +512,18 @@ def _held_at(place: _Place) -> _Found:
 
 
 def _packs(place: _Place) -> _Found:
-    return _records(find_records(place.path, kind="pack"))
+    return _records(find_records(place.path, kind="pack"), place.streams)
 
 
-def _records(records: RecordSet) -> _Found:
+def _records(records: RecordSet, streams: Sequence[str]) -> _Found:
+    """Videos of records; their lengths are those of the streams that are read."""
     sources: list[tuple[str, _Source]] = []
     held = _Found(sources, records.extractor)
     for number in range(len(records)):
         record = records.read(number)
         sources.append((record.name, _Record(records, number)))
-        held.lengths[record.name] = min(map(len, record.streams.values()), default=0)
+        read = [record.streams[name] for name in streams if name in record.streams]
+        held.lengths[record.name] = min(map(len, read or record.streams.values()), default=0)
         if record.duration_seconds is not None:
             held.durations[record.name] = record.duration_seconds
         if (video := VideoFact.of(record.facts)) is not None:
