@@ -72,7 +72,8 @@ def _token(request: ServeRequest) -> str | None:
         try:
             token = request.token_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--token-file {request.token_file}: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else "not text"
+            raise UsageError(f"--token-file {request.token_file}: {why}") from None
     if token and (len(token) < _LEAST_TOKEN or not token.isascii() or " " in token):
         raise UsageError(
             f"the token is too easy to guess: expected {_LEAST_TOKEN} or more letters and digits"
