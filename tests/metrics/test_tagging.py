@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -198,6 +199,40 @@ def test_videos_that_come_one_by_one_take_no_more_memory():
 
     assert one_by_one.summary() == pytest.approx(at_once.summary())
     assert len(pickle.dumps(one_by_one)) < 3 * len(pickle.dumps(at_once))
+
+
+def test_small_batches_leave_no_small_arrays_that_split_the_memory():
+    rng, labels = np.random.default_rng(0), np.eye(8)
+    counter = TaggingCounter(8)
+    tracemalloc.start()
+    try:
+        counts: list[int] = []
+        for _ in range(2):
+            for _ in range(100):
+                counter.update(rng.random((8, 8)), labels)
+            counts.append(len(tracemalloc.take_snapshot().traces))
+    finally:
+        tracemalloc.stop()
+
+    assert counts[1] - counts[0] < 50
+    assert counter.videos == 1600
+
+
+def test_many_videos_are_counted_as_few():
+    """More than one array holds."""
+    rng = np.random.default_rng(0)
+    scores, numbers = rng.random((9000, 3), np.float32), rng.integers(0, 3, 9000)
+    labels = np.eye(3)[numbers]
+    at_once, parts = TaggingCounter(3), TaggingCounter(3)
+    at_once.update(scores, labels)
+    for start in range(0, 9000, 1000):
+        part = TaggingCounter(3)
+        for first in range(start, start + 1000, 100):
+            part.update(scores[first : first + 100], labels[first : first + 100])
+        parts.merge(pickle.loads(pickle.dumps(part)))
+
+    assert at_once.summary() == parts.summary()
+    assert parts.hit_at_one == (scores.argmax(1) == numbers).mean()
 
 
 def test_memory_grows_by_9_bytes_a_kept_class_and_not_with_the_classes():
