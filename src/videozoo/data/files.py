@@ -79,14 +79,64 @@ def is_pickle(path: Path) -> bool:
 
 
 def begins_as_video(path: Path) -> bool:
-    """Whether the first bytes of a file are those of a video, whatever its ending."""
-    head = _first_bytes(path, 12)
+    """Whether the first bytes of a file are those of a video, whatever its ending.
+
+    Containers are told by their marks, streams without one (MPEG-TS, H.264, H.265, MPEG-4) by how
+    their packets begin. The first bytes of sound alone are not told from those of a film.
+    """
+    head = _first_bytes(path, _PACKETS * 192)
     return (
-        head[4:8] == b"ftyp"  # MP4, MOV, 3GP
-        or head[:4] in (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")  # MKV, MPEG
-        or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
-        or head[:4] in (b"OggS", b"GIF8", b"FLV\x01", b"\x30\x26\xb2\x75")  # and ASF, WMV
+        head[4:8] in _ATOMS
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or head.startswith(_HEADS)
+        or _is_transport_stream(head)
+        or _is_elementary_stream(head)
+        or animated_size(path) is not None
     )
+
+
+_ATOMS = frozenset(
+    (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"sidx", b"moof")
+)
+"""What an MP4 file begins with, a part of one, or a QuickTime file of before 2001."""
+_HEADS = (
+    b"\x1aE\xdf\xa3",  # Matroska, WebM
+    b"OggS",
+    b"GIF8",
+    b"FLV\x01",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
+    b".RMF",
+    b"YUV4MPEG2 ",
+    b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02",  # MXF
+    b"\x1f\x07\x00",  # DV
+)
+_PACKETS = 5
+"""So many packets of MPEG-TS are looked at."""
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Whether every packet of MPEG-TS begins with its byte; M2TS puts four bytes before each."""
+    for step, first in ((188, 0), (192, 4)):
+        if head[first::step][:_PACKETS] == b"G" * _PACKETS:
+            return True
+    return False
+
+
+def _is_elementary_stream(head: bytes) -> bool:
+    """Whether this is MPEG with a start code, then one that begins a film.
+
+    Program streams and MPEG-1 to 4 have a byte for it; H.264 and H.265 begin with their parameters
+    or with a mark between frames. Other files begin with a start code, too, such as icons.
+    """
+    zeros = len(head) - len(head.lstrip(b"\0"))
+    if zeros not in (2, 3) or head[zeros : zeros + 1] != b"\x01" or len(head) < zeros + 3:
+        return False
+    kind, second = head[zeros + 1], head[zeros + 2]
+    if kind in (0xBA, 0xB3, 0xB0, 0xB5):
+        return True
+    is_h264 = kind < 0x80 and kind & 0x1F in (6, 7, 9)
+    is_h265 = kind & 0x81 == 0 and kind >> 1 in (32, 33, 35) and second == 1
+    return is_h264 or is_h265
 
 
 def animated_size(path: Path) -> tuple[int, int] | None:

@@ -76,7 +76,7 @@ class _File:
     def _tell(self) -> None:
         self._file.flush()
         self._is_told = True
-        if not begins_as_video(self._path) and not _is_stream(self._path):
+        if not begins_as_video(self._path):
             raise UploadError(415, "not a video: its first bytes are of no format that is known")
 
     def done(self, name: str) -> Path:
@@ -90,16 +90,6 @@ class _File:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether a file is an MPEG transport stream or raw H.264: these begin with sync bytes."""
-    with path.open("rb") as file:
-        head = file.read(3 * 192 + 5)
-    for step, first in ((188, 0), (192, 4)):
-        if len(head) > first + 2 * step and all(head[first + n * step] == 0x47 for n in range(3)):
-            return True
-    return head.startswith((b"\x00\x00\x00\x01", b"\x00\x00\x01"))
 
 
 async def receive(
