@@ -100,6 +100,8 @@ def test_python_names_proposals_too(bmn: Path, colours: Path, world: World):
 
     results = finder.predict(world.pack, labels=colours)
 
+    loaded = videozoo.load(colours, task="classification")
+    assert finder.predict(world.pack, labels=loaded) == results
     assert [one.name for one in results[0].segments] == [s["label"] for s in rows[0]["segments"]]
     assert {one.name for one in finder.predict(world.pack)[0].segments} == {None}
 

@@ -36,6 +36,11 @@ def add(commands: Any) -> None:
         metavar="RUN",
         help="trained weights; once per model that is asked",
     )
+    serve.add_argument(
+        "--labels",
+        metavar="RUN",
+        help="a trained clip model that names the segments of BMN and BSN",
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
     serve.add_argument(
@@ -90,6 +95,7 @@ def run_serve(parsed: argparse.Namespace) -> None:
         raise UsageError(f"--workers {parsed.workers}: expected 1 or more")
     request = ServeRequest(
         weights=tuple(parsed.weights),
+        labels=parsed.labels,
         folder=parsed.jobs or cache_folder() / "serve",
         limits=Limits(**given),
         host=parsed.host,

@@ -127,11 +127,16 @@ def answer_page(
         is_only=len(videos) <= _MOST_LOADED,
         address=served.video if served else None,
     )
+    said_by = f"{_text(counted(len(models), 'model'))}: {_text(', '.join(models))}."
+    if served:  # the one video is what the page is about
+        lasts = "".join(_length(video) for video in videos)
+        head = [served.above, f"<h1><bdi>{_text(title)}</bdi>{lasts}</h1>"]
+    else:
+        head = [f"<h1><bdi>{_text(title)}</bdi></h1>"]
+        said_by = f"{_text(counted(len(videos), 'video'))}, {said_by}"
     parts = [
-        served.above if served else "",
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="lead">{_text(counted(len(videos), "video"))}, '
-        f"{_text(counted(len(models), 'model'))}: {_text(', '.join(models))}.</p>",
+        *head,
+        f'<p class="lead">{said_by}</p>',
         *([_index(videos), *_ranked(videos, colours)] if len(videos) > 1 else []),
         *(page.section(video, number) for number, video in enumerate(videos)),
         f"<footer>{f'{_text(made)} · ' if made else ''}videozoo {__version__}</footer>",
@@ -166,6 +171,11 @@ def answer_page(
 </body>
 </html>
 """
+
+
+def _length(video: VideoRows) -> str:
+    seconds = video.duration_seconds
+    return "" if seconds is None else f' <span class="length">{_clock_of(seconds)}</span>'
 
 
 def _resource(name: str) -> str:
@@ -252,12 +262,11 @@ class _Page:
             rows = [row for row in video.rows if row.unit == unit]
             if rows:
                 blocks.append(self._block(video, rows, unit, max(row.end or 0.0 for row in rows)))
-        shown = video.duration_seconds
-        lasts = "" if shown is None else f' <span class="length">{_clock_of(shown)}</span>'
         hints = "".join(f'<p class="hint">Note: {_text(note)}.</p>' for note in notes)
+        name = f"<bdi>{_text(video.name)}</bdi>"
+        head = f"<h2>{name}{_length(video)}</h2>\n" if self.address is None else ""
         return (
-            f'<section class="video" id="video{number}">\n'
-            f"<h2><bdi>{_text(video.name)}</bdi>{lasts}</h2>\n{hints}{stage}"
+            f'<section class="video" id="video{number}">\n{head}{hints}{stage}'
             f"{''.join(blocks)}{self._table(video, length)}</section>"
         )
 
@@ -280,13 +289,18 @@ class _Page:
             )
             return ""
         link = escape(self.address or link_to(video.path, self.folder))
+        advice = (
+            "download it to see it in a player"
+            if self.address
+            else "<code>predict --embed-frames</code> puts pictures into the page"
+        )
         loads = "metadata" if self.is_only else "none"
         return (
             f'<div class="card stage"><video controls playsinline preload="{loads}" src="{link}" '
             f'aria-label="{_text(video.name)}"></video>'
             '<p class="fault" hidden>This browser cannot play the file, or the file is no longer '
             f'where it was: <a href="{link}">{_text(video.name)}</a>. The answers below are '
-            "complete; <code>predict --embed-frames</code> puts pictures into the page.</p>"
+            f"complete; {advice}.</p>"
             f"{now}</div>"
         )
 

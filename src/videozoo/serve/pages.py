@@ -22,7 +22,7 @@ def static(name: str) -> str:
 
 def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_library: bool) -> str:
     """Where videos are dropped, and what became of those before."""
-    titles = ", ".join(_text(each["title"]) for each in models)
+    titles = ", ".join(map(_asked, models))
     takes_sentences = any(each["takes_sentences"] for each in models)
     takes_every = any(each["takes_every_seconds"] for each in models)
     options: list[str] = []
@@ -57,7 +57,8 @@ def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_libra
 <input id="file" type="file" accept="video/*,.mkv,.avi,.mov,.webm" multiple>
 <p>or drop it here. Up to {limits.upload_mb:g} MB and {_hours(limits.video_seconds)}.</p>
 </div>
-<div class="options">{"".join(options)}</div>
+<fieldset class="options"><legend>Asked of a video; set this before you choose it</legend>
+{"".join(options)}</fieldset>
 </form>
 {library}
 <p id="said" class="fault" role="alert" hidden></p>
@@ -69,6 +70,11 @@ def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_libra
 <noscript><p class="fault">This page needs JavaScript; the <a href="/docs">API</a> does not.</p>
 </noscript>"""
     return _page("videozoo", body, more='<p><a href="/docs">API</a></p>')
+
+
+def _asked(model: Mapping[str, Any]) -> str:
+    named = model.get("named_by")
+    return _text(f"{model['title']} (segments named by {named})" if named else model["title"])
 
 
 def above_answers(job: str, sentences: Sequence[str], *, has_search: bool) -> str:

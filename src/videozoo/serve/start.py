@@ -35,6 +35,8 @@ class ServeRequest:
     limits: Limits
     host: str = "127.0.0.1"
     port: int = 8000
+    labels: str | None = None
+    """A run that names segments."""
     device: str = "auto"
     workers: int = 1
     library: Path | None = None
@@ -112,6 +114,7 @@ async def _serve(
         request.weights,
         request.limits,
         metrics,
+        labels=request.labels,
         device=request.device,
         workers=request.workers,
     )

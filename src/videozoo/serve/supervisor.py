@@ -63,6 +63,7 @@ class Supervisor:
         limits: Limits,
         metrics: Metrics,
         *,
+        labels: str | None = None,
         device: str = "auto",
         workers: int = 1,
         command: Sequence[str] = (sys.executable, "-m", "videozoo.serve.worker"),
@@ -70,8 +71,14 @@ class Supervisor:
         self.models: list[dict[str, Any]] = []
         """What the worker says of its models, once it has loaded them."""
         self.changes = Changes()
-        self._store, self._weights, self._limits = store, list(weights), limits
-        self._metrics, self._device, self._command = metrics, device, list(command)
+        self._store, self._limits = store, limits
+        self._start = {
+            "weights": list(weights),
+            "labels": labels,
+            "device": device,
+            "memory_mb": limits.memory_mb,
+        }
+        self._metrics, self._command = metrics, list(command)
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._removed: set[str] = set()
         self._workers = workers
@@ -124,9 +131,7 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C is for the server, which ends it
         )
         try:
-            start = {"weights": self._weights, "device": self._device,
-                     "memory_mb": self._limits.memory_mb}  # fmt: skip
-            await _tell(process, start)
+            await _tell(process, self._start)
             said = await asyncio.wait_for(_hear(process), _START_SECONDS)
         except (TimeoutError, OSError):
             said = None

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import queue
+import re
 import sys
 import threading
 import warnings
@@ -31,7 +32,7 @@ import numpy as np
 
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
-from videozoo.errors import DataError, VideoError, VideozooError
+from videozoo.errors import DataError, UsageError, VideoError, VideozooError
 from videozoo.report import subtitles
 from videozoo.report.annotate import annotate_video
 from videozoo.report.answer_page import Served, answer_page, clock
@@ -48,6 +49,7 @@ from videozoo.report.files import write_text
 from videozoo.results import Result, VideoLabels, VideoSegments
 from videozoo.serve.pages import above_answers
 from videozoo.tasks.answers import answer_on_film
+from videozoo.tasks.classification import Classifier
 from videozoo.tasks.encoding import features_kept_in
 from videozoo.tasks.events import events_found
 from videozoo.tasks.interface import load
@@ -68,6 +70,8 @@ class Model:
     predictor: Predictor
     rate: float
     """Vectors per second of its features."""
+    names: Classifier | None = None
+    """What names its segments, where it does not itself."""
 
     @property
     def task(self) -> Any:
@@ -101,23 +105,61 @@ class Task:
 # --- models --------------------------------------------------------------------------------------
 
 
-def load_models(weights: Sequence[str], device: str) -> list[Model]:
+def load_models(weights: Sequence[str], device: str, labels: str | None = None) -> list[Model]:
     """Load all models of a server.
 
+    Args:
+        weights: Runs, or files of weights.
+        device: Where they compute.
+        labels: A run of a clip model, which names the segments of localisers that give none.
+
     Raises:
+        UsageError: `labels` cannot name segments, or there are none to name.
         VideozooError: Weights cannot be loaded.
     """
-    loaded = [(name, load(name, device=device)) for name in weights]
-    titles = [predictor.config.spec.title for _, predictor in loaded]
-    models: list[Model] = []
-    for name, predictor in loaded:
+    loaded = {name: load(name, device=device) for name in dict.fromkeys(weights)}
+    names = None
+    if labels is not None:
+        names = loaded.get(labels) or load(labels, device=device)
+        if not isinstance(names, Classifier):
+            raise UsageError(
+                f"--labels {labels}: {names.config.spec.title} does not classify clips of videos; "
+                "name a run of a model that does (tsn, tsm, stnet, nonlocal)"
+            )
+        if not any(map(_needs_names, loaded.values())):
+            raise UsageError(
+                f"--labels {labels}: none of the models finds segments without names; leave it out"
+            )
+    return [
+        Model(
+            title,
+            predictor,
+            predictor.vectors_per_second or DEFAULT_RATE,
+            names if _needs_names(predictor) else None,
+        )
+        for title, predictor in zip(_titles(loaded), loaded.values(), strict=True)
+    ]
+
+
+def _titles(loaded: Mapping[str, Predictor]) -> list[str]:
+    """What readers call the models: two of a kind by as much of their paths as tells them apart."""
+    found: list[str] = []
+    for name, predictor in loaded.items():
         title = predictor.config.spec.title
-        if titles.count(title) > 1:
-            title = f"{title}, {Path(name).name}"
-        while any(each.title == title for each in models):
-            title += "'"
-        models.append(Model(title, predictor, predictor.vectors_per_second or DEFAULT_RATE))
-    return models
+        others = [
+            Path(other).absolute().parts
+            for other, each in loaded.items()
+            if other != name and each.config.spec.title == title
+        ]
+        parts = Path(name).absolute().parts
+        most = range(1, len(parts) + 1)
+        tail = next((n for n in most if all(parts[-n:] != each[-n:] for each in others)), 1)
+        found.append(f"{title}, {'/'.join(parts[-tail:])}" if others else title)
+    return found
+
+
+def _needs_names(predictor: Predictor) -> bool:
+    return isinstance(predictor.config.spec.task, Localisation) and not predictor.class_names
 
 
 def described(models: Sequence[Model]) -> list[dict[str, Any]]:
@@ -129,6 +171,7 @@ def described(models: Sequence[Model]) -> list[dict[str, Any]]:
             "classes": len(each.predictor.class_names),
             "takes_sentences": isinstance(each.task, MomentRetrieval),
             "takes_every_seconds": isinstance(each.task, Classification),
+            "named_by": None if each.names is None else each.names.config.spec.title,
         }
         for each in models
     ]
@@ -176,13 +219,20 @@ def answer(models: Sequence[Model], task: Task) -> Iterator[dict[str, Any]]:
     length = check_video(task)
     found: dict[str, list[Result]] = {}
     notes: list[str] = []
+    errors: list[VideozooError] = []
     with features_kept_in(task.folder / "features"):
         for number, model in enumerate(asked, 1):
             yield at(number)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                found[model.title] = _predicted(model, task, models, found)
-            notes += [_without_path(str(each.message), task) for each in caught]
+                try:
+                    found[model.title] = _predicted(model, task, models, found)
+                except VideozooError as error:  # the others may have an answer
+                    errors.append(error)
+                    notes.append(f"{model.title} says nothing: {_reason(error, task)}")
+            notes += [_for_people(str(each.message), task) for each in caught]
+    if errors and not found:
+        raise errors[0]
     yield at(len(asked) + 1)
     kept = Kept.read(task.folder) if task.work == "search" else Kept.empty(length)
     kept = kept.with_found(found, task, length, notes)
@@ -214,6 +264,8 @@ def _predicted(
     if isinstance(model.task, Captioning):
         events = _events(models, found, model)
         return predictor.predict(path, **({} if events is None else {"events": events}))
+    if model.names is not None:
+        return predictor.predict(path, labels=model.names)
     return predictor.predict(path)
 
 
@@ -232,11 +284,25 @@ def _events(
     return None
 
 
-def _without_path(text: str, task: Task) -> str:
-    """A message without the place of the file on the server."""
+def _for_people(text: str, task: Task) -> str:
+    """A message without places of files on the server, and with the words of the page."""
     for path in (str(task.video.absolute()), str(task.video)):
         text = text.replace(path, task.name)
-    return text.replace(str(task.folder), "...")
+    text = _FOLDERS.sub("", text.replace(str(task.folder), "..."))
+    for words, of_page in _OF_PAGE.items():
+        text = text.replace(words, of_page)
+    return text
+
+
+_FOLDERS = re.compile(r"""(?<![^\s"'(=])/(?:[^\s/:;,()"']+/)+""")
+"""Folders of a path from the root, as messages name it."""
+_OF_PAGE = {
+    "predict(..., every=SECONDS) answers along it": (
+        'to have answers along it, send it again with "An answer every so many seconds" filled in '
+        "(every_seconds in the API)"
+    ),
+}
+"""Words for Python programs, and what those who see the page can do."""
 
 
 # --- what is kept of a job -----------------------------------------------------------------------
@@ -391,7 +457,7 @@ def _annotate(video: VideoRows, task: Task) -> None:
 def main() -> None:
     """Take tasks until the server ends.
 
-    The first line holds `weights`, `device` and `memory_mb`.
+    The first line holds `weights`, `labels`, `device` and `memory_mb`.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
@@ -401,7 +467,7 @@ def main() -> None:
     lines = _lines(source)
     start = json.loads(next(lines))
     try:
-        models = load_models(start["weights"], start["device"])
+        models = load_models(start["weights"], start["device"], start["labels"])
     except VideozooError as error:
         _say(out, event="refused", why=str(error))
         return
@@ -427,7 +493,7 @@ def main() -> None:
 
 
 def _reason(error: VideozooError, task: Task) -> str:
-    text = _without_path(str(error), task)
+    text = _for_people(str(error), task)
     return text.removeprefix(f"{task.name}: ")
 
 

@@ -50,7 +50,8 @@ class PartScorer(Protocol):
 class Names:
     """Where the names of proposals come from: one of the two."""
 
-    path: Path
+    path: Path | None = None
+    """None: a loaded classifier was given."""
     of_videos: ClassScores | None = None
     classifier: PartScorer | None = None
 

@@ -17,7 +17,7 @@ from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.inference import run
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.localisation.naming import Names, named
+from videozoo.tasks.localisation.naming import Names, PartScorer, named
 from videozoo.tasks.localisation.prediction import (
     SourcesOf,
     class_names,
@@ -56,7 +56,7 @@ class SegmentPredictor(Predictor):
         self,
         *videos: Features | Sequence[Features],
         strict: bool = True,
-        labels: str | Path | None = None,
+        labels: str | Path | PartScorer | None = None,
         video_folder: str | Path | None = None,
     ) -> list[VideoSegments]:
         """Find segments in videos by their features.
@@ -69,22 +69,27 @@ class SegmentPredictor(Predictor):
                 long their videos are.
             strict: Raise if any video cannot be used. Otherwise the video has no result, and a
                 warning names it.
-            labels: What names proposals, see `predict.labels`: class scores of whole videos, or a
-                run of a model that classifies clips.
-            video_folder: For `labels` that is a run: the videos, if they are not where their
-                features were made.
+            labels: What names proposals, see `predict.labels`: class scores of whole videos, a run
+                of a model that classifies clips, or such a model from `videozoo.load`.
+            video_folder: For `labels` that is a run or a model: the videos, if they are not where
+                their features were made.
 
         Raises:
             DataError: An input does not exist or does not fit the model; a video that `labels`
                 needs is not found.
         """
-        asked = {"predict.labels": labels, "predict.videos": video_folder}
+        path = labels if isinstance(labels, str | Path) else None
+        asked = {"predict.labels": path, "predict.videos": video_folder}
         given = {key: Path(value) for key, value in asked.items() if value is not None}
         config = self.config.replace("predict", given) if given else self.config
         views: SequencePredict = config.predict
         naming, names = None, self._names
         if labels is not None and num_classes(config) is None:
-            naming = Names.open(Path(labels), self._accelerator)
+            naming = (
+                Names.open(Path(labels), self._accelerator)
+                if isinstance(labels, str | Path)
+                else Names(classifier=labels)
+            )
             names = naming.classes
 
         def answer(group: list[Any], place: int) -> tuple[list[VideoSegments], list[str]]:
