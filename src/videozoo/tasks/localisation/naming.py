@@ -37,7 +37,10 @@ _WEIGHTS = (".safetensors", ".onnx", ".pt2", ".pdparams")
 class PartScorer(Protocol):
     """What is asked of a classifier; see `classification.Classifier`."""
 
-    class_names: Sequence[str]
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The classes, in the order of the scores."""
+        ...
 
     def score_parts(
         self, video: Any, parts: NDArray[np.float64], *, shares: bool = False
