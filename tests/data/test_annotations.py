@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from videozoo.data.annotations.class_names import read_class_names
@@ -640,6 +640,7 @@ def test_class_scores_of_others(tmp_path: Path):
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(-5, 25), st.floats(-5, 25)), max_size=5))
+@example([(0.0, 5e-324)])
 def test_shares_lie_within_the_video(
     tmp_path_factory: pytest.TempPathFactory, segments: list[tuple[float, float]]
 ):

@@ -94,6 +94,43 @@ def test_groups_of_hdf5_hold_one_array_each(tmp_path: Path):
     assert [files.read(name).shape for name in ("a", "v_b")] == [(4, 3), (2, 3)]
 
 
+@pytest.mark.parametrize("name", ["feature", "features", "c3d_features", "resnet", "any name"])
+def test_the_only_array_of_a_video_may_have_any_name(tmp_path: Path, name: str):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for video in ("a", "b"):
+            file[f"{video}/{name}"] = VALUES
+            file[f"{video}/title"] = "a text"
+    with h5py.File(tmp_path / "inner.h5", "w") as file:
+        file[f"features/a/{name}"], file["features/b"] = VALUES, VALUES
+    folder = tmp_path / "each"
+    folder.mkdir()
+    with h5py.File(folder / "a.h5", "w") as file:
+        file[name] = VALUES
+    np.savez(folder / "b.npz", **{name: VALUES})  # pyright: ignore[reportArgumentType]
+
+    for path in (tmp_path / "all.h5", tmp_path / "inner.h5", folder):
+        files = FeatureFiles(path)
+        assert list(files) == ["a", "b"]
+        for video in files:
+            np.testing.assert_array_equal(files.read(video), VALUES)
+
+
+def test_several_arrays_of_a_video_are_one_question(tmp_path: Path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a/fps"], file["a/resnet"], file["a/c3d"] = 25.0, VALUES, VALUES[:, :2]
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["features"] = VALUES
+
+    with pytest.raises(MisfitError, match=r"several arrays .*--set 'data.streams=\[c3d\]'; their"):
+        FeatureFiles(tmp_path / "all.h5").read("a")
+
+    chosen = FeatureFiles(tmp_path / "all.h5", streams=("resnet",))
+    np.testing.assert_array_equal(chosen.read("a"), VALUES)
+    assert list(FeatureFiles(tmp_path / "one.h5")) == ["one"]
+
+
 def test_hdf5_of_one_video_has_a_data_set_per_stream(tmp_path: Path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "one.h5", "w") as file:

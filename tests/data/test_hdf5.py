@@ -161,3 +161,13 @@ def test_good_files_read_as_ever(tmp_path: Path) -> None:
     assert list(found) == ["v_a", "v_b", "v_c", "v_d"]
     for name in found:
         np.testing.assert_array_equal(found.read(name), VALUES)
+
+
+def test_a_group_of_features_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["a"], other["b"] = VALUES, VALUES
+    with h5py.File(tmp_path / "hostile.h5", "w") as file:
+        file["features"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+
+    with pytest.raises(DataError, match="'features' is a link to elsewhere"):
+        FeatureFiles(tmp_path / "hostile.h5")

@@ -523,6 +523,30 @@ def test_captions_of_whole_videos(run: Run):
     assert 0 < facts["metrics"]["bleu_1"] < 1
 
 
+@needs_scorers
+@pytest.mark.usefixtures("no_java")
+@pytest.mark.parametrize("said", ["a b.mp4", "a b.MP4", "clips/a b.mp4", "v_a b", "a b"])
+def test_captions_meet_the_truth_as_files_or_as_names(run: Run, said: str):
+    truth = [{"video": name, "caption": "a man runs"} for name in ("a b", "c")]
+    found = [{"video": name, "caption": "a man runs"} for name in (said, "c.mp4")]
+    event = {"sentence": "a man runs", "timestamp": [0, 1]}
+    timed = {"a b": {"duration": 2, "timestamps": [[0, 1]], "sentences": ["a man runs"]}}
+
+    whole, dense = run(found, truth), run({"results": {said: [event]}}, timed)
+
+    assert whole["metrics"]["bleu_3"] == pytest.approx(1)
+    assert dense["compared"] == 1
+
+
+@pytest.mark.parametrize("said", ["a b.mp4", "clips/a b.MP4", "v_a b", "a b"])
+def test_moments_meet_the_truth_as_files_or_as_names(run: Run, said: str):
+    truth = {"a b": {"duration": 9, "timestamps": [[0, 4]], "sentences": ["a man runs"]}}
+    top = [{"start": 0, "end": 4, "score": 1}]
+    found = {"video": said, "sentence": "a man runs", "unit": "seconds", "top": top}
+
+    assert run({"predictions": [found]}, truth)["mean_tiou"] == 1
+
+
 def test_texts_of_different_lengths_are_refused(run: Run):
     with pytest.raises(DataError, match=r"ref\.txt: 1 line, but .*hyp\.txt has 2 lines"):
         run("a man runs\na dog sits\n", "A man runs.\n", ("hyp.txt", "ref.txt"))

@@ -264,6 +264,7 @@ def with_features(
     Raises:
         DataError: No video has features, or times and features do not fit together.
     """
+    found = found.among(features)
     missing = tuple(video for video in found.videos if video not in features)
     lost = set(missing)
     events = tuple(one for one in found.sentences if one.video not in lost)

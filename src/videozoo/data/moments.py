@@ -622,8 +622,9 @@ def read_moments(
         ConfigError: The sentence encoder is not available.
     """
     found = None if holds_vectors(path) else read_timed_sentences(path, need_times=need_times)
-    if found is not None and part is not None:
-        found = of_part(found, part, data)
+    if found is not None:
+        found = found.among(source)
+        found = found if part is None else of_part(found, part, data)
     raw = _read_2019(path, data.sentences.dims) if found is None else _texts_of(found)
     try:
         return _moments_of(path, raw, found, source, data, sentence_dim, make)

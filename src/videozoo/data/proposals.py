@@ -15,7 +15,7 @@ from torch import Tensor
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.coverage import load_annotations
 from videozoo.data.loader import Batch, Missing, Numbers, VideoDataset, share_by_video
-from videozoo.data.text import spellings, text_of
+from videozoo.data.text import of_video, text_of
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.ops.windows import Window
 from videozoo.safe_npy import read_npy
@@ -217,7 +217,7 @@ def _by_name(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def _find(paths: Mapping[str, Path], video: str) -> Path | None:
-    return next((paths[name] for name in spellings(video) if name in paths), None)
+    return of_video(video, paths)
 
 
 # --- batches ---------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from videozoo.data.files import not_read
+from videozoo.data.files import VIDEO_SUFFIXES, not_read
 from videozoo.errors import DataError, counted, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_text import read_text
 
+_SUFFIXES = tuple(spelt for suffix in sorted(VIDEO_SUFFIXES) for spelt in (suffix, suffix.upper()))
 _SHOWN = 40  # characters of a damaged file
 
 
@@ -170,13 +171,39 @@ def spellings(video: str) -> tuple[str, str]:
     return video, video[2:] if video.startswith("v_") else f"v_{video}"
 
 
+def spelt_in(video: str, known: Container[object]) -> str | None:
+    """The name by which others know a video; None if they do not know it.
+
+    Names meet with and without `v_` in front, and where one of them has the ending of a video and
+    the other has none. `a` may be `a.mp4` or `a.avi` only where there is one of the two.
+
+    >>> spelt_in("v_ab", {"ab"}), spelt_in("ab", {"v_ab.MP4"}), spelt_in("ab.mp4", {"ab"})
+    ('ab', 'v_ab.MP4', 'ab')
+    >>> spelt_in("ab", {"ab.mp4", "ab.avi"})
+    """
+    found = next((name for name in spellings(video) if name in known), None)
+    if found is not None:
+        return found
+    stem, dot, ending = video.rpartition(".")
+    if dot and f".{ending.lower()}" in VIDEO_SUFFIXES:
+        return next((name for name in spellings(stem) if name in known), None)
+    alike = [
+        name
+        for spelt in spellings(video)
+        for suffix in _SUFFIXES
+        if (name := spelt + suffix) in known
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
 def of_video(video: str, known: Mapping[str, T]) -> T | None:
-    """Look up a video under either of its names; None if it is not there.
+    """Look up a video under any of its names, as `spelt_in`; None if it is not there.
 
     >>> of_video("v_ab", {"ab": 2.5}), of_video("ab", {})
     (2.5, None)
     """
-    return next((known[name] for name in spellings(video) if name in known), None)
+    name = spelt_in(video, known)
+    return None if name is None else known[name]
 
 
 def object_of(content: Any, path: Path) -> dict[str, Any]:

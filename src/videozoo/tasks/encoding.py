@@ -60,7 +60,7 @@ from videozoo.data.labelled_videos import (
     remarks,
     settled_first_label,
 )
-from videozoo.data.text import spellings
+from videozoo.data.text import spelt_in
 from videozoo.data.video_names import names_apart
 from videozoo.encoders.base import Encoder
 from videozoo.errors import ConfigError, DataError, RunError, UsageError, counted, few
@@ -325,7 +325,7 @@ def _annotated(
         wanted.update(names)
     if not wanted:
         return videos
-    found = [one for one in videos if wanted.intersection(spellings(one.name))]
+    found = [one for one in videos if spelt_in(one.name, wanted) is not None]
     if not found:
         raise DataError(
             f"{data.videos}: none of the {counted(len(videos), 'video')} here, such as "

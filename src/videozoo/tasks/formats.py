@@ -18,6 +18,9 @@ The format of a file is found by what is in it, not by its name. `videozoo forma
 the same as this page; `videozoo check-data FILE` says what is in a file and what is wrong with it.
 Each example is complete, and is read by a test.
 
+A video has the name of its file, without the ending: `clips/a b.mp4`, `a b.MP4` and `v_a b` are
+the video `a b`. Where folders have files of one name, the folder comes before it: `x__a`, `y__a`.
+
 <!-- made by: python tools/formats_page.py -->
 """
 

@@ -45,7 +45,7 @@ def read_caption_results(path: Path) -> TimedSentences:
     found = tuple(_read(path, _results(file), problems))
     if problems:
         raise DataError(f"{path}: {few(problems, between='; ')}; expected {_EXPECTED}")
-    return TimedSentences(path, found, {})
+    return TimedSentences(path, found, {}).with_names()
 
 
 def _results(file: TextFile) -> dict[str, Any]:

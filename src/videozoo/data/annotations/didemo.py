@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
-from videozoo.data.annotations.segment_types import video_of
 from videozoo.data.annotations.timed_sentences import ReadState, TimedSentence
 from videozoo.data.formats import TextFile
 from videozoo.errors import brief, counted
@@ -74,7 +73,7 @@ def didemo_sentences(file: TextFile, reading: ReadState) -> Iterator[TimedSenten
         alone += not agreed and len(counts) > 1
         for start, end in agreed or list(counts) or [(0, -1)]:
             yield TimedSentence(
-                video=video_of(video),
+                video=video,
                 start_seconds=start * CELL_SECONDS,
                 end_seconds=(end + 1) * CELL_SECONDS,
                 sentence=" ".join(str(text).split()),

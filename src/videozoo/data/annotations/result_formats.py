@@ -309,7 +309,7 @@ def _own_captions(file: TextFile) -> CaptionResults:
                 where=where,
             )
         )
-    return CaptionResults(TimedSentences(file.path, tuple(found), {}))
+    return CaptionResults(TimedSentences(file.path, tuple(found), {}).with_names())
 
 
 # --- other JSON ------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,10 +14,11 @@ from videozoo.data.annotations.column_names import Unit
 from videozoo.data.files import VIDEO_SUFFIXES
 from videozoo.data.formats import TextFile
 from videozoo.data.text import finite_number
-from videozoo.data.video_names import Place, told_apart
+from videozoo.data.video_names import Place, longer_names, told_apart
 from videozoo.errors import DataError, few
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-", re.ASCII)  # Label Studio's prefix of uploaded files
+_WEB = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _MOST_SECONDS = 60  # of a minute
 
@@ -300,15 +301,15 @@ def place_of(address: str) -> Place:
 def file_at(address: str) -> PurePosixPath:
     """The file of an address: of a path of any system, on the web, or served by Label Studio.
 
-    >>> file_at("/data/local-files/?d=clips/a.mp4")
-    PurePosixPath('clips/a.mp4')
+    >>> file_at("/data/local-files/?d=clips/a.mp4"), file_at("clips/why?.mp4")
+    (PurePosixPath('clips/a.mp4'), PurePosixPath('clips/why?.mp4'))
     """
-    before, mark, query = address.strip().replace("\\", "/").partition("?")
+    text = address.strip().replace("\\", "/")
+    before, mark, query = text.partition("?")
     local = parse_qs(query).get("d") if mark else None  # local storage of Label Studio
     if local:
         return PurePosixPath(local[0])
-    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", before) is not None
-    return PurePosixPath(unquote(before) if mark or is_address else before)
+    return PurePosixPath(unquote(before) if _WEB.match(before) else text)
 
 
 def is_video_address(text: str) -> bool:
@@ -325,25 +326,73 @@ def video_at(videos: dict[str, RawVideo], path: Path, address: str) -> RawVideo:
 
 
 def named_apart(videos: Iterable[RawVideo], path: Path) -> list[RawVideo]:
-    """Tell videos of one name apart: the folders of their addresses get into their names.
+    """Give videos their names, see `names_at`; those without an address by the name they have.
 
     Raises:
-        DataError: Only their endings differ, or they were uploaded and have no folders.
+        DataError: Two videos would have one name.
     """
     listed = list(videos)
+    for video in listed:
+        if not video.address and is_address(video.name):
+            video.address = video.name
     with_address = [video for video in listed if video.address]
-    places = [place_of(video.address) for video in with_address]
-    first: dict[str, RawVideo] = {}
-    for video, name in zip(with_address, told_apart(places), strict=True):
-        other = first.setdefault(name, video)
-        if other is not video:
-            raise DataError(
-                f"{path}: {other.address} and {video.address} are both called {name!r}, so their "
-                "features cannot be told apart; rename one of the files"
-            )
-        if name != video_of(video.address):
+    names = names_at([video.address for video in with_address], path)
+    for video in with_address:
+        name = names[video.address]
+        if name != video.name:
             video.name, video.where = name, f"{path}: {name}"
     return listed
+
+
+def names_at(addresses: Iterable[str], path: Path) -> dict[str, str]:
+    """Names of videos by their addresses: without ending and folders, see `told_apart`.
+
+    Videos of one name in several folders are told apart by these.
+
+    Args:
+        addresses: Where the videos lie, as a file names them.
+        path: The file, for messages.
+
+    Raises:
+        DataError: Only endings differ, or videos of one name were uploaded and have no folders.
+
+    >>> names_at(["x/a.mp4", "y/a.mp4", "b.MP4"], Path("f.csv"))
+    {'x/a.mp4': 'x__a', 'y/a.mp4': 'y__a', 'b.MP4': 'b'}
+    """
+    listed = list(dict.fromkeys(addresses))
+    names = told_apart([place_of(address) for address in listed])
+    first: dict[str, str] = {}
+    for address, name in zip(listed, names, strict=True):
+        other = first.setdefault(name, address)
+        if file_at(other) != file_at(address):
+            raise DataError(
+                f"{path}: {other} and {address} are both called {name!r}, so their features "
+                "cannot be told apart; rename one of the files"
+            )
+    return dict(zip(listed, names, strict=True))
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is that of a file, or says in which folder the video lies.
+
+    >>> is_address("a.mp4"), is_address("run/a"), is_address("a.b"), is_address("a/")
+    (True, True, False, False)
+    """
+    folder, _, last = name.replace("\\", "/").rpartition("/")
+    return bool(folder and last) or is_video_address(name)
+
+
+def names_among(name: str, address: str) -> Iterator[str]:
+    """Names that a video may have among others: its own, and longer ones by its address."""
+    yield name
+    if address:
+        yield from longer_names(place_of(address), name)
+        yield address
+
+
+def name_in(known: Container[str], name: str, address: str) -> str:
+    """The first of `names_among` that is known; else the name itself."""
+    return next((one for one in names_among(name, address) if one in known), name)
 
 
 # --- values of JSON ------------------------------------------------------------------------------

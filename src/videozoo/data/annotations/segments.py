@@ -25,7 +25,8 @@ from videozoo.data.annotations.segment_types import (
     Reading,
     clock_seconds,
     frame_times_of,
-    place_of,
+    name_in,
+    names_among,
 )
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
@@ -38,7 +39,6 @@ from videozoo.data.text import (
     of_video,
     text_of,
 )
-from videozoo.data.video_names import longer_names
 from videozoo.errors import DataError, counted, few
 from videozoo.settings.segments import BadSegments
 
@@ -212,7 +212,7 @@ def read_annotations(
             problems.append(f"{video.where}: is there twice")
             continue
         annotated = _duration_of(video, durations or {})
-        name = video.name if measured is None else _name_among(video.name, video.address, measured)
+        name = video.name if measured is None else name_in(measured, video.name, video.address)
         duration = annotated if measured is None else measured.length(name, annotated)
         if annotated is not None and annotated != video.num_frames:  # else it is no time in seconds
             lengths[name] = annotated
@@ -266,7 +266,7 @@ def by_any_name(video: RawVideo, look_up: FrameTimesOf | None) -> FrameTimesOf |
     """The same, asked by each name that a video may have among others, the longest first."""
     if look_up is None:
         return None
-    names = [*_names_among(video.name, video.address)][::-1]
+    names = [*names_among(video.name, video.address)][::-1]
 
     def found(_name: str) -> FrameTimes | None:
         return next((times for each in names if (times := look_up(each)) is not None), None)
@@ -416,23 +416,13 @@ def possible_names(path: Path) -> set[str]:
         DataError: The file is missing, empty or of no known kind.
     """
     return {
-        name for one in raw_videos(path, _NO_LABELS) for name in _names_among(one.name, one.address)
+        name for one in raw_videos(path, _NO_LABELS) for name in names_among(one.name, one.address)
     }
 
 
 def name_among(video: Annotation, known: Container[str]) -> str:
     """The name of a video among those that are known: its own, or a longer one by its path."""
-    return _name_among(video.video, video.address, known)
-
-
-def _name_among(name: str, address: str, known: Container[str]) -> str:
-    return next((one for one in _names_among(name, address) if one in known), name)
-
-
-def _names_among(name: str, address: str) -> Iterator[str]:
-    yield name
-    if address:
-        yield from longer_names(place_of(address), name)
+    return name_in(known, video.video, video.address)
 
 
 def video_lengths(path: Path) -> dict[str, float | None]:
@@ -541,6 +531,8 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
         return f"{shown} ends before it starts", True
     if start >= duration or end <= 0:
         return f"{shown} lies outside the video of {duration:g} seconds", True
+    if min(end, duration) / duration <= max(start, 0) / duration:  # too small to divide
+        return f"{shown} has no length", True
     if start < 0 or end > duration:
         return f"{shown} reaches beyond the video of {duration:g} seconds", False
     return "", False

@@ -75,7 +75,7 @@ def read_timed_sentences(
         )
     return TimedSentences(
         path, tuple(found), reading.durations, tuple(reading.notes), reading.saliency, form.name
-    )
+    ).with_names()
 
 
 def has_subsets(path: Path) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from videozoo.data.annotations.segment_types import is_address, name_in, names_at
 
 CLIP_SECONDS = 2.0
 """Length of the clips that QVHighlights labels."""
@@ -56,6 +59,8 @@ class TimedSentence:
     """Name of the part of the data set that its video is in, if the file tells."""
     is_whole: bool = False
     """It describes the whole video: from 0 to `math.inf`, as the file does not tell its length."""
+    address: str = ""
+    """How the file names the video, if that is not `video`: with a folder, or an ending."""
     also: tuple[str, ...] = ()
     """What other people say of the same event; only after `TimedSentences.together`."""
 
@@ -92,6 +97,35 @@ class TimedSentences:
 
     def __len__(self) -> int:
         return len(self.sentences)
+
+    def with_names(self) -> TimedSentences:
+        """The same with the names of videos, where the file names files: see `names_at`.
+
+        Raises:
+            DataError: Two videos would have one name.
+        """
+        spelt = dict.fromkeys((*self.videos, *self.durations))
+        if not any(map(is_address, spelt)):
+            return self
+        names = names_at(spelt, self.path)
+        sentences = tuple(
+            one if names[one.video] == one.video else _renamed(one, names[one.video], one.video)
+            for one in self.sentences
+        )
+        durations = {names[video]: seconds for video, seconds in self.durations.items()}
+        return replace(self, sentences=sentences, durations=durations)
+
+    def among(self, known: Container[str]) -> TimedSentences:
+        """The same with the names that others have for the videos, such as their features."""
+        addresses = {one.video: one.address for one in self.sentences if one.address}
+        names = {video: name_in(known, video, address) for video, address in addresses.items()}
+        if all(video == name for video, name in names.items()):
+            return self
+        sentences = tuple(
+            _renamed(one, names.get(one.video, one.video), one.address) for one in self.sentences
+        )
+        durations = {names.get(video, video): one for video, one in self.durations.items()}
+        return replace(self, sentences=sentences, durations=durations)
 
     @property
     def videos(self) -> tuple[str, ...]:
@@ -136,6 +170,10 @@ class TimedSentences:
         """Number of queries with several moments."""
         counts = Counter(one.query for one in self.sentences if one.query is not None)
         return sum(count > 1 for count in counts.values())
+
+
+def _renamed(one: TimedSentence, video: str, address: str) -> TimedSentence:
+    return replace(one, video=video, address=address)
 
 
 @dataclass

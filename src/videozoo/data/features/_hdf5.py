@@ -22,14 +22,30 @@ _FREE_BYTES = 64 * 2**20
 _MOST_EXPANSION = 100  # highest ratio of compression
 
 
+_AROUND = frozenset(("data", "feature", "features", "feats", "video_features", "videos"))
+
+
 def names_in(path: Path) -> list[str]:
     """Names of the datasets and groups at the top level of a file.
+
+    If everything is in one group that is called `features` or alike, and that holds several, the
+    names are those in it, with its own before them: `features/a`.
 
     Raises:
         DataError: The file is missing or damaged, or h5py is.
     """
     with _opened(path) as file:
-        return [str(name) for name in file]
+        names = [str(name) for name in file]
+        if len(names) != 1 or not is_common_name(names[0]):
+            return names
+        held = _inside(file, names[0])
+        inside = [] if _is_dataset(held) else [f"{names[0]}/{name}" for name in held]
+        return inside if len(inside) > 1 else names
+
+
+def is_common_name(name: str) -> bool:
+    """Whether a name says that there are features, and not of which video."""
+    return name.lower() in _AROUND
 
 
 def are_datasets(path: Path, names: Iterable[str]) -> bool:
@@ -47,8 +63,8 @@ def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:
 
     Args:
         path: The file.
-        name: A dataset or a group at the top level; None for the top level itself. If it is a
-            dataset, it is returned under the name "".
+        name: A dataset or a group, as `names_in` tells it; None for the top level itself. If it is
+            a dataset, it is returned under the name "". Texts beside numbers are left out.
 
     Raises:
         DataError: The file is missing or damaged; a dataset takes its values from elsewhere, was
@@ -57,10 +73,15 @@ def read_datasets(path: Path, name: str | None) -> dict[str, NDArray[Any]]:
     with _opened(path) as file:
         held = file if name is None else _inside(file, name)
         found = {"": held} if _is_dataset(held) else {str(key): _inside(held, key) for key in held}
+        texts = [key for key, dataset in found.items() if _is_text(dataset)]
+        if len(texts) < len(found):
+            found = {key: dataset for key, dataset in found.items() if key not in texts}
         wanted = 0
         for key, dataset in found.items():
             if not _is_dataset(dataset):
-                raise ValueError(f"{key!r} is a group, expected a dataset")
+                raise ValueError(
+                    f"{key!r} is a group, expected a dataset: VIDEO, VIDEO/STREAM or features/VIDEO"
+                )
             wanted += _announced(dataset, key or str(name))
         size = path.stat().st_size
         if wanted > max(_FREE_BYTES, _MOST_EXPANSION * size):
@@ -98,11 +119,19 @@ def _is_dataset(held: Any) -> bool:
     return isinstance(held, _h5py().Dataset)
 
 
+def _is_text(held: Any) -> bool:
+    if not _is_dataset(held):
+        return False
+    return held.dtype.kind in "SU" or _h5py().check_string_dtype(held.dtype) is not None
+
+
 def _inside(group: Any, name: str) -> Any:
-    link = group.get(name, getlink=True)
-    if not isinstance(link, _h5py().HardLink):
-        raise ValueError(f"{name!r} is a link to elsewhere, expected a dataset in this file")
-    return group[name]
+    for part in name.split("/"):  # h5py would follow links on the way
+        link = group.get(part, getlink=True)
+        if not isinstance(link, _h5py().HardLink):
+            raise ValueError(f"{part!r} is a link to elsewhere, expected a dataset in this file")
+        group = group[part]
+    return group
 
 
 def _announced(dataset: Any, name: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.data.features._hdf5 import are_datasets, names_in, read_datasets
+from videozoo.data.features._hdf5 import are_datasets, is_common_name, names_in, read_datasets
 from videozoo.data.features.packs import MANIFEST
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import (
@@ -28,7 +28,7 @@ from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, walk
 from videozoo.data.formats import Format, format_of, unknown
 from videozoo.data.lengths import Measured
-from videozoo.data.text import kind_of, of_video, spellings, text_of
+from videozoo.data.text import kind_of, of_video, text_of
 from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, MisfitError, NoFeaturesError, brief, counted, few
 from videozoo.safe_npy import map_npy, read_npy, read_npz
@@ -347,7 +347,7 @@ class FeatureFiles:
         return features
 
     def _source(self, video: str) -> _Source | None:
-        return next((self._sources[n] for n in spellings(video) if n in self._sources), None)
+        return of_video(video, self._sources)
 
     def _side_by_side(self, streams: Streams, where: str) -> NDArray[Any]:
         names = self._streams
@@ -356,7 +356,8 @@ class FeatureFiles:
             if len(names) != 1 and names != _PAIR:
                 held = ", ".join(streams) or "none"
                 shown = ", ".join(f"{name} {array.shape}" for name, array in streams.items())
-                example = next(iter(streams), "NAME")
+                tables = [name for name, array in streams.items() if array.ndim > 1]
+                example = next(iter((*tables, *streams)), "NAME")
                 raise MisfitError(
                     f"{where}: holds several arrays ({held}); choose data.streams, such as "
                     f"--set 'data.streams=[{example}]'; their shapes: {shown or 'none'}"
@@ -597,7 +598,9 @@ def _hdf5(place: _Place) -> _Found:
                 f"'data.streams=[{', '.join(streams)}]'; if many, rename what is called {shown}"
             )
         return _one_file(place)
-    return _Found([(name, _Group(place.path, name)) for name in names_in(place.path)])
+    if len(names) == 1 and is_common_name(names[0]) and are_datasets(place.path, names):
+        return _one_file(place)
+    return _Found([(name.rpartition("/")[2], _Group(place.path, name)) for name in names])
 
 
 def _one_file(place: _Place) -> _Found:
@@ -646,8 +649,9 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         _hdf5,
         "features.h5",
         "features.h5",
-        about="A data set per video, or a group of data sets, one per stream. Data sets `rgb` and "
-        "`flow` at its top are the streams of one video.",
+        about="A data set per video, or a group per video with data sets of any name: the only "
+        "one, `rgb` and `flow`, or those of data.streams; all may lie in one group `features`. "
+        "Data sets `rgb` and `flow` at its top are the streams of one video.",
     ),
     Format(
         "file of one video",

@@ -12,7 +12,7 @@ from videozoo.config import RunConfig
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.frames.check import FileReport
 from videozoo.data.lengths import Measured, check_lengths
-from videozoo.data.text import of_video, spellings
+from videozoo.data.text import of_video, spelt_in
 from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, counted
 from videozoo.tasks.check_data.feature_survey import (
@@ -71,7 +71,7 @@ class Beside:
             self.videos.seconds if self.videos is not None else {},
         ):
             for name, seconds in more.items():
-                known[next((one for one in spellings(name) if one in known), name)] = seconds
+                known[spelt_in(name, known) or name] = seconds
         return known
 
     def compare(
@@ -253,4 +253,4 @@ def _measured(survey: FeatureSurvey) -> Measured:
 def _as_in(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
     """Names beside the annotations, spelt as these spell them."""
     known = set(wanted)
-    return [next((one for one in spellings(name) if one in known), name) for name in there]
+    return [spelt_in(name, known) or name for name in there]

@@ -11,7 +11,7 @@ import numpy as np
 
 from videozoo.data.annotations.segment_results import read_class_scores
 from videozoo.data.annotations.segments import Annotation, Annotations
-from videozoo.data.text import json_of, spellings, text_of
+from videozoo.data.text import json_of, of_video, text_of
 from videozoo.data.video_names import names_apart
 from videozoo.errors import DataError, counted, few
 from videozoo.metrics.detection import ERRORS, DetectionCounter
@@ -295,7 +295,7 @@ def joined(
     changed = LocalisationResults(results.counter, skipped=results.skipped)
     num_known = 0
     for number, each in results.by_number.items():
-        row = next((scores[name] for name in spellings(each.video) if name in scores), {})
+        row = of_video(each.video, scores) or {}
         num_known += bool(row)
         best = sorted(row.items(), key=lambda pair: -pair[1])[: views.classes_per_video]
         for name, _ in best:

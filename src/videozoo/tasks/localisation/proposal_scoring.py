@@ -23,7 +23,7 @@ from videozoo.data.proposals import (
     ProposalVideos,
     load_proposals,
 )
-from videozoo.data.text import spellings
+from videozoo.data.text import spelt_in
 from videozoo.errors import ConfigError, DataError
 from videozoo.settings.segments import ProposalData, SequenceViews
 from videozoo.tasks.evaluate import Evaluation
@@ -277,7 +277,7 @@ def _videos(
     found: dict[str, tuple[Path, Path]] = {}
     missing: list[str] = []
     for name in dict.fromkeys(names):
-        own = next((n for n in spellings(name) if n in tables and n in features), None)
+        own = spelt_in(name, tables.keys() & features.keys())
         if own is None:
             missing.append(name)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from videozoo.data.annotations.moment_results import (
     read_submission,
     write_submission,
 )
-from videozoo.data.annotations.segment_types import video_of
+from videozoo.data.annotations.segment_types import name_in, names_at
 from videozoo.data.annotations.sentences import (
     TimedSentence,
     TimedSentences,
@@ -24,6 +24,7 @@ from videozoo.data.annotations.sentences import (
 )
 from videozoo.data.annotations.timed_sentences import CLIP_SECONDS
 from videozoo.data.moments import Unit
+from videozoo.data.text import spelt_in
 from videozoo.errors import DataError, counted, few
 from videozoo.metrics.moments import (
     MOST_MOMENTS,
@@ -72,9 +73,9 @@ def score_submission(path: Path, truth: Path) -> SubmissionScores:
 
 def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> SubmissionScores:
     """As `score_submission`, for answers from a file of any kind; an empty `query` is none."""
-    said = described_subsets(
-        read_timed_sentences(truth, need_times=False), [one.video for one in answers]
-    )
+    said = read_timed_sentences(truth, need_times=False)
+    answers = _named_as(said.videos, answers, path)
+    said = described_subsets(said, [one.video for one in answers])
     groups = _by_query(said)
     has_ids = all(isinstance(key, int | str) for key in groups) and all(
         one.query != "" for one in answers
@@ -214,8 +215,18 @@ def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:
     return groups
 
 
+def _named_as(
+    known: Collection[str], answers: Sequence[MomentAnswer], path: Path
+) -> list[MomentAnswer]:
+    """Answers with the names of their videos in the truth, where it has them."""
+    names = names_at([one.video for one in answers], path)
+    found = {at: name_in(known, name, at) for at, name in names.items()}
+    own = {at: spelt_in(name, known) or name for at, name in found.items()}
+    return [replace(one, video=own[one.video]) for one in answers]
+
+
 def _words(video: str, sentence: str) -> tuple[str, str]:
-    return video_of(video), " ".join(sentence.lower().split()).strip(" .")
+    return video, " ".join(sentence.lower().split()).strip(" .")
 
 
 def _search(answer: MomentAnswer | None, group: Sequence[TimedSentence]) -> Search:
@@ -236,9 +247,7 @@ def _name_of(one: TimedSentence) -> str:
 def _refuse_other_videos(
     path: Path, truth: Path, pairs: Sequence[tuple[MomentAnswer, TimedSentence]]
 ) -> None:
-    other = [
-        (ours, theirs) for ours, theirs in pairs if video_of(ours.video) != video_of(theirs.video)
-    ]
+    other = [(ours, theirs) for ours, theirs in pairs if ours.video != theirs.video]
     if other:
         ours, theirs = other[0]
         raise DataError(
