@@ -29,6 +29,7 @@ def test_a_video_goes_in_and_answers_come_out(tmp_path: Path):
             ended = await server.over(job)
 
             assert (ended["state"], ended["video"]) == ("done", "my film.mp4")
+            assert ended["progress"]["done"] == ended["progress"]["of"] == 2
             result = (await server.client.get(f"/v1/jobs/{job}/result")).json()
             expected = {"video": "my film.mp4", "size": len(MP4), "sentences": ["a b"]}
             assert result == expected

@@ -177,6 +177,7 @@ class Supervisor:
         started = time.monotonic()
         usable = True
         error: str | None = None
+        steps: dict[str, Any] = {}
         try:
             await _tell(process, self._task_of(job))
             async with asyncio.timeout(self._limits.job_seconds):
@@ -200,10 +201,14 @@ class Supervisor:
             usable, error = False, _death(await process.wait())
         finally:
             del self._running[job.id]
-        self._finish(job, error, time.monotonic() - started)
+        if error is None:
+            steps = {**steps, "done": steps["of"]} if steps else {}
+        self._finish(job, error, steps, time.monotonic() - started)
         return usable
 
-    def _finish(self, job: Job, error: str | None, seconds: float) -> None:
+    def _finish(
+        self, job: Job, error: str | None, steps: Mapping[str, Any], seconds: float
+    ) -> None:
         if job.id in self._removed:  # its folder may have been written to since
             self._removed.discard(job.id)
             self._store.remove(job.id)
@@ -213,6 +218,7 @@ class Supervisor:
             job.id,
             state="done" if error is None else "failed",
             error=error,
+            progress=steps,
             ended=time.time(),
             has_answers=has_answers,
         )
