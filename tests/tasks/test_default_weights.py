@@ -51,7 +51,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
     monkeypatch.setenv("VIDEOZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     # in this process: starting another for each file takes seconds
-    monkeypatch.setattr(download, "_check_apart", download._check_content)
+    monkeypatch.setattr(download, "check_apart", download._check_content)
     with serve((tmp_path / "TSM.pdparams").read_bytes()) as running:
         monkeypatch.setenv("VIDEOZOO_WEIGHTS_URL", running.url)
         yield running

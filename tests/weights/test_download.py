@@ -31,9 +31,9 @@ from videozoo.weights import download, registry
 from videozoo.weights._http import Patience, _HttpRedirects
 from videozoo.weights.download import (
     _alone,
-    _check_apart,
     _check_content,
     _Download,
+    check_apart,
     fetch,
     verified,
 )
@@ -52,12 +52,12 @@ class _Hostile:
 @pytest.fixture(autouse=True)
 def checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process for each check takes seconds; the tests of it switch it on again."""
-    monkeypatch.setattr(download, "_check_apart", _check_content)
+    monkeypatch.setattr(download, "check_apart", _check_content)
 
 
 @pytest.fixture
 def checked_apart(checked_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_check_apart", _check_apart)
+    monkeypatch.setattr(download, "check_apart", check_apart)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from videozoo.cli import (
     runs,
     score,
     serve,
+    share,
     weights,
 )
 from videozoo.cli.parser import (
@@ -49,6 +50,7 @@ _ROOMS = (
         models,
         config,
         weights,
+        share,
         checks,
     ),
     demo,

@@ -314,7 +314,8 @@ def weights_flag(command: argparse.ArgumentParser, *, several: bool = False) -> 
     command.add_argument(
         "--weights",
         metavar="RUN|FILE|NAME",
-        help="run folder, file, name of `videozoo weights list`, or hf://OWNER/REPO/FILE; "
+        help="run folder, file, name of `videozoo weights list`, hf://OWNER/NAME of a shared run, "
+        "or hf://OWNER/REPO/FILE; "
         f"by default those published for the model of --config{again}",
         **more,
     )

@@ -39,6 +39,7 @@ from videozoo.tasks.starting import initialise
 from videozoo.types import Classification
 from videozoo.weights.exported import exported_kind
 from videozoo.weights.files import read_metadata, read_weights
+from videozoo.weights.hub_runs import reference_of
 from videozoo.weights.kinds import sniff
 from videozoo.weights.torchvision import recognise
 
@@ -93,7 +94,7 @@ class ClipEncoder(Encoder):
         self._module = _built(trained, config, layer)
         self._facts = _facts(config, view, self._module, layer)
         self.dim: int = self._facts["dim"]
-        self.reference = str(trained.path.absolute())
+        self.reference = reference_of(trained.path) or str(trained.path.absolute())
         self.notes = trained.config.notes
         options: dict[str, Any] = {} if layer == "features" else {"layer": layer}
         if source is not None and source.path is not None:

@@ -26,6 +26,7 @@ from videozoo.tasks.exporting import (
     LARGEST_DIFFERENCE,
     MOST_ROWS,
     OPSET,
+    beside,
     difference,
     forget_traces,
     one_process,
@@ -78,7 +79,7 @@ def export_features(request: ExportRequest) -> Path:
     else:
         trained = config_for_weights(source, request.weights)
         encoder = ClipEncoder(trained, source=source)
-        path = output or trained.path.with_name(f"{trained.path.stem}.features.onnx")
+        path = output or beside(trained.path, f"{trained.path.stem}.features.onnx")
     refuse_existing(path, request)
     for note in encoder.notes:
         say(f"note: {note}")

@@ -34,6 +34,7 @@ from videozoo.weights.exported import (
     exported_kind,
 )
 from videozoo.weights.files import sha256_of
+from videozoo.weights.hub_runs import local_name
 from videozoo.weights.onnx_graphs import need_packages
 
 M = TypeVar("M")
@@ -76,9 +77,15 @@ def export_target(
     suffix = SUFFIXES[kind]
     if output is not None and by_suffix != kind:
         raise UsageError(f"--output {output}: a file of format {kind} ends in {suffix}")
-    path = output or trained.path.with_name(f"{_stem(trained.path)}{suffix}")
+    path = output or beside(trained.path, f"{_stem(trained.path)}{suffix}")
     refuse_existing(path, request)
     return kind, path
+
+
+def beside(weights: Path, name: str) -> Path:
+    """Where an export goes by default: beside its weights; for a run of the hub, in this folder."""
+    fetched = local_name(weights)
+    return weights.with_name(name) if fetched is None else Path(f"{fetched}-{name}")
 
 
 def onnx_target(trained: Trained, request: ExportRequest) -> Path:

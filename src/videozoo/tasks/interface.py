@@ -67,7 +67,7 @@ def create_model(
         num_classes: Number of classes. By default that of trained weights, else of the model's
             settings.
         weights: None: fresh ones. Otherwise a path, a name of `videozoo weights list`, or
-            `hf://OWNER/REPOSITORY/FILE`:
+            `hf://OWNER/NAME` of a shared run, or `hf://OWNER/REPOSITORY/FILE`:
 
             * trained weights of this model (a run folder, `.safetensors`, PaddlePaddle files):
               all of them, and the settings that are stored with them;
@@ -239,7 +239,8 @@ def load(
     Args:
         weights: A run folder, one of its `.safetensors` files, a PaddlePaddle file, a file that
             `videozoo export` wrote, a name of `videozoo weights list`, or
-            `hf://OWNER/REPOSITORY/FILE`. By default those published for the model of `config`.
+            `hf://OWNER/NAME` of a shared run, or `hf://OWNER/REPOSITORY/FILE`. By default those
+            published for the model of `config`.
         config: The YAML file; not needed for weights that videozoo wrote.
         model: The Python file of the model, if it was moved or if only the weights name it:
             Python code that only a weights file names is not run.

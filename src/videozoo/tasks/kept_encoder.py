@@ -33,6 +33,7 @@ from videozoo.tasks.loading import Trained, refuse_damaged
 from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
+from videozoo.weights import hub, hub_runs
 
 KEPT = "encoder"
 """Folder of a run with what made its features."""
@@ -51,8 +52,8 @@ def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder
     """Open the encoder that the user names.
 
     Args:
-        text: A name of `videozoo encoders`, a run or weights of a clip model, a ResNet, a folder or
-            `hf://` name of Hugging Face, or an ONNX file.
+        text: A name of `videozoo encoders`, a run or weights of a clip model (`hf://` too), a
+            ResNet, a folder or `hf://` name of Hugging Face, or an ONNX file.
         options: See `Encoder.options`.
 
     Raises:
@@ -62,7 +63,12 @@ def open_encoder(text: str, options: Mapping[str, Any] | None = None) -> Encoder
     if (Path(text) / "config.json").is_file():  # a model of Hugging Face, perhaps kept by a run
         _refuse_damaged(Path(text))
     refuse_damaged(Path(text))
-    known = open_known(text, options)
+    try:
+        known = open_known(text, options)
+    except WeightsError:
+        if not (hub.is_model(text) and hub_runs.is_run(text)):
+            raise
+        known = None
     if known is not None:
         return known
     try:
@@ -242,6 +248,19 @@ def _kept_entries(weights: Path) -> tuple[list[dict[str, Any]], Path] | None:
         ):
             raise WeightsError(f"{path}: names a file outside its folder: {file}")
     return entries, path.parent
+
+
+def kept_files(run: Path) -> list[tuple[dict[str, Any], Path | None]]:
+    """What makes the features of a run: how each encoder is opened, and its file if the run has it.
+
+    Raises:
+        WeightsError: The folder of the encoder is damaged.
+    """
+    entries, folder = _kept_entries(run / "best.safetensors") or ([], None)
+    return [
+        (entry, folder / str(entry["file"]) if folder is not None and entry.get("file") else None)
+        for entry in entries
+    ]
 
 
 def extractor_for(

@@ -268,3 +268,35 @@ class ExtractRequest(VideosRequest):
     """Classes of the videos: lines `PATH LABEL[,LABEL...]`, or JSON `{PATH: [LABEL, ...]}`."""
     overwrite: bool = False
     """Remove what an earlier extraction left in `output` and start again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardRequest:
+    """`videozoo card`; part of `videozoo push`."""
+
+    run: Path
+    name: str | None = None
+    """Where others will find it, `hf://OWNER/NAME`, for the commands of the card; None: in the
+    folder of the card."""
+    licence: str | None = None
+    """None: said to be not stated."""
+    data_name: str | None = None
+    """What the data are, in words of the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushRequest(CardRequest):
+    """`videozoo push`."""
+
+    target: str
+    """`hf://OWNER/NAME`, a folder, or `file://` and a folder."""
+    is_public: bool = False
+    """A repository that is made is open to all; by default to its owner alone."""
+    is_trial: bool = False
+    """Only tell what would be sent."""
+    overwrite: bool = False
+    """Replace another model there, and a card that was changed there."""
+    unfinished: bool = False
+    """Take a run that stopped before its last epoch."""
+    message: str | None = None
+    """Of the commit."""

@@ -22,6 +22,7 @@ from videozoo.tasks.extractor import Extraction
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.requests import EvalRequest, PredictRequest, VideosRequest
 from videozoo.weights.files import sha256_of
+from videozoo.weights.hub_runs import local_name, reference_of
 
 _MOST_NAMED = 20
 _SAME = ("weights_sha256", "data", "inputs", "sentences")
@@ -51,8 +52,8 @@ class ResultFolder:
         """Choose the folder before anything is computed; the same in all processes.
 
         That is `save_dir`; else beside the weights, `RUN/eval` or `RUN/predict/INPUT`, where INPUT
-        is the name of the one input, or the time; for weights outside a run, and runs that cannot
-        be written to, `runs/NAME/eval` and the like.
+        is the name of the one input, or the time; for weights outside a run, runs of the hub, and
+        runs that cannot be written to, `runs/NAME/eval` and the like.
 
         Raises:
             RunError: The folder cannot be written to.
@@ -70,7 +71,7 @@ class ResultFolder:
             raise chosen[0]
         facts: dict[str, Any] = {
             "model": trained.config.name,
-            "weights": str(trained.path),
+            "weights": reference_of(trained.path) or str(trained.path),
             "weights_sha256": sha256_of(trained.path),
             "videozoo": __version__,
         }
@@ -235,8 +236,9 @@ def _incomplete(failed: Sequence[str], head: str, rest: bool) -> str:
 def _default(
     weights: Path, request: EvalRequest | PredictRequest, say: Callable[[str], None]
 ) -> Path:
-    run = run_folder_of(weights)
-    outside = Path("runs", weights.stem if weights.is_file() else weights.name)
+    fetched = local_name(weights)
+    run = None if fetched else run_folder_of(weights)
+    outside = Path("runs", fetched or (weights.stem if weights.is_file() else weights.name))
     own = outside if run is None else run
     if run is not None and not _is_writable(run):
         say(f"note: {run} cannot be written to; results go to {outside}")

@@ -20,6 +20,7 @@ _LATER = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT_SECONDS = 30.0
 _MOST_REDIRECTIONS = 5
 _ELSEWHERE = (301, 302, 303, 307, 308)
+_TOKEN = "Authorization"
 
 
 class Refused(Exception):  # noqa: N818 - never leaves this room
@@ -136,7 +137,9 @@ class Answer:
 
 
 @contextmanager
-def get(url: str, *, start: int, validator: str | None, patience: Patience) -> Generator[Answer]:
+def get(
+    url: str, *, start: int, validator: str | None, patience: Patience, token: str | None = None
+) -> Generator[Answer]:
     """Ask for a file from byte `start` on.
 
     Args:
@@ -145,6 +148,7 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
         validator: The server's name for the version of the first bytes; if the version has changed,
             the whole file is sent.
         patience: How long to wait.
+        token: What the user has been given to read there; another host is never told it.
 
     Raises:
         Refused, Unreachable, Again: See there.
@@ -155,6 +159,8 @@ def get(url: str, *, start: int, validator: str | None, patience: Patience) -> G
     if start and validator:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     request = urllib.request.Request(url, headers=headers)
+    if token:
+        request.add_unredirected_header(_TOKEN, f"Bearer {token}")
     try:
         response = _open_within(request, patience)
     except urllib.error.HTTPError as error:
@@ -240,7 +246,15 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise urllib.error.URLError(f"it sends on to {newurl[:200]!r}, which is less safe")
         fp.close()  # urllib would read what comes with it to its end, which may never come
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        token = req.unredirected_hdrs.get(_TOKEN)
+        if request is not None and token and _host(newurl) == _host(req.full_url):
+            request.add_unredirected_header(_TOKEN, token)
+        return request
+
+
+def _host(url: str) -> tuple[str, str]:
+    return urlsplit(url)[:2]
 
 
 def _why_not_followed(error: urllib.error.HTTPError) -> str:

@@ -50,6 +50,8 @@ def fetch(
     size: int | None = None,
     sha256: str | None = None,
     patience: Patience | None = None,
+    token: str | None = None,
+    is_weights: bool = True,
     say: Say = lambda _: None,
 ) -> Path:
     """Return `target`, downloaded from `url` if it is not there yet.
@@ -62,6 +64,8 @@ def fetch(
         size: Bytes, if known.
         sha256: If known; otherwise the one of the first download is used from then on.
         patience: Time limits and number of tries.
+        token: What the user has been given to read there; only the host of `url` is told it.
+        is_weights: Whether its content is checked to be weights; of other files pass the sha256.
         say: Called with each line for the user.
 
     Raises:
@@ -82,6 +86,7 @@ def fetch(
         if failed := _failed_since(target, started):
             raise WeightsError(failed)
         download = _Download(url, target, size, sha256, patience or Patience(), say)
+        download.token, download.is_weights = token, is_weights
         try:
             download.run()
         except WeightsError as error:
@@ -111,7 +116,7 @@ def verified(path: Path, *, sha256: str | None = None) -> Path:
         )
     if not record:
         try:
-            _check_apart(path)
+            check_apart(path)
         except WeightsError as error:
             raise WeightsError(f"{path}: {str(error).removeprefix(f'{path.name}: ')}") from None
         _remember(path, {"url": None, "size": path.stat().st_size, "sha256": found, "etag": None})
@@ -138,6 +143,8 @@ class _Download:
         self.about_part = _beside(target, "part.json")
         self.etag: str | None = None
         self.pace = Pace(self.patience)
+        self.token: str | None = None
+        self.is_weights = True
         self.looked_at = 0
         """Bytes after which the disk was last looked at."""
 
@@ -190,7 +197,10 @@ class _Download:
     def _fetch_some(self) -> bool:
         """Read one answer; returns whether the file is complete."""
         start, validator = self._resume_point()
-        with get(self.url, start=start, validator=validator, patience=self.patience) as answer:
+        answering = get(
+            self.url, start=start, validator=validator, patience=self.patience, token=self.token
+        )
+        with answering as answer:
             if answer.is_past_the_end:
                 self._forget_part()
                 raise Again("the server now says that the file ends there")
@@ -288,7 +298,8 @@ class _Download:
             if not sys.executable:
                 about = _read_json(self.about_part) | {"is_checked_here": True}
                 _note(self.about_part, json.dumps(about))
-            _check_apart(self.part)
+            if self.is_weights:
+                check_apart(self.part)
         except WeightsError as error:
             self._forget_part()
             said = str(error).replace(str(self.part), self.part.name)
@@ -367,7 +378,7 @@ def _failed_since(target: Path, started: float) -> str:
         return ""
 
 
-def _check_apart(path: Path) -> None:
+def check_apart(path: Path) -> None:
     """Check a downloaded file in another process, which it may crash or fill."""
     if sys.executable:
         seconds = _CHECK_SECONDS + path.stat().st_size / _CHECK_BYTES_PER_SECOND

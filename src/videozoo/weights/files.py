@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -53,6 +54,28 @@ def save_weights(
     header = {"format": "pt", _KEY: json.dumps(metadata)}
     with written_aside(path) as aside:
         save_file(tensors, aside, metadata=header)
+
+
+def copy_described(path: Path, target: Path, metadata: Mapping[str, Any]) -> None:
+    """Copy a weights file of this library with another description; its tensors stay as they are.
+
+    Args:
+        path: A safetensors file.
+        target: The copy; a file there is replaced.
+        metadata: As for `save_weights`.
+
+    Raises:
+        WeightsError: The file is damaged, or the copy cannot be written.
+    """
+    read_metadata(path)  # refuses a damaged header
+    with written_aside(target) as aside, path.open("rb") as source, aside.open("wb") as copy:
+        size = int.from_bytes(source.read(8), "little")
+        header = cast("dict[str, Any]", parse_json(source.read(size)))
+        header["__metadata__"] = {"format": "pt", _KEY: json.dumps(metadata)}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+        copy.write(len(text).to_bytes(8, "little") + text)
+        shutil.copyfileobj(source, copy, 1 << 20)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -19,6 +19,7 @@ PREFIX = "hf://"
 _SUFFIXES = (".safetensors", ".pth", ".pdparams")
 _MODEL = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^@]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_GATED = "its owners want to be asked first; see the page of the repository, then log in"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,102 @@ def fetch(text: str) -> Path:
     raise WeightsError(f"{text}: cannot be fetched: {found}")
 
 
+def endpoint() -> str:
+    """The address of the hub: `$HF_ENDPOINT`, or that of Hugging Face."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def parse_model(text: str) -> tuple[str, str | None]:
+    """Repository and revision of `hf://owner/name[@revision]`.
+
+    Raises:
+        WeightsError: It has another form.
+
+    >>> parse_model("hf://me/clip@v2"), parse_model("hf://me/clip")
+    (('me/clip', 'v2'), ('me/clip', None))
+    """
+    match = _MODEL.fullmatch(text)
+    if match is None:
+        raise WeightsError(f"{text}: expected hf://OWNER/NAME, with @REVISION if need be")
+    return match[1], match[2]
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is the whole hash of a commit, which never means anything else."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def token() -> str | None:
+    """What the user was given to use the hub: `$HF_TOKEN`, or as `hf auth login` stored it."""
+    with libraries_held():
+        from huggingface_hub import get_token
+    return get_token()
+
+
+def commit_and_size(text: str, file: str) -> tuple[str, int]:
+    """Ask the hub for the commit that a model's revision means now, and the size of a file there.
+
+    Args:
+        text: `hf://owner/name[@revision]`.
+        file: One of its files.
+
+    Raises:
+        NoFileError: The model has no such file.
+        WeightsError: There is no such model, no permission, or no network.
+    """
+    repository, revision = parse_model(text)
+    where = endpoint()
+    if not is_reachable(where):
+        raise WeightsError(f"{text}: no answer from {where}; is there a network?")
+    with libraries_held():
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            HfHubHTTPError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+    key, why = token(), ""
+    try:
+        url = hf_hub_url(repository, file, revision=revision, endpoint=where)
+        found = get_hf_file_metadata(url, token=key or False)
+        if found.commit_hash is None or not is_commit(found.commit_hash) or found.size is None:
+            raise WeightsError(f"{text}: {where} does not tell the commit and the size of {file}")
+        return found.commit_hash, found.size
+    except WeightsError:
+        raise
+    except GatedRepoError:
+        why = _GATED
+    except RepositoryNotFoundError:
+        why = _no_repository(repository)
+    except RevisionNotFoundError:
+        why = f"{repository} has no revision {revision}"
+    except EntryNotFoundError:
+        raise NoFileError(f"{text}: {repository} has no file {file}") from None
+    except HfHubHTTPError as error:
+        code = error.response.status_code
+        why = f"the hub says {code}"
+        if code in (401, 403):
+            why += "; your token does not let you read it (hf auth login)"
+    except Exception as error:  # as in `_Client.look`
+        why = _in_one_line(error, key)
+    raise WeightsError(f"{text}: cannot be fetched: {why}")
+
+
+class NoFileError(WeightsError):
+    """A model on the hub has no such file."""
+
+
+def _no_repository(repository: str) -> str:
+    return f"no repository {repository}, or it is private (hf auth login)"
+
+
+def _in_one_line(error: Exception, key: str | None) -> str:
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return text.replace(key, "***") if key else text
+
+
 def is_model(text: str) -> bool:
     """Whether a text has the form `hf://owner/name[@revision]`.
 
@@ -94,14 +191,12 @@ class HubModel:
         Raises:
             WeightsError: There is no such model, no permission, or no network.
         """
-        match = _MODEL.fullmatch(text)
-        if match is None:
-            raise WeightsError(f"{text}: expected hf://OWNER/NAME, with @REVISION if need be")
+        repository, revision = parse_model(text)
         self.text = text
-        self.repository: str = match[1]
+        self.repository: str = repository
         self._large = large
         self._client = _Client(text)
-        found = self._client.fetch(self.repository, "config.json", match[2])
+        found = self._client.fetch(self.repository, "config.json", revision)
         if isinstance(found, Path) and self._client.is_careful:
             commit = found.parent.name
             here = (self._client.look(self.repository, file, commit) for file in large)
@@ -142,7 +237,7 @@ class _Client:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self._endpoint = endpoint()
         self._offline = is_offline()
         self.is_careful = is_only_named() and not self._offline
         """Nothing is asked of the network yet, because no user typed the name."""
@@ -189,9 +284,9 @@ class _Client:
                 )
             )
         except GatedRepoError:
-            return "its owners want to be asked first; see the page of the repository, then log in"
+            return _GATED
         except RepositoryNotFoundError:
-            return f"no repository {repository}, or it is private (hf auth login)"
+            return _no_repository(repository)
         except RevisionNotFoundError:
             return f"{repository} has no revision {revision}"
         except LocalEntryNotFoundError:  # a kind of EntryNotFoundError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from videozoo.errors import WeightsError
 from videozoo.safe_sums import sum_of
-from videozoo.weights import hub, registry
+from videozoo.weights import hub, hub_runs, registry
 from videozoo.weights.archive import is_archive, unpack
 from videozoo.weights.cache import unpacked_folder, weights_folder
 from videozoo.weights.download import fetch
@@ -26,15 +26,19 @@ def is_remote(text: str) -> bool:
 def fetch_named(text: str, *, say: Say = lambda _: None) -> Path:
     """Return the file behind a registry name or an `hf://` name; see `is_remote`.
 
+    For a whole run on the hub that is its weights, in its run folder of the cache.
+
     Raises:
         WeightsError: It cannot be downloaded; the message says how to do it by hand.
     """
+    if hub.is_model(text):
+        return hub_runs.fetch(text, say=say)
     if text.startswith(hub.PREFIX):
         return hub.fetch(text)
     if "://" in text:
         raise WeightsError(
             f"{text}: addresses are not taken; download the file and pass its path, or use a name "
-            "of `videozoo weights list`, or hf://OWNER/REPOSITORY/FILE"
+            "of `videozoo weights list`, hf://OWNER/NAME or hf://OWNER/REPOSITORY/FILE"
         )
     return fetch_published(registry.find(text), say=say)
 
