@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from videozoo.errors import ConfigError, brief
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound="Stream")
 FloatArray = NDArray[np.float32]
 _Sampling = Literal["segments", "dense"]
+
+
+_MOST_WHOLE = 2**31 - 1
 
 
 class Settings(BaseModel):
@@ -33,6 +36,18 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    @model_validator(mode="after")
+    def _whole_numbers_are_of_a_size(self) -> Self:
+        """No size or count comes near 2^31, from where on libraries take it for another number."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            each = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+            if not name.endswith("seed") and any(
+                isinstance(one, int) and abs(one) > _MOST_WHOLE for one in each
+            ):
+                raise ValueError(f"{name} is {brief(value)}, expected at most {_MOST_WHOLE}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -166,15 +181,15 @@ class ProposalGeneration(Settings):
     """Best proposals kept per video."""
     most_in_training: int = Field(default=500, ge=1)
     """Best proposals kept per training video."""
-    num_action: int = Field(default=16, ge=2)
+    num_action: int = Field(default=16, ge=2, le=10_000)
     """Feature values for the inside of a proposal."""
-    num_start: int = Field(default=8, ge=2)
+    num_start: int = Field(default=8, ge=2, le=10_000)
     """Feature values for the region around its start."""
-    num_end: int = Field(default=8, ge=2)
+    num_end: int = Field(default=8, ge=2, le=10_000)
     """Feature values for the region around its end."""
-    samples_per_bin: int = Field(default=3, ge=1)
+    samples_per_bin: int = Field(default=3, ge=1, le=1000)
     """Each value is the mean of this many samples, plus one."""
-    boundary_ratio: float = Field(default=0.25, ge=0)
+    boundary_ratio: float = Field(default=0.25, ge=0, le=1000)
     """Half the width of these regions, in lengths of the proposal."""
 
     @property

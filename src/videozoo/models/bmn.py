@@ -85,7 +85,7 @@ class BMNSettings(Settings):
     """Samples of the sequence that describe a proposal."""
     samples_per_bin: int = Field(default=3, ge=1)
     """Points whose mean is a sample."""
-    boundary_ratio: float = Field(default=0.5, ge=0)
+    boundary_ratio: float = Field(default=0.5, ge=0, le=1000)
     """How far beyond its ends a proposal is sampled, in lengths of the proposal."""
 
     @model_validator(mode="after")

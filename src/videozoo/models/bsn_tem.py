@@ -45,11 +45,11 @@ class BsnTemSettings(Settings):
 
     feature_dim: int = Field(default=400, ge=1)
     """Length of a step's feature vector."""
-    num_steps: int = Field(default=100, ge=1)
+    num_steps: int = Field(default=100, ge=1, le=100_000)
     """T, steps that a video is resized to."""
     hidden_size: int = Field(default=512, ge=1)
     """Channels of the two hidden layers."""
-    region_ratio: float = Field(default=0.1, ge=0)
+    region_ratio: float = Field(default=0.1, ge=0, le=1000)
     """Width of the region around a start or an end that counts as positive, in lengths of the
     action; at least one step."""
     proposals: ProposalGeneration = ProposalGeneration()

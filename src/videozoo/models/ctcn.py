@@ -64,9 +64,9 @@ class CTCNSettings(Settings):
     """Number of classes, including the background as the first one."""
     feature_dim: int = Field(default=402, ge=1)
     """W, length of a step's feature vector: class scores of all streams."""
-    num_steps: int = Field(default=512, ge=1)
+    num_steps: int = Field(default=512, ge=1, le=100_000)
     """T, steps that a video is resized to."""
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=1000)
     """Factor on the channels of every layer; 1 as in the 2019 library. No layer gets fewer than
     8."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
