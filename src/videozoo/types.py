@@ -198,6 +198,22 @@ class ProposalGeneration(Settings):
         return self.num_action + self.num_start + self.num_end
 
 
+class SegmentDecoding(Settings):
+    """How the outputs of a localiser become candidates; an exported file keeps it."""
+
+    form: Literal["boundary_maps", "boundary_pairs", "scored_proposals", "anchors"]
+    """What the outputs are, by name. `boundary_maps`: `maps` (N, 2, D, T), `start` and `end`
+    (N, T), as of BMN. `boundary_pairs`: `start` and `end` (N, T), as of BSN's first stage.
+    `scored_proposals`: what `ops.segment_decoders.ScoredProposals` says, of both stages. `anchors`:
+    `offsets` (N, A, 2) and `logits` (N, A, C), as of C-TCN."""
+    num_steps: int = Field(ge=1, le=2**16)
+    """T."""
+    strides: tuple[int, ...] = Field(default=(), max_length=32)
+    """Of anchors: steps between the positions of each level."""
+    proposals: ProposalGeneration = ProposalGeneration()
+    """Of pairs and of two stages: which pairs become proposals, and what describes them."""
+
+
 # ---- tasks: what a model does, and what it offers for that ---------------------------------------
 
 
@@ -252,6 +268,21 @@ class Tagging:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentGraph:
+    """What an export writes of a localiser that `torch.export` can trace; our decoding runs around.
+
+    Of a `TwoStageLocalisation` it is said of the first stage; the second is a graph of its own.
+    """
+
+    outputs: Callable[[Any], Mapping[str, Tensor]]
+    """From what the module returns to arrays by name, (N, ...) each: the outputs of the graph."""
+    curves: Sequence[str] = ()
+    """Those outputs that are scores in [0, 1] of each step, (N, T)."""
+    decoding: Callable[[Any], SegmentDecoding]
+    """From a `settings` instance: how the outputs become candidates."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Localisation:
     """Find the segments of a video in which something happens, from features.
 
@@ -260,7 +291,6 @@ class Localisation:
 
     name: ClassVar[str] = "localisation"
     needs: ClassVar = ()
-    exports: ClassVar = False
     explains: ClassVar = True
     sequence_shape: Callable[[Any], SequenceShape]
     """From a `settings` instance: the features that the model reads."""
@@ -281,6 +311,7 @@ class Localisation:
     """`num_classes` counts the background, as the first class."""
     proposals: Callable[[Any], ProposalGeneration] | None = None
     """For a first stage: how its curves become the proposals that the second stage scores."""
+    exports: SegmentGraph | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,11 +345,12 @@ class ProposalScoring:
 
     name: ClassVar = "proposal_scoring"
     needs: ClassVar = ("feature_dim",)
-    exports: ClassVar = False
     explains: ClassVar = True
     losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]]
     """From scores, the tIoU of each proposal with the action it fits best, a mask that is False in
     rows of padding, (N, K) each, and a random generator to `loss` and its parts."""
+    exports: bool = False
+    """`torch.export` can trace the module."""
 
 
 @dataclass(frozen=True, kw_only=True)

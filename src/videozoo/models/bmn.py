@@ -35,13 +35,15 @@ from videozoo.models._localiser import (
 )
 from videozoo.ops.boundary_matching import BoundaryMatching, ProposalMap, is_exporting
 from videozoo.ops.boundary_targets import boundary_targets, window_overlaps
-from videozoo.ops.proposal_generation import decode_boundary_maps
+from videozoo.ops.segment_decoders import decoded
 from videozoo.types import (
     Candidates,
     Localisation,
     ModelSpec,
     PaddleName,
     PaddleWeights,
+    SegmentDecoding,
+    SegmentGraph,
     SequenceShape,
     Settings,
     Targets,
@@ -274,8 +276,12 @@ def candidates(
     settings: BMNSettings, outputs: BMNOutput, score_threshold: float
 ) -> list[Candidates]:
     """All pairs of a likely start and a likely end; see `decode_boundary_maps`."""
-    arrays = (tensor.numpy() for tensor in outputs)
-    return [decode_boundary_maps(*one) for one in zip(*arrays, strict=True)]
+    return decoded(outputs._asdict(), decoding(settings), score_threshold)
+
+
+def decoding(settings: BMNSettings) -> SegmentDecoding:
+    """Pairs of a likely start and a likely end."""
+    return SegmentDecoding(form="boundary_maps", num_steps=settings.num_steps)
 
 
 SPEC = ModelSpec(
@@ -287,6 +293,9 @@ SPEC = ModelSpec(
         curves=lambda outputs: {"start": outputs.start, "end": outputs.end},
         candidates=candidates,
         decides="auc",
+        exports=SegmentGraph(
+            outputs=lambda outputs: outputs._asdict(), curves=("start", "end"), decoding=decoding
+        ),
     ),
     settings=BMNSettings,
     build=BMN,
