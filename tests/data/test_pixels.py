@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.data.make_clips import moving_frames, write_clip
 from videozoo.data.frames.pixels import most_pixels
-from videozoo.data.frames.video import open_video
+from videozoo.data.frames.video import AnimatedImage, open_video
 from videozoo.errors import ConfigError, VideoError
 
 SIDE = 60000
@@ -114,6 +114,8 @@ def test_the_limit_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             else:
                 with pytest.raises(VideoError, match=r"48x32 pixels.*VIDEOZOO_MAX_PIXELS=1536"):
                     open_video(path).read([0])
+    with pytest.raises(VideoError, match="40x50 pixels, and at most 1,536"):
+        AnimatedImage(tmp_path / "a.webp", (50, 40))
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "8K", "1e9", "9" * 50, "\u0663"])
