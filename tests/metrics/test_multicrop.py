@@ -133,3 +133,14 @@ def test_the_callers_array_is_not_changed():
 
 def test_more_classes_than_there_are_gives_all():
     assert top_classes([0.1, 0.9], 20) == [(1, 0.9), (0, 0.1)]
+
+
+def test_means_that_are_kept_lie_together_and_stay_as_they_are():
+    scores = VideoScores(1)
+    rows = np.random.default_rng(0).random((3000, 50))
+
+    kept = [scores.add(video, row) for video, row in enumerate(rows)]
+
+    assert all(mean is not None for mean in kept)
+    assert np.array_equal(np.array(kept), rows)
+    assert len({id(mean.base) for mean in kept if mean is not None}) == 2

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_BLOCK_BYTES = 1 << 20
+
 
 class VideoScores:
     """Averages the scores of a video's views while they arrive; forgets complete videos.
@@ -32,6 +34,8 @@ class VideoScores:
         self._views: Callable[[int], int] = views if callable(views) else lambda _: views
         self._sums: dict[int, FloatArray] = {}
         self._counts: dict[int, int] = {}
+        self._block: FloatArray = np.empty((0, 0))
+        self._free = 0  # its rows
 
     def add(self, video: int, scores: ArrayLike) -> FloatArray | None:
         """Add the scores (C,) of one view; return the video's mean (C,) after the last view."""
@@ -42,7 +46,21 @@ class VideoScores:
             return None
         self._sums.pop(video, None)
         self._counts.pop(video, None)
-        return total / count
+        return self._laid_down(total / count)
+
+    def _laid_down(self, row: FloatArray) -> FloatArray:
+        """The same in an array of many: callers keep it.
+
+        Each small array that stays would hold memory of the large ones that came and went around
+        it: 24 KB per video.
+        """
+        if not self._free or self._block.shape[1:] != row.shape:
+            self._free = max(1, _BLOCK_BYTES // row.nbytes)
+            self._block = np.empty((self._free, *row.shape))
+        self._free -= 1
+        place = self._block[self._free]
+        place[...] = row
+        return place
 
     def __len__(self) -> int:
         """Number of incomplete videos."""
