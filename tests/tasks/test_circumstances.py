@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tasks.tiny_runs import make_queries, train, write_config
+from tests.tasks.tiny_runs import make_world, train, write_config
 from videozoo import cli
 from videozoo.engine.devices import kept_settings
 from videozoo.engine.run_folder import RunFolder
@@ -21,7 +21,7 @@ from videozoo.engine.run_folder import RunFolder
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch."""
     folder = tmp_path_factory.mktemp("world")
-    make_queries(folder)
+    make_world(folder, tasks=["moments"])
     train(write_config(folder, folder, "tall", epochs=1), folder / "run")
     return folder / "run"
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from tests.figures import Figures
 from tests.forked import Fork, Forks
+from tests.tasks.tiny_runs import make_training
 from videozoo.data.synthetic.clips import SyntheticClips, make_clips
 from videozoo.engine.run_folder import RunFolder
 
@@ -35,6 +36,8 @@ train: {epochs: 2, batch_size: 4, learning_rate: 0.002}
 """
 SECONDS = 120
 TOLD_SECONDS = 10
+MODELS = ("tsm", "nextvlad", "bmn", "ets", "tall")
+"""One of every task."""
 DEAD_RANK = pytest.mark.guarantee("The death of a process of a run is told by the others in time")
 
 
@@ -156,10 +159,15 @@ def test_a_rank_that_is_killed_is_named_by_all_others(
     kill_the_last_rank(config, tmp_path / "run", forks, figures, count)
 
 
+@pytest.mark.guarantee("Two and four processes go on bit for bit after the death of one")
 @pytest.mark.slow
+@pytest.mark.timeout(5 * SECONDS)
 @pytest.mark.parametrize("count", [2, 4])
-def test_ranks_go_on_after_the_death_of_one(config: Path, tmp_path: Path, forks: Forks, count: int):
-    flags = ("--batch-size", "8", "--epochs", "3")
+@pytest.mark.parametrize("model", MODELS)
+def test_ranks_go_on_after_the_death_of_one(tmp_path: Path, forks: Forks, model: str, count: int):
+    (tmp_path / "data").mkdir()
+    config = make_training(tmp_path / "data", model, num_workers=1)
+    flags = ("--batch-size", "8")
     for rank in forks.start_ranks(count, [train(config, tmp_path / "whole", *flags)]):
         ended_well(rank)
     ranks = forks.start_ranks(count, [train(config, tmp_path / "run", *flags)])
@@ -265,14 +273,21 @@ def fill(folder: Path) -> None:
             pass
 
 
+@pytest.mark.guarantee("A disk that takes no more is one error, and the run goes on bit for bit")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as on Linux")
 @pytest.mark.parametrize("fault", ["full", "read-only"])
+@pytest.mark.timeout(5 * SECONDS)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_disk_that_takes_no_more_while_saving(
-    config: Path, tmp_path: Path, whole: Path, forks: Forks, fault: str
+    tmp_path: Path, forks: Forks, model: str, fault: str
 ):
+    (tmp_path / "data").mkdir()
+    config = make_training(tmp_path / "data", model, num_workers=1)
+    whole = tmp_path / "whole"
+    ended_well(forks.start(*train(config, whole)))
     disk = tmp_path / "disk"
-    with small_disk(disk, "40m") if fault == "full" else folder_of(disk):
+    with small_disk(disk, "100m") if fault == "full" else folder_of(disk):
         run = disk / "run"
         process = forks.start(*train(config, run))
         wait_for_save(run, [process])
@@ -296,6 +311,9 @@ def test_a_disk_that_takes_no_more_while_saving(
         assert_same_weights(run, whole)
 
 
+@pytest.mark.guarantee(
+    "Data that go away in mid-run are one error, and the run goes on bit for bit"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["training", "validation"])
 def test_a_data_folder_that_goes_away(
@@ -322,4 +340,40 @@ def test_a_data_folder_that_goes_away(
     assert str(data / "videos") in said
     (tmp_path / "unmounted").rename(data)
     ended_well(forks.start(*train(own, run, "--resume")))
+    assert_same_weights(run, tmp_path / "whole")
+
+
+@pytest.mark.guarantee(
+    "Data that go away in mid-run are one error, and the run goes on bit for bit"
+)
+@pytest.mark.slow
+@pytest.mark.timeout(5 * SECONDS)
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("nextvlad", "records/train"),
+        ("bmn", "segments/features"),
+        ("ets", "events/pack"),
+        ("tall", "queries/pack"),
+    ],
+)
+def test_features_that_go_away(tmp_path: Path, forks: Forks, model: str, part: str):
+    """Files that are open can be read to the end; those of BMN are opened one by one."""
+    data = tmp_path / "data"
+    data.mkdir()
+    config = make_training(data, model, num_workers=1)
+    ended_well(forks.start(*train(config, tmp_path / "whole")))
+    run = tmp_path / "run"
+    process = forks.start(*train(config, run))
+    wait_for_save(run, [process])
+
+    (data / part).rename(tmp_path / "unmounted")
+
+    is_noticed = process.wait(SECONDS) != 0
+    if is_noticed:
+        assert str(data / part) in complaint_of(process)
+    assert is_noticed or model != "bmn"
+    (tmp_path / "unmounted").rename(data / part)
+    if is_noticed:
+        ended_well(forks.start(*train(config, run, "--resume")))
     assert_same_weights(run, tmp_path / "whole")

@@ -237,6 +237,9 @@ def epochs(run: Path) -> list[dict[str, Any]]:
     return [line for line in RunFolder(run).read_metrics() if line["kind"] == "epoch"]
 
 
+@pytest.mark.guarantee(
+    "A training killed with SIGKILL at any moment, resumed, ends bit for bit as if it never was"
+)
 @pytest.mark.parametrize("config", [(2, 2)], indirect=True)
 def test_killed_run_goes_on_bit_for_bit(config: Path, tmp_path: Path, forks: Forks):
     def start(config: Path, run: Path, *flags: str) -> Process:
@@ -273,6 +276,9 @@ def test_a_worker_leaves_the_first_sigterm_to_the_main_process(clips: SyntheticC
     assert seen == 6
 
 
+@pytest.mark.guarantee(
+    "A training killed with SIGKILL at any moment, resumed, ends bit for bit as if it never was"
+)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("config", [(1, 3), (2, 3)], indirect=True)
@@ -292,6 +298,9 @@ def test_killed_at_ten_random_moments_a_run_goes_on_bit_for_bit(
         assert_same_run(run, expected)
 
 
+@pytest.mark.guarantee(
+    "A training killed with SIGKILL at any moment, resumed, ends bit for bit as if it never was"
+)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_again_and_again_a_run_goes_on_bit_for_bit(

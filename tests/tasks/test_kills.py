@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from tests.figures import Figures
 from tests.forked import Fork, Forks
-from tests.tasks.tiny import MODELS, make_training
+from tests.tasks.tiny_runs import make_training
 from videozoo.engine.run_folder import RunFolder
 
 pytestmark = [
@@ -31,6 +31,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL"),
 ]
 
+MODELS = ("tsm", "nextvlad", "bmn", "bsn", "ets", "tall")
+"""One of every task, and the one whose two parts are trained one after the other."""
 KILLS, LEAST_INSIDE = 10, 2
 SEED = int(os.environ.get("KILLS_SEED", "1"))
 """What is drawn: how and when; not to the millisecond, as that is the machine's part."""

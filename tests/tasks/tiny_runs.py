@@ -1,8 +1,9 @@
-"""A tiny data set and a tiny run for every model, to compare runs bit by bit."""
+"""A tiny data set and a tiny run for every model: to compare runs bit by bit, to kill them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,41 +41,73 @@ hold the configuration, too."""
 # --- data ------------------------------------------------------------------------------------
 
 
-def make_world(folder: Path) -> None:
-    """Write data for every task: clips, records, features with segments, events and sentences."""
-    make_clips(folder / "clips", num_train=8, num_val=4, num_test=4, seed=0, size=32, num_frames=8)
+def make_world(folder: Path, *, tasks: Collection[str] = tuple(TASKS), times: int = 1) -> None:
+    """Write data into a folder: clips, records, features with segments, events and sentences.
+
+    Args:
+        folder: Gets one folder per task.
+        tasks: Those that need data.
+        times: So many times as many items as the quickest tests need.
+    """
+    for task in tasks:
+        part = folder / _FOLDERS[task]
+        part.mkdir(parents=True)
+        _MAKERS[task](part, times)
+
+
+def _make_clips(folder: Path, times: int) -> None:
+    train, others = 8 * times, 4 * times
+    make_clips(
+        folder, num_train=train, num_val=others, num_test=others, seed=0, size=32, num_frames=8
+    )
+
+
+def _make_records(folder: Path, times: int) -> None:
     for part, count, seed in (("train", 32, 1), ("val", 12, 2), ("test", 12, 3)):
-        (folder / "records" / part).mkdir(parents=True)
-        videos = test_tagging.make_videos(count, seed)
+        (folder / part).mkdir()
+        videos = test_tagging.make_videos(count * times, seed)
         for shard in range(2):
-            path = folder / "records" / part / f"{part}{shard}.tfrecord"
-            write_shard(path, videos[shard::2])
-    _make_segments(folder / "segments")
-    (folder / "events").mkdir()
-    data = test_captioning.make_data(folder / "events", videos=6)
-    (folder / "events" / "data.json").write_text(json.dumps(data))
-    make_queries(folder)
+            write_shard(folder / part / f"{part}{shard}.tfrecord", videos[shard::2])
 
 
-def make_queries(folder: Path) -> None:
-    """Write the data for moments alone."""
-    (folder / "queries").mkdir()
-    data = test_moments.make_data(folder / "queries", videos=6)
-    (folder / "queries" / "data.json").write_text(json.dumps(data))
-
-
-def _make_segments(folder: Path) -> None:
-    (folder / "features").mkdir(parents=True)
+def _make_segments(folder: Path, times: int) -> None:
+    (folder / "features").mkdir()
     rng = np.random.default_rng(0)
     database: dict[str, Any] = {}
     for subset, count in (("training", 8), ("validation", 4), ("testing", 2)):
-        for number in range(count):
+        for number in range(count * times):
             name = f"v_{subset[:2]}{number:02d}"
             features, segments = test_localisation.make_video(rng)
             np.save(folder / "features" / f"{name}.npy", features)
             shown = [] if subset == "testing" else segments
             database[name] = {"duration": 40.0, "subset": subset, "annotations": shown}
     (folder / "anet.json").write_text(json.dumps({"database": database}))
+
+
+def _make_events(folder: Path, times: int) -> None:
+    data = test_captioning.make_data(folder, videos=6 * times)
+    (folder / "data.json").write_text(json.dumps(data))
+
+
+def _make_queries(folder: Path, times: int) -> None:
+    data = test_moments.make_data(folder, videos=6 * times)
+    (folder / "data.json").write_text(json.dumps(data))
+
+
+_FOLDERS = {
+    "classification": "clips",
+    "tagging": "records",
+    "localisation": "segments",
+    "captioning": "events",
+    "moments": "queries",
+}
+_MAKERS: dict[str, Callable[[Path, int], None]] = {
+    "classification": _make_clips,
+    "tagging": _make_records,
+    "localisation": _make_segments,
+    "captioning": _make_events,
+    "moments": _make_queries,
+}
 
 
 # --- configurations --------------------------------------------------------------------------
@@ -131,6 +164,25 @@ def _changed(path: Path, more: dict[str, dict[str, Any]]) -> Path:
         config[section] |= values
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def make_training(folder: Path, model: str, *, num_workers: int) -> Path:
+    """Write data of a model, and a training of seconds, long enough to be disturbed; its path."""
+    task = next(task for task, models in TASKS.items() if model in models)
+    make_world(folder, tasks=[task], times=3)
+    path = write_config(
+        folder,
+        folder,
+        model,
+        epochs=3,
+        learning_rate=0.01,
+        schedule="cosine",
+        warmup_epochs=1,
+        clip_gradient_norm=5.0,
+        ema_decay=0.9,
+        **({"gradient_accumulation": 2} if model in CLIPS else {}),
+    )
+    return _changed(path, {"data": {"num_workers": num_workers}})
 
 
 # --- runs ------------------------------------------------------------------------------------
