@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import Figures
 from tests.fuzz import __main__ as by_hand
 from tests.fuzz.__main__ import cases_of
 from tests.fuzz.broken import BROKEN
@@ -55,16 +56,22 @@ def _few(entry: Entry) -> range:
     return range(0 if entry.is_slow else cases_of(entry, FEW))
 
 
+@pytest.mark.guarantee("A damaged or invented file gives a result or one plain error, in bounds")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_many_cases_keep_the_law(entry: Entry, capsys: pytest.CaptureFixture[str]):
+def test_many_cases_keep_the_law(
+    entry: Entry, figures: Figures, capsys: pytest.CaptureFixture[str]
+):
     tally = Tally(entry.name)
     with Child() as child:
         for one in run_numbers(child, entry, SEED + 1, range(cases_of(entry, MANY))):
             tally.add(one)
     with capsys.disabled():
         print(f"\n{tally}")
+    figures.add(cases=tally.cases, failures=len(tally.faults))
+    figures.add(worst=tally.seconds, unit="s of CPU")
+    figures.add(worst=tally.mb, unit="MB")
     assert not tally.faults, described(tally.faults)
 
 

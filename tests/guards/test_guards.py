@@ -128,6 +128,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
         yield made
 
 
+@pytest.mark.guarantee("A guard that is taken out is missed by its test")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("guard", ROWS, ids=[row.name for row in ROWS])

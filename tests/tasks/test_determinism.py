@@ -32,6 +32,10 @@ from videozoo.data.synthetic.clips import make_clips
 SECONDS = 900  # on a machine with other work
 QUICK = ("tsm", "nextvlad", "bsn", "ets", "tall")
 """One model per task."""
+SAME = pytest.mark.guarantee(
+    "The same run is the same, bit for bit, in another process and with other workers"
+)
+OTHER_SEED = pytest.mark.guarantee("Another seed is another run")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,7 @@ def ended(fork: Fork) -> None:
 # --- the same again --------------------------------------------------------------------------
 
 
+@SAME
 @pytest.mark.timeout(SECONDS)
 def test_a_run_repeats_bit_for_bit_in_another_process_with_other_workers(
     world: Path, tmp_path: Path, forks: Forks
@@ -92,25 +97,29 @@ def lines_of(config: Path, world: Path, model: str, target: Path, *, workers: in
     ]
 
 
-@pytest.mark.parametrize("model", ["ets", "tall"])
+@OTHER_SEED
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, marks=() if model in ("ets", "tall") else pytest.mark.slow)
+        for model in MODELS
+    ],
+)
 def test_another_seed_gives_another_run(model: str, world: Path, tmp_path: Path):
     """Else equal runs would prove nothing."""
-    assert_seed_matters(model, world, tmp_path)
-
-
-def assert_seed_matters(model: str, world: Path, folder: Path) -> None:
-    config = write_config(folder, world, model, epochs=1)
+    config = write_config(tmp_path, world, model, epochs=1)
     for seed in (0, 1):
-        train(config, folder / f"{seed}", "--seed", str(seed))
+        train(config, tmp_path / f"{seed}", "--seed", str(seed))
 
-    weights = weights_of(folder / "0")
+    weights = weights_of(tmp_path / "0")
     learnt = {name for name in weights if name.endswith("weight") and "norm" not in name}
-    found = different(weights, weights_of(folder / "1"))
+    found = different(weights, weights_of(tmp_path / "1"))
     assert len(found.keys() & learnt) > 0.5 * len(learnt)
     assert max(found.values()) > 0.01
-    assert metrics_of(folder / "0") != metrics_of(folder / "1")
+    assert metrics_of(tmp_path / "0") != metrics_of(tmp_path / "1")
 
 
+@SAME
 def test_a_run_repeats_from_its_folder_alone(world: Path, tmp_path: Path):
     train(write_config(tmp_path, world, "tall", epochs=1), tmp_path / "run", "--seed", "5")
 
@@ -148,6 +157,7 @@ def whole(request: pytest.FixtureRequest, world: Path, tmp_path: Path) -> tuple[
 EVERY_MODEL = pytest.mark.parametrize("whole", MODELS, indirect=True)
 
 
+@SAME
 @pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
 @EVERY_MODEL
@@ -201,6 +211,7 @@ def numbers_of(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
+@SAME
 @pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize("whole", ["ets", "tall"], indirect=True)
@@ -224,6 +235,7 @@ def test_a_choice_of_settings_repeats_too(
     assert_same_run(tmp_path / "fixed", run)
 
 
+@pytest.mark.guarantee("Runs of two and four processes repeat and resume bit for bit")
 @pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize("count", [2, 4])
@@ -247,6 +259,7 @@ def test_ranks_repeat_and_resume_bit_for_bit(
     assert_same_run(tmp_path / "c", tmp_path / "a")
 
 
+@SAME
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damaged_videos_are_replaced_by_the_same_others(

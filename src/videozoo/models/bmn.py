@@ -35,15 +35,13 @@ from videozoo.models._localiser import (
 )
 from videozoo.ops.boundary_matching import BoundaryMatching, ProposalMap, is_exporting
 from videozoo.ops.boundary_targets import boundary_targets, window_overlaps
-from videozoo.ops.segment_decoders import decoded
+from videozoo.ops.proposal_generation import decode_boundary_maps
 from videozoo.types import (
     Candidates,
     Localisation,
     ModelSpec,
     PaddleName,
     PaddleWeights,
-    SegmentDecoding,
-    SegmentGraph,
     SequenceShape,
     Settings,
     Targets,
@@ -87,7 +85,7 @@ class BMNSettings(Settings):
     """Samples of the sequence that describe a proposal."""
     samples_per_bin: int = Field(default=3, ge=1)
     """Points whose mean is a sample."""
-    boundary_ratio: float = Field(default=0.5, ge=0, le=1000)
+    boundary_ratio: float = Field(default=0.5, ge=0)
     """How far beyond its ends a proposal is sampled, in lengths of the proposal."""
 
     @model_validator(mode="after")
@@ -276,12 +274,8 @@ def candidates(
     settings: BMNSettings, outputs: BMNOutput, score_threshold: float
 ) -> list[Candidates]:
     """All pairs of a likely start and a likely end; see `decode_boundary_maps`."""
-    return decoded(outputs._asdict(), decoding(settings), score_threshold)
-
-
-def decoding(settings: BMNSettings) -> SegmentDecoding:
-    """Pairs of a likely start and a likely end."""
-    return SegmentDecoding(form="boundary_maps", num_steps=settings.num_steps)
+    arrays = (tensor.numpy() for tensor in outputs)
+    return [decode_boundary_maps(*one) for one in zip(*arrays, strict=True)]
 
 
 SPEC = ModelSpec(
@@ -293,9 +287,6 @@ SPEC = ModelSpec(
         curves=lambda outputs: {"start": outputs.start, "end": outputs.end},
         candidates=candidates,
         decides="auc",
-        exports=SegmentGraph(
-            outputs=lambda outputs: outputs._asdict(), curves=("start", "end"), decoding=decoding
-        ),
     ),
     settings=BMNSettings,
     build=BMN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
@@ -82,7 +83,7 @@ class LocalisationInference:
 
     def __init__(
         self,
-        module: Callable[[Any], Any],
+        module: nn.Module,
         source: VideoSource,
         accelerator: Accelerator,
         *,
@@ -93,8 +94,7 @@ class LocalisationInference:
         """Prepare the run.
 
         Args:
-            module: The network in evaluation mode, on the device of the accelerator, or an exported
-                graph.
+            module: The network in evaluation mode, on the device of the accelerator.
             source: The videos.
             accelerator: The processes.
             skip_bad: Continue without videos that cannot be read.
