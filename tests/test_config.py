@@ -68,7 +68,7 @@ def test_every_mistake_is_listed_at_once_with_the_nearest_key(tmp_path: Path):
     [
         # the key, what was expected, what was got: whatever the type
         ("tsm", {"data": {"train": ["a", "b"]}}, "data.train: expected one path or null, got ['a'"),
-        ("tsm", {"data": {"short_side": 1.5}}, "data.short_side: expected a whole number of at"),
+        ("tsm", {"data": {"short_side": 1.5}}, "data.short_side: expected a whole number from 1"),
         ("tsm", {"data": {"flip": 2}}, "data.flip: expected a number from 0 to 1, got 2"),
         ("tsm", {"data": {"mean": [1, 2]}}, "data.mean: expected a list of 3 numbers, got [1, 2]"),
         ("tsm", {"data": {"std": [1, "b", 1]}}, "data.std.1: expected a number, got 'b'"),

@@ -23,7 +23,6 @@ from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clip
 from videozoo.errors import (
     ConfigError,
     DataError,
-    RunError,
     UsageError,
     VideoError,
     VideozooError,
@@ -501,8 +500,8 @@ def test_segments_are_found_in_arrays(weights: Callable[[str], Path], tmp_path: 
         model.predict(one[:, :5])
     with pytest.raises(ConfigError, match="BMN reads features and makes no vector"):
         model.embed(tmp_path)
-    with pytest.raises(RunError, match="cannot be exported yet"):
-        model.export()
+    with pytest.raises(UsageError, match="BMN is exported as onnx only"):
+        model.export(format="torch-export")
 
 
 def test_both_stages_of_bsn_take_arrays_and_the_second_alone_takes_files(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from videozoo.errors import ConfigError, brief
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound="Stream")
 FloatArray = NDArray[np.float32]
 _Sampling = Literal["segments", "dense"]
+
+
+_MOST_WHOLE = 2**31 - 1
 
 
 class Settings(BaseModel):
@@ -33,6 +36,18 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    @model_validator(mode="after")
+    def _whole_numbers_are_of_a_size(self) -> Self:
+        """No size or count comes near 2^31, from where on libraries take it for another number."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            each = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+            if not name.endswith("seed") and any(
+                isinstance(one, int) and abs(one) > _MOST_WHOLE for one in each
+            ):
+                raise ValueError(f"{name} is {brief(value)}, expected at most {_MOST_WHOLE}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -166,21 +181,37 @@ class ProposalGeneration(Settings):
     """Best proposals kept per video."""
     most_in_training: int = Field(default=500, ge=1)
     """Best proposals kept per training video."""
-    num_action: int = Field(default=16, ge=2)
+    num_action: int = Field(default=16, ge=2, le=10_000)
     """Feature values for the inside of a proposal."""
-    num_start: int = Field(default=8, ge=2)
+    num_start: int = Field(default=8, ge=2, le=10_000)
     """Feature values for the region around its start."""
-    num_end: int = Field(default=8, ge=2)
+    num_end: int = Field(default=8, ge=2, le=10_000)
     """Feature values for the region around its end."""
-    samples_per_bin: int = Field(default=3, ge=1)
+    samples_per_bin: int = Field(default=3, ge=1, le=1000)
     """Each value is the mean of this many samples, plus one."""
-    boundary_ratio: float = Field(default=0.25, ge=0)
+    boundary_ratio: float = Field(default=0.25, ge=0, le=1000)
     """Half the width of these regions, in lengths of the proposal."""
 
     @property
     def feature_dim(self) -> int:
         """Number of feature values of a proposal."""
         return self.num_action + self.num_start + self.num_end
+
+
+class SegmentDecoding(Settings):
+    """How the outputs of a localiser become candidates; an exported file keeps it."""
+
+    form: Literal["boundary_maps", "boundary_pairs", "scored_proposals", "anchors"]
+    """What the outputs are, by name. `boundary_maps`: `maps` (N, 2, D, T), `start` and `end`
+    (N, T), as of BMN. `boundary_pairs`: `start` and `end` (N, T), as of BSN's first stage.
+    `scored_proposals`: what `ops.segment_decoders.ScoredProposals` says, of both stages. `anchors`:
+    `offsets` (N, A, 2) and `logits` (N, A, C), as of C-TCN."""
+    num_steps: int = Field(ge=1, le=2**16)
+    """T."""
+    strides: tuple[int, ...] = Field(default=(), max_length=32)
+    """Of anchors: steps between the positions of each level."""
+    proposals: ProposalGeneration = ProposalGeneration()
+    """Of pairs and of two stages: which pairs become proposals, and what describes them."""
 
 
 # ---- tasks: what a model does, and what it offers for that ---------------------------------------
@@ -237,6 +268,21 @@ class Tagging:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentGraph:
+    """What an export writes of a localiser that `torch.export` can trace; our decoding runs around.
+
+    Of a `TwoStageLocalisation` it is said of the first stage; the second is a graph of its own.
+    """
+
+    outputs: Callable[[Any], Mapping[str, Tensor]]
+    """From what the module returns to arrays by name, (N, ...) each: the outputs of the graph."""
+    curves: Sequence[str] = ()
+    """Those outputs that are scores in [0, 1] of each step, (N, T)."""
+    decoding: Callable[[Any], SegmentDecoding]
+    """From a `settings` instance: how the outputs become candidates."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Localisation:
     """Find the segments of a video in which something happens, from features.
 
@@ -245,7 +291,6 @@ class Localisation:
 
     name: ClassVar[str] = "localisation"
     needs: ClassVar = ()
-    exports: ClassVar = False
     explains: ClassVar = True
     sequence_shape: Callable[[Any], SequenceShape]
     """From a `settings` instance: the features that the model reads."""
@@ -266,6 +311,7 @@ class Localisation:
     """`num_classes` counts the background, as the first class."""
     proposals: Callable[[Any], ProposalGeneration] | None = None
     """For a first stage: how its curves become the proposals that the second stage scores."""
+    exports: SegmentGraph | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,11 +345,12 @@ class ProposalScoring:
 
     name: ClassVar = "proposal_scoring"
     needs: ClassVar = ("feature_dim",)
-    exports: ClassVar = False
     explains: ClassVar = True
     losses: Callable[[Tensor, Tensor, Tensor, Generator], Mapping[str, Tensor]]
     """From scores, the tIoU of each proposal with the action it fits best, a mask that is False in
     rows of padding, (N, K) each, and a random generator to `loss` and its parts."""
+    exports: bool = False
+    """`torch.export` can trace the module."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.data.make_clips import decode_all, moving_frames, write_clip, write_sound
-from videozoo.data.frames import video
 from videozoo.data.frames.video import ShiftedFramesError, VideoFile, open_video
 from videozoo.errors import VideoError
 
@@ -628,18 +627,6 @@ def test_playlists_are_refused(name: str, content: str, kind: str, tmp_path: Pat
     (tmp_path / name).write_text(content)
     with pytest.raises(VideoError, match=f"a {kind} playlist"):
         open_video(tmp_path / name)
-
-
-def test_frames_of_too_many_pixels_are_not_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_clip(tmp_path / "large.mp4", moving_frames(3))
-    monkeypatch.setattr(video, "_MAX_PIXELS", 100)
-
-    with pytest.raises(VideoError, match=r"large\.mp4: "), open_video(path) as reader:
-        reader.read([0])
-    with pytest.raises(VideoError, match="10x20 pixels, more than are decoded"):
-        video.AnimatedImage(tmp_path / "large.webp", (20, 10))
 
 
 def test_a_single_image_is_refused(tmp_path: Path) -> None:

@@ -70,6 +70,22 @@ def test_any_colours_come_out_as_rgb(mode: str, tmp_path: Path) -> None:
     assert found.shape[-1] == 3
 
 
+def test_a_picture_of_16_bits_is_not_cut_off_at_255(tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    with open_video(tmp_path) as reader:
+        found = reader.read([0])[0]
+    assert (found == (grey >> 8)[..., None]).all()
+
+
+def test_frames_of_a_moving_picture_may_be_written_to(tmp_path: Path) -> None:
+    frames = [Image.fromarray(frame) for frame in moving_frames(3)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
+    with open_video(tmp_path / "a.webp") as reader:  # PyTorch warns of memory that may not
+        assert all(frame.flags.writeable for frame in reader.frames())
+        assert all(frame.flags.writeable for _, frame in reader.frames_at([0, 2]))
+
+
 def test_a_note_of_orientation_in_an_image_is_ignored(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -153,6 +153,15 @@ def test_time_stamps_count_and_not_the_average_rate():
     assert window_frames(times, plan)[:, 0].tolist() == [0, 0, 0, 3]
 
 
+def test_time_stamps_of_years_are_refused_before_their_windows_are_made():
+    reader: Any = Numbered(2)
+    reader.frame_seconds = [0.0, 2.0**62]
+    plan = clip_windows(VIEW, rate=2, window_seconds=1)
+
+    with pytest.raises(VideoError, match=r"^x\.mp4: by its time stamps it lasts .* 2 frames"):
+        window_frames(FrameTimes.of(reader, "x.mp4"), plan, name="x.mp4")
+
+
 def test_a_video_without_a_clock_is_refused():
     with pytest.raises(VideoError, match=r"x: does not say how many frames per second"):
         FrameTimes.of(Numbered(4, rate=None), "x")  # pyright: ignore[reportArgumentType]

@@ -8,10 +8,12 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -26,6 +28,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; apt-get install chromium"),
 ]
+AUDIT = Path(__file__).with_name("audit.js").read_text("utf-8")
 REAL = (sys.executable, "-m", "videozoo.serve.worker")
 
 
@@ -205,3 +208,116 @@ def test_keys_alone_are_enough(page: Any, tmp_path: Path):
             ".filter(e => !e.labels?.length && !e.textContent && !e.ariaLabel).length"
         )
         assert unnamed == 0
+
+
+@pytest.fixture(scope="module")
+def answered(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A server with one real answer, and a library of two videos: its address, and the job."""
+    folder = tmp_path_factory.mktemp("answered")
+    moving = np.random.default_rng(0).integers(0, 255, (32, 64, 96, 3), np.uint8)
+    library = folder / "library"
+    library.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        write_video(library / name, moving, frames_per_second=8)
+    with (
+        listening(folder / "jobs", weights=(str(run),), command=REAL, library=library) as server,
+        httpx.Client(base_url=server.address, timeout=60) as client,
+    ):
+        query = {"name": "a long name of a film with words.mp4", "every_seconds": "0.5"}
+        sent = client.post("/v1/jobs", content=(library / "a.mp4").read_bytes(), params=query)
+        job = sent.json()["id"]
+        end = time.monotonic() + 60
+        while client.get(f"/v1/jobs/{job}").json()["state"] != "done":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield server.address, job
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 400, 320])
+def test_pages_are_of_use_to_all(browser: Any, answered: tuple[str, str], scheme: str, width: int):
+    address, job = answered
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    moves = "document.getAnimations().length"
+    found: dict[str, Any] = {}
+    for path in ("/", "/docs", "/login", f"/jobs/{job}/", "/jobs/0/"):
+        page.goto(f"{address}{path}")
+        page.wait_for_timeout(300)
+        found[path] = [*page.evaluate(AUDIT), *["it moves"] * page.evaluate(moves)]
+    context.close()
+    assert {path: faults for path, faults in found.items() if faults} == {}
+
+
+NAMES = (
+    "Übergröße & Öl.mp4",
+    "東京の映像.mp4",
+    "שלום עולם.mp4",
+    "<img src=x onerror=alert(1)>.mp4",
+    "\"quotes\" and 'more'.mp4",
+    "%2e%2e%2fetc.mp4",
+    f"{'x' * 196}.mp4",
+    "映" * 60 + ".mp4",
+)
+
+
+def test_names_of_all_kinds_are_shown_as_they_are(page: Any, tmp_path: Path):
+    page.set_viewport_size({"width": 320, "height": 800})
+    with listening(tmp_path / "jobs") as server:
+        for name in NAMES:
+            page.goto(server.address)
+            sent = {"name": name, "mimeType": "video/mp4", "buffer": MP4}
+            page.set_input_files("#file", [sent])
+            page.wait_for_selector("#jobs li[data-state=done]")
+            link = page.locator("#jobs li .name a").first
+            assert link.inner_text() == name
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            link.click()
+            with page.expect_download() as started:
+                page.get_by_role("link", name="JSON").click()
+            assert started.value.suggested_filename == downloaded_as(name)
+            assert json.loads(Path(started.value.path()).read_text())["video"] == name
+            page.get_by_role("button", name="Remove").click()
+            page.wait_for_url(f"{server.address}/")
+            assert page.locator("img").count() == 0
+
+
+def downloaded_as(name: str) -> str:
+    """What Chromium calls the file: signs that some systems do not have in names it replaces."""
+    return re.sub(r'[<>"]', "_", name.removesuffix(".mp4")) + ".json"
+
+
+def test_keys_lead_from_the_library_to_the_answers(page: Any, answered: tuple[str, str]):
+    address, _ = answered
+    page.goto(address)
+    page.locator("#library option").nth(1).wait_for(state="attached")
+    press, active = page.keyboard.press, "document.activeElement"
+
+    def tab_to(script: str) -> None:
+        for _ in range(40):
+            press("Tab")
+            if page.evaluate(f"{active}.matches({json.dumps(script)})"):
+                return
+        raise AssertionError(f"no way to {script} by Tab")
+
+    tab_to("#every")
+    page.keyboard.type("0.5")
+    tab_to("#library")
+    press("ArrowDown")
+    tab_to("#take")
+    ring = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(ring) == "solid"
+    press("Enter")
+    page.locator("#news", has_text="b.mp4: Done").wait_for(state="attached")
+    tab_to("#jobs a")
+    press("Enter")
+    page.wait_for_selector("section.video")
+    tab_to("[role=slider]")
+    before = page.locator("[role=slider]").get_attribute("aria-valuenow")
+    press("ArrowRight")
+    assert page.locator("[role=slider]").get_attribute("aria-valuenow") != before
+    tab_to("button.span")
+    press("Enter")
+    tab_to("td button[data-seek]")

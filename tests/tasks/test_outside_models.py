@@ -147,7 +147,8 @@ def test_segments_and_the_scores_of_their_proposals(
 
     assert trained_and_evaluated(folder, config)["videos"] == 4
     assert len(predicted(folder, "features")) == 12
-    assert "cannot be exported" in told(capsys, "export", "--weights", "run")
+    words = ["export", "--weights", "run"]
+    assert "its model file does not say that it can be exported" in told(capsys, *words)
 
     written = ["--set", "eval.proposal_files=proposals", "--set", "eval.feature_files=numbers"]
     for subset in ("training", "validation"):

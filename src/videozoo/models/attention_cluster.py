@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from videozoo.ops import DowngradeDropout, frame_mask, l2_normalize, softmax_over_frames
@@ -52,9 +52,9 @@ class AttentionClusterSettings(Settings):
         ClusterStream(name="audio", dim=128),
     )
     """Features of a video: name, dim, clusters."""
-    num_frames: int | None = Field(default=100, ge=1)
+    num_frames: int | None = Field(default=100, ge=1, le=100_000)
     """Frames drawn from each video, one per equal slice; null: all frames."""
-    hidden_sizes: tuple[int, int] = (1024, 4096)
+    hidden_sizes: tuple[PositiveInt, PositiveInt] = (1024, 4096)
     """Units of the two layers before the last."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of the clusters' values dropped in training; evaluation scales by 1 - dropout."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from videozoo.ops import DowngradeDropout, frame_mask, peephole_lstm, softmax_over_frames
@@ -49,7 +49,7 @@ class AttentionLSTMSettings(Settings):
     """Units between a stream and its LSTMs."""
     lstm_size: int = Field(default=1024, ge=1)
     """Units of each LSTM."""
-    hidden_sizes: tuple[int, int] = (8192, 4096)
+    hidden_sizes: tuple[PositiveInt, PositiveInt] = (8192, 4096)
     """Units of the two layers before the last."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of the LSTMs' outputs dropped in training; evaluation scales by 1 - dropout."""

@@ -35,13 +35,15 @@ from videozoo.models._localiser import (
 )
 from videozoo.ops.boundary_matching import BoundaryMatching, ProposalMap, is_exporting
 from videozoo.ops.boundary_targets import boundary_targets, window_overlaps
-from videozoo.ops.proposal_generation import decode_boundary_maps
+from videozoo.ops.segment_decoders import decoded
 from videozoo.types import (
     Candidates,
     Localisation,
     ModelSpec,
     PaddleName,
     PaddleWeights,
+    SegmentDecoding,
+    SegmentGraph,
     SequenceShape,
     Settings,
     Targets,
@@ -85,7 +87,7 @@ class BMNSettings(Settings):
     """Samples of the sequence that describe a proposal."""
     samples_per_bin: int = Field(default=3, ge=1)
     """Points whose mean is a sample."""
-    boundary_ratio: float = Field(default=0.5, ge=0)
+    boundary_ratio: float = Field(default=0.5, ge=0, le=1000)
     """How far beyond its ends a proposal is sampled, in lengths of the proposal."""
 
     @model_validator(mode="after")
@@ -274,8 +276,12 @@ def candidates(
     settings: BMNSettings, outputs: BMNOutput, score_threshold: float
 ) -> list[Candidates]:
     """All pairs of a likely start and a likely end; see `decode_boundary_maps`."""
-    arrays = (tensor.numpy() for tensor in outputs)
-    return [decode_boundary_maps(*one) for one in zip(*arrays, strict=True)]
+    return decoded(outputs._asdict(), decoding(settings), score_threshold)
+
+
+def decoding(settings: BMNSettings) -> SegmentDecoding:
+    """Pairs of a likely start and a likely end."""
+    return SegmentDecoding(form="boundary_maps", num_steps=settings.num_steps)
 
 
 SPEC = ModelSpec(
@@ -287,6 +293,9 @@ SPEC = ModelSpec(
         curves=lambda outputs: {"start": outputs.start, "end": outputs.end},
         candidates=candidates,
         decides="auc",
+        exports=SegmentGraph(
+            outputs=lambda outputs: outputs._asdict(), curves=("start", "end"), decoding=decoding
+        ),
     ),
     settings=BMNSettings,
     build=BMN,

@@ -13,24 +13,22 @@ The stages are trained one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Self
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from videozoo.models import bsn_pem, bsn_tem
 from videozoo.models.bsn_pem import BsnPemSettings
 from videozoo.models.bsn_tem import BsnTemSettings
-from videozoo.ops.proposal_generation import described_proposals
+from videozoo.ops.segment_decoders import CURVES, ScoredProposals, decoded, propose_and_score
 from videozoo.types import (
     Candidates,
     ModelSpec,
     PaddleName,
     PaddleWeights,
+    SegmentDecoding,
+    SegmentGraph,
     SequenceShape,
     Settings,
     Stage,
@@ -57,21 +55,6 @@ class BSNSettings(Settings):
         return self
 
 
-class BSNOutput(NamedTuple):
-    """BSN's outputs for a batch."""
-
-    curves: Tensor
-    """(N, 3, T): probabilities that an action starts, ends, goes on at each step."""
-    segments: Tensor
-    """float64 (N, K, 2): proposals, as fractions of the video."""
-    boundary_scores: Tensor
-    """float64 (N, K): product of the scores of start and end."""
-    scores: Tensor
-    """(N, K): the tIoU with the action a proposal fits best."""
-    mask: Tensor
-    """bool (N, K): false in rows of padding."""
-
-
 class BSN(nn.Module):
     """Features of a video in, scored proposals out."""
 
@@ -81,47 +64,29 @@ class BSN(nn.Module):
         self.pem = bsn_pem.BsnPem(settings.pem)
         self.options = settings.tem.proposals
 
-    def forward(self, features: Tensor) -> BSNOutput:
+    def forward(self, features: Tensor) -> ScoredProposals:
         """Propose and score. The choice of proposals has no gradient.
 
         Args:
             features: (N, feature_dim, T).
         """
-        curves = self.tem(features)
-        arrays = curves.detach().float().cpu().numpy()
-        found = [
-            described_proposals(*one, options=self.options, most=self.options.most)
-            for one in arrays
-        ]
-        proposals = [each for each, _ in found]
-        described_by = _padded([values for _, values in found]).to(features)
-        counts = torch.tensor([len(each.segments) for each in proposals], device=features.device)
-        return BSNOutput(
-            curves=curves,
-            segments=_padded([each.segments for each in proposals]),
-            boundary_scores=_padded([each.scores for each in proposals]),
-            scores=self.pem(described_by),
-            mask=torch.arange(described_by.shape[1], device=features.device) < counts[:, None],
-        )
-
-
-def _padded(arrays: Sequence[NDArray[np.float64]]) -> Tensor:
-    """Pad with 0 to the longest: N of (K', ...) -> (N, K, ...)."""
-    tensors = [torch.from_numpy(array) for array in arrays]
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+        return propose_and_score(self.tem(features), self.options, self.pem)
 
 
 def candidates(
-    settings: BSNSettings, outputs: BSNOutput, score_threshold: float
+    settings: BSNSettings, outputs: ScoredProposals, score_threshold: float
 ) -> list[Candidates]:
     """All proposals; the score is the product of those of start, end and the second stage."""
-    scores = (outputs.boundary_scores * outputs.scores).double().numpy()
-    return [
-        Candidates(segments[kept], values[kept])
-        for segments, values, kept in zip(
-            outputs.segments.double().numpy(), scores, outputs.mask.numpy(), strict=True
-        )
-    ]
+    return decoded(outputs._asdict(), decoding(settings), score_threshold)
+
+
+def decoding(settings: BSNSettings) -> SegmentDecoding:
+    """The proposals of the first stage, as the second scores them."""
+    return SegmentDecoding(
+        form="scored_proposals",
+        num_steps=settings.tem.num_steps,
+        proposals=settings.tem.proposals,
+    )
 
 
 def paddle_names(settings: BSNSettings) -> dict[str, PaddleName]:
@@ -148,9 +113,10 @@ SPEC = ModelSpec(
         sequence_shape=sequence_shape,
         targets=lambda settings: bsn_tem.targets(settings.tem),
         losses=lambda outputs, targets, _generator: bsn_tem.losses(outputs.curves, targets),
-        curves=lambda outputs: dict(zip(bsn_tem.CURVES, outputs.curves.unbind(1), strict=True)),
+        curves=lambda outputs: bsn_tem.named(outputs.curves),
         candidates=candidates,
         decides="auc",
+        exports=SegmentGraph(outputs=bsn_tem.named, curves=CURVES, decoding=decoding),
     ),
     settings=BSNSettings,
     build=BSN,

@@ -103,7 +103,8 @@ SPEC = ModelSpec(
     task=ProposalScoring(
         losses=lambda scores, tious, mask, generator: losses(
             scores, tious, mask=mask, generator=generator
-        )
+        ),
+        exports=True,
     ),
     settings=BsnPemSettings,
     build=BsnPem,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from videozoo.models._localiser import TimeConv, balanced_log_loss
 from videozoo.ops.boundary_targets import boundary_targets
-from videozoo.ops.proposal_generation import generate_proposals
+from videozoo.ops.segment_decoders import CURVES, decoded
 from videozoo.types import (
     Candidates,
     Localisation,
@@ -30,13 +30,13 @@ from videozoo.types import (
     PaddleName,
     PaddleWeights,
     ProposalGeneration,
+    SegmentDecoding,
+    SegmentGraph,
     SequenceShape,
     Settings,
     Targets,
 )
 
-CURVES = ("start", "end", "action")
-"""Names of the output channels."""
 _LAYERS = {"base_1": "Base_1", "base_2": "Base_2", "head": "Pred"}
 
 
@@ -45,11 +45,11 @@ class BsnTemSettings(Settings):
 
     feature_dim: int = Field(default=400, ge=1)
     """Length of a step's feature vector."""
-    num_steps: int = Field(default=100, ge=1)
+    num_steps: int = Field(default=100, ge=1, le=100_000)
     """T, steps that a video is resized to."""
     hidden_size: int = Field(default=512, ge=1)
     """Channels of the two hidden layers."""
-    region_ratio: float = Field(default=0.1, ge=0)
+    region_ratio: float = Field(default=0.1, ge=0, le=1000)
     """Width of the region around a start or an end that counts as positive, in lengths of the
     action; at least one step."""
     proposals: ProposalGeneration = ProposalGeneration()
@@ -133,12 +133,19 @@ def candidates(
     settings: BsnTemSettings, outputs: Tensor, score_threshold: float
 ) -> list[Candidates]:
     """Proposals, before the second stage scores them."""
-    options = settings.proposals
-    found = [
-        generate_proposals(start, end, threshold=options.threshold, top_k=options.most)
-        for start, end, _ in outputs.numpy()
-    ]
-    return [Candidates(each.segments, each.scores) for each in found]
+    return decoded(named(outputs), decoding(settings), score_threshold)
+
+
+def named(outputs: Tensor) -> dict[str, Tensor]:
+    """The curves, (N, T) each, by name."""
+    return dict(zip(CURVES, outputs.unbind(1), strict=True))
+
+
+def decoding(settings: BsnTemSettings) -> SegmentDecoding:
+    """Pairs of a likely start and a likely end."""
+    return SegmentDecoding(
+        form="boundary_pairs", num_steps=settings.num_steps, proposals=settings.proposals
+    )
 
 
 SPEC = ModelSpec(
@@ -147,10 +154,11 @@ SPEC = ModelSpec(
         sequence_shape=sequence_shape,
         targets=targets,
         losses=lambda outputs, targets, _generator: losses(outputs, targets),
-        curves=lambda outputs: dict(zip(CURVES, outputs.unbind(1), strict=True)),
+        curves=named,
         candidates=candidates,
         decides="loss",
         proposals=lambda settings: settings.proposals,
+        exports=SegmentGraph(outputs=named, curves=CURVES, decoding=decoding),
     ),
     settings=BsnTemSettings,
     build=BsnTem,

@@ -21,7 +21,6 @@ Every concept keeps its own column up to the heads' last layers, which read all 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -35,13 +34,15 @@ from torch.nn import functional as F
 from videozoo.errors import ConfigError
 from videozoo.models._localiser import exact
 from videozoo.ops import DowngradeDropout
-from videozoo.ops.anchors import AnchorCoder
+from videozoo.ops.segment_decoders import anchor_coder, decoded
 from videozoo.types import (
     Candidates,
     Localisation,
     ModelSpec,
     PaddleName,
     PaddleWeights,
+    SegmentDecoding,
+    SegmentGraph,
     SequenceShape,
     Settings,
     Targets,
@@ -64,9 +65,9 @@ class CTCNSettings(Settings):
     """Number of classes, including the background as the first one."""
     feature_dim: int = Field(default=402, ge=1)
     """W, length of a step's feature vector: class scores of all streams."""
-    num_steps: int = Field(default=512, ge=1)
+    num_steps: int = Field(default=512, ge=1, le=100_000)
     """T, steps that a video is resized to."""
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=1000)
     """Factor on the channels of every layer; 1 as in the 2019 library. No layer gets fewer than
     8."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
@@ -306,23 +307,29 @@ def sequence_shape(settings: CTCNSettings) -> SequenceShape:
     return SequenceShape(feature_dim=settings.feature_dim, num_steps=settings.num_steps)
 
 
-@cache
-def _coder(num_steps: int) -> AnchorCoder:
-    strides = [4 << level for level in range(NUM_LEVELS)]
-    if num_steps % strides[-1]:
+def decoding(settings: CTCNSettings) -> SegmentDecoding:
+    """Anchors of all levels.
+
+    Raises:
+        ConfigError: They do not fit into `num_steps`.
+    """
+    strides = tuple(4 << level for level in range(NUM_LEVELS))
+    if settings.num_steps % strides[-1]:
         raise ConfigError(
-            f"model.num_steps is {num_steps}; the anchors of C-TCN need a multiple of {strides[-1]}"
+            f"model.num_steps is {settings.num_steps}; the anchors of C-TCN need a multiple of "
+            f"{strides[-1]}"
         )
-    return AnchorCoder(num_steps, strides)
+    return SegmentDecoding(form="anchors", num_steps=settings.num_steps, strides=strides)
 
 
 def targets(settings: CTCNSettings) -> Targets:
     """Training targets of every anchor, for `losses`; None if no anchor is positive."""
+    coder = anchor_coder(settings.num_steps, decoding(settings).strides)
 
     def of_video(
         segments: NDArray[np.float64], labels: NDArray[np.int64], num_steps: int
     ) -> dict[str, NDArray[Any]] | None:
-        offsets, classes = _coder(num_steps).encode(segments * num_steps, labels + 1)
+        offsets, classes = coder.encode(segments * num_steps, labels + 1)
         if not (classes > 0).any():
             return None
         return {"offsets": offsets.astype(np.float32), "labels": classes}
@@ -334,12 +341,7 @@ def candidates(
     settings: CTCNSettings, outputs: CTCNOutput, score_threshold: float
 ) -> list[Candidates]:
     """Every anchor with every class that scores higher than the threshold."""
-    coder = _coder(settings.num_steps)
-    scores = outputs.logits.softmax(2).numpy()
-    return [
-        coder.decode(*one, score_threshold=score_threshold)
-        for one in zip(outputs.offsets.numpy(), scores, strict=True)
-    ]
+    return decoded(outputs._asdict(), decoding(settings), score_threshold)
 
 
 SPEC = ModelSpec(
@@ -351,6 +353,7 @@ SPEC = ModelSpec(
         candidates=candidates,
         decides="map",
         background=True,
+        exports=SegmentGraph(outputs=lambda outputs: outputs._asdict(), decoding=decoding),
     ),
     settings=CTCNSettings,
     build=CTCN,

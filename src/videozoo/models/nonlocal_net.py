@@ -59,12 +59,12 @@ class NonLocalSettings(Settings):
     """Number of classes."""
     depth: Literal[18, 34, 50, 101] = 50
     """Layers of the ResNet."""
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=1000)
     """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
     temporal_convs: bool = False
     """True: convolutions along time as well ("I3D"). False: only the attention and the pools see
     time ("C2D")."""
-    num_frames: int = Field(default=8, ge=2)
+    num_frames: int = Field(default=8, ge=2, le=10_000)
     """Frames of a clip. Longer clips may be used in evaluation."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of the features dropped in training; evaluation scales by 1 - dropout."""

@@ -49,11 +49,11 @@ class StNetSettings(Settings):
     """Number of classes."""
     depth: Depth = 50
     """Layers of the ResNet."""
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=1000)
     """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
-    num_segments: int = Field(default=7, ge=1)
+    num_segments: int = Field(default=7, ge=1, le=10_000)
     """Equal slices of the video, one super-image from each. More may be used in evaluation."""
-    frames_per_segment: int = Field(default=5, ge=1)
+    frames_per_segment: int = Field(default=5, ge=1, le=10_000)
     """Neighbouring frames in a super-image, stacked as channels."""
 
 

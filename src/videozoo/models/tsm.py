@@ -49,11 +49,11 @@ class TSMSettings(Settings):
     """Number of classes."""
     depth: Depth = 50
     """Layers of the ResNet."""
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=1000)
     """Factor on the channels of every layer; 1 is the paper's. No layer gets fewer than 8."""
-    num_segments: int = Field(default=8, ge=1)
+    num_segments: int = Field(default=8, ge=1, le=10_000)
     """Frames of a clip, one per equal slice of the video."""
-    frames_per_segment: int = Field(default=1, ge=1)
+    frames_per_segment: int = Field(default=1, ge=1, le=10_000)
     """Neighbouring frames taken from a slice, stacked as channels."""
     shift_div: int = Field(default=8, ge=2)
     """1/shift_div of the channels look one frame back, and as many look one frame ahead."""

@@ -192,7 +192,8 @@ class BoundaryMatching(nn.Module):
 
     def _with_a_dense_matrix(self, features: Tensor, weight: Tensor) -> Tensor:
         """The same, with operations that exports support."""
-        table = torch.einsum("nct,ocs->ntso", features, weight).flatten(1, 2)  # (N, T*S, O)
+        kernel = weight.permute(1, 2, 0).flatten(1)  # (C, S*O)
+        table = (features.transpose(1, 2) @ kernel).unflatten(2, (-1, len(weight))).flatten(1, 2)
         matrix = table.new_zeros(len(self.cells), table.shape[1])
         where = self.rows, self.columns.long()
         return matrix.index_put(where, self.weights.to(table.dtype)) @ table

@@ -264,7 +264,9 @@ class _Page:
                 blocks.append(self._block(video, rows, unit, max(row.end or 0.0 for row in rows)))
         hints = "".join(f'<p class="hint">Note: {_text(note)}.</p>' for note in notes)
         name = f"<bdi>{_text(video.name)}</bdi>"
-        head = f"<h2>{name}{_length(video)}</h2>\n" if self.address is None else ""
+        head = f"<h2>{name}{_length(video)}</h2>\n"
+        if self.address is not None:  # the page has its name above
+            head = '<h2 class="unseen">Answers</h2>\n'
         return (
             f'<section class="video" id="video{number}">\n{head}{hints}{stage}'
             f"{''.join(blocks)}{self._table(video, length)}</section>"

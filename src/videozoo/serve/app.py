@@ -203,7 +203,7 @@ class _Routes:
             status_code=202,
             response_model=JobView,
             responses=_PROBLEMS,
-            openapi_extra={"requestBody": _BODY},
+            openapi_extra={"requestBody": _BODY, "parameters": _IN_ADDRESS},
         )
         add("/v1/jobs/{job}", self.job, response_model=JobView, responses=_NO_JOB)
         add("/v1/jobs/{job}", self.remove, methods=["DELETE"], status_code=204, responses=_NO_JOB)
@@ -460,6 +460,25 @@ class _Routes:
         return found
 
 
+_IN_ADDRESS: list[dict[str, Any]] = [
+    {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": what,
+        "schema": schema,
+    }
+    for name, what, schema in (
+        ("name", "Of the video, for people; for a body that is the video.", {"type": "string"}),
+        (
+            "sentence",
+            "A moment to search for, in words; may be there several times.",
+            {"type": "array", "items": {"type": "string"}},
+        ),
+        ("every_seconds", "Clip models answer every so many seconds.", {"type": "number"}),
+        ("annotate", "Also make a film with the answers drawn on it.", {"type": "boolean"}),
+    )
+]
 _BODY = {
     "required": True,
     "content": {
@@ -470,9 +489,10 @@ _BODY = {
                 "required": ["file"],
                 "properties": {
                     "file": {"type": "string", "format": "binary"},
-                    "sentence": {"type": "string", "description": "May be there several times."},
-                    "every_seconds": {"type": "number"},
-                    "annotate": {"type": "boolean"},
+                    **{
+                        each["name"]: {**each["schema"], "description": each["description"]}
+                        for each in _IN_ADDRESS[1:]
+                    },
                 },
             }
         },

@@ -64,7 +64,8 @@ def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_libra
 <p id="said" class="fault" role="alert" hidden></p>
 <section aria-labelledby="jobs-title">
 <h2 id="jobs-title">Videos</h2>
-<ul id="jobs" class="jobs" aria-live="polite"></ul>
+<ul id="jobs" class="jobs"></ul>
+<p id="news" class="unseen" role="status"></p>
 <p id="none" class="hint">None yet. They are kept for {limits.keep_hours:g} hours.</p>
 </section>
 <noscript><p class="fault">This page needs JavaScript; the <a href="/docs">API</a> does not.</p>
@@ -136,25 +137,78 @@ def error_page(status: int, why: str) -> str:
 
 def api_page(description: Mapping[str, Any]) -> str:
     """The API for people, from its OpenAPI description."""
+    schemas = description.get("components", {}).get("schemas", {})
     parts: list[str] = []
     for path, methods in description["paths"].items():
         for method, one in methods.items():
-            about = "".join(f"<p>{_text(line)}</p>" for line in _paragraphs(one))
-            statuses = "".join(
-                f"<tr><td>{_text(code)}</td><td>{_text(each.get('description', ''))}</td></tr>"
+            about = "".join(f"<p>{_with_code(line)}</p>" for line in _paragraphs(one))
+            taken = [
+                (each["name"], _kind(each.get("schema", {})), each.get("description", ""))
+                for each in one.get("parameters", ())
+                if each["in"] == "query"
+            ]
+            bodies: dict[str, list[tuple[str, str, str]]] = {"in the address": taken}
+            for kind, body in one.get("requestBody", {}).get("content", {}).items():
+                bodies[f"as {kind}"] = _fields(body["schema"], schemas)
+            statuses = [
+                (str(code), str(_SUCCESS.get(code) or each.get("description", "")))
                 for code, each in one.get("responses", {}).items()
+            ]
+            tables = "".join(
+                _rows((f"takes, {where}", "type", "what it is"), rows)
+                for where, rows in bodies.items()
+                if rows
             )
             parts.append(
                 f'<section class="card"><h2><code>{method.upper()} {_text(path)}</code></h2>{about}'
-                f'<table><thead><tr><th scope="col">status</th><th scope="col">what it says</th>'
-                f"</tr></thead><tbody>{statuses}</tbody></table></section>"
+                f"{tables}{_rows(('status', 'what it says'), statuses)}</section>"
             )
     body = (
         '<p><a href="/">All videos</a></p><h1>API</h1><p class="lead">For programs: '
         '<a href="/openapi.json">openapi.json</a>. Where the server has a token, send it as '
-        f"<code>Authorization: Bearer TOKEN</code>.</p>{''.join(parts)}"
+        f"<code>Authorization: Bearer TOKEN</code>. Errors are <code>{{&quot;error&quot;: &quot;why"
+        f"&quot;}}</code>.</p>{''.join(parts)}"
     )
     return _page("videozoo: API", body)
+
+
+_SUCCESS = {"200": "The answer.", "202": "Taken; the job.", "204": "Done; nothing to say."}
+
+
+def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Names, types and meanings of the values of a body."""
+    schema = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    properties = schema.get("properties", {})
+    if not properties:
+        return [("the bytes", _kind(schema), "The video itself.")]
+    needed = schema.get("required", ())
+    return [
+        (name, _kind(each), f"{each.get('description', '')}{' Needed.' * (name in needed)}".strip())
+        for name, each in properties.items()
+    ]
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """The type of a value in a word."""
+    kinds = [schema, *schema.get("anyOf", ())]
+    kind = next((str(each["type"]) for each in kinds if each.get("type", "null") != "null"), "")
+    return "file" if schema.get("format") == "binary" else kind
+
+
+def _rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{_text(each)}</th>' for each in heads)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{_with_code(each)}</td>' for each in row)}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _with_code(text: str) -> str:
+    """A text in which what stands in backticks is code."""
+    pieces = _text(text).split("`")
+    return "".join(
+        f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces)
+    )
 
 
 def _paragraphs(one: Mapping[str, Any]) -> Iterable[str]:

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from videozoo.settings.shared import (
+    MOST_IN_BATCH,
+    MOST_RATE,
     MissingFeaturesShare,
     NumWorkers,
     PrefetchBatches,
@@ -43,7 +45,7 @@ class CaptionData(RawVideos):
     a folder of .npy, .npz, .csv, .h5 or .pkl files; or a feature pack.
     With `videos`: where their features are kept, by default in the cache."""
     streams: Streams = ()
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, le=MOST_RATE)
     """Feature vectors per second. By default the rate stored with the features, else 5 as in the
     2019 library; with `videos` 2."""
     vocabulary: Path | None = None
@@ -64,11 +66,11 @@ class CaptionData(RawVideos):
 class CaptionViews(Settings):
     """From the network's outputs to sentences."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_IN_BATCH)
     """Events described at once."""
-    beam_size: int = Field(default=3, ge=1)
+    beam_size: int = Field(default=3, ge=1, le=1000)
     """Sentences followed at a time per event; 1 always takes the most likely next word."""
-    max_length: int = Field(default=80, ge=1)
+    max_length: int = Field(default=80, ge=1, le=10_000)
     """Most words per sentence, the end mark included."""
     drop_last_word_as_in_2019: bool = False
     """Remove the last word of sentences that were cut at `max_length`, as the 2019 library did."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from videozoo.settings.shared import NumWorkers, PrefetchBatches, Share
+from videozoo.settings.shared import MOST_IN_BATCH, MOST_SIDE, NumWorkers, PrefetchBatches, Share
 from videozoo.types import Settings
 
 ResizeRule = Literal["keep_aspect", "fixed_4_3"]
 ResizeWith = Literal["torch", "pillow", "plain"]
+Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 Colour = tuple[float, float, float]
 
 
@@ -44,12 +45,12 @@ class ClipData(Settings):
     """Share of a class folder's videos that are kept for validation."""
     split_seed: int = 0
     """Which videos are kept for validation; another number keeps others."""
-    short_side: int = Field(default=256, ge=1)
+    short_side: int = Field(default=256, ge=1, le=MOST_SIDE)
     """Shorter side of the frame after the resize, in pixels."""
-    short_side_jitter: tuple[int, int] | None = None
+    short_side_jitter: tuple[Side, Side] | None = None
     """In training the shorter side is drawn from this range; the second number is not included. By
     default it is always `short_side`."""
-    crop_size: int = Field(default=224, ge=1)
+    crop_size: int = Field(default=224, ge=1, le=MOST_SIDE)
     """Side of the square that the network sees, in pixels."""
     resize: ResizeRule = "keep_aspect"
     """`keep_aspect`, or `fixed_4_3`: squeeze every video to 4:3, as TSN, TSM and StNet did in the
@@ -103,18 +104,18 @@ class ClipData(Settings):
 class ClipViews(Settings):
     """Several views of one video, whose scores are averaged."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_IN_BATCH)
     """Views per forward pass; bounds the memory, however many views a video has."""
-    num_clips: int = Field(default=1, ge=1)
+    num_clips: int = Field(default=1, ge=1, le=10_000)
     """Clips per video, spread evenly over it."""
     num_crops: Literal[1, 3, 6] = 1
     """Crops per clip: 1 the centre; 3 along the longer side; 6 these three and their mirror
     images."""
-    num_segments: int | None = Field(default=None, ge=1)
+    num_segments: int | None = Field(default=None, ge=1, le=10_000)
     """Segments per clip. By default as in training; only some models allow others (TSN, StNet)."""
-    short_side: int | None = Field(default=None, ge=1)
+    short_side: int | None = Field(default=None, ge=1, le=MOST_SIDE)
     """Shorter side of the frame after the resize, in pixels. By default `data.short_side`."""
-    crop_size: int | None = Field(default=None, ge=1)
+    crop_size: int | None = Field(default=None, ge=1, le=MOST_SIDE)
     """Side of the crop, in pixels. By default `data.crop_size`."""
 
 
@@ -140,7 +141,7 @@ class ClipEval(ClipViews):
 class ClipPredict(ClipViews):
     """Settings of prediction."""
 
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=8, ge=1, le=MOST_IN_BATCH)
     """Views per forward pass."""
     top_k: int = Field(default=5, ge=1)
     """Classes listed per video."""

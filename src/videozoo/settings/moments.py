@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from videozoo.settings.shared import (
+    MOST_IN_BATCH,
+    MOST_RATE,
     MissingFeaturesShare,
     NumWorkers,
     PrefetchBatches,
@@ -37,7 +39,7 @@ class SentenceSettings(Settings):
 class WindowSettings(Settings):
     """Which windows are cut from the features of whole videos."""
 
-    seconds: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    seconds: tuple[PositiveFloat, ...] = (4.0, 8.0, 16.0, 32.0)
     """Lengths of the windows. A video shorter than a length is one window as a whole."""
     overlap: float = Field(default=0.8, ge=0, lt=1)
     """Share of a window that the next window of the same length repeats."""
@@ -67,7 +69,7 @@ class MomentData(RawVideos):
     """Features of whole videos, from which windows are cut: a folder of files, or a feature
     pack. With `videos`: where their features are kept, by default in the cache."""
     streams: Streams = ()
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, le=MOST_RATE)
     """Feature vectors per second. By default the rate stored with the features, else 5; with
     `videos` 2."""
     windows: WindowSettings = WindowSettings()
@@ -77,9 +79,9 @@ class MomentData(RawVideos):
     frames, as in the 2019 library."""
     test_clips: Path | None = None
     """The same for `val` and `test`. By default `clips`."""
-    context_frames: int = Field(default=128, ge=1)
+    context_frames: int = Field(default=128, ge=1, le=1_000_000)
     """For `clips`: length of a context clip before or after the window."""
-    context_clips: int = Field(default=1, ge=1)
+    context_clips: int = Field(default=1, ge=1, le=1000)
     """For `clips`: number of context clips on each side."""
     lengths: Path | None = None
     """For `clips`: pickle in the 2019 format with the number of frames and the frame rate of each
@@ -105,7 +107,7 @@ class MomentData(RawVideos):
 class MomentViews(Settings):
     """From the network's outputs to ranked moments."""
 
-    batch_size: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=1, ge=1, le=MOST_IN_BATCH)
     """Videos searched at once, each with all its windows."""
     submission_name: str | None = "moments.jsonl"
     """File for the best ten moments per sentence in the form of QVHighlights, which `videozoo
@@ -115,9 +117,9 @@ class MomentViews(Settings):
 class MomentEval(MomentViews):
     """Settings of evaluation."""
 
-    tious: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7)
+    tious: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.1, 0.3, 0.5, 0.7)
     """tIoU thresholds: a moment is found if its tIoU is at least this."""
-    recall_at: tuple[int, ...] = (1, 5, 10)
+    recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
     """How many moments per sentence count: R@1, R@5, R@10."""
     nms_limit: float | None = Field(default=0.45, ge=0, le=1)
     """Remove moments whose tIoU with a better one is above this; null keeps all. R@N of the 2019

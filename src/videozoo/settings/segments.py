@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from videozoo.settings.shared import (
+    MOST_IN_BATCH,
     MissingFeaturesShare,
     NumWorkers,
     PrefetchBatches,
@@ -182,7 +183,7 @@ class ClassNms(Settings):
 class SequenceViews(Settings):
     """From the network's outputs to segments."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_IN_BATCH)
     """Videos per forward pass; with `data.window_seconds`, windows."""
     max_segments: int | None = Field(default=100, ge=1)
     """Keep the best N segments per video, over all classes; null keeps all."""
@@ -222,7 +223,7 @@ class SequenceViews(Settings):
 class SequenceEval(SequenceViews):
     """Settings of evaluation."""
 
-    average_numbers: tuple[float, ...] = (1, 5, 10, 100)
+    average_numbers: tuple[Annotated[float, Field(gt=0, le=100_000)], ...] = (1, 5, 10, 100)
     """Average numbers of proposals per video (AN) at which AR@AN is reported."""
     tious: tuple[float, ...] = ()
     """tIoU thresholds of mAP and average recall. By default 0.5, 0.55 ... 0.95."""

@@ -12,6 +12,12 @@ from videozoo.types import Settings
 Part = Literal["train", "val", "test"]
 """The parts of a `data:` section."""
 
+MOST_RATE = 10_000.0
+"""Feature vectors per second."""
+MOST_IN_BATCH = 1_000_000
+MOST_SIDE = 1 << 14
+"""Pixels of a side that frames are scaled or cut to."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 NumWorkers = Annotated[
@@ -23,7 +29,7 @@ NumWorkers = Annotated[
     ),
 ]
 PrefetchBatches = Annotated[
-    int, Field(ge=1, description="Batches that each worker prepares ahead.")
+    int, Field(ge=1, le=1000, description="Batches that each worker prepares ahead.")
 ]
 MissingFeaturesShare = Annotated[
     float,
@@ -72,14 +78,14 @@ class RawVideos(Settings):
     encoder_precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """For encoders of Hugging Face: number format in which they compute. `bf16` is several times as
     fast on recent GPUs, and changes the features a little."""
-    encoder_window_seconds: float | None = Field(default=None, gt=0)
+    encoder_window_seconds: float | None = Field(default=None, gt=0, le=1e6)
     """Seconds of video behind each vector. By default as the encoder was made for; if it does not
     say, one over the rate."""
     mirror: bool = False
     """Encode each picture of `videos` as it is and in a mirror, and take the mean of both vectors;
     making features takes up to twice as long. It may help a little where sides do not matter, and
     hides what differs by left and right: not for classes such as `turn left` and `turn right`."""
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, le=MOST_RATE)
     """Vectors per second: with `videos`, by default 2. Features that store their rate must agree
     with it."""
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from videozoo.settings.shared import NumWorkers, PrefetchBatches, RawVideos, Share
+from videozoo.settings.shared import MOST_IN_BATCH, NumWorkers, PrefetchBatches, RawVideos, Share
 from videozoo.types import Settings
 
 
@@ -66,7 +66,7 @@ class FeatureData(RawVideos):
     """Learn from, evaluate and tag segments of videos in place of whole videos, as the YouTube-8M
     challenge of 2019 did. Training and evaluation take the segments that people rated, each with
     its rated classes alone; prediction takes all, one after the other."""
-    segment_frames: int = Field(default=5, ge=1)
+    segment_frames: int = Field(default=5, ge=1, le=100_000)
     """With `segments`: frames of a segment, one per second as in YouTube-8M."""
     balance: bool = False
     """In training: draw the videos of an epoch so that each class has the same share; videos of
@@ -112,7 +112,7 @@ class FeatureData(RawVideos):
 class FeatureEval(Settings):
     """Settings of evaluation."""
 
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1, le=MOST_IN_BATCH)
     """Videos per forward pass."""
     top_k: int = Field(default=20, ge=1)
     """Tags per video that count in GAP and in the average precision of a class; with
@@ -125,7 +125,7 @@ class FeatureEval(Settings):
 class FeaturePredict(Settings):
     """Settings of prediction."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_IN_BATCH)
     """Videos per forward pass."""
     top_k: int = Field(default=20, ge=1)
     """Tags listed per video; with `data.segments`, tags ranked per segment."""

@@ -157,7 +157,7 @@ class Extractor:
         where: str,
     ) -> FeatureRecord:
         times = FrameTimes.of(reader, where)
-        numbers = [window_frames(times, plan) for plan in self._plans]
+        numbers = [window_frames(times, plan, name=where) for plan in self._plans]
         tables = retried(lambda: self._tables(reader, numbers, on_windows, where))
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         if not np.isfinite(rows).all():

@@ -281,6 +281,12 @@ def _exported(source: ConfigSource, path: Path) -> Trained:
             f"{path}: the step from one word to the next, one half of an exported {about.title}; "
             "name the other file, without `.step`"
         )
+    if about.part == "second":
+        stage = about.segments.second if about.segments else "the second stage"
+        raise WeightsError(
+            f"{path}: the second stage, one half of an exported {about.title}; name the other "
+            f"file, without `.{stage}`"
+        )
     exported = spec_of(about)
     stored, notes = (str(path), about.config), tuple[str, ...]()
     if source.path is None:

@@ -32,13 +32,6 @@ _ROOMS = {
 }
 """Task -> its module, if the names differ."""
 
-_NOT_EXPORTED = {
-    "localisation": "that find segments",
-    "two_stage_localisation": "that find segments",
-    "proposal_scoring": "that score proposals",
-}
-"""Tasks whose models cannot be exported -> what these models do."""
-
 
 def train(request: TrainRequest, config: RunConfig | None = None) -> TrainResult:
     """Train a model.
@@ -160,11 +153,9 @@ def export_trained(trained: Trained, request: ExportRequest) -> Path:
     """
     spec = trained.config.spec
     if not spec.task.exports and spec is not trained.config.exported:
-        doing = _NOT_EXPORTED.get(spec.task.name)
-        what = f"models {doing} cannot" if doing else "its model file does not say that it can"
         raise RunError(
-            f"{spec.title}: {what} be exported{' yet' if doing else ''}; `predict` and `load` take "
-            f"the weights themselves, {trained.path}"
+            f"{spec.title}: its model file does not say that it can be exported; `predict` and "
+            f"`load` take the weights themselves, {trained.path}"
         )
     return task_module(spec.task.name).export(trained, request)
 

@@ -22,20 +22,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from videozoo.errors import WeightsError
+from videozoo.ops.segment_decoders import decoded
 from videozoo.safe_json import parse_json
 from videozoo.types import (
+    Candidates,
     Captioning,
     Classification,
     ClipShape,
     FeatureShape,
+    Localisation,
     ModelSpec,
     MomentRetrieval,
+    ProposalGeneration,
+    ProposalScoring,
+    SegmentDecoding,
+    SequenceShape,
     Settings,
+    Stage,
     Stream,
     Tagging,
     Task,
+    TwoStageLocalisation,
 )
 from videozoo.weights import pt2
+from videozoo.weights.files import sha256_of
 from videozoo.weights.onnx_graphs import MOST_METADATA, check_onnx, onnx_metadata, open_onnx
 
 Kind = Literal["onnx", "torch-export"]
@@ -95,6 +105,36 @@ class ExportedTags(BaseModel):
     """It also gives the weight of each frame, (N, T) per stream."""
 
 
+class ExportedSegments(BaseModel):
+    """The features of whole videos that the graph of a localiser reads, and what it gives."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feature_dim: int = Field(ge=1)
+    """The input is (N, feature_dim, decoding.num_steps), any N."""
+    outputs: tuple[str, ...] = Field(min_length=1)
+    """Their names; of two stages, those of the first."""
+    curves: tuple[str, ...] = ()
+    """Those that are scores of steps."""
+    decoding: SegmentDecoding
+    """How the outputs become candidates."""
+    decides: Literal["auc", "map", "loss"]
+    """See `Localisation`."""
+    background: bool = False
+    """See `Localisation`."""
+    proposals: ProposalGeneration | None = None
+    """See `Localisation`."""
+    second: str = ""
+    """Of two stages: what the second is called, as `pem`; its file is named after it."""
+
+    @model_validator(mode="after")
+    def _known(self) -> ExportedSegments:
+        unknown = set(self.curves) - set(self.outputs)
+        if unknown or (not self.second.replace("_", "").isalnum() and self.second):
+            raise ValueError("curves that are no outputs, or a second stage without a name")
+        return self
+
+
 class Description(BaseModel):
     """The description in an exported file."""
 
@@ -121,14 +161,19 @@ class Description(BaseModel):
     """Of clip models."""
     tags: ExportedTags | None = None
     """Of models that tag videos by their features."""
+    segments: ExportedSegments | None = None
+    """Of localisers."""
     features: dict[str, Any] | None = None
     """What made the training features, if the model reads features and that is known."""
     measured: dict[str, Any] = Field(default_factory=dict)
     """What the training measured besides; see `tasks.loading.Trained`."""
-    part: Literal["whole", "first", "step"] = "whole"
-    """Of a model in two files: what is run once, or the step from one word to the next."""
+    part: Literal["whole", "first", "step", "second"] = "whole"
+    """Of a model in two files: what is run first, and the step from one word to the next or the
+    second stage."""
     step_sha256: str | None = None
-    """In the first file: of the other, see `step_file`."""
+    """In the first file: of the other, see `second_file`."""
+    first_sha256: str | None = None
+    """In the file of a second stage: of the graph of the first, see `graph_sha256`."""
     opset: int | None
     """ONNX operator set."""
     check: dict[str, Any] | None
@@ -140,6 +185,11 @@ class Description(BaseModel):
             raise ValueError("a model of clips that does not say which")
         if self.task == "tagging" and self.tags is None:
             raise ValueError("a model of features that does not say which")
+        finds = self.task in ("localisation", "two_stage_localisation") and self.part != "second"
+        if finds and self.segments is None:
+            raise ValueError("a model of segments that does not say what it reads")
+        if self.task == "two_stage_localisation" and self.segments and not self.segments.second:
+            raise ValueError("a model of two stages that does not name the second")
         return self
 
 
@@ -174,9 +224,30 @@ class ExportedWriter(Settings):
     """Length of a frame's features."""
 
 
+class ExportedLocaliser(Settings):
+    """The same for a model that finds segments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    num_classes: int | None = Field(default=None, ge=1)
+    """Number of classes, of a model that names what it finds."""
+
+
+class ExportedScorer(Settings):
+    """The same for a model that scores proposals."""
+
+    model_config = ConfigDict(extra="allow")
+
+    feature_dim: int = Field(ge=1)
+    """Numbers that describe a proposal."""
+
+
 _SETTINGS: dict[str, type[Settings]] = {
     "classification": ExportedModel,
     "tagging": ExportedModel,
+    "localisation": ExportedLocaliser,
+    "two_stage_localisation": ExportedLocaliser,
+    "proposal_scoring": ExportedScorer,
     "moments": ExportedFinder,
     "captioning": ExportedWriter,
 }
@@ -216,13 +287,49 @@ def exported_kind(path: Path) -> Kind | None:
     return next((kind for kind, known in SUFFIXES.items() if known == suffix), None)
 
 
-def step_file(path: Path) -> Path:
+def second_path(path: Path, name: str) -> Path:
     """Path of the second file of an export, beside the first.
+
+    Args:
+        path: The first file.
+        name: What the second is: `step`, or the part of a network of two stages.
+
+    >>> second_path(Path("runs/ets.onnx"), "step").as_posix()
+    'runs/ets.step.onnx'
+    """
+    return path.with_name(f"{path.stem}.{name}{path.suffix}")
+
+
+def step_file(path: Path) -> Path:
+    """Path of the file for the step from one word to the next.
 
     >>> step_file(Path("runs/ets.onnx")).as_posix()
     'runs/ets.step.onnx'
     """
-    return path.with_name(f"{path.stem}.step{path.suffix}")
+    return second_path(path, "step")
+
+
+def second_file(path: Path, name: str, sha256: str | None) -> Path:
+    """Find the second file of an export beside the first.
+
+    Args:
+        path: The first file.
+        name: See `second_path`.
+        sha256: The hash of the second file, from the description of the first.
+
+    Raises:
+        WeightsError: The file is missing, or from another export.
+    """
+    second = second_path(path, name)
+    if not second.is_file():
+        raise WeightsError(
+            f"{path}: one of two files; {second.name}, which was written with it, is not beside it"
+        )
+    if sha256_of(second) != sha256:
+        raise WeightsError(
+            f"{second}: not the file that was written with {path.name}; copy both, or export again"
+        )
+    return second
 
 
 def read_description(path: Path, kind: Kind | None = None) -> Description:
@@ -289,6 +396,10 @@ def _task_of(description: Description, absent: Callable[..., NoReturn]) -> Task:
     if description.task == "moments":
         return MomentRetrieval(losses=absent)
     clips, tags = description.clips, description.tags
+    if description.task == "proposal_scoring":
+        return ProposalScoring(losses=absent)
+    if description.segments is not None:
+        return _localisation(description.segments, absent)
     if tags is not None:
         features = FeatureShape(streams=tags.streams, num_frames=tags.num_frames)
         return Tagging(feature_shape=lambda _settings: features, explains=tags.explains)
@@ -300,6 +411,40 @@ def _task_of(description: Description, absent: Callable[..., NoReturn]) -> Task:
         frames_per_step=clips.frames_per_step,
     )
     return Classification(clip_shape=lambda _settings: shape)
+
+
+def _localisation(segments: ExportedSegments, absent: Callable[..., NoReturn]) -> Localisation:
+    shape = SequenceShape(feature_dim=segments.feature_dim, num_steps=segments.decoding.num_steps)
+    generation = segments.proposals
+
+    def constant(value: object) -> Callable[[object], object]:
+        return lambda _settings: value
+
+    def candidates(_settings: object, outputs: Any, score_threshold: float) -> list[Candidates]:
+        try:
+            return decoded(outputs, segments.decoding, score_threshold)
+        except (KeyError, ValueError, IndexError) as error:
+            raise WeightsError(
+                f"an exported graph gives no {segments.decoding.form} ({error}); export it again"
+            ) from None
+
+    def curves(outputs: Any) -> Mapping[str, Tensor]:
+        return {name: outputs[name] for name in segments.curves}
+
+    given: dict[str, Any] = {
+        "sequence_shape": constant(shape),
+        "targets": absent,
+        "losses": absent,
+        "curves": curves,
+        "candidates": candidates,
+        "decides": segments.decides,
+        "background": segments.background,
+        "proposals": None if generation is None else constant(generation),
+    }
+    if not segments.second:
+        return Localisation(**given)
+    stages = Stage(model="", part="first"), Stage(model="", part=segments.second)
+    return TwoStageLocalisation(first=stages[0], second=stages[1], **given)
 
 
 def open_exported(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from videozoo.commands import flag
 from videozoo.errors import RunError, WeightsError
 from videozoo.weights import _onnx
 
-_METADATA_PROPS = 14  # field of ONNX's ModelProto
+_GRAPH, _METADATA_PROPS = 7, 14  # fields of ONNX's ModelProto
 MOST_METADATA = 64 * 2**20
 """Bytes of one entry of the metadata; class names and a configuration need thousands."""
 _TYPES = {
@@ -186,6 +187,26 @@ def onnx_metadata(path: Path) -> dict[str, str]:
             return _entries(file, size)
         except (ValueError, EOFError) as error:
             raise damaged_onnx(path, error) from None
+
+
+def graph_sha256(path: Path) -> str:
+    """The sha256 of the graph of an ONNX file, with its weights and without its metadata.
+
+    Raises:
+        OSError: The file cannot be read.
+        WeightsError: It is damaged.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        try:
+            for number, end in _onnx.fields(file, size):
+                while number == _GRAPH and (left := end - file.tell()):
+                    digest.update(file.read(min(left, 2**20)))
+        except (ValueError, EOFError) as error:
+            raise damaged_onnx(path, error) from None
+    return digest.hexdigest()
 
 
 def _entries(file: IO[bytes], size: int) -> dict[str, str]:

@@ -33,6 +33,7 @@ from PIL import Image
 
 from videozoo.data.files import IMAGE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.data.frames._bitstream import StreamIndex, index_stream
+from videozoo.data.frames.pixels import VARIABLE, check_pixels, decoder_pixels, most_pixels
 from videozoo.data.text import natural_key
 from videozoo.errors import DataError, VideoError, counted
 from videozoo.safe_pickle import load_pickle
@@ -50,9 +51,19 @@ _CONTAINERS = (
 """Allowed readers of FFmpeg. Not allowed: playlists (they name other files or the network), text
 art, single images."""
 
-_MAX_PIXELS = 1 << 27
+_PICTURES = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
+"""What Pillow may take a picture for: of its other formats some start programs."""
 _MAX_KEPT_BYTES = 64 << 20
 """Packets of larger files are read from disk again instead of kept in memory."""
+
+_PICTURE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # where warnings are errors
+)
 
 _PLAYLISTS = {b"#EXTM3U": "HLS", b"ffconcat": "concat", b"<MPD": "DASH", b"v=0\r\n": "SDP"}
 
@@ -288,6 +299,7 @@ class VideoFile(_Reader):
         coder = stream.codec_context
         self._coder_name = coder.name
         self._coded_size = (coder.height, coder.width)
+        check_pixels(self.path, *self._coded_size)
 
         packets = self._first_pass(container, stream)
         index = index_stream(
@@ -576,7 +588,8 @@ class VideoFile(_Reader):
         return (
             f"{self.path}: none of its {counted(self._num_packets, 'packet')} gives a frame "
             f"({self._coder_name}{'; ' + self.damage if self.damage else ''}); "
-            "is it encrypted or damaged?"
+            f"is it encrypted, damaged, or larger than {most_pixels():,} pixels per frame "
+            f"({VARIABLE})?"
         )
 
 
@@ -665,7 +678,11 @@ def _open_container(path: Path) -> InputContainer:
     try:
         return av.open(
             f"file:{path.absolute()}",
-            options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": _CONTAINERS,
+                "max_pixels": decoder_pixels(),  # frames are decoded to find out what it holds
+            },
             metadata_errors="replace",
         )
     except FFmpegError as error:
@@ -719,7 +736,7 @@ def _stream_title(stream: Any) -> str:
 
 def _prepare(coder: VideoCodecContext) -> VideoCodecContext:
     coder.thread_count = 1  # threads cost more than they gain on a few frames
-    coder.options = {"max_pixels": str(_MAX_PIXELS)}
+    coder.options = {"max_pixels": decoder_pixels()}
     return coder
 
 
@@ -737,9 +754,7 @@ class AnimatedImage(_Reader):
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         """Open it; `size` is its height and width as the header says."""
-        height, width = size
-        if height * width > _MAX_PIXELS:
-            raise VideoError(f"{path}: {width}x{height} pixels, more than are decoded")
+        check_pixels(path, *size)
         self.path = path
         self._size = size
         self._starts: list[float] | None = None
@@ -782,13 +797,13 @@ class AnimatedImage(_Reader):
             VideoError: The frames cannot be read.
         """
         for image in self._images(range(self._num_frames)):
-            yield np.asarray(image.convert("RGB"))
+            yield np.array(image.convert("RGB"))
 
     def frames_at(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Some frames in order, each with its number; see `VideoReader.frames_at`."""
         wanted = sorted(set(self._checked(indices)))
         for index, image in zip(wanted, self._images(wanted), strict=True):
-            yield index, np.asarray(image.convert("RGB"))
+            yield index, np.array(image.convert("RGB"))
 
     def _read(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         found = zip(indices, self._images(indices), strict=True)
@@ -801,7 +816,7 @@ class AnimatedImage(_Reader):
                 try:
                     image.seek(index)
                     image.load()
-                except (OSError, EOFError, ValueError, SyntaxError) as error:
+                except _PICTURE_ERRORS as error:
                     raise VideoError(
                         f"{self.path}: frame {index} cannot be decoded: {error}"
                     ) from None
@@ -813,7 +828,7 @@ class AnimatedImage(_Reader):
     def _opened(self) -> Image.Image:
         try:
             return Image.open(self.path, formats=["WEBP"])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except _PICTURE_ERRORS as error:
             raise VideoError(f"{self.path}: not a readable WebP: {error}") from None
 
 
@@ -948,20 +963,31 @@ def _is_image(path: Path) -> bool:
 
 
 def _image_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path}: not a readable image: {error}") from None
+    with _opened_image(path, path) as image:
+        return image.height, image.width
 
 
 def _read_image(source: Path | BytesIO, name: Path | str) -> NDArray[np.uint8]:
+    with _opened_image(source, name) as image:
+        if image.format in ("WEBP", "PNG") and getattr(image, "is_animated", False):
+            raise VideoError(f"{name}: a moving image; the frames of a folder are single ones")
+        if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        # converting makes a copy even where there is nothing to convert
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+@contextmanager
+def _opened_image(source: Path | BytesIO, name: Path | str) -> Generator[Image.Image]:
+    """A picture that is small enough; its pixels are decoded when they are asked for."""
     try:
-        with Image.open(source) as image:
-            if image.format in ("WEBP", "PNG") and getattr(image, "is_animated", False):
-                raise VideoError(f"{name}: a moving image; the frames of a folder are single ones")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(source, formats=_PICTURES) as image:
+            check_pixels(name, image.height, image.width)
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise VideoError(f"{name}: {error} At most {most_pixels():,} ({VARIABLE}).") from None
+    except _PICTURE_ERRORS as error:
         raise VideoError(f"{name}: not a readable image: {error}") from None
 
 

@@ -32,6 +32,9 @@ T = TypeVar("T")
 _SLACK_SECONDS = 1e-3
 """A frame that begins so little after a moment is the frame of that moment: some containers round
 times to milliseconds."""
+_MOST_NUMBERS = 20_000_000
+"""Frames of all windows together: a week at 2 windows per second of 16 frames each. Time stamps may
+say anything, and a file of a few frames can claim to last for years."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,9 @@ def num_windows(duration_seconds: float, rate: float) -> int:
     return max(1, math.ceil(duration_seconds * rate - 0.5 - 1e-6))
 
 
-def window_frames(times: FrameTimes, plan: WindowPlan) -> NDArray[np.int64]:
+def window_frames(
+    times: FrameTimes, plan: WindowPlan, *, name: str = "the video"
+) -> NDArray[np.int64]:
     """Choose the frames of every window.
 
     A window is cut into `num_steps` equal slices; a step is the frame shown in the middle of its
@@ -122,9 +127,13 @@ def window_frames(times: FrameTimes, plan: WindowPlan) -> NDArray[np.int64]:
     Args:
         times: Of the video's frames.
         plan: The windows.
+        name: How an error calls the video.
 
     Returns:
         Frame numbers (num_windows, num_steps * frames_per_step).
+
+    Raises:
+        VideoError: By its time stamps the video lasts so long that the windows would be too many.
 
     >>> times = FrameTimes(np.arange(8) / 4, 2.0)  # two seconds of four frames each
     >>> window_frames(times, WindowPlan(rate=1, num_steps=2, window_seconds=1)).tolist()
@@ -133,6 +142,13 @@ def window_frames(times: FrameTimes, plan: WindowPlan) -> NDArray[np.int64]:
     [[0, 6], [2, 7]]
     """
     count = num_windows(times.duration_seconds, plan.rate)
+    if count * plan.num_steps * plan.frames_per_step > _MOST_NUMBERS:
+        raise VideoError(
+            f"{name}: by its time stamps it lasts {times.duration_seconds:,.0f} s with "
+            f"{counted(len(times.start_seconds), 'frame')}, which are {count:,} windows at "
+            f"{plan.rate:g} per second, too many; write it again with right times, cut it, or "
+            "make fewer windows per second (--rate)"
+        )
     centres = (np.arange(count) + 0.5) / plan.rate
     steps, run = plan.num_steps, plan.frames_per_step
     if plan.window_seconds is None:

@@ -37,6 +37,11 @@ async function asked(address, options = {}) {
   return answer.status === 204 ? null : answer.json();
 }
 
+// Tells those who do not see the page, without every per cent on the way.
+function news(text) {
+  byId("news").textContent = text;
+}
+
 // How far a job is, in words and as a share.
 function told(job) {
   const { done, of, what } = job.progress;
@@ -102,6 +107,8 @@ function start() {
     const made = row(job.id, job.video);
     const { words, share } = told(job);
     made.words.textContent = words;
+    const before = made.item.dataset.state;
+    if (before && before !== job.state) news(`${job.video}: ${words}`);
     made.item.dataset.state = job.state;
     made.bar.value = share;
     made.bar.hidden = job.state === "done" || job.state === "failed";
@@ -154,6 +161,7 @@ function start() {
     };
     const failed = (why) => {
       made.words.textContent = `Not taken: ${why}`;
+      news(`${file.name} was not taken: ${why}`);
       made.item.dataset.state = "failed";
       made.bar.hidden = true;
       made.remove.onclick = () => drop(key);

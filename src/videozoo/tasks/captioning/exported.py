@@ -6,11 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from videozoo.errors import WeightsError
 from videozoo.ops.beam_search import beam_search
 from videozoo.ops.sentences import END, START, Caption, with_attention
-from videozoo.weights.exported import GraphRunner, open_graph, step_file
-from videozoo.weights.files import sha256_of
+from videozoo.weights.exported import GraphRunner, open_graph
 
 ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
 """Inputs: float32 (N, T, feature_dim) and int64 (N,). Outputs: the context added to the input of
@@ -67,25 +65,3 @@ class ExportedCaptioner:
             end=END,
         )
         return with_attention(found, attention, lengths)
-
-
-def second_file(path: Path, sha256: str | None) -> Path:
-    """Find the step file beside the encoder file.
-
-    Args:
-        path: The encoder file.
-        sha256: The hash of the step file, from the description of the encoder.
-
-    Raises:
-        WeightsError: The file is missing, or from another export.
-    """
-    step = step_file(path)
-    if not step.is_file():
-        raise WeightsError(
-            f"{path}: one of two files; {step.name}, which was written with it, is not beside it"
-        )
-    if sha256_of(step) != sha256:
-        raise WeightsError(
-            f"{step}: not the file that was written with {path.name}; copy both, or export again"
-        )
-    return step

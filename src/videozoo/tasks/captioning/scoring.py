@@ -34,14 +34,14 @@ from videozoo.errors import ConfigError, DataError, counted
 from videozoo.ops.beam_search import Hypothesis
 from videozoo.ops.sentences import Caption, sentence_of
 from videozoo.settings.captions import CaptionViews
-from videozoo.tasks.captioning.exported import ExportedCaptioner, second_file
+from videozoo.tasks.captioning.exported import ExportedCaptioner
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import load_model
 from videozoo.tasks.features import check_features, check_rate
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
 from videozoo.tasks.jobs import Job, ResultFile, Shortfall
 from videozoo.tasks.loading import Trained
-from videozoo.weights.exported import ExportedSpec
+from videozoo.weights.exported import ExportedSpec, second_file
 
 
 class CaptionModel(Protocol):
@@ -304,7 +304,7 @@ def caption_model(
 
     def exported(path: Path, device: str, index: int) -> ExportedCaptioner:
         about = cast(ExportedSpec, config.spec).description
-        return ExportedCaptioner(path, second_file(path, about.step_sha256), device, index)
+        return ExportedCaptioner(path, second_file(path, "step", about.step_sha256), device, index)
 
     return cast(CaptionModel, load_model(trained, config, accelerator, exported, **options))
 

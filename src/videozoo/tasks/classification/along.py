@@ -129,7 +129,7 @@ class AlongScorer:
             VideoError: It cannot be read, or does not tell its frame rate.
         """
         times = FrameTimes.of(reader, name)
-        numbers = window_frames(times, self._plan)
+        numbers = window_frames(times, self._plan, name=name)
 
         def scored() -> Scores:
             rows: list[Scores] = []

@@ -20,6 +20,7 @@ from videozoo.tasks.evaluate import EvalJob, Evaluated, Evaluation
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
+from videozoo.tasks.localisation.exported import localiser_model
 from videozoo.tasks.localisation.fitting import say_seen, seen_in_training
 from videozoo.tasks.localisation.lengths import other_windows_notes
 from videozoo.tasks.localisation.measures import (
@@ -58,7 +59,7 @@ def _test_videos(config: RunConfig, trained: Trained) -> VideoSource:
         names = trained.class_names or videos.annotations.class_names
         annotations = with_class_numbers(videos.annotations, agreed_classes(config, names))
         videos = replace(videos, annotations=annotations)
-    with_loss = localiser_of(config).decides == "loss"
+    with_loss = localiser_of(config).decides == "loss" and config.exported is None
     return FeatureSource(config, config.eval, videos, with_loss=with_loss)
 
 
@@ -74,7 +75,10 @@ def evaluated(job: EvalJob, source_of: SourceOf) -> Evaluated:
         job.note(labels.remarks(source.annotations.class_names))
     check_features(source.extractor, job.trained, job.say)
     job.note(other_windows_notes(job.trained, config))
-    module = job.module()
+    task = config.spec.task
+    if config.exported is not None and isinstance(task, Localisation) and task.decides == "loss":
+        job.say("note: no loss, which an exported file does not hold; the weights give it")
+    module = job.model(localiser_model)
     total = len(source.present) + len(source.missing)
     job.say(f"{config.spec.title}: {len(source.present):,} of {counted(total, 'video')}")
     num_seen = seen_in_training(source.present, training_videos(config.data))

@@ -17,6 +17,7 @@ from videozoo.errors import DataError, counted
 from videozoo.results import VideoSegments
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import Lengths, length
+from videozoo.weights.exported import exported_kind, read_description
 from videozoo.weights.files import read_metadata
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +70,11 @@ def other_windows_notes(trained: Trained, config: RunConfig) -> Iterator[str]:
         trained: The model.
         config: The configuration of the evaluation or prediction.
     """
-    stored = read_metadata(trained.path).get("config")
+    stored = (
+        read_metadata(trained.path).get("config")
+        if exported_kind(trained.path) is None
+        else read_description(trained.path).config
+    )
     data = stored.get("data") if isinstance(stored, dict) else None
     if not isinstance(data, dict) or "window_seconds" not in data:
         return

@@ -25,6 +25,7 @@ from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import score_files
+from videozoo.tasks.localisation.exported import localiser_model
 from videozoo.tasks.localisation.lengths import much_longer_notes, other_windows_notes
 from videozoo.tasks.localisation.naming import Names, named
 from videozoo.tasks.localisation.results import VideoProposals, files_of, result_file
@@ -60,7 +61,7 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
     _refuse_twice(sources)
     names = class_names(job.trained, config, labels)
     job.note(other_windows_notes(job.trained, config))
-    module = job.module()
+    module = job.model(localiser_model)
     found: list[VideoProposals] = []
     failed: list[str] = []
     for source in sources:

@@ -10,13 +10,14 @@ from typing import Any
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.segments import with_features
-from videozoo.engine.devices import make_accelerator
 from videozoo.errors import UsageError
 from videozoo.results import VideoSegments
 from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import without_absent_names
+from videozoo.tasks.exporting import accelerator_for
 from videozoo.tasks.inference import run
-from videozoo.tasks.loading import Trained, build_trained
+from videozoo.tasks.loading import Trained
+from videozoo.tasks.localisation.exported import localiser_model
 from videozoo.tasks.localisation.naming import Names, PartScorer, named
 from videozoo.tasks.localisation.prediction import (
     SourcesOf,
@@ -45,11 +46,10 @@ class SegmentPredictor(Predictor):
         self, trained: Trained, *, device: Device = "auto", sources_of: SourcesOf = feature_sources
     ) -> None:
         self.config = without_absent_names(trained.config)
-        precision = self.config.train.precision
-        self._accelerator = make_accelerator(device=device, precision=precision)
+        self._accelerator = accelerator_for(trained, device)
         self._sources_of = sources_of
         self.class_names = self._names = class_names(trained, self.config, None)
-        network = build_trained(trained, self.config).to(self._accelerator.device).eval()
+        network = localiser_model(trained, self.config, self._accelerator, device=device)
         super().__init__(trained, network)
 
     def predict(
@@ -102,7 +102,7 @@ class SegmentPredictor(Predictor):
             )
             for source in sources:
                 inference = LocalisationInference(
-                    self.module, source, self._accelerator, skip_bad=not strict
+                    self._network, source, self._accelerator, skip_bad=not strict
                 )
                 found = run(inference, self._accelerator)
                 if naming is not None:

@@ -31,6 +31,7 @@ from videozoo.tasks.fitting import TrainingPlan, TrainJob
 from videozoo.tasks.inference import eval_loader
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.localisation.evaluation import evaluated
+from videozoo.tasks.localisation.export import export_scorer
 from videozoo.tasks.localisation.fitting import (
     FEATURES,
     check_held_out,
@@ -299,3 +300,4 @@ def _videos(
 
 
 predict = Prediction(run=partial(predicted, sources_of=input_proposals))
+export = partial(export_scorer, sources_of=input_proposals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import nn
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
@@ -83,7 +82,7 @@ class LocalisationInference:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Callable[[Any], Any],
         source: VideoSource,
         accelerator: Accelerator,
         *,
@@ -94,7 +93,8 @@ class LocalisationInference:
         """Prepare the run.
 
         Args:
-            module: The network in evaluation mode, on the device of the accelerator.
+            module: The network in evaluation mode, on the device of the accelerator, or an exported
+                graph.
             source: The videos.
             accelerator: The processes.
             skip_bad: Continue without videos that cannot be read.

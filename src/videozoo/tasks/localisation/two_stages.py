@@ -37,7 +37,7 @@ from videozoo.tasks.building import build
 from videozoo.tasks.fitting import TrainJob, run_training
 from videozoo.tasks.inference import eval_loader, run
 from videozoo.tasks.loading import resolve_weights, save_trained
-from videozoo.tasks.localisation import SegmentPredictor, evaluate, load, predict
+from videozoo.tasks.localisation import SegmentPredictor, evaluate, export, load, predict
 from videozoo.tasks.localisation.fitting import refuse_settings
 from videozoo.tasks.localisation.proposal_scoring import scored, scoring_of, scoring_plan
 from videozoo.tasks.localisation.score_files import proposals_of
@@ -51,7 +51,7 @@ from videozoo.types import ProposalGeneration, TwoStageLocalisation
 from videozoo.weights.files import read_weights
 from videozoo.weights.fit import load_state
 
-__all__ = ["SegmentPredictor", "evaluate", "load", "predict", "train"]
+__all__ = ["SegmentPredictor", "evaluate", "export", "load", "predict", "train"]
 
 FIRST, SECOND = "first", "second"
 _MOST_WINDOWS = 10**9  # more than any video has: makes one number of a video and a window
