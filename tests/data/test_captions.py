@@ -551,3 +551,13 @@ def test_a_few_sentences_of_unknown_videos_are_left_out_and_many_refused(
     assert f"not among `{known}`; 1 of 3 sentences are of such videos; left out" in found.notes[0]
     with pytest.raises(DataError, match=f"not among `{known}`; 2 of 3 sentences are of such"):
         read_timed_sentences(stored("a", "zz", "y"), whole_videos=True)
+
+
+@pytest.mark.parametrize("duration", ["NaN", '"long"', "Infinity"])
+def test_a_length_that_is_no_number_is_told(tmp_path: Path, duration: str):
+    path = tmp_path / "events.json"
+    entry = f'{{"duration": {duration}, "timestamps": [[1, 2]], "sentences": ["A man."]}}'
+    path.write_text(f'{{"a": {entry}}}')
+
+    with pytest.raises(DataError, match=r"a: its duration is .*, expected seconds"):
+        read_timed_sentences(path)

@@ -360,3 +360,36 @@ def test_unknown_results_are_told_every_format(tmp_path: Path):
 
     assert "a.txt: not results of a known kind: its first line is '1'" in str(caught.value)
     check_lists(str(caught.value), result_formats.FORMATS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("mark", ["|", ";", "\t", ","])
+def test_tables_have_any_mark_between_their_columns(tmp_path: Path, mark: str, encoding: str):
+    def written(name: str, *rows: str) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(rows).replace(",", mark) + "\n", encoding=encoding)
+        return path
+
+    for video in ("a b.mp4", "c.mp4"):
+        (tmp_path / video).touch()
+    segments = read_annotations(
+        written("segments.csv", "video,start,end,label,duration", "a.mp4,1,2.5,run fast,9")
+    )
+    captions = read_timed_sentences(
+        written("captions.csv", "video,caption", "a.mp4,A man runs."), whole_videos=True
+    )
+    headed = read_list(
+        written("list.csv", "path,label", "a b.mp4,run fast"), class_names=["run fast"]
+    )
+    plain = read_list(written("list.txt", "a b.mp4,3", "c.mp4,4"))
+    names = class_names.read_class_names(
+        written("names.csv", "id,name", "0,air drumming", "1,run fast")
+    )
+    results = read_any_results(written("found.csv", "video,start,end,label,score", "a,1,2,run,1"))
+
+    assert segments.videos[0].instances[0].label == "run fast"
+    assert captions.sentences[0].sentence == "A man runs."
+    assert [(one.path.name, one.label) for one in headed] == [("a b.mp4", 0)]
+    assert [(one.path.name, one.label) for one in plain] == [("a b.mp4", 3), ("c.mp4", 4)]
+    assert list(names) == ["air drumming", "run fast"]
+    assert results[0] == "CSV of segments with scores"

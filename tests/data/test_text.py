@@ -13,6 +13,8 @@ from videozoo.data.annotations.segments import read_annotations
 from videozoo.data.annotations.video_labels import read_labels
 from videozoo.data.annotations.videos import read_list
 from videozoo.data.features.by_name import FeatureFiles
+from videozoo.data.format_traits import traits_of
+from videozoo.data.text import is_text, json_of, lines_of, text_of
 from videozoo.errors import DataError
 
 OPEN_QUOTE = '"' + "x," * 100_000
@@ -106,3 +108,45 @@ def test_a_device_that_never_ends_is_not_read(capsys: pytest.CaptureFixture[str]
             read(path)
     assert main(["config", "show", str(path)]) == 1
     assert "/dev/zero: cannot be read: is a device, expected a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('{"a": [1, 2,]}', "; remove the comma before the closing bracket"),
+        ('{"a": 1,\n}', "remove the comma before the closing bracket"),
+        ('{"a": 1, // one\n "b": 2}', "JSON has no comments: remove it"),
+        ('# mine\n{"a": 1}', "JSON has no comments: remove it"),
+        ("{'a': 1}", "JSON has double quotation marks"),
+        ('{"a": None}', "JSON has null, true, false and numbers"),
+        ('{"a":', "after"),
+    ],
+)
+def test_what_json_does_not_have_is_told_with_its_place(text: str, advice: str):
+    with pytest.raises(DataError, match=f"a.json: not valid JSON: .*line [12] column.*{advice}"):
+        json_of(Path("a.json"), text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_texts_of_other_systems_are_read_by_their_mark(tmp_path: Path, encoding: str):
+    path = tmp_path / "a.csv"
+    written = "video,label\r\n\u010d\u0d0d.mp4,se\u00f1al\r\n"
+    mark = "\ufeff" if encoding[-2:] in ("be", "le") else ""
+    path.write_bytes((mark + written).encode(encoding))
+
+    assert text_of(path) == written.replace("\r\n", "\n")
+    assert is_text(path)
+    assert traits_of(path).keys == {"video", "label"}
+
+
+def test_a_damaged_or_unmarked_text_of_two_bytes_per_letter_is_one_error(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("run/a.mp4 0\n".encode("utf-16")[:-1])
+    with pytest.raises(
+        DataError, match=r"first bytes say UTF-16, but it is not .*save it as UTF-8"
+    ):
+        text_of(path)
+
+    path.write_bytes("run/a.mp4 0\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"not a text file; .*; is it UTF-16"):
+        lines_of(path)

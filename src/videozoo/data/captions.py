@@ -30,7 +30,7 @@ from videozoo.data.coverage import check_times_by_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.formats import TextFile
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
-from videozoo.data.text import of_video, text_of
+from videozoo.data.text import is_text, of_video, text_of
 from videozoo.errors import DataError, MisfitError, counted, few
 from videozoo.settings.captions import CaptionData
 from videozoo.settings.shared import Part
@@ -370,8 +370,8 @@ def _holds_events(path: Path) -> bool:
     if path.suffix.lower() == ".csv":  # of captions, or of the features of a video
         return table_columns(TextFile(path).heading) is not None
     with path.open("rb") as file:
-        head = file.read(4096)
-    return b"\0" not in head and head[:1] != b"\x80"
+        first = file.read(1)
+    return is_text(path) and first != b"\x80"
 
 
 def _shows_nothing(event: TimedSentence, events: CaptionEvents, vectors: int | None = None) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from videozoo.safe_json import parse_json
+from videozoo.safe_text import marked_encoding
 
 _MOST_BYTES = 1 << 20  # of a file; its beginning tells what it is
 _MOST_FILES = 200  # of a folder
@@ -28,7 +29,7 @@ _BINARY = frozenset(
 _KEY = re.compile(r'"([^"\\\n]{1,60})"\s*:')
 _TAG = re.compile(r"<([A-Za-z_][\w.:-]*)((?:\s+[\w.:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*)")
 _ATTRIBUTE = re.compile(r"([\w.:-]+)\s*=")
-_DELIMITERS = ("\t", ";", ",")
+_DELIMITERS = ("\t", ";", ",", "|")
 _NUMBER = re.compile(r"[-+]?[\d.:]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -58,9 +59,10 @@ def traits_of(path: Path) -> Traits:
             head = file.read(_MOST_BYTES)
     except OSError:
         return Traits("unknown")
-    if b"\0" in head:
+    encoding = marked_encoding(head)
+    if b"\0" in head and encoding is None:
         return Traits("binary", frozenset({_ending(path)}))
-    return _traits(head.decode("utf-8", "replace"), _ending(path))
+    return _traits(head.decode(encoding or "utf-8", "replace"), _ending(path))
 
 
 def traits_of_example(name: str, text: str) -> Traits:

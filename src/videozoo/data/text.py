@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from videozoo.data.files import VIDEO_SUFFIXES, not_read
 from videozoo.errors import DataError, counted, few
 from videozoo.safe_json import parse_json
-from videozoo.safe_text import read_text
+from videozoo.safe_text import marked_encoding, read_text
 
 _SUFFIXES = tuple(spelt for suffix in sorted(VIDEO_SUFFIXES) for spelt in (suffix, suffix.upper()))
 _SHOWN = 40  # characters of a damaged file
@@ -61,7 +61,19 @@ def _explained(error: json.JSONDecodeError) -> str:
     if error.msg == "Extra data" and error.doc.lstrip()[:1] == "{":
         return f"it goes on after the first object, in line {error.lineno}; is it JSON Lines?"
     near = error.doc[max(0, error.pos - _SHOWN) : error.pos + 1]
-    return f"{error}, after {near!r}" if near else str(error)
+    found = next((advice for start, advice in _NOT_JSON if start.match(error.doc, error.pos)), "")
+    is_last = error.doc[: error.pos].rstrip()[-1:] == "," and near[-1:] in ("}", "]")
+    if is_last or "trailing comma" in error.msg:
+        found = "; remove the comma before the closing bracket"
+    return f"{error}, after {near!r}{found}" if near else str(error)
+
+
+_NOT_JSON = (
+    (re.compile(r"//|/\*|#"), "; JSON has no comments: remove it"),
+    (re.compile(r"'"), "; JSON has double quotation marks: is it Python's? json.dump writes JSON"),
+    (re.compile(r"None|True|False|nan|inf"), "; JSON has null, true, false and numbers"),
+)
+"""What others write and JSON does not have, and what to do about it."""
 
 
 def _objects(content: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -93,6 +105,11 @@ def text_of(path: Path) -> str:
     except OSError as error:
         reason = not_read(path) or f"{path}: cannot be read: {error.strerror}"
         raise DataError(reason) from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: its first bytes say {error.encoding[:6].upper()}, but it is not "
+            f"({error.reason} at byte {error.start:,}); save it as UTF-8"
+        ) from None
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
@@ -102,7 +119,9 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
     if not lines:
         raise DataError(f"{path}: empty; expected one video per line")
     if any("\0" in line for _, line in lines[:3]):
-        raise DataError(f"{path}: not a text file; expected a list with one video per line")
+        half = [set(lines[0][1][start::2]) for start in (0, 1)]
+        advice = "; is it UTF-16? save it as UTF-8" if {"\0"} in half else ""
+        raise DataError(f"{path}: not a text file; expected a list with one video per line{advice}")
     return lines
 
 
@@ -120,7 +139,8 @@ def is_text(path: Path) -> bool:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        return b"\0" not in file.read(4096)
+        head = file.read(4096)
+    return b"\0" not in head or marked_encoding(head) is not None
 
 
 def as_text(value: object) -> str:
@@ -301,12 +321,15 @@ class Table(_Rows):
 
 
 def delimiter_of(heading: str) -> str:
-    """What stands between the columns of a table: the first of tab, semicolon and comma.
+    """What stands between the columns of a table: the first of tab, semicolon, bar and comma.
 
-    >>> delimiter_of("video;start;label, short")
-    ';'
+    A bar counts where it is more frequent than the comma.
+
+    >>> delimiter_of("video;start;label, short"), delimiter_of("video|label"), delimiter_of("a,b|c")
+    (';', '|', ',')
     """
-    return next((mark for mark in "\t;" if mark in heading), ",")
+    marks = "\t;|" if heading.count("|") > heading.count(",") else "\t;"
+    return next((mark for mark in marks if mark in heading), ",")
 
 
 def table_heading(text: str) -> tuple[int, str]:
@@ -334,7 +357,7 @@ def table_heading(text: str) -> tuple[int, str]:
 
 
 _SEPARATOR = re.compile(r"\"?sep=.\"?", re.IGNORECASE)
-_DELIMITER = re.compile(r"[\t;,]")
+_DELIMITER = re.compile(r"[\t;|,]")
 _VALUE = re.compile(r"\"?[-+]?[\d:.]*\d[\d:.]*\"?", re.ASCII)
 
 

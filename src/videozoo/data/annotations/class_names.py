@@ -158,7 +158,7 @@ def _heading(file: TextFile) -> str:
 
 
 def _names_alone(file: TextFile) -> _Found:
-    cells = [cell.strip('" ') for cell in re.split(r"[,;\t]", _heading(file))]
+    cells = [cell.strip('" ') for cell in re.split(r"[,;|\t]", _heading(file))]
     if len(cells) > 1 and any(cell in _NAME_COLUMNS for cell in cells):
         raise DataError(
             f"{file.path}:1: the heading {brief(file.first_line)} has no column of class numbers; "
@@ -219,9 +219,9 @@ def _number_last(line: str) -> tuple[int, str] | None:
 
 
 def _number_and_name(digits: str, between: str, name: str) -> tuple[int, str] | None:
-    """Number and name of a class; None unless a blank, comma, semicolon or colon parts them."""
-    name = name.strip(" \t,;:").strip('"')
-    is_pair = 0 < len(digits) < 10 and between in tuple(" \t,;:") and name
+    """Number and name of a class; None unless a blank or a sign such as a comma parts them."""
+    name = name.strip(" \t,;:|").strip('"')
+    is_pair = 0 < len(digits) < 10 and between in tuple(" \t,;:|") and name
     return (int(digits), name) if is_pair else None
 
 

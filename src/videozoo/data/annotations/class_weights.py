@@ -101,7 +101,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, object]]:
 
 def _cut(line: str) -> tuple[str, str]:
     """Class and weight: cut at the last sign between columns, since names may have blanks."""
-    for sign in ("\t", ",", ";", " "):
+    for sign in ("\t", ",", ";", "|", " "):
         if sign in line:
             name, _, weight = line.rpartition(sign)
             return name.strip().strip('"').strip(), weight.strip()

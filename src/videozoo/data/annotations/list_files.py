@@ -118,7 +118,7 @@ class VideoList(TextFile):
 
     def _videos_in(self, line: str) -> list[str]:
         """The videos that a line, or what is before its last columns, is the path of."""
-        ends = [line.rsplit(between, most) for between in (None, ",", ";") for most in (1, 2)]
+        ends = [line.rsplit(between, most) for between in (None, ",", ";", "|") for most in (1, 2)]
         paths = [line, *(cut[0].strip() for cut in ends)]
         return [path for path in paths if self.exists(path.strip("\"' "))]
 

@@ -158,7 +158,7 @@ def header_of(line: str) -> Columns | None:
     (',', 0, 1, None)
     >>> header_of("run/a.mp4 3")
     """
-    for delimiter in ("\t", ",", ";", " "):
+    for delimiter in ("\t", ",", ";", "|", " "):
         cells = [plain_name(bare(cell)) for cell in line.split(delimiter)]
         path = _place(cells, PATHS)
         label = _place(cells, (*LABELS, *_NUMBER_COLUMNS))
@@ -283,9 +283,10 @@ def _quoted_cells(text: str, delimiter: str) -> list[str]:
 
 
 _TAB = _Form("\t")
+_BETWEEN = (" ", "\t", ",", ";", "|")
 _FORMS = (
-    *(_Form(delimiter) for delimiter in (" ", "\t", ",", ";")),
-    *(_Form(delimiter, with_frames=True) for delimiter in (" ", "\t", ",", ";")),
+    *(_Form(delimiter) for delimiter in _BETWEEN),
+    *(_Form(delimiter, with_frames=True) for delimiter in _BETWEEN),
     _Form(""),
 )
 """Ways to cut a line; if two are equally good, the first is taken."""
@@ -339,7 +340,7 @@ def has_more_columns(path: str) -> bool:
 
 
 _ENDINGS = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))
-_MORE = re.compile(rf"\.({_ENDINGS}|pkl)[\s,;][-\d\s.,;]*$", re.IGNORECASE)
+_MORE = re.compile(rf"\.({_ENDINGS}|pkl)[\s,;|][-\d\s.,;|]*$", re.IGNORECASE)
 
 
 def _by_form(number: int, text: str, form: _Form) -> Row:
@@ -473,8 +474,8 @@ _HEADED: _ListFormat = Format(
     _headed_rows,
     "path,label\nrun/abc.mp4,run\n",
     "train.csv",
-    about="Columns in any order, by comma, tab, semicolon or blank. A column `split` with train, "
-    "val and test divides one list into parts.",
+    about="Columns in any order, by comma, tab, semicolon, bar (|) or blank. A column `split` with "
+    "train, val and test divides one list into parts.",
 )
 _OF_DATA_SETS: tuple[_ListFormat, ...] = (
     Format(
@@ -578,9 +579,9 @@ FORMATS: tuple[_ListFormat, ...] = (
         "run/abc.mp4 0\n",
         "train.txt",
         about="UCF101, MMAction2 (videos and raw frames), SlowFast, PyTorchVideo, VideoMAE. "
-        "Blanks, tabs, commas or semicolons between the columns; classes as numbers or as names; "
-        "lines that start with # are left out. PATH may be a folder with the frames as images, and "
-        "may lack its ending.",
+        "Blanks, tabs, commas, semicolons or bars (|) between the columns; classes as numbers or "
+        "as names; lines that start with # are left out. PATH may be a folder with the frames as "
+        "images, and may lack its ending.",
         source="MMAction2, datasets/video_dataset.py and rawframe_dataset.py; SlowFast, "
         "datasets/DATASET.md; PyTorchVideo, data/labeled_video_paths.py; VideoMAE, DATASET.md",
     ),

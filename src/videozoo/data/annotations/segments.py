@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -531,7 +532,8 @@ def _fault(instance: Instance, duration: float) -> tuple[str, bool]:
         return f"{shown} ends before it starts", True
     if start >= duration or end <= 0:
         return f"{shown} lies outside the video of {duration:g} seconds", True
-    if min(end, duration) / duration <= max(start, 0) / duration:  # too small to divide
+    shares = [value / duration for value in (max(start, 0), min(end, duration))]
+    if math.isfinite(duration) and shares[1] <= shares[0]:  # too small to divide
         return f"{shown} has no length", True
     if start < 0 or end > duration:
         return f"{shown} reaches beyond the video of {duration:g} seconds", False

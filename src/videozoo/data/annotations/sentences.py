@@ -249,7 +249,7 @@ def _read_videos(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]:
         if rate is None or rate <= 0:
             problems.append(f"{video}: fps is {entry['fps']!r}")
             continue
-        length = finite_number(entry.get("duration"))
+        length = reading.length(entry.get("duration"), video)
         frames = finite_number(entry.get("num_frames"))
         if length is None and frames is not None:
             length = frames / rate
@@ -301,7 +301,7 @@ def _read_recipes(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]
             reading.problems.append(f"{video}: expected an object with `annotations`")
             continue
         facts = cast("dict[str, Any]", entry)
-        if (length := finite_number(facts.get("duration"))) is not None:
+        if (length := reading.length(facts.get("duration"), video)) is not None:
             reading.durations[video] = length
         segments = _segments(facts)
         without += not segments
@@ -365,7 +365,7 @@ def _read_queries(file: TextFile, reading: ReadState) -> Iterator[TimedSentence]
             continue
         if not reading.is_sentence(text, place):
             continue
-        length = finite_number(record.get("duration"))
+        length = reading.length(record.get("duration"), place)
         if length is not None:
             reading.durations[video] = length
         query = record.get("qid", where)

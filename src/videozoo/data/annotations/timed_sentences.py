@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.annotations.segment_types import is_address, name_in, names_at
+from videozoo.data.text import finite_number
+from videozoo.errors import brief
 
 CLIP_SECONDS = 2.0
 """Length of the clips that QVHighlights labels."""
@@ -188,6 +190,13 @@ class ReadState:
     problems: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     saliency: dict[int | str, ClipLabels] = field(default_factory=dict[int | str, ClipLabels])
+
+    def length(self, value: object, place: str) -> float | None:
+        """Length of a video in seconds; if a given one is no number, adds to `problems`."""
+        found = finite_number(value)
+        if found is None and value is not None:
+            self.problems.append(f"{place}: its duration is {brief(value)}, expected seconds")
+        return found
 
     def is_sentence(self, text: object, place: str, *, tokenised: bool = False) -> bool:
         """Whether a text can be used as a sentence; if not, adds to `problems`."""

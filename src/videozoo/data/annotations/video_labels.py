@@ -234,7 +234,7 @@ def _cut(line: str) -> tuple[str, tuple[int, ...]]:
     while start > 1 and _is_label(cells[start - 1]):
         start -= 1
     video, cells = ",".join(cells[:start]), cells[start:]
-    for delimiter in (" ", "\t", ";"):
+    for delimiter in (" ", "\t", ";", "|"):
         head, _, tail = video.rpartition(delimiter)
         if head.strip() and _is_label(tail.strip()):
             video, cells = head.strip(), [tail.strip(), *cells]

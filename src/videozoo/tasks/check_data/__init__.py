@@ -322,7 +322,7 @@ def _lists_files(file: TextFile) -> bool:
     cells = first.split("\t")
     if len(cells) == 4 and any(map(str.isalpha, cells[3])):  # video, start, end, sentence
         return False
-    words = first.replace(",", " ").replace(";", " ").split()
+    words = re.sub(r"[,;|]", " ", first).split()
     if not words or len(words) == 1:  # names alone
         return bool(words)
     if len(words) == 3 and all(len(line.split()) == 3 for _, line in file.lines):
