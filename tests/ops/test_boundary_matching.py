@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoo.ops import boundary_matching
 from videozoo.ops.boundary_matching import (
     BoundaryMatching,
     ProposalMap,
     Sampling,
     proposal_sampling,
+    sampling_blocks,
 )
 
 quick = settings(max_examples=20, deadline=None)  # the first call of a kernel is slow
@@ -102,6 +104,44 @@ def test_equals_sampling_and_then_convolving_in_3d(t: int, d: int, ratio: float)
         torch.autograd.grad(out, (features, weight, bias), arriving) for out in (ours, wanted)
     ]
     torch.testing.assert_close(*slopes, atol=1e-5, rtol=1e-6)
+
+
+@quick
+@given(t=st.integers(1, 26), d=st.integers(1, 24), ratio=ratios)
+def test_blocks_hold_the_whole_matrix(t: int, d: int, ratio: float):
+    sampling = proposal_sampling(t, d, num_samples=3, samples_per_bin=2, boundary_ratio=ratio)
+
+    columns, matrices, places = sampling_blocks(sampling, t, 3)
+
+    rows = matrices @ np.eye(t * 3)[columns]
+    wanted = np.zeros((len(sampling.cells), t * 3))
+    wanted[sampling.rows, sampling.columns] = sampling.weights
+    np.testing.assert_allclose(rows.reshape(-1, t * 3)[places], wanted, atol=1e-7)
+
+
+def test_blocks_read_a_fifth_of_a_large_map():
+    sampling = proposal_sampling(100, 100, num_samples=32, samples_per_bin=3, boundary_ratio=0.5)
+
+    blocks, rows, columns = sampling_blocks(sampling, 100, 32).matrices.shape
+
+    assert blocks * rows * columns < 0.2 * 5050 * 3200
+
+
+@quick
+@given(t=st.integers(1, 26), d=st.integers(1, 24))
+def test_what_is_exported_computes_the_same(t: int, d: int):
+    matching, short = made(t, d).double(), ProposalMap(t, d).double()
+    features, weight, bias = random_inputs(t)
+    conv = nn.Conv2d(4, 3, 3, padding=1).double()
+
+    def answer() -> tuple[Tensor, Tensor]:
+        matched = matching(features, weight, bias)
+        return matched, short.convolve(short.fill(matched, bias), conv)
+
+    eager = answer()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundary_matching, "is_exporting", lambda: True)
+        torch.testing.assert_close(answer(), eager, atol=1e-6, rtol=1e-6)  # weights are float32
 
 
 def test_gradients_are_those_of_what_is_computed():

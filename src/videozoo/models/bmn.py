@@ -164,7 +164,7 @@ class BMN(nn.Module):
         matched = self.matching(x, weight, bias).relu_()  # (N, P, 512)
         outside = _at_cells(self.map_1, torch.relu(bias)).relu()
         cells = self.cells.fill(_at_cells(self.map_1, matched).relu(), outside)  # (N, Q, 128)
-        if x.device.type == "cpu" and not is_exporting():
+        if x.device.type == "cpu" or is_exporting():
             for conv in (self.map_2, self.map_3):
                 cells = torch.relu(self.cells.convolve(cells, conv))
             return self.cells.whole(torch.sigmoid(_at_cells(self.head, cells)))

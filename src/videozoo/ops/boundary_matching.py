@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+_BLOCK = 10
+"""Starts and durations of a block."""
 _COLUMNS = 128
 """Outputs computed at once on a CPU, so that repeated reads stay in its cache."""
 
@@ -105,6 +108,53 @@ def proposal_sampling(
     )
 
 
+class SamplingBlocks(NamedTuple):
+    """The matrix of a `Sampling`, (P, T * S), as B dense blocks of at most R rows, K columns."""
+
+    columns: NDArray[np.int64]
+    """(B, K): which columns of the matrix; 0 where a block has fewer."""
+    matrices: NDArray[np.float32]
+    """(B, R, K); zeros where a block has fewer rows or columns."""
+    places: NDArray[np.int64]
+    """(P,): where each proposal is among the B * R rows."""
+
+
+def sampling_blocks(sampling: Sampling, num_steps: int, num_samples: int) -> SamplingBlocks:
+    """Cut a matrix, nearly all zeros, into blocks of proposals with near starts and durations.
+
+    They read the same few columns: with T = D = 100 and S = 32, each of 55 blocks reads 585 of
+    3,200 or fewer, so that the products are a fifth of those with the whole matrix.
+
+    Args:
+        sampling: From `proposal_sampling`.
+        num_steps: T.
+        num_samples: S.
+    """
+    width = num_steps * num_samples
+    durations, starts = np.divmod(sampling.cells, num_steps)
+    near = durations // _BLOCK * num_steps + starts // _BLOCK
+    _, block, sizes = np.unique(near, return_inverse=True, return_counts=True)
+    row = _places_within(block, sizes)
+    key = block[sampling.rows] * width + sampling.columns
+    reads, entry = np.unique(key, return_inverse=True)
+    of_block, read = np.divmod(reads, width)
+    counts = np.bincount(of_block, minlength=len(sizes))
+    column = _places_within(of_block, counts)
+    columns = np.zeros((len(sizes), counts.max()), dtype=np.int64)
+    columns[of_block, column] = read
+    matrices = np.zeros((len(sizes), sizes.max(), counts.max()), dtype=np.float32)
+    matrices[block[sampling.rows], row[sampling.rows], column[entry]] = sampling.weights
+    return SamplingBlocks(columns, matrices, block * sizes.max() + row)
+
+
+def _places_within(groups: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many members of its group come before each, in order."""
+    order = np.argsort(groups, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return places
+
+
 class BoundaryMatching(nn.Module):
     """One vector per proposal, from S samples of the sequence around it.
 
@@ -141,13 +191,15 @@ class BoundaryMatching(nn.Module):
         super().__init__()
         self.num_steps, self.num_durations = num_steps, num_durations
         self.num_samples = num_samples
-        sampling = proposal_sampling(
+        self._sampling = partial(
+            proposal_sampling,
             num_steps,
             num_durations,
             num_samples=num_samples,
             samples_per_bin=samples_per_bin,
             boundary_ratio=boundary_ratio,
         )
+        sampling = self._sampling()
         mirrored = np.argsort(sampling.columns, kind="stable")
         for name, array in {
             "cells": sampling.cells,
@@ -185,18 +237,23 @@ class BoundaryMatching(nn.Module):
             dtype = features.dtype if features.dtype == torch.float64 else torch.float32
             features, weight, bias = (x.to(dtype) for x in (features, weight, bias))
             if is_exporting():
-                return self._with_a_dense_matrix(features, weight) + bias
+                return self._in_blocks(features, weight) + bias
             there = self.columns, self.offsets, self.weights.to(dtype)
             back = self.mirrored_rows, self.mirrored_offsets, self.mirrored_weights.to(dtype)
             return _Match.apply(features, weight, bias, there, back)  # pyright: ignore[reportReturnType]
 
-    def _with_a_dense_matrix(self, features: Tensor, weight: Tensor) -> Tensor:
-        """The same, with operations that exports support."""
-        kernel = weight.permute(1, 2, 0).flatten(1)  # (C, S*O)
-        table = (features.transpose(1, 2) @ kernel).unflatten(2, (-1, len(weight))).flatten(1, 2)
-        matrix = table.new_zeros(len(self.cells), table.shape[1])
-        where = self.rows, self.columns.long()
-        return matrix.index_put(where, self.weights.to(table.dtype)) @ table
+    def _in_blocks(self, features: Tensor, weight: Tensor) -> Tensor:
+        """The same with dense products, which exports support: one per block of proposals."""
+        blocks = sampling_blocks(self._sampling(), self.num_steps, self.num_samples)
+        columns, matrices, places = map(torch.from_numpy, blocks)
+        parts: list[Tensor] = []
+        for _, kernel in _kernels(weight):
+            table = features.transpose(1, 2) @ kernel.flatten(1)  # (N, T, S * O')
+            table = table.unflatten(2, (-1, kernel.shape[2])).flatten(1, 2)
+            read = table.index_select(1, columns.flatten()).unflatten(1, columns.shape)
+            found = matrices.to(table.dtype) @ read  # (N, B, R, O')
+            parts.append(found.flatten(1, 2).index_select(1, places))
+        return torch.cat(parts, dim=2)
 
 
 def is_exporting() -> bool:
@@ -329,9 +386,11 @@ class ProposalMap(nn.Module):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
             weight = conv.weight.flatten(2).permute(2, 1, 0).flatten(0, 1)  # (9 * C, O)
-            arrays = (array.to(dtype) for array in (x, weight, bias))
+            x, weight, bias = (array.to(dtype) for array in (x, weight, bias))
+            if is_exporting():
+                return F.linear(_side_by_side(x, self.neighbours), weight.t(), bias)
             back = self.mirrored, self.mirrored_offsets
-            return _CellConv.apply(*arrays, self.neighbours, back)  # pyright: ignore[reportReturnType]
+            return _CellConv.apply(x, weight, bias, self.neighbours, back)  # pyright: ignore[reportReturnType]
 
     def whole(self, x: Tensor) -> Tensor:
         """Lay the map out: (N, Q, C) -> (N, C, D, T)."""
@@ -379,9 +438,10 @@ class _CellConv(torch.autograd.Function):
         return d_x, d_weight, d_out.sum((0, 1)) if wants_bias else None, None, None
 
 
-def _side_by_side(video: Tensor, neighbours: Tensor) -> Tensor:
-    """(Q, C) -> (Q, 9 * C), zeros beyond the edges."""
-    return F.pad(video, (0, 0, 0, 1)).index_select(0, neighbours).view(len(video), -1)
+def _side_by_side(x: Tensor, neighbours: Tensor) -> Tensor:
+    """(..., Q, C) -> (..., Q, 9 * C), zeros beyond the edges."""
+    laid_out = F.pad(x, (0, 0, 0, 1)).index_select(-2, neighbours)
+    return laid_out.unflatten(-2, (x.shape[-2], -1)).flatten(-2)
 
 
 def _added_up(table: Tensor, bags: _Bags) -> Tensor:
