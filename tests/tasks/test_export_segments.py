@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import videozoo
-from videozoo import cli
+from videozoo import cli, cli_v1
 from videozoo.config import from_layers
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
 from videozoo.errors import RunError, UsageError, VideozooError, WeightsError
 from videozoo.results import VideoSegments
-from videozoo.tasks import run
+from videozoo.tasks import int8, run
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.localisation import SegmentPredictor
 from videozoo.tasks.requests import ConfigSource, ExportRequest
@@ -200,3 +200,105 @@ def test_what_cannot_be_exported_so_is_one_line(exported: Exported, tmp_path: Pa
     refused(UsageError, "BSN is exported as onnx only", format="torch-export")
     refused(UsageError, "BSN reads features; leave it out", output=half, video=tmp_path)
     refused(RunError, "half.pem.onnx: exists", output=half)
+
+
+def test_int8_files_say_what_they_lost_and_stay_together(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    weights = str(exported("bsn").with_suffix(".safetensors"))
+    path = tmp_path / "small.onnx"
+    words = ["export", "--weights", weights, "--int8", "--output", str(path)]
+
+    assert cli.main([*words, "--int8-loss", "0.9"]) == 0
+
+    out = " ".join(capsys.readouterr().out.split())
+    for words_of_it in ("float", "int8", "AUC", "on 4 videos"):
+        assert words_of_it in out
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["small.onnx", "small.pem.onnx"]
+    assert not list(exported("bsn").parent.glob(".bsn-*"))
+    for file in tmp_path.iterdir():
+        about = read_description(file)
+        assert about.int8 is not None
+        assert about.check is None
+        assert about.int8["loss"] <= about.int8["allowed"] == 0.9
+        assert about.int8["float_check"]["largest_difference"] <= 1e-4
+    assert len(loaded(path).predict(str(exported("bsn").with_name("pack")))) == 4
+    assert cli.main(["weights", "show", str(path)]) == 0
+    assert "int8     {'metric': 'AUC'" in capsys.readouterr().out
+    (tmp_path / "small.pem.onnx").write_bytes(
+        exported("bsn").with_name("bsn.pem.onnx").read_bytes()
+    )
+    with pytest.raises(WeightsError, match=r"small.pem.onnx: not the file that was written with"):
+        videozoo.load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ((0.5, 0.4), r"small.onnx: not written: with weights of 8 bits it loses 20 % of AUC on 4"),
+        ((0.0, 0.0), r"AUC of the float file on 4 videos is 0, so that a loss cannot be told"),
+        ((0.5, float("nan")), r"not written: with weights of 8 bits it loses nan %"),
+    ],
+)
+def test_an_int8_file_that_loses_too_much_is_not_written(
+    metric: tuple[float, float],
+    text: str,
+    exported: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    weights = str(exported("bsn").with_suffix(".safetensors"))
+    values = iter(metric)
+
+    def scored(_path: Path, _request: ExportRequest) -> tuple[int8._Score, list[str]]:
+        return int8._Score("AUC", next(values), "4 videos"), []
+
+    monkeypatch.setattr(int8, "_score", scored)
+
+    with pytest.raises(RunError, match=text):
+        int8.export_int8(
+            ExportRequest(
+                source=ConfigSource(), weights=weights, int8=True, output=tmp_path / "small.onnx"
+            )
+        )
+
+    assert not list(tmp_path.iterdir())
+    assert not list(exported("bsn").parent.glob(".bsn-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--int8-loss", "0.1"], "--int8-loss is only for --int8"),
+        (["--data", "x.list"], "--data is only for --int8"),
+        (["--int8", "--int8-loss", "1"], "expected a share of the metric from 0 to below 1"),
+        (["--int8", "--format", "torch-export"], "files of 8 bits are ONNX"),
+        (["--int8", "--features"], "an encoder has no metric to compare"),
+    ],
+)
+def test_flags_of_int8_that_do_not_fit_are_refused_at_once(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["export", "--weights", "none", *words]) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "theirs"), [("bsn_tem", "BsnTem"), ("bsn_pem", "BsnPem")])
+def test_the_2019_line_writes_a_stage_that_its_predict_runs(
+    name: str, theirs: str, exported: Exported, tmp_path: Path
+):
+    weights = exported(name).with_suffix(".safetensors")
+    words = [f"--model_name={theirs}", "--use_gpu=False"]
+
+    assert cli_v1.inference([*words, f"--weights={weights}", f"--save_dir={tmp_path}"]) == 0
+
+    file = tmp_path / f"{theirs}_model.onnx"
+    assert read_description(file).check is not None
+    rows: list[Any] = []
+    for path in (weights, file):
+        target = tmp_path / path.stem
+        assert cli_v1.predict([*words, f"--weights={path}", f"--save_dir={target}"]) == 0
+        rows.append(json.loads((target / theirs / "predictions.json").read_text())["predictions"])
+    assert [row["name"] for row in rows[0]] == [row["name"] for row in rows[1]] != []

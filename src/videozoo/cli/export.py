@@ -40,14 +40,42 @@ def add(commands: Any) -> None:
     )
     export.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     export.add_argument(
+        "--int8",
+        action="store_true",
+        help="weights of 8 bits (best.int8.onnx), if the metric on a data set is not much lower",
+    )
+    export.add_argument(
+        "--int8-loss",
+        type=float,
+        metavar="X",
+        help="how much of the metric --int8 may lose: 0.01, the default, is 1 %% of it",
+    )
+    export.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="for --int8: list or folder to evaluate on instead of data.test",
+    )
+    export.add_argument(
         "--no-check", action="store_true", help="keep the file without comparing its scores"
     )
 
 
 def run_export(parsed: argparse.Namespace) -> None:
     """Write a trained model as a file that runs without its Python code; ETS as two."""
-    from videozoo.tasks import run
+    from videozoo.errors import UsageError
     from videozoo.tasks.requests import ExportRequest
 
+    if not parsed.int8 and (parsed.int8_loss is not None or parsed.data is not None):
+        flag = "--data" if parsed.int8_loss is None else "--int8-loss"
+        raise UsageError(f"{flag} is only for --int8, which compares on data; add it, or leave out")
     source = config_source(parsed, {})
-    run.export(requested(ExportRequest, parsed, source=source, check=not parsed.no_check))
+    request = requested(ExportRequest, parsed, source=source, check=not parsed.no_check)
+    if request.int8:
+        from videozoo.tasks.int8 import export_int8
+
+        export_int8(request)
+    else:
+        from videozoo.tasks import run
+
+        run.export(request)

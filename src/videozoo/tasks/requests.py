@@ -236,6 +236,12 @@ class ExportRequest:
     """Of a clip model, write what gives its features in place of its scores: an encoder."""
     encoder: str | None = None
     """In place of weights: an encoder by its name."""
+    int8: bool = False
+    """Weights of 8 bits; the metric on `data` is compared with that of the float file."""
+    int8_loss: float = 0.01
+    """The largest loss of that metric, as a share of it."""
+    data: Path | None = None
+    """For `int8`: a list or folder to use instead of `data.test`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ from videozoo.types import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from videozoo.config import RunConfig
     from videozoo.encoders.base import Encoder
     from videozoo.engine.loop import TrainResult
@@ -145,8 +147,15 @@ def export(request: ExportRequest) -> Path:
     return export_trained(config_for_weights(request.source, request.weights), request)
 
 
-def export_trained(trained: Trained, request: ExportRequest) -> Path:
+def export_trained(
+    trained: Trained, request: ExportRequest, *, console: Console | None = None
+) -> Path:
     """As `export`, for weights that are already found.
+
+    Args:
+        trained: The model.
+        request: The options of the command.
+        console: For messages.
 
     Raises:
         VideozooError: As `export`.
@@ -157,7 +166,7 @@ def export_trained(trained: Trained, request: ExportRequest) -> Path:
             f"{spec.title}: its model file does not say that it can be exported; `predict` and "
             f"`load` take the weights themselves, {trained.path}"
         )
-    return task_module(spec.task.name).export(trained, request)
+    return task_module(spec.task.name).export(trained, request, console=console)
 
 
 def task_module(name: str) -> Any:

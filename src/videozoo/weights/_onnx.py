@@ -17,12 +17,14 @@ from typing import IO
 OPERATIONS = frozenset(
     (
         *("Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip"),
-        *("Concat", "Constant", "ConstantOfShape", "Conv", "Cos", "Div", "Dropout", "Elu"),
+        *("Concat", "Constant", "ConstantOfShape", "Conv", "ConvInteger", "Cos"),
+        *("DequantizeLinear", "Div", "Dropout", "DynamicQuantizeLinear", "Elu"),
         *("Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather"),
         *("GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Greater"),
         *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization"),
         *("IsInf", "IsNaN", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual"),
-        *("Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not"),
+        *("Log", "LogSoftmax", "MatMul", "MatMulInteger", "Max", "MaxPool", "Min", "Mod"),
+        *("Mul", "Neg", "Not"),
         *("Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2"),
         *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
         *(

@@ -178,6 +178,8 @@ class Description(BaseModel):
     """ONNX operator set."""
     check: dict[str, Any] | None
     """Largest difference from the original's scores; None if it was not checked."""
+    int8: dict[str, Any] | None = None
+    """Of a file with weights of 8 bits: its metric on a data set, and how much that has lost."""
 
     @model_validator(mode="after")
     def _whole(self) -> Description:
