@@ -364,3 +364,27 @@ def test_groups_stay_together_and_classes_are_spread():
     for group in set(groups):
         assert len({fold[n] for n in range(24) if groups[n] == group}) == 1
     assert [int(targets[fold == number].sum(axis=0)[0]) for number in range(3)] == [4, 4, 4]
+
+
+@pytest.mark.slow
+def test_an_exported_file_answers_on_videos_by_the_encoder_that_its_run_keeps(
+    clips: Path, encoder: Path, capsys: Capture
+):
+    pytest.importorskip("onnxscript")
+    mine = Path("mine.safetensors")
+    shutil.copy(encoder, mine)
+    assert train("--data", clips, "--encoder", mine) == 0
+    assert run("export", "--weights", "run") == 0
+    mine.unlink()
+    video = next(clips.rglob("*.mp4"))
+
+    assert run("predict", "--weights", "run/best.onnx", video) == 0
+
+    shutil.copy("run/best.onnx", "alone.onnx")
+    capsys.readouterr()
+    assert run("predict", "--weights", "alone.onnx", video) == 1
+    error = capsys.readouterr().err
+    assert "which cannot be loaded: " in error
+    assert "tell where it is: --encoder; or put the file back into its run, which keeps it" in error
+    shutil.copy(encoder, mine)
+    assert run("predict", "--weights", "alone.onnx", "--encoder", mine, video) == 0

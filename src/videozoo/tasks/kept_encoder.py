@@ -34,6 +34,7 @@ from videozoo.tasks.requests import EncoderChoice, EncoderPrecision, Layer
 from videozoo.tasks.results import run_folder_of
 from videozoo.types import MomentRetrieval, Tagging, TwoStageLocalisation
 from videozoo.weights import hub, hub_runs
+from videozoo.weights.exported import exported_kind
 
 KEPT = "encoder"
 """Folder of a run with what made its features."""
@@ -311,9 +312,11 @@ def extractor_for(
                 encoders = [_open(entry, folder) for entry in entries]
         except VideozooError as error:
             titles = facts.get("title", "the encoder")
+            is_graph = exported_kind(trained.path) is not None
+            back = "; or put the file back into its run, which keeps it" if is_graph else ""
             raise WeightsError(
                 f"{trained.path}: {title} reads features by {titles}, which cannot be loaded: "
-                f"{error}; tell where it is: --encoder"
+                f"{error}; tell where it is: --encoder{back}"
             ) from None
     rate = facts.get("rate") or trained.config.data.rate or DEFAULT_RATE
     seconds = None if "encoders" in facts else facts.get("window_seconds")
