@@ -20,10 +20,11 @@ from tests.tasks.tiny_runs import MODELS, answering, make_world, training, write
 from tests.untrained import untrained_tsm
 from tests.weights.hub_server import TOKEN, StubHub, StubRepository, serve_hub
 from videozoo import cli
+from videozoo.config import from_layers
 from videozoo.errors import VideozooError, WeightsError
 from videozoo.network import named_in
 from videozoo.tasks.kept_encoder import open_encoder
-from videozoo.tasks.loading import config_for_weights, resolve_weights
+from videozoo.tasks.loading import config_for_weights, resolve_weights, save_trained
 from videozoo.tasks.requests import ConfigSource
 from videozoo.weights.files import copy_described, read_metadata
 from videozoo.weights.hub_runs import read_manifest, reference_of
@@ -443,7 +444,7 @@ def test_the_card_tells_what_was_measured(run: Path, capsys: Capture):
         "- learnt from 40 videos",
         "| top-1 accuracy | 50.00 % |",
         "95 % interval 33.6 to 66.4 %",
-        "On the 8 videos that chose the epoch",
+        "On the 8 videos by which the epoch was chosen",
         "Licence: **MIT**",
         f"videozoo predict --weights {NAME} video.mp4",
         "\\<moves left\\>, ",  # names are text and no HTML
@@ -477,6 +478,72 @@ def test_an_own_licence_and_data_are_named(run: Path, tmp_path: Path, capsys: Ca
     assert "exists; pass --overwrite" in capsys.readouterr().err
 
 
+# --- encoders --------------------------------------------------------------------------------
+
+
+def test_our_encoder_is_sent_and_others_are_named(run: Path, tmp_path: Path, capsys: Capture):
+    tagger = tmp_path / "tagger"
+    (tagger / "encoder" / "0").mkdir(parents=True)
+    (tagger / "encoder" / "2").mkdir()
+    (tagger / "encoder" / "0" / "tsm.safetensors").write_bytes(
+        (run / "best.safetensors").read_bytes()
+    )
+    (tagger / "encoder" / "2" / "theirs.onnx").write_bytes(b"an encoder of others")
+    entries = [
+        {"encoder": str(run / "best.safetensors"), "title": "TSM", "file": "0/tsm.safetensors"},
+        {"encoder": "hf://me/clip@v1", "title": "CLIP", "pooling": "first"},
+        {"encoder": "/home/mary/theirs.onnx", "title": "Theirs", "file": "2/theirs.onnx"},
+    ]
+    about = {"format": "videozoo-encoder", "version": 1, "encoders": entries}
+    (tagger / "encoder" / "encoder.json").write_text(json.dumps(about))
+    model = {"name": "probe", "num_classes": 2, "streams": [{"name": "rgb", "dim": 4}]}
+    config = from_layers([("", {"model": model})])
+    features = {"title": "all", "rate": 2.0, "source": {"video": "/home/mary/a.mp4"}}
+    module = config.spec.build(config.model)
+    save_trained(tagger / "best.safetensors", module, config, ["a", "b"], {}, features)
+    (tagger / "config.yaml").write_text(config.to_yaml())
+    out = tmp_path / "out"
+
+    assert push(tagger, out) == 0
+
+    said, sent = capsys.readouterr().out, files_in(out)
+    assert [name for name in sent if name.startswith("encoder/")] == [
+        name for name in sent if name in ("encoder/encoder.json", "encoder/0/best.safetensors")
+    ]
+    assert json.loads(sent["encoder/encoder.json"])["encoders"] == [
+        {"encoder": "best.safetensors", "title": "TSM", "file": "0/best.safetensors"},
+        entries[1],
+        {"encoder": "theirs.onnx", "title": "Theirs"},
+    ]
+    assert "the encoder Theirs is not written by videozoo and stays here" in said
+    assert all(b"mary" not in content for content in sent.values())
+    card = sent["README.md"].decode()
+    assert "- TSM is part of this, in `encoder/`" in card
+    assert "it is `hf://me/clip@v1`, from the hub, under a licence of its own" in card
+    assert "Theirs is not part of this, and no address of it is known" in card
+    assert f"predict --weights .{3 * ' --encoder ENCODER'} video.mp4" in card  # they replace all
+
+
+def test_the_file_of_a_model_from_outside_stays_here(tmp_path: Path):
+    own = tmp_path / "home-of-mary" / "my_net.py"
+    own.parent.mkdir()
+    own.write_bytes((Path(__file__).parents[1] / "outside" / "mean_frames.py").read_bytes())
+    config = from_layers([("", {"model": {"name": str(own), "num_classes": 2}})])
+    run, out = tmp_path / "run", tmp_path / "out"
+    module = config.spec.build(config.model)
+    save_trained(run / "best.safetensors", module, config, ["a", "b"], {})
+    (run / "config.yaml").write_text(config.to_yaml())
+
+    assert push(run, out) == 0
+
+    sent = files_in(out)
+    assert set(sent) == SENT
+    assert all(b"mary" not in content for content in sent.values())
+    assert "predict --weights . --model my_net.py video.mp4" in sent["README.md"].decode()
+    trained = config_for_weights(ConfigSource(model=str(own)), str(out))
+    assert trained.class_names == ("a", "b")
+
+
 # --- all twelve ------------------------------------------------------------------------------
 
 
@@ -491,8 +558,11 @@ def test_every_model_answers_from_the_hub_as_from_its_run(
     run = tmp_path / "runs" / model
     assert cli.main(training(write_config(tmp_path, world, model), run)) == 0
     assert push(run, f"hf://me/{model}") == 0
-    ours = answering(world, run, model, tmp_path / "ours")[1]
-    theirs = answering(world, Path("runs"), model, tmp_path / "theirs")[1]
+    data = yaml.safe_load((run / "config.yaml").read_text())["data"]
+    paths = [key for key in ("annotations", "features") if data.get(key)]
+    words = [word for key in paths for word in ("--set", f"data.{key}={data[key]}")]  # not sent
+    ours = answering(world, run, model, tmp_path / "ours", *words)[1]
+    theirs = answering(world, Path("runs"), model, tmp_path / "theirs", *words)[1]
     theirs = [f"hf://me/{model}" if word == "runs" else word for word in theirs]
 
     assert cli.main(ours) == 0

@@ -15,6 +15,7 @@ from typing import Any, cast
 import yaml
 
 from videozoo import __version__
+from videozoo.commands import quoted
 from videozoo.data.features.records import SOURCE
 from videozoo.engine.progress import metric
 from videozoo.engine.run_folder import RunFolder
@@ -74,6 +75,8 @@ class RunFacts:
     """`start.json`; empty if there is none."""
     epochs: int | None
     """Epochs that were trained, if the run tells."""
+    last: Mapping[str, Any]
+    """The last line of `metrics.jsonl` of an epoch; of a model that is solved, its only one."""
     evaluation: Mapping[str, Any] | None
     """`eval.json` of these very weights."""
     notes: tuple[str, ...] = ()
@@ -104,6 +107,7 @@ def read_facts(run: Path, trained: Trained, metadata: Mapping[str, Any]) -> RunF
         videozoo=str(metadata.get("videozoo") or "unknown"),
         start=start,
         epochs=epochs,
+        last=lines[-1] if lines else {},
         evaluation=evaluation,
         notes=tuple(notes),
         encoders=_encoders(run, trained),
@@ -250,7 +254,8 @@ def _body(found: RunFacts, request: CardRequest) -> Iterator[str]:
     if not is_from_outside(config.name):
         yield f"{model_summary(config.name)} Trained and written by videozoo {found.videozoo}."
     else:
-        yield f"Its network is a Python file that is not part of this: `{config.name}`."
+        file = _code(Path(config.name).name)
+        yield f"Its network is a Python file that is not part of this: `{file}`."
     yield from _section("How to use it", _usage(found, request))
     if names:
         yield from _section("Classes", _classes(names))
@@ -303,15 +308,14 @@ def _usage(found: RunFacts, request: CardRequest) -> Iterator[str]:
     config = found.trained.config
     task, where = config.spec.task, request.name or "."
     words = ["videozoo", "predict", "--weights", where]
-    model = f" --model {Path(config.name).name}" if is_from_outside(config.name) else ""
+    model = f" --model {quoted(Path(config.name).name)}" if is_from_outside(config.name) else ""
     extra = ""
     if isinstance(task, MomentRetrieval):
         extra = ' --sentence "a person opens a door"'
     missing = [each for each in found.encoders if _is_missing(each)]
     by_name = [each for each in found.encoders if "file" not in each and not _is_missing(each)]
     if missing:
-        encoder = "".join(" --encoder ENCODER" for _ in missing)
-        extra += encoder
+        extra += "".join(" --encoder ENCODER" for _ in found.encoders)  # they replace all
     elif any(str(each["encoder"]).startswith("hf://") for each in by_name):
         extra += " --allow-downloads"
     reads_features = not isinstance(task, Classification) and not found.encoders
@@ -334,13 +338,16 @@ def _usage(found: RunFacts, request: CardRequest) -> Iterator[str]:
         page = "predict --page"
         yield f"videozoo {page} --weights {where}{model}{extra} video.mp4      # a page to look at"
     yield "```"
+    if model:
+        yield ""
+        yield f"`{_code(Path(config.name).name)}` is that Python file; ask the owner for it."
     if request.name is None:
         yield ""
         yield "Run these in the folder of this file (`.` is that folder)."
     if missing:
-        titles = ", ".join(f"`{shown(each.get('title', '?'))}`" for each in missing)
+        titles = ", ".join(f"`{_code(str(each.get('title', '?')))}`" for each in found.encoders)
         yield ""
-        yield f"`ENCODER` made the features it learnt from ({titles}); it is not part of this."
+        yield f"`ENCODER`: what made the features it learnt from ({titles}, in this order)."
     elif "--allow-downloads" in extra:
         yield ""
         yield "`--allow-downloads` lets it fetch the encoder that is named below."
@@ -394,9 +401,14 @@ def _input(found: RunFacts) -> Iterator[str]:
         if frames:
             each = f" of {per} neighbouring frames" if per > 1 else ""
             what = "stretches" if per > 1 else "frames"
-            yield f"- {frames} {what}{each} per clip, spread over it" + (
-                f", {data['frame_stride']} frames apart" if model.get("num_frames") else ""
+            is_dense = bool(model.get("num_frames"))
+            yield f"- {frames} {what}{each} per clip, " + (
+                f"{data['frame_stride']} frames apart" if is_dense else "spread over it"
             )
+            views = config.predict
+            if views.num_clips > 1 or views.num_crops > 1:
+                crops = counted(views.num_crops, "crop")
+                yield f"- {counted(views.num_clips, 'clip')} per video, with {crops} each, averaged"
         yield (
             f"- shorter side scaled to {data['short_side']} pixels, then the middle "
             f"{data['crop_size']} x {data['crop_size']}"
@@ -423,7 +435,7 @@ def _input(found: RunFacts) -> Iterator[str]:
     sentences = (found.trained.features or {}).get("sentences")
     if isinstance(sentences, dict):
         told = cast("dict[str, Any]", sentences)
-        encoder = _plain(str(told.get("encoder")))
+        encoder = _code(str(told.get("encoder")))
         yield f"- sentences by the encoder `{encoder}`, {told.get('dim')} numbers each"
 
 
@@ -448,8 +460,8 @@ def _where(entry: Mapping[str, Any]) -> str:
         return f"- {title} is part of this, in `encoder/`"
     if _is_missing(entry):
         return f"- {title} is not part of this, and no address of it is known"
-    text = _plain(str(entry["encoder"]))
-    where = "from the hub" if text.startswith("hf://") else "which comes with videozoo"
+    text = _code(str(entry["encoder"]))
+    where = "from the hub" if text.startswith("hf://") else "which videozoo knows by this name"
     return f"- {title} is not part of this: it is `{text}`, {where}, under a licence of its own"
 
 
@@ -460,7 +472,7 @@ def _normalised(facts: Mapping[str, Any]) -> str:
 
 def _data(found: RunFacts, request: CardRequest) -> Iterator[str]:
     if request.data_name:
-        yield f"{_plain(request.data_name)}."
+        yield f"{_plain(request.data_name[:1].upper() + request.data_name[1:]).rstrip('.')}."
     else:
         yield "The owner of this model has not named its data."
     yield ""
@@ -470,7 +482,9 @@ def _data(found: RunFacts, request: CardRequest) -> Iterator[str]:
         yield f"- learnt from {counted(train, item)}"
     else:
         yield "- how much it learnt from is not known"
-    if isinstance(held, int):
+    if isinstance(held, int) and _is_solved(found):
+        yield f"- {counted(held, item)} were held out; it did not learn from them"
+    elif isinstance(held, int):
         yield f"- the best epoch was chosen on {counted(held, item)} that it did not learn from"
     for key, what in (("clips", "training clips"), ("videos", "training videos")):
         lengths = Lengths.stored(found.trained.measured, key)
@@ -480,6 +494,11 @@ def _data(found: RunFacts, request: CardRequest) -> Iterator[str]:
                 f"{lengths.max_seconds:g} s, by {lengths.measured:,} of them"
             )
     yield "- no video, list or annotation is part of this"
+
+
+def _is_solved(found: RunFacts) -> bool:
+    task = found.trained.config.spec.task
+    return isinstance(task, Tagging) and task.is_solved
 
 
 def _item(found: RunFacts) -> str:
@@ -493,7 +512,6 @@ def _figures(found: RunFacts, request: CardRequest) -> Iterator[str]:
     measured = _measured(found)
     if not measured:
         yield "These weights were not evaluated; `videozoo eval --weights RUN` would measure them."
-        yield ""
         yield from _validation(found)
         return
     facts = found.evaluation or {}
@@ -507,7 +525,9 @@ def _figures(found: RunFacts, request: CardRequest) -> Iterator[str]:
     yield "| metric | value |"
     yield "|---|---|"
     for key, value in measured.items():
-        yield f"| {_cell(_title(key))} | {metric(key, value)} |"
+        is_mean = key == "map" and any(each.startswith("map@") for each in measured)
+        title = "mAP, mean over these tIoU" if is_mean else _title(key)
+        yield f"| {_cell(title)} | {metric(key, value)} |"
     if any(key.startswith("MR-") for key in measured):
         yield ""
         yield "MR are the measures of QVHighlights, over all moments (full) or the short ones."
@@ -518,7 +538,7 @@ def _figures(found: RunFacts, request: CardRequest) -> Iterator[str]:
 
 def _sure(facts: Mapping[str, Any]) -> Iterator[str]:
     share, total = facts["metrics"].get("top1"), facts.get("videos")
-    counts = [row["videos"] for row in facts.get("classes") or () if "videos" in row]
+    counts = _class_counts(facts)
     if not isinstance(share, float) or not isinstance(total, int) or total < 1 or not counts:
         return
     low, high = wilson_interval(share, total)
@@ -526,7 +546,7 @@ def _sure(facts: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Top-1 accuracy on so many videos: 95 % interval {100 * low:.1f} to {100 * high:.1f} %. "
-        f"Always naming the most frequent class would be right in {100 * chance:.1f} %."
+        f"{_chance(chance)}"
     )
 
 
@@ -551,18 +571,75 @@ def _validation(found: RunFacts) -> Iterator[str]:
         if isinstance(value, float) and key not in ("epoch", "step", _PRESENCE)
     }
     held = found.start.get("num_held_out")
+    if _is_solved(found):
+        yield from _solved(found)
+        return
     if not numbers or not isinstance(held, int):
         return
     listed = ", ".join(f"{_title(key)} {metric(key, value)}" for key, value in numbers.items())
     yield ""
     of = counted(held, _item(found))
-    yield f"On the {of} that chose the epoch, so a little too good: {listed}."
+    yield f"On the {of} by which the epoch was chosen (figures there lean to the good): {listed}."
+
+
+def _solved(found: RunFacts) -> Iterator[str]:
+    """Figures of a model that is solved: by cross-validation, and on what was held out."""
+    line = found.last
+    count, folds, chance = (line.get(key) for key in ("cv_videos", "cv_folds", "cv_chance"))
+    value, interval = line.get("cv_value"), line.get("cv_interval")
+    if isinstance(count, int) and isinstance(value, float):
+        yield ""
+        yield (
+            f"By cross-validation on the {counted(count, 'video')} it learnt from ({folds} folds): "
+            f"{_title(str(line.get('cv_metric')))} {100 * value:.2f} %{_between(interval)}."
+            + (f" {_chance(chance)}" if isinstance(chance, float) else "")
+        )
+    held = found.start.get("num_held_out")
+    numbers = {
+        key.removeprefix("valid_"): number
+        for key, number in line.items()
+        if key.startswith("valid_") and isinstance(number, float)
+    }
+    if isinstance(held, int) and numbers:
+        listed = [f"{_title(key)} {metric(key, number)}" for key, number in numbers.items()]
+        if "top1" in numbers:
+            listed[0] += _between(wilson_interval(numbers["top1"], held))
+        yield ""
+        yield f"On the {counted(held, 'video')} that were held out: {', '.join(listed)}."
+
+
+def _between(interval: Any) -> str:
+    if not isinstance(interval, list | tuple):
+        return ""
+    low, high = cast("Sequence[float]", interval)
+    return f" (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def _chance(share: float) -> str:
+    return f"Always naming the most frequent class would be right in {100 * share:.1f} %."
+
+
+def _is_near_chance(found: RunFacts) -> bool:
+    """Whether the interval of a measured top-1 accuracy reaches down to chance."""
+    held, line = found.start.get("num_held_out"), found.last
+    share, chance = line.get("valid_top1"), line.get("cv_chance")
+    if isinstance(held, int) and isinstance(share, float) and isinstance(chance, float):
+        return wilson_interval(share, held)[0] <= chance
+    facts = found.evaluation or {"metrics": {}}
+    share, total = facts["metrics"].get("top1"), facts.get("videos")
+    counts = _class_counts(facts)
+    if not isinstance(share, float) or not isinstance(total, int) or total < 1 or not counts:
+        return False
+    return wilson_interval(share, total)[0] <= max(counts) / max(1, sum(counts))
+
+
+def _class_counts(facts: Mapping[str, Any]) -> list[int]:
+    return [row["videos"] for row in facts.get("classes") or () if "videos" in row]
 
 
 def _training(found: RunFacts) -> Iterator[str]:
     train = found.trained.config.train
-    task = found.trained.config.spec.task
-    if isinstance(task, Tagging) and task.is_solved:
+    if _is_solved(found):
         yield "- solved at once from all training videos (no epochs)"
     else:
         done = found.epochs or found.facts.get("epoch")
@@ -597,7 +674,14 @@ def _limits(found: RunFacts) -> Iterator[str]:
         lengths = Lengths.stored(found.trained.measured, key)
         if lengths is not None:
             longest = f"{lengths.max_seconds:g} s"
-            yield f"- {what} much longer than {longest} are unlike those it learnt from."
+            along = "; `predict --every SECONDS` answers along a long video"
+            along = along if isinstance(task, Classification) else ""
+            yield f"- {what} much longer than {longest} are unlike those it learnt from{along}."
+    if _is_near_chance(found):
+        yield (
+            "- NEAR CHANCE: the measured accuracy is not surely above that of always naming the "
+            "most frequent class."
+        )
     rows = cast("list[dict[str, Any]]", (facts or {}).get("classes") or [])
     worst = _worst(rows)
     if worst:
@@ -606,7 +690,7 @@ def _limits(found: RunFacts) -> Iterator[str]:
     if isinstance(learnt, int) and learnt:
         of = counted(learnt, "video")
         yield f"- It also learnt from {of} of the evaluation: the figures are too good."
-    if facts is None:
+    if facts is None and not _is_solved(found):
         yield "- How well it does was not measured on videos that took no part in its making."
     yield (
         "- How it does on videos of other sources (cameras, places, people) than its own was not "
@@ -638,7 +722,7 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     share, name, count = min(shares)
     what = "average precision" if "ap" in rows[0] else "right"
-    return f"`{_plain(name)}`: {100 * share:.1f} % {what}, of {counted(count, 'video')}"
+    return f"`{_code(name)}`: {100 * share:.1f} % {what}, of {counted(count, 'video')}"
 
 
 def _licence(found: RunFacts, request: CardRequest) -> Iterator[str]:
@@ -657,6 +741,11 @@ def _licence(found: RunFacts, request: CardRequest) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Text of the run inside Markdown: it makes no link, picture, heading or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|!])", r"\\\1", shown(text))
+
+
+def _code(text: str) -> str:
+    """Text of the run between backticks."""
+    return shown(text).replace("`", "'")
 
 
 def _cell(text: str) -> str:

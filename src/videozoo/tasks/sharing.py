@@ -208,9 +208,8 @@ def shared_description(
     about = dict(metadata)
     about["config"] = _shared_config(trained, scrubbed)
     about["relative_paths"] = {}
-    for key in ("features", "facts", "measured"):
-        if isinstance(about.get(key), dict):
-            about[key] = _shared_values(about[key], key, scrubbed)
+    for key in about.keys() - {"config", "class_names", "vocabulary"}:
+        about[key] = _shared_values(about[key], key, scrubbed)
     return about
 
 
