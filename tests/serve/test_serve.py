@@ -15,6 +15,7 @@ from tests.serve.running import MP4, running, within
 from videozoo import cli
 from videozoo.errors import WeightsError
 from videozoo.serve.store import JobStore
+from videozoo.serve.uploads import display_name
 
 # --- from upload to answer -----------------------------------------------------------------------
 
@@ -145,6 +146,25 @@ def test_what_is_no_video_is_refused_and_leaves_nothing(tmp_path: Path):
                 (await server.upload("a.mp4", sentence="too long"), 400, "up to 50, of 5"),
                 (await server.upload("a.mp4", every_seconds="often"), 400, "every_seconds"),
                 (await server.upload("a.mp4", path="/etc"), 400, "path: unknown"),
+                (
+                    await server.upload("a.mp4", annotate="perhaps"),
+                    400,
+                    "annotate: expected true or false, got 'perhaps'",
+                ),
+                (
+                    await server.upload("a.mp4", every_seconds=0),
+                    400,
+                    "every_seconds: expected a number from 0.1 to 3600",
+                ),
+                (await server.upload("a.mp4", every_seconds=[1, 2]), 400, "given 2 times"),
+                (
+                    await server.client.post(
+                        "/v1/jobs", content=b"[1", headers={"content-type": "Application/JSON"}
+                    ),
+                    400,
+                    "the body is no JSON",
+                ),
+                (await server.client.post("/v1/jobs", json=[]), 400, "a JSON object with sent"),
                 (await server.client.post("/v1/jobs", json={"path": "a"}), 400, "library"),
                 (await server.client.post("/v1/jobs", data={"file": "a"}), 415, "not a video"),
                 (
@@ -214,6 +234,37 @@ def test_a_full_queue_and_a_full_disk_say_so(tmp_path: Path, monkeypatch: pytest
 
             monkeypatch.setattr(shutil, "disk_usage", full)
             assert (await server.upload("a.mp4")).status_code == 507
+
+    within(scenario)
+
+
+def test_long_names_keep_their_end():
+    name = display_name(f"{'a' * 300} part 7.mp4")
+
+    assert len(name) == 200
+    assert name.endswith("aaa part 7.mp4")
+    assert "\N{HORIZONTAL ELLIPSIS}" in name
+
+
+def test_what_is_not_there_is_said_as_a_page_to_people_and_as_json_to_programs(tmp_path: Path):
+    async def scenario() -> None:
+        async with running(tmp_path) as server:
+            job = (await server.upload("a.mp4")).json()["id"]
+            await server.over(job)
+            people = {"accept": "text/html"}
+            for path, said in (
+                ("/nowhere", "no such page"),
+                (f"/jobs/{job}/answers.vtt", "there are no subtitles"),
+                (f"/jobs/{'0' * 32}/", "no such video"),
+            ):
+                page = await server.client.get(path, headers=people)
+                assert (page.status_code, "<h1>" in page.text) == (404, True)
+                assert said in page.text
+                assert said in (await server.client.get(path)).json()["error"]
+            wrong = await server.client.put("/v1/jobs", headers=people)
+            assert (wrong.status_code, "PUT is not for" in wrong.json()["error"]) == (405, True)
+            text = await server.client.post(f"/v1/jobs/{job}/search", content=b"a dog")
+            assert "expected a body in JSON" in text.json()["error"]
 
     within(scenario)
 

@@ -27,6 +27,7 @@ from videozoo.serve.metrics import Metrics
 from videozoo.serve.store import Job, JobStore
 from videozoo.serve.supervisor import Supervisor
 from videozoo.serve.uploads import UploadError, receive
+from videozoo.settings.mistakes import mistakes_of
 
 _MOST_IN_LIBRARY = 5000
 _KEEP_ALIVE_SECONDS = 15.0
@@ -334,7 +335,8 @@ class _Routes:
         waiting = self._store.count()["queued"] + self._arriving
         if waiting >= self._limits.waiting_jobs:
             raise UploadError(429, f"{waiting} videos wait already; try again later")
-        if request.headers.get("content-type", "").partition(";")[0] == "application/json":
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        if kind.strip().lower() == "application/json":
             return await self._from_library(request)
         if self._arriving >= self._limits.uploads:
             raise UploadError(429, f"{self._arriving} uploads arrive already; try again later")
@@ -363,7 +365,7 @@ class _Routes:
         try:
             asked = FromLibrary.model_validate_json(body)
         except ValidationError as error:
-            raise UploadError(400, _said(error)) from None
+            raise UploadError(400, _said(FromLibrary, error)) from None
         path = (await asyncio.to_thread(self._library.names)).get(asked.library)
         if path is None:
             raise UploadError(404, f"{shown(asked.library)[:200]}: no such video in the library")
@@ -375,7 +377,7 @@ class _Routes:
         try:
             options = Options.model_validate(values)
         except ValidationError as error:
-            raise UploadError(400, _said(error)) from None
+            raise UploadError(400, _said(Options, error)) from None
         too_long = any(len(each) > self._limits.sentence_length for each in options.sentences)
         if too_long or len(options.sentences) > self._limits.sentences:
             raise UploadError(
@@ -521,6 +523,9 @@ def _of_query(request: Request) -> dict[str, Any]:
     unknown = sorted(set(given) - known)
     if unknown:
         raise UploadError(400, f"{shown(unknown[0])[:100]}: unknown; there are {sorted(known)}")
+    twice = next((key for key in known - {"sentence"} if len(given.getlist(key)) > 1), None)
+    if twice is not None:
+        raise UploadError(400, f"{twice}: given {len(given.getlist(twice))} times, expected once")
     found: dict[str, Any] = {
         key: given[key] for key in ("every_seconds", "annotate") if key in given
     }
@@ -533,24 +538,34 @@ def _of_form(fields: dict[str, str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value != ""}
 
 
-def _said(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"])) or "body"
-    return f"{shown(where)[:100]}: {first['msg']}"
+def _said(body: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return f"the body is no JSON: {first['msg'].partition(': ')[2]}"
+    if not first["loc"]:
+        return f"expected a JSON object with {', '.join(body.model_fields)}"
+    mistake = mistakes_of(body, error)[0]
+    return f"{shown(mistake.key)[:100]}: {shown(mistake.text)[:300]}"
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
-    is_page = request.url.path.endswith("/") and "text/html" in request.headers.get("accept", "")
-    if is_page:
-        return HTMLResponse(
-            pages.error_page(error.status_code, str(error.detail)), error.status_code
-        )
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    why = error.detail
+    if why == "Not Found":  # the words of the framework
+        why = "no such page"
+    elif why == "Method Not Allowed":
+        why = f"{request.method} is not for this address; /docs lists what is"
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if wants_page and not request.url.path.startswith("/v1/"):
+        return HTMLResponse(pages.error_page(error.status_code, str(why)), error.status_code)
+    return JSONResponse({"error": why}, error.status_code, headers=error.headers)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    return JSONResponse({"error": f"{shown(where)[:100]}: {first['msg']}"}, 422)
+    why = f"{shown(where)[:100]}: {first['msg']}"
+    if first["loc"] == ("body",) or first["type"] == "json_invalid":
+        why = 'expected a body in JSON, as application/json, such as {"sentence": "a person falls"}'
+    return JSONResponse({"error": why}, 422)

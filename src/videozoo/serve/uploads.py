@@ -34,8 +34,10 @@ def display_name(given: str) -> str:
     >>> display_name("C:\\\\films\\\\my film.mp4"), display_name("../../etc/passwd")
     ('my film.mp4', 'passwd')
     """
-    name = PurePosixPath(given.replace("\\", "/")).name
-    return shown(" ".join(name.split()))[:_MOST_NAME] or _FALLBACK
+    name = shown(" ".join(PurePosixPath(given.replace("\\", "/")).name.split()))
+    if len(name) > _MOST_NAME:  # the end tells more than the middle
+        name = f"{name[: _MOST_NAME - 41]}\N{HORIZONTAL ELLIPSIS}{name[-40:]}"
+    return name or _FALLBACK
 
 
 def stored_name(name: str) -> str:
