@@ -30,12 +30,18 @@ def main() -> None:
     say(event="ready", models=MODELS)
     for line in sys.stdin:
         task = json.loads(line)
+        if task["name"].startswith("die at once"):
+            os.abort()
         say(event="progress", id=task["id"], done=0, of=2, what="reading")
         name, folder = task["name"], Path(task["folder"])
         if name.startswith("crash"):
             os.abort()
         if name.startswith("hang"):
             time.sleep(600)
+        if name.startswith("large"):
+            say(event="failed", id=task["id"], why="needs more memory", is_last=True)
+            time.sleep(0.2)
+            return
         if name.startswith("slow"):
             time.sleep(0.3)
         if name.startswith("bad"):
@@ -49,6 +55,8 @@ def main() -> None:
         page = f"<title>{len(name)}</title>{HEAD}<section class=video>{above}</section>"
         (folder / "page.html").write_text(page, "utf-8")
         say(event="done", id=task["id"])
+        if name.startswith("leave"):
+            return
 
 
 if __name__ == "__main__":

@@ -295,6 +295,23 @@ def test_a_file_that_breaks_the_worker_costs_only_its_job(tmp_path: Path):
     within(scenario)
 
 
+def test_a_worker_that_ends_does_not_take_the_next_job_with_it(tmp_path: Path):
+    async def scenario() -> None:
+        async with running(tmp_path) as server:
+            names = ("large.mp4", "a.mp4", "leave.mp4", "b.mp4", "die at once.mp4", "c.mp4")
+            sent = [(await server.upload(name)).json()["id"] for name in names]
+
+            ended = [await server.over(job) for job in sent]
+
+            assert [each["state"] for each in ended] == [
+                "failed", "done", "done", "done", "failed", "done"
+            ]  # fmt: skip
+            assert ended[0]["error"] == "needs more memory"
+            assert "SIGABRT" in ended[4]["error"]  # it was tried twice
+
+    within(scenario)
+
+
 def test_a_job_that_is_removed_while_it_runs_is_gone(tmp_path: Path):
     async def scenario() -> None:
         async with running(tmp_path) as server:

@@ -226,6 +226,6 @@ def test_the_process_ends_with_the_server_and_holds_to_its_memory(run: Path, tas
     lines = [json.loads(line) for line in started.stdout]
 
     assert lines[0]["event"] == "progress"
-    assert lines[-1]["event"] in ("failed", "progress")  # said, or died of it
-    assert lines[-1].get("why", "needs more than 30 MB") == "needs more than 30 MB"
+    assert lines[-1]["event"] == "failed"
+    assert lines[-1]["why"].startswith("needs more than 30 MB of memory, which is all that this")
     started.communicate(timeout=30)

@@ -175,6 +175,16 @@ class JobStore:
             self.change(row["id"], state="running", started=time.time(), starts=row["starts"] + 1)
             return self.get(row["id"])
 
+    def start_again(self, job: str) -> bool:
+        """Put a job that runs back into the queue; returns whether that may be done once more."""
+        with self._lock:
+            cursor = self._database.execute(
+                "UPDATE jobs SET state = 'queued' "
+                "WHERE id = ? AND state = 'running' AND starts < ?",
+                (job, _MOST_STARTS),
+            )
+        return cursor.rowcount > 0
+
     def search(self, job: str, sentence: str) -> bool:
         """Put a job that is over into the queue again, to search for a sentence too.
 

@@ -186,6 +186,7 @@ class Supervisor:
                     if said is None:
                         usable, error = False, _death(await process.wait())
                         break
+                    usable = not said.get("is_last", False)
                     if said.get("id") != job.id:
                         continue
                     if said["event"] == "progress":
@@ -201,6 +202,9 @@ class Supervisor:
             usable, error = False, _death(await process.wait())
         finally:
             del self._running[job.id]
+        is_untouched = not usable and not steps and process.returncode is not None
+        if is_untouched and job.id not in self._removed and self._store.start_again(job.id):
+            return False  # the process had died before, of something else
         if error is None:
             steps = {**steps, "done": steps["of"]} if steps else {}
         self._finish(job, error, steps, time.monotonic() - started)

@@ -1,8 +1,8 @@
 """The process that holds the models and looks at videos; `python -m videozoo.serve.worker`.
 
 It reads one line of JSON per task from its input and writes lines of JSON: `ready`, `progress`,
-`done`, `failed`. It ends when its input ends, so it never outlives the server. What it finds lies
-in the folder of the job:
+`done`, `failed` (with `is_last` where it takes no more). It ends when its input ends, so it never
+outlives the server. What it finds lies in the folder of the job:
 
 ::
 
@@ -54,7 +54,7 @@ from videozoo.tasks.encoding import features_kept_in
 from videozoo.tasks.events import events_found
 from videozoo.tasks.interface import load
 from videozoo.tasks.kept_encoder import DEFAULT_RATE
-from videozoo.tasks.predictors import Predictor
+from videozoo.tasks.predictors import Predictor, without_workers
 from videozoo.types import Captioning, Classification, Localisation, MomentRetrieval
 
 ANSWERS, ROWS, FILM = "answers.json", "rows.json", "annotated.mp4"
@@ -117,10 +117,10 @@ def load_models(weights: Sequence[str], device: str, labels: str | None = None) 
         UsageError: `labels` cannot name segments, or there are none to name.
         VideozooError: Weights cannot be loaded.
     """
-    loaded = {name: load(name, device=device) for name in dict.fromkeys(weights)}
+    loaded = {name: _loaded(name, device) for name in dict.fromkeys(weights)}
     names = None
     if labels is not None:
-        names = loaded.get(labels) or load(labels, device=device)
+        names = loaded.get(labels) or _loaded(labels, device)
         if not isinstance(names, Classifier):
             raise UsageError(
                 f"--labels {labels}: {names.config.spec.title} does not classify clips of videos; "
@@ -139,6 +139,13 @@ def load_models(weights: Sequence[str], device: str, labels: str | None = None) 
         )
         for title, predictor in zip(_titles(loaded), loaded.values(), strict=True)
     ]
+
+
+def _loaded(name: str, device: str) -> Any:
+    """A model that decodes in this process: it is the one whose memory is limited."""
+    predictor = load(name, device=device)
+    predictor.config = without_workers(predictor.config)
+    return predictor
 
 
 def _titles(loaded: Mapping[str, Predictor]) -> list[str]:
@@ -480,16 +487,21 @@ def main() -> None:
                 _say(out, event="progress", id=task.id, **progress)
         except VideozooError as error:
             _say(out, event="failed", id=task.id, why=_reason(error, task))
-        except MemoryError:
-            _say(out, event="failed", id=task.id, why=f"needs more than {start['memory_mb']:g} MB")
-            return  # the process may hold on to what it has
-        except RuntimeError as error:
-            if "can't allocate memory" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
                 raise
-            _say(out, event="failed", id=task.id, why=f"needs more than {start['memory_mb']:g} MB")
-            return
+            most = f"{start['memory_mb']:g} MB of memory"
+            why = f"needs more than {most}, which is all that this server gives to one video"
+            _say(out, event="failed", id=task.id, why=why, is_last=True)
+            return  # the process may hold on to what it has
         else:
             _say(out, event="done", id=task.id)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether this is said of memory: by Python, PyTorch or onnxruntime."""
+    words = ("can't allocate memory", "not enough memory", "bad_alloc", "Failed to allocate memory")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
 
 
 def _reason(error: VideozooError, task: Task) -> str:
