@@ -38,9 +38,9 @@ that are read, converted and compared), the other that of text, whose objects ar
 than its bytes."""
 HANG_SECONDS = 10.0
 """CPU after which a case hangs."""
-_SILENT_SECONDS = 400.0  # of the clock, if it does not even compute; the machine may be busy
+_SILENT_SECONDS = 600.0  # of the clock, if it does not even compute; the machine may be busy
 _LONGEST_MESSAGE = 7000
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0
 _MOST_SIBLINGS = 60
 
 
