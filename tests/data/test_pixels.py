@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,6 +117,29 @@ def test_the_limit_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                     open_video(path).read([0])
     with pytest.raises(VideoError, match="40x50 pixels, and at most 1,536"):
         AnimatedImage(tmp_path / "a.webp", (50, 40))
+
+
+def test_damaged_frames_of_a_few_bytes_are_not_decoded_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = np.full((12, 480, 640, 3), 100, np.uint8)
+    whole = write_clip(tmp_path / "still.h264", still, options={"bf": "0", "g": "99"})
+    units = [b"\0\0\1" + unit.rstrip(b"\0") for unit in whole.read_bytes().split(b"\0\0\1")[1:]]
+    assert len(units[-1]) < 60
+    damaged = b"".join(units[:-11]) + b"".join(unit[:12] + b"\xff" * 8 for unit in units[-11:] * 30)
+    path = tmp_path / "damaged.h264"
+    path.write_bytes(damaged)
+    assert _read_all(path) > 20
+
+    monkeypatch.setenv("VIDEOZOO_MAX_PIXELS", str(480 * 640))
+    with pytest.raises(VideoError, match=r"frames of 640x480 pixels are damaged.*raise VIDEOZOO"):
+        _read_all(path)
+    assert _read_all(whole) == 12  # however few bytes its frames take
+
+
+def _read_all(path: Path) -> int:
+    with open_video(path) as video:
+        return sum(1 for _ in video.frames())
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "8K", "1e9", "9" * 50, "\u0663"])

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.data.make_clips import decode_all, moving_frames, write_clip, write_sound
+from tests.fuzz.harness import FOUND
 from videozoo.data.frames.video import ShiftedFramesError, VideoFile, open_video
 from videozoo.errors import VideoError
 
@@ -469,6 +470,21 @@ def test_damage_found_while_reading_leaves_promised_numbers_readable(
         assert "do not decode" in reader.damage
         np.testing.assert_array_equal(found[: len(expected)], np.stack(expected))
         np.testing.assert_array_equal(found[-1], expected[-1])
+
+
+def test_a_number_that_was_promised_stays_readable_after_another_read_finds_fewer() -> None:
+    path = FOUND / "videos" / "fewer-frames-than-told" / "a.webm"
+    with VideoFile(path) as reader:
+        promised = reader.num_frames
+        reader.read([0])
+        assert reader.num_frames < promised
+
+        late = reader.read([promised - 1])
+
+        np.testing.assert_array_equal(late, reader.read([reader.num_frames - 1]))
+        assert [number for number, _ in reader.frames_at([promised - 1])] == [reader.num_frames - 1]
+        with pytest.raises(IndexError, match=f"no frame {promised}; "):
+            reader.read([promised])
 
 
 @pytest.mark.parametrize("kind", ["h264 gop 12", "hevc open gop", "mpeg4 B-frames", "vp9"])

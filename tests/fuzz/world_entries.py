@@ -45,10 +45,15 @@ from videozoo.data.label_index import label_index
 from videozoo.data.moments import read_lengths
 from videozoo.engine import loop
 from videozoo.errors import VideozooError
+from videozoo.tasks import building
 from videozoo.weights.paddle import write_pdparams
 
 HERE = "case"
 GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+_MEMORY = 2**27
+"""Bytes of memory that the machine is said to have, which a network may fill."""
 
 
 class Enough(BaseException):
@@ -70,6 +75,7 @@ def ran(main: Callable[[Sequence[str]], int], *words: str) -> str:
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
         mock.patch.object(loop._Run, "_step", _enough),
+        mock.patch.object(building, "memory_bytes", return_value=_MEMORY),
     ):
         try:
             status = main(words)

@@ -13,6 +13,7 @@ from PIL import Image
 
 import videozoo
 from videozoo import cli, cli_v1
+from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.synthetic.clips import CLASS_NAMES, SyntheticClips, make_clips
 from videozoo.tasks.classification import Classifier
 
@@ -389,6 +390,57 @@ def test_evaluation_goes_on_without_a_broken_video_and_says_so(
 
     assert cli.main([str(word) for word in (*line, *out, "--skip-bad")]) == 0
     assert "note: 1 of 9 videos could not be used" in capsys.readouterr().err
+
+
+def test_a_video_that_a_list_names_again_is_decoded_once_and_counts_each_time(
+    clips: SyntheticClips,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"this is not a video")
+    first, second = lines_of(clips.val_list)[:2]
+    of_another_class = f"{second.split()[0]} {(int(second.split()[1]) + 1) % 8}"
+    lines = [first, f"{broken} 0", second, first, of_another_class, f"{broken} 0", first]
+    opened: list[str] = []
+
+    def counted(path: Path) -> VideoReader:
+        opened.append(path.name)
+        return open_video(path)
+
+    monkeypatch.setattr("videozoo.data.clips.open_video", counted)
+    found: dict[str, list[str]] = {}
+    facts: dict[str, dict[str, float]] = {}
+    for name, listed in (("all", lines), ("once", list(dict.fromkeys(lines)))):
+        path = tmp_path / f"{name}.list"
+        path.write_text("\n".join(listed))
+        opened.clear()
+        for verb, words in (("eval", ["--data"]), ("predict", [])):
+            line = [verb, "--weights", trained, "--skip-bad", *words, path]
+            out = ["--save-dir", tmp_path / name / verb]
+            assert cli.main([str(word) for word in (*line, *out)]) == 0
+        found[name] = sorted(opened)
+        facts[name] = json.loads((tmp_path / name / "eval" / "eval.json").read_text())
+    rows = json.loads((tmp_path / "all" / "predict" / "predictions.json").read_text())
+
+    assert found["all"] == found["once"]
+    assert (facts["all"]["videos"], facts["once"]["videos"]) == (5, 3)
+    assert len(rows["skipped"]) == 2
+    assert "2 of 7 videos could not be used" in capsys.readouterr().err
+    tops = [each["top"] for each in rows["predictions"]]
+    names = [Path(each["path"]).name for each in rows["predictions"]]
+    assert names == [Path(line.split()[0]).name for line in lines if "broken" not in line]
+    assert tops[0] == tops[2] == tops[4]
+    assert tops[1] == tops[3]
+    right = [
+        each["top"][0]["label"] == int(line.split()[1])
+        for each, line in zip(
+            rows["predictions"], [line for line in lines if "broken" not in line], strict=True
+        )
+    ]
+    assert facts["all"]["metrics"]["top1"] == pytest.approx(sum(right) / 5)
 
 
 def test_broken_training_videos_are_replaced_up_to_a_share(

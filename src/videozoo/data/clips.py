@@ -327,8 +327,15 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
         self._num_classes = num_classes
         videos = views_by_video(entries)
         self._num_videos = len(videos)
+        self.repeats = _repeats(videos)
+        """Place in the list of a video -> those of later lines that say the same of it, which
+        are no items of their own."""
+        again = {video for later in self.repeats.values() for video in later}
         self._keys = [
-            key for video, group in enumerate(videos) for key in self._views(video, group)
+            key
+            for video, group in enumerate(videos)
+            if video not in again
+            for key in self._views(video, group)
         ]
 
     def _views(self, video: int, group: Sequence[ClipEntry]) -> list[_Key]:
@@ -399,6 +406,19 @@ class ViewDataset(VideoDataset[_Views, ClipBatch]):
             videos=batch.videos[chosen],
             views=batch.views[chosen],
         )
+
+
+def _repeats(videos: Sequence[Sequence[ClipEntry]]) -> dict[int, list[int]]:
+    """Videos that are named again, with the same class and part, by the place of the first."""
+    first: dict[ClipEntry, int] = {}
+    found: dict[int, list[int]] = {}
+    for video, group in enumerate(videos):
+        if len(group) > 1 or group[0].video is not None:  # a list of views
+            continue
+        place = first.setdefault(replace(group[0], name=""), video)
+        if place != video:
+            found.setdefault(place, []).append(video)
+    return found
 
 
 # --- which videos ----------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class TALLSettings(Settings):
 
     visual_dim: int = Field(default=12_288, ge=1)
     """Length of a clip's features, including those before and after it."""
-    sentence_dim: int = Field(default=4800, ge=1)
+    sentence_dim: int = Field(default=4800, ge=1, le=1_000_000)
     """Length of a sentence's vector."""
     semantic_size: int = Field(default=1024, ge=1)
     """Units of the space where clips and sentences meet."""

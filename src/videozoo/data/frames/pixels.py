@@ -12,6 +12,10 @@ _USUAL = 1 << 25
 """8K video (7680x4320) is a little below. Decoders hold several frames of this size at once."""
 _MOST = 1 << 30
 _ALIGNED = 64
+_DAMAGED_FRAMES = 8
+"""Of the largest size; 129 of 1920x1080."""
+_DAMAGED_PER_BYTE = 4096
+"""1920x1080 in 506 bytes. Decoding so much takes 10 to 20 s per MB."""
 
 
 def most_pixels() -> int:
@@ -30,6 +34,15 @@ def most_pixels() -> int:
             f"{VARIABLE}={brief(text)}: expected a number of pixels per frame, 1 to {_MOST}"
         )
     return int(text)
+
+
+def most_damaged_pixels(num_bytes: int) -> int:
+    """Pixels of all damaged frames together that are decoded of a stream of so many bytes.
+
+    A damaged frame of a few bytes may take as long as a whole one. Sound frames have no such limit:
+    a picture that stands still takes few bytes, too.
+    """
+    return _DAMAGED_FRAMES * most_pixels() + _DAMAGED_PER_BYTE * num_bytes
 
 
 def check_pixels(name: Path | str, height: int, width: int) -> None:

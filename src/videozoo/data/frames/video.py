@@ -33,7 +33,13 @@ from PIL import Image
 
 from videozoo.data.files import IMAGE_SUFFIXES, animated_size, is_pickle, not_read
 from videozoo.data.frames._bitstream import StreamIndex, index_stream
-from videozoo.data.frames.pixels import VARIABLE, check_pixels, decoder_pixels, most_pixels
+from videozoo.data.frames.pixels import (
+    VARIABLE,
+    check_pixels,
+    decoder_pixels,
+    most_damaged_pixels,
+    most_pixels,
+)
 from videozoo.data.text import natural_key
 from videozoo.errors import DataError, VideoError, counted
 from videozoo.safe_pickle import load_pickle
@@ -53,6 +59,8 @@ art, single images."""
 
 _PICTURES = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
 """What Pillow may take a picture for: of its other formats some start programs."""
+_MOST_HELD = 2
+"""Frames that a decoder holds back beyond those that it says."""
 _MAX_KEPT_BYTES = 64 << 20
 """Packets of larger files are read from disk again instead of kept in memory."""
 
@@ -284,6 +292,7 @@ class VideoFile(_Reader):
         self._size: tuple[int, int] | None = None  # (height, width) as shown
         self._turn = _UPRIGHT
         self._is_closed = False
+        self._promised = 0  # frames, at most, that `num_frames` ever told
         with _errors_of(path):
             container = _open_container(path)
             with container:
@@ -318,15 +327,15 @@ class VideoFile(_Reader):
         self._num_packets = 0
         self._times: list[int | None] = []
         self._time_base = stream.time_base
-        num_bytes = 0
+        self._num_bytes = 0
         try:
             for packet in container.demux(stream):
                 if not packet.size:  # to a decoder it would mean the end
                     continue
                 self._times.append(packet.pts)  # `_tag` puts another number in its place
                 yield packet
-                num_bytes += packet.size
-                if self._packets is not None and num_bytes <= _MAX_KEPT_BYTES:
+                self._num_bytes += packet.size
+                if self._packets is not None and self._num_bytes <= _MAX_KEPT_BYTES:
                     self._packets.append(_tag(packet, self._num_packets))
                 else:
                     self._packets = None
@@ -337,7 +346,15 @@ class VideoFile(_Reader):
     @property
     def num_frames(self) -> int:
         """How many frames can be read."""
+        self._promised = max(self._promised, self._num_frames)
         return self._num_frames
+
+    def _checked(self, indices: Sequence[int]) -> list[int]:
+        """Numbers that were promised once, and turned out not to exist, are the last frame."""
+        last = self.num_frames - 1
+        found = [int(index) for index in indices]
+        lost = {index for index in found if last < index < self._promised}
+        return super()._checked([last if index in lost else index for index in found])
 
     @property
     def info(self) -> VideoInfo:
@@ -537,8 +554,13 @@ class VideoFile(_Reader):
     def _all_frames(self) -> Iterator[av.VideoFrame]:
         """Every frame the decoder gives, leaving out packets it refuses."""
         coder = self._decoder()
-        num_refused = num_damaged = 0
+        num_refused = num_damaged = num_sent = num_given = 0
+        most_damaged = most_damaged_pixels(self._num_bytes)
         for packet in chain(self._fetch(None), (None,)):
+            lost = max(0, num_sent - num_given - coder.reorder_depth - _MOST_HELD)
+            if (num_damaged + lost) * coder.width * coder.height > most_damaged:
+                raise VideoError(self._why_too_damaged(num_damaged + lost, coder))
+            num_sent += 1
             self.packets_sent += packet is not None
             try:
                 frames = coder.decode(packet)
@@ -549,6 +571,7 @@ class VideoFile(_Reader):
                     f"({error.strerror})"
                 )
                 continue
+            num_given += len(frames)
             num_damaged += sum(frame.is_corrupt for frame in frames)
             if num_damaged and not num_refused:
                 self.damage = f"{num_damaged} of {counted(self._num_packets, 'frame')} are damaged"
@@ -578,6 +601,13 @@ class VideoFile(_Reader):
                 stream = container.streams.get(self._stream_number)[0]
                 coder = _prepare(cast(VideoStream, stream).codec_context)
         return coder
+
+    def _why_too_damaged(self, count: int, coder: VideoCodecContext) -> str:
+        return (
+            f"{self.path}: {counted(count, 'frame')} of {coder.width}x{coder.height} pixels are "
+            f"damaged or do not come out, which is not decoded of {self._num_bytes:,} bytes: it "
+            f"would take long; repair the file, or raise {VARIABLE} (now {most_pixels()})"
+        )
 
     def _why_nothing(self) -> str:
         if not self._num_packets:

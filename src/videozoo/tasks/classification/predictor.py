@@ -208,7 +208,7 @@ class Classifier(Predictor):
             views=views,
             skip_bad=not strict,
         )
-        scored = run(inference, self._accelerator)
+        scored = inference.with_repeats(run(inference, self._accelerator))
         damaged += scored.damaged.values()
         known = Lengths.stored(self._trained.measured, CLIPS)
         for line in too_long(videos_of(entries), known, frames_seen(self.config)):

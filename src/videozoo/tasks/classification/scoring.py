@@ -169,6 +169,7 @@ class ClipInference:
         tags = TaggingCounter(classes, classes) if self._several else None  # all ranks count
         self.counter = ClipCounts(AccuracyCounter(classes), tags=tags)
         self._score, self._most_views = score, views.batch_size
+        self._repeats = dataset.repeats
         self._videos = videos_of(entries)
         self._pooled = VideoScores(_views_per_video(entries, dataset.plan))
 
@@ -177,23 +178,37 @@ class ClipInference:
         return np.concatenate([self._score(clips) for clips in batch.clips.split(self._most_views)])
 
     def results(self, batch: ClipBatch, outputs: Scores) -> Mapping[int, VideoResult]:
-        """Return mean scores of the videos whose last view is in the batch."""
+        """Return mean scores of the videos whose last view is in the batch.
+
+        A video that the list names again has a result, and counts, each time.
+        """
         found: dict[int, VideoResult] = {}
         rows = zip(batch.videos.tolist(), batch.labels.tolist(), outputs, strict=True)
         for video, label, row in rows:
-            self.counter.num_views += 1
+            places = (video, *self._repeats.get(video, ()))
+            self.counter.num_views += len(places)
             scores = self._pooled.add(video, row)
             if scores is None:
                 continue
-            if self._several:
-                found[video] = self._with_several(video, label, scores)
-                continue
-            loss = float(-np.log(max(scores[label], 1e-30))) if label >= 0 else 0.0
-            self.counter.accuracy.update(scores[None], [label], loss=[loss])
-            known = label if label >= 0 else None
-            entry = self._videos[video]
-            found[video] = VideoResult(entry.name, str(entry.path), known, scores)
+            result = self._with_several if self._several else self._with_one
+            for place in places:
+                found[place] = result(place, label, scores)
         return found
+
+    def with_repeats(self, scored: ClipResults) -> ClipResults:
+        """The same results; what is said of a video is said of its later lines, too."""
+        for said in (scored.skipped, scored.damaged):
+            for video, later in self._repeats.items():
+                if video in said:
+                    said |= dict.fromkeys(later, said[video])
+        return scored
+
+    def _with_one(self, video: int, label: int, scores: Scores) -> VideoResult:
+        loss = float(-np.log(max(scores[label], 1e-30))) if label >= 0 else 0.0
+        self.counter.accuracy.update(scores[None], [label], loss=[loss])
+        known = label if label >= 0 else None
+        entry = self._videos[video]
+        return VideoResult(entry.name, str(entry.path), known, scores)
 
     def _with_several(self, video: int, row: Sequence[float], scores: Scores) -> VideoResult:
         entry = self._videos[video]
@@ -226,7 +241,7 @@ def run_views(
     inference = ClipInference(
         score, config, entries, accelerator, views=views, skip_bad=job.skip_bad
     )
-    scored = job.run(inference, count)
+    scored = inference.with_repeats(job.run(inference, count))
     say_damaged(job.say, list(scored.damaged.values()))
     return scored, config
 
