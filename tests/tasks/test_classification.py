@@ -5,6 +5,7 @@ import pickle
 import shutil
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -412,7 +413,7 @@ def test_a_video_that_a_list_names_again_is_decoded_once_and_counts_each_time(
 
     monkeypatch.setattr("videozoo.data.clips.open_video", counted)
     found: dict[str, list[str]] = {}
-    facts: dict[str, dict[str, float]] = {}
+    facts: dict[str, dict[str, Any]] = {}
     for name, listed in (("all", lines), ("once", list(dict.fromkeys(lines)))):
         path = tmp_path / f"{name}.list"
         path.write_text("\n".join(listed))

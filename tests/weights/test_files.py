@@ -1,7 +1,7 @@
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from videozoo.errors import WeightsError
+from videozoo.weights import files
 from videozoo.weights.files import read_metadata, read_weights, save_weights
 from videozoo.weights.kinds import find_weights, sniff
 
@@ -215,3 +216,30 @@ def test_a_module_of_ours_that_is_called_module_keeps_its_name(tmp_path: Path):
     tensors, _ = read_weights(tmp_path / "a.safetensors")
 
     assert list(tensors) == ["module.w"]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("w"), ValueError("shape"), RuntimeError("view"), TypeError("F4")]
+)
+def test_whatever_the_safetensors_package_lets_through_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    class Opened:
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def metadata(self) -> dict[str, str]:
+            raise error
+
+    path = tmp_path / "a.safetensors"
+    save_file({"w": torch.zeros(2)}, path)
+
+    def opened(*_: object, **__: object) -> Opened:
+        return Opened()
+
+    monkeypatch.setattr(files, "safe_open", opened)
+    for read in (read_weights, read_metadata):
+        with pytest.raises(WeightsError, match=r"a\.safetensors: not a whole safetensors file"):
+            read(path)

@@ -88,6 +88,8 @@ def _objects(content: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], dict[s
             yield from _objects(inner, *keys, str(number))
 
 
+MOST_CLASSES = 2**31
+"""A larger number of a class is a mistake: no network has as many outputs."""
 _MOST_DIGITS = 18  # of a whole number, so that it fits in 64 bits
 _STARTS = ("start", "starts", "begin", "begins", "from", "onset", "t0", "tstart", "starttime")
 _ENDS = ("end", "ends", "stop", "finish", "to", "offset", "t1", "tend", "endtime")
@@ -130,6 +132,18 @@ def integer(text: str) -> int | None:
     digits = text[1:] if text[:1] == "-" else text
     is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
     return int(text) if is_number else None
+
+
+def class_number(text: str) -> int | None:
+    """Read the number of a class; None for anything else, which may be a name.
+
+    A number of more than 18 digits is one, too, though no class has it: the largest of 18 stands
+    for it.
+    """
+    digits = text[1:] if text[:1] == "-" else text
+    if len(digits) > _MOST_DIGITS and digits.isascii() and digits.isdigit():
+        return 10**_MOST_DIGITS - 1 if digits is text else 1 - 10**_MOST_DIGITS
+    return integer(text)
 
 
 def is_text(path: Path) -> bool:

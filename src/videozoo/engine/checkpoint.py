@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,6 +24,7 @@ from torch.optim import Optimizer
 from videozoo.engine.averaging import AveragedWeights
 from videozoo.errors import RunError
 from videozoo.safe_json import parse_json
+from videozoo.safe_tensors import READING_ERRORS
 
 _FORMAT = 1
 _AVERAGE = "average.safetensors"
@@ -149,7 +149,7 @@ def load_state(
         moments = load_file(folder / "optimizer.safetensors")
         updates = state.get("averaged_steps")
         averaged = load_file(folder / _AVERAGE) if average is not None and updates else None
-    except (OSError, ValueError, SafetensorError) as error:
+    except READING_ERRORS as error:
         raise RunError(
             f"{folder}: cannot be read ({type(error).__name__}: {error}); "
             "start from weights/ instead"

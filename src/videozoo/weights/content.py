@@ -7,9 +7,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from videozoo.errors import WeightsError
+from videozoo.safe_tensors import READING_ERRORS
 from videozoo.weights._apart import bound_memory
 from videozoo.weights.archive import check_archive, is_archive
 from videozoo.weights.kinds import sniff
@@ -54,7 +55,7 @@ def _check_safetensors(path: Path) -> None:
     try:
         with safe_open(path, framework="np"):  # checks the header against the file's length
             pass
-    except (OSError, SafetensorError) as error:
+    except READING_ERRORS as error:
         raise WeightsError(f"{path.name}: not a whole safetensors file ({error})") from None
 
 

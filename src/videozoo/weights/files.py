@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from videozoo.errors import WeightsError, brief
 from videozoo.safe_json import parse_json
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError
+from videozoo.safe_tensors import READING_ERRORS
 from videozoo.safe_torch import read_torch_file
 from videozoo.weights.kinds import find_weights, sniff
 from videozoo.weights.whole_files import written_aside
@@ -132,7 +133,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
-    except (OSError, SafetensorError) as error:
+    except READING_ERRORS as error:
         raise _damaged(path, error) from None
     return _decode(path, header)
 
@@ -154,7 +155,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
             tensors = {name: cast(Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except READING_ERRORS as error:
         raise _damaged(path, error) from None
     return tensors, _decode(path, header)
 

@@ -16,11 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from videozoo.errors import WeightsError, brief
 from videozoo.safe_json import parse_json
+from videozoo.safe_tensors import READING_ERRORS
 from videozoo.weights import hub
 
 CONFIG = "config.json"
@@ -143,7 +144,7 @@ class ModelFolder:
                     for key in file.keys():  # noqa: SIM118
                         shapes[key] = tuple(file.get_slice(key).get_shape())
                         self._shards[key] = path
-            except (OSError, SafetensorError) as error:
+            except READING_ERRORS as error:
                 raise self._damaged(name, error) from None
         return shapes
 
@@ -162,7 +163,7 @@ class ModelFolder:
                     if path not in files:
                         files[path] = opened.enter_context(safe_open(path, framework="pt"))
                     tensors[name] = files[path].get_tensor(name)
-                except (OSError, SafetensorError) as error:
+                except READING_ERRORS as error:
                     raise self._damaged(path.name, error) from None
         return tensors
 

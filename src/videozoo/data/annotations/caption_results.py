@@ -78,6 +78,9 @@ def _read(path: Path, results: dict[str, Any], problems: list[str]) -> Iterator[
                     f"{brief(one)}"
                 )
                 continue
+            if end < start:
+                problems.append(f"{place}: {start:g} to {end:g} s ends before it starts")
+                continue
             yield TimedSentence(
                 video=video,
                 start_seconds=start,

@@ -49,7 +49,7 @@ from videozoo.data.annotations.several_labels import (
 )
 from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES
 from videozoo.data.formats import Format, format_of, unknown
-from videozoo.data.text import Table, integer
+from videozoo.data.text import Table, class_number, integer
 from videozoo.errors import DataError, brief
 
 _NUMBER_COLUMNS = ("label_id", "class_id", "class_index", "label_index", "category_id", "target")
@@ -310,7 +310,7 @@ def _points(cut: tuple[str, str, int | None] | None, exists: Exists) -> int:
     path, label, _ = cut
     if not label:
         return 5 if exists(path) else 0
-    is_number = integer(label) is not None
+    is_number = class_number(label) is not None
     if not is_number and not may_be_name(label):
         return 0
     if exists(path):

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from videozoo.data.annotations.list_formats import Row, has_more_columns, list_rows, may_be_name
 from videozoo.data.annotations.several_labels import code_of
-from videozoo.data.text import integer
+from videozoo.data.text import MOST_CLASSES, class_number
 from videozoo.errors import DataError, brief, counted, few
 
+_MOST_NAMED = 100_000  # classes; a list of a few lines may name any number
+_LONGEST_NUMBER = 20
 UNKNOWN = -1
 """Label of a video whose class is not known."""
 _log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ def own_class_names(path: Path, *, root: Path | None = None) -> list[str] | None
     rows: list[Row] = []
     for row in list_rows(path, root):
         # one number is enough to know
-        if not row.is_name and any(integer(label) is not None for label in row.every_label):
+        if not row.is_name and any(class_number(label) is not None for label in row.every_label):
             return None
         rows.append(row)
     names = _named_classes(path, rows, None)
@@ -76,11 +78,11 @@ def find_first_label(
     numbered: list[tuple[int, str]] = []
     options: Any = {"num_classes": num_classes, "count_frames": count_frames}
     for row in list_rows(path, root, has_several=has_several, **options):
-        if row.search and not row.is_name and integer(row.label) is not None:
+        if row.search and not row.is_name and class_number(row.label) is not None:
             return 0, ""  # Diving48, whose numbers start at 0
         rows.append(row)
         for text in () if row.is_name else row.every_label:
-            label = integer(text)
+            label = class_number(text)
             if label is not None and label < 1 and text not in (class_names or ()):
                 return 0, ""
             numbered += [] if label is None else [(label, row.path)]
@@ -144,19 +146,24 @@ def label_reader(
         return lambda text: place.get(
             text, f"class {text!r} is not among the class names ({known})"
         )
-    last = None if num_classes is None else first_label + num_classes - 1
+    last = MOST_CLASSES - 1 if num_classes is None else first_label + num_classes - 1
 
     def number_of(text: str) -> int | str:
-        label = integer(text)
+        label = class_number(text)
         if label is None:
             return f"label {text!r}, expected a whole number" if _is_float(text) else ""
-        if label >= first_label and (last is None or label <= last):
+        if first_label <= label <= last:
             return label - first_label
-        expected = f"{first_label} or more" if last is None else f"{first_label} to {last}"
+        expected = (
+            f"{first_label} to {last}"
+            if num_classes is not None
+            else (f"{first_label} or more" if label < first_label else f"less than {MOST_CLASSES}")
+        )
         hint = f" (data.first_label is {first_label})" if first_label else ""
         if label == num_classes and not first_label:
             hint = "; labels start at 0, unless data.first_label is 1"
-        return f"label {label}, expected {expected}{hint}"
+        shown = text if len(text) <= _LONGEST_NUMBER else f"of {len(text)} digits"
+        return f"label {shown}, expected {expected}{hint}"
 
     return number_of
 
@@ -170,7 +177,7 @@ def _named_classes(
         return class_names or sorted(labels)
     if not labels or any(map(_is_float, labels)) or not all(map(may_be_name, labels)):
         return None
-    if not any(integer(label) is not None for label in labels):
+    if not any(class_number(label) is not None for label in labels):
         return class_names or sorted(labels)
     if class_names is None or not labels <= set(class_names) or _are_places(class_names):
         return None
@@ -240,13 +247,13 @@ def names_by_folders(
         return None
     numbers: dict[str, int] = {}
     for row in list_rows(other, root):
-        label, folder = integer(row.label), _parent(row.path)
+        label, folder = class_number(row.label), _parent(row.path)
         if label is None or row.is_name or not folder:
             return None
         if numbers.setdefault(folder, label) != label:
             return None
     named = {label - first_label: folder for folder, label in numbers.items()}
-    if len(named) < len(numbers) or min(named, default=-1) < 0:
+    if len(named) < len(numbers) or min(named, default=-1) < 0 or max(named) >= _MOST_NAMED:
         return None
     return [named.get(number, f"class {number}") for number in range(max(named) + 1)]
 

@@ -16,7 +16,7 @@ from videozoo.data.annotations.segment_types import (
     mapping,
 )
 from videozoo.data.formats import TextFile
-from videozoo.data.text import Table, finite_number, integer, kind_of, lines_of
+from videozoo.data.text import Table, class_number, finite_number, integer, kind_of, lines_of
 from videozoo.errors import DataError, brief, counted, few
 
 _DURATIONS = ("duration", "duration_second")
@@ -162,7 +162,7 @@ def thumos_rows(file: SegmentFile) -> Iterable[RawVideo]:
     for row in rows:
         where = f"{path}:{rows.line_num}"
         video = (row[name] or "").strip()
-        label = row["type"] if is_of_names else integer(str(row["label-idx"]).strip())
+        label = row["type"] if is_of_names else class_number(str(row["label-idx"]).strip())
         if not video or label is None:
             raise DataError(f"{where}: a row without video or class")
         entry = videos.setdefault(
@@ -323,7 +323,7 @@ def _ctcn_video(where: str, line: str) -> RawVideo | None:
     if not fields:
         return video
     num_frames, count = [*map(integer, fields[:2]), None][:2]
-    labels = [integer(text) for text in fields[2::3]]
+    labels = [class_number(text) for text in fields[2::3]]
     if not num_frames or count is None or len(fields) != 2 + 3 * count:
         return None
     video.num_frames = num_frames

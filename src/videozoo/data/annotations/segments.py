@@ -31,6 +31,7 @@ from videozoo.data.annotations.segment_types import (
 )
 from videozoo.data.lengths import Measured, Stretch, check_ends
 from videozoo.data.text import (
+    MOST_CLASSES,
     finite_number,
     integer,
     json_of,
@@ -495,6 +496,8 @@ def _instance_of(
         return ends
     start, end = ends
     label = label_of(raw)
+    if isinstance(label, int) and label >= MOST_CLASSES:
+        return f"{raw.where}: a class number of {label:,}, expected less than {MOST_CLASSES:,}"
     name = classes.name_of(label)
     if name is None:
         known = classes.names or ()

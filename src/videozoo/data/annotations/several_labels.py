@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from videozoo.data.files import VIDEO_SUFFIXES
-from videozoo.data.text import integer
+from videozoo.data.text import class_number
 from videozoo.errors import DataError, counted
 
 Exists = Callable[[str], bool]
@@ -52,7 +52,7 @@ def cut_line(line: str, exists: Exists | None = None) -> Cut:
     end = len(line)
     ends = [end]  # of the path, by how many numbers follow it
     for gap in reversed(gaps):
-        number = integer(line[gap.end() : end])
+        number = class_number(line[gap.end() : end])
         if number is None or not gap.start():
             break
         numbers.insert(0, number)
@@ -151,7 +151,7 @@ def cell_labels(cell: str, *, commas: bool = False) -> tuple[str, ...]:
     (('run', 'jump'), ('0', '3'), ('long jump',), ())
     """
     numbers = [part for part in _BETWEEN.split(cell.strip()) if part]
-    if numbers and all(integer(part) is not None for part in numbers):
+    if numbers and all(class_number(part) is not None for part in numbers):
         return tuple(numbers)
     parts = re.split(r"[|;,]" if commas else r"[|;]", cell)
     return tuple(name for part in parts if (name := part.strip()))

@@ -11,11 +11,9 @@ from typing import Any, cast
 from videozoo.data.annotations.list_formats import has_more_columns, header_of, list_rows
 from videozoo.data.files import VIDEO_SUFFIXES, absolute
 from videozoo.data.formats import Format, TextFile, format_of, unknown
-from videozoo.data.text import integer, lines_of, raise_all
+from videozoo.data.text import MOST_CLASSES, class_number, lines_of, raise_all
 from videozoo.data.video_names import video_name
 from videozoo.errors import DataError, brief, counted
-
-_MOST_CLASSES = 2**31  # a larger number is a mistake, and no network has as many outputs
 
 
 @dataclass
@@ -158,7 +156,7 @@ def _problem(
         also = " or 'PATH NAME;NAME'" if may_name else ""
         return f"expected 'PATH LABEL[,LABEL...]'{also}, got {brief(row.text)}"
     if all(type(one) is int and one >= 0 for one in own):
-        return "" if max(own, default=0) < _MOST_CLASSES else f"a class number of {max(own):,}"
+        return "" if max(own, default=0) < MOST_CLASSES else f"a class number of {max(own):,}"
     if names is None:
         return f"expected class numbers, got {brief(row.text)}"
     unknown_name = next(one for one in own if isinstance(one, str))
@@ -201,7 +199,7 @@ def _named_rows(path: Path) -> list[RawLabels]:
     A number after a path may be one of frames, which only the videos tell.
     """
     rows = list(list_rows(path, None))
-    if all(integer(label) is not None for row in rows for label in row.every_label):
+    if all(class_number(label) is not None for row in rows for label in row.every_label):
         return []
     return [
         RawLabels(
