@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -189,6 +188,6 @@ def pytest_terminal_summary(
     terminalreporter.write_line(described(rows))
     if path := config.getoption("--figures"):
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        command = shlex.join(["pytest", *sys.argv[1:]])
+        command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         text = f"{now}; {machine()}\n\n`{command}`\n\n{described(rows)}\n"
         Path(path).write_text(text, encoding="utf-8")
