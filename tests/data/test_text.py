@@ -1,5 +1,6 @@
 """CSV files and lists of others: one plain error for rows and numbers that cannot be."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,26 @@ def test_a_damaged_or_unmarked_text_of_two_bytes_per_letter_is_one_error(tmp_pat
     path.write_bytes("run/a.mp4 0\n".encode("utf-16-le"))
     with pytest.raises(DataError, match=r"not a text file; .*; is it UTF-16"):
         lines_of(path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check-data PIPE",
+        "check-data PIPE --kind videos",
+        "score PIPE --truth FILE",
+        "score FILE --truth PIPE",
+        "convert PIPE out.json --to activitynet",
+    ],
+)
+def test_a_pipe_is_refused_at_once(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+):
+    pipe, file = tmp_path / "a.csv", tmp_path / "b.csv"
+    os.mkfifo(pipe)  # nobody writes into it: to open it would wait for ever
+    file.write_text("video,start,end,label,score\na,1,2,run,1\n")
+    words = [{"PIPE": str(pipe), "FILE": str(file)}.get(word, word) for word in command.split()]
+
+    assert main(words) == 1
+
+    assert "a.csv: is a pipe, which can be read only once" in capsys.readouterr().err

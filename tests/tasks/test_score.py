@@ -538,6 +538,32 @@ def test_captions_meet_the_truth_as_files_or_as_names(run: Run, said: str):
     assert dense["compared"] == 1
 
 
+@pytest.mark.parametrize("ids", [(), (7, 8)])
+def test_sentences_of_the_same_words_are_counted_and_told(run: Run, ids: Sequence[int]):
+    truth = "a 1 2##A man runs.\na 5 8##A man runs!\nb 1 2##A cat.\n"
+    if ids:
+        rows = [
+            {
+                "qid": qid,
+                "query": "A man runs.",
+                "vid": "a",
+                "relevant_windows": [[start, start + 2]],
+            }
+            for qid, start in zip(ids, (1, 5), strict=True)
+        ]
+        truth = "\n".join(map(json.dumps, rows)) + "\n"
+    top = [{"start": 1, "end": 2, "score": 1}]
+    found = {"video": "a", "sentence": "A man runs.", "unit": "seconds", "top": top}
+
+    facts = run({"predictions": [found]}, truth, ("predictions.json", "true.txt"))
+
+    total = len(ids) or 3
+    told = f"{total} sentences, 1 of them with the words of another of its video"
+    assert any(told in note for note in facts["notes"])
+    assert facts["sentences"] == total - 1
+    assert facts["mean_tiou"] > 0
+
+
 @pytest.mark.parametrize("said", ["a b.mp4", "clips/a b.MP4", "v_a b", "a b"])
 def test_moments_meet_the_truth_as_files_or_as_names(run: Run, said: str):
     truth = {"a b": {"duration": 9, "timestamps": [[0, 4]], "sentences": ["a man runs"]}}

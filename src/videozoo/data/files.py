@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from videozoo.commands import quoted
+from videozoo.errors import DataError
 from videozoo.safe_names import listed_path
 
 _VIDEOS = (
@@ -58,6 +60,23 @@ def not_read(path: Path | str) -> str | None:
         f"{address}: a network address; only files are read. Save it first, for example: "
         f"ffmpeg -i {quoted(address)} -t 60 -c copy clip.mp4"
     )
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe, whose text is gone once it has been read: files are looked at several times.
+
+    Raises:
+        DataError: It is a pipe, such as `/dev/stdin` behind `|`, `<(...)` of a shell, or of mkfifo.
+    """
+    try:
+        is_pipe = stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:  # whoever opens it says what is wrong
+        return
+    if is_pipe:
+        raise DataError(
+            f"{path}: is a pipe, which can be read only once; write it to a file first "
+            "(COMMAND > FILE), and name that"
+        )
 
 
 def _first_bytes(path: Path, count: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from videozoo.data.files import VIDEO_SUFFIXES, not_read
+from videozoo.data.files import VIDEO_SUFFIXES, not_read, refuse_pipe
 from videozoo.errors import DataError, counted, few
 from videozoo.safe_json import parse_json
 from videozoo.safe_text import marked_encoding, read_text
@@ -99,6 +99,7 @@ _MOST_LINES = 10  # problems shown in one error
 
 def text_of(path: Path) -> str:
     """The text of a file; DataError if it cannot be read."""
+    refuse_pipe(path)
     try:
         # surrogates keep file names that are not UTF-8
         return read_text(path, encoding="utf-8-sig", errors="surrogateescape")
@@ -151,7 +152,9 @@ def is_text(path: Path) -> bool:
 
     Raises:
         OSError: It cannot be read.
+        DataError: It is a pipe.
     """
+    refuse_pipe(path)
     with path.open("rb") as file:
         head = file.read(4096)
     return b"\0" not in head or marked_encoding(head) is not None

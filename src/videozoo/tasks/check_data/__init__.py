@@ -25,7 +25,7 @@ from videozoo.data.annotations.sentences import FORMATS as SENTENCE_FORMATS
 from videozoo.data.annotations.videos import list_lines
 from videozoo.data.features.by_name import holds_features
 from videozoo.data.features.record_formats import holds_records
-from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, videos_under
+from videozoo.data.files import PICKLE_SUFFIXES, VIDEO_SUFFIXES, refuse_pipe, videos_under
 from videozoo.data.formats import Format, TextFile, format_of, unknown
 from videozoo.data.text import delimiter_of, finite_number, is_text, unused_times
 from videozoo.errors import DataError, UsageError, few
@@ -116,6 +116,8 @@ def run(request: CheckRequest, *, console: Console | None = None) -> None:
         VideozooError: There is nothing to check, or a result cannot be written.
     """
     config = None if request.source.path is None else request.source.load()
+    if request.path is not None:
+        refuse_pipe(request.path)
     if config is None and request.path is not None:
         request = replace(request, opened=SegmentFile(request.path))
     checker = _checker_of(request, config)

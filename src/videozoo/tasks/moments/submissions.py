@@ -76,10 +76,10 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     said = read_timed_sentences(truth, need_times=False)
     answers = _named_as(said.videos, answers, path)
     said = described_subsets(said, [one.video for one in answers])
-    groups = _by_query(said)
-    has_ids = all(isinstance(key, int | str) for key in groups) and all(
+    has_ids = all(one.query is not None for one in said.sentences) and all(
         one.query != "" for one in answers
     )
+    groups = _groups(said, by_query=has_ids)
     key_of: Callable[[MomentAnswer], object] = (
         (lambda one: str(one.query)) if has_ids else (lambda one: _words(one.video, one.sentence))
     )
@@ -87,8 +87,7 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
     for one in answers:
         found.setdefault(key_of(one), one)
     wanted = {
-        str(key) if has_ids else _words(group[0].video, group[0].sentence): (key, group)
-        for key, group in groups.items()
+        str(key) if has_ids else key: (group[0].query, group) for key, group in groups.items()
     }
     shared = [key for key in wanted if key in found]
     by = "`qid`" if has_ids else "video and sentence"
@@ -114,6 +113,11 @@ def score_answers(path: Path, answers: Sequence[MomentAnswer], truth: Path) -> S
             saliencies.append(Saliency(np.zeros(0) if given is None else given, labels.table))
     scores = qvhighlights(searches, saliencies)
     notes = [*said.notes, *_notes(answers, found, wanted, shared, scores, said)]
+    if (alike := len(said.distinct) - len(wanted)) > 0:
+        notes.append(
+            f"{truth}: {counted(len(said.distinct), 'sentence')}, {alike:,} of them with the words "
+            "of another of its video: by words they are one, and any of its moments is right"
+        )
     known = tuple(one for one in searches if len(one.true_moments))
     return SubmissionScores(
         scores=scores,
@@ -206,11 +210,11 @@ def didemo_of(found: Sequence[QueryMoments]) -> DidemoScores | None:
 # ---- of any model -------------------------------------------------------------------------------
 
 
-def _by_query(said: TimedSentences) -> Mapping[object, Sequence[TimedSentence]]:
-    """Sentences that belong together; a sentence without an identifier is one by itself."""
+def _groups(said: TimedSentences, *, by_query: bool) -> Mapping[object, Sequence[TimedSentence]]:
+    """Sentences that belong together: by their identifier, or by video and words."""
     groups: dict[object, list[TimedSentence]] = {}
     for one in said.sentences:
-        key = one.query if one.query is not None else _words(one.video, one.sentence)
+        key = one.query if by_query else _words(one.video, one.sentence)
         groups.setdefault(key, []).append(one)
     return groups
 
