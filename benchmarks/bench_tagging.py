@@ -34,7 +34,7 @@ from benchmarks.harness import (
 )
 from videozoo.models import build_model
 from videozoo.ops.frames import multi_label_loss
-from videozoo.ops.peephole_lstm import peephole_lstm
+from videozoo.ops.peephole import peephole_lstm
 
 Streams = Sequence[Tensor]
 Plain = Callable[[Any, Streams, Tensor], Tensor]

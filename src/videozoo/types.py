@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from videozoo.candidates import Candidates as Candidates
 from videozoo.errors import ConfigError, brief
 
 if TYPE_CHECKING:
@@ -151,19 +152,6 @@ class SequenceShape:
 
     feature_dim: int
     num_steps: int
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Segments of one video that may hold an action, before NMS."""
-
-    segments: NDArray[np.float64]
-    """(P, 2): start and end as fractions of the time that the features cover, the whole video or a
-    window of it; may be outside [0, 1]."""
-    scores: NDArray[np.float64]
-    """(P,), higher is better."""
-    labels: NDArray[np.int64] | None = None
-    """(P,): classes from 0, for detectors."""
 
 
 Targets = Callable[[NDArray[np.float64], NDArray[np.int64], int], Mapping[str, NDArray[Any]] | None]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from videozoo.ops.peephole_lstm import peephole_lstm, reversed_in_time
+from videozoo.ops.peephole import peephole_lstm, reversed_in_time
 
 quick = settings(max_examples=25, deadline=None)
 

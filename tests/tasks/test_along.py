@@ -19,8 +19,8 @@ from videozoo.data.frames.video import FrameArray
 from videozoo.data.synthetic.clips import write_video
 from videozoo.errors import ConfigError, VideoError
 from videozoo.results import VideoSegments
+from videozoo.runtime.along import Along, segments_along, smoothed
 from videozoo.tasks.classification import Classifier
-from videozoo.tasks.classification.along import Along, segments_along, smoothed
 from videozoo.tasks.loading import save_trained
 from videozoo.tasks.measured import Lengths, spread
 from videozoo.weights.files import read_metadata

@@ -21,7 +21,7 @@ from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import FeatureRecord, RecordSet
 from videozoo.data.loader import EvalLoader
 from videozoo.data.tags import FeatureDataset, slice_frames
-from videozoo.ops.dequantize import dequantize
+from videozoo.ops.feature_bytes import dequantize
 from videozoo.settings.tags import FeatureData
 from videozoo.types import FeatureShape, Stream
 

@@ -29,7 +29,14 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--encoder",
         metavar="NAME",
-        help="in place of --weights: an encoder by its name, such as efficientnet_lite0",
+        help="in place of --weights: an encoder by its name, such as efficientnet_lite0; with "
+        "--bundle: what makes the features, by default what the run keeps",
+    )
+    export.add_argument(
+        "--bundle",
+        action="store_true",
+        help="write a folder with the model, what makes its features and its class names: "
+        "`python -m videozoo.runtime BUNDLE VIDEO` runs it without PyTorch",
     )
     export.add_argument("--output", type=Path, metavar="FILE", help="by default beside the weights")
     export.add_argument(
@@ -62,7 +69,7 @@ def add(commands: Any) -> None:
 
 
 def run_export(parsed: argparse.Namespace) -> None:
-    """Write a trained model as a file that runs without its Python code; ETS as two."""
+    """Write a trained model as files that run without its Python code, or as a bundle."""
     from videozoo.errors import UsageError
     from videozoo.tasks.requests import ExportRequest
 
@@ -71,7 +78,13 @@ def run_export(parsed: argparse.Namespace) -> None:
         raise UsageError(f"{flag} is only for --int8, which compares on data; add it, or leave out")
     source = config_source(parsed, {})
     request = requested(ExportRequest, parsed, source=source, check=not parsed.no_check)
-    if request.int8:
+    if parsed.bundle and request.int8:
+        raise UsageError("--int8 writes single files; leave it out with --bundle")
+    if parsed.bundle:
+        from videozoo.tasks.bundling import export_bundle
+
+        export_bundle(request)
+    elif request.int8:
         from videozoo.tasks.int8 import export_int8
 
         export_int8(request)

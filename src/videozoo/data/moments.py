@@ -43,9 +43,10 @@ from videozoo.data.features.records import Facts, RecordSet, fingerprint
 from videozoo.data.loader import Batch, Missing, VideoDataset
 from videozoo.data.text import as_text, of_video
 from videozoo.errors import ConfigError, DataError, MisfitError, counted, few
+from videozoo.ops.moment_windows import sliding_windows, vectors_in_context
 from videozoo.safe_npy import read_npy
 from videozoo.safe_pickle import load_pickle
-from videozoo.settings.moments import GIVEN, MomentData, WindowSettings
+from videozoo.settings.moments import GIVEN, MomentData
 from videozoo.settings.shared import Part
 
 Unit = Literal["frames", "seconds"]
@@ -257,15 +258,8 @@ class SlidingWindows:
     def visual(self, video: str, windows: Table) -> NDArray[np.float32]:
         """See `WindowSource`."""
         features = self._features.read(video, feature_dim=self._dim)
-        beside = max(1, round(self._settings.context_seconds * self._rate))
-        rows: list[NDArray[np.float32]] = []
-        for first, last in np.rint(windows * self._rate).astype(int).tolist():
-            clip = features[first:last].mean(axis=0)
-            before = features[max(0, first - beside) : first]
-            after = features[last : last + beside]
-            sides = [side.mean(axis=0) if len(side) else clip for side in (before, after)]
-            rows.append(np.concatenate((sides[0], clip, sides[1])))
-        return np.stack(rows).astype(np.float32, copy=False)
+        context_seconds = self._settings.context_seconds
+        return vectors_in_context(features, windows, self._rate, context_seconds=context_seconds)
 
     def _length(self, video: str) -> int:
         if video not in self._vectors:
@@ -344,32 +338,6 @@ def _refuse_other(one: WindowSource, other: WindowSource) -> None:
 
 def _fingerprint(source: WindowSource) -> str | None:
     return None if source.extractor is None else fingerprint(source.extractor)
-
-
-def sliding_windows(vectors: int, rate: float, settings: WindowSettings) -> Table:
-    """Windows over a video, in seconds, sorted by start and end.
-
-    Args:
-        vectors: Number of vectors of the video, at least 1.
-        rate: Vectors per second.
-        settings: Lengths and overlap.
-
-    Returns:
-        (W, 2). The last window of each length ends at the end of the video.
-
-    >>> sliding_windows(10, 1, WindowSettings(seconds=(4, 20), overlap=0.5)).tolist()
-    [[0.0, 4.0], [0.0, 10.0], [2.0, 6.0], [4.0, 8.0], [6.0, 10.0]]
-    """
-    found: set[tuple[int, int]] = set()
-    for seconds in settings.seconds:
-        size = max(1, round(seconds * rate))
-        if size >= vectors:
-            found.add((0, vectors))
-            continue
-        step = max(1, round(size * (1 - settings.overlap)))
-        starts = {*range(0, vectors - size + 1, step), vectors - size}
-        found |= {(start, start + size) for start in starts}
-    return np.array(sorted(found), np.float64).reshape(-1, 2) / rate
 
 
 def parse_clip_name(name: str) -> tuple[str, int, int] | None:

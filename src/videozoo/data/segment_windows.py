@@ -26,7 +26,7 @@ from videozoo.data.loader import Numbers, seed_of, share_by_video
 from videozoo.data.segments import SequenceDataset, SequenceItem, SequenceVideos
 from videozoo.errors import DataError, MisfitError, few
 from videozoo.ops.tiou import covered
-from videozoo.ops.windows import Window, windows_over
+from videozoo.ops.windows import Window, inside_window, windows_of_seconds
 from videozoo.settings.segments import SequenceData
 from videozoo.types import SequenceShape, Targets
 
@@ -183,10 +183,11 @@ def _windows_of(
             f"{videos.files.where(annotation.video)}); take a longer window, or extract features "
             "at a higher rate"
         )
-    length = max(1, round(data.window_seconds * per_second))
-    stride_seconds = data.stride_seconds or data.window_seconds / 2
-    stride = min(length, max(1, round(stride_seconds * per_second)))
-    return windows_over(total, length=length, stride=stride)
+    return windows_of_seconds(
+        *(total, annotation.duration_seconds),
+        window_seconds=data.window_seconds,
+        stride_seconds=data.stride_seconds,
+    )
 
 
 def annotation_inside(annotation: Annotation, window: Window) -> Annotation:
@@ -279,11 +280,7 @@ class WindowDataset(SequenceDataset):
                 f"{files.where(annotation.video)}: {len(features)} steps, but "
                 f"{window.total or 'none'} when the windows were counted; was it changed since?"
             )
-        inside = features[window.first : window.first + window.length]
-        if len(inside) < window.length:  # the video is shorter than the window
-            padded = np.zeros((window.length, features.shape[1]), np.float32)
-            padded[: len(inside)] = inside
-            inside = padded
+        inside = inside_window(features, window)
         counts = self.windows.counts(video, window)
         segments = np.clip(window.inside(annotation.shares()[counts]), 0.0, 1.0)
         labels = self.videos.annotations.labels(annotation)[counts]

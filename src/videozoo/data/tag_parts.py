@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from videozoo.data.features.records import FeatureRecord, RecordSet
+from videozoo.data.features.transforms import bounds_of_parts
 from videozoo.data.loader import Numbers, share_by_video
 from videozoo.data.tags import FeatureDataset
 from videozoo.errors import DataError
@@ -105,8 +104,7 @@ def _parts(records: RecordSet, number: int, shape: FeatureShape, most: int) -> I
     if length <= most:
         yield Part(number)
         return
-    bounds = np.linspace(0, length, -(-length // most) + 1).round().astype(int).tolist()
-    for start, end in pairwise(bounds):
+    for start, end in pairwise(bounds_of_parts(length, most)):
         yield Part(number, start, end)
 
 

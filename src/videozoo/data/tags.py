@@ -26,6 +26,7 @@ from videozoo.data.features.records import (
     RecordSet,
     usable_frames,
 )
+from videozoo.data.features.transforms import slice_frames
 from videozoo.data.features.writer import FeatureFolder
 from videozoo.data.files import absolute
 from videozoo.data.labelled_videos import has_part, labelled_videos
@@ -37,32 +38,6 @@ from videozoo.types import FeatureShape
 
 _BLOCK_RECORDS = 1024  # neighbours in a file, about as many as in a shard of YouTube-8M
 _MOST_LOADED_AT_ONCE = MOST_LOADED_BYTES // 2  # so that two groups fit in memory
-
-
-# --- which frames ----------------------------------------------------------------------------
-
-
-def slice_frames(
-    num_frames: int, count: int, rng: np.random.RandomState | None = None
-) -> NDArray[np.int64]:
-    """Choose one frame from each of `count` equal slices of a video.
-
-    Args:
-        num_frames: Frames of the video, at least 1. If fewer than `count`, frames repeat.
-        count: Number of slices.
-        rng: Draws one number per slice, in order; None takes the middles.
-
-    Returns:
-        (count,), ascending.
-
-    Source: PaddlePaddle/models release/1.8, feature_reader; the same frames from the same `rng`.
-
-    >>> slice_frames(10, 5).tolist()
-    [1, 3, 5, 7, 9]
-    """
-    inside = np.full(count, 0.5) if rng is None else rng.random_sample(count)
-    chosen = (np.arange(count) + inside) * (num_frames / count)
-    return np.minimum(chosen.astype(np.int64), num_frames - 1)
 
 
 # --- which records ---------------------------------------------------------------------------

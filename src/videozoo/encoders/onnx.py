@@ -34,6 +34,7 @@ from videozoo.data.frames.transforms import Interpolation
 from videozoo.encoders.base import Encoder, Window
 from videozoo.engine.settings import Precision
 from videozoo.errors import UsageError, WeightsError, brief
+from videozoo.runtime.window_graph import Colours, Layout, Pooling, WindowGraph, WindowPorts
 from videozoo.safe_json import parse_json
 from videozoo.safe_text import read_text
 from videozoo.settings.clips import Colour, ResizeWith
@@ -47,15 +48,6 @@ FORMAT = 1
 _MOST_SIDE = 1 << 13
 
 Side = tuple[int, int]
-Layout = Literal["NCHW", "NHWC", "NTCHW", "NCTHW", "NTHWC"]
-_ORDERS: dict[Layout, tuple[int, ...]] = {
-    "NCHW": (0, 2, 3, 4),
-    "NHWC": (0, 3, 4, 2),
-    "NTCHW": (0, 1, 2, 3, 4),
-    "NCTHW": (0, 2, 1, 3, 4),
-    "NTHWC": (0, 1, 3, 4, 2),
-}
-"""Places of the sizes in windows (N, T, C, H, W); images leave out T."""
 
 
 class OnnxDescription(Settings):
@@ -72,7 +64,7 @@ class OnnxDescription(Settings):
     NCTHW or NTHWC."""
     output: str
     """Name of the output that is used."""
-    pooling: Literal["none", "mean", "first"] = "none"
+    pooling: Pooling = "none"
     """How the output becomes one vector: `none`, it is (N, dim); `mean` over the positions of
     (N, positions, dim) or (N, dim, H, W); `first` position of (N, positions, dim)."""
     dim: int = Field(ge=1, le=1 << 20)
@@ -85,7 +77,7 @@ class OnnxDescription(Settings):
     """Stretch of video that the steps are spread over; null: as long as a cell of the features."""
     frame_stride: int | None = Field(default=None, ge=1)
     """In its place: distance between steps, in frames."""
-    colours: Literal["RGB", "BGR"] = "RGB"
+    colours: Colours = "RGB"
     """Order of the colours, also in `mean` and `std`: RGB or BGR."""
     short_side: int | None = Field(default=None, ge=1, le=_MOST_SIDE)
     """Frames are scaled so that their shorter side has this many pixels."""
@@ -154,6 +146,20 @@ class OnnxDescription(Settings):
         )
 
     @property
+    def ports(self) -> WindowPorts:
+        """What goes into the file, and what comes out."""
+        return WindowPorts(
+            input=self.input,
+            layout=self.layout,
+            output=self.output,
+            pooling=self.pooling,
+            dim=self.dim,
+            shape=self.shape,
+            colours=self.colours,
+            scale=None if self.mean is None else self.preparation.whole_scale,
+        )
+
+    @property
     def window(self) -> Window:
         """The frames that the network sees at once."""
         return Window(
@@ -164,7 +170,7 @@ class OnnxDescription(Settings):
         )
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int, int]:
         """Of one prepared window: (T, C, H, W)."""
         height, width = cast(Side, self.preparation.shape)
         return (self.frames, 3 * self.frames_per_step, height, width)
@@ -188,10 +194,8 @@ class OnnxEncoder(Encoder):
         self.title, self.dim, self.window = about.title, about.dim, about.window
         self.reference, self.files = str(path.absolute()), files
         self._path = path
-        self._graph = open_onnx(path, ours=False)
+        self._graph = WindowGraph(path, open_onnx(path, ours=False), about.ports)
         self._device = torch.device("cpu")
-        self._input = self._checked_input()
-        self._at_once = self._input.shape[0]
         self._facts = {
             "model": "onnx",
             "title": about.title,
@@ -220,83 +224,8 @@ class OnnxEncoder(Encoder):
         Raises:
             WeightsError: The graph cannot be computed, or gives other vectors than described.
         """
-        given = windows
-        if self.about.colours == "BGR":
-            given = given.unflatten(2, (-1, 3)).flip(3).flatten(2, 3)
-        if self._input.dtype != torch.uint8:
-            given = self.preparation.normalize(given).to(self._input.dtype)
-        order = _ORDERS[self.about.layout]
-        given = (given[:, 0] if len(order) == 4 else given).permute(_places(order))
-        batch = self._at_once or max(1, len(given))
-        parts = [self._vectors(part) for part in given.split(batch)]
-        return torch.cat(parts).to(windows.device)
-
-    def _vectors(self, given: Tensor) -> Tensor:
-        count = len(given)
-        if self._at_once is not None and count < self._at_once:
-            given = torch.cat([given, given[:1].expand(self._at_once - count, *given.shape[1:])])
-        [answer] = self._graph.run({self._input.name: given}, [self.about.output])
-        vectors = self._pooled(answer)[:count].float()
-        if vectors.shape != (count, self.dim):
-            raise WeightsError(
-                f"{self._path}: {self.about.output} has shape {tuple(answer.shape)} for a batch of "
-                f"{len(given)}, {tuple(vectors.shape)} with pooling {self.about.pooling}, but its "
-                f"description says dim {self.dim}"
-            )
-        return vectors
-
-    def _pooled(self, answer: Tensor) -> Tensor:
-        pooling = self.about.pooling
-        if pooling == "mean" and answer.dim() == 3:
-            return answer.float().mean(dim=1)
-        if pooling == "mean" and answer.dim() > 3:
-            return answer.float().flatten(2).mean(dim=2)
-        return answer[:, 0] if pooling == "first" and answer.dim() == 3 else answer
-
-    def _checked_input(self) -> Port:
-        """The input that windows go into, checked against the description.
-
-        Raises:
-            WeightsError: It is not as described, or not the only one.
-        """
-        graph, about = self._graph, self.about
-        names = [port.name for port in graph.inputs]
-        if names != [about.input]:
-            raise WeightsError(
-                f"{self._path}: takes {_listed(graph.inputs)}, but its description says the only "
-                f"input is {about.input!r}"
-            )
-        if about.output not in [port.name for port in graph.outputs]:
-            raise WeightsError(
-                f"{self._path}: gives {_listed(graph.outputs)}, but its description says output "
-                f"{about.output!r}"
-            )
-        port = graph.inputs[0]
-        if port.dtype is None:
-            raise WeightsError(f"{self._path}: takes {port}; expected uint8 or floating point")
-        if (port.dtype == torch.uint8) != (about.mean is None):
-            raise WeightsError(
-                f"{self._path}: takes {port}, "
-                + (
-                    "grey levels as they are, but its description says mean and std; leave them out"
-                    if port.dtype == torch.uint8
-                    else "but its description says no mean and std; if the graph normalises by "
-                    "itself, write mean [0, 0, 0], std [1, 1, 1] and pixel_scale (1: values 0..255)"
-                )
-            )
-        order = _ORDERS[about.layout]
-        expected = tuple((0, *about.shape)[place] for place in order)[1:]
-        found = port.shape[1:]
-        fits = len(found) == len(expected) and all(
-            size in (None, wanted) for size, wanted in zip(found, expected, strict=True)
-        )
-        if not fits:
-            sizes = dict(zip(about.layout[1:], expected, strict=True))
-            raise WeightsError(
-                f"{self._path}: takes {port}, but its description ({about.layout}, frames, crop or "
-                f"size) says {', '.join(f'{name} {size}' for name, size in sizes.items())}"
-            )
-        return port
+        vectors = self._graph.vectors(windows.cpu().numpy())
+        return torch.from_numpy(vectors).to(windows.device)
 
     def to(self, device: torch.device, precision: Precision) -> None:
         """See `Encoder.to`; the graph keeps its own precision.
@@ -312,18 +241,9 @@ class OnnxEncoder(Encoder):
             )
         if device.type == "cuda" and device != self._device:
             index = device.index or 0
-            self._graph = open_onnx(self._path, device="cuda", device_index=index, ours=False)
+            graph = open_onnx(self._path, device="cuda", device_index=index, ours=False)
+            self._graph = WindowGraph(self._path, graph, self.about.ports)
         self._device = device
-
-
-def _places(order: Sequence[int]) -> list[int]:
-    """Places of the sizes that are left of (N, T, C, H, W)."""
-    left = sorted(order)
-    return [left.index(place) for place in order]
-
-
-def _listed(ports: Sequence[Port]) -> str:
-    return ", ".join(map(str, ports)) or "nothing"
 
 
 def description_keys() -> list[tuple[str, str, str]]:
@@ -426,9 +346,9 @@ def _parsed(text: str, where: str) -> OnnxDescription:
 def _proposal(path: Path) -> str:
     """A description to fill in, as far as the graph tells."""
     graph = open_onnx(path, ours=False)
-    given = next(iter(graph.inputs), Port("pixels", torch.float32, ()))
+    given = next(iter(graph.inputs), Port("pixels", np.dtype(np.float32), ()))
     flat = [port for port in graph.outputs if len(port.shape) == 2]
-    taken = next(iter(flat or graph.outputs), Port("features", torch.float32, ()))
+    taken = next(iter(flat or graph.outputs), Port("features", np.dtype(np.float32), ()))
     layout = _guessed_layout(given.shape)
     sizes = dict(zip(layout, given.shape, strict=False))
     side = (sizes.get("H") or 224, sizes.get("W") or 224)
@@ -446,7 +366,7 @@ def _proposal(path: Path) -> str:
         "interpolation": "bicubic",
     }
     about["dim"] = about["dim"] or 512
-    if given.dtype != torch.uint8:
+    if given.dtype != np.uint8:
         about |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     return json.dumps(about, indent=2)
 

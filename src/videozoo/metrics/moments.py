@@ -116,6 +116,15 @@ class Search:
             return table[distinct(table, self.scores, limit=limit)]
         return table[np.argsort(-_comparable(self.scores), kind="stable")]
 
+    def best(self, k: int, *, limit: float | None = None) -> list[tuple[float, float, float]]:
+        """The k best moments: start, end and score; `limit` as in `ranked`."""
+        scores = {
+            (float(start), float(end)): float(score)
+            for (start, end), score in zip(self.moments, self.scores, strict=True)
+        }
+        ranked = self.ranked(limit=limit)[:k]
+        return [(start, end, scores[start, end]) for start, end in ranked.tolist()]
+
 
 def recall_2019(searches: Sequence[Search], *, n: int, threshold: float) -> float:
     """R@n at a tIoU as the 2019 library computes it, with an NMS that depends on the tIoU.

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from videozoo.ops import DowngradeDropout, frame_mask, peephole_lstm, softmax_over_frames
 from videozoo.ops.frames import attended, linear
-from videozoo.ops.peephole_lstm import reversed_in_time
+from videozoo.ops.peephole import reversed_in_time
 from videozoo.types import (
     FeatureShape,
     ModelSpec,

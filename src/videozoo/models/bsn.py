@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from videozoo.models import bsn_pem, bsn_tem
 from videozoo.models.bsn_pem import BsnPemSettings
 from videozoo.models.bsn_tem import BsnTemSettings
-from videozoo.ops.segment_decoders import CURVES, ScoredProposals, decoded, propose_and_score
+from videozoo.ops.segment_candidates import CURVES
+from videozoo.ops.segment_decoders import ScoredProposals, decoded, propose_and_score
 from videozoo.types import (
     Candidates,
     ModelSpec,

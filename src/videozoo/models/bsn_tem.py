@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from videozoo.models._localiser import TimeConv, balanced_log_loss
 from videozoo.ops.boundary_targets import boundary_targets
-from videozoo.ops.segment_decoders import CURVES, decoded
+from videozoo.ops.segment_candidates import CURVES
+from videozoo.ops.segment_decoders import decoded
 from videozoo.types import (
     Candidates,
     Localisation,

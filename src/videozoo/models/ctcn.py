@@ -34,7 +34,8 @@ from torch.nn import functional as F
 from videozoo.errors import ConfigError
 from videozoo.models._localiser import exact
 from videozoo.ops import DowngradeDropout
-from videozoo.ops.segment_decoders import anchor_coder, decoded
+from videozoo.ops.segment_candidates import anchor_coder
+from videozoo.ops.segment_decoders import decoded
 from videozoo.types import (
     Candidates,
     Localisation,

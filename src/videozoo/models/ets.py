@@ -31,7 +31,7 @@ from videozoo.ops import frame_mask, softmax_over_frames
 from videozoo.ops.beam_search import beam_search
 from videozoo.ops.frames import attended, linear
 from videozoo.ops.gated_recurrence import gated_recurrence, gated_step, recurrent_weights
-from videozoo.ops.peephole_lstm import reversed_in_time
+from videozoo.ops.peephole import reversed_in_time
 from videozoo.ops.sentences import END, PADDING, START, Caption, with_attention
 from videozoo.types import (
     CaptionGraphs,

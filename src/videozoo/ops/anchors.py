@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from videozoo.candidates import Candidates
 from videozoo.ops.tiou import as_segments, tiou
-from videozoo.types import Candidates
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from videozoo.ops.peephole_lstm import _packed, _row_before, _steps
+from videozoo.ops.peephole import _packed, _row_before, _steps
 
 
 def recurrent_weights(weight: Tensor) -> tuple[Tensor, Tensor]:

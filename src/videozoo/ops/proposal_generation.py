@@ -9,15 +9,54 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from videozoo.candidates import Candidates
 from videozoo.ops.tiou import as_segments, covered, tiou
-from videozoo.types import Candidates, ProposalGeneration
 
 FloatArray = NDArray[np.float64]
+
+
+class ProposalRules(Protocol):
+    """Which pairs become proposals, and what describes them; see `types.ProposalGeneration`."""
+
+    @property
+    def threshold(self) -> float:
+        """As in `boundary_mask`."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Best proposals kept per video."""
+        ...
+
+    @property
+    def num_action(self) -> int:
+        """As in `proposal_features`, like the others below."""
+        ...
+
+    @property
+    def num_start(self) -> int:
+        """See `num_action`."""
+        ...
+
+    @property
+    def num_end(self) -> int:
+        """See `num_action`."""
+        ...
+
+    @property
+    def samples_per_bin(self) -> int:
+        """See `num_action`."""
+        ...
+
+    @property
+    def boundary_ratio(self) -> float:
+        """See `num_action`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -296,7 +335,7 @@ def described_proposals(
     end: NDArray[np.float32],
     action: NDArray[np.float32],
     *,
-    options: ProposalGeneration,
+    options: ProposalRules,
     most: int,
 ) -> tuple[BoundaryProposals, NDArray[np.float64]]:
     """Proposals of one video and their features: the step between the stages of BSN.

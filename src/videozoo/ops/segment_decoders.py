@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from videozoo.ops.anchors import AnchorCoder
-from videozoo.ops.proposal_generation import (
-    decode_boundary_maps,
-    described_proposals,
-    generate_proposals,
-)
+from videozoo.ops.proposal_generation import described_proposals
+from videozoo.ops.segment_candidates import candidates_of
 from videozoo.types import Candidates, ProposalGeneration, SegmentDecoding
-
-CURVES = ("start", "end", "action")
-"""Names of the scores of steps from which BSN makes proposals."""
 
 
 def decoded(
@@ -36,50 +28,12 @@ def decoded(
     Raises:
         KeyError, ValueError, IndexError: The outputs are not such ones.
     """
-    match decoding.form:
-        case "boundary_maps":
-            arrays = (outputs[name].numpy() for name in ("maps", "start", "end"))
-            return [decode_boundary_maps(*one) for one in zip(*arrays, strict=True)]
-        case "boundary_pairs":
-            return _pairs(outputs["start"], outputs["end"], decoding.proposals)
-        case "scored_proposals":
-            return _scored(outputs)
-        case "anchors":
-            coder = anchor_coder(decoding.num_steps, decoding.strides)
-            scores = outputs["logits"].softmax(2).numpy()
-            return [
-                coder.decode(*one, score_threshold=score_threshold)
-                for one in zip(outputs["offsets"].numpy(), scores, strict=True)
-            ]
-
-
-@cache
-def anchor_coder(num_steps: int, strides: tuple[int, ...]) -> AnchorCoder:
-    """The anchors of one size, made once.
-
-    Raises:
-        ValueError: A stride does not divide `num_steps`.
-    """
-    return AnchorCoder(num_steps, strides)
-
-
-def _pairs(start: Tensor, end: Tensor, options: ProposalGeneration) -> list[Candidates]:
-    found = [
-        generate_proposals(*one, threshold=options.threshold, top_k=options.most)
-        for one in zip(start.numpy(), end.numpy(), strict=True)
-    ]
-    return [Candidates(each.segments, each.scores) for each in found]
-
-
-def _scored(outputs: Mapping[str, Tensor]) -> list[Candidates]:
-    """All proposals; the score is the product of those of start, end and the second stage."""
-    scores = (outputs["boundary_scores"] * outputs["scores"]).double().numpy()
-    return [
-        Candidates(segments[kept], values[kept])
-        for segments, values, kept in zip(
-            outputs["segments"].double().numpy(), scores, outputs["mask"].numpy(), strict=True
-        )
-    ]
+    if decoding.form == "anchors":
+        probabilities = outputs["logits"].softmax(2).numpy()
+        arrays = {"offsets": outputs["offsets"].numpy(), "probabilities": probabilities}
+    else:
+        arrays = {name: each.numpy() for name, each in outputs.items()}
+    return candidates_of(arrays, decoding, score_threshold)
 
 
 class ScoredProposals(NamedTuple):

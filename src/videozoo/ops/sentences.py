@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from videozoo.ops.beam_search import Hypothesis
+from videozoo.ops.word_search import END as END
+from videozoo.ops.word_search import START as START
+from videozoo.ops.word_search import Hypothesis
+from videozoo.ops.word_search import sentence_of as sentence_of
 
-START, END = 0, 1
-"""Words of every vocabulary that begin and end a sentence."""
 PADDING = -1
 """Marks places after the end of a sentence."""
 
@@ -49,25 +50,3 @@ def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
         targets: int64 (N, L): the sentence, `END`, then `PADDING`.
     """
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING)
-
-
-def sentence_of(
-    tokens: Sequence[int], vocabulary: Sequence[str], *, drop_last_word_as_in_2019: bool = False
-) -> str:
-    """Turn the tokens of a caption into text.
-
-    Args:
-        tokens: From `START` on.
-        vocabulary: All words, in their order.
-        drop_last_word_as_in_2019: Always remove the last token. It is `END`, except for captions
-            cut at the length limit, which lose a word.
-
-    >>> words = ["<s>", "<e>", "a", "man", "runs"]
-    >>> sentence_of([0, 2, 3, 4, 1], words), sentence_of([0, 2, 3, 4], words)
-    ('a man runs', 'a man runs')
-    >>> sentence_of([0, 2, 3, 4], words, drop_last_word_as_in_2019=True)
-    'a man'
-    """
-    ended = len(tokens) > 1 and tokens[-1] == END
-    stop = len(tokens) - 1 if ended or drop_last_word_as_in_2019 else len(tokens)
-    return " ".join(vocabulary[token] for token in tokens[1:stop])

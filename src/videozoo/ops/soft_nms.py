@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.types import Candidates
+from videozoo.candidates import Candidates
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

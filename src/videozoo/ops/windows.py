@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoo.types import Candidates
+from videozoo.candidates import Candidates
 
 FloatArray = NDArray[np.float64]
 
@@ -98,6 +98,36 @@ def windows_over(total: int, *, length: int, stride: int) -> tuple[Window, ...]:
             zip(firsts, zip([0, *shared], [*shared, 0], strict=True), strict=True)
         )
     )
+
+
+def windows_of_seconds(
+    total: int, duration_seconds: float, *, window_seconds: float, stride_seconds: float | None
+) -> tuple[Window, ...]:
+    """Windows of so many seconds over the feature vectors of a video.
+
+    Args:
+        total: Vectors of the video, at least 1.
+        duration_seconds: Of the video.
+        window_seconds: Of a window, at least as long as one vector.
+        stride_seconds: From one window to the next; None: half a window.
+
+    >>> [each.first for each in windows_of_seconds(8, 4, window_seconds=2, stride_seconds=None)]
+    [0, 2, 4]
+    """
+    per_second = total / duration_seconds
+    length = max(1, round(window_seconds * per_second))
+    stride = max(1, round((stride_seconds or window_seconds / 2) * per_second))
+    return windows_over(total, length=length, stride=min(length, stride))
+
+
+def inside_window(features: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+    """The vectors (length, C) of a window; beyond the end of the video they are 0."""
+    inside = features[window.first : window.first + window.length]
+    if len(inside) == window.length:
+        return inside
+    padded = np.zeros((window.length, features.shape[1]), np.float32)
+    padded[: len(inside)] = inside
+    return padded
 
 
 def merged_candidates(parts: Sequence[tuple[Window, Candidates]]) -> Candidates:

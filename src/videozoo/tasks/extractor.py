@@ -29,13 +29,7 @@ from videozoo.data.features.records import FeatureRecord, fingerprint
 from videozoo.data.features.writer import STREAM, FeatureFolder
 from videozoo.data.files import absolute
 from videozoo.data.frames.video import VideoReader, open_video
-from videozoo.data.frames.windows import (
-    FrameTimes,
-    WindowPlan,
-    read_windows,
-    retried,
-    window_frames,
-)
+from videozoo.data.frames.windows import WindowPlan, vectors_along
 from videozoo.data.video_names import video_name
 from videozoo.encoders.base import Encoder
 from videozoo.engine.devices import make_accelerator
@@ -60,6 +54,8 @@ class Extractor:
         facts: All that the vectors depend on, as plain data: equal facts mean equal vectors.
         dim: Length of a vector.
         rate: Vectors per second.
+        plans: Which frames each encoder sees.
+        batch_size: Windows per forward pass.
     """
 
     def __init__(
@@ -90,14 +86,14 @@ class Extractor:
         """
         check_rate(rate, window_seconds)
         self.encoders, self.rate = list(encoders), rate
-        self._plans = [_plan(encoder, rate, window_seconds) for encoder in encoders]
-        parts = [_facts(encoder, plan) for encoder, plan in zip(encoders, self._plans, strict=True)]
+        self.plans = [_plan(encoder, rate, window_seconds) for encoder in encoders]
+        parts = [_facts(encoder, plan) for encoder, plan in zip(encoders, self.plans, strict=True)]
         self.facts = parts[0] if len(parts) == 1 else _joined(parts)
         self._mirror = mirror
         if mirror:  # without it, facts are those of earlier versions
             self.facts[MIRROR] = True
         self.dim = sum(encoder.dim for encoder in encoders)
-        self._batch_size = batch_size or max(encoder.batch_size for encoder in encoders)
+        self.batch_size = batch_size or max(encoder.batch_size for encoder in encoders)
         accelerator = accelerator or make_accelerator(device=device)
         self._device: torch.device = accelerator.device
         for encoder in encoders:
@@ -156,9 +152,15 @@ class Extractor:
         *,
         where: str,
     ) -> FeatureRecord:
-        times = FrameTimes.of(reader, where)
-        numbers = [window_frames(times, plan, name=where) for plan in self._plans]
-        tables = retried(lambda: self._tables(reader, numbers, on_windows, where))
+        plans = [(p, each.dim) for p, each in zip(self.plans, self.encoders, strict=True)]
+        times, tables = vectors_along(
+            reader,
+            plans,
+            self._begun,
+            batch_size=self.batch_size,
+            name=where,
+            on_windows=on_windows,
+        )
         rows = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         if not np.isfinite(rows).all():
             row = int(np.argwhere(~np.isfinite(rows))[0][0])
@@ -177,37 +179,10 @@ class Extractor:
             name, {STREAM: rows}, duration_seconds=round(times.duration_seconds, 6), facts=facts
         )
 
-    def _tables(
-        self,
-        reader: VideoReader,
-        numbers: Sequence[NDArray[np.int64]],
-        on_windows: Callable[[int, int], None] | None,
-        where: str,
-    ) -> list[NDArray[np.float32]]:
-        """The vectors of each encoder."""
-        tables = [
-            np.empty((len(each), encoder.dim), np.float32)
-            for each, encoder in zip(numbers, self.encoders, strict=True)
-        ]
-        total, done = sum(map(len, numbers)), [0] * len(tables)
-        computed: tuple[int, Tensor] | None = None
-
-        def store(which: int, vectors: Tensor) -> None:
-            tables[which][done[which] : done[which] + len(vectors)] = vectors.cpu().numpy()
-            done[which] += len(vectors)
-            if on_windows is not None:
-                on_windows(sum(done), total)
-
-        plans = list(zip(numbers, self._plans, strict=True))
-        for which, windows in read_windows(reader, plans, batch_size=self._batch_size, name=where):
-            # a GPU computes this batch while the frames of the next are decoded
-            following = which, self._encoded(which, windows)
-            if computed is not None:
-                store(*computed)
-            computed = following
-        assert computed is not None  # a video has at least one window
-        store(*computed)
-        return tables
+    def _begun(self, which: int, frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin to encode windows; what is returned waits for the vectors."""
+        vectors = self._encoded(which, frames)
+        return lambda: vectors.cpu().numpy()
 
     def _encoded(self, which: int, frames: NDArray[np.uint8]) -> Tensor:
         """(N, T, H, W, C) pixels -> (N, dim) on the device, perhaps still being computed."""

@@ -235,7 +235,7 @@ class ExportRequest:
     features: bool = False
     """Of a clip model, write what gives its features in place of its scores: an encoder."""
     encoder: str | None = None
-    """In place of weights: an encoder by its name."""
+    """In place of weights: an encoder by its name. Of a bundle: what makes the features."""
     int8: bool = False
     """Weights of 8 bits; the metric on `data` is compared with that of the float file."""
     int8_loss: float = 0.01

@@ -47,6 +47,7 @@ from videozoo.types import (
 from videozoo.weights import pt2
 from videozoo.weights.files import sha256_of
 from videozoo.weights.onnx_graphs import MOST_METADATA, check_onnx, onnx_metadata, open_onnx
+from videozoo.weights.port_names import CLASS_SCORES, CLIPS
 
 Kind = Literal["onnx", "torch-export"]
 GraphScorer = Callable[[Tensor], NDArray[np.float32]]
@@ -55,7 +56,7 @@ GraphRunner = Callable[[Mapping[str, Tensor]], list[Tensor]]
 """From inputs by name to outputs in order; on the CPU."""
 
 SUFFIXES: dict[Kind, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-INPUT, OUTPUT = "clips", "scores"
+INPUT, OUTPUT = CLIPS, CLASS_SCORES
 ONNX_KEY = "videozoo"
 ENCODER_KEY = "videozoo.encoder"
 """Of the description of an encoder; see `videozoo.encoders.onnx`."""

@@ -1,32 +1,36 @@
-"""ONNX files in onnxruntime: checked before they are opened, run on tensors."""
+"""ONNX files in onnxruntime: checked before they are opened, run on arrays or tensors."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from videozoo.commands import flag
 from videozoo.errors import RunError, WeightsError
 from videozoo.weights import _onnx
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _GRAPH, _METADATA_PROPS = 7, 14  # fields of ONNX's ModelProto
 MOST_METADATA = 64 * 2**20
 """Bytes of one entry of the metadata; class names and a configuration need thousands."""
 _TYPES = {
-    "tensor(uint8)": torch.uint8,
-    "tensor(float)": torch.float32,
-    "tensor(float16)": torch.float16,
-    "tensor(double)": torch.float64,
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
 }
 
 
@@ -35,15 +39,20 @@ class Port:
     """An input or output of a graph."""
 
     name: str
-    dtype: torch.dtype | None
+    dtype: np.dtype[Any] | None
     """None: numbers that no image or vector is made of."""
     shape: tuple[int | None, ...]
     """None for sizes that are not fixed."""
 
     def __str__(self) -> str:
-        kind = "?" if self.dtype is None else str(self.dtype).removeprefix("torch.")
+        kind = "?" if self.dtype is None else self.dtype.name
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.name} {kind} ({sizes})"
+
+
+def ports_in_words(ports: Sequence[Port]) -> str:
+    """Inputs or outputs for a message."""
+    return ", ".join(map(str, ports)) or "nothing"
 
 
 class OnnxGraph:
@@ -70,15 +79,21 @@ class OnnxGraph:
         Raises:
             WeightsError: The graph cannot be computed.
         """
-        arrays = {
-            port.name: np.ascontiguousarray(given[port.name].cpu().numpy()) for port in self.inputs
-        }
+        import torch  # here: graphs run on arrays without it
+
+        arrays = {port.name: given[port.name].cpu().numpy() for port in self.inputs}
+        return [torch.from_numpy(array) for array in self.run_arrays(arrays, outputs)]
+
+    def run_arrays(
+        self, given: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> list[NDArray[Any]]:
+        """The same with arrays."""
+        arrays = {port.name: np.ascontiguousarray(given[port.name]) for port in self.inputs}
         try:
-            answers = self._session.run(list(outputs), arrays)
+            return self._session.run(list(outputs), arrays)
         except Exception as error:  # onnxruntime has an own class per status
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(f"{self.path}: cannot be run ({reason}){self._advice}") from None
-        return [torch.from_numpy(array) for array in answers]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._opened_by, ()
@@ -122,7 +137,7 @@ def open_onnx(
     check_onnx(path, ours=ours)
     ort: Any = import_module("onnxruntime")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = _num_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
     options.log_severity_level = 3  # errors, which are raised as well
@@ -135,6 +150,14 @@ def open_onnx(
         raise
     except Exception as error:
         raise damaged_onnx(path, error) from None
+
+
+def _num_threads() -> int:
+    """As many as PyTorch has; without it, one per processor that this process may use."""
+    if (torch := sys.modules.get("torch")) is not None:
+        return torch.get_num_threads()
+    may_use = getattr(os, "sched_getaffinity", None)
+    return len(may_use(0)) if may_use is not None else os.cpu_count() or 1
 
 
 def _providers(ort: Any, device: str, device_index: int) -> list[Any]:

@@ -1,14 +1,17 @@
-"""Resize sequences of features, and augment them as C-TCN does."""
+"""Resize, slice and divide sequences of features, and augment them as C-TCN does."""
 
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.ops.tiou import tiou
-from videozoo.settings.segments import ResizeMethod
+
+if TYPE_CHECKING:
+    from videozoo.settings.segments import ResizeMethod
 
 FloatArray = NDArray[np.float32]
 Segments = NDArray[np.float64]
@@ -180,3 +183,39 @@ def random_crop(
     kept = (middles >= start) & (middles <= start + size)
     inside = np.clip(segments[kept] - start, 0, size)
     return features[start : start + size], inside, labels[kept]
+
+
+def slice_frames(
+    num_frames: int, count: int, rng: np.random.RandomState | None = None
+) -> NDArray[np.int64]:
+    """Choose one frame from each of `count` equal slices of a video.
+
+    Args:
+        num_frames: Frames of the video, at least 1. If fewer than `count`, frames repeat.
+        count: Number of slices.
+        rng: Draws one number per slice, in order; None takes the middles.
+
+    Returns:
+        (count,), ascending.
+
+    Source: PaddlePaddle/models release/1.8, feature_reader; the same frames from the same `rng`.
+
+    >>> slice_frames(10, 5).tolist()
+    [1, 3, 5, 7, 9]
+    """
+    inside = np.full(count, 0.5) if rng is None else rng.random_sample(count)
+    chosen = (np.arange(count) + inside) * (num_frames / count)
+    return np.minimum(chosen.astype(np.int64), num_frames - 1)
+
+
+def bounds_of_parts(num_frames: int, most: int) -> list[int]:
+    """Where the parts of a long video begin, and the end of the last: parts of equal length.
+
+    Args:
+        num_frames: Frames of the video.
+        most: Of a part.
+
+    >>> bounds_of_parts(7, 3)
+    [0, 2, 5, 7]
+    """
+    return np.linspace(0, num_frames, -(-num_frames // most) + 1).round().astype(int).tolist()

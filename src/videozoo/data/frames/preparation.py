@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from videozoo.data.frames.transforms import (
     Frames,
@@ -22,8 +20,11 @@ from videozoo.data.frames.transforms import (
     resized_shape,
 )
 from videozoo.errors import DataError
-from videozoo.ops.pixels import normalize
-from videozoo.settings.clips import Colour, ResizeWith
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from videozoo.settings.clips import Colour, ResizeWith
 
 IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
 """Mean colour of ImageNet, for pixels in 0..1."""
@@ -164,11 +165,16 @@ class Preparation:
         >>> Preparation(pixel_scale=1 / 127.5, pixel_offset=-1).normalize(white).amax().item()
         1.0
         """
-        # the same map for pixels in 0..1
+        from videozoo.ops.pixels import normalize  # here: all else needs no torch
+
+        return normalize(pixels, *self.whole_scale)
+
+    @property
+    def whole_scale(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of the same map for pixels in 0..1: (pixels / 255 - mean) / std."""
         whole = self.pixel_scale * 255
         mean = [(each - self.pixel_offset) / whole for each in self.mean]
-        std = [each / whole for each in self.std]
-        return normalize(pixels, mean, std)
+        return mean, [each / whole for each in self.std]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -8,17 +8,19 @@ equal state gives equal pixels. Results may be views; the caller makes them cont
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional as F
 
 from videozoo.errors import DataError
-from videozoo.settings.clips import ResizeRule, ResizeWith
+from videozoo.ops.byte_resize import resize_bytes
+
+if TYPE_CHECKING:
+    from videozoo.settings.clips import ResizeRule, ResizeWith
 
 Frames = NDArray[np.uint8]
 """RGB frames (T, H, W, 3)."""
@@ -141,6 +143,13 @@ def resize(
         return np.stack([np.asarray(image) for image in images])
     if interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"resize: {interpolation} with {backend}; only pillow knows this filter")
+    if not _has_torch():
+        return resize_bytes(
+            frames, height, width, interpolation=interpolation, antialias=backend == "torch"
+        )
+    import torch
+    from torch.nn import functional as F
+
     # seen as (T, 3, H, W) the memory is channels-last, for which torch has fast uint8 kernels
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     scaled = F.interpolate(
@@ -151,6 +160,14 @@ def resize(
         antialias=backend == "torch",
     )
     return scaled.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _has_torch() -> bool:
+    """Whether PyTorch is here to do the work, as in all that uses it anyway.
+
+    Elsewhere, as in the runtime of bundles, numpy gives the same bytes, more slowly.
+    """
+    return "torch" in sys.modules
 
 
 def jittered_short_side(smallest: int, largest: int, rng: np.random.RandomState) -> int:
@@ -339,6 +356,10 @@ def mirror(frames: Frames) -> Frames:
     >>> mirror(np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3))[0, 0].tolist()
     [[3, 4, 5], [0, 1, 2]]
     """
+    if not _has_torch():
+        return np.ascontiguousarray(frames[:, :, ::-1])
+    import torch
+
     # torch copies pixel rows backwards several times as fast as numpy does
     pixels = frames if frames.flags.writeable and min(frames.strides) >= 0 else frames.copy()
     return torch.from_numpy(pixels).flip(2).numpy()

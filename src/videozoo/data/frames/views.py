@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from videozoo.data.frames import sampling, transforms
 from videozoo.data.frames.transforms import Frames
 from videozoo.data.frames.video import JpegPickle, VideoReader
 from videozoo.errors import ConfigError
-from videozoo.settings.clips import ClipData, ClipViews, ResizeRule, ResizeWith, frame_of
-from videozoo.types import ClipShape
+
+if TYPE_CHECKING:
+    from videozoo.settings.clips import ClipData, ClipViews, ResizeRule, ResizeWith
+    from videozoo.types import ClipShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class ViewPlan:
 def train_plan(shape: ClipShape, data: ClipData) -> ViewPlan:
     """How training cuts a video.
 
+    >>> from videozoo.settings.clips import ClipData
+    >>> from videozoo.types import ClipShape
     >>> train_plan(ClipShape(sampling="segments", num_steps=8), ClipData(crop_size=112)).crop_size
     112
     """
@@ -69,10 +73,14 @@ def eval_plan(shape: ClipShape, data: ClipData, views: ClipViews | None = None) 
     Raises:
         ConfigError: The crop does not fit into the frame.
 
+    >>> from videozoo.settings.clips import ClipData, ClipViews
+    >>> from videozoo.types import ClipShape
     >>> shape = ClipShape(sampling="segments", num_steps=3)
     >>> eval_plan(shape, ClipData(), ClipViews(num_segments=7)).num_steps
     7
     """
+    from videozoo.settings.clips import ClipViews, frame_of  # here: plans need no settings
+
     views = views or ClipViews()
     try:
         short_side, crop_size = frame_of(data, views)

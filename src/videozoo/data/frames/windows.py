@@ -245,6 +245,64 @@ def read_windows(
         )
 
 
+def vectors_along(
+    reader: VideoReader,
+    plans: Sequence[tuple[WindowPlan, int]],
+    encoded: Callable[[int, NDArray[np.uint8]], Callable[[], NDArray[np.float32]]],
+    *,
+    batch_size: int,
+    name: str,
+    on_windows: Callable[[int, int], None] | None = None,
+) -> tuple[FrameTimes, list[NDArray[np.float32]]]:
+    """Turn a video into one vector per window and plan; it is decoded once, in order.
+
+    Args:
+        reader: The video.
+        plans: The windows, and the length of their vectors.
+        encoded: Begins to turn windows, as `read_windows` gives them for a plan of this place, into
+            vectors, and returns what waits for them: while a GPU computes a batch, the frames of
+            the next are decoded.
+        batch_size: Windows at a time.
+        name: How an error calls the video.
+        on_windows: Called with (windows done, windows in all) after each batch.
+
+    Returns:
+        The times of the frames, and per plan (windows, length of a vector).
+
+    Raises:
+        VideoError: The video cannot be read, or does not tell its frame rate.
+    """
+    times = FrameTimes.of(reader, name)
+    numbers = [window_frames(times, plan, name=name) for plan, _ in plans]
+    total = sum(map(len, numbers))
+
+    def tables() -> list[NDArray[np.float32]]:
+        made = [
+            np.empty((len(each), dim), np.float32)
+            for each, (_, dim) in zip(numbers, plans, strict=True)
+        ]
+        done = [0] * len(made)
+
+        def store(which: int, vectors: NDArray[np.float32]) -> None:
+            made[which][done[which] : done[which] + len(vectors)] = vectors
+            done[which] += len(vectors)
+            if on_windows is not None:
+                on_windows(sum(done), total)
+
+        pairs = [(each, plan) for each, (plan, _) in zip(numbers, plans, strict=True)]
+        begun: tuple[int, Callable[[], NDArray[np.float32]]] | None = None
+        for which, windows in read_windows(reader, pairs, batch_size=batch_size, name=name):
+            following = which, encoded(which, windows)
+            if begun is not None:
+                store(begun[0], begun[1]())
+            begun = following
+        assert begun is not None  # a video has at least one window
+        store(begun[0], begun[1]())
+        return made
+
+    return times, retried(tables)
+
+
 def retried(work: Callable[[], T]) -> T:
     """Run what reads windows; once more, if other frames came out than the headers say.
 

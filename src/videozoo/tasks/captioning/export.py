@@ -15,11 +15,7 @@ from torch.export import Dim, ExportedProgram
 from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.errors import RunError
-from videozoo.tasks.captioning.exported import (
-    ENCODER_OUTPUTS,
-    STEP_INPUTS,
-    ExportedCaptioner,
-)
+from videozoo.tasks.captioning.exported import ExportedCaptioner
 from videozoo.tasks.captioning.scoring import sized, trained_vocabulary
 from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import (
@@ -43,6 +39,7 @@ from videozoo.tasks.requests import ExportRequest
 from videozoo.types import CaptionGraphs, Captioning
 from videozoo.weights.exported import step_file
 from videozoo.weights.files import sha256_of
+from videozoo.weights.port_names import ENCODER_OUTPUTS, STEP_INPUTS
 from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (4,), (3, 1), (2, 7, 5), (40, 23))

@@ -9,13 +9,12 @@ from torch import Tensor
 from videozoo.ops.beam_search import beam_search
 from videozoo.ops.sentences import END, START, Caption, with_attention
 from videozoo.weights.exported import GraphRunner, open_graph
-
-ENCODER_INPUTS, ENCODER_OUTPUTS = ("features", "lengths"), ("context", "start", "attention")
-"""Inputs: float32 (N, T, feature_dim) and int64 (N,). Outputs: the context added to the input of
-every word, (N, C), the state before the first word, (N, S), and the attention, (N, T)."""
-STEP_INPUTS, STEP_OUTPUTS = ("context", "words", "states"), ("log_probs", "next_states")
-"""Inputs: (N, C), int64 (N, K) and (N, K, S). Outputs: log-probabilities of the next words,
-(N, K, vocabulary_size), and the next states, (N, K, S)."""
+from videozoo.weights.port_names import (
+    ENCODER_INPUTS,
+    ENCODER_OUTPUTS,
+    STEP_INPUTS,
+    STEP_OUTPUTS,
+)
 
 
 class ExportedCaptioner:

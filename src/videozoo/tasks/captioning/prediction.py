@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from videozoo.config import RunConfig
 from videozoo.data.captions import CaptionEvents, input_events
@@ -15,6 +14,7 @@ from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import caption_table
 from videozoo.report.timeline import HeatRow, Timeline, timeline_picture
 from videozoo.results import Caption, VideoCaptions
+from videozoo.runtime.rows import row_of_caption
 from videozoo.tasks.captioning.scoring import (
     EventCaptions,
     Sentence,
@@ -46,7 +46,12 @@ def _predicted(job: PredictJob) -> Predicted[EventCaptions]:
         show=True,
     )
     results = list(described.by_number.values())
-    rows = [_prediction(one, config.predict.top_k) for one in results]
+    rows = [
+        row_of_caption(
+            one.event.video, _caption(one), config.predict.top_k, truth=one.event.sentence or None
+        )
+        for one in results
+    ]
     short = shortfall(described, events)
     return Predicted(
         results=results,
@@ -115,20 +120,6 @@ def _of_sentence(found: EventCaptions, one: Sentence) -> Caption:
     return Caption(
         event.start_seconds, event.end_seconds, one.text, one.log_prob, one.words, one.attention
     )
-
-
-def _prediction(one: EventCaptions, top_k: int) -> dict[str, Any]:
-    return {
-        "video": one.event.video,
-        "start_seconds": one.event.start_seconds,
-        "end_seconds": one.event.end_seconds,
-        "sentence": one.sentence,
-        "truth": one.event.sentence or None,
-        "top": [
-            {"sentence": sentence.text, "log_prob": round(sentence.log_prob, 6)}
-            for sentence in one.sentences[:top_k]
-        ],
-    }
 
 
 def _draw(results: Sequence[EventCaptions], folder: Path) -> list[Path]:

@@ -1,23 +1,9 @@
-"""A clip model along whole videos: scores of windows, and the segments that they make.
-
-::
-
-    video    |--------|--------|--------|--------|---     a window's share is `every_seconds`
-    window      [--o-----o-----o--]                       frames spread over `window_seconds`,
-                         [--o-----o-----o--]              centred on its share; windows may overlap
-    segment           [=================]                 neighbours of one class
-
-Scores are averaged over `smooth_windows` neighbours (fewer at the ends of the video). A window
-belongs to its best class, if that then scores `least_score` or more; where a video may have several
-classes, to every class that does. Neighbouring windows of one class are a segment, from the start
-of the first share to the end of the last; its score is the mean of the averaged scores of its
-class.
-"""
+"""A clip model along whole videos; see `runtime.along` for how scores become segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +18,15 @@ from videozoo.data.annotations.inputs import NamedVideos
 from videozoo.data.annotations.videos import ClipEntry, videos_of
 from videozoo.data.frames.video import VideoReader, open_video
 from videozoo.data.frames.views import eval_plan
-from videozoo.data.frames.windows import (
-    FrameTimes,
-    clip_windows,
-    read_windows,
-    retried,
-    window_frames,
-)
+from videozoo.data.frames.windows import clip_windows
 from videozoo.errors import DataError, counted
-from videozoo.ops.windows import neighbours
 from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
-from videozoo.results import Segment, VideoSegments, WindowScores
+from videozoo.results import VideoSegments
+from videozoo.runtime.along import Along, score_along, segments_of, smoothed
+from videozoo.runtime.rows import row_along
 from videozoo.settings.clips import ClipPredict
 from videozoo.tasks.classification.lengths import CLIPS
 from videozoo.tasks.classification.scoring import ClipScorer, Scores, scorer_of, with_views
@@ -61,21 +42,6 @@ _MOST_LISTED = 20  # segments per video in the table
 _MOST_DRAWN = 12  # segments per picture
 _MOST_HEAT = 4  # classes per picture with their scores over time
 _MOST_EMPTY = 2.0  # every_seconds over window_seconds: above it, most of a video is not seen
-
-
-@dataclass(frozen=True)
-class Along:
-    """What a clip model says along one video."""
-
-    video: str
-    path: str
-    duration_seconds: float
-    times: NDArray[np.float64]
-    """(N, 2): start and end of each window's share, in seconds."""
-    scores: Scores
-    """(N, num_classes)."""
-    damage: str = ""
-    """What is wrong with the video, if it could be read all the same."""
 
 
 class AlongScorer:
@@ -128,94 +94,30 @@ class AlongScorer:
         Raises:
             VideoError: It cannot be read, or does not tell its frame rate.
         """
-        times = FrameTimes.of(reader, name)
-        numbers = window_frames(times, self._plan, name=name)
 
-        def scored() -> Scores:
-            rows: list[Scores] = []
-            done = 0
-            plans = [(numbers, self._plan)]
-            for _, windows in read_windows(reader, plans, batch_size=self._batch_size, name=name):
-                found = self._score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
-                rows.append(found.astype(np.float32, copy=False))
-                done += len(found)
-                if on_windows is not None:
-                    on_windows(done / len(numbers))
-            return np.concatenate(rows)
+        def scored(windows: NDArray[np.uint8]) -> Scores:
+            return self._score(torch.from_numpy(windows).permute(0, 1, 4, 2, 3))
 
-        scores = retried(scored)
-        starts = np.arange(len(numbers), dtype=np.float64) * self.every_seconds
-        ends = np.append(starts[1:], times.duration_seconds)
-        return Along(
+        return score_along(
+            reader,
             name,
-            str(getattr(reader, "path", name)),
-            round(times.duration_seconds, 6),
-            np.stack((starts, ends), axis=1),
-            scores,
-            str(getattr(reader, "damage", "")),
+            self._plan,
+            scored,
+            every_seconds=self.every_seconds,
+            batch_size=self._batch_size,
+            on_windows=on_windows,
         )
-
-
-def smoothed(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64]:
-    """Mean over `size` neighbouring rows; over those that there are at both ends.
-
-    >>> smoothed(np.array([[0.0], [3.0], [6.0]]), 3)[:, 0].tolist()
-    [1.5, 3.0, 4.5]
-    """
-    sums = np.concatenate((np.zeros((1, scores.shape[1])), np.cumsum(scores, 0, np.float64)))
-    places = np.arange(len(scores))
-    low = np.maximum(places - size // 2, 0)
-    high = np.minimum(places + size // 2 + 1, len(scores))
-    return (sums[high] - sums[low]) / (high - low)[:, None]
-
-
-def segments_along(
-    found: Along,
-    names: Sequence[str],
-    *,
-    smooth_windows: int,
-    least_score: float,
-    several: bool = False,
-) -> tuple[Segment, ...]:
-    """Join neighbouring windows of one class, as the head of this file says; the best first.
-
-    >>> scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.1, 0.9]])
-    >>> times = np.array([[0, 2], [2, 4], [4, 6], [6, 7]])
-    >>> video = Along("v", "v", 7.0, times, scores)
-    >>> segments_along(video, ["run", "jump"], smooth_windows=1, least_score=0.6)
-    (Segment(6.0 to 7.0 s, 'jump', 0.900), Segment(0.0 to 4.0 s, 'run', 0.850))
-    >>> options = {"smooth_windows": 1, "least_score": 0.45, "several": True}
-    >>> segments_along(video, ["run", "jump"], **options)
-    (Segment(4.0 to 7.0 s, 'jump', 0.725), Segment(0.0 to 6.0 s, 'run', 0.717))
-    """
-    means = smoothed(found.scores, smooth_windows)
-    is_there = means >= least_score
-    if not several:
-        is_there &= np.arange(means.shape[1]) == means.argmax(axis=1)[:, None]
-    segments: list[Segment] = []
-    for label in np.flatnonzero(is_there.any(axis=0)).tolist():
-        for run in neighbours(is_there[:, label]):
-            start, end = float(found.times[run[0], 0]), float(found.times[run[-1], 1])
-            segments.append(Segment(start, end, float(means[run, label].mean()), names[label]))
-    segments.sort(key=lambda each: each.start)
-    return tuple(sorted(segments, key=lambda each: -each.score))
 
 
 def result_of(found: Along, names: Sequence[str], config: RunConfig) -> VideoSegments:
     """The segments of a video, with the scores of its windows."""
     views: ClipPredict = config.predict
-    segments = segments_along(
+    return segments_of(
         found,
         names,
         smooth_windows=views.smooth_windows,
         least_score=views.least_score,
         several=has_several_classes(config),
-    )
-    return VideoSegments(
-        video=found.video,
-        duration_seconds=found.duration_seconds,
-        segments=segments,
-        windows=WindowScores(found.times, found.scores, tuple(names)),
     )
 
 
@@ -244,7 +146,14 @@ def predicted(job: PredictJob, named: NamedVideos) -> Predicted[VideoSegments]:
     say_damaged(job.say, damaged)
     results = [result_of(each, names, config) for each in found]
     pairs = list(zip(found, results, strict=True))
-    rows = [_row(one, result, scorer) for one, result in pairs]
+    rows = [
+        row_along(
+            *(result, one.path),
+            every_seconds=scorer.every_seconds,
+            window_seconds=scorer.window_seconds,
+        )
+        for one, result in pairs
+    ]
     cut = [each.video for each in results if len(each.segments) > _MOST_LISTED]
     notes = [
         f"{counted(len(cut), 'video')} with more than {_MOST_LISTED} segments: the best are listed"
@@ -360,35 +269,6 @@ def _all_along(
 
 def _part_of(advance: Callable[[float], None], done: int) -> Callable[[float], None]:
     return lambda share: advance(done + share)
-
-
-def _row(found: Along, result: VideoSegments, scorer: AlongScorer) -> dict[str, Any]:
-    names = result.windows.class_names if result.windows else ()
-    if len(set(names)) < len(names):
-        names = tuple(f"{number} {name}" for number, name in enumerate(names))
-    return {
-        "video": found.video,
-        "path": found.path,
-        "duration_seconds": found.duration_seconds,
-        "segments": [
-            {
-                "start_seconds": round(each.start, 6),
-                "end_seconds": round(each.end, 6),
-                "score": round(each.score, 6),
-                "label": each.name,
-            }
-            for each in result.segments
-        ],
-        "windows": {
-            "every_seconds": scorer.every_seconds,
-            "window_seconds": scorer.window_seconds,
-            "start_seconds": np.round(found.times[:, 0], 6).tolist(),
-            "scores": {
-                name: np.round(column.astype(np.float64), 5).tolist()
-                for name, column in zip(names, found.scores.T, strict=True)
-            },
-        },
-    }
 
 
 def _in_order(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from videozoo.config import RunConfig
 from videozoo.data.annotations.inputs import NamedVideos, named_videos
 from videozoo.data.annotations.videos import ClipEntry, read_list, videos_of, views_by_video
@@ -17,12 +15,12 @@ from videozoo.data.frames.views import eval_plan
 from videozoo.errors import DataError, WeightsError, counted
 from videozoo.report.answers import VideoAnswer, video_seconds
 from videozoo.report.tables import prediction_table, several_table
-from videozoo.results import Label, VideoLabels
+from videozoo.runtime.clips import labels_of
+from videozoo.runtime.rows import row_of_classes
 from videozoo.tasks.classification import along
 from videozoo.tasks.classification.lengths import CLIPS, too_long
 from videozoo.tasks.classification.pictures import check_outputs, draw_predictions
 from videozoo.tasks.classification.scoring import (
-    Scores,
     VideoResult,
     run_views,
 )
@@ -64,7 +62,12 @@ def _of_whole_videos(
     several = has_several_classes(config)
     least = config.predict.least_score if several else None
     rows = {
-        place: _prediction(result, names, config.predict.top_k, least)
+        place: row_of_classes(
+            labels_of(result.name, result.scores, names, least_score=least),
+            result.path,
+            config.predict.top_k,
+            truth=None if result.truth is None else [names[each] for each in result.truth],
+        )
         for place, result in scored.by_number.items()
     }
     many = sum(len(entry.classes or ()) > 1 for entry in entries)
@@ -134,31 +137,6 @@ def _part_of(entry: ClipEntry) -> tuple[float, float] | None:
     return entry.start_seconds or 0.0, entry.end_seconds
 
 
-def labels_of(
-    name: str,
-    scores: Scores,
-    names: Sequence[str],
-    top_k: int | None = None,
-    *,
-    least_score: float | None = None,
-) -> VideoLabels:
-    """The classes of a video, the best first.
-
-    Args:
-        name: Of the video.
-        scores: (num_classes,).
-        names: Of all classes.
-        top_k: How many classes; None: all.
-        least_score: Where a video may have several classes: those with this score are said to be
-            there, and listed, however many they are.
-    """
-    if top_k is not None and least_score is not None:
-        top_k = max(top_k, int((scores >= least_score).sum()))
-    order: list[int] = np.argsort(-scores, kind="stable").tolist()[:top_k]
-    labels = tuple(Label(names[number], float(scores[number]), number) for number in order)
-    return VideoLabels(video=name, labels=labels, scores=scores, least_score=least_score)
-
-
 def _say_too_long(job: PredictJob, entries: Sequence[ClipEntry]) -> None:
     """Warn about videos that are far longer than what the model learnt from."""
     known = Lengths.stored(job.trained.measured, CLIPS)
@@ -221,24 +199,3 @@ def input_entries(
         )
 
     return named_videos(inputs, read, strict=strict)
-
-
-def _prediction(
-    result: VideoResult, names: Sequence[str], k: int, least_score: float | None
-) -> dict[str, Any]:
-    """A row of `predictions.json`; `least_score` where a video may have several classes."""
-
-    def scored(numbers: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            {"class": names[n], "label": n, "score": round(float(result.scores[n]), 6)}
-            for n in numbers
-        ]
-
-    row: dict[str, Any] = {"video": result.name, "path": result.path}
-    top = scored([number for number, _ in result.top(k)])
-    if least_score is None:
-        known = None if result.label is None else names[result.label]
-        return {**row, "label": known, "top": top}
-    labels = None if result.labels is None else [names[number] for number in result.labels]
-    there = scored(result.above(least_score))
-    return {**row, "labels": labels, "least_score": least_score, "classes": there, "top": top}

@@ -20,7 +20,8 @@ from torch.export import Dim, ExportedProgram
 from videozoo.commands import command
 from videozoo.config import RunConfig
 from videozoo.errors import DataError
-from videozoo.ops.segment_decoders import CURVES, propose_and_score
+from videozoo.ops.segment_candidates import CURVES
+from videozoo.ops.segment_decoders import propose_and_score
 from videozoo.tasks.common import speaker, without_absent_names
 from videozoo.tasks.exporting import (
     MOST_ROWS,
@@ -39,9 +40,6 @@ from videozoo.tasks.exporting import (
 )
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.localisation.exported import (
-    FEATURES,
-    PROPOSALS,
-    SCORES,
     ExportedLocaliser,
     ExportedScorer,
 )
@@ -53,6 +51,7 @@ from videozoo.types import Localisation, SegmentGraph, TwoStageLocalisation
 from videozoo.weights.exported import Description, ExportedSegments, second_path
 from videozoo.weights.files import sha256_of
 from videozoo.weights.onnx_graphs import graph_sha256
+from videozoo.weights.port_names import FEATURES, PROPOSALS, SCORES
 from videozoo.weights.whole_files import written_aside
 
 _BATCHES = (1, 3, 2)

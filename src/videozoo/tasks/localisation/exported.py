@@ -11,7 +11,8 @@ from torch import Tensor
 
 from videozoo.config import RunConfig
 from videozoo.errors import WeightsError
-from videozoo.ops.segment_decoders import CURVES, propose_and_score
+from videozoo.ops.segment_candidates import CURVES
+from videozoo.ops.segment_decoders import propose_and_score
 from videozoo.tasks.exporting import load_model
 from videozoo.tasks.loading import Trained
 from videozoo.weights.exported import (
@@ -21,10 +22,7 @@ from videozoo.weights.exported import (
     second_file,
 )
 from videozoo.weights.onnx_graphs import graph_sha256
-
-FEATURES, PROPOSALS, SCORES = "features", "proposals", "scores"
-"""The input of a localiser, float32 (N, feature_dim, T), and input and output of what scores
-proposals, (N, K, feature_dim) and (N, K)."""
+from videozoo.weights.port_names import FEATURES, PROPOSALS, SCORES
 
 
 class ExportedLocaliser:

@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from videozoo.config import RunConfig
 from videozoo.data.annotations.class_names import read_class_names
@@ -19,7 +16,9 @@ from videozoo.report.annotate import picture_names, write_picture
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import segment_table
 from videozoo.report.timeline import HeatRow, Span, SpanRow, Timeline, timeline_picture
-from videozoo.results import Segment, VideoSegments
+from videozoo.results import VideoSegments
+from videozoo.runtime.rows import row_of_segments
+from videozoo.runtime.segments import segments_of
 from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
@@ -80,8 +79,8 @@ def predicted(job: PredictJob, sources_of: SourcesOf) -> Predicted[VideoSegments
         found += localised.by_number.values()
         failed += [f"{name}: no features" for name in source.missing]
         failed += localised.skipped.values()
-    results = [segments_of(each, names) for each in found]
-    rows = [_facts(each) for each in results]
+    results = [segments_of(each.video, each.found, each.duration_seconds, names) for each in found]
+    rows = [row_of_segments(each) for each in results]
     with_classes = any(each.found.labels is not None for each in found)
     notes = list(much_longer_notes(job.trained, config, results))
     if any(each.duration_seconds is None for each in results):
@@ -141,40 +140,6 @@ def _refuse_twice(sources: Sequence[VideoSource]) -> None:
     twice = next((name for name, count in often.items() if count > 1), None)
     if twice is not None:
         raise DataError(f"video {twice!r} is there twice; name each video once")
-
-
-def segments_of(found: VideoProposals, names: Sequence[str]) -> VideoSegments:
-    """The segments found, in seconds and with class names."""
-    seconds, candidates = found.seconds, found.found
-    times = (np.clip(candidates.segments, 0.0, 1.0) * seconds).tolist()
-    labels: list[str | None] = [None] * len(times)
-    if candidates.labels is not None:
-        labels = [str(names[number]) for number in candidates.labels.tolist()]
-    rows = zip(times, candidates.scores.tolist(), labels, strict=True)
-    segments = tuple(Segment(start, end, score, label) for (start, end), score, label in rows)
-    known = found.duration_seconds > 0
-    return VideoSegments(
-        video=found.video,
-        duration_seconds=found.duration_seconds if known else None,
-        segments=segments,
-    )
-
-
-def _facts(result: VideoSegments) -> dict[str, Any]:
-    unit = "" if result.duration_seconds is None else "_seconds"
-    return {
-        "video": result.name,
-        "duration_seconds": result.duration_seconds,
-        "segments": [
-            {
-                f"start{unit}": round(each.start, 6),
-                f"end{unit}": round(each.end, 6),
-                "score": round(each.score, 6),
-                **({} if each.name is None else {"label": each.name}),
-            }
-            for each in result.segments
-        ],
-    }
 
 
 def _draw(

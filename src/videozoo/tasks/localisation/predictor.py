@@ -12,6 +12,7 @@ from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.segments import with_features
 from videozoo.errors import UsageError
 from videozoo.results import VideoSegments
+from videozoo.runtime.segments import segments_of
 from videozoo.settings.segments import SequencePredict
 from videozoo.tasks.common import without_absent_names
 from videozoo.tasks.exporting import accelerator_for
@@ -23,7 +24,6 @@ from videozoo.tasks.localisation.prediction import (
     SourcesOf,
     class_names,
     feature_sources,
-    segments_of,
 )
 from videozoo.tasks.localisation.scoring import LocalisationInference, VideoSource
 from videozoo.tasks.localisation.sources import FeatureSource, data_of, num_classes
@@ -109,7 +109,10 @@ class SegmentPredictor(Predictor):
                     found = named(found, source, naming, names, views, self._accelerator)
                 failed += [f"{name}: no features" for name in source.missing]
                 failed += found.skipped.values()
-                results += [segments_of(each, names) for each in found.by_number.values()]
+                results += [
+                    segments_of(each.video, each.found, each.duration_seconds, names)
+                    for each in found.by_number.values()
+                ]
             return results, failed
 
         reads_features = self._sources_of is feature_sources

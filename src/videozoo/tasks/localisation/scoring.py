@@ -18,8 +18,8 @@ from videozoo.config import RunConfig
 from videozoo.data.annotations.segments import Annotation, Annotations
 from videozoo.data.features.by_name import VideoFact
 from videozoo.data.loader import EvalLoader
-from videozoo.ops.soft_nms import soft_nms, suppress_by_class
 from videozoo.ops.windows import Window
+from videozoo.runtime.segments import without_duplicates
 from videozoo.settings.segments import SequenceViews
 from videozoo.tasks.inference import InferenceResults, MeanLosses
 from videozoo.tasks.localisation.results import VideoProposals
@@ -144,36 +144,6 @@ class LocalisationInference:
             without_duplicates(whole_candidates(parts), self.source.views),
             whole_curves(parts) if self._keep_curves else {},
         )
-
-
-def without_duplicates(candidates: Candidates, views: SequenceViews) -> Candidates:
-    """Lower or drop segments that overlap a better one, as `views` say; best first."""
-    if candidates.labels is None:
-        count = len(candidates.scores)
-        return soft_nms(
-            candidates,
-            alpha=views.soft_nms.alpha,
-            low_threshold=views.soft_nms.low_threshold,
-            high_threshold=views.soft_nms.high_threshold,
-            max_out=count if views.max_segments is None else views.max_segments,
-            as_in_2019=views.soft_nms.as_in_2019,
-        )
-    options = views.class_nms
-    found = suppress_by_class(
-        picked(candidates, np.flatnonzero(candidates.scores > options.score_threshold)),
-        nms_threshold=options.nms_threshold,
-        sigma=options.sigma,
-        least_score=options.least_score,
-    )
-    if views.result_form == "ctcn_2019":  # class by class, in the order of the network
-        return picked(found, np.arange(len(found.scores))[: views.max_segments])
-    return picked(found, np.argsort(-found.scores, kind="stable")[: views.max_segments])
-
-
-def picked(candidates: Candidates, places: NDArray[np.int64]) -> Candidates:
-    """The chosen ones, in this order."""
-    labels = None if candidates.labels is None else candidates.labels[places]
-    return Candidates(candidates.segments[places], candidates.scores[places], labels)
 
 
 def generator_of(*key: int) -> torch.Generator:

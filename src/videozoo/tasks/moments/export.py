@@ -26,9 +26,10 @@ from videozoo.tasks.exporting import (
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
-from videozoo.tasks.moments.exported import MOMENTS, SENTENCES, VISUAL, ExportedPairs
+from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
+from videozoo.weights.port_names import MOMENTS, SENTENCES, VISUAL
 from videozoo.weights.whole_files import written_aside
 
 _NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # batches to compare; the graph is traced with 2

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from videozoo.weights.exported import open_graph
-
-VISUAL, SENTENCES, MOMENTS = "visual", "sentences", "moments"
-"""Inputs (P, visual_dim) and (P, sentence_dim), float32, and the output, (P, 3)."""
+from videozoo.weights.port_names import MOMENTS, SENTENCES, VISUAL
 
 _MOST_PAIRS = 512  # at once, because the features of each pair are copied
 

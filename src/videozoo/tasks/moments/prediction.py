@@ -27,6 +27,7 @@ from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import moment_table, ranked_table
 from videozoo.report.timeline import Span, SpanRow, Timeline, timeline_picture
 from videozoo.results import Moment, VideoMoments, ranked_moments
+from videozoo.runtime.rows import row_of_moments
 from videozoo.tasks.moments.presence import least_score_of, presence_note
 from videozoo.tasks.moments.scoring import (
     MomentResults,
@@ -62,7 +63,8 @@ def _predicted(job: PredictJob) -> Predicted[QueryMoments]:
     least = least_score_of(config.predict.least_score, job.trained.measured)
     results = [result_of(one, config, least) for one in all_found(searched)]
     rows = [
-        _prediction(one, result) for one, result in zip(all_found(searched), results, strict=True)
+        row_of_moments(result, one.number, truth=one.truth, truths=one.truths)
+        for one, result in zip(all_found(searched), results, strict=True)
     ]
     ranked = ranked_moments(results) if request.sentences and len(moments.videos) > 1 else []
     remark = presence_note(config.predict.least_score, job.trained.measured)
@@ -191,22 +193,6 @@ def result_of(one: QueryMoments, config: RunConfig, least_score: float | None) -
         unit=one.unit,
         least_score=least_score,
     )
-
-
-def _prediction(one: QueryMoments, result: VideoMoments) -> dict[str, Any]:
-    return {
-        "video": one.video,
-        "number": one.number,
-        "sentence": one.query.sentence or None,
-        "unit": one.unit,
-        "truth": None if one.truth is None else list(one.truth),
-        "truths": [list(each) for each in one.truths] or None,
-        "is_likely": result.is_likely,
-        "top": [
-            {"start": moment.start, "end": moment.end, "score": round(moment.score, 6)}
-            for moment in result.moments
-        ],
-    }
 
 
 def _results_2019(searched: MomentResults, config: RunConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from videozoo.data.moments import MomentSet, MomentVideo, Query, SearchBatch, Se
 from videozoo.encoders.sentences import EncoderMaker, sentence_encoder_maker
 from videozoo.errors import ConfigError, DataError
 from videozoo.metrics.moments import Search, tiou
+from videozoo.ops.moment_windows import refined
 from videozoo.settings.moments import MomentData
 from videozoo.tasks.common import write_json
 from videozoo.tasks.exporting import load_model
@@ -75,14 +76,8 @@ class QueryMoments:
 
     def top(self, k: int, *, limit: float | None = None) -> list[Moment]:
         """The k best moments; `limit` is the highest tIoU allowed with a better moment."""
-        scores = {
-            (float(start), float(end)): float(score)
-            for (start, end), score in zip(self.search.moments, self.search.scores, strict=True)
-        }
-        ranked = self.search.ranked(limit=limit)[:k]
-        return [
-            Moment(start=start, end=end, score=scores[start, end]) for start, end in ranked.tolist()
-        ]
+        best = self.search.best(k, limit=limit)
+        return [Moment(start=start, end=end, score=score) for start, end, score in best]
 
 
 MomentResults = InferenceResults[tuple[QueryMoments, ...], None]
@@ -149,10 +144,8 @@ def all_found(searched: MomentResults) -> list[QueryMoments]:
 
 
 def _found(video: MomentVideo, grid: NDArray[np.float32], unit: Unit) -> tuple[QueryMoments, ...]:
-    scores, offsets = grid[0].astype(np.float64), grid[1:].astype(np.float64).transpose(1, 2, 0)
-    moments = video.windows + offsets
-    if unit == "seconds" and video.length is not None:  # the 2019 library did not clip frames
-        moments = moments.clip(0, video.length)
+    # the 2019 library did not clip frames
+    scores, moments = refined(video.windows, grid, video.length if unit == "seconds" else None)
     return tuple(
         QueryMoments(
             video=video.name,

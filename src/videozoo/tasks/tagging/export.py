@@ -39,7 +39,7 @@ from videozoo.tasks.exporting import (
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
-from videozoo.tasks.tagging.exported import LENGTHS, LOGITS, ExportedTagger, attention_names
+from videozoo.tasks.tagging.exported import ExportedTagger, attention_names
 from videozoo.tasks.tagging.scoring import (
     TaggingModel,
     feature_shape,
@@ -49,6 +49,7 @@ from videozoo.tasks.tagging.scoring import (
 )
 from videozoo.types import Stream
 from videozoo.weights.exported import ExportedTags
+from videozoo.weights.port_names import LENGTHS, LOGITS
 from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (7,), (5, 1, 3))

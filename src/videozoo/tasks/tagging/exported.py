@@ -8,9 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from videozoo.weights.exported import ExportedTags, open_graph
-
-LENGTHS, LOGITS = "lengths", "logits"
-"""The input beside the streams, int64 (N,), and the output, float32 (N, num_classes)."""
+from videozoo.weights.port_names import LENGTHS, LOGITS
 
 
 def attention_names(tags: ExportedTags) -> list[str]:

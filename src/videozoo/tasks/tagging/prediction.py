@@ -15,6 +15,7 @@ from videozoo.errors import DataError
 from videozoo.report.answers import VideoAnswer
 from videozoo.report.tables import prediction_table
 from videozoo.results import Label, VideoLabels
+from videozoo.runtime.rows import row_of_tags
 from videozoo.tasks.common import names_of_classes
 from videozoo.tasks.features import check_features
 from videozoo.tasks.jobs import Shortfall
@@ -48,7 +49,7 @@ def _predicted(job: PredictJob) -> Predicted[Any]:
         attention=request.explain,
         show=True,
     )
-    rows = [_prediction(result, names) for result in scored.by_number.values()]
+    rows = [row_of_tags(labels_of(each, names)) for each in scored.by_number.values()]
     skipped = [*records.damaged, *scored.skipped.values()]
 
     def draw(folder: Path) -> Pictures:
@@ -106,15 +107,3 @@ def labels_of(found: VideoTags, names: Sequence[str]) -> VideoLabels:
     """The tags of a video, the best first."""
     labels = tuple(Label(names[number], score, number) for number, score in found.tags)
     return VideoLabels(video=found.name, labels=labels)
-
-
-def _prediction(result: VideoTags, names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "video": result.name,
-        "path": result.name,
-        "label": None,
-        "top": [
-            {"class": names[number], "label": number, "score": round(score, 6)}
-            for number, score in result.tags
-        ],
-    }
