@@ -540,7 +540,7 @@ def test_captions_meet_the_truth_as_files_or_as_names(run: Run, said: str):
 
 @pytest.mark.parametrize("ids", [(), (7, 8)])
 def test_sentences_of_the_same_words_are_counted_and_told(run: Run, ids: Sequence[int]):
-    truth = "a 1 2##A man runs.\na 5 8##A man runs!\nb 1 2##A cat.\n"
+    truth = "a 1 2##A man runs.\na 5 8##a man  runs\nb 1 2##A cat.\n"
     if ids:
         rows = [
             {
