@@ -51,6 +51,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubHub]:
     monkeypatch.chdir(tmp_path)
     with serve_hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
+        monkeypatch.setattr(constants, "ENDPOINT", running.url)  # as if it were set from the start
         yield running
 
 
@@ -227,6 +228,18 @@ def test_files_that_a_new_version_does_not_have_go(run: Path, hub: StubHub):
 
 
 # --- what is refused -------------------------------------------------------------------------
+
+
+def test_a_path_in_words_stops_the_sharing(run: Path, tmp_path: Path, capsys: Capture):
+    about = read_metadata(run / "best.safetensors")
+    about["facts"]["remark"] = f"made of {run}/videos"
+    copy_described(run / "best.safetensors", run / "best.safetensors", about)
+    (run / "SHA256SUMS").unlink()
+
+    assert push(run, tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert "not shared: best.safetensors would hold the path" in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

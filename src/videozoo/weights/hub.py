@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from videozoo.errors import WeightsError
 from videozoo.network import is_offline, is_only_named, libraries_held, refusal
@@ -99,6 +100,15 @@ def token() -> str | None:
     return get_token()
 
 
+def address_of(repository: str, revision: str, file: str) -> str:
+    """Where a file of a repository is fetched.
+
+    >>> address_of("me/clip", "refs/pr/1", "a.json").removeprefix(endpoint())
+    '/me/clip/resolve/refs%2Fpr%2F1/a.json'
+    """
+    return f"{endpoint()}/{repository}/resolve/{quote(revision, safe='')}/{quote(file)}"
+
+
 def commit_and_size(text: str, file: str) -> tuple[str, int]:
     """Ask the hub for the commit that a model's revision means now, and the size of a file there.
 
@@ -115,7 +125,7 @@ def commit_and_size(text: str, file: str) -> tuple[str, int]:
     if not is_reachable(where):
         raise WeightsError(f"{text}: no answer from {where}; is there a network?")
     with libraries_held():
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub import get_hf_file_metadata
         from huggingface_hub.errors import (
             EntryNotFoundError,
             GatedRepoError,
@@ -125,7 +135,7 @@ def commit_and_size(text: str, file: str) -> tuple[str, int]:
         )
     key, why = token(), ""
     try:
-        url = hf_hub_url(repository, file, revision=revision, endpoint=where)
+        url = address_of(repository, revision or "main", file)
         found = get_hf_file_metadata(url, token=key or False)
         if found.commit_hash is None or not is_commit(found.commit_hash) or found.size is None:
             raise WeightsError(f"{text}: {where} does not tell the commit and the size of {file}")

@@ -284,14 +284,13 @@ def _fetch_into(folder: Path, text: str, repository: str, commit: str, size: int
     if size > _MOST_MANIFEST_BYTES:
         raise WeightsError(f"{text}: {MANIFEST} has {size:,} bytes; it is no list of files")
     part, key = folder.with_name(f"{commit}.part"), hub.token()
-    base = f"{hub.endpoint()}/{repository}/resolve/{commit}"
 
     def get(name: str, size: int, sha256: str | None) -> Path:
-        target = part / name
+        target, url = part / name, hub.address_of(repository, commit, name)
         try:
             with consent(agreed=True):  # the user was asked for the whole run
                 download(
-                    f"{base}/{name}",
+                    url,
                     target,
                     size=size,
                     sha256=sha256,
@@ -299,8 +298,8 @@ def _fetch_into(folder: Path, text: str, repository: str, commit: str, size: int
                     is_weights=False,
                 )
         except WeightsError as error:
-            said = str(error).partition("\n")[0].removeprefix(f"{base}/")
-            raise WeightsError(f"{text}: {said}") from None
+            said = str(error).partition("\n")[0].removeprefix(f"{url}: ")
+            raise WeightsError(f"{text}: {name}: {said}") from None
         if name.endswith(".safetensors"):
             _check(target, f"{text}: {name}")
         return target

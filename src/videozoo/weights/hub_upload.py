@@ -85,7 +85,7 @@ class Uploader:
         _, size = hub.commit_and_size(f"{self.text}@{commit}", file)
         if size > most_bytes:
             return None
-        url = f"{hub.endpoint()}/{self.repository}/resolve/{commit}/{file}"
+        url = hub.address_of(self.repository, commit, file)
         with tempfile.TemporaryDirectory(prefix="videozoo-push-") as folder:
             target = Path(folder, "file")
             download(url, target, size=size, token=self._key, is_weights=False)
