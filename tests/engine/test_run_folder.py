@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from videozoo.engine.run_folder import RunFolder
-from videozoo.errors import RunError
+from videozoo.errors import RunError, WeightsError
 
 
 class _Killed(BaseException):
@@ -211,6 +211,22 @@ def test_epoch_that_cannot_be_written_leaves_the_old_file(run: RunFolder):
 
     assert run.epoch_weights(1).read_text() == run.best.read_text() == "one"
     assert [p.name for p in (run.path / "weights").iterdir()] == ["epoch_1.safetensors"]
+
+
+def test_weights_that_cannot_be_written_are_told_as_the_files_of_a_run(run: RunFolder):
+    def write(to: Path) -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise WeightsError(f"{to}: cannot be written: {error.strerror}") from error
+
+    with pytest.raises(RunError) as caught:
+        run.save_epoch(1, write, is_best=True)
+
+    assert str(caught.value) == (
+        f"{run.epoch_weights(1)}: cannot be written: No space left on device; what was saved "
+        "before is untouched"
+    )
 
 
 def test_state_that_cannot_be_written_leaves_the_old_one(run: RunFolder):

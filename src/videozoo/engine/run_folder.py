@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from videozoo import safe_sums
 from videozoo.commands import flag
 from videozoo.engine.run_lock import hold, refuse_live, release
-from videozoo.errors import RunError, counted
+from videozoo.errors import RunError, WeightsError, counted
 from videozoo.safe_json import parse_json
 from videozoo.safe_write import allow, make_anew, sync, written_aside
 
@@ -459,8 +459,11 @@ def _plain(value: Any) -> Any:
 def _disk_errors(path: Path) -> Generator[None]:
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+    except (OSError, SafetensorError, WeightsError) as error:
+        cause = error.__cause__ if isinstance(error, WeightsError) else error
+        if not isinstance(cause, OSError | SafetensorError):
+            raise
+        reason = cause.strerror if isinstance(cause, OSError) else cause
         raise RunError(
             f"{path}: cannot be written: {reason}; what was saved before is untouched"
         ) from error
