@@ -13,7 +13,7 @@ import pytest
 import videozoo
 from videozoo.config import from_layers
 from videozoo.data.synthetic.clips import write_video
-from videozoo.errors import DataError, UsageError, VideoError
+from videozoo.errors import ConfigError, DataError, UsageError, VideoError
 from videozoo.results import Segment, VideoSegments
 from videozoo.serve import worker
 
@@ -59,6 +59,17 @@ def test_along_a_video_there_are_segments_subtitles_and_a_film(run: Path, task: 
     assert found["models"][0]["results"][0]["segments"]
     assert (task.folder / "answers.vtt").read_text("utf-8").startswith("WEBVTT")
     assert (task.folder / "annotated.mp4").stat().st_size > 0
+
+
+def test_a_file_that_browsers_do_not_play_has_pictures(run: Path, task: worker.Task):
+    video = task.video.rename(task.video.with_suffix(".avi"))  # by its ending
+    models = worker.load_models([str(run)], "cpu")
+
+    list(worker.answer(models, replace(task, video=video)))
+
+    page = (task.folder / "page.html").read_text("utf-8")
+    assert "<video" not in page
+    assert page.count('class="frame"') > 1
 
 
 def test_a_search_keeps_what_the_other_models_said(run: Path, task: worker.Task):
@@ -119,12 +130,12 @@ class Finder:
 @pytest.fixture
 def finder(monkeypatch: pytest.MonkeyPatch) -> Finder:
     """A localiser under the name `finder`, and real models under the others."""
-    made, load = Finder(), worker.load
+    made, load = Finder(), worker.load_model
 
-    def either(name: str, **words: Any) -> Any:
-        return made if name.endswith("finder") else load(name, **words)
+    def either(name: str, device: Any) -> Any:
+        return made if name.endswith("finder") else load(name, device)
 
-    monkeypatch.setattr(worker, "load", either)
+    monkeypatch.setattr(worker, "load_model", either)
     return made
 
 
@@ -155,6 +166,13 @@ def test_a_run_that_cannot_name_segments_is_refused(
 
     with pytest.raises(UsageError, match=said):
         worker.load_models([words[0]], "cpu", words[1])
+
+
+def test_weights_that_need_a_configuration_are_told_in_words_of_the_command(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(ConfigError, match=r"pass --config .* to `videozoo export`; serve takes"):
+        worker.load_models([str(tmp_path / "empty")], "cpu")
 
 
 @pytest.mark.usefixtures("finder")

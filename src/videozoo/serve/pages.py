@@ -124,7 +124,9 @@ def login_page() -> str:
     """Where the token is typed in."""
     body = """<h1>videozoo</h1>
 <form id="login" class="card"><label for="token">The token of this server, which it printed when it
-started</label><div class="row"><input id="token" type="password" required
+started</label>
+<input type="text" autocomplete="username" value="videozoo" hidden>
+<div class="row"><input id="token" type="password" required
 autocomplete="current-password"><button type="submit">Enter</button></div></form>
 <p id="said" class="fault" role="alert" hidden></p>"""
     return _page("videozoo: token", body)

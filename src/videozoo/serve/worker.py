@@ -32,7 +32,7 @@ import numpy as np
 
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
-from videozoo.errors import DataError, UsageError, VideoError, VideozooError
+from videozoo.errors import ConfigError, DataError, UsageError, VideoError, VideozooError
 from videozoo.report import subtitles
 from videozoo.report.annotate import annotate_video
 from videozoo.report.answer_page import Served, answer_page, clock
@@ -52,14 +52,18 @@ from videozoo.tasks.answers import answer_on_film
 from videozoo.tasks.classification import Classifier
 from videozoo.tasks.encoding import features_kept_in
 from videozoo.tasks.events import events_found
-from videozoo.tasks.interface import load
 from videozoo.tasks.kept_encoder import DEFAULT_RATE
+from videozoo.tasks.loading import config_for_weights
 from videozoo.tasks.predictors import Predictor, without_workers
+from videozoo.tasks.requests import ConfigSource
+from videozoo.tasks.run import task_module
 from videozoo.types import Captioning, Classification, Localisation, MomentRetrieval
 
 ANSWERS, ROWS, FILM = "answers.json", "rows.json", "annotated.mp4"
 _MOST_LABELS = 100
 """Classes of a whole video that are told."""
+_PLAYED = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".ogv")
+"""Endings of files that browsers play, mostly; of others, the page has pictures."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,10 @@ def load_models(weights: Sequence[str], device: str, labels: str | None = None) 
         UsageError: `labels` cannot name segments, or there are none to name.
         VideozooError: Weights cannot be loaded.
     """
-    loaded = {name: _loaded(name, device) for name in dict.fromkeys(weights)}
+    loaded = {name: load_model(name, device) for name in dict.fromkeys(weights)}
     names = None
     if labels is not None:
-        names = loaded.get(labels) or _loaded(labels, device)
+        names = loaded.get(labels) or load_model(labels, device)
         if not isinstance(names, Classifier):
             raise UsageError(
                 f"--labels {labels}: {names.config.spec.title} does not classify clips of videos; "
@@ -141,9 +145,21 @@ def load_models(weights: Sequence[str], device: str, labels: str | None = None) 
     ]
 
 
-def _loaded(name: str, device: str) -> Any:
-    """A model that decodes in this process: it is the one whose memory is limited."""
-    predictor = load(name, device=device)
+def load_model(name: str, device: Any) -> Any:
+    """A model that decodes in this process: it is the one whose memory is limited.
+
+    Raises:
+        VideozooError: Weights cannot be loaded; in the words of the command.
+    """
+    try:
+        trained = config_for_weights(ConfigSource(), name)
+    except ConfigError as error:
+        if "--config" not in str(error):
+            raise
+        raise ConfigError(
+            f"{error}, to `videozoo export`; serve takes the file that this writes"
+        ) from None
+    predictor = task_module(trained.config.spec.task.name).load(trained, device=device)
     predictor.config = without_workers(predictor.config)
     return predictor
 
@@ -443,7 +459,8 @@ def write_files(video: VideoRows, task: Task, *, has_search: bool) -> None:
         script="/static/serve.js",
         video="video",
     )
-    page = answer_page([video], folder=task.folder, title=task.name, served=served)
+    media = "video" if task.video.suffix.lower() in _PLAYED else "frames"
+    page = answer_page([video], folder=task.folder, media=media, title=task.name, served=served)
     write_text(task.folder / "page.html", page)
     write_text(task.folder / "answers.csv", csv_text(video.rows))
     for suffix in (".vtt", ".srt"):
@@ -510,8 +527,11 @@ def _reason(error: VideozooError, task: Task) -> str:
 
 
 def _say(out: IO[str], **told: Any) -> None:
-    out.write(f"{json.dumps(told)}\n")
-    out.flush()
+    try:
+        out.write(f"{json.dumps(told)}\n")
+        out.flush()
+    except BrokenPipeError:  # the server has gone
+        os._exit(0)
 
 
 def _lines(source: IO[bytes]) -> Iterator[bytes]:
