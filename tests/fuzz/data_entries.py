@@ -494,7 +494,7 @@ ENTRIES: tuple[Entry, ...] = (
         command("convert", "FILE", "HERE/out.json", "--to", "activitynet"),
         share=4,
     ),
-    Entry("archives", _archives, check_archive, share=8),
+    Entry("archive-check", _archives, check_archive, share=8),
     Entry("run-files", _run_files, _run_folder, share=5),
     Entry(
         "check-data",

@@ -8,7 +8,7 @@ from tests.figures import Figures
 from tests.fuzz import __main__ as by_hand
 from tests.fuzz.__main__ import cases_of
 from tests.fuzz.broken import BROKEN
-from tests.fuzz.entries import BY_NAME, ENTRIES
+from tests.fuzz.entries import ALL, BY_NAME, ENTRIES
 from tests.fuzz.files import FileTally, files_below, run_files
 from tests.fuzz.guided import is_installed, run_guided
 from tests.fuzz.harness import (
@@ -73,6 +73,10 @@ def test_many_cases_keep_the_law(
     figures.add(worst=tally.seconds, unit="s of CPU")
     figures.add(worst=tally.mb, unit="MB")
     assert not tally.faults, described(tally.faults)
+
+
+def test_every_entry_has_a_name_of_its_own():
+    assert len(BY_NAME) == len(ALL)
 
 
 def test_found_cases_belong_to_an_entry():
