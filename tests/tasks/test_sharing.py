@@ -27,7 +27,7 @@ from videozoo.tasks.kept_encoder import open_encoder
 from videozoo.tasks.loading import config_for_weights, resolve_weights, save_trained
 from videozoo.tasks.requests import ConfigSource
 from videozoo.weights.files import copy_described, read_metadata
-from videozoo.weights.hub_runs import read_manifest, reference_of
+from videozoo.weights.hub_runs import pinned, read_manifest, reference_of
 
 Capture = pytest.CaptureFixture[str]
 NAME = "hf://me/tsm"
@@ -435,6 +435,7 @@ def test_a_run_that_only_a_file_names_is_not_fetched(shared: StubRepository, hub
 def test_a_clip_model_of_the_hub_is_an_encoder(shared: StubRepository):
     encoder = open_encoder(NAME)
 
+    assert pinned(NAME) == encoder.reference
     assert encoder.reference == f"{NAME}@{shared.commits[-1][0]}"
 
 
@@ -489,6 +490,10 @@ def test_an_own_licence_and_data_are_named(run: Path, tmp_path: Path, capsys: Ca
     assert "Our \\[kitchen\\] films" in out.read_text()
     assert cli.main(["card", str(run), "--out", str(out)]) == 1
     assert "exists; pass --overwrite" in capsys.readouterr().err
+    assert cli.main(["card", str(run), "--licence", " "]) == 2
+    assert "--licence ' ': expected a name" in capsys.readouterr().err
+    assert cli.main(["card", str(run), "--for", "me/tsm"]) == 1
+    assert "me/tsm: expected hf://OWNER/NAME" in capsys.readouterr().err
 
 
 # --- encoders --------------------------------------------------------------------------------
@@ -504,7 +509,7 @@ def test_our_encoder_is_sent_and_others_are_named(run: Path, tmp_path: Path, cap
     (tagger / "encoder" / "2" / "theirs.onnx").write_bytes(b"an encoder of others")
     entries = [
         {"encoder": str(run / "best.safetensors"), "title": "TSM", "file": "0/tsm.safetensors"},
-        {"encoder": "hf://me/clip@v1", "title": "CLIP", "pooling": "first"},
+        {"encoder": "hf://me/clip@v1", "title": "CLIP", "config": "/home/mary/c.yaml"},
         {"encoder": "/home/mary/theirs.onnx", "title": "Theirs", "file": "2/theirs.onnx"},
     ]
     about = {"format": "videozoo-encoder", "version": 1, "encoders": entries}
@@ -525,7 +530,7 @@ def test_our_encoder_is_sent_and_others_are_named(run: Path, tmp_path: Path, cap
     ]
     assert json.loads(sent["encoder/encoder.json"])["encoders"] == [
         {"encoder": "best.safetensors", "title": "TSM", "file": "0/best.safetensors"},
-        entries[1],
+        entries[1] | {"config": "c.yaml"},
         {"encoder": "theirs.onnx", "title": "Theirs"},
     ]
     assert "the encoder Theirs is not written by videozoo and stays here" in said

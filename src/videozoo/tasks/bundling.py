@@ -34,7 +34,7 @@ from videozoo.tasks.classification.along import open_scorer
 from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.common import names_of_classes, speaker, without_absent_names, write_json
 from videozoo.tasks.encoder_export import export_encoder
-from videozoo.tasks.exporting import one_process
+from videozoo.tasks.exporting import beside, one_process
 from videozoo.tasks.extractor import MIRROR
 from videozoo.tasks.kept_encoder import extractor_for
 from videozoo.tasks.loading import Trained, config_for_weights
@@ -89,7 +89,7 @@ def export_bundle(request: ExportRequest, *, console: Console | None = None) -> 
         )
     if request.encoder is not None and task == "classification":
         raise UsageError(f"--encoder: {config.spec.title} reads videos itself; leave it out")
-    folder = request.output or trained.path.with_name(f"{_stem(trained.path)}{SUFFIX}")
+    folder = request.output or beside(trained.path, f"{_stem(trained.path)}{SUFFIX}")
     _refuse_other(folder, request)
     with _written_aside(folder) as aside:
         path = aside / _MODEL

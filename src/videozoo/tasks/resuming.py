@@ -18,6 +18,7 @@ from videozoo.tasks.circumstances import changed_circumstances, circumstances
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.loading import names_key, stored_names
 from videozoo.tasks.requests import TrainRequest
+from videozoo.weights import hub, hub_runs
 from videozoo.weights.files import read_metadata
 
 _OF_THE_MACHINE = (
@@ -97,7 +98,12 @@ def start_of(
 
 
 def _as_absolute(weights: str | None) -> str | None:
-    """Where a file of weights is, wherever the run is repeated; other names stay."""
+    """Where a file of weights is, wherever the run is repeated; other names stay.
+
+    A run of the hub is named with its commit.
+    """
+    if weights and hub.is_model(weights):
+        return hub_runs.pinned(weights)
     return str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
 
 

@@ -52,6 +52,7 @@ Say = Callable[[str], None]
 
 _WEIGHTS = "best.safetensors"
 _MOST_BYTES = 1 << 22
+_MOST_CHARACTERS = 120
 _ABSOLUTE = re.compile(r"^(?:/|~|\\\\|[A-Za-z]:[\\/]|file:)")
 _ANYWHERE = re.compile(r"(?:^|[\s'\"=:,(\[])(/[^\s'\",)\]]+/[^\s'\",)\]]+|~/[^\s'\",)\]]+)")
 _OF_FILES = ("data", "eval", "predict")
@@ -310,7 +311,8 @@ def _share_encoders(
             if key not in ("file", "config", "set")
         }
         if file is None:
-            entries.append(shared | {k: entry[k] for k in ("config", "set") if k in entry})
+            more = {key: entry[key] for key in ("config", "set") if key in entry}
+            entries.append(shared | _shared_values(more, "encoder", scrubbed))
             continue
         refuse_damaged(file)
         about = read_metadata(file) if file.suffix == ".safetensors" else {}
@@ -345,6 +347,7 @@ def push(request: PushRequest, say: Say) -> str:
         WeightsError: The hub refuses.
     """
     folder = _folder_of(request.target)
+    _refuse_odd(request)
     with tempfile.TemporaryDirectory(prefix="videozoo-push-") as scratch:
         staged = Path(scratch)
         manifest, notes = stage(request.run, _named(request, folder), staged)
@@ -358,7 +361,15 @@ def push(request: PushRequest, say: Say) -> str:
 
 
 def card(request: CardRequest) -> str:
-    """The card of a run, as `push` would write it."""
+    """The card of a run, as `push` would write it.
+
+    Raises:
+        RunError, WeightsError: See `read_run`; or the name is none of the hub.
+        UsageError: The licence is no name.
+    """
+    if request.name is not None:
+        hub.parse_model(request.name)
+    _refuse_odd(request)
     found, _ = read_run(request.run, unfinished=True)
     with tempfile.TemporaryDirectory(prefix="videozoo-card-") as scratch:
         entries = tuple(_share_encoders(request.run, found, Path(scratch), Scrubbed(), []))
@@ -394,6 +405,15 @@ def _folder_of(target: str) -> Path | None:
     if "://" in target:
         raise UsageError(f"{target}: expected hf://OWNER/NAME, a folder, or file:// and its path")
     return Path(target)
+
+
+def _refuse_odd(request: CardRequest) -> None:
+    for flag, text in (("--licence", request.licence), ("--data-name", request.data_name)):
+        if text is not None and (not text.strip() or len(text) > _MOST_CHARACTERS or "\n" in text):
+            raise UsageError(
+                f"{flag} {text[:40]!r}: expected a name, one line of at most {_MOST_CHARACTERS} "
+                "characters"
+            )
 
 
 def _named(request: PushRequest, folder: Path | None) -> PushRequest:

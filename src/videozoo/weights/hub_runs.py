@@ -185,6 +185,13 @@ def reference_of(path: Path) -> str | None:
     return f"{hub.PREFIX}{home.replace('--', '/', 1)}@{commit}"
 
 
+def pinned(text: str) -> str:
+    """A name of a run with the commit that was fetched for it; as it is if none was."""
+    repository, revision = hub.parse_model(text)
+    found = _here(_folder(repository), revision)
+    return text if found is None else f"{hub.PREFIX}{repository}@{found.name}"
+
+
 def local_name(path: Path) -> str | None:
     """A name for what is written about a fetched run, outside the cache: `OWNER--NAME`.
 
