@@ -192,6 +192,8 @@ def test_what_does_not_fit_is_one_line(
     fails(["predict", data["features"]], "what is to be found in it? --sentence")
     fails(["predict"], "nothing to look for")
     fails(["predict", "--sentences", str(tmp_path / "none.txt")], "none.txt: cannot be read")
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    fails(["predict", "--sentences", str(tmp_path / "a.json")], "expected a text with one sentence")
     capsys.readouterr()
     assert cli.main(["export", "--weights", str(run), "--format", "torch-export"]) == 2
     assert "TALL is exported as onnx only" in capsys.readouterr().err

@@ -235,6 +235,8 @@ def _lines(path: Path | None) -> list[str]:
     sentences = [line.strip() for line in lines if line.strip()]
     if not sentences:
         raise DataError(f"{path}: holds no sentence")
+    if path.suffix.lower() in (".json", ".jsonl") and sentences[0][0] in "{[":
+        raise DataError(f"{path}: JSON, expected a text with one sentence per line")
     return sentences
 
 
