@@ -70,25 +70,54 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         DataError: The file is missing or damaged, holds something else or a name twice, or would
             unpack to far more than its size allows.
     """
-    arrays: dict[str, NDArray[Any]] = {}
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            packed, unpacked = path.stat().st_size, sum(info.file_size for info in members)
-            if unpacked > max(_FREE_BYTES, _MOST_EXPANSION * packed):
-                raise ValueError(f"{packed:,} bytes that say they unpack to {unpacked:,}")
-            for info in members:
-                name = info.filename.removesuffix(".npy")
-                if name == info.filename:
-                    raise ValueError(f"it holds {name!r}, which is not an array")
-                if name in arrays:
-                    raise ValueError(f"it holds {name!r} twice")
-                with archive.open(info) as member:
-                    arrays[name] = _unpacked(member, info.file_size)
+        with path.open("rb") as file:
+            return _arrays_in(file, path.stat().st_size)
     except OSError as error:
         raise _unreadable(path, error) from None
     except Exception as error:
         raise _damaged(path, ".npz", error) from None
+
+
+def npy_in(file: IO[bytes], size: int) -> NDArray[Any]:
+    """As `read_npy`, of `size` bytes that lie in something else.
+
+    Raises:
+        ValueError: They are damaged, too short, or hold objects.
+    """
+    try:
+        return _unpacked(file, size)
+    except Exception as error:
+        raise ValueError(f"not readable as .npy: {error}") from None
+
+
+def npz_in(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    """As `read_npz`, of `size` bytes that lie in something else.
+
+    Raises:
+        ValueError: They are damaged, hold something else, or would unpack to far more.
+    """
+    try:
+        return _arrays_in(file, size)
+    except Exception as error:
+        raise ValueError(f"not readable as .npz: {error}") from None
+
+
+def _arrays_in(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        unpacked = sum(info.file_size for info in members)
+        if unpacked > max(_FREE_BYTES, _MOST_EXPANSION * size):
+            raise ValueError(f"{size:,} bytes that say they unpack to {unpacked:,}")
+        for info in members:
+            name = info.filename.removesuffix(".npy")
+            if name == info.filename:
+                raise ValueError(f"it holds {name!r}, which is not an array")
+            if name in arrays:
+                raise ValueError(f"it holds {name!r} twice")
+            with archive.open(info) as member:
+                arrays[name] = _unpacked(member, info.file_size)
     return arrays
 
 

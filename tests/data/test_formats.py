@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.make_lmdb import lmdb_of
 from videozoo.data.annotations import (
     class_names,
     list_formats,
@@ -54,6 +55,7 @@ BINARY: dict[str, Callable[[Path], object]] = {
     ".pt": lambda path: torch.save(torch.from_numpy(FEATURES), path),
     ".h5": write_hdf5,
     ".pkl": lambda path: path.write_bytes(pickle.dumps(FEATURES)),
+    ".mdb": lambda path: path.write_bytes(lmdb_of({"a": pickle.dumps(FEATURES, 2)})),
     ".tfrecord": lambda path: write_shard(path, [RECORD]),
     "manifest.json": lambda path: write_pack(path.parent),
 }

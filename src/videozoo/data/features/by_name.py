@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoo.data.features._hdf5 import are_datasets, is_common_name, names_in, read_datasets
+from videozoo.data.features._lmdb import Stored, holds_lmdb, stored_in
 from videozoo.data.features.packs import MANIFEST
 from videozoo.data.features.record_formats import find_records
 from videozoo.data.features.records import (
@@ -35,7 +36,6 @@ from videozoo.safe_npy import map_npy, read_npy, read_npz
 from videozoo.safe_pickle import DamagedError, ForbiddenError, RefusedError, load_pickle
 
 _HDF5 = (".h5", ".hdf5")
-_LMDB = ("data.mdb", "lock.mdb")
 _PAIR = ("rgb", "flow")
 _ONLY = ""  # name of the stream in files with one array
 _MOST_KEPT = 4  # videos kept in memory, because events of one video often follow each other
@@ -104,7 +104,22 @@ class _Record:
         return self.records.read(self.number).streams
 
 
-_Source = _File | _Files | _Group | _Record
+@dataclass(frozen=True)
+class _Value:
+    """One video of an LMDB database."""
+
+    stored: Stored
+
+    def __str__(self) -> str:
+        return str(self.stored)
+
+    def streams(self) -> Streams:
+        arrays = dict(self.stored.arrays())
+        arrays.pop("labels", None)
+        return arrays
+
+
+_Source = _File | _Files | _Group | _Record | _Value
 
 
 @dataclass(frozen=True)
@@ -185,12 +200,6 @@ class FeatureFiles:
             raise DataError(
                 f"{path}: holds TFRecords, which only models that tag videos can read; for this "
                 "model extract the features again with --format pack (or npy, npz, csv)"
-            )
-        if not self._sources and any((path / name).is_file() for name in _LMDB):
-            raise DataError(
-                f"{path}: an LMDB database, which is not read, because each project stores other "
-                "things in it; write one .npy or .npz file per video, (steps, values), with the "
-                "package lmdb"
             )
         if not self._sources:
             raise unknown(
@@ -317,6 +326,8 @@ class FeatureFiles:
             raise DataError(f"{video}: no features in {self.path}")
         where = str(source)
         features = self._side_by_side(source.streams(), where)
+        if features.ndim == 1 and isinstance(source, _Value):
+            features = _in_rows(features, where, feature_dim)
         if features.ndim > 2 and max(features.shape) == features.size == feature_dim:
             features = features.reshape(1, -1)  # one step, wherever its axis is
         if features.ndim != 2:
@@ -378,6 +389,21 @@ class FeatureFiles:
         if len(chosen) == 1:
             return chosen[0]
         return np.concatenate([array[:shortest] for array in chosen], axis=1)
+
+
+def _in_rows(values: NDArray[Any], where: str, feature_dim: int | None) -> NDArray[Any]:
+    """Numbers that are stored without a shape, as (T, C)."""
+    if feature_dim is None:
+        raise DataError(
+            f"{where}: {counted(values.size, 'number')} without a shape: only a model that says "
+            "how many there are per step (model.feature_dim) can read them"
+        )
+    if values.size % feature_dim:
+        raise MisfitError(
+            f"{where}: {counted(values.size, 'number')} without a shape, which are no steps of "
+            f"model.feature_dim={feature_dim}"
+        )
+    return values.reshape(-1, feature_dim)
 
 
 def _only(streams: Streams, where: str) -> NDArray[Any]:
@@ -448,6 +474,8 @@ def holds_features(path: Path) -> bool:
     Pickles and files without ending do not count, because they may be clips; of tables, those do
     that hold numbers only.
     """
+    if holds_lmdb(path):
+        return True
     if path.is_file():
         return _is_surely_of_video(path)
     if not path.is_dir():
@@ -633,6 +661,17 @@ LAYOUTS: tuple[Format[_Place, Callable[[_Place], _Found]], ...] = (
         _tree,
         "features/run/a.npy\nfeatures/jump/b.npz",
         about="Videos of one name in different folders are called FOLDER__NAME.",
+    ),
+    Format(
+        "LMDB database",
+        lambda place: holds_lmdb(place.path),
+        lambda place: _Found([(name, _Value(one)) for name, one in stored_in(place.path)]),
+        "features/data.mdb",
+        "features/data.mdb",
+        about="A folder with data.mdb, or one file .lmdb or .mdb. Keys are names of videos; values "
+        "are .npy, .npz, pickles of arrays, or float32 without a shape, which model.feature_dim "
+        "gives. Keys VIDEO_frame_NUMBER are one vector per frame. Read without LMDB; no lock file.",
+        source="LMDB 0.9, mdb.c; RULSTM, for keys of frames",
     ),
     Format(
         "one file per video",
