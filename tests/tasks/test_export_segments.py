@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import videozoo
-from videozoo import cli, cli_v1
+from videozoo import cli, cli_v1, safe_sums
 from videozoo.config import from_layers
 from videozoo.data.features.packs import PackWriter
 from videozoo.data.features.records import FeatureRecord
@@ -206,6 +206,8 @@ def test_int8_files_say_what_they_lost_and_stay_together(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     weights = str(exported("bsn").with_suffix(".safetensors"))
+    home = Path(weights).parent
+    safe_sums.keep(home, [Path(weights)])  # as a run does
     path = tmp_path / "small.onnx"
     words = ["export", "--weights", weights, "--int8", "--output", str(path)]
 
@@ -215,7 +217,8 @@ def test_int8_files_say_what_they_lost_and_stay_together(
     for words_of_it in ("float", "int8", "AUC", "on 4 videos"):
         assert words_of_it in out
     assert sorted(each.name for each in tmp_path.iterdir()) == ["small.onnx", "small.pem.onnx"]
-    assert not list(exported("bsn").parent.glob(".bsn-*"))
+    assert not list(home.glob(".bsn-*"))
+    assert list(safe_sums.read_sums(home)) == ["bsn.safetensors"]
     for file in tmp_path.iterdir():
         about = read_description(file)
         assert about.int8 is not None

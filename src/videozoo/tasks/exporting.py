@@ -36,6 +36,7 @@ from videozoo.weights.exported import (
 from videozoo.weights.files import sha256_of
 from videozoo.weights.hub_runs import local_name
 from videozoo.weights.onnx_graphs import need_packages
+from videozoo.weights.whole_files import written_aside
 
 M = TypeVar("M")
 
@@ -140,6 +141,7 @@ def description(
         config=config.as_dict(),
         source={"file": trained.path.name, "sha256": sha256_of(trained.path)},
         check=None,
+        features=None if trained.features is None else dict(trained.features),
         measured=dict(trained.measured),
         **{names_key(config): list(names) if names else None},
         **more,
@@ -209,6 +211,36 @@ def onnx_model(
 def write_onnx(proto: Any, path: Path, about: Description) -> None:
     """Write an ONNX model with its description."""
     write_described(proto, path, ONNX_KEY, describe(about))
+
+
+def write_compared(
+    proto: Any,
+    path: Path,
+    about: Description,
+    compare: Callable[[Path], tuple[float, str]] | None,
+) -> Description:
+    """Write an ONNX model once it is compared with the network that it was made from.
+
+    Args:
+        proto: The model.
+        path: The file; it appears whole, or not at all.
+        about: Its description.
+        compare: From the written file to the largest difference of an answer, and what was
+            compared, in words; None: it is not compared.
+
+    Returns:
+        The description with the comparison.
+
+    Raises:
+        RunError: The difference is too large.
+    """
+    with written_aside(path) as aside:
+        write_onnx(proto, aside, about)
+        if compare is not None:
+            found, inputs = compare(aside)
+            about = about.model_copy(update={"check": check_facts(found, inputs, path)})
+            write_onnx(proto, aside, about)
+    return about
 
 
 def write_described(proto: Any, path: Path, key: str, about: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from videozoo import safe_sums
 from videozoo.commands import command
 from videozoo.errors import RunError, UsageError
 from videozoo.tasks import run
@@ -112,6 +113,7 @@ def export_int8(request: ExportRequest, *, console: Console | None = None) -> Pa
     need_packages("onnx", "onnxscript", "onnxruntime")
     say = speaker(console or Console(), one_process())
     home = trained.path.parent  # where the encoder of the run is found, too
+    home = home if os.access(home, os.W_OK) else path.parent
     with _removed_after(home / f".{plain.stem}-{os.getpid()}") as (ours, theirs):
         asked = replace(request, output=ours, overwrite=True)
         run.export_trained(trained, asked, console=Console(file=StringIO()))
@@ -182,8 +184,12 @@ def _removed_after(stem: Path) -> Generator[tuple[Path, Path]]:
     try:
         yield stem.with_name(f"{stem.name}-float.onnx"), stem.with_name(f"{stem.name}-int8.onnx")
     finally:
-        for left in stem.parent.glob(f"{stem.name}-*"):
-            left.unlink(missing_ok=True)
+        run_folder = safe_sums.home_of(stem)
+        for left in list(stem.parent.iterdir()):
+            if left.name.startswith(f"{stem.name}-"):
+                left.unlink(missing_ok=True)
+                if run_folder is not None:
+                    safe_sums.settle(run_folder, left, None)
 
 
 @contextmanager

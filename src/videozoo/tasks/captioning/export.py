@@ -69,8 +69,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     config = sized(trained.config, vocabulary, str(trained.config.data.vocabulary or trained.path))
     for note in config.notes:
         say(f"note: {note}")
-    features = None if trained.features is None else dict(trained.features)
-    about = description(trained, config, vocabulary.words, features=features, opset=OPSET)
+    about = description(trained, config, vocabulary.words, opset=OPSET)
     network = build_trained(trained, config).eval().requires_grad_(False)
     reference = graphs.reference(network).eval()
     step_of_model = graphs.step(network).eval()

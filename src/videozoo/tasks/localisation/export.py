@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -36,6 +35,7 @@ from videozoo.tasks.exporting import (
     refuse_existing,
     summary,
     tracing,
+    write_compared,
     write_onnx,
 )
 from videozoo.tasks.loading import Trained, build_trained
@@ -95,7 +95,7 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     first = network if stages is None else network.get_submodule(stages.first.part)
     segments = _segments_of(first, config, task)
     names = class_names(trained, config, None) if num_classes(config) is not None else None
-    about = _description(trained, config, names, segments=segments)
+    about = description(trained, config, names, segments=segments, opset=OPSET)
     module = SegmentModule(first, _graph_of(task)).eval()
     real = _Real.of(config, feature_sources, say) if request.check else None
     proto = onnx_model(
@@ -104,13 +104,11 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         dict.fromkeys(segments.outputs, ("N",)),
     )
     if stages is None or second is None:
-        with written_aside(path) as aside:
-            write_onnx(proto, aside, about)
-            if request.check:
-                graph = ExportedLocaliser(aside, segments)
-                found, inputs = _largest_difference(graph, module, segments, real)
-                about = about.model_copy(update={"check": check_facts(found, inputs, path)})
-                write_onnx(proto, aside, about)
+
+        def compare(file: Path) -> tuple[float, str]:
+            return _largest_difference(ExportedLocaliser(file, segments), module, segments, real)
+
+        about = write_compared(proto, path, about, compare if request.check else None)
         _say_all(say, about, [path], segments, config)
         return path
     scorer = network.get_submodule(stages.second.part)
@@ -159,20 +157,19 @@ def export_scorer(
     path = onnx_target(trained, request)
     config = without_absent_names(trained.config)
     say = _said(config, console)
-    about = _description(trained, config, None)
+    about = description(trained, config, None, opset=OPSET)
     network = build_trained(trained, config).eval().requires_grad_(False)
     dim = config.model.feature_dim
     proto = onnx_model(trace_scorer(network, dim), {PROPOSALS: ("N", "K")}, {SCORES: ("N", "K")})
-    with written_aside(path) as aside:
-        write_onnx(proto, aside, about)
-        if request.check:
-            real = _Real.of(config, sources_of, say)
-            given = _random_proposals(dim) + ([] if real is None else [real.features])
-            found = _scores_differ(ExportedScorer(aside), network, given)
-            videos = sum(videos for videos, _ in _NUMBERS_OF_PROPOSALS)
-            inputs = f"proposals of {videos} random videos{_and(real)}"
-            about = about.model_copy(update={"check": check_facts(found, inputs, path)})
-            write_onnx(proto, aside, about)
+
+    def compare(file: Path) -> tuple[float, str]:
+        real = _Real.of(config, sources_of, say)
+        given = _random_proposals(dim) + ([] if real is None else [real.features])
+        videos = sum(videos for videos, _ in _NUMBERS_OF_PROPOSALS)
+        found = _scores_differ(ExportedScorer(file), network, given)
+        return found, f"proposals of {videos} random videos{_and(real)}"
+
+    about = write_compared(proto, path, about, compare if request.check else None)
     for line in summary(about, path):
         say(line)
     say(f"in: {PROPOSALS} float32 (N, K, {dim}); out: {SCORES} (N, K)")
@@ -206,13 +203,6 @@ def _segments_of(first: nn.Module, config: RunConfig, task: Localisation) -> Exp
         proposals=None if task.proposals is None else task.proposals(config.model),
         second=task.second.part if isinstance(task, TwoStageLocalisation) else "",
     )
-
-
-def _description(
-    trained: Trained, config: RunConfig, names: Sequence[str] | None, **more: Any
-) -> Description:
-    features = None if trained.features is None else dict(trained.features)
-    return description(trained, config, names, features=features, opset=OPSET, **more)
 
 
 def trace(module: SegmentModule, size: tuple[int, int]) -> ExportedProgram:

@@ -14,7 +14,6 @@ from videozoo.tasks.common import speaker
 from videozoo.tasks.exporting import (
     MOST_ROWS,
     OPSET,
-    check_facts,
     description,
     difference,
     forget_traces,
@@ -23,14 +22,13 @@ from videozoo.tasks.exporting import (
     onnx_target,
     summary,
     tracing,
-    write_onnx,
+    write_compared,
 )
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.moments.exported import ExportedPairs
 from videozoo.tasks.next_steps import a_file_of
 from videozoo.tasks.requests import ExportRequest
 from videozoo.weights.port_names import MOMENTS, SENTENCES, VISUAL
-from videozoo.weights.whole_files import written_aside
 
 _NUMBERS_OF_PAIRS = (1, 2, 3, 17)  # batches to compare; the graph is traced with 2
 
@@ -63,20 +61,18 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
     config = trained.config
     for note in config.notes:
         say(f"note: {note}")
-    features = None if trained.features is None else dict(trained.features)
-    about = description(trained, config, None, features=features, opset=OPSET)
+    about = description(trained, config, None, opset=OPSET)
     network = build_trained(trained, config).eval().requires_grad_(False)
     sizes: tuple[int, int] = config.model.visual_dim, config.model.sentence_dim
     proto = onnx_model(
         trace(network, sizes), {VISUAL: ("P",), SENTENCES: ("P",)}, {MOMENTS: ("P",)}
     )
-    with written_aside(path) as aside:
-        write_onnx(proto, aside, about)
-        if request.check:
-            found = _largest_difference(ExportedPairs(aside), PairGraph(network), sizes)
-            inputs = f"{sum(_NUMBERS_OF_PAIRS)} random pairs"
-            about = about.model_copy(update={"check": check_facts(found, inputs, path)})
-            write_onnx(proto, aside, about)
+
+    def compare(file: Path) -> tuple[float, str]:
+        found = _largest_difference(ExportedPairs(file), PairGraph(network), sizes)
+        return found, f"{sum(_NUMBERS_OF_PAIRS)} random pairs"
+
+    about = write_compared(proto, path, about, compare if request.check else None)
     for line in summary(about, path):
         say(line)
     say(

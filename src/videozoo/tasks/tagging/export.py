@@ -25,7 +25,6 @@ from videozoo.tasks.common import configured_class_names, speaker, without_absen
 from videozoo.tasks.exporting import (
     MOST_ROWS,
     OPSET,
-    check_facts,
     description,
     difference,
     forget_traces,
@@ -34,7 +33,7 @@ from videozoo.tasks.exporting import (
     onnx_target,
     summary,
     tracing,
-    write_onnx,
+    write_compared,
 )
 from videozoo.tasks.loading import Trained, build_trained
 from videozoo.tasks.next_steps import a_file_of
@@ -50,7 +49,6 @@ from videozoo.tasks.tagging.scoring import (
 from videozoo.types import Stream
 from videozoo.weights.exported import ExportedTags
 from videozoo.weights.port_names import LENGTHS, LOGITS
-from videozoo.weights.whole_files import written_aside
 
 _LENGTHS = ((1,), (7,), (5, 1, 3))
 """Frames of the random videos to compare, batch by batch."""
@@ -96,7 +94,6 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         config,
         trained.class_names or configured_class_names(config),
         tags=tags,
-        features=None if trained.features is None else dict(trained.features),
         opset=OPSET,
     )
     network = build_trained(trained, config).eval().requires_grad_(False)
@@ -106,12 +103,11 @@ def export(trained: Trained, request: ExportRequest, *, console: Console | None 
         {**{stream.name: ("N", "T") for stream in tags.streams}, LENGTHS: ("N",)},
         {LOGITS: ("N",), **dict.fromkeys(attention_names(tags), ("N", "T"))},
     )
-    with written_aside(path) as aside:
-        write_onnx(proto, aside, about)
-        if request.check:
-            found, inputs = _largest_difference(ExportedTagger(aside, tags), network, tags, real)
-            about = about.model_copy(update={"check": check_facts(found, inputs, path)})
-            write_onnx(proto, aside, about)
+
+    def compare(file: Path) -> tuple[float, str]:
+        return _largest_difference(ExportedTagger(file, tags), network, tags, real)
+
+    about = write_compared(proto, path, about, compare if request.check else None)
     for line in summary(about, path):
         say(line)
     for line in _ports(tags, config):
