@@ -136,6 +136,35 @@ def test_what_is_not_taken_is_said_beside_its_name(page: Any, tmp_path: Path):
         assert page.locator("#jobs li").count() == 1
 
 
+def test_more_videos_than_the_queue_holds_are_sent_when_there_is_a_place(page: Any, tmp_path: Path):
+    with listening(tmp_path / "jobs", waiting_jobs=2) as server:
+        page.goto(server.address)
+        files = [
+            {"name": f"slow {number}.mp4", "mimeType": "video/mp4", "buffer": MP4}
+            for number in range(8)
+        ]
+        page.set_input_files("#file", files)
+        waits = page.locator("#jobs li", has_text=re.compile(r"Waits to be sent: \d+ videos wait"))
+        waits.first.wait_for()
+        removed = waits.first.locator(".name").inner_text()
+        page.get_by_role("button", name=f"Remove {removed}").click()
+
+        page.locator("#jobs li[data-state=done]").nth(6).wait_for()
+
+        names = page.locator("#jobs li .name").all_inner_texts()
+        assert sorted(names) == sorted({each["name"] for each in files} - {removed})
+        assert set(texts(page)) == {"Done"}
+
+
+def test_a_server_that_has_gone_is_told_from_a_file_that_is_refused(page: Any, tmp_path: Path):
+    sent = {"name": "a.mp4", "mimeType": "video/mp4", "buffer": MP4}
+    with listening(tmp_path / "jobs") as server:
+        page.goto(server.address)
+    page.set_input_files("#file", [sent])
+
+    page.locator(".words", has_text="Not taken: the server does not answer").wait_for()
+
+
 def test_two_at_once_a_failure_and_a_reload_in_the_middle(page: Any, tmp_path: Path):
     files = [
         tmp_path / name for name in ("slow one.mp4", "bad.mp4", "<img src=x onerror=alert(1)>.mp4")

@@ -52,7 +52,7 @@ def start_page(models: Sequence[Mapping[str, Any]], limits: Limits, *, has_libra
     body = f"""<h1>What is in a video?</h1>
 <p class="lead">Asked: {titles}.</p>
 <form id="ask" class="card" novalidate>
-<div id="drop" class="drop">
+<div id="drop" class="drop" data-most="{limits.upload_bytes}">
 <label for="file" class="button">Choose a video</label>
 <input id="file" type="file" accept="video/*,.mkv,.avi,.mov,.webm" multiple>
 <p>or drop it here. Up to {limits.upload_mb:g} MB and {_hours(limits.video_seconds)}.</p>

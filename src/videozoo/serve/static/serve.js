@@ -1,7 +1,7 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const STATES = { queued: "waiting", running: "at work", done: "done", failed: "failed" };
+const MOST_AT_ONCE = 3; // uploads of a page
 
 function say(text) {
   const said = byId("said");
@@ -144,44 +144,81 @@ function start() {
     return found;
   }
 
-  let uploads = 0;
+  // Files are sent a few at a time; those for which the server has no place yet are sent again later.
+  const waiting = [];
+  let uploads = 0, sending = 0;
+  const next = () => {
+    while (sending < MOST_AT_ONCE && waiting.length) {
+      sending += 1;
+      waiting.shift()();
+    }
+  };
+  const most = Number(byId("drop").dataset.most);
+
   function upload(file) {
     say("");
     const key = `upload ${++uploads}`;
     const made = row(key, file.name);
-    const request = new XMLHttpRequest(); // fetch does not tell how much is sent
     const address = options();
     address.set("name", file.name);
-    request.open("POST", `/v1/jobs?${address}`);
-    request.setRequestHeader("content-type", "application/octet-stream");
-    request.upload.onprogress = (event) => {
-      if (!event.lengthComputable) return;
-      made.bar.value = event.loaded / event.total;
-      made.words.textContent = `Sending: ${Math.floor((100 * event.loaded) / event.total)} %`;
-    };
+    let request = null, isRemoved = false;
     const failed = (why) => {
       made.words.textContent = `Not taken: ${why}`;
       news(`${file.name} was not taken: ${why}`);
       made.item.dataset.state = "failed";
       made.bar.hidden = true;
-      made.remove.onclick = () => drop(key);
     };
-    request.onload = () => {
-      let answer = {};
-      try { answer = JSON.parse(request.responseText); } catch { /* said below */ }
-      if (request.status === 401) location.assign("/login");
-      else if (request.status === 202) {
-        drop(key);
-        watch(answer);
-      } else failed(answer.error ?? `the server answers ${request.status}`);
-    };
-    request.onerror = () => failed("the connection ended; the file may be too large, or no video");
     made.remove.onclick = () => {
-      request.abort();
+      isRemoved = true;
+      request?.abort();
       drop(key);
     };
-    made.words.textContent = "Sending";
-    request.send(file);
+    if (file.size > most) return failed(`larger than ${most / 1e6} MB`);
+
+    const ended = () => {
+      sending -= 1;
+      next();
+    };
+    const send = () => {
+      if (isRemoved) return ended();
+      request = new XMLHttpRequest(); // fetch does not tell how much is sent
+      request.open("POST", `/v1/jobs?${address}`);
+      request.setRequestHeader("content-type", "application/octet-stream");
+      request.upload.onprogress = (event) => {
+        if (!event.lengthComputable) return;
+        made.bar.value = event.loaded / event.total;
+        made.words.textContent = `Sending: ${Math.floor((100 * event.loaded) / event.total)} %`;
+      };
+      request.onload = () => {
+        let answer = {};
+        try { answer = JSON.parse(request.responseText); } catch { /* said below */ }
+        if (request.status === 401) location.assign("/login");
+        else if (request.status === 202) {
+          drop(key);
+          watch(answer);
+        } else if (request.status === 429) {
+          made.words.textContent = `Waits to be sent: ${answer.error}`;
+          made.bar.value = 0;
+          const seconds = Number(request.getResponseHeader("retry-after")) || 10;
+          setTimeout(() => {
+            waiting.push(send);
+            next();
+          }, 1000 * seconds);
+        } else failed(answer.error ?? `the server answers ${request.status}`);
+        ended();
+      };
+      request.onerror = async () => {
+        ended();
+        const isThere = await fetch("/healthz").then((answer) => answer.ok, () => false);
+        failed(isThere ? "the server ended the connection" : "the server does not answer; is it still running?");
+      };
+      request.onabort = ended;
+      made.words.textContent = "Sending";
+      request.send(file);
+    };
+    made.words.textContent = "Waits to be sent";
+    waiting.push(send);
+    next();
   }
 
   const input = byId("file");
