@@ -33,7 +33,8 @@ pytestmark = [
 
 MODELS = ("tsm", "nextvlad", "bmn", "bsn", "ets", "tall")
 """One of every task, and the one whose two parts are trained one after the other."""
-KILLS, LEAST_INSIDE = 10, 2
+KILLS, LEAST_INSIDE, MOST = 10, 2, 30
+"""Kills of each model; more, all aimed at saves, where a busy machine has missed those."""
 SEED = int(os.environ.get("KILLS_SEED", "1"))
 """What is drawn: how and when; not to the millisecond, as that is the machine's part."""
 SAVE_SECONDS = 0.01
@@ -54,10 +55,20 @@ class Chain:
     """What came of each: "in a save" where it has left a half-written file."""
     runs: list[Path] = field(default_factory=list[Path])
 
-    def until(self, kills: int) -> None:
-        """Go on until so many kills were met, and every run has come to its end."""
-        while len(self.kills) < kills or not self._is_done:
-            self._live(is_last=len(self.kills) >= kills)
+    def go_on(self) -> None:
+        """Until there were enough kills, and every run has come to its end."""
+        while not (enough := self._are_enough) or not self._is_done:
+            self._live(is_last=enough)
+
+    @property
+    def inside(self) -> int:
+        """Kills within a save."""
+        return self.kills.count("in a save")
+
+    @property
+    def _are_enough(self) -> bool:
+        count = len(self.kills)
+        return count >= KILLS and (self.inside >= LEAST_INSIDE or count >= MOST)
 
     _is_done = True
     _flag = ""
@@ -84,7 +95,8 @@ class Chain:
 
     def _kill(self, process: Fork, run: Path) -> bool:
         """Kill a process if it lives until then."""
-        kind = self.chance.choices(["save", "any", "parent"], [5, 4, 1])[0]
+        others = 0 if len(self.kills) >= KILLS else 1
+        kind = self.chance.choices(["save", "any", "parent"], [5, 4 * others, others])[0]
         number, share = self.chance.randint(1, 6), self.chance.random()
         if kind == "save":
             wait_for_sign(process, run, number)
@@ -172,22 +184,16 @@ def test_killed_at_random_moments_a_run_goes_on_bit_for_bit(
     assert differences(tmp_path / "whole", tmp_path / "whole") == []
     chain = Chain(config, tmp_path, forks, seconds, random.Random(f"{SEED}/{model}"))
 
-    chain.until(KILLS)
+    chain.go_on()
 
     broken = {
         run.name: wrong for run in chain.runs if (wrong := differences(run, tmp_path / "whole"))
     }
-    inside = chain.kills.count("in a save")
     with capsys.disabled():
         print(
-            f"\n{model}: KILLS_SEED={SEED}: {len(chain.kills)} kills, {inside} of them within a "
-            f"save, in {len(chain.runs)} runs of {seconds:.1f} s: {' '.join(chain.kills)}"
+            f"\n{model}: KILLS_SEED={SEED}: {len(chain.kills)} kills, {chain.inside} of them "
+            f"within a save, in {len(chain.runs)} runs of {seconds:.1f} s: {' '.join(chain.kills)}"
         )
     figures.add(cases=len(chain.kills), failures=len(broken))
-    figures.add(
-        worst=len(chain.kills) - inside,
-        unit=f"of {KILLS} kills of a model outside a save",
-        limit=KILLS - LEAST_INSIDE,
-    )
     assert not broken
-    assert inside >= LEAST_INSIDE
+    assert chain.inside >= LEAST_INSIDE
