@@ -28,6 +28,7 @@ from videozoo.weights.archive import check_archive, unpack
 from videozoo.weights.content import check_content
 from videozoo.weights.exported import open_exported
 from videozoo.weights.files import read_metadata, read_weights, save_weights
+from videozoo.weights.hub_runs import Manifest, SharedFile, read_manifest
 from videozoo.weights.onnx_graphs import open_onnx
 from videozoo.weights.paddle import read_paddle, write_pdparams
 
@@ -66,6 +67,28 @@ def _pickle(path: Path) -> None:
         return  # False or 0: Python's reader in C and that in Python disagree
     differ = pickles.differences(found, expected)
     assert differ is None, differ
+
+
+# --- shared runs -----------------------------------------------------------------------------
+
+
+def _shared_seeds() -> list[Seed]:
+    files = (
+        SharedFile("best.safetensors", 4096, "0" * 64),
+        SharedFile("config.yaml", 100, "1" * 64),
+        SharedFile("encoder/0/best.safetensors", 4096, "2" * 64),
+        SharedFile("encoder/encoder.json", 100, "3" * 64),
+    )
+    made = Manifest(model="tsm", outputs="4" * 64, weights="best.safetensors", files=files)
+    return [seed("videozoo.json", made.as_json().encode())]
+
+
+def _shared(path: Path) -> None:
+    """What is accepted names no place outside the folder of a run, and no other kinds of files."""
+    for each in read_manifest(path.read_bytes(), "hf://me/run").files:
+        assert ".." not in Path(each.path).parts
+        assert not Path(each.path).is_absolute()
+        assert Path(each.path).suffix in (".safetensors", ".json", ".yaml")
 
 
 # --- PaddlePaddle ----------------------------------------------------------------------------
@@ -290,5 +313,6 @@ ENTRIES = (
     Entry("safetensors", _safetensors_seeds, _weights, 25, {".safetensors": mutate_safetensors}),
     Entry("onnx", _onnx_seeds, open_onnx, 20, {".onnx": _mutate_onnx}),
     Entry("pt2", _pt2_seeds, open_exported, 6, {".pt2": _mutate_pt2}),
+    Entry("shared-runs", _shared_seeds, _shared, 10, {".json": mutate_json}),
     Entry("archives", _archive_seeds, _archive, 20, {".gz": mutate_tar, ".tar": mutate_tar}),
 )

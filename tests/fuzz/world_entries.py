@@ -8,6 +8,7 @@ when its first step would begin: what is read is in question here, not what is l
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -246,6 +247,27 @@ def _runs(*names: str, only: Sequence[str] = ()) -> list[Seed]:
         seeds.append(Seed("run", own, fixed))
         if not only:  # as one who writes such a file would have it: no sum tells of a change
             seeds.append(Seed("run", _without_sums(own), fixed))
+    return seeds
+
+
+def _evaluated_runs() -> list[Seed]:
+    """Run folders with the result of an evaluation of their weights."""
+    seeds = _runs("clips", "tags")
+    for one in list(seeds):
+        weights = one.files["run/best.safetensors"]
+        rows = [
+            {"class": "run", "videos": 3, "right": 2},
+            {"class": "jump", "videos": 2, "right": 0},
+        ]
+        facts = {
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "videos": 5,
+            "metrics": {"top1": 0.4, "loss": 1.5},
+            "classes": rows,
+            "recall": [{"n": 1, "tiou": 0.5, "share": 0.25}],
+        }
+        told = {"run/eval/eval.json": json.dumps(facts).encode()}
+        seeds.append(Seed(one.given, {**one.files, **told}, one.fixed))
     return seeds
 
 
@@ -614,6 +636,13 @@ _ALL: tuple[Entry, ...] = (
         "run-extract",
         lambda: _runs("clips"),
         command("extract", *_ON_RUN, "--output", f"{HERE}/out", f"{HERE}/clips"),
+        share=3,
+        mutators=_RUN,
+    ),
+    Entry(
+        "run-share",
+        _evaluated_runs,
+        command("push", "FILE", f"{HERE}/out", "--unfinished"),
         share=3,
         mutators=_RUN,
     ),

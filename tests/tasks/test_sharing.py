@@ -280,7 +280,9 @@ def test_without_token_or_network_nothing_is_tried(
     assert "no answer from http://127.0.0.1:9" in capsys.readouterr().err
     assert push(run, f"{NAME}@v2") == 1
     assert "runs are sent to the branch main" in capsys.readouterr().err
-    assert push(run, "https://huggingface.co/me/tsm") == 2
+    for target in ("https://huggingface.co/me/tsm", "", run, run / "shared"):
+        assert push(run, target, "--overwrite") == 2
+    assert not (run / "README.md").exists()
     assert hub.asked == []
 
 

@@ -5,7 +5,6 @@ Every number is one that the run holds. What it does not hold is said to be unkn
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ from videozoo.commands import quoted
 from videozoo.data.features.records import SOURCE
 from videozoo.engine.progress import metric
 from videozoo.engine.run_folder import RunFolder
-from videozoo.errors import counted
+from videozoo.errors import RunError, counted
 from videozoo.metrics.certainty import wilson_interval
 from videozoo.models import is_from_outside, model_summary
 from videozoo.report.tables import title_of
 from videozoo.safe_json import parse_json
 from videozoo.safe_names import shown
-from videozoo.tasks.kept_encoder import visual_features
+from videozoo.tasks.kept_encoder import kept_files, visual_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import Lengths
 from videozoo.tasks.requests import CardRequest
@@ -137,22 +136,33 @@ def _evaluation(run: Path, weights: Path) -> tuple[Mapping[str, Any] | None, lis
 
 
 def _encoders(run: Path, trained: Trained) -> tuple[Mapping[str, Any], ...]:
-    try:
-        kept = json.loads((run / "encoder" / "encoder.json").read_bytes())["encoders"]
-        return tuple(cast("list[Mapping[str, Any]]", kept))
-    except (OSError, ValueError, KeyError, TypeError):
-        features = visual_features(trained.features) or {}
-        source = cast("Mapping[str, Any]", features.get(SOURCE) or {})
-        entries = cast("list[Mapping[str, Any]]", source.get("encoders") or [])
-        return tuple({"title": features.get("title", "?"), **entry} for entry in entries)
+    if kept := kept_files(run):
+        return tuple(entry for entry, _ in kept)
+    features: Any = visual_features(trained.features) or {}
+    source: Any = features.get(SOURCE) if isinstance(features, dict) else None
+    entries: Any = source.get("encoders") if isinstance(source, dict) else None
+    listed = cast("list[Any]", entries) if isinstance(entries, list) else []
+    title = cast("dict[str, Any]", features).get("title", "?")
+    return tuple({"title": title, **entry} for entry in listed if isinstance(entry, dict))
 
 
 # --- the card ------------------------------------------------------------------------------------
 
 
 def write_card(found: RunFacts, request: CardRequest) -> str:
-    """The text of the card, Markdown with the metadata of the hub at its top."""
-    return "\n".join([*_front_matter(found, request), "", *_body(found, request)]).rstrip() + "\n"
+    """The text of the card, Markdown with the metadata of the hub at its top.
+
+    Raises:
+        RunError: Files of the run hold what videozoo does not write there.
+    """
+    try:
+        lines = [*_front_matter(found, request), "", *_body(found, request)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{request.run}: its card cannot be written: start.json, metrics.jsonl, eval.json or "
+            f"the description in its weights holds what videozoo does not write there ({error!r})"
+        ) from None
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _front_matter(found: RunFacts, request: CardRequest) -> Iterator[str]:

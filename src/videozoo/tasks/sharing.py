@@ -348,6 +348,9 @@ def push(request: PushRequest, say: Say) -> str:
     """
     folder = _folder_of(request.target)
     _refuse_odd(request)
+    is_run = (request.run / CONFIG).is_file()
+    if is_run and folder is not None and folder.resolve().is_relative_to(request.run.resolve()):
+        raise UsageError(f"{request.target}: inside the run itself; name another folder")
     with tempfile.TemporaryDirectory(prefix="videozoo-push-") as scratch:
         staged = Path(scratch)
         manifest, notes = stage(request.run, _named(request, folder), staged)
@@ -402,8 +405,8 @@ def _folder_of(target: str) -> Path | None:
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise UsageError(f"{target}: expected file:///PATH/OF/A/FOLDER")
         return Path(unquote(parts.path))
-    if "://" in target:
-        raise UsageError(f"{target}: expected hf://OWNER/NAME, a folder, or file:// and its path")
+    if "://" in target or not target.strip():
+        raise UsageError(f"{target!r}: expected hf://OWNER/NAME, a folder, or file:// and its path")
     return Path(target)
 
 
