@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from videozoo.data.annotations.class_names import first_class_number, read_class_names
+from videozoo.data.annotations.list_formats import header_of
 from videozoo.data.annotations.list_labels import find_first_label, own_class_names
 from videozoo.data.annotations.videos import (
     ClipEntry,
@@ -462,3 +463,8 @@ def test_unusable_class_names_say_why(tmp_path: Path, text: str, message: str):
     name = "names.json" if text[:1] in ("", "[", "{") else "names.txt"
     with pytest.raises(DataError, match=message):
         read_class_names(write(tmp_path / name, text))
+
+
+def test_a_line_of_megabytes_is_no_heading():
+    assert header_of("path,label,more") is not None
+    assert header_of("path,label," + "x," * 100_000) is None

@@ -33,8 +33,10 @@ _OF_THE_MACHINE = (
     *_FULL,
     *(errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBADF, errno.ESTALE),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
 )
 """Errors of the machine: disks, rights, and limits of the system."""
+_LONGEST_NAME = 300  # characters of a path in a message
 _NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 
 
@@ -115,7 +117,9 @@ def _status_of(command: Callable[[], None], *, debug: bool) -> int:
 def _machine_fault(error: Exception) -> str | None:
     """What the machine lacks, or which process of a run has died; None for other errors."""
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        place = error.filename or "the output"
+        place = str(error.filename or "the output")
+        if len(place) > _LONGEST_NAME:
+            place = f"{place[:_LONGEST_NAME]}..."
         reads = error.filename is not None and error.errno not in _FULL
         return f"{place}: cannot be {'used' if reads else 'written'}: {error.strerror}"
     if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):

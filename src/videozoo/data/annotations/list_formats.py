@@ -57,6 +57,7 @@ _SEVERAL_COLUMNS = ("labels", "classes", "tags", "categories", "label_ids", "cla
 _FRAME_COLUMNS = ("frames", "num_frames", "n_frames", "total_frames", "frame_count")
 _OFFSET_COLUMNS = ("offset", "frame_offset")
 _LONGEST_NAME = 200  # characters of a class name
+_LONGEST_HEADING = 100_000  # characters; all of a JSON file may be one line
 _MOST_TRIED = 16  # lines on which the ways to cut a line are tried
 
 ListKind = Literal["auto", "list", "csv"]
@@ -158,6 +159,8 @@ def header_of(line: str) -> Columns | None:
     (',', 0, 1, None)
     >>> header_of("run/a.mp4 3")
     """
+    if len(line) > _LONGEST_HEADING:
+        return None
     for delimiter in ("\t", ",", ";", "|", " "):
         cells = [plain_name(bare(cell)) for cell in line.split(delimiter)]
         path = _place(cells, PATHS)
