@@ -27,6 +27,10 @@ def main() -> None:
     if start["weights"] == ["broken"]:
         say(event="refused", why="broken: no weights")
         return
+    word, _, path = start["weights"][0].partition(" ")
+    if word == "if" and not Path(path).exists():
+        say(event="refused", why=f"{path}: no weights")
+        return
     say(event="ready", models=MODELS)
     for line in sys.stdin:
         task = json.loads(line)

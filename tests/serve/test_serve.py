@@ -14,6 +14,7 @@ import pytest
 from tests.serve.running import MP4, running, within
 from videozoo import cli
 from videozoo.errors import WeightsError
+from videozoo.serve import supervisor
 from videozoo.serve.store import JobStore
 from videozoo.serve.uploads import display_name
 
@@ -310,6 +311,35 @@ def test_a_worker_that_ends_does_not_take_the_next_job_with_it(tmp_path: Path):
             assert "SIGABRT" in ended[4]["error"]  # it was tried twice
 
     within(scenario)
+
+
+def test_a_server_whose_models_are_gone_is_not_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(supervisor, "_PAUSE_SECONDS", 0.05)
+    models = tmp_path / "models"
+    models.write_text("")
+
+    async def scenario() -> None:
+        async with running(tmp_path / "jobs", weights=(f"if {models}",)) as server:
+
+            async def becomes(status: int) -> None:
+                while (await server.client.get("/healthz")).status_code != status:
+                    await asyncio.sleep(0.02)
+
+            await becomes(200)
+            models.unlink()
+            crashed = (await server.upload("crash.mp4")).json()["id"]
+            await server.over(crashed)
+            waiting = (await server.upload("a.mp4")).json()["id"]
+            await becomes(503)
+            assert str(models) not in (await server.client.get("/healthz")).text
+            models.write_text("")
+            await becomes(200)
+            assert (await server.over(waiting))["state"] == "done"
+
+    within(scenario)
+    assert f"{models}: no weights" in capsys.readouterr().err
 
 
 def test_a_job_that_is_removed_while_it_runs_is_gone(tmp_path: Path):

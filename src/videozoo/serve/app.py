@@ -192,7 +192,9 @@ class _Routes:
         add("/jobs/{job}/annotated.mp4", self.film, **files)
         add("/static/{name}", self.static, include_in_schema=False)
         add("/favicon.ico", self.icon, include_in_schema=False)
-        add("/healthz", self.health, response_class=JSONResponse)
+        add("/healthz", self.health, response_class=JSONResponse, responses={
+            503: {"description": "A worker ended, and the models cannot be loaded again."}
+        })  # fmt: skip
         add("/metrics", self.figures, response_class=Response)
         add("/v1/models", self.models)
         add("/v1/library", self.library)
@@ -288,9 +290,15 @@ class _Routes:
 
     # --- API -------------------------------------------------------------------------------------
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> Response:
         """Whether the server works: it answers when its models are loaded."""
-        return {"status": "ok", "version": __version__, "models": len(self._supervisor.models)}
+        is_well = self._supervisor.problem is None  # which is for the log: it may name paths
+        told = {
+            "status": "ok" if is_well else "the models cannot be loaded again",
+            "version": __version__,
+            "models": len(self._supervisor.models),
+        }
+        return JSONResponse(told, 200 if is_well else 503)
 
     async def figures(self) -> Response:
         """Figures in Prometheus' form."""

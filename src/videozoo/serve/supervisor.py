@@ -71,6 +71,8 @@ class Supervisor:
         self.models: list[dict[str, Any]] = []
         """What the worker says of its models, once it has loaded them."""
         self.changes = Changes()
+        self.problem: str | None = None
+        """Why no worker could be started again; None: they work."""
         self._store, self._limits = store, limits
         self._start = {
             "weights": list(weights),
@@ -139,7 +141,7 @@ class Supervisor:
             await _end(process)
             raise
         if said is not None and said["event"] == "ready":
-            self.models = said["models"]
+            self.models, self.problem = said["models"], None
             return process
         await _end(process)
         if said is not None:
@@ -155,6 +157,7 @@ class Supervisor:
                         try:
                             process = await self._launch()
                         except (WeightsError, RunError) as error:
+                            self.problem = str(error)
                             print(f"videozoo serve: {error}", file=sys.stderr)
                             await asyncio.sleep(_PAUSE_SECONDS)
                             continue
