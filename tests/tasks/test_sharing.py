@@ -564,6 +564,29 @@ def test_the_file_of_a_model_from_outside_stays_here(tmp_path: Path):
     assert trained.class_names == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("sentences", "flag"),
+    [
+        ({}, ""),
+        ({"encoder": "hf://me/clip"}, " --set data.sentences.encoder=hf://me/clip"),
+        ({"encoder": "given", "file": "/data/v.npz"}, " --set data.sentences.file=VECTORS"),
+    ],
+)
+def test_what_makes_vectors_of_sentences_is_named(
+    tmp_path: Path, capsys: Capture, sentences: dict[str, str], flag: str
+):
+    sizes = {"visual_dim": 12, "sentence_dim": 8, "semantic_size": 4, "hidden_size": 4}
+    sections = {"model": {"name": "tall", **sizes}, "data": {"sentences": sentences}}
+    config = from_layers([("", sections)])
+    module = config.spec.build(config.model)
+    save_trained(tmp_path / "best.safetensors", module, config, None, {})
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+
+    assert cli.main(["card", str(tmp_path)]) == 0
+    line = f'predict --weights .{flag} --sentence "a person opens a door" FEATURES'
+    assert line in capsys.readouterr().out
+
+
 # --- all twelve ------------------------------------------------------------------------------
 
 

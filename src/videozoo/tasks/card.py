@@ -24,6 +24,7 @@ from videozoo.models import is_from_outside, model_summary
 from videozoo.report.tables import title_of
 from videozoo.safe_json import parse_json
 from videozoo.safe_names import shown
+from videozoo.settings.moments import GIVEN, HASHED
 from videozoo.tasks.kept_encoder import kept_files, visual_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import Lengths
@@ -317,71 +318,88 @@ def _what(found: RunFacts) -> str:
 def _usage(found: RunFacts, request: CardRequest) -> Iterator[str]:
     config = found.trained.config
     task, where = config.spec.task, request.name or "."
-    words = ["videozoo", "predict", "--weights", where]
-    model = f" --model {quoted(Path(config.name).name)}" if is_from_outside(config.name) else ""
-    extra = ""
-    if isinstance(task, MomentRetrieval):
-        extra = ' --sentence "a person opens a door"'
-    missing = [each for each in found.encoders if _is_missing(each)]
-    by_name = [each for each in found.encoders if "file" not in each and not _is_missing(each)]
-    if missing:
-        extra += "".join(" --encoder ENCODER" for _ in found.encoders)  # they replace all
-    elif any(str(each["encoder"]).startswith("hf://") for each in by_name):
-        extra += " --allow-downloads"
+    flags, remarks = _flags(found)
     reads_features = not isinstance(task, Classification) and not found.encoders
     sample = "FEATURES" if reads_features else "video.mp4"
-    yield (
-        "With videozoo installed, and `video.mp4` a video of yours:"
-        if sample != "FEATURES"
-        else ("With videozoo installed, and `FEATURES` a folder or file of features made as below:")
-    )
+    what = "a folder or file of features made as below" if reads_features else "a video of yours"
+    searches = isinstance(task, MomentRetrieval)
+    asks = ' --sentence "a person opens a door"' if searches else ""
+    yield f"With videozoo installed, and `{sample}` {what}:"
     yield ""
     yield "```bash"
-    yield f"{' '.join(words)}{model}{extra} {sample}"
-    if isinstance(task, MomentRetrieval):
-        yield (
-            f"videozoo serve --weights {where}{model}      # a page with a search box"
-            if not missing
-            else ""
-        )
-    elif not missing and not reads_features:
-        page = "predict --page"
-        yield f"videozoo {page} --weights {where}{model}{extra} video.mp4      # a page to look at"
+    yield f"videozoo predict --weights {where}{flags}{asks} {sample}"
+    if searches and not flags and not reads_features:
+        yield f"videozoo serve --weights {where}      # a page with a search box"
+    elif not searches and not reads_features:
+        yield f"videozoo predict --page --weights {where}{flags} {sample}      # a page to look at"
     yield "```"
-    if model:
-        yield ""
-        yield f"`{_code(Path(config.name).name)}` is that Python file; ask the owner for it."
     if request.name is None:
+        remarks = ["Run these in the folder of this file (`.` is that folder).", *remarks]
+    for remark in remarks:
         yield ""
-        yield "Run these in the folder of this file (`.` is that folder)."
-    if missing:
+        yield remark
+    if flags or reads_features:
+        return
+    asked = ', ["a person opens a door"]' if searches else ""
+    yield ""
+    yield "The same in Python:"
+    yield ""
+    yield "```python"
+    yield "import videozoo"
+    yield ""
+    yield f'model = videozoo.load("{where}")'
+    yield f'for result in model.predict("video.mp4"{asked}):'
+    yield "    print(result)"
+    yield "```"
+
+
+def _flags(found: RunFacts) -> tuple[str, list[str]]:
+    """What a command needs to name besides the weights, and remarks on it and on others."""
+    config, flags, remarks = found.trained.config, "", list[str]()
+    if is_from_outside(config.name):
+        file = Path(config.name).name
+        flags += f" --model {quoted(file)}"
+        remarks.append(f"`{_code(file)}` is the Python file of its network; ask the owner for it.")
+    if any(map(_is_missing, found.encoders)):
+        flags += " --encoder ENCODER" * len(found.encoders)  # they replace all
         titles = ", ".join(f"`{_code(str(each.get('title', '?')))}`" for each in found.encoders)
-        yield ""
-        yield f"`ENCODER`: what made the features it learnt from ({titles}, in this order)."
-    elif "--allow-downloads" in extra:
-        yield ""
-        yield "`--allow-downloads` lets it fetch the encoder that is named below."
-    if not missing and not reads_features and not model:
-        yield ""
-        yield "The same in Python:"
-        yield ""
-        yield "```python"
-        yield "import videozoo"
-        yield ""
-        yield f'model = videozoo.load("{where}")'
-        asked = ', ["a person opens a door"]' if isinstance(task, MomentRetrieval) else ""
-        yield f'for result in model.predict("video.mp4"{asked}):'
-        yield "    print(result)"
-        yield "```"
-    if isinstance(task, Captioning):
-        yield ""
-        yield (
+        remarks.append(
+            f"`ENCODER`: what made the features it learnt from ({titles}, in this order)."
+        )
+    elif any(_is_of_the_hub(each) for each in found.encoders):
+        flags += " --allow-downloads"
+        remarks.append("`--allow-downloads` lets it fetch the encoder that is named below.")
+    if isinstance(config.spec.task, MomentRetrieval) and (more := _sentence_flags(found)):
+        flags += more
+        remarks.append(
+            "`--set data.sentences` names what turns sentences into vectors: it is not part of "
+            "this, and nothing fetches it unasked."
+        )
+    if isinstance(config.spec.task, Captioning):
+        remarks.append(
             "A video is described as a whole; `--events FILE|RUN` names parts to describe, or a "
             "run that finds them."
         )
-    if isinstance(task, Localisation) and not found.trained.class_names:
-        yield ""
-        yield "`--labels RUN` names its segments: a run that classifies clips looks at each."
+    if isinstance(config.spec.task, Localisation) and not found.trained.class_names:
+        remarks.append(
+            "`--labels RUN` names its segments: a run that classifies clips looks at each."
+        )
+    return flags, remarks
+
+
+def _is_of_the_hub(entry: Mapping[str, Any]) -> bool:
+    return "file" not in entry and str(entry.get("encoder", "")).startswith("hf://")
+
+
+def _sentence_flags(found: RunFacts) -> str:
+    """The flag that names what makes vectors of sentences, where only its user may."""
+    encoder = str(found.trained.config.data.sentences.encoder)
+    if encoder == HASHED:
+        return ""
+    if encoder == GIVEN:
+        return " --set data.sentences.file=VECTORS"
+    is_known = not Path(encoder).is_absolute()
+    return f" --set data.sentences.encoder={quoted(encoder) if is_known else 'SENTENCE_ENCODER'}"
 
 
 def _is_missing(entry: Mapping[str, Any]) -> bool:

@@ -54,9 +54,6 @@ _WEIGHTS = "best.safetensors"
 _MOST_BYTES = 1 << 22
 _MOST_CHARACTERS = 120
 _ABSOLUTE = re.compile(r"^(?:/|~|\\\\|[A-Za-z]:[\\/]|file:)")
-_ANYWHERE = re.compile(r"(?:^|[\s'\"=:,(\[])(/[^\s'\",)\]]+/[^\s'\",)\]]+|~/[^\s'\",)\]]+)")
-_OF_FILES = ("data", "eval", "predict")
-"""Sections whose paths name data of the user; they are dropped."""
 _OF_THE_HUB = (".gitattributes", CARD)
 """Files of a repository that hold no model."""
 
