@@ -26,7 +26,7 @@ from videozoo.data.annotations.sentences import (
     read_timed_sentences,
 )
 from videozoo.data.annotations.whole_captions import table_columns
-from videozoo.data.coverage import check_times_by_features
+from videozoo.data.coverage import check_times_by_features, load_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.formats import TextFile
 from videozoo.data.loader import Batch, Missing, NothingToLearnError, VideoDataset
@@ -206,17 +206,6 @@ def part_path(data: CaptionData, part: Part) -> Path | None:
     """The file of one part of the `data:` section."""
     paths = {"train": data.train, "val": data.val, "test": data.test or data.val}
     return paths[part]
-
-
-def load_features(data: CaptionData) -> FeatureFiles:
-    """Open `data.features`.
-
-    Raises:
-        DataError: It is not set, or holds no features.
-    """
-    if data.features is None:
-        raise DataError("data.features is not set; name a folder of features, one file per video")
-    return FeatureFiles(data.features, streams=data.streams)
 
 
 def read_part(data: CaptionData, part: Part) -> TimedSentences:

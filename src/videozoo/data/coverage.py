@@ -22,7 +22,8 @@ from videozoo.data.annotations.sentences import TimedSentences, check_times
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import Measured
 from videozoo.errors import DataError
-from videozoo.settings.segments import AnnotatedData
+from videozoo.settings.captions import CaptionData
+from videozoo.settings.segments import AnnotatedData, SequenceData
 from videozoo.settings.shared import Part
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,17 @@ def load_annotations(
     if part == "train" and not quiet:
         _warn_of_unused(found, data)
     return found.of_subset(subset)
+
+
+def load_features(data: SequenceData | CaptionData) -> FeatureFiles:
+    """Open `data.features`.
+
+    Raises:
+        DataError: It is not set, or holds no features.
+    """
+    if data.features is None:
+        raise DataError("data.features is not set; name a folder of features, one file per video")
+    return FeatureFiles(data.features, streams=data.streams)
 
 
 def reading_of(data: AnnotatedData) -> Reading:

@@ -26,6 +26,7 @@ from videozoo.data.annotations.segments import Annotation, Annotations, name_amo
 from videozoo.data.coverage import (
     Part,
     load_annotations,
+    load_features,
 )
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.features.transforms import random_crop, random_move, resize_steps
@@ -69,7 +70,7 @@ def load_videos(data: SequenceData, part: Part) -> SequenceVideos:
         DataError: The part is not set or cannot be used, no video has features, or most lengths
             differ from the annotations.
     """
-    files = load_files(data)
+    files = load_features(data)
     times = times_of_features(files)
     found = load_annotations(data, part, measured=files.measured, frame_times=times)
     videos = with_features(found, files)
@@ -143,17 +144,6 @@ def times_of_features(files: FeatureFiles) -> VideoTimes:
         {name: fact.path for name, fact in facts.items()},
         num_bytes={fact.path: fact.num_bytes for fact in facts.values()},
     )
-
-
-def load_files(data: SequenceData) -> FeatureFiles:
-    """Open `data.features`.
-
-    Raises:
-        DataError: It is not set, or holds no features.
-    """
-    if data.features is None:
-        raise DataError("data.features is not set; name a folder of features, one file per video")
-    return FeatureFiles(data.features, streams=data.streams)
 
 
 def with_features(annotations: Annotations, files: FeatureFiles) -> SequenceVideos:

@@ -21,7 +21,7 @@ from videozoo.data.annotations.segments import (
     read_durations,
     video_lengths,
 )
-from videozoo.data.coverage import load_annotations
+from videozoo.data.coverage import load_annotations, load_features
 from videozoo.data.features.by_name import FeatureFiles
 from videozoo.data.lengths import MEASURED_COUNTS, check_lengths
 from videozoo.data.loader import EvalLoader
@@ -31,7 +31,6 @@ from videozoo.data.segments import (
     SequenceDataset,
     SequenceVideos,
     check_rate,
-    load_files,
     times_of_features,
     with_features,
 )
@@ -188,7 +187,7 @@ def find_videos(config: RunConfig, part: Part, *, quiet: bool = False) -> Sequen
         DataError: The part is not set or cannot be used, or no video has features.
     """
     data: SequenceData = config.data if part == "train" else data_of(config, "eval")
-    files = load_files(data)
+    files = load_features(data)
     frames: dict[str, float] = {}
     if part == "train" and data.annotations is not None:
         frames = _lengths_in_list(data.annotations)
@@ -245,7 +244,7 @@ def input_videos(inputs: Sequence[str], config: RunConfig) -> list[SequenceVideo
     folders: dict[Path, list[Path]] = {}
     for path in map(Path, inputs):
         if path.is_file() and path.suffix.lower() in LISTS:
-            found.append(_listed(path, load_files(data), durations))
+            found.append(_listed(path, load_features(data), durations))
         elif path.is_file():
             folders.setdefault(path.parent, []).append(path)
         else:
