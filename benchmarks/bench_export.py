@@ -11,6 +11,7 @@ search calls the network word by word.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -187,6 +188,7 @@ def run(options: Options) -> Outcome:
                 continue
             row, times = compared(case, Path(folder), options)
             figures[case.name] = row
+            print(f"{row['title']}: {times:.2f}x", file=sys.stderr, flush=True)
             title, difference = row["title"], row["largest_difference"]
             targets.append(
                 Target(
