@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 
 from tests.data.make_clips import decode_all, moving_frames, write_clip, write_sound
 from tests.fuzz.harness import FOUND
-from videozoo.data.frames.video import ShiftedFramesError, VideoFile, open_video
+from videozoo.data.frames.video import (
+    ShiftedFramesError,
+    VideoFile,
+    header_seconds,
+    open_video,
+)
 from videozoo.errors import VideoError
 
 Frames = NDArray[np.uint8]
@@ -672,3 +677,13 @@ def test_reading_says_nothing_on_the_terminal(
     with open_video(tmp_path / "a.mp4") as reader:
         reader.read(range(reader.num_frames))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_header_that_starts_late_tells_the_length_not_the_end(
+    tmp_path: Path, suffix: str
+) -> None:
+    late = [100 * (30 * 3600 + index) for index in range(30)]
+    path = write_clip(tmp_path / f"late{suffix}", moving_frames(30), times=late)
+
+    assert header_seconds(path) == pytest.approx(1, abs=0.05)

@@ -1096,7 +1096,10 @@ def header_seconds(path: Path) -> float | None:
             stream = _video_stream(container, path)
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)
-            return container.duration / av.time_base if container.duration else None
+            length, start = container.duration or 0, container.start_time or 0
+            if "matroska" in container.format.name and 0 < start < length:
+                length -= start  # it tells the time of the end
+            return length / av.time_base if length > 0 else None
     except (VideoError, OSError):
         return None
 
