@@ -737,3 +737,12 @@ def test_tables_that_could_mean_two_things_are_refused(tmp_path: Path, heading: 
 
     with pytest.raises(DataError, match=re.escape(message)):
         read(path)
+
+
+def test_dialogues_about_videos_are_no_annotations(tmp_path: Path):
+    turns = [{"from": "human", "value": "<video> What?"}, {"from": "gpt", "value": "A man runs."}]
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([{"id": "1", "video": "a.mp4", "conversations": turns}]))
+
+    with pytest.raises(DataError, match="not annotations of a known kind"):
+        read_annotations(path)

@@ -159,6 +159,9 @@ def _objects(path: Path, content: Mapping[str, Any], key: str) -> dict[str, dict
 # --- Label Studio ----------------------------------------------------------------------------
 
 
+_TURN = {"from", "value"}
+
+
 def is_label_studio(content: object) -> bool:
     """Whether this is a list of Label Studio tasks: an export, JSON-MIN, or tasks to import."""
     if not isinstance(content, list) or not content:
@@ -166,7 +169,10 @@ def is_label_studio(content: object) -> bool:
     first = cast("list[Any]", content)[0]
     if not isinstance(first, dict) or not _task_video(cast("dict[str, Any]", first)):
         return False
-    return not {"id", "annotations", "predictions"}.isdisjoint(cast("dict[str, Any]", first))
+    task = cast("dict[str, Any]", first)
+    if any(one.keys() >= _TURN for held in task.values() for one in dicts(held)):
+        return False  # dialogues about videos, to teach language models
+    return not {"id", "annotations", "predictions"}.isdisjoint(task)
 
 
 def label_studio_videos(file: SegmentFile) -> Iterable[RawVideo]:
