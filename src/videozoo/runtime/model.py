@@ -120,7 +120,10 @@ class BundleModel:
         names = [str(path) for path in paths]
         if self.task != "classification":
             names = names_apart(paths)
-        for path, name in zip(paths, names, strict=True):
+        pairs = list(zip(paths, names, strict=True))
+        if self.task == "captioning":  # in the order in which `predict` finds their features
+            pairs.sort(key=lambda pair: pair[1])
+        for path, name in pairs:
             try:
                 one = answer(path, name)
             except DataError as error:
