@@ -265,16 +265,22 @@ class _Run(Generic[Batch]):
             raise RunError(
                 f"{self.folder.path}: holds no state to go on from; run without --resume"
             )
-        restored = load_state(
-            last, module=self.module, optimizer=self.optimizer, average=self.average
-        )
-        self.at = restored.position
-        if restored.scaler is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(restored.scaler)
-        self._restore_process(restored.processes)
-        self._fit_position()
-        if self.accelerator.is_main_process:
-            self.folder.rewind_metrics(self._is_past)
+        try:
+            restored = load_state(
+                last, module=self.module, optimizer=self.optimizer, average=self.average
+            )
+            self.at = restored.position
+            if restored.scaler is not None and self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(restored.scaler)
+            self._restore_process(restored.processes)
+            self._fit_position()
+            if self.accelerator.is_main_process:
+                self.folder.rewind_metrics(self._is_past)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{last}: is not as it was saved ({type(error).__name__}: {error}); start from "
+                "weights/ instead (--pretrain)"
+            ) from error
         self.accelerator.wait_for_everyone()
         if self.average is not None and not self.average.updates and self.at.step:
             self.progress.say("the saved state holds no averaged weights: they start here")

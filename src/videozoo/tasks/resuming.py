@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from videozoo import __version__
 from videozoo.config import RunConfig, leaves, read_yaml
 from videozoo.engine.run_folder import RunFolder
-from videozoo.errors import RunError, VideozooError, few
+from videozoo.errors import RunError, VideozooError, brief, few
 from videozoo.tasks.circumstances import changed_circumstances, circumstances
 from videozoo.tasks.features import refuse_other_features
 from videozoo.tasks.loading import names_key, stored_names
@@ -62,14 +62,36 @@ def stored_config(request: TrainRequest) -> RunConfig:
             f"--resume {folder.path}: holds no run; expected a folder that training wrote"
         )
     config = replace(request.source, path=folder.config).load()
-    relative = (folder.read_start() or {}).get("relative_paths") or {}
+    relative = _mapping_in(folder, "relative_paths", str)
     return replace(config, stored=str(folder.config), is_of_run=True).found_here(relative)
 
 
 def options_of(path: Path) -> dict[str, Any]:
     """The options of a run besides its configuration, as in `TrainRequest`; empty if they are
-    not stored."""
-    return (RunFolder(path).read_start() or {}).get("options") or {}
+    not stored.
+
+    Raises:
+        RunError: They are not numbers and switches.
+    """
+    return _mapping_in(RunFolder(path), "options", int, type(None))
+
+
+def _mapping_in(folder: RunFolder, name: str, *kinds: type) -> dict[str, Any]:
+    """A part of `start.json` whose values are of some types; empty if it is not there.
+
+    Raises:
+        RunError: It is something else.
+    """
+    found: Any = (folder.read_start() or {}).get(name) or {}
+    right = isinstance(found, dict) and all(
+        isinstance(value, kinds) for value in cast("dict[str, Any]", found).values()
+    )
+    if not right:
+        raise RunError(
+            f"{folder.path}/start.json: {name} is {brief(found)}, which is not as it was saved; "
+            "take the file from a copy, or remove it"
+        )
+    return cast("dict[str, Any]", found)
 
 
 def start_of(
