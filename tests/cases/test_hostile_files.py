@@ -23,6 +23,7 @@ HARMLESS = {  # what is wrong with them is not wrong here
     "class names c_kin_inject.csv",  # any line is a name
     "class names fuzz_e_list_5e8a982b.csv",
     "class names l_bigint.list",
+    "config show y_utf16.yaml",  # its mark says that it is UTF-16
 }
 
 CHILD = r"""
