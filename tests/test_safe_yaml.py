@@ -102,9 +102,15 @@ def test_values_of_another_kind_are_named_with_their_key(
     assert "fault of videozoo" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "content", ["model: {name: tsn}".encode("utf-16"), b"\xff\xfe\0\0", b"model: {name: \xff}"]
-)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_text_with_a_mark_is_read_by_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {name: tsn}", encoding=encoding)
+
+    assert load_config(path).name == "tsn"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfem", b"model: {name: \xff}"])
 def test_text_that_is_not_utf8_is_said_to_be_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "hostile.yaml"
     path.write_bytes(content)

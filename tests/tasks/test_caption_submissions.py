@@ -173,7 +173,7 @@ def test_events_are_scored_densely_and_one_by_one_where_they_are_the_true_ones(t
 
 def test_events_without_a_length_are_told(tmp_path: Path):
     truth = write(tmp_path / "val.json", EVENTS)
-    ours = results(a=[(4, 0, "a man runs"), (4, 9, "he sits")])
+    ours = results(a=[(4, 4, "a man runs"), (4, 9, "he sits")])
 
     found = score_captions(write(tmp_path / "ours.json", ours), [truth], meteor=False)
 
@@ -191,6 +191,7 @@ def test_events_without_a_length_are_told(tmp_path: Path):
             {"results": {"a": [{"timestamp": [1], "sentence": "x"}]}},
             "a: caption 0: expected a",
         ),
+        (results(a=[(4, 0, "a man runs")]), "a: caption 0: 4 to 0 s ends before it starts"),
         ({"v_a": "a man"}, "describes whole videos, but .* events"),
     ],
 )
