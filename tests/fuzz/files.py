@@ -24,10 +24,9 @@ MOST_FILE_MB = 4.0
 SHARED = Path(__file__).parents[3] / "shared"
 
 MEANT: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("golden/*.pdparams", ("paddle",)),
-    ("golden/*/weights.pdparams", ("pickles",)),
-    ("golden/*_pipeline/*_start.pdparams", ("pickles",)),
-    ("golden/*_pipeline/ckpt/*.pdparams", ("pickles",)),
+    ("golden/*/weights.pdparams", ("paddle", "pickles")),
+    ("golden/*_pipeline/*_start.pdparams", ("paddle", "pickles")),
+    ("golden/*_pipeline/ckpt/*.pdparams", ("paddle", "pickles")),
     ("golden/param_formats/one_file_per_param", ("paddle",)),
     ("golden/*_pipeline/*.yaml", ("configurations", "config-show")),
     ("golden/anet_eval/gt.json", ("segments", "durations", "convert", "check-data")),
