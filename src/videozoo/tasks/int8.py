@@ -43,6 +43,7 @@ _METRICS = (
     ("top1", "top-1"),
     ("gap", "GAP"),
     ("meteor", "METEOR"),
+    ("cider", "CIDEr"),  # where METEOR cannot be computed
     ("mean_tiou", "mean tIoU"),
     ("map", "mAP"),
     ("auc", "AUC"),
