@@ -30,7 +30,7 @@ from videozoo.runtime.description import FORMAT, NAME, VERSION
 from videozoo.runtime.model import load
 from videozoo.runtime.moments import HASHED
 from videozoo.tasks.captioning.scoring import trained_vocabulary
-from videozoo.tasks.classification.along import open_scorer
+from videozoo.tasks.classification.along import window_seconds_of
 from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.common import names_of_classes, speaker, without_absent_names, write_json
 from videozoo.tasks.encoder_export import export_encoder
@@ -133,10 +133,9 @@ def _clips(trained: Trained, config: RunConfig, about: Description, _aside: Path
     plan = eval_plan(clip_shape(config), config.data, views)
     along = None
     if views.every_seconds is not None:
-        scorer = open_scorer(trained, config, _not_run)  # for its windows
         along = {
-            "every_seconds": scorer.every_seconds,
-            "window_seconds": scorer.window_seconds,
+            "every_seconds": views.every_seconds,
+            "window_seconds": window_seconds_of(trained, config),
             "smooth_windows": views.smooth_windows,
         }
     return {
@@ -162,10 +161,6 @@ def _clips(trained: Trained, config: RunConfig, about: Description, _aside: Path
             "batch_size": views.batch_size,
         },
     }
-
-
-def _not_run(_views: Any) -> Any:
-    raise NotImplementedError
 
 
 def _tags(trained: Trained, config: RunConfig, about: Description, _aside: Path) -> dict[str, Any]:

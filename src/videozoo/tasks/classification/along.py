@@ -51,32 +51,19 @@ class AlongScorer:
         window_seconds: Length of a window; None: frames at the stride of training.
     """
 
-    def __init__(
-        self,
-        score: ClipScorer,
-        config: RunConfig,
-        *,
-        every_seconds: float,
-        window_seconds: float | None = None,
-        clips: Lengths | None = None,
-    ) -> None:
+    def __init__(self, score: ClipScorer, config: RunConfig, window_seconds: float | None) -> None:
         """Plan the windows.
 
         Args:
             score: The model, from `scorer_of`.
-            config: Says how frames are scaled and cropped.
-            every_seconds: Seconds from one window to the next.
-            window_seconds: Length of a window. None: the median of the training clips, or where
-                this is not known `every_seconds`; for models of dense clips the number of frames
-                and the stride of their training.
-            clips: Lengths of the training clips.
+            config: Says how frames are scaled and cropped, and how far windows are apart.
+            window_seconds: See `window_seconds_of`.
         """
         views: ClipPredict = config.predict
+        assert views.every_seconds is not None, "only then is a video looked at along its time"
         view = replace(eval_plan(clip_shape(config), config.data, views), num_clips=1, num_crops=1)
-        if window_seconds is None and view.sampling == "segments":
-            window_seconds = every_seconds if clips is None else clips.median_seconds
-        self.every_seconds, self.window_seconds = every_seconds, window_seconds
-        self._plan = clip_windows(view, rate=1 / every_seconds, window_seconds=window_seconds)
+        self.every_seconds, self.window_seconds = views.every_seconds, window_seconds
+        self._plan = clip_windows(view, rate=1 / self.every_seconds, window_seconds=window_seconds)
         self._score, self._batch_size = score, views.batch_size
 
     def __call__(
@@ -174,17 +161,22 @@ def predicted(job: PredictJob, named: NamedVideos) -> Predicted[VideoSegments]:
     )
 
 
+def window_seconds_of(trained: Trained, config: RunConfig) -> float | None:
+    """Length of a window along a video; None: frames at the stride of training.
+
+    Where `predict.window_seconds` does not say it: the median of the training clips, or where that
+    is not known `predict.every_seconds`; for models of dense clips None.
+    """
+    views: ClipPredict = config.predict
+    if views.window_seconds is not None or clip_shape(config).sampling != "segments":
+        return views.window_seconds
+    clips = Lengths.stored(trained.measured, CLIPS)
+    return views.every_seconds if clips is None else clips.median_seconds
+
+
 def open_scorer(trained: Trained, config: RunConfig, score: ClipScorer) -> AlongScorer:
     """The windows that the `predict:` section asks for, scored with a model from `scorer_of`."""
-    views: ClipPredict = config.predict
-    assert views.every_seconds is not None, "only then is a video looked at along its time"
-    return AlongScorer(
-        score,
-        config,
-        every_seconds=views.every_seconds,
-        window_seconds=views.window_seconds,
-        clips=Lengths.stored(trained.measured, CLIPS),
-    )
+    return AlongScorer(score, config, window_seconds_of(trained, config))
 
 
 def whole_videos(entries: Sequence[ClipEntry]) -> list[ClipEntry]:
