@@ -18,6 +18,19 @@ from pathlib import Path
 
 _MOST_SHOWN = 120
 _MOST_CHARACTERS = 6000
+_NO_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "Failed to allocate memory"),
+    *("out of memory", "not enough memory", "bad_alloc"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is said of memory: by Python, PyTorch or onnxruntime.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried ..."))
+    True
+    """
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY)
 
 
 def brief(value: object) -> str:

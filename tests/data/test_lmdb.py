@@ -15,27 +15,28 @@ from videozoo.errors import DataError, MisfitError
 VALUES = np.arange(6, dtype=np.float32).reshape(3, 2)
 WRITTEN = zlib.decompress(
     base64.b64decode(
-        "eNrtnb1v21YUxZ8oyY+iZdFJg8RAMmgoIhVwFIp0EjcwEAUoMlitYRgooAIBWFmiP2pZ0qPkJEZbQEM+GqBbMnjo4D"
-        "FD/4AOQRB46tCxQ4ai8NhBQDN06NaSJiNRSAw7MBPoOucHX1EiRfLIwzvvPpLvMvYKee/1z+d/P4uwIOO9hcz6Wwa/"
-        "0/+sDKyVeuujvTUeFwfO2t9PYgAAAAAAAAAAAAibyFvl/wfzn89B+b/mL2P+kr+mBwAAAAAAAAAAAGEhBd5dZuf5NL"
-        "/DS/w876pbvJv6NfVxqjP2R3I6+Xj0pfK58iQRS3wtP+V3Yr9HteiP0l+Rz95xwr7ljxLcMnXj0dyXX8x/FWG32LeZ"
-        "qtWq2Jmr6czM0lRmMp1Zathtu1w3G3bVctffKNdalrO+tVJuWs7nrDGZ1j+ZTH+f3p8Jf6TCLt/2Tt655rwUnD8nOk"
-        "5sF9jLM+4YRZQtri7HfYmFgEb9XWs8AGU/4QGNeQIateHXmP+UgMZpAhqvENB4mYDGSwQ0ThHQ+Aaf8UxOZqa5Zm22"
-        "TPOC6Y2Fq2xey5tLdnndMvO5b5rL3qE719Kvb9e97e5pWcHfPh7cX/O+kL7uxoSvZ7lRtw6hmUB7qRFoLzUC7aVGoL"
-        "3UCLSXGoH2UiPQXmoGAY0E+uUagX65NrQ+c5jcrbu3YZQ1VytrNauaa67VOlKlvrHe3MyZlYZt5dY3au3Vsm2XNxXT"
-        "tiqNeqttb1TaimDe15R61dsqIkV2T0gVZ7eqVWkpVt19o4hoye0qLIpYacRZ1srt1XpexO+LkQXBHwh5QSSyxUgxWp"
-        "TuC8U/ZLW92XT2HC25qfjSlEg+/OGBGFsQqWzRO9qMUOfm5mbdq+p7L0XWFuOLD1eipbO9NHkn+HN33N+7s10QJ1ac"
-        "U59cEB+1xanF3Jty1951eTf/19m5+E31l9SpVHPst2Q2eXd0V5lRthL/yPPyz1zm1ZHn8XNxjJkAAI4/fd8zCOQuBo"
-        "HcxSCQuxgEcheDQO5iEMhdDAK5i0EgdzEI5C4GgTEynYDP6AR8RifgMzoBn9EJ+IxOwGf0ofWZWK+3G2Gn2a76r7qr"
-        "dlX0/QEAAAAAAAAAAErw3hhEPh8NjEe8uu+/fzk/tvcswJHGKa5c0o44UqF4YxMIBAKBQCAQCAQCgUAgEAgEAoFAII"
-        "4WAAAAAPgw7w9wkViWzcsHP/8fnPtvG/9ANjBHIeb/w/x/mP8P8/9h/r9jNf/f0Gmk4DPwQnghvBBeCC+EF37gXpgf"
-        "Wp/p1/QbfP4f+T/yf/R50OdBnwd9HvR50OdB/g8vhBfCC+GF8EJ4IZ38f7/n/xN+7poIXP+fYrP8Jv+Jf8dneVfdv/"
-        "qfW/8PWT8AAIDjzOHr/73/GoGo/xe6RtT/C0cj6v+FoxH1/8LRiPp/4WhE/b9jVv9PCeT/J9kL9QXq/wEAAOr/ha8R"
-        "9f/C0Yj6f+FoRP2/cDSi/l8493qg/l84GlH/LxyNqP8Xjsb37jMT/tUIqZfdM1/N4Of/ASBQeZc="
+        "eNrtnb9v20YUx0+U5KNoWXTSoDXQDBqCSAUchSIdxy0MRAWKDlZjGAYCKEAAVpboH7Us6Sg5jdEW0NAmDdCtHTx0"
+        "8Nihf0CHogg8dejYIUMQeMwgIBkyZEtIk5EoJIYdmAn0nO8H/pISKZJfebh37yjeY+wl8v7y4b3H/0RYkPHeSmb9"
+        "PYOf6b9XBrZKve3R3haPiwNX7R8nMQAAAAAAAAAAAIRN5I3y/8N57nNY/q/565i/5q/4AQAAAAAAAAAAQFhIgVfT"
+        "7Dyf4bd4iZ/nXXWbd1P/ps6lOmMPkjPJ30afKF8pfyRiia/lv/mt2P9RLfqL9CjyxVtO2Lf9UYKbpm78On/t6sL1"
+        "CLvJvstUrVbFznyWzswuT2Um05nlht22y3WzYVctd/uX5VrLcra3VstNy3mfNSbT+ieT6R/SBzPhj1TY5W+9i3eu"
+        "OIuC8+eo42inwJ585I5RRNnS2krct1gIeNTftsdDUA4yHvCYJ+BRG36P+U8JeJwh4PEyAY/TBDxeIuBxioDH18QZ"
+        "L8jJzDTXra2WaV4wvbFwlS1oeXPZLm9YZj73TXPFO3XnSvrV/dPefveyrODvHw8e758g/bmrCd/PSqNuHcEzgfZS"
+        "I9BeagTaS41Ae6kRaC81Au2lRqC91AwCHgn0yzUC/XJtaOPMUXK37v6OUdZcq6zXrGquuV7rSJX65kZzK2dWGraV"
+        "29istdfKtl3eUkzbqjTqrba9WWkrgnkfU+pVb6+IFNlPQqo4h1WtSkux6u4LRURLbldhScRKI866Vm6v1fMifluM"
+        "LAp+R8iLIpEtRorRonRbKP4pq+2tpnPkaMlNxZenRPLuz3fE2KJIZYve2WaFOj8/P+feVd9fFFlbjC/dXY2WPu6l"
+        "ybvBr7vrft/dnYI4tepc+vSi+KAtzizlXpe79u7Lu/m/zs7Gb6h/pc6kmmP/JbPJH0f3lFllO/FUXpD/5DKvjtyL"
+        "n41jzAQAcPLpxz2DQO5iEMhdDAK5i0EgdzEI5C4GgdzFIJC7GARyF4NA7mIQGCPTCcQZnUCc0QnEGZ1AnNEJxBmd"
+        "QJzRhzbOxHq93Qj7kO2pz9Q9taui7w8AAAAAAAAAAFCC98Yg8vloYDzi5e/++7fzY/vPAhxrnOLyJe2YIxWKNzYB"
+        "QRAEQRAEQRAEQRAEQRAEQdDxBAAAAID38/cBLhLLsgX58Of/g3P/7eAfyAbmKMT8f5j/D/P/Yf4/zP93oub/GzqP"
+        "FOIMYiFiIWIhYiFiIWLhex4L80MbZ/o1/Qaf/0f+j/wffR70edDnQZ8HfR70eZD/IxYiFiIWIhYiFiIW0sn/D3r+"
+        "P+HnronA/f8pNsdv8N/593yOd9WDq/+59f+Q9QMAADjJHL3+37uvEYj6f6F7RP2/cDyi/l84HlH/LxyPqP8XjkfU"
+        "/zth9f+UQP5/mt1X76P+HwAAoP5f+B5R/y8cj6j/F45H1P8LxyPq/4XzWw/U/wvHI+r/heMR9f/C8fjO48yEfzdC"
+        "6mX3zHcz+P4FRWN5oQ=="
     )
 )
 """What LMDB 0.9.36 wrote: 40 videos `v_NN` as .npy, `big` on pages of its own, `raw`, a pickle,
-three frames of `P01`, `__keys__`; a value was taken out again."""
+three frames of `P01` (1, 6, 11), `__keys__`; a value was taken out again."""
 
 
 @pytest.fixture
@@ -44,6 +45,16 @@ def database(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "data.mdb").write_bytes(WRITTEN)
     return folder
+
+
+@pytest.mark.parametrize(("key", "other"), [(b"frame_6", b"frame_7"), (b"frame_11", b"frame_01")])
+def test_frames_that_are_missing_or_there_twice_are_refused(
+    database: Path, key: bytes, other: bytes
+):
+    (database / "data.mdb").write_bytes(WRITTEN.replace(key, other))
+
+    with pytest.raises(DataError, match="P01: its frames are not equally far apart"):
+        FeatureFiles(database)
 
 
 def test_all_values_are_read_by_the_names_of_their_videos(database: Path):

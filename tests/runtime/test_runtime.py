@@ -16,10 +16,11 @@ from torch.nn import functional
 from tests.data.test_clips import make_video
 from tests.runtime import bundles
 from videozoo import runtime, safe_sums
-from videozoo.errors import DataError, UsageError, WeightsError
+from videozoo.errors import DataError, RunError, UsageError, WeightsError
 from videozoo.ops.byte_resize import resize_bytes
 from videozoo.results import VideoLabels
 from videozoo.runtime import __main__ as command
+from videozoo.tasks import bundling
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -184,3 +185,22 @@ def test_the_command_tells_what_is_wrong_in_one_line(
     )
     with pytest.raises(SystemExit, match="2"):
         command.main([str(tmp_path)])
+
+
+def test_a_bundle_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old = tmp_path / "tsm.bundle"
+    old.mkdir()
+    (old / "bundle.json").write_text("{}")
+    rename = Path.rename
+
+    def fails(path: Path, target: Path) -> Path:
+        if path.parent.name.startswith(".tsm.bundle") and path.name == old.name:
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(RunError, match="No space left"), bundling.folder_written_aside(old) as new:
+        (new / "bundle.json").write_text("new")
+
+    assert [each.name for each in tmp_path.iterdir()] == ["tsm.bundle"]
+    assert (old / "bundle.json").read_text() == "{}"

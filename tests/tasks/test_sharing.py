@@ -302,6 +302,11 @@ def test_what_holds_another_model_is_left_alone(
     assert len(hub.repositories["me/tsm"].commits) == 2
     assert push(run, NAME, "--overwrite") == 0
 
+    other_run = tmp_path / "training"
+    other_run.mkdir()
+    (other_run / "config.yaml").write_text("model: {name: tsm}")
+    assert push(run, other_run, "--overwrite") == 1
+    assert "holds a run that was not shared" in capsys.readouterr().err
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
     assert push(run, tmp_path / "notes") == 1

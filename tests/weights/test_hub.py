@@ -119,3 +119,7 @@ def test_a_model_that_the_hub_does_not_have_is_named(server: FileServer):
     server.always = Reply(status=404, headers={"X-Error-Code": "EntryNotFound"})
     with pytest.raises(WeightsError, match=r"me/nets has no file config.json"):
         hub.HubModel("hf://me/nets")
+
+
+def test_a_token_is_hidden_before_a_text_is_cut():
+    assert hub.in_one_line("x" * 195 + "hf_secret", "hf_secret") == "x" * 195 + "***"

@@ -19,7 +19,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
-from videozoo.errors import UsageError, VideozooError
+from videozoo.errors import UsageError, VideozooError, is_out_of_memory
 from videozoo.network import AGREED_FLAG
 from videozoo.safe_names import any_encoding, shown
 
@@ -37,7 +37,6 @@ _OF_THE_MACHINE = (
 )
 """Errors of the machine: disks, rights, and limits of the system."""
 _LONGEST_NAME = 300  # characters of a path in a message
-_NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 
 
 def let_threads_sleep() -> None:
@@ -122,7 +121,7 @@ def _machine_fault(error: Exception) -> str | None:
             place = f"{place[:_LONGEST_NAME]}..."
         reads = error.filename is not None and error.errno not in _FULL
         return f"{place}: cannot be {'used' if reads else 'written'}: {error.strerror}"
-    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
+    if is_out_of_memory(error):
         said = str(error).partition("\n")[0]
         return (
             f"memory does not suffice{f' ({said})' if said else ''}: take smaller batches, fewer "

@@ -22,8 +22,8 @@ from videozoo.runtime.rows import row_of_tags
 from videozoo.weights.onnx_graphs import ports_in_words
 from videozoo.weights.port_names import LENGTHS, LOGITS
 
-_LEAST = 1e-7
-"""Mean scores this near to 0 and 1 are taken as such, as for the weights."""
+LEAST_SCORE = 1e-7
+"""Mean scores this near to 0 and 1 are taken as such."""
 
 
 class Tagger:
@@ -79,7 +79,7 @@ class Tagger:
         counts = [count if self._num_frames is None else self._num_frames for count, _ in parts]
         shares = [count / sum(counts) for count in counts]
         mean = np.sum([s * scores for s, (_, scores) in zip(shares, parts, strict=True)], axis=0)
-        return mean if self._one_class else np.clip(mean, _LEAST, 1 - _LEAST)
+        return mean if self._one_class else np.clip(mean, LEAST_SCORE, 1 - LEAST_SCORE)
 
     def _of(self, rows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
         if self._num_frames is not None:

@@ -30,7 +30,7 @@ Work = Literal["answer", "search"]
 ID = re.compile(r"[0-9a-f]{32}")
 _MOST_STARTS = 2
 """A job that was running twice when its server ended is not tried again: it may be the reason."""
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

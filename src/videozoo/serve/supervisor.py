@@ -178,7 +178,7 @@ class Supervisor:
         self._running[job.id] = process
         self.changes.tell(job.id)
         started = time.monotonic()
-        usable = True
+        usable, is_answered = True, False
         error: str | None = None
         steps: dict[str, Any] = {}
         try:
@@ -197,7 +197,7 @@ class Supervisor:
                         self._store.change(job.id, progress=steps)
                         self.changes.tell(job.id)
                     else:
-                        error = said.get("why")
+                        error, is_answered = said.get("why"), True
                         break
         except TimeoutError:
             usable, error = False, f"took longer than {self._limits.job_seconds:g} s"
@@ -205,7 +205,7 @@ class Supervisor:
             usable, error = False, _death(await process.wait())
         finally:
             del self._running[job.id]
-        is_untouched = not usable and not steps and process.returncode is not None
+        is_untouched = not (usable or is_answered or steps) and process.returncode is not None
         if is_untouched and job.id not in self._removed and self._store.start_again(job.id):
             return False  # the process had died before, of something else
         if error is None:

@@ -32,7 +32,14 @@ import numpy as np
 
 from videozoo.data.frames.video import open_video
 from videozoo.data.frames.windows import FrameTimes
-from videozoo.errors import ConfigError, DataError, UsageError, VideoError, VideozooError
+from videozoo.errors import (
+    ConfigError,
+    DataError,
+    UsageError,
+    VideoError,
+    VideozooError,
+    is_out_of_memory,
+)
 from videozoo.report import subtitles
 from videozoo.report.annotate import annotate_video
 from videozoo.report.answer_page import Served, answer_page, clock
@@ -505,20 +512,16 @@ def main() -> None:
         except VideozooError as error:
             _say(out, event="failed", id=task.id, why=_reason(error, task))
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             most = f"{start['memory_mb']:g} MB of memory"
             why = f"needs more than {most}, which is all that this server gives to one video"
+            if "CUDA" in str(error):
+                why = "needs more memory than the GPU has left"
             _say(out, event="failed", id=task.id, why=why, is_last=True)
             return  # the process may hold on to what it has
         else:
             _say(out, event="done", id=task.id)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether this is said of memory: by Python, PyTorch or onnxruntime."""
-    words = ("can't allocate memory", "not enough memory", "bad_alloc", "Failed to allocate memory")
-    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
 
 
 def _reason(error: VideozooError, task: Task) -> str:

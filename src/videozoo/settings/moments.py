@@ -19,6 +19,8 @@ from videozoo.settings.shared import (
 from videozoo.types import Settings
 
 HASHED, GIVEN = "hashed", "given"
+TRAINED = "sentence-transformers:"
+"""Prefix of the name or folder of a model of the package sentence-transformers."""
 
 
 class SentenceSettings(Settings):

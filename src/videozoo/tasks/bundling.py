@@ -34,7 +34,7 @@ from videozoo.tasks.classification.along import window_seconds_of
 from videozoo.tasks.clip_views import clip_shape, has_several_classes, with_views
 from videozoo.tasks.common import names_of_classes, speaker, without_absent_names, write_json
 from videozoo.tasks.encoder_export import export_encoder
-from videozoo.tasks.exporting import beside, one_process
+from videozoo.tasks.exporting import beside, one_process, stem_of
 from videozoo.tasks.extractor import MIRROR
 from videozoo.tasks.kept_encoder import extractor_for
 from videozoo.tasks.loading import Trained, config_for_weights
@@ -89,9 +89,9 @@ def export_bundle(request: ExportRequest, *, console: Console | None = None) -> 
         )
     if request.encoder is not None and task == "classification":
         raise UsageError(f"--encoder: {config.spec.title} reads videos itself; leave it out")
-    folder = request.output or beside(trained.path, f"{_stem(trained.path)}{SUFFIX}")
+    folder = request.output or beside(trained.path, f"{stem_of(trained.path)}{SUFFIX}")
     _refuse_other(folder, request)
-    with _written_aside(folder) as aside:
+    with folder_written_aside(folder) as aside:
         path = aside / _MODEL
         single = replace(request, encoder=None, output=path)
         export_trained(trained, single, console=Console(file=StringIO()))
@@ -335,10 +335,6 @@ def _encoder(
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def _stem(path: Path) -> str:
-    return path.stem if path.is_file() else path.name
-
-
 def _refuse_other(folder: Path, request: ExportRequest) -> None:
     """Raise RunError if the folder may not be replaced: only bundles are."""
     if not folder.exists():
@@ -352,24 +348,36 @@ def _refuse_other(folder: Path, request: ExportRequest) -> None:
 
 
 @contextmanager
-def _written_aside(folder: Path) -> Generator[Path]:
+def folder_written_aside(folder: Path) -> Generator[Path]:
     """Write a folder beside its place; it gets its name when it is whole.
 
     Raises:
         RunError: The disk refuses.
     """
-    aside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
         inside = aside / folder.name
         inside.mkdir()
         yield inside
-        if folder.exists():
-            folder.rename(aside / "before")
-        inside.rename(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+        _put(inside, folder)
     finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Give a folder its name; what had the name comes back if that fails."""
+    before = new.parent / "before"
+    try:
+        if folder.exists():
+            folder.rename(before)
+        new.rename(folder)
+    except BaseException as error:
+        if before.exists() and not folder.exists():
+            before.rename(folder)
+        if isinstance(error, OSError):
+            raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise

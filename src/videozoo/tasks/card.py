@@ -24,7 +24,7 @@ from videozoo.models import is_from_outside, model_summary
 from videozoo.report.tables import title_of
 from videozoo.safe_json import parse_json
 from videozoo.safe_names import shown
-from videozoo.settings.moments import GIVEN, HASHED
+from videozoo.settings.moments import GIVEN, HASHED, TRAINED
 from videozoo.tasks.kept_encoder import kept_files, visual_features
 from videozoo.tasks.loading import Trained
 from videozoo.tasks.measured import Lengths
@@ -398,7 +398,7 @@ def _sentence_flags(found: RunFacts) -> str:
         return ""
     if encoder == GIVEN:
         return " --set data.sentences.file=VECTORS"
-    is_known = not Path(encoder).is_absolute()
+    is_known = not Path(encoder.removeprefix(TRAINED)).expanduser().is_absolute()
     return f" --set data.sentences.encoder={quoted(encoder) if is_known else 'SENTENCE_ENCODER'}"
 
 
@@ -769,6 +769,11 @@ def _licence(found: RunFacts, request: CardRequest) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Text of the run inside Markdown: it makes no link, picture, heading or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|!])", r"\\\1", shown(text))
+
+
+def unescaped(card: str) -> str:
+    """The text of a card without the marks of `_plain`, in which paths are looked for."""
+    return re.sub(r"\\([\\`*_\[\]<>#|!])", r"\1", card)
 
 
 def _code(text: str) -> str:

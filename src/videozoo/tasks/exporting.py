@@ -78,7 +78,7 @@ def export_target(
     suffix = SUFFIXES[kind]
     if output is not None and by_suffix != kind:
         raise UsageError(f"--output {output}: a file of format {kind} ends in {suffix}")
-    path = output or beside(trained.path, f"{_stem(trained.path)}{suffix}")
+    path = output or beside(trained.path, f"{stem_of(trained.path)}{suffix}")
     refuse_existing(path, request)
     return kind, path
 
@@ -108,8 +108,9 @@ def refuse_existing(path: Path, request: ExportRequest) -> None:
         raise RunError(f"{path}: exists; pass --overwrite to replace it, or another --output FILE")
 
 
-def _stem(path: Path) -> str:
-    return path.stem if path.is_file() else path.name  # a folder of PaddlePaddle parameters
+def stem_of(path: Path) -> str:
+    """What is written of weights is called; a folder of PaddlePaddle parameters has no ending."""
+    return path.stem if path.is_file() else path.name
 
 
 def one_process() -> Accelerator:

@@ -27,7 +27,8 @@ from videozoo.errors import RunError, UsageError, WeightsError, few
 from videozoo.models import is_from_outside, is_model_file
 from videozoo.safe_names import shown
 from videozoo.safe_write import written_aside
-from videozoo.tasks.card import NOT_STATED, RunFacts, read_facts, write_card
+from videozoo.settings.moments import TRAINED
+from videozoo.tasks.card import NOT_STATED, RunFacts, read_facts, unescaped, write_card
 from videozoo.tasks.kept_encoder import KEPT, kept_files
 from videozoo.tasks.loading import Trained, config_for_weights, names_key, refuse_damaged
 from videozoo.tasks.requests import CardRequest, ConfigSource, PushRequest
@@ -53,7 +54,7 @@ Say = Callable[[str], None]
 _WEIGHTS = "best.safetensors"
 _MOST_BYTES = 1 << 22
 _MOST_CHARACTERS = 120
-_ABSOLUTE = re.compile(r"^(?:/|~|\\\\|[A-Za-z]:[\\/]|file:)")
+_ABSOLUTE = re.compile(rf"^({re.escape(TRAINED)})?(?:/|~|\\\\|[A-Za-z]:[\\/]|file:)")
 _OF_THE_HUB = (".gitattributes", CARD)
 """Files of a repository that hold no model."""
 
@@ -262,8 +263,11 @@ def last_part(text: str) -> str:
 
     >>> last_part("/home/me/a.npy"), last_part("C:\\data\\a.npy"), last_part("/")
     ('a.npy', 'a.npy', 'file')
+    >>> last_part("sentence-transformers:/home/me/mini")
+    'sentence-transformers:mini'
     """
-    return re.split(r"[\\/]", text.rstrip("\\/"))[-1] or "file"
+    kind = TRAINED if text.startswith(TRAINED) else ""
+    return kind + (re.split(r"[\\/]", text.rstrip("\\/"))[-1] or "file")
 
 
 def _refuse_paths(folder: Path, card: str, run: Path) -> None:
@@ -274,7 +278,7 @@ def _refuse_paths(folder: Path, card: str, run: Path) -> None:
     here = {str(Path.home()), str(run.absolute()), str(Path.cwd()), tempfile.gettempdir()}
     here = {each for each in here if len(PurePath(each).parts) > 2 or each == str(Path.home())}
     here.discard("/")
-    texts = {CARD: card}
+    texts = {CARD: unescaped(card)}
     for path in folder.rglob("*"):
         if path.suffix in (".yaml", ".json"):
             texts[path.name] = path.read_text(encoding="utf-8")
@@ -446,8 +450,11 @@ def _to_folder(
     if there and (old is None or not old.is_same_model(manifest)) and not request.overwrite:
         what = f"another model ({old.title or old.model})" if old else "other files"
         raise RunError(f"{folder}: holds {what}; name another folder, or replace it: --overwrite")
+    if old is None and (folder / CONFIG).is_file():
+        raise RunError(f"{folder}: holds a run that was not shared; name another folder")
     _refuse_lost_licence(old, request)
-    if _is_edited(folder / CARD, old, request):
+    card = folder / CARD
+    if _is_edited(card.read_bytes() if card.is_file() else None, old, request):
         say(f"note: {folder / CARD} was changed by hand and stays; --overwrite replaces it")
         (staged / CARD).unlink()
     try:
@@ -478,10 +485,11 @@ def _refuse_lost_licence(old: Manifest | None, request: PushRequest) -> None:
         )
 
 
-def _is_edited(path: Path, old: Manifest | None, request: PushRequest) -> bool:
-    if old is None or request.overwrite or not path.is_file():
+def _is_edited(card: bytes | None, old: Manifest | None, request: PushRequest) -> bool:
+    """Whether the card that is there is not the one that was shared; None: there is none."""
+    if old is None or request.overwrite or card is None:
         return False
-    return bool(old.card_sha256) and safe_sums.sum_of(path) != old.card_sha256
+    return hashlib.sha256(card).hexdigest() != old.card_sha256
 
 
 def _gone(old: Manifest | None, new: Manifest) -> list[str]:
@@ -505,7 +513,7 @@ def _to_hub(staged: Path, manifest: Manifest, request: PushRequest, say: Say) ->
     files = sorted(
         path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()
     )
-    if there is not None and parent and _is_edited_there(uploader, there, old, request):
+    if there is not None and _is_edited(_card_there(uploader, there), old, request):
         say(f"note: {CARD} was changed on the hub and stays; --overwrite replaces it")
         files.remove(CARD)
     gone = [name for name in _gone(old, manifest) if there is not None and name in there.files]
@@ -538,10 +546,8 @@ def _on_hub(
     )
 
 
-def _is_edited_there(
-    uploader: Uploader, there: Repository, old: Manifest | None, request: PushRequest
-) -> bool:
-    if request.overwrite or old is None or CARD not in there.files or there.commit is None:
-        return False
-    content = uploader.read(CARD, there.commit, most_bytes=_MOST_BYTES)
-    return content is None or hashlib.sha256(content).hexdigest() != old.card_sha256
+def _card_there(uploader: Uploader, there: Repository) -> bytes | None:
+    """The card in a repository; one that is too large to be ours is as good as an empty one."""
+    if CARD not in there.files or there.commit is None:
+        return None
+    return uploader.read(CARD, there.commit, most_bytes=_MOST_BYTES) or b""

@@ -156,7 +156,7 @@ def commit_and_size(text: str, file: str) -> tuple[str, int]:
         if code in (401, 403):
             why += "; your token does not let you read it (hf auth login)"
     except Exception as error:  # as in `_Client.look`
-        why = _in_one_line(error, key)
+        why = f"{type(error).__name__}: {in_one_line(str(error), key)}"
     raise WeightsError(f"{text}: cannot be fetched: {why}")
 
 
@@ -168,9 +168,14 @@ def _no_repository(repository: str) -> str:
     return f"no repository {repository}, or it is private (hf auth login)"
 
 
-def _in_one_line(error: Exception, key: str | None) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return text.replace(key, "***") if key else text
+def in_one_line(text: str, key: str | None, most: int = 200) -> str:
+    """A text of the hub on one line, cut where it is long, without the token of the user.
+
+    >>> in_one_line("no\\nhf_abc", "hf_abc", 6)
+    'no ***'
+    """
+    text = " ".join(text.split())
+    return (text.replace(key, "***") if key else text)[:most]
 
 
 def is_model(text: str) -> bool:
@@ -308,4 +313,4 @@ class _Client:
         except HFValidationError as error:
             return str(error)
         except Exception as error:  # the hub's client does not catch errors of its HTTP library
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return f"{type(error).__name__}: {in_one_line(str(error), token())}"

@@ -150,7 +150,7 @@ class Uploader:
             finally:
                 enable_progress_bars()
         for each in warned:
-            say(f"note: {self._hidden(' '.join(str(each.message).split()))}")
+            say(f"note: {hub.in_one_line(str(each.message), self._key, 1000)}")
         return str(done.oid)
 
     def _explain(self, error: Exception) -> NoReturn:
@@ -177,23 +177,14 @@ class Uploader:
         elif status is not None:
             why = f"the hub says {status}"
         else:
-            why = self._hidden(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-        said = _said(error)
+            why = f"{type(error).__name__}: {hub.in_one_line(str(error), self._key, 300)}"
+        said = getattr(error, "server_message", None)
         if said and status is not None:
-            why += f" (it says: {self._hidden(said)})"
+            why += f" (it says: {hub.in_one_line(str(said), self._key)})"
         raise WeightsError(f"{text}: not sent: {why}") from None
-
-    def _hidden(self, text: str) -> str:
-        return text.replace(self._key, "***")
 
 
 def _status(error: Exception) -> int | None:
     response = getattr(error, "response", None)
     code = getattr(response, "status_code", None)
     return code if isinstance(code, int) else None
-
-
-def _said(error: Exception) -> str:
-    """What the server says in its answer, on one line."""
-    said = getattr(error, "server_message", None)
-    return " ".join(str(said).split())[:200] if said else ""

@@ -20,10 +20,7 @@ from videozoo.errors import ConfigError, DataError
 from videozoo.network import code_refusal, is_offline, is_only_named, libraries_held, refusal
 from videozoo.safe_npy import read_npz
 from videozoo.safe_pickle import load_pickle
-from videozoo.settings.moments import GIVEN, HASHED, SentenceSettings
-
-TRAINED = "sentence-transformers:"
-"""Prefix of the name or folder of a model of the package sentence-transformers."""
+from videozoo.settings.moments import GIVEN, HASHED, TRAINED, SentenceSettings
 
 
 class SentenceEncoder(Protocol):

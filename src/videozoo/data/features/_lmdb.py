@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -121,8 +122,15 @@ def stored_in(path: Path) -> list[tuple[str, Stored]]:
             "video, (steps, values), with the package lmdb"
         ) from None
     for name, listed in frames.items():
-        values = tuple(value for _, value in sorted(listed))
-        single.append((name, Stored(file, name, values, per_frame=True)))
+        listed.sort(key=lambda one: one[0])
+        steps = {after - before for (before, _), (after, _) in pairwise(listed)}
+        if len(steps) > 1 or 0 in steps:
+            raise DataError(
+                f"{file}: {name}: its frames are not equally far apart (missing, or there twice), "
+                "so that times would be wrong"
+            )
+        values = tuple(value for _, value in listed)
+        single.append((name.replace("/", "__"), Stored(file, name, values, per_frame=True)))
     return single
 
 

@@ -63,10 +63,6 @@ class VideoResult:
             return self.labels
         return None if self.label is None else (self.label,)
 
-    def above(self, least_score: float) -> list[int]:
-        """The classes with this score or more, best first."""
-        return [number for number, score in self.top(len(self.scores)) if score >= least_score]
-
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k best classes with their scores, best first."""
         order = np.argsort(-self.scores, kind="stable")[:k]

@@ -26,6 +26,7 @@ from videozoo.metrics.accuracy import AccuracyCounter
 from videozoo.metrics.tagging import TaggingCounter, hit_at_one_2019
 from videozoo.ops import dequantize
 from videozoo.ops.frames import multi_label_loss
+from videozoo.runtime.tags import LEAST_SCORE
 from videozoo.settings.tags import FeatureEval, FeaturePredict
 from videozoo.tasks.exporting import load_model
 from videozoo.tasks.inference import InferenceResults, eval_loader, run
@@ -33,9 +34,6 @@ from videozoo.tasks.loading import Trained
 from videozoo.tasks.tagging.exported import ExportedTagger
 from videozoo.types import FeatureShape, Stream, Tagging
 from videozoo.weights.exported import read_description
-
-_LEAST = 1e-7
-"""Scores this near to 0 and 1 are taken as such."""
 
 Scores = NDArray[np.floating[Any]]
 TaggingModel = Callable[[Sequence[Tensor], Tensor], Tensor]
@@ -237,7 +235,7 @@ class PartsInference(TaggingInference):
             if self.one_class:  # scores of these logits are the mean of the scores
                 logits = (every.log_softmax(1) + shares.log()[:, None]).logsumexp(0, keepdim=True)
             else:
-                logits = (every.sigmoid() * shares[:, None]).sum(0, keepdim=True).logit(_LEAST)
+                logits = (every.sigmoid() * shares[:, None]).sum(0, keepdim=True).logit(LEAST_SCORE)
         if parts[0].labels is not None:
             self.count(logits, parts[0].labels)
         attention = tuple(
